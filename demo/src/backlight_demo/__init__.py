@@ -1,0 +1,52 @@
+"""An ImageNet ResNet-34 and free photographs in one small package: the subject of Backlight's demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from backlight_demo.compact import read_state
+from backlight_demo.preprocessing import PREPROCESSING, Preprocessing, preprocess
+from backlight_demo.resnet34 import ResNet34
+
+__version__ = "0.1.0"
+__all__ = ["PREPROCESSING", "Preprocessing", "ResNet34", "labels", "model", "photographs", "preprocess"]
+
+_HERE = Path(__file__).parent
+
+
+def model() -> ResNet34:
+    """Gives back the trained network, in float32, on the CPU and in eval mode.
+
+    Returns:
+        A new module on each call. torch's random numbers are left as they are.
+
+    Examples:
+        >>> model()(torch.zeros(1, 3, 227, 227)).shape
+        torch.Size([1, 1000])
+    """
+    with torch.device("meta"):
+        network = ResNet34()
+    network.load_state_dict(read_state(_HERE / "data" / "resnet34-imagenet.npz"), assign=True)
+    return network.eval()
+
+
+def photographs() -> Path:
+    """Gives back the folder of the photographs, JPEG files with ATTRIBUTION.md beside them.
+
+    Examples:
+        >>> (photographs() / "cheetah.jpg").exists()
+        True
+    """
+    return _HERE / "photographs"
+
+
+def labels() -> list[str]:
+    """Gives back the names of the 1000 classes, in the order of the network's scores.
+
+    Examples:
+        >>> labels()[1]
+        'goldfish'
+    """
+    return (_HERE / "data" / "resnet34-imagenet-labels.txt").read_text(encoding="utf-8").splitlines()
