@@ -1,0 +1,46 @@
+"""Backlight shows what the hidden layers of a trained convolutional network respond to.
+
+It shines the activation of a unit back through the network to the pixels (the deconvnet of Zeiler & Fergus,
+2013), for every feature map of every layer, over a whole set of images.
+"""
+
+from backlight.atlas import Atlas, AtlasLayer, FeatureMap, Hit, build, open_atlas
+from backlight.errors import BacklightError
+from backlight.geometry import Box, ReceptiveField
+from backlight.images import Preprocessing, open_images
+from backlight.network import Coverage, Layer, Network, capture
+from backlight.network.zfnet import zfnet
+from backlight.projection import Unit, project, strongest, superpose
+from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
+from backlight.scan import Scan, scan
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DECONVNET",
+    "GRADIENT",
+    "GUIDED",
+    "Atlas",
+    "AtlasLayer",
+    "BacklightError",
+    "Box",
+    "Coverage",
+    "FeatureMap",
+    "Hit",
+    "Layer",
+    "Network",
+    "Preprocessing",
+    "ReceptiveField",
+    "RuleSet",
+    "Scan",
+    "Unit",
+    "build",
+    "capture",
+    "open_atlas",
+    "open_images",
+    "project",
+    "scan",
+    "strongest",
+    "superpose",
+    "zfnet",
+]

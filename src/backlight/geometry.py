@@ -1,0 +1,100 @@
+"""Boxes and receptive fields: exact arithmetic on whole pixels.
+
+*Convention*: row before column; boxes are half-open, (top, left, bottom, right).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
+
+
+@dataclass(frozen=True, order=True)
+class Box:
+    """A half-open rectangle of pixels: rows top..bottom-1, columns left..right-1."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.right - self.left
+
+    def clip(self, height: int, width: int) -> Box:
+        """Return the part of the box that lies inside an image of height x width pixels.
+
+        A box that lies wholly outside gives an empty box on the nearest edge.
+        """
+        top, bottom = (min(max(v, 0), height) for v in (self.top, self.bottom))
+        left, right = (min(max(v, 0), width) for v in (self.left, self.right))
+        return Box(top, left, bottom, right)
+
+    def contains(self, other: Box) -> bool:
+        """Return whether every pixel of other is a pixel of this box."""
+        return (
+            self.top <= other.top
+            and self.left <= other.left
+            and other.bottom <= self.bottom
+            and other.right <= self.right
+        )
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A receptive field along one axis: index i sees pixels floor(i*stride)+offset onwards, size of them.
+
+    Attributes:
+        size: Number of pixels seen, at least 1.
+        stride: Pixels from one unit to the next; a fraction below 1 behind an upsampling.
+        offset: First pixel that unit 0 sees; negative where it reaches into the padding.
+    """
+
+    size: int
+    stride: Fraction
+    offset: int
+
+    def span(self, index: int) -> tuple[int, int]:
+        """Return the half-open range of pixels that unit `index` sees, padding included."""
+        start = floor(index * self.stride) + self.offset
+        return start, start + self.size
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """The input pixels that a unit of a layer can see.
+
+    Attributes:
+        rows: The vertical axis.
+        cols: The horizontal axis.
+        gates_ignored: True where the field is local only if data-dependent factors (squeeze-excite gates,
+            attention weights, normalisation scales) are held fixed, as the projection does.
+    """
+
+    rows: Axis
+    cols: Axis
+    gates_ignored: bool = False
+
+    def box(self, row: int, col: int) -> Box:
+        """Return the box of the unit at (row, col); it reaches outside the image where padding is seen."""
+        top, bottom = self.rows.span(row)
+        left, right = self.cols.span(col)
+        return Box(top, left, bottom, right)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.rows.size, self.cols.size
+
+    @property
+    def stride(self) -> tuple[Fraction, Fraction]:
+        """Vertical and horizontal stride in pixels."""
+        return self.rows.stride, self.cols.stride

@@ -1,0 +1,31 @@
+"""Where images come from: sources with stable ids, decoding, preprocessing, batches."""
+
+from backlight.images.crops import CropSource
+from backlight.images.decode import ImageLike, decode
+from backlight.images.files import folder_source, list_source
+from backlight.images.loading import Batch, Skipped, load_batches
+from backlight.images.opening import open_images
+from backlight.images.preprocessing import Preprocessing
+from backlight.images.saved_dataset import DatasetSource
+from backlight.images.shards import TarSource
+from backlight.images.sources import IMAGE_SUFFIXES, FileSource, ImageRecord, ImageSource, SequenceSource
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Batch",
+    "CropSource",
+    "DatasetSource",
+    "FileSource",
+    "ImageLike",
+    "ImageRecord",
+    "ImageSource",
+    "Preprocessing",
+    "SequenceSource",
+    "Skipped",
+    "TarSource",
+    "decode",
+    "folder_source",
+    "list_source",
+    "load_batches",
+    "open_images",
+]

@@ -1,0 +1,277 @@
+"""From a picture to the tensor that a network was trained on: resize, centre crop, normalise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from math import floor, isfinite
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as F
+
+from backlight.errors import BadInputError, ImageError
+from backlight.images.decode import ImageLike, decode
+
+_INTERPOLATIONS = tuple(mode.value for mode in InterpolationMode)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to a picture before a network sees it.
+
+    Attributes:
+        resize: An int is the new length of the short side, the long side following in proportion, rounded
+            down; (h, w) is the exact new size; None leaves the picture as it is.
+        crop: Height and width of the centre crop: what the network sees.
+        mean: Subtracted from each channel of the values in [0, 1]; 1 number for grey, 3 for RGB.
+        std: Divides each channel afterwards.
+        interpolation: As torchvision's `InterpolationMode` spells it, always antialiased, as Pillow does it.
+
+    Raises:
+        BadInputError: A size below 1, a deviation that is not positive, not 1 or 3 channels, an unknown
+            interpolation.
+
+    Convention:
+        As torchvision's `center_crop`: a picture smaller than the crop is padded with black, the odd pixel of
+        padding at the bottom and right; of an odd margin, half is rounded to even.
+
+    Example:
+        >>> Preprocessing(256, (224, 224), (0.5,), (0.25,)).tensor(Image.new("RGB", (640, 480))).shape
+        torch.Size([1, 224, 224])
+    """
+
+    resize: int | tuple[int, int] | None
+    crop: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if self.resize is not None and not isinstance(self.resize, int):
+            _check_size("resize", self.resize)
+        elif self.resize is not None and self.resize < 1:
+            raise BadInputError(f"resize must be at least 1 pixel, (h, w) or None, not {self.resize!r}")
+        _check_size("crop", self.crop)
+        if not len(self.mean) == len(self.std) in (1, 3):
+            raise BadInputError(
+                f"mean and std need one number for each channel, 1 (grey) or 3 (RGB): "
+                f"got {len(self.mean)} in mean, {len(self.std)} in std"
+            )
+        if not all(isfinite(value) for value in self.mean):
+            raise BadInputError(f"mean must be finite, not {self.mean!r}")
+        if not all(isfinite(value) and value > 0 for value in self.std):
+            raise BadInputError(f"std must be finite and above 0, not {self.std!r}")
+        if self.interpolation not in _INTERPOLATIONS:
+            known = ", ".join(_INTERPOLATIONS)
+            raise BadInputError(f"unknown interpolation {self.interpolation!r}; known are {known}")
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the tensor: 1 or 3."""
+        return len(self.mean)
+
+    def picture(self, image: ImageLike) -> Image.Image:
+        """Return the 8-bit picture, resized and cropped, that the network sees: for cutting patches.
+
+        Args:
+            image: Anything that `decode` reads.
+
+        Returns:
+            A picture of size `crop`, "RGB" or "L".
+
+        Raises:
+            ImageError: The image cannot be read, or is so narrow that, resized, it would exceed Pillow's
+                limit on pixels.
+        """
+        picture = decode(image, self.channels)
+        if self.resize is not None:
+            size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
+            _check_resized(picture, size)
+            picture = F.resize(picture, size, InterpolationMode(self.interpolation), antialias=True)
+        cropped: Image.Image = F.center_crop(picture, list(self.crop))
+        return cropped
+
+    def tensor(self, image: ImageLike) -> Float[Tensor, "c h w"]:
+        """Return the normalised float32 tensor of one image, as the network takes it.
+
+        Args:
+            image: Anything that `decode` reads.
+
+        Raises:
+            ImageError: As for `picture`.
+        """
+        return self.normalise([self.picture(image)])[0]
+
+    def batch(self, images: Sequence[ImageLike]) -> Float[Tensor, "n c h w"]:
+        """Return the normalised float32 tensor of several images; n is 0 for none.
+
+        Args:
+            images: Each anything that `decode` reads.
+
+        Raises:
+            ImageError: As for `picture`, for the first image that cannot be read.
+        """
+        return self.normalise([self.picture(image) for image in images])
+
+    def normalise(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "n c h w"]:
+        """Return the tensor of pictures that `picture` has given: ([0, 1] - mean) / std, float32.
+
+        Raises:
+            BadInputError: A picture whose size or mode is not what `picture` gives.
+        """
+        mode = "L" if self.channels == 1 else "RGB"
+        for picture in pictures:
+            came = (picture.height, picture.width, picture.mode)
+            if came != (*self.crop, mode):
+                raise BadInputError(
+                    f"a picture of (h, w, mode) {came} is not the {(*self.crop, mode)} that the "
+                    "network sees; make it with Preprocessing.picture"
+                )
+        if not pictures:
+            return torch.empty((0, self.channels, *self.crop), dtype=torch.float32)
+        whole = torch.stack([F.pil_to_tensor(picture) for picture in pictures])
+        scaled = F.convert_image_dtype(whole, torch.float32)
+        normalised: Tensor = F.normalize(scaled, list(self.mean), list(self.std), inplace=True)
+        return normalised
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values; `from_dict` reads them back."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """Return the preprocessing that `to_dict` wrote.
+
+        Raises:
+            BadInputError: A field is missing, unknown or of the wrong kind.
+        """
+        names = {field.name for field in fields(cls)}
+        wrong = names - {"interpolation"} - set(values) or set(values) - names
+        if wrong:
+            raise BadInputError(
+                f"a preprocessing has the fields {', '.join(sorted(names))}; "
+                f"missing or unknown: {', '.join(sorted(map(repr, wrong)))}"
+            )
+        own: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        try:
+            return cls(**own)
+        except TypeError as error:
+            raise BadInputError(f"not the values of a preprocessing: {dict(values)!r} ({error})") from error
+
+    @classmethod
+    def from_torchvision(cls, weights: Any) -> Preprocessing:
+        """Return what torchvision does to a Pillow image for these weights, bit for bit.
+
+        Args:
+            weights: A member of a weights enum (`SqueezeNet1_1_Weights.DEFAULT`), its `transforms`, or the
+                `ImageClassification` preset that calling those gives.
+
+        Raises:
+            BadInputError: It is not the preset for image classification.
+
+        Convention:
+            A preset with `antialias=False` is antialiased too: so does torchvision with Pillow images.
+        """
+        preset = getattr(weights, "transforms", weights)
+        preset = preset() if isinstance(preset, partial) else preset
+        try:
+            (crop,), (resize,) = preset.crop_size, preset.resize_size
+            mean, std, interpolation = preset.mean, preset.std, preset.interpolation
+        except (AttributeError, TypeError, ValueError) as error:
+            raise BadInputError(
+                f"{type(preset).__name__} is not torchvision's ImageClassification preset; "
+                "describe the steps as a Preprocessing(resize, crop, mean, std)"
+            ) from error
+        return cls(resize, (crop, crop), tuple(mean), tuple(std), interpolation.value)
+
+    @classmethod
+    def from_timm(cls, cfg: Mapping[str, Any]) -> Preprocessing:
+        """Return what timm's evaluation transform does to a Pillow image for this configuration, bit for bit.
+
+        Args:
+            cfg: A model's `pretrained_cfg`; what is missing or None takes timm's own default.
+
+        Raises:
+            BadInputError: A crop mode other than "center" and "squash", or "center" with an input that is not
+                square: timm's resize is then not one of the short side.
+        """
+        given = {**_TIMM_DEFAULTS, **{key: value for key, value in cfg.items() if value}}
+        _, height, width = given["input_size"]
+        mode, share = given["crop_mode"], given["crop_pct"]
+        scaled = floor(height / share), floor(width / share)
+        if mode == "squash":
+            # torchvision reads a pair as the exact size even where both sides agree
+            resize: int | tuple[int, int] = scaled
+        elif mode == "center" and height == width:
+            resize = scaled[0]
+        else:
+            raise BadInputError(
+                f"timm's crop mode {mode!r} at {height} x {width} is not supported ('squash', or 'center' of "
+                "a square, is); describe the steps as a Preprocessing(resize, crop, mean, std)"
+            )
+        mean, std = tuple(given["mean"]), tuple(given["std"])
+        if not len(mean) == len(std) == given["input_size"][0]:
+            raise BadInputError(
+                f"timm's input size {tuple(given['input_size'])} asks for {given['input_size'][0]} channels, "
+                f"mean has {len(mean)} and std {len(std)}; give one number for each channel"
+            )
+        return cls(resize, (height, width), mean, std, given["interpolation"])
+
+    @classmethod
+    def default(cls, channels: int, size: int | tuple[int, int]) -> Preprocessing:
+        """Return a preprocessing for a network of which only the input is known: values in [0, 1], no more.
+
+        Args:
+            channels: 1 (grey) or 3 (RGB).
+            size: Input of the network in pixels: an int for a square, or (h, w).
+
+        Raises:
+            BadInputError: The sizes or the number of channels cannot be.
+
+        Convention:
+            The short side becomes the longer side of `size` / 0.875, rounded down: 224 is cut from 256.
+
+        Example:
+            >>> Preprocessing.default(3, 224).resize
+            256
+        """
+        crop = (size, size) if isinstance(size, int) else size
+        _check_size("size", crop)
+        return cls(floor(max(crop) / 0.875), crop, (0.0,) * channels, (1.0,) * channels)
+
+
+_TIMM_DEFAULTS: dict[str, Any] = {
+    "input_size": (3, 224, 224),
+    "crop_pct": 0.875,
+    "crop_mode": "center",
+    "interpolation": "bicubic",
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+}
+
+
+def _check_size(name: str, size: tuple[int, int]) -> None:
+    if (
+        not isinstance(size, tuple)
+        or len(size) != 2
+        or not all(isinstance(side, int) and side >= 1 for side in size)
+    ):
+        raise BadInputError(f"{name} must be (h, w) of at least 1 x 1 pixel, not {size!r}")
+
+
+def _check_resized(picture: Image.Image, size: list[int]) -> None:
+    short, long = sorted(picture.size)
+    n_pixels = size[0] * (size[1] if len(size) == 2 else size[0] * long // short)
+    if Image.MAX_IMAGE_PIXELS is not None and n_pixels > Image.MAX_IMAGE_PIXELS:
+        raise ImageError(
+            f"too narrow: {picture.height} x {picture.width}, resized to a short side of {size[0]}, has "
+            f"{n_pixels} pixels, the limit is {Image.MAX_IMAGE_PIXELS} (PIL.Image.MAX_IMAGE_PIXELS)"
+        )

@@ -1,0 +1,225 @@
+"""What a source of images promises, and the sources whose images are files or already in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, final, runtime_checkable
+
+from PIL import Image
+
+from backlight.errors import BadInputError, ImageError
+from backlight.images.decode import decode_unnamed
+
+# fmt: off
+IMAGE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm", ".pnm",
+})
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of a source.
+
+    Attributes:
+        id: Position in the source, from 0: the same in every run over the same source.
+        path: Where the image lies, for people; relative to the source where it has a root, "/" between parts.
+        label: Its class, where the source knows one.
+    """
+
+    id: int
+    path: str
+    label: str | None
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """A fixed sequence of images. Every source can be pickled, and loaded from by several threads at once."""
+
+    @property
+    def name(self) -> str:
+        """What the user called it: a path, a pattern."""
+
+    @property
+    def records(self) -> Sequence[ImageRecord]:
+        """All images; the record of image i is at position i."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def load(self, image_id: int) -> Image.Image:
+        """Return the image, upright, 8-bit "RGB" (see `decode`).
+
+        Raises:
+            ImageError: It cannot be read; the text is the reason alone, without the path.
+            BadInputError: No image has this id.
+        """
+
+    def fingerprint(self) -> str:
+        """Return a hash of the names and the sizes in bytes of the images, in order: 64 hex digits.
+
+        Cheap: no image is read. So an image replaced by one of the same name and the same number of bytes is
+        not noticed.
+        """
+
+
+def check_id(image_id: int, source: ImageSource) -> None:
+    """Raise `BadInputError` unless the source has an image of this id."""
+    if not 0 <= image_id < len(source):
+        raise BadInputError(
+            f"image id {image_id} is out of range for {source.name!r} ({len(source)} images, from 0)"
+        )
+
+
+def digest(entries: Iterable[tuple[str, int]]) -> str:
+    """Return the SHA-256 of names and sizes in bytes, in order; lengths keep neighbouring names apart."""
+    sha = hashlib.sha256()
+    for name, n_bytes in entries:
+        encoded = name.encode("utf-8", "surrogateescape")
+        sha.update(b"%d:%b:%d;" % (len(encoded), encoded, n_bytes))
+    return sha.hexdigest()
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether the name ends as image files do, upper or lower case."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  (100,000 Paths are slow)
+
+
+def printable(name: str) -> str:
+    """Return the name with bytes that are not UTF-8 written as \\xNN: it can be printed and stored."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+@final
+class FileSource:
+    """Image files below one folder, named one by one.
+
+    Example:
+        >>> source = FileSource("two", Path("photos"), ["cat/1.jpg", "cat/2.jpg"], ["cat", "cat"])
+        >>> source.records[1]
+        ImageRecord(id=1, path='cat/2.jpg', label='cat')
+    """
+
+    def __init__(
+        self, name: str, root: Path, files: Sequence[str], labels: Sequence[str | None] | None = None
+    ) -> None:
+        """Take the files in the order given.
+
+        Args:
+            name: For people.
+            root: What the files are relative to.
+            files: One path each, relative or absolute. They need not exist: `load` says so then.
+            labels: The class of each, or None where it has none.
+
+        Raises:
+            BadInputError: There are not as many labels as files.
+        """
+        labels = [None] * len(files) if labels is None else labels
+        if len(labels) != len(files):
+            raise BadInputError(
+                f"{name!r} has {len(files)} files and {len(labels)} labels; give one label each"
+            )
+        self._root = root.absolute()
+        self._files = tuple(files)
+        self.name = name
+        self.records = tuple(
+            ImageRecord(i, printable(file), label)
+            for i, (file, label) in enumerate(zip(files, labels, strict=True))
+        )
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._files)
+
+    def load(self, image_id: int) -> Image.Image:
+        """Return the decoded image; see `ImageSource.load`."""
+        check_id(image_id, self)
+        return decode_unnamed(self._root / self._files[image_id])
+
+    def fingerprint(self) -> str:
+        """Return the hash of names and sizes; see `ImageSource.fingerprint`. A missing file counts as -1."""
+        return digest((file, self._n_bytes(file)) for file in self._files)
+
+    def _n_bytes(self, file: str) -> int:
+        try:
+            return (self._root / file).stat().st_size
+        except (OSError, ValueError):  # ValueError: a name with a null byte
+            return -1
+
+
+@final
+class SequenceSource:
+    """Images from a Python sequence: Pillow images, or paths relative to the current folder.
+
+    Example:
+        >>> source = SequenceSource([Image.new("L", (2, 2), 255)], labels=["white"])
+        >>> source.load(0).getpixel((0, 0))
+        (255, 255, 255)
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Image.Image | Path | str],
+        labels: Sequence[str | None] | None = None,
+        name: str = "memory",
+    ) -> None:
+        """Take the images in the order given.
+
+        Args:
+            images: Kept as they are, not copied.
+            labels: The class of each, or None where it has none.
+            name: For people.
+
+        Raises:
+            BadInputError: No images, something else than an image among them, or not one label for each.
+        """
+        labels = [None] * len(images) if labels is None else labels
+        if len(images) == 0 or len(labels) != len(images):
+            raise BadInputError(
+                f"got {len(images)} images and {len(labels)} labels; give at least one, one label each"
+            )
+        for i, image in enumerate(images):
+            if not isinstance(image, Image.Image | Path | str):
+                raise BadInputError(
+                    f"image {i} of the sequence is a {type(image).__name__}; give Pillow images or paths"
+                )
+        self._images = tuple(images)
+        self.name = name
+        self.records = tuple(
+            ImageRecord(i, f"image {i}" if isinstance(image, Image.Image) else printable(str(image)), label)
+            for i, (image, label) in enumerate(zip(images, labels, strict=True))
+        )
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._images)
+
+    def load(self, image_id: int) -> Image.Image:
+        """Return the decoded image; see `ImageSource.load`."""
+        check_id(image_id, self)
+        return decode_unnamed(self._images[image_id])
+
+    def fingerprint(self) -> str:
+        """Return the hash of names and sizes; see `ImageSource.fingerprint`.
+
+        An image in memory has no name, so its pixels are hashed in its place.
+        """
+        return digest(map(self._entry, self._images))
+
+    @staticmethod
+    def _entry(image: Image.Image | Path | str) -> tuple[str, int]:
+        if isinstance(image, Image.Image):
+            try:
+                pixels = hashlib.sha256(decode_unnamed(image).tobytes()).hexdigest()
+            except ImageError as error:
+                pixels = str(error)
+            return f"{image.height} x {image.width}: {pixels}", 0
+        try:
+            return str(image), Path(image).stat().st_size
+        except (OSError, ValueError):
+            return str(image), -1

@@ -1,0 +1,76 @@
+"""What all tests share: the evaluation data beside the project, small networks, and pictures made on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs the evaluation data, or a GPU, where there is none."""
+    for item in items:
+        if "shared" in item.keywords and not SHARED.is_dir():
+            item.add_marker(pytest.mark.skip(reason=f"needs the evaluation data in {SHARED}"))
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Return the folder of the evaluation data."""
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Run torch on one thread: the suite runs several tests at once."""
+    torch.set_num_threads(1)
+
+
+class SmallNet(nn.Module):
+    """Two convolutions, a pool, and a classifier: 8 and 12 feature maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.relu1 = nn.ReLU()
+        self.pool = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(8, 12, 3, padding=1)
+        self.relu2 = nn.ReLU()
+        self.fc = nn.Linear(12, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (n, 5) of images (n, 3, h, w)."""
+        x = self.pool(self.relu1(self.conv1(x)))
+        return self.fc(self.relu2(self.conv2(x)).mean((2, 3)))
+
+
+@pytest.fixture
+def small_net() -> SmallNet:
+    """Return a small network with fixed random weights."""
+    torch.manual_seed(0)
+    return SmallNet()
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Path:
+    """Return a folder of 40 small noise pictures in two class folders."""
+    return make_pictures(tmp_path / "pictures", 40)
+
+
+def make_pictures(folder: Path, count: int, size: tuple[int, int] = (40, 48)) -> Path:
+    """Write noise pictures with soft blobs into class folders a and b, and return the folder."""
+    generator = np.random.default_rng(count)
+    for i in range(count):
+        own = folder / "ab"[i % 2]
+        own.mkdir(parents=True, exist_ok=True)
+        small = generator.integers(0, 256, (6, 6, 3), np.uint8)
+        Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC).save(own / f"{i:03}.png")
+    return folder

@@ -1,0 +1,109 @@
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from backlight.errors import BadInputError
+from backlight.images import FileSource, SequenceSource, TarSource, open_images
+
+
+@pytest.fixture
+def place(tmp_path):
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 3)).save(stream, "PNG")
+    data = stream.getvalue()
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "cat" / "a.png").write_bytes(data)
+    (tmp_path / "shards").mkdir()
+    for i in range(2):
+        with tarfile.open(tmp_path / "shards" / f"s-{i}.tar", "w") as tar:
+            info = tarfile.TarInfo(f"{i}.png")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    (tmp_path / "list.txt").write_text("photos/cat/a.png\tfelix\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "paths"),
+    [
+        ("photos", FileSource, ["cat/a.png"]),
+        ("photos/cat/a.png", FileSource, ["a.png"]),
+        ("list.txt", FileSource, ["photos/cat/a.png"]),
+        ("shards", TarSource, ["s-0.tar/0.png", "s-1.tar/1.png"]),
+        ("shards/s-1.tar", TarSource, ["s-1.tar/1.png"]),
+        ("shards/s-{0..1}.tar", TarSource, ["s-0.tar/0.png", "s-1.tar/1.png"]),
+        ("shards/*.tar", TarSource, ["s-0.tar/0.png", "s-1.tar/1.png"]),
+    ],
+)
+def test_what_is_named_decides(place, spec, kind, paths):
+    for given in (place / spec, str(place / spec)):
+        source = open_images(given)
+        assert type(source) is kind
+        assert [record.path for record in source.records] == paths
+        assert source.name == str(place / spec)
+        assert source.load(0).size == (4, 3)
+
+
+def test_sequences_images_and_sources(place):
+    image = Image.new("RGB", (2, 2))
+    source = open_images([image, place / "photos" / "cat" / "a.png"])
+    assert type(source) is SequenceSource
+    assert len(source) == 2
+    assert len(open_images(image)) == 1
+    assert open_images(source) is source
+
+
+def test_home_is_expanded(place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place))
+    assert len(open_images("~/photos")) == 1
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(place):
+    (place / "photos" / "cat" / "a.png").rename(place / "b[1].png")
+    assert open_images(place / "b[1].png").load(0).size == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nowhere", r"^no such file or folder: '.*nowhere'$"),
+        ("empty", r"^no image in folder '.*empty'; looked for \.avif, "),
+        ("notes.md", r"notes\.md' is neither an image, a list \(\.csv, \.tsv, \.txt\) nor a \.tar file$"),
+        ("s.tar.gz", r"s\.tar\.gz' is compressed, .* make it a plain \.tar$"),
+        ("s.tgz", r"s\.tgz' is compressed"),
+        ("both", r"holds both images and tar shards; give '.*both/\*\.tar' for the shards"),
+        ("x/*.tar", r"^the pattern '.*' finds no file$"),
+        ("photos/*/*.png", r"stands for '.*a\.png', which is not a \.tar file; patterns are for shards"),
+        ("s-{7..8}.tar", r"^cannot read tar shard '.*s-7\.tar': No such file or directory"),
+        ("n" * 400, r"^cannot open '.*': File name too long$"),
+    ],
+)
+def test_errors(place, spec, message):
+    (place / "empty").mkdir()
+    for name in ("notes.md", "s.tar.gz", "s.tgz"):
+        (place / name).write_text("x")
+    (place / "both" / "deep").mkdir(parents=True)
+    (place / "both" / "deep" / "a.png").write_text("x")
+    (place / "both" / "s.tar").write_text("x")
+    with pytest.raises(BadInputError, match=message) as caught:
+        open_images(place / spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_empty_sequence():
+    with pytest.raises(BadInputError, match="got 0 images"):
+        open_images([])
+
+
+@pytest.mark.usefixtures("untyped")
+def test_a_sequence_of_something_else():
+    with pytest.raises(BadInputError, match="image 0 of the sequence is a int"):
+        open_images([3])
+
+
+def test_relative_specs(place, monkeypatch):
+    monkeypatch.chdir(place)
+    assert [len(open_images(Path(name))) for name in ("photos", "shards", "list.txt")] == [1, 2, 1]

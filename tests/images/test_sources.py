@@ -1,0 +1,256 @@
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from backlight.errors import BadInputError, ImageError
+from backlight.images import FileSource, ImageRecord, ImageSource, SequenceSource, folder_source, list_source
+from backlight.images.sources import digest
+
+
+def save(path, colour="red", size=(4, 3)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path, "PNG")
+
+
+def names(source):
+    return [record.path for record in source.records]
+
+
+# Folders
+
+
+def test_folder_is_sorted_by_code_point_and_labelled_by_its_first_subfolders(tmp_path):
+    for name in ["dog/9.png", "dog/10.png", "Cat/deep/a.JPeG", "cat/b.tiff", "cat-2/c.webp", "z.png"]:
+        save(tmp_path / name)
+    source = folder_source(tmp_path)
+    assert isinstance(source, ImageSource)
+    assert [(record.path, record.label) for record in source.records] == [
+        ("Cat/deep/a.JPeG", "Cat"),
+        ("cat-2/c.webp", "cat-2"),
+        ("cat/b.tiff", "cat"),
+        ("dog/10.png", "dog"),
+        ("dog/9.png", "dog"),
+        ("z.png", None),
+    ]
+    assert [record.id for record in source.records] == list(range(len(source))) == list(range(6))
+    assert source.name == str(tmp_path)
+
+
+def test_hidden_files_other_suffixes_and_folders_named_like_images_are_passed_over(tmp_path):
+    for name in ["a.png", ".b.png", ".hidden/c.png", "d.png.txt", "e", "f.npy", "g.jpg/h.png"]:
+        save(tmp_path / name)
+    os.mkfifo(tmp_path / "i.jpg")
+    assert names(folder_source(tmp_path)) == ["a.png", "g.jpg/h.png"]
+
+
+def test_links_are_followed_but_never_round_a_loop(tmp_path):
+    save(tmp_path / "set" / "cat" / "a.png")
+    save(tmp_path / "elsewhere" / "b.png")
+    (tmp_path / "set" / "dog").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "cat" / "up").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "cat" / "here").symlink_to(".")
+    (tmp_path / "set" / "self").symlink_to("self")
+    (tmp_path / "set" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    source = folder_source(tmp_path / "set")
+    assert names(source) == ["cat/a.png", "dog/b.png", "gone.png"]
+    assert source.load(1).size == (4, 3)
+    with pytest.raises(ImageError, match=r"^no such file$"):
+        source.load(2)
+
+
+def test_a_name_that_is_not_utf_8_can_be_listed_stored_and_loaded(tmp_path):
+    try:
+        save(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")))
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    source = folder_source(tmp_path)
+    assert names(source) == ["caf\\xe9.png"]
+    assert names(source)[0].encode("utf-8")
+    assert source.load(0).size == (4, 3)
+    assert len(source.fingerprint()) == 64
+
+
+def test_folder_errors(tmp_path):
+    with pytest.raises(BadInputError, match=r"no such folder: '.*nowhere'"):
+        folder_source(tmp_path / "nowhere")
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(BadInputError, match=r"no image in folder '.*'; looked for \.avif, \.bmp, .*\.webp$"):
+        folder_source(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_without_permission(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(BadInputError, match=r"cannot read folder '.*closed': Permission denied"):
+        folder_source(tmp_path)
+
+
+def test_load_is_upright_rgb_and_its_errors_are_reasons_alone(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (4, 3)).save(tmp_path / "a.png", exif=exif)
+    (tmp_path / "b.png").write_bytes(b"")
+    source = folder_source(tmp_path)
+    assert (source.load(0).mode, source.load(0).size) == ("RGB", (3, 4))
+    with pytest.raises(ImageError, match=r"^the file is empty$"):
+        source.load(1)
+    for image_id in (-1, 2):
+        with pytest.raises(BadInputError, match=rf"image id {image_id} is out of range for .* \(2 images"):
+            source.load(image_id)
+
+
+def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
+    save(tmp_path / "set" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    source = folder_source(Path("set"))
+    monkeypatch.chdir("/")
+    assert source.load(0).size == (4, 3)
+
+
+# Fingerprints
+
+
+def test_fingerprint_depends_on_names_sizes_and_order_not_on_the_place(tmp_path):
+    prints = []
+    for name in ("one", "two"):
+        save(tmp_path / name / "a.png", size=(50, 50))
+        save(tmp_path / name / "b.png")
+        prints.append(folder_source(tmp_path / name).fingerprint())
+    assert prints[0] == prints[1]
+    assert prints[0] != FileSource("", tmp_path / "one", ["b.png", "a.png"]).fingerprint()
+    (tmp_path / "two" / "b.png").write_bytes(b"x")
+    assert folder_source(tmp_path / "two").fingerprint() != prints[0]
+    (tmp_path / "one" / "b.png").rename(tmp_path / "one" / "c.png")
+    assert folder_source(tmp_path / "one").fingerprint() != prints[0]
+
+
+def test_fingerprint_is_the_same_in_every_version():
+    """An atlas holds it: another value would end every resume."""
+    text = b"1:a:5;3:b;c:-1;"
+    assert digest([("a", 5), ("b;c", -1)]) == hashlib.sha256(text).hexdigest()
+
+
+entries = st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"])), st.integers(-1, 99)))
+
+
+@given(entries, entries)
+def test_fingerprints_of_different_entries_differ(one, other):
+    assert (digest(one) == digest(other)) == (one == other)
+
+
+# Lists
+
+
+def listed(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return [(record.path, record.label) for record in list_source(path).records]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.txt", "b.png\na.png\n", [("b.png", None), ("a.png", None)]),
+        ("a.txt", "\ufeffb.png\r\n\r\n  a.png  \r\n", [("b.png", None), ("a.png", None)]),
+        ("a.txt", "my b.png\tred cat\nc.png\t\n", [("my b.png", "red cat"), ("c.png", None)]),
+        ("a.txt", "a, b.png\na, b.png,cat\n", [("a, b.png", None), ("a, b.png", "cat")]),
+        ("a.txt", "c.png,\nc.png , x\n", [("c.png", None), ("c.png", "x")]),
+        ("a.txt", "val_1.JPEG 65\nmy b.png 3\n", [("val_1.JPEG", "65"), ("my b.png", "3")]),
+        ("a.txt", "no-suffix\npath\n", [("no-suffix", None), ("path", None)]),
+        ("a.csv", 'path,label\n"a, b.png",cat\nc.png\n', [("a, b.png", "cat"), ("c.png", None)]),
+        ("a.csv", "x.png, dog ,7\n\ny.png,\n", [("x.png", "dog"), ("y.png", None)]),
+        ("a.tsv", 'filename\tlabel\nthe "best", b.png\tcat\n', [('the "best", b.png', "cat")]),
+        ("a.TSV", "b.png\n", [("b.png", None)]),
+    ],
+)  # fmt: skip
+def test_lists(tmp_path, name, text, expected):
+    assert listed(tmp_path, name, text) == expected
+
+
+def test_a_list_is_relative_to_its_own_folder_and_may_name_what_is_not_there(tmp_path):
+    save(tmp_path / "images" / "a.png")
+    save(tmp_path / "b.png")
+    (tmp_path / "lists").mkdir()
+    path = tmp_path / "lists" / "l.txt"
+    path.write_text(f"../images/a.png\n{tmp_path}/b.png\nmissing.png\na\0b.png")
+    source = list_source(path)
+    assert source.load(0).size == source.load(1).size == (4, 3)
+    with pytest.raises(ImageError, match=r"^no such file$"):
+        source.load(2)
+    with pytest.raises(ImageError, match="null byte"):
+        source.load(3)
+    assert len(source.fingerprint()) == 64
+
+
+def test_list_errors(tmp_path):
+    with pytest.raises(BadInputError, match=r"cannot read list '.*l\.txt': No such file"):
+        list_source(tmp_path / "l.txt")
+    (tmp_path / "l.txt").write_bytes(b"a.png\n\xff\xfe")
+    with pytest.raises(BadInputError, match=r"list '.*' is not UTF-8 text \(byte 6\)"):
+        list_source(tmp_path / "l.txt")
+    (tmp_path / "l.csv").write_text("path,label\n")
+    with pytest.raises(BadInputError, match="names no image; write one path a line"):
+        list_source(tmp_path / "l.csv")
+    (tmp_path / "l.csv").write_text("a" * 200_000)
+    with pytest.raises(BadInputError, match="as comma-separated values: field larger"):
+        list_source(tmp_path / "l.csv")
+
+
+# Sequences
+
+
+def test_a_sequence_keeps_its_order(tmp_path):
+    save(tmp_path / "a.png", "blue")
+    source = SequenceSource([Image.new("L", (2, 2), 7), tmp_path / "a.png"], ["x", None])
+    assert isinstance(source, ImageSource)
+    path = str(tmp_path / "a.png")
+    assert source.records == (ImageRecord(0, "image 0", "x"), ImageRecord(1, path, None))
+    assert source.load(0).getpixel((0, 0)) == (7, 7, 7)
+    assert source.load(1).getpixel((0, 0)) == (0, 0, 255)
+
+
+def test_images_in_memory_are_told_apart_by_their_pixels(tmp_path):
+    def one(level):
+        return SequenceSource([Image.new("L", (2, 2), level), tmp_path / "missing.png"]).fingerprint()
+
+    assert one(1) == one(1)
+    assert one(1) != one(2)
+
+
+def test_sequence_errors():
+    with pytest.raises(BadInputError, match="got 0 images and 0 labels"):
+        SequenceSource([])
+    with pytest.raises(BadInputError, match="got 1 images and 2 labels"):
+        SequenceSource(["a.png"], ["x", "y"])
+    with pytest.raises(BadInputError, match="'n' has 1 files and 2 labels"):
+        FileSource("n", Path(), ["a.png"], ["x", "y"])
+
+
+@pytest.mark.usefixtures("untyped")
+def test_a_sequence_of_something_else():
+    with pytest.raises(BadInputError, match="image 1 of the sequence is a int; give Pillow images or paths"):
+        SequenceSource(["a.png", 3])
+
+
+def test_sources_can_be_sent_to_another_process(tmp_path):
+    save(tmp_path / "a.png")
+    for source in (folder_source(tmp_path), SequenceSource([Image.new("L", (2, 2))])):
+        copy = pickle.loads(pickle.dumps(source))
+        assert copy.records == source.records
+        assert copy.fingerprint() == source.fingerprint()
+        assert copy.load(0).tobytes() == source.load(0).tobytes()
+
+
+@pytest.mark.shared
+def test_a_thousand_photographs(shared):
+    source = folder_source(shared / "images" / "imagen")
+    assert len(source) == 1000
+    assert source.records[0] == ImageRecord(0, "n00007846_147031_person.jpg", None)
+    assert min(source.load(999).size) == 256
+    assert source.fingerprint() == folder_source(shared / "images" / "imagen").fingerprint()
