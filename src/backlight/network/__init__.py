@@ -1,0 +1,17 @@
+"""Network: capture, node names, operator classes and receptive fields over the graph."""
+
+from backlight.network.coverage import Coverage, CoverageEntry
+from backlight.network.layers import Layer
+from backlight.network.network import Images, Network, capture, describe_field
+from backlight.network.operators import OperatorClass
+
+__all__ = [
+    "Coverage",
+    "CoverageEntry",
+    "Images",
+    "Layer",
+    "Network",
+    "OperatorClass",
+    "capture",
+    "describe_field",
+]

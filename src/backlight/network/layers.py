@@ -1,0 +1,142 @@
+"""Layers: the nameable feature maps of a captured network, and which of them an atlas shows by default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from backlight.geometry import ReceptiveField
+from backlight.network.operators import (
+    CONVOLUTIONS,
+    OperatorClass,
+    PathAnalysis,
+    operator_name,
+    packet,
+    shape_of,
+)
+from backlight.network.receptive import Spread, receptive_field
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One nameable feature map stack (or vector) of a network.
+
+    Attributes:
+        name: torchvision's node name, such as `layer1.0.relu_1`.
+        operator: The ATen operator that made it, such as `relu`.
+        shape: (c, h, w), or (c,) for a fully connected layer, whose units have no row and column.
+        receptive_field: What a unit sees of the input; None for the whole image.
+        rectified: Whether the operator is a rectifier.
+        is_default: Whether an atlas shows the layer unless told otherwise.
+        order: Dimensions of the node's tensor in the order (n, c, h, w): an NHWC layer has (0, 3, 1, 2).
+    """
+
+    name: str
+    operator: str
+    shape: tuple[int, ...]
+    receptive_field: ReceptiveField | None
+    rectified: bool
+    is_default: bool
+    order: tuple[int, ...]
+
+    @property
+    def n_maps(self) -> int:
+        """Number of feature maps (channels)."""
+        return self.shape[0]
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether units have a row and a column."""
+        return len(self.shape) == 3
+
+
+def find_layers(
+    names: dict[str, fx.Node],
+    analysis: PathAnalysis,
+    spreads: dict[fx.Node, Spread],
+    output_path: set[fx.Node],
+) -> tuple[Layer, ...]:
+    """Return the layers among the named nodes: those that depend on the pixels and have channels."""
+    default = _default_nodes(analysis, spreads, output_path)
+    layers = []
+    for name, node in names.items():
+        spread = spreads.get(node)
+        order = _order(spread) if spread is not None else None
+        if spread is None or order is None:
+            continue
+        sizes = shape_of(node) or ()
+        shape = tuple(int(sizes[i]) for i in order[1:])
+        layers.append(
+            Layer(
+                name=name,
+                operator=operator_name(node),
+                shape=shape,
+                receptive_field=receptive_field(spread) if len(shape) == 3 else None,
+                rectified=analysis.classify(node) is OperatorClass.RECTIFIER,
+                is_default=node in default,
+                order=order,
+            )
+        )
+    return tuple(layers)
+
+
+def _order(spread: Spread) -> tuple[int, ...] | None:
+    """Return the dimensions in the order (n, c, h, w) or (n, c); None where a layer has no such form."""
+    for wanted in (("n", "c", "h", "w"), ("n", "c")):
+        if sorted(spread.roles) == sorted(wanted):
+            return tuple(spread.roles.index(role) for role in wanted)
+    return None
+
+
+def _default_nodes(
+    analysis: PathAnalysis, spreads: dict[fx.Node, Spread], output_path: set[fx.Node]
+) -> set[fx.Node]:
+    """Return the rectified feature maps on the way to the output, and unrectified conv outputs.
+
+    *Convention*: a convolution that no rectifier follows before the next convolution counts by what its
+    normalisation made of it.
+    """
+    default: set[fx.Node] = set()
+    for node in output_path:
+        spread = spreads.get(node)
+        if spread is None or not _is_feature_map(node, spread):
+            continue
+        if analysis.classify(node) is OperatorClass.RECTIFIER:
+            default.add(node)
+        elif packet(node) in CONVOLUTIONS and not _is_rectified_later(node, analysis):
+            default.add(_end_of_norm(node, analysis))
+    return default
+
+
+def _is_feature_map(node: fx.Node, spread: Spread) -> bool:
+    order = _order(spread)
+    if order is None or len(order) != 4:
+        return False
+    sizes = shape_of(node) or ()
+    return any(int(sizes[i]) > 1 for i in order[2:])
+
+
+def _is_rectified_later(node: fx.Node, analysis: PathAnalysis) -> bool:
+    """Return whether the node's signal meets a rectifier before the next convolution or linear map."""
+    seen: set[fx.Node] = set()
+    todo = list(node.users)
+    while todo:
+        user = todo.pop()
+        if user in seen or user.op != "call_function":
+            continue
+        seen.add(user)
+        if analysis.classify(user) is OperatorClass.RECTIFIER:
+            return True
+        if packet(user) not in CONVOLUTIONS and operator_name(user) not in ("linear", "matmul"):
+            todo.extend(user.users)
+    return False
+
+
+def _end_of_norm(node: fx.Node, analysis: PathAnalysis) -> fx.Node:
+    while len(node.users) == 1:
+        user = next(iter(node.users))
+        if "norm" not in operator_name(user) and operator_name(user) != "getitem":
+            break
+        node = user
+    return node

