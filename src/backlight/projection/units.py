@@ -1,0 +1,112 @@
+"""Units: single activations of a network, and the strongest of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from backlight.errors import BadInputError
+from backlight.network import Images, Layer, Network
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One activation of one layer.
+
+    Attributes:
+        layer: The layer's name.
+        channel: The feature map, from 0.
+        row: Its row in the map, from 0 at the top; None for a fully connected unit.
+        col: Its column in the map, from 0 at the left; None for a fully connected unit.
+    """
+
+    layer: str
+    channel: int
+    row: int | None = None
+    col: int | None = None
+
+
+def check_channel(layer: Layer, channel: int) -> None:
+    """Raise BadInputError unless the layer has that feature map."""
+    if not 0 <= channel < layer.n_maps:
+        raise BadInputError(
+            f"channel {channel} is out of range for layer {layer.name!r} ({layer.n_maps} feature maps); "
+            "`backlight layers MODEL` lists them"
+        )
+
+
+def check_unit(layer: Layer, unit: Unit) -> None:
+    """Raise BadInputError unless the layer has that unit."""
+    check_channel(layer, unit.channel)
+    if not layer.is_spatial:
+        if unit.row is not None or unit.col is not None:
+            raise BadInputError(f"layer {layer.name!r} has no rows and columns; leave row and col out")
+        return
+    height, width = layer.shape[1:]
+    if unit.row is None or unit.col is None:
+        raise BadInputError(
+            f"a unit of layer {layer.name!r} needs a row and a column ({height}x{width}); "
+            "`strongest` finds the strongest of an image"
+        )
+    if not (0 <= unit.row < height and 0 <= unit.col < width):
+        raise BadInputError(
+            f"row {unit.row}, column {unit.col} is out of range for layer {layer.name!r} ({height}x{width} units)"
+        )
+
+
+def strongest(net: Network, images: Images, layer: str, channel: int) -> list[Unit]:
+    """Return the strongest unit of a feature map in each image.
+
+    Args:
+        net: The captured network.
+        images: A batch of inputs (n, c, h, w), or pictures as `Network.prepare` takes them.
+        layer: The layer's name.
+        channel: The feature map.
+
+    Returns:
+        One unit an image, in their order.
+
+    Raises:
+        BadInputError: An unknown layer, a channel out of range, images that do not fit.
+
+    *Convention*: of equal activations the first in raster order.
+    """
+    found = net.layer(layer)
+    check_channel(found, channel)
+    maps = activations(net, net.prepare(images), found)[:, channel]
+    if not found.is_spatial:
+        return [Unit(found.name, channel) for _ in range(len(maps))]
+    return [Unit(found.name, channel, *divmod(int(i), maps.shape[-1])) for i in maps.flatten(1).argmax(1)]
+
+
+def strongest_units(net: Network, image: Images, layer: str, top: int, channel: int | None = None) -> list[Unit]:
+    """Return the strongest units of one image in a layer, strongest first.
+
+    *Convention*: over a whole layer each feature map counts by its strongest unit only, so that the units come
+    from different maps; within one feature map (`channel`) they are its strongest positions.
+    """
+    found = net.layer(layer)
+    if top < 1:
+        raise BadInputError(f"top is the number of units to take, at least 1, but came {top}")
+    if channel is not None:
+        check_channel(found, channel)
+    maps = activations(net, net.prepare(image)[:1], found)[0]
+    if not found.is_spatial:
+        order = [channel] if channel is not None else maps.argsort(descending=True, stable=True)[:top].tolist()
+        return [Unit(found.name, int(c)) for c in order]
+    width = maps.shape[-1]
+    if channel is not None:
+        order = maps[channel].flatten().argsort(descending=True, stable=True)[:top]
+        return [Unit(found.name, channel, *divmod(int(i), width)) for i in order]
+    values, places = maps.flatten(1).max(1)
+    order = values.argsort(descending=True, stable=True)[:top]
+    return [Unit(found.name, int(c), *divmod(int(places[c]), width)) for c in order]
+
+
+def activations(net: Network, batch: Float[Tensor, "n c h w"], layer: Layer) -> Tensor:
+    """Return a layer's activations for a batch, (n, c, h, w) or (n, c)."""
+    with torch.no_grad():
+        return net.features([layer])(batch)[0]  # type: ignore[no-any-return]

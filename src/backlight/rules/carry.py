@@ -1,0 +1,42 @@
+"""The two building blocks of all rules: a value from one place with a gradient to another, and a rectified gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _Carry(torch.autograd.Function):
+    """Forward: value. Backward: the signal goes to source unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, source: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *signal: Tensor) -> tuple[Tensor, None]:
+        return signal[0], None
+
+
+class _Rectify(torch.autograd.Function):
+    """Forward: the identity. Backward: max(signal, 0)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *signal: Tensor) -> Tensor:
+        return signal[0].clamp_min(0)
+
+
+def carry(source: Tensor, value: Tensor) -> Tensor:
+    """Return value, with a gradient that goes to source (of the same shape) as it is."""
+    return _Carry.apply(source, value.detach())  # type: ignore[no-any-return, no-untyped-call]
+
+
+def rectify_signal(x: Tensor) -> Tensor:
+    """Return x, with a gradient whose negative entries become zero."""
+    return _Rectify.apply(x)  # type: ignore[no-any-return, no-untyped-call]

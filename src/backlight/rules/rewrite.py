@@ -1,0 +1,112 @@
+"""Applying a rule set: a graph whose gradient is the projection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import fx
+
+from backlight.errors import UnsupportedOperatorError
+from backlight.network.cut import cut
+from backlight.network.network import Layer, Network
+from backlight.network.operators import AVERAGE_POOLS, SQUASHES, OperatorClass, aten, operator_name, packet
+from backlight.rules.carry import carry
+from backlight.rules.gates import replace_gate
+from backlight.rules.pooling import replace_average, replace_selector
+from backlight.rules.rectifiers import replace_rectifier
+from backlight.rules.ruleset import RuleSet
+
+
+def apply_rules(net: Network, layers: Iterable[Layer], rules: RuleSet) -> fx.GraphModule:
+    """Return a module of the layers' activations whose gradient, for a seed at a layer, is the projection.
+
+    Args:
+        net: The captured network; it is not changed.
+        layers: The layers to compute, in the order of the outputs; each output is (n, c, h, w) or (n, c).
+        rules: How each class of operator passes the signal down.
+
+    Raises:
+        UnsupportedOperatorError: Operators on a path to the pixels that no rule covers; names all of them.
+    """
+    heads = [(net.node(layer), layer.order) for layer in layers]
+    path = set(net.analysis.path([node for node, _ in heads]))
+    if not rules.is_plain_gradient:
+        _refuse_unknown(net, path, rules)
+    return cut(net.module, heads, _Rewriter(net, path, rules))
+
+
+class _Rewriter:
+    """Gives each operator on the path its way down, and cuts the signal off everywhere else."""
+
+    def __init__(self, net: Network, path: set[fx.Node], rules: RuleSet) -> None:
+        self.net, self.path, self.rules = net, path, rules
+
+    def __call__(
+        self, graph: fx.Graph, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> fx.Node | None:
+        rules = self.rules
+        if packet(node) is aten.copy:  # of a write in place; it has no derivative of its own
+            return graph.call_function(_written_over, args[:2])
+        if node not in self.path or rules.is_plain_gradient:
+            return None
+        if packet(node) is aten.detach:  # the author's own stop of the gradient is no stop of the signal
+            return args[0]  # type: ignore[no-any-return]
+        kind = self.net.analysis.classify(node)
+        if kind is OperatorClass.RECTIFIER:
+            if node.args[0] not in self.net.analysis.dependent:  # max(c, x)
+                args = args[::-1]
+            return replace_rectifier(graph, node, args, kwargs, rules)
+        if kind is OperatorClass.SELECTOR:
+            return replace_selector(graph, node, args, kwargs, rules)
+        if kind is OperatorClass.GATE:
+            return replace_gate(graph, node, args, kwargs, rules, self._factors(node, args, kwargs))
+        if packet(node) in AVERAGE_POOLS and rules.average_pool == "fill":
+            return replace_average(graph, node, args, kwargs, self._spatial_dims(node))
+        if packet(node) in SQUASHES and rules.squash == "identity":
+            frozen = graph.call_function(torch.detach, (args[0],))
+            value = graph.call_function(node.target, (frozen, *args[1:]), kwargs)
+            return graph.call_function(carry, (args[0], value))
+        return None
+
+    def _factors(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> frozenset[fx.Node]:
+        """Return the new graph's nodes that this gate reads and through which no signal goes."""
+        signals = self.net.analysis.signal_inputs(node)
+        factors: set[fx.Node] = set()
+        for old, new in zip((node.args, node.kwargs), (args, kwargs), strict=True):
+            pairs = zip(_nodes(old), _nodes(new), strict=True)
+            factors |= {n for o, n in pairs if o in self.net.analysis.dependent and o not in signals}
+        return frozenset(factors)
+
+    def _spatial_dims(self, node: fx.Node) -> tuple[int, ...]:
+        spread = self.net.spreads.get(node.args[0])  # type: ignore[arg-type]
+        return tuple(i for i, role in enumerate(spread.roles) if role in "hw" and role) if spread else ()
+
+
+def _written_over(place: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return value in the shape and type of the place that it is written to."""
+    return value.to(place.dtype).expand_as(place)
+
+
+def _nodes(value: Any) -> list[fx.Node]:
+    found: list[fx.Node] = []
+    fx.map_arg(value, lambda n: found.append(n) or n)
+    return found
+
+
+def _refuse_unknown(net: Network, path: set[fx.Node], rules: RuleSet) -> None:
+    unknown: dict[str, list[str]] = {}
+    for node in net.module.graph.nodes:
+        if node in path and net.analysis.classify(node) is OperatorClass.UNKNOWN:
+            if packet(node) in SQUASHES and rules.squash != "error":
+                continue
+            unknown.setdefault(operator_name(node), []).append(net.where(node))
+    if not unknown:
+        return
+    listed = "; ".join(f"{name} at {', '.join(places)}" for name, places in unknown.items())
+    squashes = all(getattr(aten, name, None) in SQUASHES for name in unknown)
+    advice = "choose a layer below, or --rules deconvnet,squash=identity" if squashes else (
+        "choose a layer below them, or --rules gradient, which needs no rule"
+    )
+    raise UnsupportedOperatorError(f"no {rules.name} rule for {listed}; {advice}")

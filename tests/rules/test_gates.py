@@ -1,0 +1,295 @@
+"""Gates: the data-dependent factor of a product, a norm's scale and attention weights are held fixed.
+
+Each case is a gate as its author writes it, and the same as a map that is affine in z, its factor computed from
+other pixels x and held fixed. The way down of the first must be the adjoint of the second.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from replicas.compare import differ, same, same_bits
+from torch import nn
+
+from backlight.network import capture
+from backlight.rules import DECONVNET, GUIDED, RuleSet, apply_rules
+
+SHAPE = (4, 5, 6)
+torch.manual_seed(0)
+CONV, OTHER = (nn.Conv2d(4, 4, 3, padding=1).double() for _ in range(2))
+DOWN, UP = nn.Conv2d(4, 2, 1).double(), nn.Conv2d(2, 4, 1).double()
+SPATIAL = nn.Conv2d(2, 1, 3, padding=1).double()
+HEADS = nn.MultiheadAttention(4, 2, batch_first=True).double()
+HEADS.in_proj_bias.data.normal_()
+HEADS.out_proj.bias.data.normal_()
+WEIGHT, BIAS = torch.randn(2, 4).double()
+ROWS = torch.randn(6).double()
+
+
+def tokens(x):
+    return x.flatten(2).transpose(1, 2)
+
+
+def squeeze_excite(x):
+    return torch.sigmoid(UP(F.relu(DOWN(x.mean((2, 3), keepdim=True)))))
+
+
+def spatial_attention(x):
+    return torch.sigmoid(SPATIAL(torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)))
+
+
+def attention(x):
+    return (tokens(CONV(x)) @ tokens(OTHER(x)).transpose(1, 2) / 2).softmax(-1)
+
+
+def attention_of_heads(x, z):
+    """Multi-head self-attention whose weights come from x and whose values come from z."""
+    query, key, _ = F.linear(tokens(x), HEADS.in_proj_weight, HEADS.in_proj_bias).chunk(3, -1)
+    value = F.linear(tokens(z), HEADS.in_proj_weight, HEADS.in_proj_bias).chunk(3, -1)[2]
+    mixed = [
+        (q @ k.transpose(1, 2) / 2**0.5).softmax(-1) @ v
+        for q, k, v in zip(query.split(2, -1), key.split(2, -1), value.split(2, -1), strict=True)
+    ]
+    return F.linear(torch.cat(mixed, -1), HEADS.out_proj.weight, HEADS.out_proj.bias)
+
+
+def scaled_dot_product(x, z):
+    return attention(x) @ tokens(z)
+
+
+def standardised(x, z, dims, eps=1e-5, groups=None):
+    """Subtract z's own mean and divide by the standard deviation of x over the same entries."""
+    if groups:
+        x, z = (v.reshape(len(v), groups, -1) for v in (x, z))
+        dims = (-1,)
+    std = (x.var(dims, correction=0, keepdim=True) + eps).sqrt()
+    return (z - z.mean(dims, keepdim=True)) / std
+
+
+def grouped(x, z, groups, weight, bias, eps=1e-5):
+    flat = standardised(x, z, (-1,), eps, groups).reshape(z.shape)
+    return flat * weight.view(-1, 1, 1) + bias.view(-1, 1, 1)
+
+
+def rms(x, eps):
+    return (x.square().mean(-1, keepdim=True) + eps).sqrt()
+
+
+def second_order(x):
+    maps = x.flatten(2)
+    return maps @ maps.transpose(1, 2)
+
+
+def rectified_twice(x):
+    h = F.relu(x)
+    return h * F.relu(CONV(h))
+
+
+def tanh_gate(x):
+    return 1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))
+
+
+def running_products(x):
+    return torch.sigmoid(torch.cumprod(x.sort(1).values, 2).median(3, keepdim=True).values)
+
+
+CASES = {
+    "squeeze-excite": (lambda x: x * squeeze_excite(x), lambda x, z: z * squeeze_excite(x)),
+    "squeeze-excite, factor first": (lambda x: squeeze_excite(x) * x, lambda x, z: z * squeeze_excite(x)),
+    "squeeze-excite, expand_as": (
+        lambda x: x * F.hardsigmoid(x.mean((2, 3), keepdim=True)).expand_as(x),
+        lambda x, z: z * F.hardsigmoid(x.mean((2, 3), keepdim=True)),
+    ),
+    "spatial attention": (lambda x: x * spatial_attention(x), lambda x, z: z * spatial_attention(x)),
+    "swish by hand": (lambda x: x * torch.sigmoid(x), lambda x, z: z * torch.sigmoid(x)),
+    "mish by hand": (lambda x: x * F.softplus(x).tanh(), lambda x, z: z * F.softplus(x).tanh()),
+    "gelu by hand": (lambda x: 0.5 * x * tanh_gate(x), lambda x, z: 0.5 * z * tanh_gate(x)),
+    "gated linear unit": (
+        lambda x: CONV(x) * torch.sigmoid(OTHER(x)),
+        lambda x, z: CONV(z) * torch.sigmoid(OTHER(x)),
+    ),
+    "a square": (lambda x: x * x, lambda x, z: z * x),
+    "a second-order einsum": (
+        lambda x: torch.einsum("nchw,ndhw->ncd", x, x),
+        lambda x, z: torch.einsum("nchw,ndhw->ncd", z, x),
+    ),
+    "a second-order pooling": (second_order, lambda x, z: z.flatten(2) @ tokens(x)),
+    "an unknown operator in the factor": (
+        lambda x: x * running_products(x),
+        lambda x, z: z * running_products(x),
+    ),
+    "a quotient": (lambda x: x / (1 + x.abs()), lambda x, z: z / (1 + x.abs())),
+    "a unit vector": (
+        lambda x: F.normalize(x, dim=1),
+        lambda x, z: z / x.norm(dim=1, keepdim=True).clamp_min(1e-12),
+    ),
+    "a condition": (
+        lambda x: torch.where(x.flip(2) > 0, x, 2 * x.flip(1)),
+        lambda x, z: torch.where(x.flip(2) > 0, z, 2 * z.flip(1)),
+    ),
+    "masked_fill": (lambda x: x.masked_fill(x.flip(2) > 0, 3.0), lambda x, z: z.masked_fill(x.flip(2) > 0, 3.0)),
+    "attention by hand": (lambda x: attention(x) @ tokens(x), scaled_dot_product),
+    "attention": (
+        lambda x: F.scaled_dot_product_attention(tokens(CONV(x)), tokens(OTHER(x)), tokens(x)),
+        scaled_dot_product,
+    ),
+    "attention of one tensor to itself": (
+        lambda x: F.scaled_dot_product_attention(tokens(x), tokens(x), tokens(x)),
+        lambda x, z: (tokens(x) @ x.flatten(2) / 2).softmax(-1) @ tokens(z),
+    ),
+    "attention, the very same tensor": (
+        lambda x: F.scaled_dot_product_attention(x, x, x),
+        lambda x, z: (x @ x.transpose(2, 3) / 6**0.5).softmax(-1) @ z,
+    ),
+    "multi-head attention": (
+        lambda x: tokens(x) + HEADS(tokens(x), tokens(x), tokens(x))[0],
+        lambda x, z: tokens(z) + attention_of_heads(x, z),
+    ),
+    "multi-head attention without its weights": (
+        lambda x: tokens(x) + HEADS(tokens(x), tokens(x), tokens(x), need_weights=False)[0],
+        lambda x, z: tokens(z) + attention_of_heads(x, z),
+    ),
+    "layer norm": (
+        lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (4,), WEIGHT, BIAS, 1e-2),
+        lambda x, z: (standardised(x, z, 1, 1e-2).permute(0, 2, 3, 1) * WEIGHT + BIAS),
+    ),
+    "layer norm over two dimensions": (
+        lambda x: F.layer_norm(x, (5, 6)),
+        lambda x, z: standardised(x, z, (2, 3)),
+    ),
+    "layer norm by hand": (
+        lambda x: (x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + 1e-5).sqrt(),
+        lambda x, z: standardised(x, z, 1),
+    ),
+    "group norm": (
+        lambda x: F.group_norm(x, 2, WEIGHT, BIAS, 1e-2),
+        lambda x, z: grouped(x, z, 2, WEIGHT, BIAS, 1e-2),
+    ),
+    "group norm without weights": (
+        lambda x: F.group_norm(x, 1),
+        lambda x, z: grouped(x, z, 1, torch.ones(4), torch.zeros(4)),
+    ),
+    "instance norm": (
+        lambda x: F.instance_norm(x, weight=WEIGHT, bias=BIAS, eps=1e-2),
+        lambda x, z: grouped(x, z, 4, WEIGHT, BIAS, 1e-2),
+    ),
+    "rms norm": (
+        lambda x: F.rms_norm(x, (6,), ROWS, 1e-2),
+        lambda x, z: z / rms(x, 1e-2) * ROWS,
+    ),
+    "rms norm without weights": (
+        lambda x: F.rms_norm(x, (6,)),
+        lambda x, z: z / rms(x, torch.finfo(torch.float64).eps),
+    ),
+    # *Convention*: which of two factors is held fixed, one test before the other
+    "what came out of a squash before what is broadcast": (
+        lambda x: CONV(x).mean((2, 3), keepdim=True) * torch.tanh(OTHER(x)),
+        lambda x, z: CONV(z).mean((2, 3), keepdim=True) * torch.tanh(OTHER(x)),
+    ),
+    "what is broadcast over the other, before what it was computed from": (
+        lambda x: CONV(x[:, :, :1]) * OTHER(CONV(x[:, :, :1])).repeat(1, 1, 5, 1),
+        lambda x, z: CONV(x[:, :, :1]) * OTHER(CONV(z[:, :, :1])).repeat(1, 1, 5, 1),
+    ),
+    "what was computed from the other, before what was rectified": (
+        rectified_twice,
+        None,
+    ),
+    "what came out of a rectifier": (
+        lambda x: CONV(x) * F.relu(OTHER(x)),
+        lambda x, z: CONV(z) * F.relu(OTHER(x)),
+    ),
+    "the signal goes to both": (
+        lambda x: CONV(x) * OTHER(x),
+        lambda x, z: CONV(z) * OTHER(x) + CONV(x) * OTHER(z),
+    ),
+}
+LINEAR_CASES = {name: case for name, case in CASES.items() if case[1] is not None}
+
+
+class Gates(nn.Module):
+    """Every gate on the same pixels, each with a fully connected head of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.used = nn.ModuleList([CONV, OTHER, DOWN, UP, SPATIAL, HEADS])
+        x = torch.randn(2, *SHAPE).double()
+        widths = [gate(x).flatten(1).shape[1] for gate, _ in CASES.values()]
+        self.heads = nn.ModuleList(nn.Linear(width, 5) for width in widths).double()
+
+    def forward(self, x):
+        return torch.cat([h(g(x).flatten(1)) for (g, _), h in zip(CASES.values(), self.heads, strict=True)], 1)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Gates()
+
+
+@pytest.fixture(scope="module")
+def net(model):
+    return capture(model, torch.zeros(1, *SHAPE).double())
+
+
+PIXELS = torch.randn(2, *SHAPE).double()
+SEED = torch.randn(2, 5).double()
+
+
+def ways_down(net, rules):
+    """Return what SEED at each head becomes at the pixels."""
+    x = PIXELS.clone().requires_grad_()
+    outputs = apply_rules(net, [net.layer(f"heads.{i}") for i in range(len(CASES))], rules)(x)
+    return [torch.autograd.grad(out, x, SEED, retain_graph=True)[0] for out in outputs]
+
+
+@pytest.fixture(scope="module", params=[DECONVNET, GUIDED], ids=lambda rules: rules.name)
+def frozen(request, net):
+    rules = RuleSet(request.param.name, rectifier=request.param.rectifier, average_pool="transpose")
+    return dict(zip(CASES, ways_down(net, rules), strict=True))
+
+
+@pytest.fixture(scope="module")
+def differentiated(net):
+    return dict(zip(CASES, ways_down(net, RuleSet("vjp", average_pool="transpose", gates="vjp")), strict=True))
+
+
+def through_head(model, name, value):
+    return model.heads[list(CASES).index(name)](value.flatten(1))
+
+
+@pytest.mark.parametrize("name", [name for name in LINEAR_CASES if "both" not in name])
+def test_the_case_is_the_gate(name):
+    gate, fixed = CASES[name]
+    same(gate(PIXELS), fixed(PIXELS, PIXELS))
+
+
+@pytest.mark.parametrize("name", LINEAR_CASES)
+def test_the_factor_is_held_fixed(model, frozen, name):
+    z = PIXELS.clone().requires_grad_()
+    value = through_head(model, name, CASES[name][1](PIXELS, z))
+    same(frozen[name], torch.autograd.grad(value, z, SEED)[0])
+
+
+@pytest.mark.parametrize("name", [name for name in LINEAR_CASES if "goes to both" not in name and "cond" not in name])
+def test_the_option_vjp_differentiates_through_the_factor(model, frozen, differentiated, name):
+    x = PIXELS.clone().requires_grad_()
+    expected = torch.autograd.grad(through_head(model, name, CASES[name][0](x)), x, SEED)[0]
+    same(differentiated[name], expected)
+    if name != "masked_fill":
+        differ(frozen[name], expected)
+
+
+def test_what_was_computed_from_the_other_is_the_factor_even_if_both_are_rectified(model, frozen):
+    """h * relu(conv(h)) with h = relu(x): the factor is relu(conv(h)), and the signal is rectified at h."""
+    name = "what was computed from the other, before what was rectified"
+    signal = (SEED @ model.heads[list(CASES).index(name)].weight).reshape(PIXELS.shape)
+    expected = (signal * F.relu(CONV(F.relu(PIXELS)))).clamp_min(0)
+    open_only = frozen[name] * (PIXELS > 0)  # guided passes nothing elsewhere
+    same(open_only, expected * (PIXELS > 0))
+
+
+@pytest.mark.parametrize("rules", [DECONVNET, GUIDED, RuleSet("vjp", gates="vjp")], ids=lambda rules: rules.name)
+def test_values_are_the_networks_bit_for_bit(model, net, rules):
+    layers = [net.layer(f"heads.{i}") for i in range(len(CASES))]
+    values, expected = apply_rules(net, layers, rules)(PIXELS), net.features(layers)(PIXELS)
+    for value, own in zip(values, expected, strict=True):
+        same_bits(value.detach(), own)
+    same(torch.cat(values, 1), model(PIXELS), 1e-14)
