@@ -1,0 +1,18 @@
+"""Scan: the mergeable top-k, statistics, and the pass over the images."""
+
+from backlight.scan.scan import LayerScan, Progress, Scan, Scanner, choose_layers, scan
+from backlight.scan.statistics import HISTOGRAM_EDGES, N_BINS, MapStatistics
+from backlight.scan.topk import TopHits
+
+__all__ = [
+    "HISTOGRAM_EDGES",
+    "N_BINS",
+    "LayerScan",
+    "MapStatistics",
+    "Progress",
+    "Scan",
+    "Scanner",
+    "TopHits",
+    "choose_layers",
+    "scan",
+]

@@ -1,0 +1,82 @@
+"""Statistics of every feature map over a set of images, mergeable.
+
+The histogram of the per-image maxima has fixed edges, so that histograms of parts of a set add up exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+HISTOGRAM_EDGES: NDArray[np.float64] = np.concatenate([[0.0], 2.0 ** (np.arange(-48, 49) / 4)])
+"""Edges of the histogram: bin 0 is "not active" (at most 0), then (0, 2^-12], quarter octaves to 2^12, above."""
+
+N_BINS = len(HISTOGRAM_EDGES) + 1
+
+
+@dataclass(frozen=True)
+class MapStatistics:
+    """Statistics of c feature maps.
+
+    Attributes:
+        n_images: Number of images.
+        sums: (c,) float64, the sum over images of the map's mean activation.
+        maxima: (c,) float32, the strongest activation; -inf without images.
+        n_active: (c,) int64, images in which the map is active anywhere (above 0).
+        histogram: (c, N_BINS) int64, per-image maxima by HISTOGRAM_EDGES.
+    """
+
+    n_images: int
+    sums: NDArray[np.float64]
+    maxima: NDArray[np.float32]
+    n_active: NDArray[np.int64]
+    histogram: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, n_maps: int) -> MapStatistics:
+        """Return the statistics of no image."""
+        return cls(
+            0,
+            np.zeros(n_maps),
+            np.full(n_maps, -np.inf, np.float32),
+            np.zeros(n_maps, np.int64),
+            np.zeros((n_maps, N_BINS), np.int64),
+        )
+
+    def add(self, maxima: NDArray[np.float32], means: NDArray[np.float32]) -> MapStatistics:
+        """Return the statistics with a batch added: (n, c) per-image maxima and means."""
+        n_images, n_maps = maxima.shape
+        if not n_images:
+            return self
+        bins = np.searchsorted(HISTOGRAM_EDGES, maxima, side="left")
+        flat = bins + np.arange(n_maps) * N_BINS
+        histogram = np.bincount(flat.ravel(), minlength=n_maps * N_BINS).reshape(n_maps, N_BINS)
+        return MapStatistics(
+            self.n_images + n_images,
+            self.sums + means.astype(np.float64).sum(0),
+            np.maximum(self.maxima, maxima.max(0)),
+            self.n_active + (maxima > 0).sum(0),
+            self.histogram + histogram,
+        )
+
+    def merge(self, other: MapStatistics) -> MapStatistics:
+        """Return the statistics of both sets of images."""
+        return MapStatistics(
+            self.n_images + other.n_images,
+            self.sums + other.sums,
+            np.maximum(self.maxima, other.maxima),
+            self.n_active + other.n_active,
+            self.histogram + other.histogram,
+        )
+
+    @property
+    def means(self) -> NDArray[np.float32]:
+        """(c,) mean activation over all positions of all images; float32, so that no order of adding shows."""
+        return (self.sums / max(self.n_images, 1)).astype(np.float32)
+
+    @property
+    def active_shares(self) -> NDArray[np.float64]:
+        """(c,) share of images in which the map is active anywhere, 0 to 1."""
+        return np.asarray(self.n_active / max(self.n_images, 1))

@@ -1,0 +1,84 @@
+"""The mergeable top-k: the strongest hits of every feature map, one an image, in a total order.
+
+*Convention*: hits are ordered by value descending, then image id, row, col. Any split of the images, in any
+order, merges to the same hits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Places = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.int32]]
+
+
+@dataclass(frozen=True)
+class TopHits:
+    """The top hits of c feature maps, k places each; an empty place has image id -1 and value -inf.
+
+    Attributes:
+        values: (c, k) float32.
+        image_ids: (c, k) int64.
+        places: (c, k, 2) int32, row and col; -1 for fully connected units.
+    """
+
+    values: NDArray[np.float32]
+    image_ids: NDArray[np.int64]
+    places: NDArray[np.int32]
+
+    @classmethod
+    def empty(cls, n_maps: int, top: int) -> TopHits:
+        """Return the hits of no image."""
+        return cls(
+            np.full((n_maps, top), -np.inf, np.float32),
+            np.full((n_maps, top), -1, np.int64),
+            np.full((n_maps, top, 2), -1, np.int32),
+        )
+
+    def add(self, maxima: NDArray[np.float32], image_ids: NDArray[np.int64], places: Places) -> TopHits:
+        """Return the hits with a batch of images added.
+
+        Args:
+            maxima: (n, c) strongest activation of each image and map.
+            image_ids: (n,) ids that are not among the hits yet.
+            places: Called with (m,) batch positions and (m,) maps of the newcomers only; gives their (m, 2)
+                rows and columns.
+        """
+        n_maps, top = self.values.shape
+        if not len(image_ids):
+            return self
+        values = np.concatenate([self.values, maxima.T], axis=1)
+        ids = np.concatenate([self.image_ids, np.broadcast_to(image_ids, (n_maps, len(image_ids)))], axis=1)
+        order = _order(values, ids)[:, :top]
+        found = np.full((n_maps, top, 2), -1, np.int32)
+        is_new = order >= top
+        kept_map, kept_rank = np.nonzero(~is_new)
+        found[kept_map, kept_rank] = self.places[kept_map, order[kept_map, kept_rank]]
+        new_map, new_rank = np.nonzero(is_new)
+        if len(new_map):
+            found[new_map, new_rank] = places(order[new_map, new_rank] - top, new_map)
+        return TopHits(
+            np.take_along_axis(values, order, 1), np.ascontiguousarray(np.take_along_axis(ids, order, 1)), found
+        )
+
+    def merge(self, other: TopHits) -> TopHits:
+        """Return the hits of both sets of images, which have no image in common."""
+        top = self.values.shape[1]
+        values = np.concatenate([self.values, other.values], axis=1)
+        ids = np.concatenate([self.image_ids, other.image_ids], axis=1)
+        places = np.concatenate([self.places, other.places], axis=1)
+        order = _order(values, ids)[:, :top]
+        return TopHits(
+            np.take_along_axis(values, order, 1),
+            np.take_along_axis(ids, order, 1),
+            np.take_along_axis(places, order[:, :, None], 1),
+        )
+
+
+def _order(values: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the order of hits along the last axis; empty places, whose id is -1, come last."""
+    last_id = np.where(ids < 0, np.iinfo(np.int64).max, ids)
+    return np.lexsort((last_id, -values), axis=-1)

@@ -1,0 +1,114 @@
+"""The top-k equals brute force under any batch size, order and split; statistics add up likewise."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from backlight.scan import HISTOGRAM_EDGES, LayerScan, MapStatistics, TopHits
+
+N_MAPS, TOP = 3, 4
+
+
+@st.composite
+def stacks(draw: st.DrawFn) -> NDArray[np.float32]:
+    """Return maps (n, c, h, w) of few different values, so that ties are common."""
+    n, h, w = draw(st.integers(1, 12)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    values = draw(st.lists(st.integers(-2, 3), min_size=n * N_MAPS * h * w, max_size=n * N_MAPS * h * w))
+    return np.array(values, np.float32).reshape(n, N_MAPS, h, w)
+
+
+def brute_force(maps: NDArray[np.float32]) -> list[list[tuple[float, int, int, int]]]:
+    """Return (value, image, row, col) of the top hits of each map, one an image, by sorting everything."""
+    result = []
+    for channel in range(maps.shape[1]):
+        hits = []
+        for image in range(len(maps)):
+            places = [
+                (-maps[image, channel, row, col], row, col)
+                for row in range(maps.shape[2])
+                for col in range(maps.shape[3])
+            ]
+            value, row, col = min(places)
+            hits.append((value, image, row, col))
+        result.append([(-v, i, r, c) for v, i, r, c in sorted(hits)[:TOP]])
+    return result
+
+
+def add(result: LayerScan, maps: NDArray[np.float32], ids: list[int]) -> LayerScan:
+    flat = maps[ids].reshape(len(ids), N_MAPS, -1)
+
+    def places(samples: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[np.int32]:
+        first = flat[samples, channels].argmax(1)
+        return np.stack(np.divmod(first, maps.shape[3]), 1).astype(np.int32)
+
+    hits = result.hits.add(flat.max(2), np.array(ids, np.int64), places)
+    return LayerScan(hits, result.statistics.add(flat.max(2), flat.mean(2)))
+
+
+def empty() -> LayerScan:
+    return LayerScan(TopHits.empty(N_MAPS, TOP), MapStatistics.empty(N_MAPS))
+
+
+def listed(hits: TopHits) -> list[list[tuple[float, int, int, int]]]:
+    return [
+        [
+            (float(v), int(i), int(r), int(c))
+            for v, i, (r, c) in zip(hits.values[m], hits.image_ids[m], hits.places[m], strict=True)
+            if i >= 0
+        ]
+        for m in range(N_MAPS)
+    ]
+
+
+@given(stacks(), st.integers(1, 5), st.randoms(use_true_random=False), st.integers(0, 12))
+def test_any_batches_order_and_split_give_the_brute_force_hits(maps, batch_size, random, split) -> None:  # type: ignore[no-untyped-def]
+    ids = list(range(len(maps)))
+    random.shuffle(ids)
+    parts = []
+    for part in (ids[:split], ids[split:]):
+        result = empty()
+        for start in range(0, len(part), batch_size):
+            result = add(result, maps, part[start : start + batch_size])
+        parts.append(result)
+    merged = parts[1].merge(parts[0])
+    assert listed(merged.hits) == brute_force(maps)
+    statistics = merged.statistics
+    assert statistics.n_images == len(maps)
+    np.testing.assert_array_equal(statistics.maxima, maps.max((0, 2, 3)))
+    np.testing.assert_allclose(statistics.means, maps.mean((0, 2, 3)), rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(statistics.n_active, (maps.max((2, 3)) > 0).sum(0))
+    assert (statistics.histogram.sum(1) == len(maps)).all()
+
+
+def test_equal_values_are_ordered_by_image_then_row_then_col() -> None:
+    maps = np.zeros((6, N_MAPS, 2, 2), np.float32)
+    maps[:, :, 0, 1] = maps[:, :, 1, 0] = 1
+    result = add(add(empty(), maps, [5, 3, 4]), maps, [2, 0, 1])
+    assert listed(result.hits)[0] == [(1.0, i, 0, 1) for i in range(TOP)]
+
+
+def test_positions_are_looked_for_only_where_a_value_enters() -> None:
+    maps = np.arange(8, dtype=np.float32)[::-1].reshape(8, 1, 1, 1).repeat(N_MAPS, 1)
+    result = add(empty(), maps, [0, 1, 2, 3])
+    asked: list[int] = []
+
+    def places(samples: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[np.int32]:
+        asked.append(len(samples))
+        return np.zeros((len(samples), 2), np.int32)
+
+    result.hits.add(maps[4:, :, 0, 0], np.arange(4, 8), places)
+    assert asked == []
+
+
+def test_the_histogram_counts_inactive_images_apart_and_has_fixed_edges() -> None:
+    maxima = np.array([[-1.0], [0.0], [1e-9], [1.0], [1.0001], [1e9]], np.float32)
+    histogram = MapStatistics.empty(1).add(maxima, maxima).histogram[0]
+    one = int(np.flatnonzero(HISTOGRAM_EDGES == 1.0)[0])
+    assert histogram[0] == 2  # at most 0
+    assert histogram[1] == 1  # (0, 2^-12]
+    assert histogram[one] == 1  # the upper edge belongs to the bin below it
+    assert histogram[one + 1] == 1
+    assert histogram[-1] == 1
