@@ -1,0 +1,185 @@
+"""Building an atlas: scan all images, then project the hits of every feature map; what is done is never lost.
+
+*Source*: Zeiler & Fergus (2013), Fig. 2: for a feature map the nine strongest activations over the validation
+set, each projected separately, beside the patches that caused them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from backlight.atlas.plan import Maps, Plan, identity, make_plan, tile_box
+from backlight.atlas.reader import Atlas, open_atlas
+from backlight.atlas.tiles import encode_patch, encode_projection
+from backlight.atlas.writer import AtlasWriter, FinishedTile, PendingHit
+from backlight.images import Batch, ImageSource, Preprocessing, load_batches, open_images
+from backlight.network import Layer, Network
+from backlight.network.operators import CONVOLUTIONS, packet
+from backlight.projection import Projector
+from backlight.rules import DECONVNET, RuleSet, apply_rules
+from backlight.scan import Progress, Scanner
+
+SCAN_STEP_IMAGES = 256
+_KEPT_PICTURES = 512
+
+
+def build(
+    net: Network,
+    images: ImageSource | Sequence[Image.Image | Path | str] | Path | str,
+    path: Path | str,
+    layers: Sequence[str | Layer] | None = None,
+    top: int = 9,
+    rules: RuleSet = DECONVNET,
+    *,
+    maps: Maps = None,
+    seed: int = 0,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+) -> Atlas:
+    """Build an atlas, or go on with one that was interrupted, and return it.
+
+    Args:
+        net: The captured network, with a preprocessing.
+        images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures.
+        path: The file to write: one SQLite database. If it holds a part of this very atlas, only the rest is
+            done.
+        layers: Layer names; None takes the network's default layers.
+        top: Hits of a feature map.
+        rules: How a signal goes down.
+        maps: Feature maps of each layer to project: a number drawn at random, a list of channels, None for
+            all. Statistics are kept of all of them.
+        seed: Decides which maps a number draws.
+        batch_size: Images in one forward pass; a resumed atlas keeps the one that it was begun with.
+        progress: Called after each batch with `scan` or `project`, the number done and the number in all.
+
+    Returns:
+        The finished atlas, opened for reading.
+
+    Raises:
+        BadInputError: An unknown layer, a channel out of range, no image, no preprocessing.
+        AtlasError: The file is no atlas, or was begun with something else.
+        UnsupportedOperatorError: An operator between a layer and the pixels has no rule; raised before any work.
+        ActivationError: An activation is not finite; names the layer and the image.
+        StorageError: The file cannot be written.
+
+    *Convention*: a hit is an activation above zero; a map that has none is dead and keeps no tile. Pictures that
+    cannot be read are skipped and listed with their reasons.
+    """
+    source, path = open_images(images), Path(path)  # type: ignore[arg-type]
+    plan = make_plan(net, source, rules, layers, top, maps, seed, batch_size)
+    apply_rules(net, plan.layers, rules)
+    writer = AtlasWriter(path, plan, identity(net, source, plan))
+    try:
+        _Build(net, source, plan, writer, progress).run()
+    finally:
+        writer.close()
+    return open_atlas(path)
+
+
+class _Build:
+    """One run of a build over an open writer."""
+
+    def __init__(
+        self, net: Network, source: ImageSource, plan: Plan, writer: AtlasWriter, progress: Progress | None
+    ) -> None:
+        self.net, self.source, self.plan, self.writer = net, source, plan, writer
+        self.progress = progress or (lambda *_: None)
+        self.pictures = _Pictures(source, plan.preprocessing)
+
+    def run(self) -> None:
+        if self.writer.phase == "scan":
+            self._scan()
+        if self.writer.phase == "project":
+            for index, layer in enumerate(self.plan.layers):
+                weights = first_filters(self.net, layer)
+                if weights is not None:
+                    self.writer.write_filters(index, weights)
+            self._project()
+            self.writer.finish()
+
+    def _scan(self) -> None:
+        state, n_done = self.writer.load_scan()
+        scanner, size = Scanner(self.net, self.plan.layers), self.writer.batch_size
+        unsaved: list[Batch] = []
+        n_saved = n_done
+        for batch in load_batches(self.source, self.plan.preprocessing, range(n_done, len(self.source)), size):
+            scanner.add(state, batch.tensor, batch.ids, [self.source.records[i].path for i in batch.ids])
+            n_done += len(batch.ids) + len(batch.skipped)
+            unsaved.append(batch)
+            if n_done - n_saved >= SCAN_STEP_IMAGES:
+                self.writer.save_scan(state, n_done, unsaved, self.source)
+                n_saved, unsaved = n_done, []
+            self.progress("scan", n_done, len(self.source))
+        self.writer.save_scan(state, n_done, unsaved, self.source)
+        self.writer.finish_scan(state)
+
+    def _project(self) -> None:
+        pending = [self.writer.pending(i) for i in range(len(self.plan.layers))]
+        n_done, n_all = 0, sum(map(len, pending))
+        for index, (layer, hits) in enumerate(zip(self.plan.layers, pending, strict=True)):
+            done = self.writer.finished(index)
+            projector = Projector(self.net, layer, self.plan.rules)
+            for start in range(0, len(hits), self.writer.batch_size):
+                batch = hits[start : start + self.writer.batch_size]
+                if not all((hit.channel, hit.rank) in done for hit in batch):
+                    self.writer.write_tiles(self._tiles(layer, projector, batch))
+                n_done += len(batch)
+                self.progress("project", n_done, n_all)
+
+    def _tiles(self, layer: Layer, projector: Projector, hits: Sequence[PendingHit]) -> list[FinishedTile]:
+        pictures = [self.pictures[hit.image_id] for hit in hits]
+        batch = self.plan.preprocessing.normalise(pictures).to(self.net.device, self.net.dtype)
+        places = [[h.channel] if h.row is None else [h.channel, h.row, h.col] for h in hits]
+        signals = projector(batch, torch.tensor(places))[1].permute(0, 2, 3, 1).float().cpu().numpy()
+        tiles = []
+        for hit, picture, signal in zip(hits, pictures, signals, strict=True):
+            crop = self.plan.preprocessing.crop
+            box = tile_box(layer.receptive_field, hit.row, hit.col, crop).clip(*crop)
+            rows, cols = slice(box.top, box.bottom), slice(box.left, box.right)
+            codes, scale = encode_projection(signal[rows, cols])
+            tiles.append(FinishedTile(hit, encode_patch(np.asarray(picture)[rows, cols]), codes, scale))
+        return tiles
+
+
+class _Pictures:
+    """The latest pictures, as the network sees them; bounded, so that memory does not grow with the set."""
+
+    def __init__(self, source: ImageSource, preprocessing: Preprocessing) -> None:
+        self._source, self._preprocessing = source, preprocessing
+        self._kept: OrderedDict[int, Image.Image] = OrderedDict()
+
+    def __getitem__(self, image_id: int) -> Image.Image:
+        if image_id not in self._kept:
+            self._kept[image_id] = self._preprocessing.picture(self._source.load(image_id))
+            if len(self._kept) > _KEPT_PICTURES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(image_id)
+        return self._kept[image_id]
+
+
+def first_filters(net: Network, layer: Layer) -> NDArray[np.float32] | None:
+    """Return the filters (n, c, k, k) of a layer whose convolution reads the pixels; None for a deeper layer."""
+    node: Any = net.node(layer)
+    weights = None
+    while node.op != "placeholder":
+        if packet(node) in CONVOLUTIONS:
+            if weights is not None:
+                return None
+            weights = node.args[1]
+        below = net.analysis.signal_inputs(node)
+        if len(below) != 1:
+            return None
+        node = below[0]
+    if weights is None:
+        return None
+    tensor = net.module.get_buffer(weights.name) if weights.op == "get_attr" else None
+    square = tensor is not None and tensor.dim() == 4 and tensor.shape[0] == layer.n_maps
+    return tensor.float().cpu().numpy() if tensor is not None and square else None

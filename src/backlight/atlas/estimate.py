@@ -1,0 +1,67 @@
+"""How long a build will take and how large its file will be, from a few timed passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+
+from backlight.atlas.plan import Plan
+from backlight.images import ImageSource, load_batches
+from backlight.network import Network
+from backlight.projection import Projector
+from backlight.scan import Scan, Scanner
+
+_BYTES_PER_PIXEL = 1.0
+_BYTES_PER_HIT = 700
+_N_TIMED_LAYERS = 4
+_N_TIMED_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a build will cost, roughly.
+
+    Attributes:
+        scan_seconds: For the pass over all images.
+        projection_seconds: For all projections.
+        file_bytes: Size of the finished atlas.
+    """
+
+    scan_seconds: float
+    projection_seconds: float
+    file_bytes: float
+
+
+def estimate(net: Network, source: ImageSource, plan: Plan) -> Estimate:
+    """Return what a build will cost: a batch of the set is scanned, and units of a few layers are projected."""
+    ids = range(min(_N_TIMED_IMAGES, len(source)))
+    Scanner(net, plan.layers).add(Scan.empty(plan.layers, plan.top), torch.zeros(1, *net.input_shape), [0], ["a blank"])
+    begin = perf_counter()
+    (batch,) = load_batches(source, plan.preprocessing, ids, len(ids))
+    Scanner(net, plan.layers).add(Scan.empty(plan.layers, plan.top), batch.tensor, batch.ids, ["an image"] * len(batch.ids))
+    scan_seconds = (perf_counter() - begin) / len(ids) * len(source)
+    n_hits = [len(channels) * min(plan.top, len(source)) for channels in plan.channels]
+    areas = [plan.tile_area(layer) for layer in plan.layers]
+    file_bytes = sum(n * (area * _BYTES_PER_PIXEL + _BYTES_PER_HIT) for n, area in zip(n_hits, areas, strict=True))
+    n_maps = sum(layer.n_maps for layer in plan.layers)
+    return Estimate(scan_seconds, _projection_seconds(net, plan, n_hits), file_bytes + n_maps * 1000)
+
+
+def _projection_seconds(net: Network, plan: Plan, n_hits: list[int]) -> float:
+    """Time a projection in a few layers spread over the network, and take each layer at its neighbour's time."""
+    count = len(plan.layers)
+    timed = sorted({round(i * (count - 1) / (_N_TIMED_LAYERS - 1)) for i in range(_N_TIMED_LAYERS)})
+    batch = torch.rand(_N_TIMED_IMAGES, *net.input_shape, device=net.device).to(net.dtype)
+    seconds = {}
+    for index in timed:
+        layer = plan.layers[index]
+        projector = Projector(net, layer, plan.rules)
+        places = torch.zeros(len(batch), 3 if layer.is_spatial else 1, dtype=torch.long)
+        projector(batch[:1], places[:1])
+        begin = perf_counter()
+        projector(batch, places)
+        seconds[index] = (perf_counter() - begin) / len(batch)
+    nearest = [min(timed, key=lambda t: abs(t - i)) for i in range(count)]
+    return sum(n * seconds[t] for n, t in zip(n_hits, nearest, strict=True))

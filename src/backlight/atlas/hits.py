@@ -1,0 +1,149 @@
+"""What an atlas holds: images, hits and feature maps."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from backlight.atlas.tiles import decode_picture, decode_projection
+from backlight.errors import AtlasError
+from backlight.geometry import Box
+from backlight.render import Tile, draw_patch, draw_projection, scale, strip
+
+if TYPE_CHECKING:
+    from backlight.atlas.reader import Atlas
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image of the set.
+
+    Attributes:
+        id: Its id, as hits name it.
+        path: Where it lay, relative to the set.
+        label: Its class, where the set knew one.
+        size: Height and width as it was, before preprocessing.
+    """
+
+    id: int
+    path: str
+    label: str | None
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SkippedImage:
+    """A picture that could not be read, with the reason."""
+
+    id: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One of the strongest activations of a feature map.
+
+    Attributes:
+        rank: 0 for the strongest.
+        value: The activation.
+        image_id: The image that caused it.
+        row: Row of the unit; None for a fully connected one.
+        col: Column of the unit.
+        box: What the unit sees of the preprocessed image, half-open; it may leave the image. The whole image
+            where the receptive field is.
+    """
+
+    rank: int
+    value: float
+    image_id: int
+    row: int | None
+    col: int | None
+    box: Box
+    _atlas: Atlas = field(repr=False, compare=False)
+    _key: tuple[int, int, int] = field(repr=False, compare=False)
+
+    @property
+    def patch(self) -> Image.Image:
+        """The part of the preprocessed image inside the box (RGB)."""
+        return decode_picture(self._blobs[0])
+
+    @property
+    def projection_values(self) -> NDArray[np.float32]:
+        """The projection inside the box, (h, w, c), in the scale of the network's input."""
+        _, codes, scale = self._blobs
+        return decode_projection(codes, scale, self._atlas.n_channels)
+
+    @property
+    def projection(self) -> Image.Image:
+        """The projection as a picture: grey is zero."""
+        return Image.fromarray(scale(self.projection_values))
+
+    @cached_property
+    def _blobs(self) -> tuple[bytes, bytes, float]:
+        patch, projection, scale_kept = self._atlas.row(
+            "SELECT patch, projection, scale FROM hit WHERE layer_id = ? AND channel = ? AND rank = ?", *self._key
+        )
+        if projection is None:
+            raise AtlasError(
+                f"hit {self.rank} of channel {self._key[1]} is not projected yet; "
+                "run the same `backlight build` again"
+            )
+        return patch, projection, scale_kept
+
+    @property
+    def tile(self) -> Tile:
+        """The patch and the projection with their place in the image, as `backlight.render` takes them."""
+        size = self._atlas.preprocessing.crop
+        return Tile(np.asarray(self.patch), self.projection_values, self.box, size)
+
+    def _repr_png_(self) -> bytes:
+        name = self._atlas.images[self.image_id].path
+        place = "" if self.row is None else f" at row {self.row}, column {self.col}"
+        pictures = [("projection", draw_projection(self.tile, 224)), ("patch", draw_patch(self.tile, 224))]
+        return as_png(strip(pictures, f"{self.value:.4g}{place} of {name}", "Grey is zero."))
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """A feature map of an atlas.
+
+    Attributes:
+        layer: The layer's name.
+        channel: The feature map.
+        hits: Its strongest activations, strongest first; empty for a dead map, or one that was not projected.
+        mean: Mean activation over all positions of all images.
+        max: The strongest activation.
+        active_share: Share of the images in which it is active (above zero) anywhere.
+        histogram: Number of images by strongest activation, in the bins of `backlight.scan.HISTOGRAM_EDGES`.
+    """
+
+    layer: str
+    channel: int
+    hits: tuple[Hit, ...]
+    mean: float
+    max: float
+    active_share: float
+    histogram: NDArray[np.int64] = field(repr=False, compare=False)
+    _atlas: Atlas = field(repr=False, compare=False)
+
+    @property
+    def dead(self) -> bool:
+        """Whether it is active in no image of the set."""
+        return self.active_share == 0
+
+    def _repr_png_(self) -> bytes:
+        return as_png(self._atlas.figure(self.layer, [self.channel]))
+
+
+def as_png(picture: Image.Image) -> bytes:
+    """Return a picture as PNG bytes."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()

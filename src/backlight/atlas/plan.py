@@ -1,0 +1,186 @@
+"""The plan of a build: what will be done, known before any of it is done, and kept in the atlas to guard a resume."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from backlight.errors import AtlasError, BadInputError
+from backlight.geometry import Axis, Box, ReceptiveField
+from backlight.images import ImageSource, Preprocessing
+from backlight.network import Layer, Network
+from backlight.projection import check_channel
+from backlight.rules import RuleSet
+from backlight.scan import choose_layers
+
+Maps = int | Sequence[int] | None
+"""Which feature maps of a layer: a number of them drawn at random, their channels, or None for all."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what an atlas will hold.
+
+    Attributes:
+        layers: The layers, in the order of the graph.
+        channels: For each layer, the feature maps that are projected, ascending.
+        top: Hits of a feature map.
+        rules: How a signal goes down.
+        preprocessing: How pictures become inputs.
+        n_images: Images in the set, readable or not.
+        batch_size: Images in one forward pass; a resume keeps it, since it can decide the last bit of a value.
+    """
+
+    layers: tuple[Layer, ...]
+    channels: tuple[tuple[int, ...], ...]
+    top: int
+    rules: RuleSet
+    preprocessing: Preprocessing
+    n_images: int
+    batch_size: int
+
+    @property
+    def n_maps(self) -> int:
+        """Number of feature maps that are projected."""
+        return sum(map(len, self.channels))
+
+    @property
+    def n_projections(self) -> int:
+        """Number of projections, if every map has hits enough."""
+        return self.n_maps * min(self.top, self.n_images)
+
+    def tile_area(self, layer: Layer) -> int:
+        """Return the pixels of a layer's largest tile: its receptive field, or the whole image."""
+        height, width = self.preprocessing.crop
+        if layer.receptive_field is None:
+            return height * width
+        return min(layer.receptive_field.size[0], height) * min(layer.receptive_field.size[1], width)
+
+
+def make_plan(
+    net: Network,
+    source: ImageSource,
+    rules: RuleSet,
+    layers: Sequence[str | Layer] | None = None,
+    top: int = 9,
+    maps: Maps = None,
+    seed: int = 0,
+    batch_size: int = 32,
+) -> Plan:
+    """Return the plan of a build.
+
+    Args:
+        net: The captured network; needs a preprocessing.
+        source: The images.
+        rules: How a signal goes down.
+        layers: Layer names; None takes the default layers.
+        top: Hits of a feature map, at least 1.
+        maps: Feature maps of each layer: a number drawn at random, a list of channels, None for all.
+        seed: Decides which maps a number draws; the draw knows nothing of the images.
+        batch_size: Images in one forward pass.
+
+    Raises:
+        BadInputError: An unknown layer, a channel out of range, a number below 1, no preprocessing.
+    """
+    if net.preprocessing is None:
+        raise BadInputError(
+            f"{net.name} was captured without preprocessing; "
+            "pass capture(model, example, preprocessing=Preprocessing(...))"
+        )
+    if top < 1 or batch_size < 1:
+        raise BadInputError(f"top and batch size must be at least 1, but came {top} and {batch_size}")
+    if not len(source):
+        raise BadInputError(f"{source.name!r} holds no image; name a folder that does")
+    chosen = choose_layers(net, layers)
+    if not chosen:
+        raise BadInputError(f"{net.name} has no feature maps to show by default; name layers with --layers")
+    channels = tuple(_choose_maps(layer, maps, seed) for layer in chosen)
+    return Plan(chosen, channels, top, rules, net.preprocessing, len(source), batch_size)
+
+
+def _choose_maps(layer: Layer, maps: Maps, seed: int) -> tuple[int, ...]:
+    if maps is None:
+        return tuple(range(layer.n_maps))
+    if isinstance(maps, int):
+        if maps < 1:
+            raise BadInputError(f"the number of feature maps must be at least 1, but came {maps}")
+        key = int.from_bytes(hashlib.sha256(layer.name.encode()).digest()[:8], "big")
+        drawn = np.random.default_rng([seed, key]).permutation(layer.n_maps)[:maps]
+        return tuple(sorted(int(c) for c in drawn))
+    for channel in maps:
+        check_channel(layer, channel)
+    return tuple(sorted(set(maps)))
+
+
+def identity(net: Network, source: ImageSource, plan: Plan) -> dict[str, Any]:
+    """Return what an atlas must agree on with a build that would go on with it, as plain JSON."""
+    return {
+        "model": {"name": net.name, "input_shape": list(net.input_shape), "fingerprint": net.fingerprint()},
+        "preprocessing": plan.preprocessing.to_dict(),
+        "images": {"name": source.name, "n": len(source), "fingerprint": source.fingerprint()},
+        "rules": plan.rules.to_dict(),
+        "plan": {"top": plan.top, "layers": {y.name: c for y, c in zip(plan.layers, plan.channels, strict=True)}},
+    }
+
+
+_NAMES = {
+    "model": "model or weights",
+    "preprocessing": "preprocessing",
+    "images": "image set",
+    "rules": "rule set",
+    "plan": "choice of layers, maps or top",
+}
+
+
+def check_identity(path: str, stored: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Raise AtlasError unless the atlas was begun with the same model, weights, preprocessing, images and rules."""
+    asked = json.loads(json.dumps(asked))
+    for part in ("images", "model"):  # a name may differ, what it stands for may not
+        stored, asked = ({**d, part: {k: v for k, v in d[part].items() if k != "name"}} for d in (stored, asked))
+    different = [name for part, name in _NAMES.items() if stored.get(part) != asked[part]]
+    if different:
+        raise AtlasError(
+            f"{path!r} was begun with another {' and another '.join(different)}; "
+            "it is left as it is: choose another name, or delete it to start anew"
+        )
+
+
+def layer_to_json(layer: Layer) -> str:
+    """Return a layer's description as JSON."""
+    field = layer.receptive_field
+    return json.dumps(
+        {
+            "operator": layer.operator,
+            "shape": layer.shape,
+            "rectified": layer.rectified,
+            "receptive_field": None
+            if field is None
+            else {
+                "rows": [field.rows.size, str(field.rows.stride), field.rows.offset],
+                "cols": [field.cols.size, str(field.cols.stride), field.cols.offset],
+                "gates_ignored": field.gates_ignored,
+            },
+        }
+    )
+
+
+def field_from_json(description: dict[str, Any]) -> ReceptiveField | None:
+    """Return the receptive field in a layer's description."""
+    field = description["receptive_field"]
+    if field is None:
+        return None
+    rows, cols = (Axis(size, Fraction(stride), offset) for size, stride, offset in (field["rows"], field["cols"]))
+    return ReceptiveField(rows, cols, field["gates_ignored"])
+
+
+def tile_box(field: ReceptiveField | None, row: int | None, col: int | None, crop: tuple[int, int]) -> Box:
+    """Return the box of a hit's tile, which may leave the image; the whole image where the field is."""
+    if field is None or row is None or col is None:
+        return Box(0, 0, *crop)
+    return field.box(row, col)

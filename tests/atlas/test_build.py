@@ -1,0 +1,288 @@
+"""The build: what an atlas holds equals what the parts compute; killed at any moment it resumes to the same rows."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SmallNet, make_pictures
+from PIL import Image
+
+import backlight
+from backlight import DECONVNET, GUIDED, Network, Preprocessing, build, capture, open_atlas, project
+from backlight.atlas.writer import AtlasWriter
+from backlight.errors import AtlasError, BadInputError, StorageError, UnknownLayerError
+from backlight.images import open_images
+
+
+def make_network() -> Network:
+    torch.manual_seed(0)
+    return capture(SmallNet(), (3, 32, 32), Preprocessing.default(3, 32))
+
+
+def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    connection = sqlite3.connect(path)
+    tables = ["meta", "layer", "feature_map", "hit", "image", "skipped", "filters", "scan_state"]
+    content = {t: sorted(connection.execute(f"SELECT * FROM {t}").fetchall(), key=repr) for t in tables}
+    connection.close()
+    return content
+
+
+@pytest.fixture
+def atlas(tmp_path: Path, picture_folder: Path) -> backlight.Atlas:
+    return build(make_network(), picture_folder, tmp_path / "small.atlas", ["relu1", "relu2", "fc"], top=4, batch_size=16)
+
+
+def test_hits_are_the_strongest_and_their_tiles_are_the_projections(atlas: backlight.Atlas, picture_folder: Path) -> None:
+    net, source = make_network(), open_images(picture_folder)
+    pictures = [net.preprocessing.picture(source.load(i)) for i in range(len(source))]
+    inputs = net.preprocessing.normalise(pictures)
+    feature_map = atlas["relu2"][3]
+    maxima = backlight.projection.activations(net, inputs, net.layer("relu2"))[:, 3].flatten(1).amax(1)
+    assert [h.image_id for h in feature_map.hits] == maxima.argsort(descending=True)[:4].tolist()
+    assert feature_map.max == pytest.approx(maxima.max().item())
+    assert feature_map.active_share == pytest.approx((maxima > 0).float().mean().item())
+    for hit in feature_map.hits:
+        assert hit.value == pytest.approx(maxima[hit.image_id].item(), rel=1e-5)
+        whole = project(net, inputs[hit.image_id], [backlight.Unit("relu2", 3, hit.row, hit.col)])[0]
+        inside = hit.box.clip(32, 32)
+        expected = whole.permute(1, 2, 0)[inside.top : inside.bottom, inside.left : inside.right].numpy()
+        assert hit.projection_values.shape == expected.shape
+        assert np.abs(expected).max() > 0
+        np.testing.assert_allclose(hit.projection_values, expected, atol=np.abs(expected).max() / 100)
+        assert whole.abs().sum().item() == pytest.approx(np.abs(expected).sum(), rel=1e-4)  # nothing lies outside of the box
+        patch = np.asarray(pictures[hit.image_id])[inside.top : inside.bottom, inside.left : inside.right]
+        assert np.asarray(hit.patch).shape == patch.shape
+        assert np.abs(np.asarray(hit.patch, int) - patch).mean() < 12
+        assert source.records[hit.image_id].path == atlas.images[hit.image_id].path
+        assert atlas.images[hit.image_id].label in ("a", "b")
+        assert atlas.images[hit.image_id].size == (40, 48)
+
+
+def test_fully_connected_hits_have_no_place_and_show_the_whole_image(atlas: backlight.Atlas) -> None:
+    hits = [hit for channel in range(5) for hit in atlas["fc"][channel].hits]
+    assert hits
+    assert all(hit.row is None and hit.box == backlight.Box(0, 0, 32, 32) for hit in hits)
+
+
+def test_a_dead_map_has_no_hits_and_says_so(tmp_path: Path, picture_folder: Path) -> None:
+    torch.manual_seed(0)
+    model = SmallNet()
+    with torch.no_grad():
+        model.conv2.bias[7] = -1e6
+    net = capture(model, (3, 32, 32), Preprocessing.default(3, 32))
+    built = build(net, picture_folder, tmp_path / "dead.atlas", ["relu2"])
+    assert built["relu2"][7].dead
+    assert built["relu2"][7].hits == ()
+    assert not built["relu2"][0].dead
+    assert built.figure("relu2", [7]).width > 100
+
+
+def test_maps_are_drawn_by_the_seed_and_know_nothing_of_the_images(tmp_path: Path, picture_folder: Path) -> None:
+    other = make_pictures(tmp_path / "other", 3)
+    drawn = {
+        (seed, images.name): build(
+            make_network(), images, tmp_path / f"{seed}{images.name}.atlas", ["relu2"], maps=5, seed=seed, top=1
+        )["relu2"].channels
+        for seed in (0, 1)
+        for images in (picture_folder, other)
+    }
+    assert drawn[0, "pictures"] == drawn[0, "other"]
+    assert drawn[0, "pictures"] != drawn[1, "pictures"]
+    assert len(drawn[0, "pictures"]) == 5
+
+
+def test_a_finished_atlas_is_left_alone(atlas: backlight.Atlas, picture_folder: Path) -> None:
+    before = atlas.path.read_bytes()
+    steps: list[str] = []
+    build(make_network(), picture_folder, atlas.path, ["relu1", "relu2", "fc"], top=4, batch_size=16,
+          progress=lambda phase, *_: steps.append(phase))  # fmt: skip
+    assert atlas.path.read_bytes() == before
+    assert steps == []
+
+
+
+
+def _run_build(path: Path, pictures: Path) -> subprocess.Popen[bytes]:
+    code = (
+        "import sys; sys.path[:0] = [{tests!r}, {here!r}]\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "import importlib; b = importlib.import_module('backlight.atlas.build'); b.SCAN_STEP_IMAGES = 4\n"
+        "import backlight.atlas.writer as w, time\n"
+        "step = w.AtlasWriter._step\n"
+        "w.AtlasWriter._step = lambda self: (print('step', flush=True), step(self))[1]\n"
+        "from test_build import make_network\n"
+        "b.build(make_network(), {pictures!r}, {path!r}, ['relu1', 'relu2'], top=4, batch_size=4)\n"
+    ).format(tests=str(Path(__file__).parents[1]), here=str(Path(__file__).parent), pictures=str(pictures), path=str(path))
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+
+
+def test_killed_at_any_moment_it_resumes_to_the_same_rows(tmp_path: Path, picture_folder: Path) -> None:
+    whole = tmp_path / "whole.atlas"
+    with _run_build(whole, picture_folder) as process:
+        n_steps = process.stdout.read().count(b"step")  # type: ignore[union-attr]
+    assert process.returncode == 0
+    expected = rows(whole)
+    killed = tmp_path / "killed.atlas"
+    seen_phases = set()
+    for kill_after in (1, 5, 9, 4, n_steps // 3):  # steps from where the last run left off
+        with _run_build(killed, picture_folder) as process:
+            for _ in range(kill_after):
+                process.stdout.readline()  # type: ignore[union-attr]
+            time.sleep(0.003 * kill_after)
+            process.kill()
+        with open_connection(killed) as connection:
+            (phase,) = connection.execute("SELECT value FROM meta WHERE key = 'phase'").fetchone() or ("none",)
+            seen_phases.add(phase)
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert '"scan"' in seen_phases
+    assert '"project"' in seen_phases
+    with _run_build(killed, picture_folder) as process:
+        assert process.stdout.read().count(b"step") < n_steps  # type: ignore[union-attr]
+    assert rows(killed) == expected
+
+
+def open_connection(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path)
+
+
+def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(tmp_path: Path, picture_folder: Path) -> None:
+    path = tmp_path / "part.atlas"
+
+    def stop(phase: str, done: int, _: int) -> None:
+        if phase == "project" and done >= 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(make_network(), picture_folder, path, ["relu1", "relu2"], top=4, batch_size=16, progress=stop)
+    part = open_atlas(path)
+    assert part.phase == "project"
+    assert part["relu1"][0].hits[0].projection_values.any()
+    with pytest.raises(AtlasError, match="is not projected yet; run the same `backlight build` again"):
+        _ = part["relu2"][11].hits[0].projection_values
+
+
+def _other_weights() -> Network:
+    torch.manual_seed(1)
+    return capture(SmallNet(), (3, 32, 32), Preprocessing.default(3, 32))
+
+
+def _other_preprocessing() -> Network:
+    torch.manual_seed(0)
+    return capture(SmallNet(), (3, 32, 32), Preprocessing(32, (32, 32), (0.5,) * 3, (0.5,) * 3))
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "what"),
+    [
+        (_other_weights, {}, "another model or weights;"),
+        (_other_preprocessing, {}, "another preprocessing;"),
+        (make_network, {"rules": GUIDED}, "another rule set;"),
+        (make_network, {"top": 3}, "another choice of layers, maps or top;"),
+        (make_network, {"layers": ["relu1"]}, "another choice of layers, maps or top;"),
+        (_other_weights, {"rules": GUIDED}, "another model or weights and another rule set;"),
+    ],
+)
+def test_a_resume_with_something_else_is_refused(atlas, picture_folder, network, options, what) -> None:  # type: ignore[no-untyped-def]
+    before = rows(atlas.path)
+    asked = {"layers": ["relu1", "relu2", "fc"], "top": 4, "rules": DECONVNET} | options
+    with pytest.raises(AtlasError, match=f"was begun with {what}"):
+        build(network(), picture_folder, atlas.path, **asked)
+    assert rows(atlas.path) == before
+
+
+def test_a_resume_with_other_images_is_refused(atlas: backlight.Atlas, picture_folder: Path) -> None:
+    Image.new("RGB", (40, 40)).save(picture_folder / "a" / "new.png")
+    with pytest.raises(AtlasError, match="another image set"):
+        build(make_network(), picture_folder, atlas.path, ["relu1", "relu2", "fc"], top=4)
+
+
+def test_a_moved_image_set_may_go_on(atlas: backlight.Atlas, picture_folder: Path, tmp_path: Path) -> None:
+    moved = picture_folder.rename(tmp_path / "moved")
+    assert build(make_network(), moved, atlas.path, ["relu1", "relu2", "fc"], top=4).phase == "done"
+
+
+@pytest.mark.parametrize("content", [b"hello, I am a text file", b"", b"SQLite format 3\0" + bytes(90)])
+def test_a_file_that_is_no_atlas_is_left_as_it_is(tmp_path: Path, picture_folder: Path, content: bytes) -> None:
+    path = tmp_path / "thesis.txt"
+    path.write_bytes(content)
+    if content:
+        with pytest.raises(AtlasError, match="exists and is no atlas; it is left as it is"):
+            build(make_network(), picture_folder, path)
+        assert path.read_bytes() == content
+    with pytest.raises(AtlasError, match="is no atlas"):
+        open_atlas(path)
+
+
+def test_a_full_disk_is_said_in_one_line_and_what_was_built_is_kept(
+    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, whole = tmp_path / "full.atlas", tmp_path / "whole.atlas"
+    options = {"layers": ["relu1", "relu2"], "top": 4, "batch_size": 4}
+    build(make_network(), picture_folder, whole, **options)
+    begin = AtlasWriter.__init__
+
+    def begin_on_a_small_disk(self, *args) -> None:  # type: ignore[no-untyped-def]
+        begin(self, *args)
+        self._connection.execute("PRAGMA max_page_count = 14")  # SQLite then reports a full disk
+
+    monkeypatch.setattr(AtlasWriter, "__init__", begin_on_a_small_disk)
+    with pytest.raises(StorageError, match="no space is left on the disk; free some and run the same command again"):
+        build(make_network(), picture_folder, path, **options)
+    assert open_atlas(path).phase in ("scan", "project")
+    monkeypatch.undo()
+    build(make_network(), picture_folder, path, **options)
+    assert rows(path) == rows(whole)
+
+
+def test_a_bad_picture_never_ends_a_run(tmp_path: Path, picture_folder: Path) -> None:
+    (picture_folder / "a" / "bad.jpg").write_bytes(b"\xff\xd8\xff truncated")
+    built = build(make_network(), picture_folder, tmp_path / "bad.atlas", ["relu2"])
+    assert built.n_scanned == 40
+    assert [s.path for s in built.skipped] == ["a/bad.jpg"]
+    assert built.skipped[0].reason
+
+
+def test_readers_cannot_write(atlas: backlight.Atlas) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        atlas._connection.execute("DELETE FROM hit")
+
+
+def test_unknown_layers_and_channels_are_named(atlas: backlight.Atlas) -> None:
+    with pytest.raises(UnknownLayerError, match="no layer 'conv9'; it has relu1, relu2, fc"):
+        atlas["conv9"]
+    with pytest.raises(BadInputError, match=r"channel 99 is out of range for layer 'relu1' \(8 feature maps\)"):
+        atlas["relu1"][99]
+
+
+def test_figures_of_an_atlas(atlas: backlight.Atlas) -> None:
+    assert atlas.figure("relu2", [0, 1]).mode == "RGB"
+    assert atlas.superposed("relu2", [0], top=2).mode == "RGB"
+    assert atlas.filters("relu1").mode == "RGB"
+    with pytest.raises(BadInputError, match="does not read the pixels directly"):
+        atlas.filters("relu2")
+    np.testing.assert_array_equal(atlas["relu1"].filters, make_network().module.get_buffer("conv1_weight"))
+
+
+def test_notebooks_show_an_atlas_a_map_and_a_hit(atlas: backlight.Atlas) -> None:
+    assert "<code>relu2</code></td><td>12</td>" in atlas._repr_html_()
+    for thing in (atlas["relu2"][0], atlas["relu2"][0].hits[0]):
+        assert thing._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_map_not_projected_is_refused_in_a_figure(tmp_path: Path, picture_folder: Path) -> None:
+    built = build(make_network(), picture_folder, tmp_path / "few.atlas", ["relu2"], maps=[2, 5])
+    with pytest.raises(BadInputError, match="channel 3 of layer 'relu2' was not projected, only 2, 5"):
+        built.figure("relu2", [3])
+
+
+def test_a_network_without_preprocessing_is_refused(small_net, picture_folder, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(BadInputError, match="captured without preprocessing"):
+        build(capture(small_net, (3, 32, 32)), picture_folder, tmp_path / "a.atlas")
+    assert not (tmp_path / "a.atlas").exists()

@@ -1,0 +1,43 @@
+"""Tiles: what is kept of a patch and a projection can be read back, within the stated error."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from backlight.atlas.tiles import decode_picture, decode_projection, encode_patch, encode_projection
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 7), st.sampled_from([1, 3])),
+           elements=st.floats(-1e3, 1e3, width=32))
+)  # fmt: skip
+def test_a_projection_comes_back_within_half_a_code(values: np.ndarray) -> None:
+    data, scale = encode_projection(values)
+    back = decode_projection(data, scale, values.shape[2])
+    assert back.shape == values.shape
+    assert scale == np.abs(values).max()
+    bound = scale / 127 * (np.sqrt(np.abs(values) / max(scale, 1e-30)) + 1 / 508)
+    assert (np.abs(back - values) <= bound * (1 + 1e-5)).all()
+
+
+def test_zero_sign_and_the_largest_value_come_back_exactly() -> None:
+    values = np.array([[[0.0, -3.5, 3.5]]], np.float32)
+    np.testing.assert_array_equal(decode_projection(*encode_projection(values)), values)
+
+
+def test_small_values_keep_more_relative_precision_than_a_linear_code_would() -> None:
+    values = np.array([[[1.0, 0.01, -0.01]]], np.float32)
+    back = decode_projection(*encode_projection(values))
+    assert abs(back[0, 0, 1] - 0.01) < 0.001  # a linear 8-bit code could be 0.004 off
+
+
+def test_a_patch_keeps_its_colours() -> None:
+    pixels = np.zeros((24, 32, 3), np.uint8)
+    pixels[:, 16:] = (200, 40, 90)
+    back = np.asarray(decode_picture(encode_patch(pixels)), int)
+    assert back.shape == pixels.shape
+    assert abs(back[12, 28] - (200, 40, 90)).max() < 12
+    assert decode_picture(encode_patch(np.full((5, 6), 77, np.uint8))).size == (6, 5)
