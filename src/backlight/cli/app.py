@@ -1,0 +1,72 @@
+"""The `backlight` program: its commands, and how errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import typer
+
+from backlight import __version__
+from backlight.cli import build, demo, figure, layers, project, superpose
+from backlight.cli.output import errors
+from backlight.errors import BacklightError, BadInputError, StorageError, UnsupportedOperatorError
+
+_EXIT_BAD_INPUT, _EXIT_FAILED, _EXIT_STOPPED = 2, 1, 130
+_BAD_INPUT = (BadInputError, StorageError, UnsupportedOperatorError)
+
+app = typer.Typer(
+    name="backlight",
+    help="See what the hidden layers of a trained convolutional network respond to.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("demo")(demo.demo)
+app.command("layers")(layers.layers)
+app.command("build")(build.build)
+app.command("figure")(figure.figure)
+app.command("project")(project.project)
+app.command("superpose")(superpose.superpose)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    debug: bool = typer.Option(False, "--debug", help="Show the whole traceback of an error."),
+) -> None:
+    if version:
+        typer.echo(f"backlight {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program and exit: 0 done, 2 bad input, 1 failed work, 130 stopped by Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = ["--debug"] * debug + [a for a in arguments if a != "--debug"]
+    warnings.simplefilter("ignore")
+    try:
+        app(arguments, prog_name="backlight", standalone_mode=True)
+    except BacklightError as error:
+        if debug:
+            raise
+        errors.print(f"[bold red]error:[/] {_plain(error)}", highlight=False, soft_wrap=True)
+        sys.exit(_EXIT_BAD_INPUT if isinstance(error, _BAD_INPUT) else _EXIT_FAILED)
+    except KeyboardInterrupt:
+        errors.print("\nstopped; what is finished is kept, the same command goes on from there", soft_wrap=True)
+        sys.exit(_EXIT_STOPPED)
+    except Exception as error:
+        if debug:
+            raise
+        text = f"{type(error).__name__}: {_plain(error)}"
+        errors.print(f"[bold red]unexpected error:[/] {text}; --debug shows where", highlight=False, soft_wrap=True)
+        sys.exit(_EXIT_FAILED)
+
+
+def _plain(error: Exception) -> str:
+    from rich.markup import escape
+
+    lines = str(error).strip().splitlines()
+    return escape(lines[0] if lines else type(error).__name__)

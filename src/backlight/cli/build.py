@@ -1,0 +1,100 @@
+"""`backlight build`: the main job, from a model and a set of images to an atlas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backlight import atlas
+from backlight.atlas.estimate import Estimate, estimate
+from backlight.cli.options import (
+    Device,
+    Mean,
+    ModelArgument,
+    Resize,
+    Rules,
+    Size,
+    Std,
+    Weights,
+    load_network,
+    parse_layers,
+    parse_maps,
+)
+from backlight.cli.output import console, in_words, progress_bars, size_in_words
+from backlight.errors import BadInputError
+from backlight.images import open_images
+from backlight.rules import parse_rules
+
+
+def build(
+    model: ModelArgument,
+    images: Annotated[str, typer.Argument(metavar="IMAGES", help="A folder, a list file, tar shards, a saved dataset.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The atlas to write, or to go on with.")],
+    weights: Weights = None,
+    layers: Annotated[str, typer.Option("--layers", help="Layer names with commas; all: every default layer.")] = "all",
+    maps: Annotated[str, typer.Option("--maps", help="Feature maps a layer: a number, drawn at random; a list; all.")] = "16",
+    top: Annotated[int, typer.Option("--top", help="Strongest activations a feature map.")] = 9,
+    rules: Rules = "deconvnet",
+    seed: Annotated[int, typer.Option("--seed", help="Decides which maps are drawn.")] = 0,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Images in one forward pass.")] = 32,
+    device: Device = "cpu",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")] = False,
+    size: Size = None,
+    resize: Resize = None,
+    mean: Mean = None,
+    std: Std = None,
+) -> None:
+    """Build an atlas: the strongest activations of every feature map, each projected back to pixels.
+
+    A build that was stopped, by whatever, goes on where it was when the same command runs again.
+    """
+    if not output.parent.is_dir():
+        raise BadInputError(f"no such folder: {str(output.parent)!r}; make it first")
+    chosen_rules, chosen_maps = parse_rules(rules), parse_maps(maps)
+    source = open_images(images)
+    net = load_network(model, weights, device, size, resize, mean, std)
+    plan = atlas.make_plan(net, source, chosen_rules, parse_layers(layers), top, chosen_maps, seed, batch_size)
+    console.print(
+        f"{plan.n_images} images, {len(plan.layers)} layers, {plan.n_maps} feature maps, "
+        f"{plan.n_projections} projections by {chosen_rules.name}"
+    )
+    if dry_run:
+        _print_estimate(estimate(net, source, plan))
+        return
+    with progress_bars() as progress:
+        result = atlas.build(
+            net,
+            source,
+            output,
+            plan.layers,
+            top,
+            chosen_rules,
+            maps=chosen_maps,
+            seed=seed,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    _print_summary(result)
+
+
+def _print_estimate(found: Estimate) -> None:
+    console.print(
+        f"about {in_words(found.scan_seconds)} to scan and {in_words(found.projection_seconds)} to project on this "
+        f"machine, and a file of about {size_in_words(found.file_bytes)}; nothing was written"
+    )
+
+
+def _print_summary(result: atlas.Atlas) -> None:
+    dead = sum(result[name][c].dead for name in result for c in result[name].channels)
+    console.print(f"{result.path} ({size_in_words(result.path.stat().st_size)}): {result.n_scanned} images")
+    if dead:
+        console.print(f"{dead} of the feature maps are dead: active in no image")
+    if result.skipped:
+        console.print(f"[yellow]{len(result.skipped)} pictures could not be read[/] and were left out:", soft_wrap=True)
+        for picture in result.skipped[:10]:
+            console.print(f"  {picture.path}: {picture.reason}", soft_wrap=True, markup=False)
+        if len(result.skipped) > 10:
+            console.print(f"  … and {len(result.skipped) - 10} more; `open_atlas(...).skipped` lists all")
+    console.print(f"\nbacklight figure {result.path} {result.layers[-1].name} -o figure.png", soft_wrap=True)

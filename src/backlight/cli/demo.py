@@ -1,0 +1,49 @@
+"""`backlight demo`: the demo's model and photographs, to an atlas and its figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backlight import atlas
+from backlight.cli.options import load_network, save_picture
+from backlight.cli.output import console, progress_bars
+from backlight.images import CropSource, open_images
+
+_LAYERS = [
+    "relu0",
+    *(f"group{g}.{b}.relu2" for g, n in ((1, 3), (2, 4), (3, 6), (4, 3)) for b in range(0, n, 2)),
+]
+_FIGURES = ("relu0", "group1.2.relu2", "group2.2.relu2", "group3.4.relu2", "group4.2.relu2")
+_MAPS = 6
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")] = Path("demo-output"),
+) -> None:
+    """Build an atlas of the embedded model over the embedded photographs, and draw figures from it."""
+    net = load_network("demo", None)
+    import backlight_demo
+
+    source = CropSource(open_images(backlight_demo.photographs()))
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / "demo.atlas"
+    console.print(
+        f"dlib's ResNet-34 over {len(source)} crops of {len(source) // 5} photographs: "
+        f"{_MAPS} feature maps, drawn at random, of each of {len(_LAYERS)} layers"
+    )
+    with progress_bars() as progress:
+        built = atlas.build(net, source, path, _LAYERS, maps=_MAPS, progress=progress)
+    written = [path]
+    for layer in _FIGURES:
+        written.append(output / f"{layer}.png")
+        save_picture(built.figure(layer), written[-1])
+    written += [output / "filters.png", output / f"{_FIGURES[2]}-superposed.png"]
+    save_picture(built.filters("relu0"), written[-2])
+    save_picture(built.superposed(_FIGURES[2]), written[-1])
+    console.print("\nEach figure shows feature maps: their strongest activations run back to the pixels, and the patches.")
+    for file in written:
+        console.print(f"  {file}", soft_wrap=True)
+    console.print("Photographs: see ATTRIBUTION.md of backlight-demo for authors and licences.")

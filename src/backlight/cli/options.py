@@ -1,0 +1,165 @@
+"""Flags that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from PIL import Image
+
+from backlight.atlas import Maps
+from backlight.cli.output import errors
+from backlight.errors import BadInputError, StorageError
+from backlight.images import Preprocessing
+from backlight.network import Network, capture
+from backlight.network.specs import FORMS, LoadedModel, load_model
+
+_PREPROCESSING = "Preprocessing (where the zoo does not say)"
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"The model: {FORMS}.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="A .safetensors file or a saved state dict; DEFAULT downloads the zoo's own.",
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
+Rules = Annotated[
+    str,
+    typer.Option(
+        "--rules",
+        help="deconvnet, guided or gradient; with options such as deconvnet,unpool=assign-largest.",
+    ),
+]
+Size = Annotated[
+    str | None, typer.Option("--size", help="Input size, 224 or 224x320.", rich_help_panel=_PREPROCESSING)
+]
+Resize = Annotated[
+    int | None,
+    typer.Option("--resize", help="Short side before the centre crop.", rich_help_panel=_PREPROCESSING),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option("--mean", help="Mean by channel, of values in 0..1: 0.5 or 0.48,0.46,0.41.", rich_help_panel=_PREPROCESSING),
+]
+Std = Annotated[
+    str | None, typer.Option("--std", help="Standard deviation by channel.", rich_help_panel=_PREPROCESSING)
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")]
+
+
+def load_network(
+    model: str,
+    weights: str | None,
+    device: str = "cpu",
+    size: str | None = None,
+    resize: int | None = None,
+    mean: str | None = None,
+    std: str | None = None,
+) -> Network:
+    """Return the network that the flags describe, captured at its input size.
+
+    Raises:
+        BadInputError: An unknown model or device, weights that do not fit, numbers that are none.
+    """
+    loaded = load_model(model, weights)
+    if loaded.is_random:
+        errors.print(
+            "[yellow]note:[/] no --weights given, so the network has random weights and its pictures show only "
+            "its architecture",
+            soft_wrap=True,
+        )
+    preprocessing = _preprocessing(loaded, size, resize, mean, std)
+    try:
+        loaded.model.to(torch.device(device))
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
+    return capture(loaded.model, (preprocessing.channels, *preprocessing.crop), preprocessing)
+
+
+def _preprocessing(
+    loaded: LoadedModel, size: str | None, resize: int | None, mean: str | None, std: str | None
+) -> Preprocessing:
+    """Return the zoo's preprocessing with the flags in its place where they are given."""
+    known = loaded.preprocessing or Preprocessing.default(loaded.channels, 224)
+    crop = parse_size(size) if size is not None else known.crop
+    if size is not None and resize is None:
+        base = known.resize if isinstance(known.resize, int) else None
+        resize_to = round(base * min(crop) / min(known.crop)) if base else None
+    else:
+        resize_to = resize
+    means, stds = _numbers("--mean", mean), _numbers("--std", std)
+    channels = len(means or stds or known.mean)
+    return Preprocessing(
+        resize=resize_to if (size or resize) else known.resize,
+        crop=crop,
+        mean=means or (known.mean if channels == known.channels else (0.0,) * channels),
+        std=stds or (known.std if channels == known.channels else (1.0,) * channels),
+        interpolation=known.interpolation,
+    )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (h, w) of `224` or `224x320`."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(p.strip().isdigit() for p in parts):
+        raise BadInputError(f"--size is one number or HxW, such as 224 or 224x320, but came {text!r}")
+    return int(parts[0]), int(parts[-1])
+
+
+def parse_maps(text: str) -> Maps:
+    """Return the feature maps that `16`, `all` or `3,17,40` stands for."""
+    if text == "all":
+        return None
+    parts = [p.strip() for p in text.split(",") if p.strip()]
+    if not parts or not all(p.isdigit() for p in parts):
+        raise BadInputError(f"--maps is a number, a list such as 3,17,40 or all, but came {text!r}")
+    return int(text) if "," not in text else [int(p) for p in parts]
+
+
+def parse_channels(text: str) -> list[int]:
+    """Return the channels of `3` or `3,17,40`."""
+    parts = [p.strip() for p in text.split(",") if p.strip()]
+    if not parts or not all(p.isdigit() for p in parts):
+        raise BadInputError(f"--channels is a list such as 3,17,40, but came {text!r}")
+    return [int(p) for p in parts]
+
+
+def parse_layers(text: str) -> list[str] | None:
+    """Return the layer names of `all` (every default layer) or `features.3.cat,features.7.cat`."""
+    return None if text == "all" else [p.strip() for p in text.split(",") if p.strip()]
+
+
+def check_output(path: Path) -> Path:
+    """Return the path of a picture to write, refusing what cannot be written before any work is done."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise BadInputError(f"a picture is written as .png, .jpg or .webp, but came {str(path)!r}")
+    if not path.parent.is_dir():
+        raise BadInputError(f"no such folder: {str(path.parent)!r}; make it first")
+    return path
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    try:
+        picture.save(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {str(path)!r} ({error.strerror or error}); choose another place") from error
+
+
+def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(p) for p in text.split(","))
+    except ValueError as error:
+        raise BadInputError(f"{flag} is a list of numbers such as 0.48,0.46,0.41, but came {text!r}") from error

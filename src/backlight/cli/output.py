@@ -1,0 +1,76 @@
+"""What the commands print: consoles, progress bars, amounts in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from backlight import scan
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+_PHASES = {"scan": ("scanning", "images"), "project": ("projecting", "hits")}
+
+
+class _Rate(ProgressColumn):
+    """Things per second, or seconds per thing where that is below one."""
+
+    def render(self, task: Task) -> Text:
+        if not task.speed:
+            return Text("")
+        unit = task.fields.get("unit", "")
+        return Text(f"{task.speed:.1f} {unit}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
+
+
+@contextmanager
+def progress_bars() -> Iterator[scan.Progress]:
+    """Show a bar for each phase of the work; hands out the callback that the library calls."""
+    bars = Progress(
+        TextColumn("{task.description:<11}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=errors,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def report(phase: str, done: int, total: int) -> None:
+        if phase not in tasks:
+            description, unit = _PHASES.get(phase, (phase, ""))
+            tasks[phase] = bars.add_task(description, total=total, unit=unit, completed=0)
+        bars.update(tasks[phase], completed=done, total=total)
+
+    with bars:
+        yield report
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration in words: `40 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size_in_words(n_bytes: float) -> str:
+    """Return a file size in words: `40 MB`."""
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"

@@ -1,0 +1,98 @@
+"""`backlight project`: one unit of each of some images, run back to the pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from PIL import Image
+
+from backlight.cli.options import (
+    Device,
+    Mean,
+    ModelArgument,
+    Output,
+    Resize,
+    Rules,
+    Size,
+    Std,
+    Weights,
+    check_output,
+    load_network,
+    save_picture,
+)
+from backlight.cli.output import console
+from backlight.errors import BadInputError
+from backlight.network import Network
+from backlight.projection import Unit, activations, project as project_units, strongest, strongest_units
+from backlight.render import DEFAULT_SCALING, Scaling, blend, scale, strip
+from backlight.rules import parse_rules
+
+
+def project(
+    model: ModelArgument,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="One or more pictures.")],
+    layer: Annotated[str, typer.Option("--layer", help="The layer of the unit.")],
+    output: Output,
+    channel: Annotated[
+        int | None, typer.Option("--channel", help="The feature map; else the strongest of the layer.")
+    ] = None,
+    row: Annotated[int | None, typer.Option("--row", help="Row of the unit; else the strongest.")] = None,
+    col: Annotated[int | None, typer.Option("--col", help="Column of the unit; else the strongest.")] = None,
+    weights: Weights = None,
+    rules: Rules = "deconvnet",
+    scaling: Annotated[Scaling, typer.Option("--scaling", help="How values become colours.")] = DEFAULT_SCALING,
+    device: Device = "cpu",
+    size: Size = None,
+    resize: Resize = None,
+    mean: Mean = None,
+    std: Std = None,
+) -> None:
+    """Project one unit of each image: its activation, all others zero, run back to the pixels."""
+    check_output(output)
+    if (row is None) != (col is None) or (row is not None and channel is None):
+        raise BadInputError("a unit is given by --channel, --row and --col together, or by --channel alone")
+    chosen_rules = parse_rules(rules)
+    net = load_network(model, weights, device, size, resize, mean, std)
+    pictures = prepared(net, images)
+    units = [_unit(net, picture, layer, channel, row, col) for picture in pictures]
+    signals = project_units(net, net.preprocessing.normalise(pictures), units, chosen_rules)  # type: ignore[union-attr]
+    values = [_activation(net, p, u) for p, u in zip(pictures, units, strict=True)]
+    entries = []
+    for path, picture, unit, value, signal in zip(images, pictures, units, values, signals, strict=True):
+        place = "" if unit.row is None else f", row {unit.row}, column {unit.col}"
+        console.print(f"{path}: {unit.layer} channel {unit.channel}{place}, activation {value:.4g}", soft_wrap=True)
+        entries += three_views(path.name, picture, signal.permute(1, 2, 0).cpu().numpy(), scaling, f"channel {unit.channel}")
+    title = f"{net.name} · {units[0].layer}, {chosen_rules.name} projection"
+    save_picture(strip(entries, title, f"Each projection is scaled {scaling.caption}."), output)
+    console.print(f"{output}", soft_wrap=True)
+
+
+def prepared(net: Network, images: list[Path]) -> list[Image.Image]:
+    """Return the pictures as the network sees them."""
+    return [net.preprocessing.picture(path) for path in images]  # type: ignore[union-attr]
+
+
+def three_views(
+    name: str, picture: Image.Image, signal: np.ndarray, scaling: Scaling, what: str
+) -> list[tuple[str, Image.Image | np.ndarray]]:
+    """Return a picture, the projection, and one over the other, each with its caption."""
+    rgb = np.asarray(picture.convert("RGB"))
+    return [(name, picture), (what, scale(signal, scaling)), ("both", blend(rgb, signal, scaling))]
+
+
+def _unit(
+    net: Network, picture: Image.Image, layer: str, channel: int | None, row: int | None, col: int | None
+) -> Unit:
+    if channel is None:
+        return strongest_units(net, picture, layer, 1)[0]
+    if row is None:
+        return strongest(net, picture, layer, channel)[0]
+    return Unit(net.layer(layer).name, channel, row, col)
+
+
+def _activation(net: Network, picture: Image.Image, unit: Unit) -> float:
+    maps = activations(net, net.prepare(picture), net.layer(unit.layer))[0, unit.channel]
+    return float(maps if unit.row is None else maps[unit.row, unit.col])

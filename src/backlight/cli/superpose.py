@@ -1,0 +1,70 @@
+"""`backlight superpose`: the strongest hits of feature maps over a set, or the strongest units of one image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backlight.atlas import open_atlas
+from backlight.cli.options import (
+    Device,
+    Mean,
+    Output,
+    Resize,
+    Rules,
+    Size,
+    Std,
+    Weights,
+    check_output,
+    load_network,
+    parse_channels,
+    save_picture,
+)
+from backlight.cli.output import console
+from backlight.cli.project import prepared, three_views
+from backlight.errors import BadInputError
+from backlight.projection import superpose as superpose_units
+from backlight.render import DEFAULT_SCALING, Scaling, strip
+from backlight.rules import parse_rules
+
+
+def superpose(
+    source: Annotated[str, typer.Argument(metavar="ATLAS|MODEL", help="An atlas, or a model as for `build`.")],
+    target: Annotated[str, typer.Argument(metavar="LAYER|IMAGE", help="A layer of the atlas, or a picture.")],
+    output: Output,
+    layer: Annotated[str | None, typer.Option("--layer", help="With a model: the layer.")] = None,
+    channels: Annotated[
+        str | None, typer.Option("--channels", help="Feature maps; with a model at most one.")
+    ] = None,
+    top: Annotated[int | None, typer.Option("--top", help="How many are added; 3 for an image, all for a map.")] = None,
+    weights: Weights = None,
+    rules: Rules = "deconvnet",
+    scaling: Annotated[Scaling, typer.Option("--scaling", help="How values become colours.")] = DEFAULT_SCALING,
+    device: Device = "cpu",
+    size: Size = None,
+    resize: Resize = None,
+    mean: Mean = None,
+    std: Std = None,
+) -> None:
+    """Superpose projections, each made by itself: of a feature map's hits, or of an image's strongest units."""
+    check_output(output)
+    chosen = parse_channels(channels) if channels is not None else None
+    if layer is None and (Path(source).is_file() or source.endswith(".atlas")) and not source.endswith(".pt2"):
+        picture = open_atlas(source).superposed(target, chosen, top, scaling)
+    else:
+        if layer is None:
+            raise BadInputError("with a model, --layer names the layer whose units are superposed")
+        if chosen is not None and len(chosen) > 1:
+            raise BadInputError(f"with a model, --channels takes one feature map, but came {channels}")
+        net = load_network(source, weights, device, size, resize, mean, std)
+        (shown,) = prepared(net, [Path(target)])
+        channel, count = chosen[0] if chosen else None, 3 if top is None else top
+        signal = superpose_units(net, shown, layer, count, channel, parse_rules(rules))
+        what = f"the {count} strongest units of {'the layer' if channel is None else f'channel {channel}'}"
+        views = three_views(Path(target).name, shown, signal.permute(1, 2, 0).cpu().numpy(), scaling, what)
+        title = f"{net.name} · {net.layer(layer).name}, superposed {rules} projections"
+        picture = strip(views, title, f"The sum is scaled {scaling.caption}.")
+    save_picture(picture, output)
+    console.print(f"{output} ({picture.width}x{picture.height})", soft_wrap=True)
