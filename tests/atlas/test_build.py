@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SmallNet, make_pictures
 from PIL import Image
 
 import backlight
@@ -19,6 +18,7 @@ from backlight import DECONVNET, GUIDED, Network, Preprocessing, build, capture,
 from backlight.atlas.writer import AtlasWriter
 from backlight.errors import AtlasError, BadInputError, StorageError, UnknownLayerError
 from backlight.images import open_images
+from conftest import SmallNet, make_pictures
 
 
 def make_network() -> Network:
@@ -36,10 +36,19 @@ def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
 
 @pytest.fixture
 def atlas(tmp_path: Path, picture_folder: Path) -> backlight.Atlas:
-    return build(make_network(), picture_folder, tmp_path / "small.atlas", ["relu1", "relu2", "fc"], top=4, batch_size=16)
+    return build(
+        make_network(),
+        picture_folder,
+        tmp_path / "small.atlas",
+        ["relu1", "relu2", "fc"],
+        top=4,
+        batch_size=16,
+    )
 
 
-def test_hits_are_the_strongest_and_their_tiles_are_the_projections(atlas: backlight.Atlas, picture_folder: Path) -> None:
+def test_hits_are_the_strongest_and_their_tiles_are_the_projections(
+    atlas: backlight.Atlas, picture_folder: Path
+) -> None:
     net, source = make_network(), open_images(picture_folder)
     pictures = [net.preprocessing.picture(source.load(i)) for i in range(len(source))]
     inputs = net.preprocessing.normalise(pictures)
@@ -56,7 +65,9 @@ def test_hits_are_the_strongest_and_their_tiles_are_the_projections(atlas: backl
         assert hit.projection_values.shape == expected.shape
         assert np.abs(expected).max() > 0
         np.testing.assert_allclose(hit.projection_values, expected, atol=np.abs(expected).max() / 100)
-        assert whole.abs().sum().item() == pytest.approx(np.abs(expected).sum(), rel=1e-4)  # nothing lies outside of the box
+        assert whole.abs().sum().item() == pytest.approx(
+            np.abs(expected).sum(), rel=1e-4
+        )  # nothing lies outside of the box
         patch = np.asarray(pictures[hit.image_id])[inside.top : inside.bottom, inside.left : inside.right]
         assert np.asarray(hit.patch).shape == patch.shape
         assert np.abs(np.asarray(hit.patch, int) - patch).mean() < 12
@@ -84,11 +95,19 @@ def test_a_dead_map_has_no_hits_and_says_so(tmp_path: Path, picture_folder: Path
     assert built.figure("relu2", [7]).width > 100
 
 
-def test_maps_are_drawn_by_the_seed_and_know_nothing_of_the_images(tmp_path: Path, picture_folder: Path) -> None:
+def test_maps_are_drawn_by_the_seed_and_know_nothing_of_the_images(
+    tmp_path: Path, picture_folder: Path
+) -> None:
     other = make_pictures(tmp_path / "other", 3)
     drawn = {
         (seed, images.name): build(
-            make_network(), images, tmp_path / f"{seed}{images.name}.atlas", ["relu2"], maps=5, seed=seed, top=1
+            make_network(),
+            images,
+            tmp_path / f"{seed}{images.name}.atlas",
+            ["relu2"],
+            maps=5,
+            seed=seed,
+            top=1,
         )["relu2"].channels
         for seed in (0, 1)
         for images in (picture_folder, other)
@@ -107,19 +126,17 @@ def test_a_finished_atlas_is_left_alone(atlas: backlight.Atlas, picture_folder: 
     assert steps == []
 
 
-
-
 def _run_build(path: Path, pictures: Path) -> subprocess.Popen[bytes]:
     code = (
-        "import sys; sys.path[:0] = [{tests!r}, {here!r}]\n"
+        f"import sys; sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parent)!r}]\n"
         "import torch; torch.set_num_threads(1)\n"
         "import importlib; b = importlib.import_module('backlight.atlas.build'); b.SCAN_STEP_IMAGES = 4\n"
         "import backlight.atlas.writer as w, time\n"
         "step = w.AtlasWriter._step\n"
         "w.AtlasWriter._step = lambda self: (print('step', flush=True), step(self))[1]\n"
         "from test_build import make_network\n"
-        "b.build(make_network(), {pictures!r}, {path!r}, ['relu1', 'relu2'], top=4, batch_size=4)\n"
-    ).format(tests=str(Path(__file__).parents[1]), here=str(Path(__file__).parent), pictures=str(pictures), path=str(path))
+        f"b.build(make_network(), {str(pictures)!r}, {str(path)!r}, ['relu1', 'relu2'], top=4, batch_size=4)\n"
+    )
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
 
 
@@ -138,7 +155,9 @@ def test_killed_at_any_moment_it_resumes_to_the_same_rows(tmp_path: Path, pictur
             time.sleep(0.003 * kill_after)
             process.kill()
         with open_connection(killed) as connection:
-            (phase,) = connection.execute("SELECT value FROM meta WHERE key = 'phase'").fetchone() or ("none",)
+            (phase,) = connection.execute("SELECT value FROM meta WHERE key = 'phase'").fetchone() or (
+                "none",
+            )
             seen_phases.add(phase)
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert '"scan"' in seen_phases
@@ -152,7 +171,9 @@ def open_connection(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path)
 
 
-def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(tmp_path: Path, picture_folder: Path) -> None:
+def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(
+    tmp_path: Path, picture_folder: Path
+) -> None:
     path = tmp_path / "part.atlas"
 
     def stop(phase: str, done: int, _: int) -> None:
@@ -209,7 +230,9 @@ def test_a_moved_image_set_may_go_on(atlas: backlight.Atlas, picture_folder: Pat
 
 
 @pytest.mark.parametrize("content", [b"hello, I am a text file", b"", b"SQLite format 3\0" + bytes(90)])
-def test_a_file_that_is_no_atlas_is_left_as_it_is(tmp_path: Path, picture_folder: Path, content: bytes) -> None:
+def test_a_file_that_is_no_atlas_is_left_as_it_is(
+    tmp_path: Path, picture_folder: Path, content: bytes
+) -> None:
     path = tmp_path / "thesis.txt"
     path.write_bytes(content)
     if content:
@@ -233,7 +256,9 @@ def test_a_full_disk_is_said_in_one_line_and_what_was_built_is_kept(
         self._connection.execute("PRAGMA max_page_count = 14")  # SQLite then reports a full disk
 
     monkeypatch.setattr(AtlasWriter, "__init__", begin_on_a_small_disk)
-    with pytest.raises(StorageError, match="no space is left on the disk; free some and run the same command again"):
+    with pytest.raises(
+        StorageError, match="no space is left on the disk; free some and run the same command again"
+    ):
         build(make_network(), picture_folder, path, **options)
     assert open_atlas(path).phase in ("scan", "project")
     monkeypatch.undo()
@@ -257,7 +282,9 @@ def test_readers_cannot_write(atlas: backlight.Atlas) -> None:
 def test_unknown_layers_and_channels_are_named(atlas: backlight.Atlas) -> None:
     with pytest.raises(UnknownLayerError, match="no layer 'conv9'; it has relu1, relu2, fc"):
         atlas["conv9"]
-    with pytest.raises(BadInputError, match=r"channel 99 is out of range for layer 'relu1' \(8 feature maps\)"):
+    with pytest.raises(
+        BadInputError, match=r"channel 99 is out of range for layer 'relu1' \(8 feature maps\)"
+    ):
         atlas["relu1"][99]
 
 

@@ -73,7 +73,7 @@ def build(
     *Convention*: a hit is an activation above zero; a map that has none is dead and keeps no tile. Pictures that
     cannot be read are skipped and listed with their reasons.
     """
-    source, path = open_images(images), Path(path)  # type: ignore[arg-type]
+    source, path = open_images(images), Path(path)
     plan = make_plan(net, source, rules, layers, top, maps, seed, batch_size)
     apply_rules(net, plan.layers, rules)
     writer = AtlasWriter(path, plan, identity(net, source, plan))
@@ -110,7 +110,9 @@ class _Build:
         scanner, size = Scanner(self.net, self.plan.layers), self.writer.batch_size
         unsaved: list[Batch] = []
         n_saved = n_done
-        for batch in load_batches(self.source, self.plan.preprocessing, range(n_done, len(self.source)), size):
+        for batch in load_batches(
+            self.source, self.plan.preprocessing, range(n_done, len(self.source)), size
+        ):
             scanner.add(state, batch.tensor, batch.ids, [self.source.records[i].path for i in batch.ids])
             n_done += len(batch.ids) + len(batch.skipped)
             unsaved.append(batch)

@@ -37,14 +37,20 @@ class Estimate:
 def estimate(net: Network, source: ImageSource, plan: Plan) -> Estimate:
     """Return what a build will cost: a batch of the set is scanned, and units of a few layers are projected."""
     ids = range(min(_N_TIMED_IMAGES, len(source)))
-    Scanner(net, plan.layers).add(Scan.empty(plan.layers, plan.top), torch.zeros(1, *net.input_shape), [0], ["a blank"])
+    Scanner(net, plan.layers).add(
+        Scan.empty(plan.layers, plan.top), torch.zeros(1, *net.input_shape), [0], ["a blank"]
+    )
     begin = perf_counter()
     (batch,) = load_batches(source, plan.preprocessing, ids, len(ids))
-    Scanner(net, plan.layers).add(Scan.empty(plan.layers, plan.top), batch.tensor, batch.ids, ["an image"] * len(batch.ids))
+    Scanner(net, plan.layers).add(
+        Scan.empty(plan.layers, plan.top), batch.tensor, batch.ids, ["an image"] * len(batch.ids)
+    )
     scan_seconds = (perf_counter() - begin) / len(ids) * len(source)
     n_hits = [len(channels) * min(plan.top, len(source)) for channels in plan.channels]
     areas = [plan.tile_area(layer) for layer in plan.layers]
-    file_bytes = sum(n * (area * _BYTES_PER_PIXEL + _BYTES_PER_HIT) for n, area in zip(n_hits, areas, strict=True))
+    file_bytes = sum(
+        n * (area * _BYTES_PER_PIXEL + _BYTES_PER_HIT) for n, area in zip(n_hits, areas, strict=True)
+    )
     n_maps = sum(layer.n_maps for layer in plan.layers)
     return Estimate(scan_seconds, _projection_seconds(net, plan, n_hits), file_bytes + n_maps * 1000)
 

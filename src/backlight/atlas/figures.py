@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from backlight.errors import BadInputError
-from backlight.render import MapPanel, Scaling, filter_figure, layer_figure, overlay_figure
+from backlight.render import (
+    DEFAULT_SCALING,
+    SHARE,
+    MapPanel,
+    Scaling,
+    Tile,
+    filter_figure,
+    layer_figure,
+    overlay_figure,
+    zoom,
+)
 
 if TYPE_CHECKING:
     from backlight.atlas.hits import FeatureMap
@@ -18,33 +29,41 @@ if TYPE_CHECKING:
 _MAPS_OF_A_FIGURE = 16
 
 
-def map_figure(
-    atlas: Atlas,
-    layer: AtlasLayer,
-    channels: Sequence[int] | None,
-    scaling: Scaling | str,
-    columns: int | None,
-) -> Image.Image:
+@dataclass(frozen=True)
+class FigureOptions:
+    """How a figure of feature maps is drawn.
+
+    Attributes:
+        channels: Feature maps, in the order of the figure; None takes the first 16 that were projected.
+        scaling: How values become colours.
+        columns: Maps side by side; None chooses.
+        full_field: Draw whole receptive fields, even where the projections fill only their centre.
+    """
+
+    channels: Sequence[int] | None = None
+    scaling: Scaling | str = DEFAULT_SCALING
+    columns: int | None = None
+    full_field: bool = False
+
+
+def map_figure(atlas: Atlas, layer: AtlasLayer, options: FigureOptions) -> Image.Image:
     """Return the projections of each map's hits beside their patches (`Atlas.figure`)."""
-    panels = [_panel(m, atlas.plan["top"]) for m in _chosen(layer, channels)]
-    return layer_figure(panels, *_titles(atlas, layer), columns=columns, scaling=scaling)
+    panels, zoomed = _panels(layer, options, atlas.plan["top"])
+    title, subtitle = _titles(atlas, layer, zoomed)
+    return layer_figure(panels, title, subtitle, columns=options.columns, scaling=options.scaling)
 
 
 def superposed_figure(
-    atlas: Atlas,
-    layer: AtlasLayer,
-    channels: Sequence[int] | None,
-    top: int | None,
-    scaling: Scaling | str,
-    columns: int | None,
+    atlas: Atlas, layer: AtlasLayer, options: FigureOptions, top: int | None = None
 ) -> Image.Image:
     """Return the top hits of each map added (`Atlas.superposed`)."""
     if top is not None and top < 1:
         raise BadInputError(f"top is the number of hits to superpose, at least 1, but came {top}")
     wanted = min(top or atlas.plan["top"], atlas.plan["top"])
-    panels = [_panel(m, wanted) for m in _chosen(layer, channels)]
-    title, subtitle = _titles(atlas, layer)
-    return overlay_figure(panels, f"{title}, top {wanted} superposed", subtitle, columns=columns, scaling=scaling)
+    panels, zoomed = _panels(layer, options, wanted)
+    title, subtitle = _titles(atlas, layer, zoomed)
+    title = f"{title}, top {wanted} superposed"
+    return overlay_figure(panels, title, subtitle, columns=options.columns, scaling=options.scaling)
 
 
 def filters_figure(atlas: Atlas, layer: AtlasLayer, columns: int | None) -> Image.Image:
@@ -54,8 +73,8 @@ def filters_figure(atlas: Atlas, layer: AtlasLayer, columns: int | None) -> Imag
             f"layer {layer.name!r} does not read the pixels directly, so its filters are no pictures; "
             "`backlight figure` without --filters shows its projections"
         )
-    title, _ = _titles(atlas, layer)
-    return filter_figure(layer.filters, f"{title}: filters", columns=columns)
+    title = f"{atlas.model['name']} · {layer.name}: filters"
+    return filter_figure(layer.filters, title, columns=columns)
 
 
 def atlas_html(atlas: Atlas) -> str:
@@ -66,7 +85,9 @@ def atlas_html(atlas: Atlas) -> str:
         for layer in atlas.layers
     )
     head = "<tr><th>layer</th><th>maps</th><th>projected</th></tr>"
-    words = f"{atlas.path.name}: {atlas.model['name']} over {atlas.n_scanned} images of {atlas.image_set['name']}"
+    words = (
+        f"{atlas.path.name}: {atlas.model['name']} over {atlas.n_scanned} images of {atlas.image_set['name']}"
+    )
     state = "" if atlas.phase == "done" else " (unfinished)"
     return f"<p>{escape(words)}{state}</p><table>{head}{rows}</table>"
 
@@ -84,21 +105,40 @@ def _chosen(layer: AtlasLayer, channels: Sequence[int] | None) -> list[FeatureMa
     return [layer[channel] for channel in channels]
 
 
-def _panel(feature_map: FeatureMap, top: int) -> MapPanel:
-    tiles = [hit.tile for hit in feature_map.hits[:top]]
-    caption = "" if feature_map.dead else f"max {feature_map.max:.3g}, active in {feature_map.active_share:.0%}"
+def _panels(layer: AtlasLayer, options: FigureOptions, top: int) -> tuple[list[MapPanel], str]:
+    """Return a panel for each map, and in words what part of the receptive field their tiles show."""
+    maps = _chosen(layer, options.channels)
+    tiles = [[hit.tile for hit in feature_map.hits[:top]] for feature_map in maps]
+    field, words = layer.receptive_field, ""
+    if field is not None and not options.full_field:
+        shown = iter(zoom([tile for own in tiles for tile in own]))
+        tiles = [[next(shown) for _ in own] for own in tiles]
+        box = next((tile.box for own in tiles for tile in own), None)
+        if box is not None and (box.height, box.width) != field.size:
+            words = (
+                f"; a unit sees {field.size[0]} x {field.size[1]} pixels, shown are the central "
+                f"{box.height} x {box.width}, with at least {SHARE:.0%} of the magnitude in 9 of 10 projections"
+            )
+    return [_panel(m, own, top) for m, own in zip(maps, tiles, strict=True)], words
+
+
+def _panel(feature_map: FeatureMap, tiles: Sequence[Tile], top: int) -> MapPanel:
+    caption = "" if feature_map.dead else f"max {_number(feature_map.max)}, active in {feature_map.active_share:.0%}"
     return MapPanel(f"channel {feature_map.channel}", tiles, caption, top)
 
 
-def _titles(atlas: Atlas, layer: AtlasLayer) -> tuple[str, str]:
-    title = f"{atlas.model['name']} · {layer.name}"
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _titles(atlas: Atlas, layer: AtlasLayer, zoomed: str) -> tuple[str, str]:
     field = layer.receptive_field
     gates = " (gates held fixed)" if field is not None and field.gates_ignored else ""
     subtitle = (
-        f"{layer.n_maps} feature maps; {atlas.n_scanned} images; {atlas.rules['name']} projections{gates}; "
+        f"{layer.n_maps} feature maps; {atlas.n_scanned} images; {atlas.rules['name']} projections{gates}{zoomed}; "
         "active: share of the images in which the map is above zero"
     )
-    return title, subtitle
+    return f"{atlas.model['name']} · {layer.name}", subtitle
 
 
 def _listed(channels: Sequence[int]) -> str:

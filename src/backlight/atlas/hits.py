@@ -88,7 +88,8 @@ class Hit:
     @cached_property
     def _blobs(self) -> tuple[bytes, bytes, float]:
         patch, projection, scale_kept = self._atlas.row(
-            "SELECT patch, projection, scale FROM hit WHERE layer_id = ? AND channel = ? AND rank = ?", *self._key
+            "SELECT patch, projection, scale FROM hit WHERE layer_id = ? AND channel = ? AND rank = ?",
+            *self._key,
         )
         if projection is None:
             raise AtlasError(

@@ -125,7 +125,10 @@ def identity(net: Network, source: ImageSource, plan: Plan) -> dict[str, Any]:
         "preprocessing": plan.preprocessing.to_dict(),
         "images": {"name": source.name, "n": len(source), "fingerprint": source.fingerprint()},
         "rules": plan.rules.to_dict(),
-        "plan": {"top": plan.top, "layers": {y.name: c for y, c in zip(plan.layers, plan.channels, strict=True)}},
+        "plan": {
+            "top": plan.top,
+            "layers": {y.name: c for y, c in zip(plan.layers, plan.channels, strict=True)},
+        },
     }
 
 
@@ -142,7 +145,9 @@ def check_identity(path: str, stored: dict[str, Any], asked: dict[str, Any]) -> 
     """Raise AtlasError unless the atlas was begun with the same model, weights, preprocessing, images and rules."""
     asked = json.loads(json.dumps(asked))
     for part in ("images", "model"):  # a name may differ, what it stands for may not
-        stored, asked = ({**d, part: {k: v for k, v in d[part].items() if k != "name"}} for d in (stored, asked))
+        stored, asked = (
+            {**d, part: {k: v for k, v in d[part].items() if k != "name"}} for d in (stored, asked)
+        )
     different = [name for part, name in _NAMES.items() if stored.get(part) != asked[part]]
     if different:
         raise AtlasError(
@@ -175,7 +180,9 @@ def field_from_json(description: dict[str, Any]) -> ReceptiveField | None:
     field = description["receptive_field"]
     if field is None:
         return None
-    rows, cols = (Axis(size, Fraction(stride), offset) for size, stride, offset in (field["rows"], field["cols"]))
+    rows, cols = (
+        Axis(size, Fraction(stride), offset) for size, stride, offset in (field["rows"], field["cols"])
+    )
     return ReceptiveField(rows, cols, field["gates_ignored"])
 
 

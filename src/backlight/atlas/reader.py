@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backlight.atlas.figures import atlas_html, filters_figure, map_figure, superposed_figure
+from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
 from backlight.atlas.plan import field_from_json, tile_box
 from backlight.atlas.schema import connect_for_reading
@@ -67,7 +67,9 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         )
         if row is None:
             if self._atlas.phase == "scan":
-                raise AtlasError("the scan of this atlas is not finished; run the same `backlight build` again")
+                raise AtlasError(
+                    "the scan of this atlas is not finished; run the same `backlight build` again"
+                )
             raise BadInputError(
                 f"channel {channel} is out of range for layer {self.name!r} ({self.n_maps} feature maps)"
             )
@@ -92,8 +94,17 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         )
         crop = self._atlas.preprocessing.crop
         return tuple(
-            Hit(*row, tile_box(self.receptive_field, row[3], row[4], crop), self._atlas, (self._id, channel, row[0]))
-            for row in rows
+            Hit(
+                rank,
+                value,
+                image_id,
+                row,
+                col,
+                tile_box(self.receptive_field, row, col, crop),
+                self._atlas,
+                (self._id, channel, rank),
+            )
+            for rank, value, image_id, row, col in rows
         )
 
     def __len__(self) -> int:
@@ -124,7 +135,7 @@ class AtlasImages(Mapping[int, StoredImage]):
 
     def __len__(self) -> int:
         """Return the number of images that were read."""
-        return int(self._atlas.row("SELECT count(*) FROM image")[0])  # type: ignore[index]
+        return int(self._atlas.row("SELECT count(*) FROM image")[0])
 
     def __iter__(self) -> Iterator[int]:
         """Yield the ids."""
@@ -203,6 +214,7 @@ class Atlas(Mapping[str, AtlasLayer]):
         channels: Sequence[int] | None = None,
         scaling: Scaling | str = DEFAULT_SCALING,
         columns: int | None = None,
+        full_field: bool = False,
     ) -> Image.Image:
         """Return the paper's Fig. 2 for a layer: the projections of each map's hits beside their patches.
 
@@ -211,13 +223,14 @@ class Atlas(Mapping[str, AtlasLayer]):
             channels: Feature maps, in the order of the figure; None takes the first 16 that were projected.
             scaling: How values become colours.
             columns: Maps side by side; None chooses.
+            full_field: Draw whole receptive fields, even where the projections fill only their centre.
 
         Raises:
             UnknownLayerError: The atlas has no such layer.
             BadInputError: A channel that was not projected.
             AtlasError: The build is not finished.
         """
-        return map_figure(self, self[layer], channels, scaling, columns)
+        return map_figure(self, self[layer], FigureOptions(channels, scaling, columns, full_field))
 
     def superposed(
         self,
@@ -225,7 +238,7 @@ class Atlas(Mapping[str, AtlasLayer]):
         channels: Sequence[int] | None = None,
         top: int | None = None,
         scaling: Scaling | str = DEFAULT_SCALING,
-        columns: int | None = None,
+        full_field: bool = False,
     ) -> Image.Image:
         """Return a figure of the top hits of each map superposed: aligned on the unit and added.
 
@@ -234,12 +247,15 @@ class Atlas(Mapping[str, AtlasLayer]):
             channels: Feature maps; None takes the first 16 that were projected.
             top: How many hits of each map; None takes all.
             scaling: How values become colours.
-            columns: Maps side by side; None chooses.
+            full_field: Draw whole receptive fields, even where the projections fill only their centre.
 
         Raises:
-            As `figure` does.
+            UnknownLayerError: The atlas has no such layer.
+            BadInputError: A channel that was not projected, a top below 1.
+            AtlasError: The build is not finished.
         """
-        return superposed_figure(self, self[layer], channels, top, scaling, columns)
+        options = FigureOptions(channels, scaling, None, full_field)
+        return superposed_figure(self, self[layer], options, top)
 
     def filters(self, layer: str, columns: int | None = None) -> Image.Image:
         """Return the filters of a layer that reads the pixels directly, as a figure.
@@ -260,7 +276,9 @@ class Atlas(Mapping[str, AtlasLayer]):
     def _meta(self, key: str) -> Any:
         row = self.row("SELECT value FROM meta WHERE key = ?", key)
         if row is None:
-            raise AtlasError(f"{str(self.path)!r} holds nothing yet; run the `backlight build` that began it again")
+            raise AtlasError(
+                f"{str(self.path)!r} holds nothing yet; run the `backlight build` that began it again"
+            )
         return json.loads(row[0])
 
     def row(self, query: str, *values: Any) -> Any:

@@ -67,7 +67,9 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
         AtlasError: There is no such file, or it is no atlas.
     """
     if not path.is_file():
-        raise AtlasError(f"no atlas at {str(path)!r}; `backlight build MODEL IMAGES -o {path.name}` makes one")
+        raise AtlasError(
+            f"no atlas at {str(path)!r}; `backlight build MODEL IMAGES -o {path.name}` makes one"
+        )
     _check_header(path)
     uri = f"{path.resolve().as_uri()}?mode=ro"
     connection = sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False)

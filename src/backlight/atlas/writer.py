@@ -67,7 +67,11 @@ class AtlasWriter:
         with self._step() as connection:
             connection.executemany(
                 "INSERT INTO meta VALUES (?, ?)",
-                [("identity", json.dumps(asked)), ("batch_size", json.dumps(plan.batch_size)), ("phase", '"scan"')],
+                [
+                    ("identity", json.dumps(asked)),
+                    ("batch_size", json.dumps(plan.batch_size)),
+                    ("phase", '"scan"'),
+                ],
             )
             connection.executemany(
                 "INSERT INTO layer VALUES (?, ?, ?)",
@@ -83,7 +87,9 @@ class AtlasWriter:
         buffer = io.BytesIO()
         np.save(buffer, weights)
         with self._step() as connection:
-            connection.execute("INSERT OR REPLACE INTO filters VALUES (?, ?)", (layer_index, buffer.getvalue()))
+            connection.execute(
+                "INSERT OR REPLACE INTO filters VALUES (?, ?)", (layer_index, buffer.getvalue())
+            )
 
     @property
     def phase(self) -> str:
@@ -97,7 +103,9 @@ class AtlasWriter:
             return Scan.empty(self.plan.layers, self.plan.top), 0
         with np.load(io.BytesIO(row[1])) as arrays:
             state = Scan.from_arrays([layer.name for layer in self.plan.layers], dict(arrays))
-        state.skipped = [Skipped(*r) for r in self._connection.execute("SELECT * FROM skipped ORDER BY image_id")]
+        state.skipped = [
+            Skipped(*r) for r in self._connection.execute("SELECT * FROM skipped ORDER BY image_id")
+        ]
         return state, int(row[0])
 
     def save_scan(self, scan: Scan, n_done: int, batches: Iterable[Batch], source: ImageSource) -> None:
@@ -105,7 +113,9 @@ class AtlasWriter:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **scan.to_arrays())  # type: ignore[arg-type]
         with self._step() as connection:
-            connection.execute("INSERT OR REPLACE INTO scan_state VALUES (0, ?, ?)", (n_done, buffer.getvalue()))
+            connection.execute(
+                "INSERT OR REPLACE INTO scan_state VALUES (0, ?, ?)", (n_done, buffer.getvalue())
+            )
             for batch in batches:
                 records = [source.records[i] for i in batch.ids]
                 connection.executemany(
@@ -122,7 +132,9 @@ class AtlasWriter:
         with self._step() as connection:
             for i, (layer, channels) in enumerate(zip(self.plan.layers, self.plan.channels, strict=True)):
                 result = scan.layers[layer.name]
-                connection.executemany("INSERT INTO feature_map VALUES (?, ?, ?, ?, ?, ?)", _map_rows(i, result))
+                connection.executemany(
+                    "INSERT INTO feature_map VALUES (?, ?, ?, ?, ?, ?)", _map_rows(i, result)
+                )
                 connection.executemany(
                     "INSERT INTO hit (layer_id, channel, rank, value, image_id, row, col) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     _hit_rows(i, result, channels),
@@ -183,7 +195,10 @@ def _hit_rows(layer_index: int, result: LayerScan, channels: Sequence[int]) -> I
     """Yield the hits in which the map is active: a unit at or below zero is no hit of a rectified map."""
     for channel in channels:
         hits = zip(
-            result.hits.values[channel], result.hits.image_ids[channel], result.hits.places[channel], strict=True
+            result.hits.values[channel],
+            result.hits.image_ids[channel],
+            result.hits.places[channel],
+            strict=True,
         )
         for rank, (value, image_id, (row, col)) in enumerate(hits):
             if image_id >= 0 and value > 0:

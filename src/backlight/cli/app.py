@@ -12,7 +12,7 @@ from backlight.cli import build, demo, figure, layers, project, superpose
 from backlight.cli.output import errors
 from backlight.errors import BacklightError, BadInputError, StorageError, UnsupportedOperatorError
 
-_EXIT_BAD_INPUT, _EXIT_FAILED, _EXIT_STOPPED = 2, 1, 130
+_EXIT_BAD_INPUT, _EXIT_FAILED = 2, 1
 _BAD_INPUT = (BadInputError, StorageError, UnsupportedOperatorError)
 
 app = typer.Typer(
@@ -54,14 +54,13 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         errors.print(f"[bold red]error:[/] {_plain(error)}", highlight=False, soft_wrap=True)
         sys.exit(_EXIT_BAD_INPUT if isinstance(error, _BAD_INPUT) else _EXIT_FAILED)
-    except KeyboardInterrupt:
-        errors.print("\nstopped; what is finished is kept, the same command goes on from there", soft_wrap=True)
-        sys.exit(_EXIT_STOPPED)
     except Exception as error:
         if debug:
             raise
         text = f"{type(error).__name__}: {_plain(error)}"
-        errors.print(f"[bold red]unexpected error:[/] {text}; --debug shows where", highlight=False, soft_wrap=True)
+        errors.print(
+            f"[bold red]unexpected error:[/] {text}; --debug shows where", highlight=False, soft_wrap=True
+        )
         sys.exit(_EXIT_FAILED)
 
 

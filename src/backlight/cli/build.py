@@ -30,17 +30,25 @@ from backlight.rules import parse_rules
 
 def build(
     model: ModelArgument,
-    images: Annotated[str, typer.Argument(metavar="IMAGES", help="A folder, a list file, tar shards, a saved dataset.")],
+    images: Annotated[
+        str, typer.Argument(metavar="IMAGES", help="A folder, a list file, tar shards, a saved dataset.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The atlas to write, or to go on with.")],
     weights: Weights = None,
-    layers: Annotated[str, typer.Option("--layers", help="Layer names with commas; all: every default layer.")] = "all",
-    maps: Annotated[str, typer.Option("--maps", help="Feature maps a layer: a number, drawn at random; a list; all.")] = "16",
+    layers: Annotated[
+        str, typer.Option("--layers", help="Layer names with commas; all: every default layer.")
+    ] = "all",
+    maps: Annotated[
+        str, typer.Option("--maps", help="Feature maps a layer: a number, drawn at random; a list; all.")
+    ] = "16",
     top: Annotated[int, typer.Option("--top", help="Strongest activations a feature map.")] = 9,
     rules: Rules = "deconvnet",
     seed: Annotated[int, typer.Option("--seed", help="Decides which maps are drawn.")] = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images in one forward pass.")] = 32,
     device: Device = "cpu",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")
+    ] = False,
     size: Size = None,
     resize: Resize = None,
     mean: Mean = None,
@@ -55,7 +63,9 @@ def build(
     chosen_rules, chosen_maps = parse_rules(rules), parse_maps(maps)
     source = open_images(images)
     net = load_network(model, weights, device, size, resize, mean, std)
-    plan = atlas.make_plan(net, source, chosen_rules, parse_layers(layers), top, chosen_maps, seed, batch_size)
+    plan = atlas.make_plan(
+        net, source, chosen_rules, parse_layers(layers), top, chosen_maps, seed, batch_size
+    )
     console.print(
         f"{plan.n_images} images, {len(plan.layers)} layers, {plan.n_maps} feature maps, "
         f"{plan.n_projections} projections by {chosen_rules.name}"
@@ -92,7 +102,9 @@ def _print_summary(result: atlas.Atlas) -> None:
     if dead:
         console.print(f"{dead} of the feature maps are dead: active in no image")
     if result.skipped:
-        console.print(f"[yellow]{len(result.skipped)} pictures could not be read[/] and were left out:", soft_wrap=True)
+        console.print(
+            f"[yellow]{len(result.skipped)} pictures could not be read[/] and were left out:", soft_wrap=True
+        )
         for picture in result.skipped[:10]:
             console.print(f"  {picture.path}: {picture.reason}", soft_wrap=True, markup=False)
         if len(result.skipped) > 10:

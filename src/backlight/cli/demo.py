@@ -21,7 +21,9 @@ _MAPS = 6
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")] = Path("demo-output"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")] = Path(
+        "demo-output"
+    ),
 ) -> None:
     """Build an atlas of the embedded model over the embedded photographs, and draw figures from it."""
     net = load_network("demo", None)
@@ -43,7 +45,9 @@ def demo(
     written += [output / "filters.png", output / f"{_FIGURES[2]}-superposed.png"]
     save_picture(built.filters("relu0"), written[-2])
     save_picture(built.superposed(_FIGURES[2]), written[-1])
-    console.print("\nEach figure shows feature maps: their strongest activations run back to the pixels, and the patches.")
+    console.print(
+        "\nEach figure shows feature maps: their strongest activations run back to the pixels, and the patches."
+    )
     for file in written:
         console.print(f"  {file}", soft_wrap=True)
     console.print("Photographs: see ATTRIBUTION.md of backlight-demo for authors and licences.")

@@ -65,4 +65,4 @@ def _coverage(net: Network) -> str:
     if not unsupported:
         return f"{summary} Every operator below them has a rule."
     listed = "; ".join(f"{e.operator} ({', '.join(e.places[:3])})" for e in unsupported)
-    return f"{summary}\n[yellow]No rule for:[/] {listed}. Layers above these cannot be projected by deconvnet or guided."
+    return f"{summary}\n[yellow]No rule for:[/] {listed}. Layers above cannot be projected by deconvnet or guided."

@@ -43,7 +43,11 @@ Resize = Annotated[
 ]
 Mean = Annotated[
     str | None,
-    typer.Option("--mean", help="Mean by channel, of values in 0..1: 0.5 or 0.48,0.46,0.41.", rich_help_panel=_PREPROCESSING),
+    typer.Option(
+        "--mean",
+        help="Mean by channel, of values in 0..1: 0.5 or 0.48,0.46,0.41.",
+        rich_help_panel=_PREPROCESSING,
+    ),
 ]
 Std = Annotated[
     str | None, typer.Option("--std", help="Standard deviation by channel.", rich_help_panel=_PREPROCESSING)
@@ -153,7 +157,9 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     try:
         picture.save(path)
     except OSError as error:
-        raise StorageError(f"cannot write {str(path)!r} ({error.strerror or error}); choose another place") from error
+        raise StorageError(
+            f"cannot write {str(path)!r} ({error.strerror or error}); choose another place"
+        ) from error
 
 
 def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
@@ -162,4 +168,6 @@ def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
     try:
         return tuple(float(p) for p in text.split(","))
     except ValueError as error:
-        raise BadInputError(f"{flag} is a list of numbers such as 0.48,0.46,0.41, but came {text!r}") from error
+        raise BadInputError(
+            f"{flag} is a list of numbers such as 0.48,0.46,0.41, but came {text!r}"
+        ) from error

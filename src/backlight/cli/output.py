@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,10 +20,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from backlight import scan
+from backlight.scan import Progress as Report
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+
+EXIT_STOPPED = 130
 
 _PHASES = {"scan": ("scanning", "images"), "project": ("projecting", "hits")}
 
@@ -38,8 +41,11 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bars() -> Iterator[scan.Progress]:
-    """Show a bar for each phase of the work; hands out the callback that the library calls."""
+def progress_bars() -> Iterator[Report]:
+    """Show a bar for each phase of the work; hands out the callback that the library calls.
+
+    Ctrl-C inside is said to have lost nothing, and ends the program with exit code 130.
+    """
     bars = Progress(
         TextColumn("{task.description:<11}"),
         BarColumn(bar_width=32),
@@ -53,13 +59,22 @@ def progress_bars() -> Iterator[scan.Progress]:
     tasks: dict[str, TaskID] = {}
 
     def report(phase: str, done: int, total: int) -> None:
+        if not tasks:
+            bars.start()
         if phase not in tasks:
             description, unit = _PHASES.get(phase, (phase, ""))
             tasks[phase] = bars.add_task(description, total=total, unit=unit, completed=0)
         bars.update(tasks[phase], completed=done, total=total)
 
-    with bars:
+    try:
         yield report
+    except KeyboardInterrupt:
+        bars.stop()
+        errors.print("stopped; what is finished is kept, the same command goes on from there", soft_wrap=True)
+        raise typer.Exit(EXIT_STOPPED) from None
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def in_words(seconds: float) -> str:
@@ -71,6 +86,6 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def size_in_words(n_bytes: float) -> str:
+def size_in_words(n_bytes: int | float) -> str:
     """Return a file size in words: `40 MB`."""
     return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"

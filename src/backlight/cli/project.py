@@ -26,7 +26,8 @@ from backlight.cli.options import (
 from backlight.cli.output import console
 from backlight.errors import BadInputError
 from backlight.network import Network
-from backlight.projection import Unit, activations, project as project_units, strongest, strongest_units
+from backlight.projection import Unit, activations, strongest, strongest_units
+from backlight.projection import project as project_units
 from backlight.render import DEFAULT_SCALING, Scaling, blend, scale, strip
 from backlight.rules import parse_rules
 
@@ -43,7 +44,9 @@ def project(
     col: Annotated[int | None, typer.Option("--col", help="Column of the unit; else the strongest.")] = None,
     weights: Weights = None,
     rules: Rules = "deconvnet",
-    scaling: Annotated[Scaling, typer.Option("--scaling", help="How values become colours.")] = DEFAULT_SCALING,
+    scaling: Annotated[
+        Scaling, typer.Option("--scaling", help="How values become colours.")
+    ] = DEFAULT_SCALING,
     device: Device = "cpu",
     size: Size = None,
     resize: Resize = None,
@@ -63,8 +66,12 @@ def project(
     entries = []
     for path, picture, unit, value, signal in zip(images, pictures, units, values, signals, strict=True):
         place = "" if unit.row is None else f", row {unit.row}, column {unit.col}"
-        console.print(f"{path}: {unit.layer} channel {unit.channel}{place}, activation {value:.4g}", soft_wrap=True)
-        entries += three_views(path.name, picture, signal.permute(1, 2, 0).cpu().numpy(), scaling, f"channel {unit.channel}")
+        console.print(
+            f"{path}: {unit.layer} channel {unit.channel}{place}, activation {value:.4g}", soft_wrap=True
+        )
+        entries += three_views(
+            path.name, picture, signal.permute(1, 2, 0).cpu().numpy(), scaling, f"channel {unit.channel}"
+        )
     title = f"{net.name} · {units[0].layer}, {chosen_rules.name} projection"
     save_picture(strip(entries, title, f"Each projection is scaled {scaling.caption}."), output)
     console.print(f"{output}", soft_wrap=True)

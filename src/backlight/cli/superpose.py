@@ -22,6 +22,7 @@ from backlight.cli.options import (
     parse_channels,
     save_picture,
 )
+from backlight.cli.figure import FullField
 from backlight.cli.output import console
 from backlight.cli.project import prepared, three_views
 from backlight.errors import BadInputError
@@ -31,17 +32,24 @@ from backlight.rules import parse_rules
 
 
 def superpose(
-    source: Annotated[str, typer.Argument(metavar="ATLAS|MODEL", help="An atlas, or a model as for `build`.")],
+    source: Annotated[
+        str, typer.Argument(metavar="ATLAS|MODEL", help="An atlas, or a model as for `build`.")
+    ],
     target: Annotated[str, typer.Argument(metavar="LAYER|IMAGE", help="A layer of the atlas, or a picture.")],
     output: Output,
     layer: Annotated[str | None, typer.Option("--layer", help="With a model: the layer.")] = None,
     channels: Annotated[
         str | None, typer.Option("--channels", help="Feature maps; with a model at most one.")
     ] = None,
-    top: Annotated[int | None, typer.Option("--top", help="How many are added; 3 for an image, all for a map.")] = None,
+    top: Annotated[
+        int | None, typer.Option("--top", help="How many are added; 3 for an image, all for a map.")
+    ] = None,
+    full_field: FullField = False,
     weights: Weights = None,
     rules: Rules = "deconvnet",
-    scaling: Annotated[Scaling, typer.Option("--scaling", help="How values become colours.")] = DEFAULT_SCALING,
+    scaling: Annotated[
+        Scaling, typer.Option("--scaling", help="How values become colours.")
+    ] = DEFAULT_SCALING,
     device: Device = "cpu",
     size: Size = None,
     resize: Resize = None,
@@ -51,8 +59,12 @@ def superpose(
     """Superpose projections, each made by itself: of a feature map's hits, or of an image's strongest units."""
     check_output(output)
     chosen = parse_channels(channels) if channels is not None else None
-    if layer is None and (Path(source).is_file() or source.endswith(".atlas")) and not source.endswith(".pt2"):
-        picture = open_atlas(source).superposed(target, chosen, top, scaling)
+    if (
+        layer is None
+        and (Path(source).is_file() or source.endswith(".atlas"))
+        and not source.endswith(".pt2")
+    ):
+        picture = open_atlas(source).superposed(target, chosen, top, scaling, full_field)
     else:
         if layer is None:
             raise BadInputError("with a model, --layer names the layer whose units are superposed")

@@ -1,7 +1,14 @@
 """Projection: units, project, superpose."""
 
 from backlight.projection.project import Projector, places_of, project, superpose
-from backlight.projection.units import Unit, activations, check_channel, check_unit, strongest, strongest_units
+from backlight.projection.units import (
+    Unit,
+    activations,
+    check_channel,
+    check_unit,
+    strongest,
+    strongest_units,
+)
 
 __all__ = [
     "Projector",

@@ -33,15 +33,17 @@ class Projector:
         self.layer = layer
         self._module = apply_rules(net, [layer], rules)
 
-    def __call__(self, batch: Float[Tensor, "n c h w"], places: Tensor) -> tuple[Tensor, Float[Tensor, "n c h w"]]:
+    def __call__(
+        self, batch: Float[Tensor, "n c h w"], places: Tensor
+    ) -> tuple[Tensor, Float[Tensor, "n c h w"]]:
         """Return the activations (n,) of one unit a sample, and their projections (n, c, h, w).
 
         Args:
             batch: Inputs on the network's device.
             places: (n, 3) whole numbers channel, row, col, or (n, 1) channels for a fully connected layer.
         """
-        with torch.enable_grad():
-            x = batch.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            x = batch.detach().clone().requires_grad_()  # a clone: an inference tensor takes no gradient
             (out,) = self._module(x)
             index = (torch.arange(len(x), device=x.device), *places.to(x.device).unbind(1))
             values = out.detach()[index]
@@ -67,7 +69,8 @@ def project(
         (n, c, h, w) in the scale of the network's input: signed, zero where nothing arrives.
 
     Raises:
-        BadInputError: An unknown layer, a unit out of range, numbers of images and units that differ.
+        BadInputError: An unknown layer, a unit out of range, numbers of images and units that differ, a
+            batch_size below 1.
         UnsupportedOperatorError: No rule for an operator on the way.
 
     *Convention*: the mean and standard deviation of the preprocessing are not undone: the projection is a
@@ -81,11 +84,15 @@ def project(
         >>> backlight.project(net, images, units).shape
         torch.Size([2, 3, 64, 64])
     """
+    if batch_size < 1:
+        raise BadInputError(f"batch_size is a number of images, at least 1, but came {batch_size}")
     batch = net.prepare(images)
     if len(batch) == 1 and len(units) > 1:
         batch = batch.expand(len(units), -1, -1, -1)
     if len(batch) != len(units):
-        raise BadInputError(f"one unit an image is projected, but came {len(batch)} images and {len(units)} units")
+        raise BadInputError(
+            f"one unit an image is projected, but came {len(batch)} images and {len(units)} units"
+        )
     layers = [net.layer(unit.layer) for unit in units]
     for layer, unit in zip(layers, units, strict=True):
         check_unit(layer, unit)

@@ -82,7 +82,9 @@ def strongest(net: Network, images: Images, layer: str, channel: int) -> list[Un
     return [Unit(found.name, channel, *divmod(int(i), maps.shape[-1])) for i in maps.flatten(1).argmax(1)]
 
 
-def strongest_units(net: Network, image: Images, layer: str, top: int, channel: int | None = None) -> list[Unit]:
+def strongest_units(
+    net: Network, image: Images, layer: str, top: int, channel: int | None = None
+) -> list[Unit]:
     """Return the strongest units of one image in a layer, strongest first.
 
     *Convention*: over a whole layer each feature map counts by its strongest unit only, so that the units come
@@ -94,16 +96,16 @@ def strongest_units(net: Network, image: Images, layer: str, top: int, channel: 
     if channel is not None:
         check_channel(found, channel)
     maps = activations(net, net.prepare(image)[:1], found)[0]
-    if not found.is_spatial:
-        order = [channel] if channel is not None else maps.argsort(descending=True, stable=True)[:top].tolist()
-        return [Unit(found.name, int(c)) for c in order]
-    width = maps.shape[-1]
     if channel is not None:
-        order = maps[channel].flatten().argsort(descending=True, stable=True)[:top]
-        return [Unit(found.name, channel, *divmod(int(i), width)) for i in order]
+        if not found.is_spatial:
+            return [Unit(found.name, channel)]
+        places = maps[channel].flatten().argsort(descending=True, stable=True)[:top]
+        return [Unit(found.name, channel, *divmod(int(i), maps.shape[-1])) for i in places]
+    if not found.is_spatial:
+        return [Unit(found.name, int(c)) for c in maps.argsort(descending=True, stable=True)[:top]]
     values, places = maps.flatten(1).max(1)
-    order = values.argsort(descending=True, stable=True)[:top]
-    return [Unit(found.name, int(c), *divmod(int(places[c]), width)) for c in order]
+    channels = values.argsort(descending=True, stable=True)[:top]
+    return [Unit(found.name, int(c), *divmod(int(places[c]), maps.shape[-1])) for c in channels]
 
 
 def activations(net: Network, batch: Float[Tensor, "n c h w"], layer: Layer) -> Tensor:

@@ -5,9 +5,11 @@ from backlight.render.filters import filter_figure
 from backlight.render.overlay import blend, mean_patch, overlay_figure, strip, superpose_tiles
 from backlight.render.scaling import DEFAULT_SCALING, Scaling, parse_scaling, scale, stretch
 from backlight.render.tiles import Tile, display_size, draw_patch, draw_projection, pad
+from backlight.render.zoom import SHARE, zoom
 
 __all__ = [
     "DEFAULT_SCALING",
+    "SHARE",
     "MapPanel",
     "Scaling",
     "Tile",
@@ -25,4 +27,5 @@ __all__ = [
     "stretch",
     "strip",
     "superpose_tiles",
+    "zoom",
 ]

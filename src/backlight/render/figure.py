@@ -144,9 +144,9 @@ def _panel(panel: MapPanel, n_cells: int, size: int, scaling: Scaling) -> Image.
 
 
 def _field(tiles: Sequence[Tile]) -> str:
-    """Return the size of the receptive fields in words, where they are all alike."""
+    """Return the size of the tiles in words, where they are all alike."""
     sizes = {(t.box.height, t.box.width) for t in tiles}
     if len(sizes) != 1:
         return ""
     height, width = sizes.pop()
-    return f": receptive fields of {height} x {width} pixels"
+    return f"; a tile is {height} x {width} pixels"
