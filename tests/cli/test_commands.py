@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SmallNet, make_pictures
 from PIL import Image
 from safetensors.torch import save_file
 
 import backlight
 from backlight.cli import main
+from conftest import SmallNet, make_pictures
 
 MODEL_FILE = """
 import sys
@@ -35,7 +35,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine.py").write_text(MODEL_FILE.format(tests=str(Path(__file__).parents[1])))
     torch.manual_seed(0)
     save_file(SmallNet().state_dict(), tmp_path / "w.safetensors")
-    torch.save({"state_dict": {f"module.{k}": v for k, v in SmallNet().state_dict().items()}}, tmp_path / "w.pt")
+    torch.save(
+        {"state_dict": {f"module.{k}": v for k, v in SmallNet().state_dict().items()}}, tmp_path / "w.pt"
+    )
     make_pictures(tmp_path / "pictures", 12)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -50,7 +52,9 @@ def run(*arguments: str) -> int:
 BUILD = ("build", "mine.py:make", "pictures", "-o", "a.atlas", "--weights", "w.safetensors", "--size", "32")
 
 
-def test_build_figure_superpose_from_start_to_end(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_build_figure_superpose_from_start_to_end(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(*BUILD, "--maps", "3", "--top", "4") == 0
     printed = capsys.readouterr()
     assert "12 images, 2 layers, 6 feature maps, 24 projections by deconvnet" in printed.out
@@ -65,11 +69,15 @@ def test_build_figure_superpose_from_start_to_end(workplace: Path, capsys: pytes
     assert Image.open("one.png").size != Image.open("fig.png").size
 
 
-def test_a_dry_run_says_how_much_and_writes_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_says_how_much_and_writes_nothing(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(*BUILD, "--dry-run") == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "12 images, 2 layers, 20 feature maps, 180 projections" in text
-    assert re.search(r"about \d+ s to scan and \d+ s to project .* a file of about \d+ MB; nothing was written", text)
+    assert re.search(
+        r"about \d+ s to scan and \d+ s to project .* a file of about \d+ MB; nothing was written", text
+    )
     assert not (workplace / "a.atlas").exists()
 
 
@@ -101,8 +109,12 @@ def test_project_and_superpose_an_image(workplace: Path, capsys: pytest.CaptureF
     shared = ("--weights", "w.safetensors", "--size", "32", "--layer", "relu2", "-o", "p.png")
     images = ("pictures/a/000.png", "pictures/b/001.png")
     assert run("project", "mine.py:make", *images, *shared) == 0
-    assert re.search(r"000\.png: relu2 channel \d+, row \d, column \d, activation \d", capsys.readouterr().out)
-    assert run("project", "mine.py:make", images[0], *shared, "--channel", "3", "--row", "2", "--col", "1") == 0
+    assert re.search(
+        r"000\.png: relu2 channel \d+, row \d, column \d, activation \d", capsys.readouterr().out
+    )
+    assert (
+        run("project", "mine.py:make", images[0], *shared, "--channel", "3", "--row", "2", "--col", "1") == 0
+    )
     assert "relu2 channel 3, row 2, column 1" in capsys.readouterr().out
     assert run("superpose", "mine.py:make", images[0], *shared, "--top", "2", "--rules", "guided") == 0
     assert Image.open("p.png").width > 600
@@ -188,7 +200,9 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(
     assert "scanning" not in capsys.readouterr().err  # the scan was kept
 
 
-def test_a_fine_tuned_head_is_found_by_its_weights(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fine_tuned_head_is_found_by_its_weights(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import torchvision
 
     torch.save(torchvision.models.squeezenet1_1(num_classes=7).state_dict(), workplace / "seven.pt")
@@ -198,13 +212,17 @@ def test_a_fine_tuned_head_is_found_by_its_weights(workplace: Path, capsys: pyte
 
 def test_an_exported_program_is_a_model(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     batch = torch.export.Dim.AUTO
-    program = torch.export.export(SmallNet().eval(), (torch.zeros(2, 3, 32, 32),), dynamic_shapes=({0: batch},))
+    program = torch.export.export(
+        SmallNet().eval(), (torch.zeros(2, 3, 32, 32),), dynamic_shapes=({0: batch},)
+    )
     torch.export.save(program, workplace / "small.pt2")
     assert run("layers", "small.pt2", "--size", "32") == 0
     assert re.search(r"relu2 +relu +12 +8x8", capsys.readouterr().out)
 
 
-def test_demo_needs_its_distribution(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_needs_its_distribution(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "backlight_demo", None)

@@ -8,8 +8,10 @@ import pytest
 from backlight.geometry import Box
 from backlight.render import Tile, zoom
 
+WHOLE = Box(0, 0, 21, 21)
 
-def tile(places: list[tuple[int, int, float]], box: Box = Box(0, 0, 21, 21), size: int = 21) -> Tile:
+
+def tile(places: list[tuple[int, int, float]], box: Box = WHOLE, size: int = 21) -> Tile:
     inside = box.clip(size, size)
     projection = np.zeros((inside.height, inside.width, 1))
     for row, col, value in places:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,7 +22,7 @@ from backlight.atlas.writer import AtlasWriter, FinishedTile, PendingHit
 from backlight.images import Batch, ImageSource, Preprocessing, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.operators import CONVOLUTIONS, packet
-from backlight.projection import Projector
+from backlight.projection import Projector, Unit
 from backlight.rules import DECONVNET, RuleSet, apply_rules
 from backlight.scan import Progress, Scanner
 
@@ -129,25 +128,28 @@ class _Build:
         for index, (layer, hits) in enumerate(zip(self.plan.layers, pending, strict=True)):
             done = self.writer.finished(index)
             projector = Projector(self.net, layer, self.plan.rules)
-            for start in range(0, len(hits), self.writer.batch_size):
-                batch = hits[start : start + self.writer.batch_size]
+            step = projector.batch_size(self.writer.batch_size)
+            for start in range(0, len(hits), step):
+                batch = hits[start : start + step]
                 if not all((hit.channel, hit.rank) in done for hit in batch):
-                    self.writer.write_tiles(self._tiles(layer, projector, batch))
+                    self.writer.write_tiles(self._tiles(projector, batch))
                 n_done += len(batch)
                 self.progress("project", n_done, n_all)
 
-    def _tiles(self, layer: Layer, projector: Projector, hits: Sequence[PendingHit]) -> list[FinishedTile]:
+    def _tiles(self, projector: Projector, hits: Sequence[PendingHit]) -> list[FinishedTile]:
+        layer, crop = projector.layer, self.plan.preprocessing.crop
         pictures = [self.pictures[hit.image_id] for hit in hits]
-        batch = self.plan.preprocessing.normalise(pictures).to(self.net.device, self.net.dtype)
-        places = [[h.channel] if h.row is None else [h.channel, h.row, h.col] for h in hits]
-        signals = projector(batch, torch.tensor(places))[1].permute(0, 2, 3, 1).float().cpu().numpy()
+        inputs = self.plan.preprocessing.normalise(pictures)
+        units = [Unit(layer.name, hit.channel, hit.row, hit.col) for hit in hits]
+        found = projector(inputs, units)
+        signals = found.signals.permute(0, 2, 3, 1).float().cpu().numpy()
         tiles = []
-        for hit, picture, signal in zip(hits, pictures, signals, strict=True):
-            crop = self.plan.preprocessing.crop
+        for hit, picture, signal, (top, left) in zip(hits, pictures, signals, found.corners, strict=True):
             box = tile_box(layer.receptive_field, hit.row, hit.col, crop).clip(*crop)
-            rows, cols = slice(box.top, box.bottom), slice(box.left, box.right)
-            codes, scale = encode_projection(signal[rows, cols])
-            tiles.append(FinishedTile(hit, encode_patch(np.asarray(picture)[rows, cols]), codes, scale))
+            inside = signal[box.top - top : box.bottom - top, box.left - left : box.right - left]
+            patch = np.asarray(picture)[box.top : box.bottom, box.left : box.right]
+            codes, scale = encode_projection(inside)
+            tiles.append(FinishedTile(hit, encode_patch(patch), codes, scale))
         return tiles
 
 

@@ -10,12 +10,13 @@ import torch
 from backlight.atlas.plan import Plan
 from backlight.images import ImageSource, load_batches
 from backlight.network import Network
-from backlight.projection import Projector
+from backlight.projection import Projector, Unit
 from backlight.scan import Scan, Scanner
 
 _BYTES_PER_PIXEL = 1.0
 _BYTES_PER_HIT = 700
-_N_TIMED_LAYERS = 4
+_TILE_SECONDS = 0.003
+_N_TIMED_LAYERS = 6
 _N_TIMED_IMAGES = 8
 
 
@@ -56,18 +57,19 @@ def estimate(net: Network, source: ImageSource, plan: Plan) -> Estimate:
 
 
 def _projection_seconds(net: Network, plan: Plan, n_hits: list[int]) -> float:
-    """Time a projection in a few layers spread over the network, and take each layer at its neighbour's time."""
+    """Time a batch of projections in a few layers spread over the network; each layer counts as its nearest."""
     count = len(plan.layers)
     timed = sorted({round(i * (count - 1) / (_N_TIMED_LAYERS - 1)) for i in range(_N_TIMED_LAYERS)})
-    batch = torch.rand(_N_TIMED_IMAGES, *net.input_shape, device=net.device).to(net.dtype)
+    image = torch.rand(net.input_shape)
     seconds = {}
     for index in timed:
         layer = plan.layers[index]
         projector = Projector(net, layer, plan.rules)
-        places = torch.zeros(len(batch), 3 if layer.is_spatial else 1, dtype=torch.long)
-        projector(batch[:1], places[:1])
+        unit = Unit(layer.name, 0, *(size // 2 for size in layer.shape[1:]))
+        size = projector.batch_size(_N_TIMED_IMAGES)
+        projector([image], [unit])
         begin = perf_counter()
-        projector(batch, places)
-        seconds[index] = (perf_counter() - begin) / len(batch)
+        projector([image] * size, [unit] * size)
+        seconds[index] = (perf_counter() - begin) / size
     nearest = [min(timed, key=lambda t: abs(t - i)) for i in range(count)]
-    return sum(n * seconds[t] for n, t in zip(n_hits, nearest, strict=True))
+    return sum(n * (seconds[t] + _TILE_SECONDS) for n, t in zip(n_hits, nearest, strict=True))

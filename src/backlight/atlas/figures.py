@@ -123,7 +123,11 @@ def _panels(layer: AtlasLayer, options: FigureOptions, top: int) -> tuple[list[M
 
 
 def _panel(feature_map: FeatureMap, tiles: Sequence[Tile], top: int) -> MapPanel:
-    caption = "" if feature_map.dead else f"max {_number(feature_map.max)}, active in {feature_map.active_share:.0%}"
+    caption = (
+        ""
+        if feature_map.dead
+        else f"max {_number(feature_map.max)}, active in {feature_map.active_share:.0%}"
+    )
     return MapPanel(f"channel {feature_map.channel}", tiles, caption, top)
 
 

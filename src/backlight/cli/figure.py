@@ -18,7 +18,8 @@ AtlasArgument = Annotated[
 Channels = Annotated[str | None, typer.Option("--channels", help="Feature maps to show, such as 3,17,40.")]
 Columns = Annotated[int | None, typer.Option("--columns", help="Feature maps side by side.")]
 FullField = Annotated[
-    bool, typer.Option("--full-field", help="Draw whole receptive fields, not only where the projections are.")
+    bool,
+    typer.Option("--full-field", help="Draw whole receptive fields, not only where the projections are."),
 ]
 ScalingOption = Annotated[Scaling, typer.Option("--scaling", help="How values become colours.")]
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from backlight.atlas import open_atlas
+from backlight.cli.figure import FullField
 from backlight.cli.options import (
     Device,
     Mean,
@@ -22,7 +23,6 @@ from backlight.cli.options import (
     parse_channels,
     save_picture,
 )
-from backlight.cli.figure import FullField
 from backlight.cli.output import console
 from backlight.cli.project import prepared, three_views
 from backlight.errors import BadInputError

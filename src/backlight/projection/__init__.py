@@ -1,6 +1,6 @@
 """Projection: units, project, superpose."""
 
-from backlight.projection.project import Projector, places_of, project, superpose
+from backlight.projection.project import Projections, Projector, project, superpose
 from backlight.projection.units import (
     Unit,
     activations,
@@ -11,12 +11,12 @@ from backlight.projection.units import (
 )
 
 __all__ = [
+    "Projections",
     "Projector",
     "Unit",
     "activations",
     "check_channel",
     "check_unit",
-    "places_of",
     "project",
     "strongest",
     "strongest_units",

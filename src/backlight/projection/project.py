@@ -1,11 +1,12 @@
 """Projection: one activation, all others zero, run back to the pixels.
 
-*Source*: Zeiler & Fergus (2013), section 2.1; METHODS.md 1.1.
+*Source*: Zeiler & Fergus (2013), section 2.1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,12 +14,30 @@ from torch import Tensor
 
 from backlight.errors import BadInputError
 from backlight.network import Images, Layer, Network
+from backlight.projection.crops import crops_of
 from backlight.projection.units import Unit, check_unit, strongest_units
 from backlight.rules import DECONVNET, RuleSet, apply_rules
 
+_MOST_CROPS_AN_IMAGE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Projections:
+    """Projections of units of one layer, each on the crop of the input that its unit needs.
+
+    Attributes:
+        values: (n,) the activations.
+        signals: (n, c, h, w) the projections on the crops, in the scale of the network's input; zero elsewhere.
+        corners: Row and column of each crop's first pixel in the input.
+    """
+
+    values: Tensor
+    signals: Float[Tensor, "n c h w"]
+    corners: tuple[tuple[int, int], ...]
+
 
 class Projector:
-    """Projects units of one layer, a batch at a time.
+    """Projects units of one layer, a batch at a time, on no more of the input than they need.
 
     Args:
         net: The captured network.
@@ -31,26 +50,54 @@ class Projector:
 
     def __init__(self, net: Network, layer: Layer, rules: RuleSet = DECONVNET) -> None:
         self.layer = layer
+        self.crops = crops_of(net, layer)
         self._module = apply_rules(net, [layer], rules)
+        self._home = net.device, net.dtype
+        self._image_area = net.input_shape[1] * net.input_shape[2]
+
+    def batch_size(self, n_images: int) -> int:
+        """Return how many units to project at once for the memory of n whole images."""
+        if self.crops is None:
+            return n_images
+        return min(n_images * self._image_area // self.crops.area, n_images * _MOST_CROPS_AN_IMAGE)
 
     def __call__(
-        self, batch: Float[Tensor, "n c h w"], places: Tensor
-    ) -> tuple[Tensor, Float[Tensor, "n c h w"]]:
-        """Return the activations (n,) of one unit a sample, and their projections (n, c, h, w).
+        self, images: Sequence[Float[Tensor, "c h w"]] | Tensor, units: Sequence[Unit]
+    ) -> Projections:
+        """Return the activation and the projection of one unit in each image.
 
         Args:
-            batch: Inputs on the network's device.
-            places: (n, 3) whole numbers channel, row, col, or (n, 1) channels for a fully connected layer.
+            images: Inputs (c, h, w), on any device; only their crops go to the network's.
+            units: One unit an image, of this layer.
         """
-        with torch.inference_mode(False), torch.enable_grad():
-            x = batch.detach().clone().requires_grad_()  # a clone: an inference tensor takes no gradient
+        corners, places = zip(*(self._place(unit) for unit in units), strict=True)
+        device, dtype = self._home
+        with torch.inference_mode(False), torch.enable_grad():  # whatever the user has turned off around it
+            batch = torch.stack([self._cut(image, at) for image, at in zip(images, corners, strict=True)])
+            x = batch.detach().to(device, dtype).requires_grad_()
             (out,) = self._module(x)
-            index = (torch.arange(len(x), device=x.device), *places.to(x.device).unbind(1))
+            index = (torch.arange(len(x), device=device), *torch.tensor(places, device=device).unbind(1))
             values = out.detach()[index]
             seed = torch.zeros_like(out)
             seed[index] = values
-            (signal,) = torch.autograd.grad(out, x, seed)
-        return values, signal
+            (signals,) = torch.autograd.grad(out, x, seed)
+        return Projections(values, signals, corners)
+
+    def _place(self, unit: Unit) -> tuple[tuple[int, int], tuple[int, ...]]:
+        """Return the first pixel of a unit's crop, and the unit's channel, row and column in it."""
+        if unit.row is None or unit.col is None:
+            return (0, 0), (unit.channel,)
+        if self.crops is None:
+            return (0, 0), (unit.channel, unit.row, unit.col)
+        rows, cols = self.crops.rows, self.crops.cols
+        corner = rows.start(unit.row), cols.start(unit.col)
+        return corner, (unit.channel, rows.inside(unit.row), cols.inside(unit.col))
+
+    def _cut(self, image: Tensor, corner: tuple[int, int]) -> Tensor:
+        if self.crops is None:
+            return image
+        (top, left), height, width = corner, self.crops.rows.size, self.crops.cols.size
+        return image[..., top : top + height, left : left + width]
 
 
 def project(
@@ -63,7 +110,7 @@ def project(
         images: Inputs (n, c, h, w), or pictures as `Network.prepare` takes them. One image serves all units.
         units: One unit an image; each is seeded with its own activation there.
         rules: How a signal goes down; DECONVNET, GUIDED, GRADIENT or your own.
-        batch_size: How many are projected at once.
+        batch_size: How many whole images are projected at once; more where small crops of them are enough.
 
     Returns:
         (n, c, h, w) in the scale of the network's input: signed, zero where nothing arrives.
@@ -100,17 +147,13 @@ def project(
     for layer in dict.fromkeys(layers):
         projector = Projector(net, layer, rules)
         members = [i for i, own in enumerate(layers) if own == layer]
-        for start in range(0, len(members), batch_size):
-            chosen = members[start : start + batch_size]
-            result[chosen] = projector(batch[chosen], places_of([units[i] for i in chosen]))[1]
+        step = projector.batch_size(batch_size)
+        for start in range(0, len(members), step):
+            chosen = members[start : start + step]
+            found = projector(batch[chosen], [units[i] for i in chosen])
+            for i, signal, (top, left) in zip(chosen, found.signals, found.corners, strict=True):
+                result[i, :, top : top + signal.shape[1], left : left + signal.shape[2]] = signal
     return result
-
-
-def places_of(units: Sequence[Unit]) -> Tensor:
-    """Return the places (n, 3), or (n, 1) without rows and columns, of units of one layer."""
-    return torch.tensor(
-        [[u.channel] if u.row is None or u.col is None else [u.channel, u.row, u.col] for u in units]
-    )
 
 
 def superpose(
@@ -139,7 +182,13 @@ def superpose(
         BadInputError: An unknown layer, a channel out of range, several images.
 
     *Convention*: projected one by one and then added; the deconvnet is not additive, so projecting the units
-    together would give another picture (METHODS.md 1.1).
+    together would give another picture (ReLU is not linear).
+
+    Example:
+        >>> import backlight
+        >>> net = backlight.capture(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()), (3, 8, 8))
+        >>> backlight.superpose(net, torch.rand(3, 8, 8), "1", top=2).shape
+        torch.Size([3, 8, 8])
     """
     batch = net.prepare(image)
     if len(batch) != 1:

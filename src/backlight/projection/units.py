@@ -73,6 +73,12 @@ def strongest(net: Network, images: Images, layer: str, channel: int) -> list[Un
         BadInputError: An unknown layer, a channel out of range, images that do not fit.
 
     *Convention*: of equal activations the first in raster order.
+
+    Example:
+        >>> import backlight
+        >>> net = backlight.capture(torch.nn.Conv2d(3, 2, 1), (3, 4, 4))
+        >>> [unit.channel for unit in backlight.strongest(net, torch.rand(3, 3, 4, 4), "conv2d", channel=1)]
+        [1, 1, 1]
     """
     found = net.layer(layer)
     check_channel(found, channel)

@@ -1,0 +1,144 @@
+"""Receptive-field crops: a unit needs only the input inside its receptive field, so only that is run.
+
+The unmodified network, cut at the layer, runs on a crop of the input. The crop starts at a multiple of the total
+stride and its far edge is congruent to the image's, so every layer's grid on it is the image's own; it reaches the
+image's border wherever the unit does. Then no padding of the crop is ever read by the unit's cone but padding of the
+image, and values and projection are those of the whole image. All crops of a layer have one shape, so that they
+stack into batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor, lcm
+
+from torch import fx
+
+from backlight.geometry import Axis
+from backlight.network import Layer, Network
+from backlight.network.cut import ancestors
+from backlight.network.operators import (
+    AVERAGE_POOLS,
+    BATCH_NORMS,
+    CLAMPS,
+    CONVOLUTIONS,
+    MAX_POOLS,
+    RECTIFIERS,
+    aten,
+    operator_name,
+    packet,
+    shape_of,
+)
+
+_ELEMENTWISE = frozenset(
+    (
+        *("add", "sub", "mul", "div", "neg", "rsub", "maximum", "minimum", "sigmoid", "hardsigmoid", "tanh"),
+        *("getitem", "alias", "clone", "detach", "dropout", "_to_copy"),
+        *("cat", "split", "chunk", "permute", "layer_norm", "linear", "pad", "constant_pad_nd"),
+    )
+)
+_SIZED = frozenset({aten.adaptive_avg_pool1d, aten.adaptive_avg_pool2d, aten.adaptive_max_pool2d, aten.mean})
+_LOCAL = CONVOLUTIONS | BATCH_NORMS | RECTIFIERS | CLAMPS | (MAX_POOLS | AVERAGE_POOLS) - _SIZED
+
+
+@dataclass(frozen=True)
+class AxisCrop:
+    """The crops of a layer along one axis.
+
+    Attributes:
+        length: Pixels of the image.
+        size: Pixels of a crop.
+        grid: A crop starts at a multiple of this.
+        jump: Pixels from one unit to the next.
+        first: Where the crop of unit 0 would start, a multiple of the grid; may be negative.
+    """
+
+    length: int
+    size: int
+    grid: int
+    jump: int
+    first: int
+
+    @classmethod
+    def of(cls, axis: Axis, grid: int, length: int) -> AxisCrop:
+        """Return the crops for units of a receptive field, on a grid that its stride divides."""
+        jump = int(axis.stride)
+        first = floor(axis.offset / grid) * grid
+        needed = (
+            axis.size + axis.offset - first + grid - jump
+        )  # a unit between two grid points reaches further
+        size = needed + (length - needed) % grid
+        return cls(length, min(size, length), grid, jump, first)
+
+    def start(self, index: int) -> int:
+        """Return the first pixel of the crop for the unit at an index."""
+        wanted = floor(index * self.jump / self.grid) * self.grid + self.first
+        return min(max(wanted, 0), self.length - self.size)
+
+    def inside(self, index: int) -> int:
+        """Return the unit's index in its crop."""
+        return index - self.start(index) // self.jump
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The crops of a layer: where each unit's lies, and where the unit is in it."""
+
+    rows: AxisCrop
+    cols: AxisCrop
+
+    @property
+    def area(self) -> int:
+        """Pixels of a crop."""
+        return self.rows.size * self.cols.size
+
+
+def crops_of(net: Network, layer: Layer) -> Crops | None:
+    """Return the crops of a layer; None where its units need the whole image, or nothing would be saved.
+
+    A gate computed from the whole image (squeeze-excite) has another value on a crop, so layers behind one are
+    run on whole images, and so are graphs in which a view has fixed the size of the image.
+    """
+    field = layer.receptive_field
+    if field is None or field.gates_ignored:
+        return None
+    nodes = [n for n in ancestors([net.node(layer)]) if n in net.analysis.dependent]
+    if not all(_keeps_to_the_grid(node, net) for node in nodes):
+        return None
+    height, width = net.input_shape[1:]
+    spreads = [net.spreads[n] for n in nodes if n in net.spreads]
+    strides = [
+        [axis.stride for s in spreads if (axis := getattr(s, name)) is not None] for name in ("rows", "cols")
+    ]
+    if any(stride.denominator != 1 for own in strides for stride in own):
+        return None
+    grids = [lcm(*(int(stride) for stride in own)) for own in strides]
+    rows = AxisCrop.of(field.rows, grids[0], height)
+    cols = AxisCrop.of(field.cols, grids[1], width)
+    found = Crops(rows, cols)
+    return found if found.area < height * width else None
+
+
+def _keeps_to_the_grid(node: fx.Node, net: Network) -> bool:
+    """Return whether an operator gives on a crop what it gives on the image, away from the crop's own edges."""
+    if node.op != "call_function":
+        return True
+    spread = net.spreads.get(node)
+    local = spread is None or (
+        spread.rows is not None and spread.cols is not None and not spread.gates_ignored
+    )
+    known = packet(node) in _LOCAL or operator_name(node) in _ELEMENTWISE
+    return (
+        local
+        and known
+        and not any(_is_picture(n) for n in node.all_input_nodes if n not in net.analysis.dependent)
+    )
+
+
+def _is_picture(node: fx.Node) -> bool:
+    """Return whether a constant has an entry for every position, and so does not fit a crop."""
+    shape = shape_of(node)
+    if shape is None or len(shape) < 3:
+        return False
+    is_weight = any(packet(user) in CONVOLUTIONS and user.args[0] is not node for user in node.users)
+    return not is_weight and any(size != 1 for size in shape[-2:])

@@ -1,0 +1,154 @@
+"""A cropped projection is the whole image's, for every unit, the border's included."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from backlight import DECONVNET, GUIDED, Unit, capture
+from backlight.geometry import Axis
+from backlight.projection import Projector
+from backlight.projection.crops import AxisCrop, crops_of
+
+
+class _Branches(nn.Module):
+    """A strided and a dilated branch, a concatenation, an addition, overlapping pools that round up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.left = nn.Conv2d(4, 3, 1)
+        self.right = nn.Conv2d(4, 3, 3, padding=2, dilation=2)
+        self.norm = nn.BatchNorm2d(6)
+        self.down = nn.Conv2d(6, 6, 3, stride=2, padding=1)
+        self.skip = nn.Conv2d(6, 6, 1, stride=2)
+        self.average = nn.AvgPool2d(3, 1, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(torch.relu(self.stem(x)))
+        x = torch.relu(self.norm(torch.cat([self.left(x), torch.relu(self.right(x))], 1)))
+        return torch.relu(self.average(torch.relu(self.down(x) + self.skip(x))))
+
+
+def stacked(*layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(*layers)
+
+
+NETS = {
+    "plain": lambda: stacked(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3, padding=1), nn.ReLU()),
+    "overlapping, no padding": lambda: stacked(nn.Conv2d(3, 4, 5, 2), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(4, 4, 3), nn.ReLU()),
+    "rounding up": lambda: stacked(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()),
+    "strides of 3": lambda: stacked(nn.Conv2d(3, 4, 4, 3, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1), nn.ReLU()),
+    "branches": _Branches,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rules", [DECONVNET, GUIDED], ids=lambda r: r.name)
+@pytest.mark.parametrize("size", [(45, 52), (48, 47)])
+@pytest.mark.parametrize("name", NETS)
+def test_crops_give_what_whole_images_give(name: str, size: tuple[int, int], rules) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    net = capture(NETS[name]().double(), torch.zeros(3, *size).double())
+    image = torch.randn(3, *size).double()
+    n_cropped = 0
+    for layer in net.default_layers:
+        projector, whole = Projector(net, layer, rules), Projector(net, layer, rules)
+        whole.crops = None
+        if projector.crops is None:
+            continue
+        n_cropped += 1
+        channels, height, width = layer.shape
+        units = [Unit(layer.name, (r + c) % channels, r, c) for r in range(height) for c in range(width)]
+        cropped, expected = projector([image] * len(units), units), whole([image] * len(units), units)
+        torch.testing.assert_close(cropped.values, expected.values, rtol=1e-12, atol=1e-12)
+        for signal, full, (top, left) in zip(cropped.signals, expected.signals, cropped.corners, strict=True):
+            inside = full[:, top : top + signal.shape[1], left : left + signal.shape[2]]
+            torch.testing.assert_close(signal, inside, rtol=1e-10, atol=1e-12)
+            assert inside.count_nonzero() == full.count_nonzero()  # nothing of it lies outside of the crop
+    assert n_cropped >= 2
+
+
+@given(
+    size=st.integers(1, 40), strides=st.lists(st.sampled_from([1, 2, 3]), min_size=1, max_size=3),
+    coarser=st.sampled_from([1, 2]), offset=st.integers(-20, 3), length=st.integers(41, 120),
+)  # fmt: skip
+def test_a_crop_holds_its_units_field_on_the_images_grid(size, strides, coarser, offset, length) -> None:  # type: ignore[no-untyped-def]
+    jump = 1
+    for stride in strides:
+        jump *= stride
+    axis = Axis(size, Fraction(jump), offset)
+    crop = AxisCrop.of(axis, jump * coarser, length)
+    assert crop.size <= length
+    assert crop.size == length or (length - crop.size) % crop.grid == 0
+    for index in range((length - offset) // jump):
+        start, stop = (min(max(p, 0), length) for p in axis.span(index))
+        first = crop.start(index)
+        assert first % crop.grid == 0
+        assert 0 <= first <= length - crop.size
+        if start < stop:
+            assert first <= start
+            assert stop <= first + crop.size
+        assert crop.inside(index) * jump + first == index * jump
+
+
+def test_a_crop_is_not_much_larger_than_the_field() -> None:
+    crop = AxisCrop.of(Axis(44, Fraction(4), -17), 4, 224)
+    assert crop.size - 44 < 2 * 4 + 4
+
+
+class _SqueezeExcite(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.gate = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+        self.after = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.conv(x))
+        return torch.relu(self.after(x * torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True)))))
+
+
+class _Positions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bias = nn.Conv2d(3, 4, 3, padding=1), nn.Parameter(torch.randn(1, 4, 32, 32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.conv(x) + self.bias)
+
+
+class _Shuffle(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        return torch.relu(x.view(x.shape[0], 2, 2, *x.shape[2:]).transpose(1, 2).flatten(1, 2))
+
+
+@pytest.mark.parametrize(
+    "model", [_Positions(), _Shuffle()], ids=["a bias by position", "a view of fixed size"]
+)
+def test_what_is_bound_to_the_images_size_runs_on_whole_images(model: nn.Module) -> None:
+    net = capture(model, (3, 32, 32))
+    (layer,) = net.default_layers
+    assert layer.receptive_field is not None
+    assert crops_of(net, layer) is None
+
+
+def test_layers_behind_a_gate_of_the_whole_image_run_on_whole_images() -> None:
+    net = capture(_SqueezeExcite(), (3, 32, 32))
+    assert crops_of(net, net.layer("relu")) is not None
+    assert crops_of(net, net.layer("relu_1")) is None
+
+
+def test_a_batch_holds_more_of_small_crops() -> None:
+    net = capture(NETS["plain"](), (3, 64, 64))
+    assert Projector(net, net.default_layers[0]).batch_size(8) == 8 * 16
+    assert 8 < Projector(net, net.default_layers[1]).batch_size(8) <= 8 * 16
