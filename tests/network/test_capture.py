@@ -69,9 +69,12 @@ class _Numpy(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("model", "line"), [(_Branching(), r"if x\.sum\(\) > 0:"), (_Numpy(), r"return torch\.from_numpy\(x\.numpy\(\)\)")]
+    ("model", "line"),
+    [(_Branching(), r"if x\.sum\(\) > 0:"), (_Numpy(), r"return torch\.from_numpy\(x\.numpy\(\)\)")],
 )
-def test_what_cannot_be_captured_is_told_by_its_line(model: nn.Module, line: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_captured_is_told_by_its_line(
+    model: nn.Module, line: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(CaptureError, match=rf"test_capture\.py:\d+ in forward: `{line}`") as caught:
         capture(model, (3, 8, 8))
     assert "\n" not in str(caught.value)
@@ -92,13 +95,18 @@ def test_an_example_that_is_no_image_is_refused() -> None:
 
 def test_an_unknown_layer_is_named_with_the_closest_one() -> None:
     net = capture(torchvision.models.squeezenet1_1(), (3, 64, 64))
-    with pytest.raises(UnknownLayerError, match=r"no layer 'features\.3\.cta'; did you mean 'features\.3\.cat'"):
+    with pytest.raises(
+        UnknownLayerError, match=r"no layer 'features\.3\.cta'; did you mean 'features\.3\.cat'"
+    ):
         net.layer("features.3.cta")
 
 
 def test_zfnet_has_the_papers_sizes() -> None:
     net = capture(zfnet(), (3, 224, 224))
-    sizes = {name: net.layer(name).shape for name in ("features.0", "features.2", "features.4", "features.6", "features.14")}
+    sizes = {
+        name: net.layer(name).shape
+        for name in ("features.0", "features.2", "features.4", "features.6", "features.14")
+    }
     assert sizes == {
         "features.0": (96, 110, 110),
         "features.2": (96, 55, 55),
@@ -117,7 +125,7 @@ def test_alexnet_with_lrn_is_covered_and_its_norm_is_the_papers() -> None:
     assert [layer.shape[1] for layer in net.default_layers] == [55, 27, 13, 13, 13]
     assert not net.coverage().unsupported
     x = torch.randn(1, 8, 3, 3).abs() * 50
-    norm = [m for m in alexnet_lrn().modules() if isinstance(m, nn.LocalResponseNorm)][0]
+    norm = next(m for m in alexnet_lrn().modules() if isinstance(m, nn.LocalResponseNorm))
     by_hand = torch.stack(
         [x[:, k] / (2 + 1e-4 * x[:, max(k - 2, 0) : k + 3].square().sum(1)) ** 0.75 for k in range(8)], 1
     )
@@ -125,7 +133,9 @@ def test_alexnet_with_lrn_is_covered_and_its_norm_is_the_papers() -> None:
 
 
 def test_coverage_names_each_operator_its_class_and_where() -> None:
-    entries = {e.operator: e for e in capture(torchvision.models.efficientnet_b0(), (3, 64, 64)).coverage().entries}
+    entries = {
+        e.operator: e for e in capture(torchvision.models.efficientnet_b0(), (3, 64, 64)).coverage().entries
+    }
     assert entries["silu"].kind is OperatorClass.RECTIFIER
     assert entries["mul"].kind is OperatorClass.GATE
     assert entries["conv2d"].kind is OperatorClass.LINEAR

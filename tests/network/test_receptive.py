@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from backlight.errors import CaptureError
 from backlight.geometry import Axis, Box, ReceptiveField
 from backlight.network.capture import export_graph
-from backlight.network.dimensions import Window
+from backlight.network.dimensions import Window, reshaped
 from backlight.network.operators import PathAnalysis, operands, operator_name
 from backlight.network.receptive import Spread, receptive_field, trace_spreads
 
@@ -320,8 +320,9 @@ def test_one_step(name):
 def test_steps_in_a_row_contain_the_box_of_the_gradient(names, width):
     model, shape = nn.Sequential(*(STEPS[name][0]() for name in names)), (4, 12, width)
     with contextlib.suppress(CaptureError):  # a picture too small for its padding or its slice
-        field = receptive_field(spreads_of([model], *shape)[0])
-        assume(field is not None)  # halves of an odd size
+        (spread,) = spreads_of([model], *shape)
+        field = receptive_field(spread)
+        assume(field is not None and spread.roles == NCHW)  # no halves of an odd size, no 2 x 2 made channels
         check_units(model, field, shape, exact=False)
 
 
@@ -409,6 +410,10 @@ ROLES = [
     (lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True), NCHW, (False, False)),
     (lambda x: F.interpolate(x, scale_factor=(2, 2.1)), NCHW, (True, False)),
     (lambda x: F.adaptive_avg_pool2d(x, (1, 6)), NCHW, (False, True)),
+    (lambda x: F.conv2d(x.transpose(1, 2), torch.ones(5, 4, 1, 1)), ("n", "c", "c", "w"), (False, True)),
+    (lambda x: x.flatten(2).mT @ x.flatten(2).sigmoid(), ("n", "hw", ""), (True, True)),
+    (lambda x: x + x.mean(1)[:, :, None], ("n", "", "h", "w"), (False, True)),
+    (lambda x: x.mT.flatten(2), ("n", "c", ""), (False, False)),
     (lambda x: torch.fft.rfft2(x).real, ("n", "", "", ""), (False, False)),
 ]  # fmt: skip
 
@@ -428,6 +433,12 @@ def test_roles_and_axes(index):
 def test_a_view_of_rows_and_columns_comes_back_with_its_axes():
     (spread,) = spreads_of([lambda x: F.avg_pool2d(x, (3, 2)).flatten(2).reshape(-1, 4, 2, 4)], 4, 6, 8)
     assert (spread.rows, spread.cols) == (axis(3, 3, 0), axis(2, 2, 0))
+
+
+def test_a_batch_of_a_fixed_size_is_not_taken_for_channels():
+    spread = Spread(NCHW, axis(3, 1, 0), axis(3, 1, 0))
+    merged = reshaped(spread, (2, 4, 6, 6), (8, 6, 6))
+    assert (merged.roles, is_local(merged)) == (("", "h", "w"), (True, True))
 
 
 def test_every_dependent_tensor_has_a_spread_and_nothing_else():
@@ -451,8 +462,25 @@ def attention(x: Tensor, *, over_channels: bool) -> Tensor:
 
 
 def fused_attention(x: Tensor) -> Tensor:
-    tokens = x.flatten(2).transpose(1, 2)
-    return F.scaled_dot_product_attention(tokens, tokens, tokens).transpose(1, 2).reshape(x.shape)
+    return F.scaled_dot_product_attention(x, x, x)
+
+
+def per_pixel(x: Tensor) -> Tensor:
+    pixels = x.permute(0, 2, 3, 1)[..., None]
+    weights = x.sigmoid().permute(0, 2, 3, 1)[..., None, :]
+    return (pixels @ weights)[..., 0].permute(0, 3, 1, 2)
+
+
+def dynamic_kernels(x: Tensor) -> Tensor:
+    return F.conv2d(
+        x, x.mean((0, 2, 3)).sigmoid()[:, None, None, None].expand(4, 1, 3, 3), padding=1, groups=4
+    )
+
+
+def pixels_attend(x: Tensor, key_sees_all: bool) -> Tensor:
+    tokens = x.permute(0, 2, 3, 1)[..., None]
+    key = tokens + x.mean((2, 3))[:, None, None, :, None] if key_sees_all else tokens
+    return F.scaled_dot_product_attention(tokens, key, tokens)[..., 0].permute(0, 3, 1, 2)
 
 
 GATES = [
@@ -466,6 +494,7 @@ GATES = [
     (Net(lambda x: x / (1 + x.abs())), True, False),
     (nn.GroupNorm(2, 4), True, True),
     (nn.InstanceNorm2d(4), True, True),
+    (nn.InstanceNorm2d(4, track_running_stats=True), True, False),
     (nn.LayerNorm((4, 6, 6)), True, True),
     (Net(lambda x, a: a(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), nn.LayerNorm(4)), True, False),
     (Net(lambda x, a: a(x.flatten(2).mT).mT.reshape(x.shape), nn.LayerNorm(4)), True, False),
@@ -475,7 +504,19 @@ GATES = [
     (Net(lambda x: F.normalize(x, dim=1)), True, False),
     (Net(lambda x: attention(x, over_channels=True)), True, True),
     (Net(lambda x: attention(x, over_channels=False)), False, False),
-    (Net(fused_attention), False, False),
+    (Net(lambda x: (x.flatten(2).mT @ x.flatten(2) @ x.flatten(2).mT).mT.reshape(x.shape)), False, False),
+    (
+        Net(lambda x: (x.flatten(2).mT @ x.mean((2, 3))[:, :, None].softmax(1)).reshape(-1, 1, 6, 6) + x),
+        True,
+        True,
+    ),
+    (Net(per_pixel), True, False),
+    (Net(lambda x: pixels_attend(x, key_sees_all=False)), True, False),
+    (Net(lambda x: pixels_attend(x, key_sees_all=True)), True, True),
+    (Net(lambda x: x * (x * x.mean((2, 3), True).sigmoid()).sigmoid()), True, True),
+    (Net(dynamic_kernels), True, True),
+    (Net(lambda x: fused_attention(x.flatten(2)).reshape(x.shape)), True, True),
+    (Net(lambda x: fused_attention(x.flatten(2).mT).mT.reshape(x.shape)), False, False),
 ]
 
 

@@ -11,7 +11,7 @@ from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import Preprocessing
 from backlight.network import capture
 from backlight.projection import Unit, project
-from backlight.rules import DECONVNET, GRADIENT, GUIDED
+from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from replicas.compare import differ, same, same_bits
 
 
@@ -69,6 +69,18 @@ def test_units_of_different_layers_in_one_call_are_the_same_as_one_by_one(net, r
 def test_the_batch_size_changes_nothing(net, batch_size):
     units = UNITS[:1] * 5 + UNITS[5:]
     same(project(net, IMAGES, units, batch_size=batch_size), project(net, IMAGES, units, batch_size=3), 1e-14)
+
+
+def test_a_later_window_outside_the_crop_still_wins():
+    """Unit 0's window and the next one chose pixel 1; the next one's signal, nothing, is the last to be assigned."""
+    model = nn.Sequential(nn.MaxPool2d((1, 2), 1), nn.Conv2d(1, 1, 1)).double()
+    model[1].weight.data.fill_(1)
+    image = torch.tensor([0.0, 9, 1, 0, 0, 0, 0, 0]).double().view(1, 1, 1, 8)
+    net = capture(model, image)
+    for mode, expected in {"add": 1, "assign-largest": 1, "assign-last": 0}.items():
+        found = project(net, image, [Unit("1", 0, 0, 0)], RuleSet(mode, unpool=mode))
+        value = net.features([net.layer("1")])(image)[0][0, 0, 0, 0]
+        assert (found.flatten() / value).tolist() == [0, expected, 0, 0, 0, 0, 0, 0], mode
 
 
 def test_one_image_serves_all_units(net):

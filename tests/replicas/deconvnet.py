@@ -1,7 +1,7 @@
 """A deconvnet written out in loops: one image, float64 numpy, no autograd, no library's transposed convolution.
 
 Each layer has a way up, which records what the way down needs (switches, the rectifier's input, denominators), and
-a way down, which gives one signal for each of its inputs. Written from the papers as METHODS.md tells them: 1.1
+a way down, which gives one signal for each of its inputs. Written from the papers: 1.1
 (unpool, rectify, filter; no biases), 1.2 (overlapping windows), 1.3 (contrast normalisation), 4.1 (the rule table)
 and 5 (skips, batch norm, leaky and smooth rectifiers). `rules` is anything with the options of a rule set.
 
@@ -25,7 +25,9 @@ class Filter:
     def up(self, x):
         self.shape = x.shape
         size = [
-            (x.shape[axis + 1] + 2 * self.padding[axis] - self.dilation[axis] * (taps - 1) - 1) // self.stride[axis] + 1
+            (x.shape[axis + 1] + 2 * self.padding[axis] - self.dilation[axis] * (taps - 1) - 1)
+            // self.stride[axis]
+            + 1
             for axis, taps in enumerate(self.weight.shape[2:])
         ]
         self.connections = list(self.find_connections(size))

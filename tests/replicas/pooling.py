@@ -39,7 +39,10 @@ class Windows:
     def places(self, above, size):
         """Return the places of a window that lie inside the image, in raster order."""
         spans = [
-            [above[a] * self.stride[a] - self.padding[a] + t * self.dilation[a] for t in range(self.kernel[a])]
+            [
+                above[a] * self.stride[a] - self.padding[a] + t * self.dilation[a]
+                for t in range(self.kernel[a])
+            ]
             for a in range(2)
         ]
         return [place for place in product(*spans) if inside(place, size)]
@@ -107,7 +110,9 @@ class AveragePool:
         result = zeros(self.shape)
         for above, places, n in self.cells(self.shape[1:]):
             for place in places:
-                result[:, *place] += signal[:, *above] if rules.average_pool == "fill" else signal[:, *above] / n
+                result[:, *place] += (
+                    signal[:, *above] if rules.average_pool == "fill" else signal[:, *above] / n
+                )
         return [result]
 
 
@@ -120,7 +125,8 @@ class AdaptiveAveragePool(AveragePool):
     def cells(self, size):
         for above in product(*map(range, self.out_size)):
             spans = [
-                range(i * n // m, ceil((i + 1) * n / m)) for i, n, m in zip(above, size, self.out_size, strict=True)
+                range(i * n // m, ceil((i + 1) * n / m))
+                for i, n, m in zip(above, size, self.out_size, strict=True)
             ]
             places = list(product(*spans))
             yield above, places, len(places)
@@ -145,7 +151,15 @@ class LocalResponseNorm:
         result = ways[rules.lrn].copy()
         if rules.lrn == "vjp":  # y_c also falls with each of its neighbours m
             for c in range(len(signal)):
-                fall = signal[c] * self.x[c] * self.beta * self.base[c] ** (-self.beta - 1) * 2 * self.alpha / self.n
+                fall = (
+                    signal[c]
+                    * self.x[c]
+                    * self.beta
+                    * self.base[c] ** (-self.beta - 1)
+                    * 2
+                    * self.alpha
+                    / self.n
+                )
                 for m in self.neighbours(c):
                     result[m] -= fall * self.x[m]
         return [result]

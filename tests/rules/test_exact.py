@@ -2,17 +2,22 @@
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from replicas.compare import same
-from replicas.twin import Add, Concat, Twin
 from torch import nn
 
 from backlight.network import capture
 from backlight.projection import Unit, project
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
+from replicas.compare import same
+from replicas.twin import Add, Concat, Twin
 
-FEW = settings(max_examples=4, deadline=None, derandomize=True)
+WITHOUT_SHRINKING = (
+    Phase.explicit,
+    Phase.reuse,
+    Phase.generate,
+)  # it takes minutes, and the parts are printed
+FEW = settings(max_examples=4, deadline=None, derandomize=True, phases=WITHOUT_SHRINKING)
 RULES = [
     DECONVNET,
     GUIDED,
@@ -38,7 +43,9 @@ def equals_replica(twin, image, *steps, rules=RULES):
 
 
 def picture(height, width, channels=3, seed=0):
-    return torch.randn(channels, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        channels, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 @st.composite
@@ -122,7 +129,9 @@ def test_max_pools_of_every_geometry(pools, size, seed):
     torch.manual_seed(seed)
     image = picture(*size, seed=seed)
     stems = [nn.Conv2d(3, 4, 3, padding=1) for _ in pools]
-    found = [[stem, nn.ReLU(), pool, nn.Conv2d(4, 3, (1, 2))] for stem, pool in zip(stems, pools, strict=True)]
+    found = [
+        [stem, nn.ReLU(), pool, nn.Conv2d(4, 3, (1, 2))] for stem, pool in zip(stems, pools, strict=True)
+    ]
     twin, ends = branches(image, found)
     equals_replica(twin, image, *ends)
 
@@ -133,7 +142,9 @@ def test_average_pools_of_every_geometry(pools, size, seed):
     torch.manual_seed(seed)
     image = picture(*size, seed=seed)
     stems = [nn.Conv2d(3, 4, 3, padding=1) for _ in pools]
-    found = [[stem, nn.ReLU(), pool, nn.Conv2d(4, 3, (1, 2))] for stem, pool in zip(stems, pools, strict=True)]
+    found = [
+        [stem, nn.ReLU(), pool, nn.Conv2d(4, 3, (1, 2))] for stem, pool in zip(stems, pools, strict=True)
+    ]
     twin, ends = branches(image, found)
     equals_replica(twin, image, *ends)
 

@@ -5,11 +5,11 @@ from functools import cache
 import pytest
 import torch
 import torch.nn.functional as F
-from replicas.compare import inner
 from torch import nn
 
 from backlight.network import capture
 from backlight.rules import RuleSet, apply_rules
+from replicas.compare import inner
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")
 SHAPE = (4, 6, 7)
@@ -23,6 +23,9 @@ RULES = [
 def constant(*shape, seed=0):
     """Return a constant tensor, made before the capture so that it is none of the network's operators."""
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+GRID = torch.rand(1, 3, 5, 2, generator=torch.Generator().manual_seed(4)).double() * 2 - 1
 
 
 def norm(module, *shape):
@@ -105,7 +108,9 @@ FUNCTIONS = {
     "upsample nearest": lambda x: F.interpolate(x, size=(11, 9)),
     "upsample nearest-exact": lambda x: F.interpolate(x, size=(11, 9), mode="nearest-exact"),
     "upsample bilinear": lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear"),
-    "upsample bilinear, corners": lambda x: F.interpolate(x, size=(9, 11), mode="bilinear", align_corners=True),
+    "upsample bilinear, corners": lambda x: F.interpolate(
+        x, size=(9, 11), mode="bilinear", align_corners=True
+    ),
     "upsample bicubic": lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"),
     "downsample, antialias": lambda x: F.interpolate(x, size=(4, 3), mode="bilinear", antialias=True),
     "pixel_shuffle": lambda x: F.pixel_shuffle(x, 2),
@@ -114,7 +119,9 @@ FUNCTIONS = {
     "roll, flip, rot90": lambda x: x.roll((1, -2), (2, 3)).flip(1).rot90(1, (2, 3)),
     "avg_pool2d": lambda x: F.avg_pool2d(x, 3, 2, padding=1, ceil_mode=True, count_include_pad=False),
     "avg_pool2d, divisor": lambda x: F.avg_pool2d(x, (2, 3), 1, divisor_override=5),
-    "avg_pool1d and 3d": lambda x: F.avg_pool3d(F.avg_pool1d(x.flatten(2), 3, padding=1).unflatten(2, (2, 7)), 2, 1),
+    "avg_pool1d and 3d": lambda x: F.avg_pool3d(
+        F.avg_pool1d(x.flatten(2), 3, padding=1).unflatten(2, (2, 7)), 2, 1
+    ),
     "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, (4, 3)),
     "adaptive_avg_pool1d": lambda x: F.adaptive_avg_pool1d(x.flatten(2), 5),
     "mean of the maps": lambda x: x.mean((2, 3)),
@@ -126,6 +133,8 @@ FUNCTIONS = {
     "bmm and baddbmm": lambda x: torch.baddbmm(constant(5), x[:, 0], constant(7, 5).expand(x.shape[0], 7, 5)),
     "addmm of two signals": lambda x: torch.addmm(other(x).flatten(1)[:, :5], x.flatten(1), constant(168, 5)),
     "mm and mv": lambda x: x.flatten(1).mm(constant(168, 5)) + (x @ constant(7)).sum(1)[:, :5],
+    "grid_sample": lambda x: F.grid_sample(x, GRID.expand(len(x), -1, -1, -1), align_corners=False),
+    "index_put": lambda x: x.index_put((torch.tensor([0, 1]), torch.tensor([2, 0])), constant(6, 7)),
     "where": lambda x: torch.where(constant(6, 7) > 0, x, other(x)),
     "masked_fill": lambda x: x.masked_fill(constant(6, 7) > 0, 2.5),
     "fft2": lambda x: torch.view_as_real(torch.fft.fft2(x)),

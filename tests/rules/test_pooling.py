@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from replicas.compare import differ, every_place, pull, same, same_bits
 from torch import nn
 
 from backlight.network import capture
 from backlight.rules import DECONVNET, GRADIENT, RuleSet
+from replicas.compare import differ, every_place, pull, same, same_bits
 
 UNPOOL = {mode: RuleSet(mode, unpool=mode) for mode in ("add", "assign-largest", "assign-last")}
 TRANSPOSE = RuleSet("transpose", average_pool="transpose")
@@ -99,6 +99,30 @@ def test_overlapping_windows_that_chose_the_same_place():
             assert below.flatten().tolist() == [0, middle, 0], (signal, mode)
 
 
+SELECTORS = {
+    "abs": (lambda x: x.abs(), lambda x, z: z * x.sign()),
+    "sort": (lambda x: x.sort(3).values, lambda x, z: z.gather(3, x.argsort(3))),
+    "topk": (lambda x: x.topk(2, 1).values, lambda x, z: z.gather(1, x.argsort(1, descending=True)[:, :2])),
+    "median": (lambda x: x.median(2).values, lambda x, z: z.gather(2, x.argsort(2)[:, :, 1:2]).squeeze(2)),
+    "of two": (
+        lambda x: torch.maximum(x, x.flip(1)) - torch.min(x, x.flip(2)),
+        lambda x, z: torch.where(x > x.flip(1), z, z.flip(1)) - torch.where(x < x.flip(2), z, z.flip(2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_what_was_selected_is_recorded_and_held_fixed(name):
+    select, held = SELECTORS[name]
+    torch.manual_seed(0)
+    pixels, z = torch.randn(2, 1, 3, 4, 5).double()
+    signal = torch.randn(select(pixels).numel()).double()
+    z.requires_grad_()
+    expected = torch.autograd.grad(held(pixels, z), z, signal.view(select(pixels).shape))[0]
+    net = capture(Down(select, signal.tolist()), pixels)
+    same(pull(net, "head", pixels, torch.ones(1, 1).double(), DECONVNET)[1], expected)
+
+
 OVERLAPPING = {
     "max_pool2d": lambda x: F.max_pool2d(x, (2, 3), (1, 2), ceil_mode=True),
     "max_pool2d with switches": lambda x: F.max_pool2d(x, 2, 1, return_indices=True)[0],
@@ -173,7 +197,12 @@ def test_global_averages_fill_however_they_are_written(name):
 def test_a_mean_over_channels_is_no_pooling_and_does_not_fill():
     pixels = torch.randn(1, 4, 1, 1).double()
     net = capture(Down(lambda x: x.mean(1), [8.0]), pixels)
-    assert pull(net, "head", pixels, torch.ones(1, 1).double(), DECONVNET)[1].flatten().tolist() == [2, 2, 2, 2]
+    assert pull(net, "head", pixels, torch.ones(1, 1).double(), DECONVNET)[1].flatten().tolist() == [
+        2,
+        2,
+        2,
+        2,
+    ]
 
 
 @pytest.mark.parametrize("name", [*MAXIMA, *OVERLAPPING, *GLOBAL])

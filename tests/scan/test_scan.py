@@ -25,7 +25,9 @@ def test_a_scan_finds_the_maxima_of_the_models_own_maps(small_net: nn.Module) ->
         order = torch.argsort(best.values, descending=True, stable=True)[:5]
         np.testing.assert_allclose(hits.values[channel], best.values[order], rtol=1e-5)
         np.testing.assert_array_equal(hits.image_ids[channel], order)
-        np.testing.assert_array_equal(hits.places[channel], torch.stack([best.indices // 8, best.indices % 8], 1)[order])
+        np.testing.assert_array_equal(
+            hits.places[channel], torch.stack([best.indices // 8, best.indices % 8], 1)[order]
+        )
     statistics = found.layers["relu2"].statistics
     np.testing.assert_allclose(statistics.means, maps.mean((0, 2, 3)), rtol=1e-5)
     assert (found.layers["fc"].hits.places == -1).all()
@@ -48,7 +50,9 @@ def test_a_scan_survives_a_round_trip_through_arrays(small_net: nn.Module) -> No
     other = scan(net, images, top=3)
     for name in found.layers:
         np.testing.assert_array_equal(again.layers[name].hits.values, other.layers[name].hits.values)
-        np.testing.assert_array_equal(again.layers[name].statistics.histogram, other.layers[name].statistics.histogram)
+        np.testing.assert_array_equal(
+            again.layers[name].statistics.histogram, other.layers[name].statistics.histogram
+        )
 
 
 def test_pictures_need_a_preprocessing(small_net: nn.Module, picture_folder) -> None:  # type: ignore[no-untyped-def]

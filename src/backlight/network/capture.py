@@ -1,13 +1,13 @@
 """Capture: from a PyTorch model to one functional ATen graph that shares its weights.
 
-*Source*: DESIGN, "One idea".
+`torch.export` traces the model; `run_decompositions({})` makes the graph functional, so that in-place calls,
+re-used modules and functions all become plain operators.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-import os
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ from torch import Tensor, fx, nn
 from torch.export import Dim
 
 from backlight.errors import CaptureError
+from backlight.network.names import TORCH_FOLDER
 from backlight.network.operators import operator_name
 
-_TORCH_FOLDER = str(Path(torch.__file__).parent) + os.sep
 _ADVICE = (
     "make that line independent of the values in the tensor (torch.where for an if, tensor methods for numpy), "
     "or capture the part of the model below it"
@@ -125,7 +125,7 @@ def _explain(model: nn.Module, example: Tensor, error: Exception) -> str:
 
 
 def _is_users(filename: str) -> bool:
-    return not (filename.startswith((_TORCH_FOLDER, "<")) or filename == __file__)
+    return not (filename.startswith((TORCH_FOLDER, "<")) or filename == __file__)
 
 
 def _runs_eagerly(model: nn.Module, example: Tensor) -> bool:

@@ -183,8 +183,7 @@ def contracted(spread: Spread, place: int, other: Spread | None = None) -> Sprea
 
 
 @rule("view reshape _unsafe_view view_as flatten unflatten squeeze unsqueeze")
-def view(node: fx.Node, spread: Spread) -> Spread:
-    """Follow a view: the same entries in the same order under other dimensions."""
+def _view(node: fx.Node, spread: Spread) -> Spread:
     return reshaped(spread, sizes_of(node.args[0]), sizes_of(node))
 
 
@@ -253,12 +252,11 @@ def _groups(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[range, ran
     "clone contiguous alias detach _to_copy to lift_fresh_copy dropout feature_dropout channel_shuffle"
     " _native_batch_norm_legit_no_training batch_norm hardswish prelu _prelu_kernel log_sigmoid"
 )
-def unchanged(node: fx.Node, spread: Spread) -> Spread:
-    """Return the spread as it is."""
+def _unchanged(node: fx.Node, spread: Spread) -> Spread:
     return spread
 
 
-def dims_of(node: fx.Node, rank: int) -> list[int]:
+def _dims(node: fx.Node, rank: int) -> list[int]:
     """Return the dimensions that an operator names, from 0; none named means all."""
     given, every = arguments(node), range(rank)
     value = given.get("dim", given.get("dims"))
@@ -266,16 +264,14 @@ def dims_of(node: fx.Node, rank: int) -> list[int]:
 
 
 @rule("softmax _softmax log_softmax _log_softmax cumsum cumprod flip roll sort topk glu index_select")
-def mixing(node: fx.Node, spread: Spread) -> Spread:
-    """Follow an operator in which positions along the named dimensions see each other."""
-    return spread.mixed(dims_of(node, len(spread.roles)))
+def _mixing(node: fx.Node, spread: Spread) -> Spread:
+    return spread.mixed(_dims(node, len(spread.roles)))
 
 
 @rule("mean sum prod amax amin max min var std logsumexp norm linalg_vector_norm argmax argmin")
-def reduction(node: fx.Node, spread: Spread) -> Spread:
-    """Follow a reduction over the named dimensions."""
+def _reduction(node: fx.Node, spread: Spread) -> Spread:
     rank, keeps = len(spread.roles), arguments(node).get("keepdim")
-    dims = dims_of(node, rank)
+    dims = _dims(node, rank)
     return spread.mixed(dims).with_roles(spread.roles[d] for d in range(rank) if keeps or d not in dims)
 
 
@@ -291,18 +287,17 @@ def _linear(node: fx.Node, spread: Spread) -> Spread:
 
 @rule("select unbind")
 def _selection(node: fx.Node, spread: Spread) -> Spreads:
-    (dropped,) = dims_of(node, len(spread.roles))
+    (dropped,) = _dims(node, len(spread.roles))
     one = spread.with_roles(role for d, role in enumerate(spread.roles) if d != dropped)
     value = node.meta["val"]
     return (one,) * len(value) if isinstance(value, (tuple, list)) else one
 
 
 @rule("permute transpose t")
-def permutation(node: fx.Node, spread: Spread) -> Spread:
-    """Follow a change of order."""
+def _permutation(node: fx.Node, spread: Spread) -> Spread:
     order = list(range(len(spread.roles)))
     if operator_name(node) == "permute":
-        order = dims_of(node, len(order))
+        order = _dims(node, len(order))
     elif len(order) > 1:
         a, b = (arguments(node).get(key, default) for key, default in (("dim0", 0), ("dim1", 1)))
         order[a], order[b] = order[b], order[a]
@@ -310,15 +305,14 @@ def permutation(node: fx.Node, spread: Spread) -> Spread:
 
 
 @rule("repeat")
-def repetition(node: fx.Node, spread: Spread) -> Spread:
-    """Follow copies along each dimension, new dimensions coming first."""
+def _repetition(node: fx.Node, spread: Spread) -> Spread:
     times: Any = node.args[1]
     spread = spread.with_roles([""] * (len(times) - len(spread.roles)) + list(spread.roles))
     return spread.mixed(d for d, n_times in enumerate(times) if n_times != 1)
 
 
 @rule("index")
-def gathering(node: fx.Node, spread: Spread) -> Spread:
+def _gathering(node: fx.Node, spread: Spread) -> Spread:
     """Follow places that a constant names, which may stand in any order."""
     indices: Any = node.args[1]
     named = [d for d, index in enumerate(indices) if index is not None]
@@ -326,8 +320,7 @@ def gathering(node: fx.Node, spread: Spread) -> Spread:
 
 
 @rule("slice")
-def slicing(node: fx.Node, spread: Spread) -> Spread:
-    """Follow every step-th index from start on."""
+def _slicing(node: fx.Node, spread: Spread) -> Spread:
     given = arguments(node)
     dim, start, step = given["dim"], given["start"] or 0, given["step"]
     if not (isinstance(start, int) and isinstance(step, int)):
@@ -338,9 +331,8 @@ def slicing(node: fx.Node, spread: Spread) -> Spread:
 
 
 @rule("split split_with_sizes chunk")
-def splitting(node: fx.Node, spread: Spread) -> Spreads:
-    """Follow pieces of a dimension."""
-    (dim,), start, parts = dims_of(node, len(spread.roles)), 0, []
+def _splitting(node: fx.Node, spread: Spread) -> Spreads:
+    (dim,), start, parts = _dims(node, len(spread.roles)), 0, []
     for part in node.meta["val"]:
         parts.append(spread.windowed(dim, Window(1, start, start)))
         start += as_sizes(part)[dim]

@@ -9,20 +9,33 @@ become `conv_1`); here a module keeps the path that its author gave it.
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
 import torch
 from torch import fx
+
+from backlight.network.operators import operator_name
+
+TORCH_FOLDER = str(Path(torch.__file__).parent) + os.sep
+
 
 def name_nodes(graph: fx.Graph) -> dict[str, fx.Node]:
     """Return the nameable nodes of an exported graph by name, in the order of the graph.
 
     A call that became several nodes (a batch norm and its `getitem`) is named once, by its last node.
     """
-    calls: dict[tuple[str, str], fx.Node] = {}
-    bases: dict[tuple[str, str], str] = {}
-    for node in graph.nodes:
-        if node.op != "call_function" or not isinstance(node.meta.get("val"), torch.Tensor):
-            continue
-        call = _call_of(node)
+    tensors = [
+        node
+        for node in graph.nodes
+        if node.op == "call_function" and isinstance(node.meta.get("val"), torch.Tensor)
+    ]
+    lines = {_function_id(node): _users_line(node) for node in tensors}
+    calls: dict[tuple[str, ...], fx.Node] = {}
+    bases: dict[tuple[str, ...], str] = {}
+    for node in tensors:
+        call = _call_of(node, lines[_function_id(node)])
         if call is not None:
             key, bases[key] = call
             calls[key] = node
@@ -47,17 +60,36 @@ def module_outputs(graph: fx.Graph) -> dict[str, fx.Node]:
     return {path: node for path, (_, node) in outputs.items()}
 
 
-def _call_of(node: fx.Node) -> tuple[tuple[str, str], str] | None:
-    """Return a key that is equal for all nodes of one call, and the name of the call before counting."""
+def _call_of(node: fx.Node, line: str) -> tuple[tuple[str, ...], str] | None:
+    """Return a key that is equal for all nodes of one call, and the name of the call before counting.
+
+    Args:
+        node: A node.
+        line: The line of the last node that the export books under the same function: a node of another line
+            was booked there by mistake, and is a call of its own.
+    """
     path = ""
     for key, (module_path, kind) in (node.meta.get("nn_module_stack") or {}).items():
         path = module_path
-        if is_leaf_module(kind):
+        if is_leaf_module(kind) and path:
             return (key, "module"), path
-    function = node.meta.get("torch_fn")
+    function, own_line = node.meta.get("torch_fn"), _users_line(node)
     if function is None:
         return None
-    return (path, function[0]), ".".join(filter(None, (path, _function_name(function[1]))))
+    name = _function_name(function[1]) if own_line == line else operator_name(node)
+    return (path, function[0], own_line), ".".join(filter(None, (path, name)))
+
+
+def _function_id(node: fx.Node) -> str:
+    return str((node.meta.get("torch_fn") or ("", ""))[0])
+
+
+def _users_line(node: fx.Node) -> str:
+    """Return file and line of the model's own code that made a node."""
+    frames = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
+    return next(
+        (f"{file}:{line}" for file, line in reversed(frames) if not file.startswith(TORCH_FOLDER)), ""
+    )
 
 
 def is_leaf_module(kind: str | type) -> bool:

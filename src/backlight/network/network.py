@@ -39,8 +39,19 @@ class Network:
         preprocessing: How pictures become inputs; None where only tensors can be given.
     """
 
-    def __init__(self, module: fx.GraphModule, name: str, input_shape: tuple[int, ...], preprocessing: Preprocessing | None) -> None:
-        self.module, self.name, self.input_shape, self.preprocessing = module, name, input_shape, preprocessing
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        name: str,
+        input_shape: tuple[int, ...],
+        preprocessing: Preprocessing | None,
+    ) -> None:
+        self.module, self.name, self.input_shape, self.preprocessing = (
+            module,
+            name,
+            input_shape,
+            preprocessing,
+        )
         self.analysis = PathAnalysis(module.graph)
         self.spreads = trace_spreads(module.graph, self.analysis)
         self._nodes = name_nodes(module.graph)
@@ -109,7 +120,9 @@ class Network:
         found: dict[tuple[str, OperatorClass], list[str]] = {}
         for node in self.analysis.path(heads):
             if node.op == "call_function" and operator_name(node) != "getitem":
-                found.setdefault((operator_name(node), self.analysis.classify(node)), []).append(self.where(node))
+                found.setdefault((operator_name(node), self.analysis.classify(node)), []).append(
+                    self.where(node)
+                )
         return Coverage(tuple(CoverageEntry(op, kind, tuple(at)) for (op, kind), at in found.items()))
 
     def prepare(self, images: Images) -> Float[Tensor, "n c h w"]:
@@ -219,7 +232,9 @@ def capture(
     else:
         batch = torch.zeros(1, *example, device=parameter.device, dtype=parameter.dtype)
     if batch.dim() != 4:
-        raise BadInputError(f"an example is (n, c, h, w) or (c, h, w), but came {tuple(example)}; give one image")
+        raise BadInputError(
+            f"an example is (n, c, h, w) or (c, h, w), but came {tuple(example)}; give one image"
+        )
     shape = tuple(batch.shape[1:])
     return Network(export_graph(model, batch), type(model).__name__, shape, preprocessing)
 

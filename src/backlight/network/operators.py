@@ -1,10 +1,10 @@
 """The classes of operators: what each ATen operator is on the way down to the pixels.
 
 A captured network is a functional graph, and every operator in it that a signal can pass belongs to one class
-(DESIGN, "One idea"). The class depends on the node and not only on the operator: a product with a constant is
+(docs/rules.md). The class depends on the node and not only on the operator: a product with a constant is
 linear, a product of two signals is a gate.
 
-*Source*: METHODS.md 5 (the rule book) and 4.1.
+*Source*: the table of docs/rules.md.
 """
 
 from __future__ import annotations
@@ -38,54 +38,96 @@ def _packets(names: str) -> frozenset[Any]:
 
 CONVOLUTIONS = _packets("conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d")
 BATCH_NORMS = _packets("_native_batch_norm_legit_no_training batch_norm")
-NORMALISATIONS = _packets(
-    "layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm _fused_rms_norm"
+NORMALISATIONS = _packets("layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm")
+AVERAGE_POOLS = _packets(
+    "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean"
 )
-AVERAGE_POOLS = _packets("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d mean")
-MAX_POOLS = _packets("max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool2d")
+MAX_POOLS = _packets(
+    "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices"
+    " adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"
+)
 ATTENTION = _packets("scaled_dot_product_attention")
 RECTIFIERS = _packets(
     "relu relu6 leaky_relu prelu _prelu_kernel rrelu threshold elu celu selu gelu silu mish hardswish softplus"
 )
-CLAMPS = _packets("hardtanh clamp clamp_min clip")
+CLAMPS = _packets("hardtanh clamp clamp_min")
 SQUASHES = _packets("sigmoid hardsigmoid tanh softmax _softmax log_softmax log_sigmoid exp")
+STEPS = _packets(
+    "sign sgn heaviside gt ge lt le eq ne logical_not logical_and logical_or bitwise_not bitwise_and"
+    " floor ceil round trunc argmax argmin one_hot isfinite isnan"
+)
+POWERS = {aten.pow: None, aten.square: 2, aten.sqrt: 0.5}  # with the exponent, where the name says it
 
-_LINEAR_OF_FIRST = (
-    CONVOLUTIONS
-    | BATCH_NORMS
-    | AVERAGE_POOLS
+CHOOSERS = {  # with the place of the argument that only says which or where: it is recorded and held fixed
+    aten.where: 0,
+    aten.masked_fill: 1,
+    aten.index: 1,
+    aten.index_put: 1,
+    aten.take_along_dim: 1,
+    aten.grid_sampler: 1,
+    aten.grid_sampler_2d: 1,
+    aten.index_select: 2,
+    aten.gather: 2,
+}
+_WEIGHTED = CONVOLUTIONS | _packets("linear")
+_MATRIX_PRODUCTS = _packets("matmul bmm mm mv dot inner outer tensordot einsum")
+ADDED_FIRST = _packets("addmm addmv addbmm baddbmm addcmul")
+_PRODUCTS = _WEIGHTED | _MATRIX_PRODUCTS | ADDED_FIRST | _packets("mul")
+_DIVISIONS = _packets("div")
+_ELEMENTWISE_OR_VIEW = (
+    frozenset({operator.getitem})
+    | AVERAGE_POOLS - _packets("mean")
+    | frozenset(CHOOSERS)
     | _packets(
-        "linear addmm mm bmm matmul mv baddbmm einsum mul div rsub true_divide"
-        " sum cumsum neg alias clone contiguous detach _to_copy to lift_fresh_copy dropout feature_dropout"
-        " view _unsafe_view reshape view_as flatten unflatten permute transpose t movedim squeeze unsqueeze"
-        " expand expand_as broadcast_to repeat repeat_interleave tile"
-        " select slice narrow split split_with_sizes chunk unbind index index_select gather take_along_dim"
-        " unfold im2col col2im roll flip rot90 pad constant_pad_nd reflection_pad2d replication_pad2d"
+        "add sub mul div rsub neg cumsum diff"
+        " alias clone contiguous detach _to_copy to lift_fresh_copy copy type_as"
+        " dropout feature_dropout alpha_dropout feature_alpha_dropout"
+        " view _unsafe_view reshape view_as reshape_as flatten unflatten permute transpose t movedim"
+        " squeeze unsqueeze expand expand_as broadcast_to repeat repeat_interleave tile"
+        " select slice narrow diagonal split split_with_sizes chunk unbind unfold im2col col2im"
+        " roll flip rot90 tril triu pad constant_pad_nd reflection_pad2d replication_pad2d"
         " pixel_shuffle pixel_unshuffle channel_shuffle"
-        " upsample_nearest1d upsample_nearest2d _upsample_nearest_exact2d upsample_bilinear2d"
-        " upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
+        " upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d"
+        " upsample_linear1d upsample_bilinear2d upsample_bicubic2d"
+        " _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
         " fft_rfft2 fft_irfft2 fft_fft2 fft_ifft2 _fft_r2c _fft_c2r _fft_c2c view_as_real view_as_complex"
-        " copy type_as reshape_as"
     )
 )
-_ELEMENTWISE_OR_VIEW = _LINEAR_OF_FIRST - CONVOLUTIONS - BATCH_NORMS - _packets(
-    "linear addmm mm bmm matmul mv baddbmm einsum mean sum"
-) | _packets("add sub")
-_LINEAR_OF_ALL = _packets("add sub cat stack concat hstack vstack where masked_fill slice_scatter select_scatter")
+_LINEAR_OF_FIRST = _ELEMENTWISE_OR_VIEW | BATCH_NORMS | _packets("mean sum instance_norm")
+_LINEAR_OF_ALL = _packets(
+    "add sub rsub cat stack hstack vstack dstack column_stack slice_scatter select_scatter"
+)
 _MAXIMA = _packets("maximum max")
-_SELECTORS = MAX_POOLS | _packets("amax amin max min maximum minimum topk")
-_DIVISIONS = _packets("div true_divide")
-_WEIGHTED = CONVOLUTIONS | _packets("linear addmm baddbmm")
-_ADDED_FIRST = _packets("addmm baddbmm")
-_LIKE_FIRST = _packets("zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty")
+_SELECTORS = MAX_POOLS | _packets("amax amin max min maximum minimum topk sort median kthvalue")
+_SELECTORS |= _packets("abs")  # |x| is max(x, -x), a maxout
+_LINEAR = _LINEAR_OF_FIRST | _LINEAR_OF_ALL | _PRODUCTS
+_RECTIFYING = RECTIFIERS | CLAMPS
+_MADE_TO_SCALE = SQUASHES | STEPS | _packets("reciprocal rsqrt")
+_LIKE_FIRST = _packets(
+    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty"
+)
 _LIKE_SECOND = _packets("type_as expand_as view_as reshape_as")
 _OVERWRITES = _packets("copy fill")
-BILINEAR = _packets("mul matmul bmm mm einsum linear addmm baddbmm") | CONVOLUTIONS
+_EXPANSIONS = _packets("expand expand_as broadcast_to")
+_ALIASES: dict[Any, Any] = {
+    aten.multiply: aten.mul,
+    aten.divide: aten.div,
+    aten.true_divide: aten.div,
+    aten.subtract: aten.sub,
+    aten.negative: aten.neg,
+    aten.absolute: aten.abs,
+    aten.concat: aten.cat,
+    aten.concatenate: aten.cat,
+    aten.clip: aten.clamp,
+    aten._adaptive_avg_pool2d: aten.adaptive_avg_pool2d,
+    aten._adaptive_avg_pool3d: aten.adaptive_avg_pool3d,
+}
 
 
 def packet(node: fx.Node) -> Any:
-    """Return the operator of a node without its overload (`aten.add` for `aten.add.Tensor`)."""
-    return getattr(node.target, "overloadpacket", node.target)
+    """Return the operator of a node without its overload: `aten.mul` for `aten.mul.Tensor` and for its aliases."""
+    target: Any = getattr(node.target, "overloadpacket", node.target)
+    return _ALIASES.get(target, target)
 
 
 def operator_name(node: fx.Node) -> str:
@@ -134,6 +176,8 @@ class PathAnalysis:
     def __init__(self, graph: fx.Graph) -> None:
         self.graph = graph
         self.dependent: set[fx.Node] = set()
+        self._comes_from = cache(self._find_origin)
+        self._ancestors = cache(self._find_ancestors)
         for node in graph.nodes:
             if node.op == "placeholder" or (
                 any(n in self.dependent for n in all_operands(node)) and _is_tensor(node)
@@ -146,52 +190,40 @@ class PathAnalysis:
             return OperatorClass.CONSTANT
         if node.op == "placeholder" or node.op == "output" or node.target is operator.getitem:
             return OperatorClass.LINEAR
-        target, signals = packet(node), [n for n in all_operands(node) if n in self.dependent]
+        target, signals = packet(node), self._signals(node)
         first_only = len(signals) == 1 and signals[0] is all_operands(node)[0]
-        if target in RECTIFIERS:
-            return OperatorClass.RECTIFIER if first_only else OperatorClass.UNKNOWN
-        if target in CLAMPS:
-            return OperatorClass.RECTIFIER if _clamps_at_zero(node) else OperatorClass.UNKNOWN
-        if target in _MAXIMA and len(signals) == 1 and len(node.all_input_nodes) == 2:  # max(x, c) = relu(x - c) + c
+        if _options_leave_class(node, first_only):
+            return OperatorClass.UNKNOWN
+        if (first_only and _is_rectifier(node)) or _is_maximum_with_constant(node, signals):
             return OperatorClass.RECTIFIER
         if target in _SELECTORS:
             return OperatorClass.SELECTOR
-        if target is aten.instance_norm and not node.args[5]:  # running statistics: a batch norm
-            return OperatorClass.LINEAR if first_only else OperatorClass.UNKNOWN
-        if target in NORMALISATIONS or target in ATTENTION:
-            return OperatorClass.GATE
-        if target in _LINEAR_OF_ALL:
-            condition = target in (aten.where, aten.masked_fill) and self._condition_depends(node)
-            return OperatorClass.GATE if condition else OperatorClass.LINEAR
-        if target in _WEIGHTED:
-            left, right = _multiplied(node)
-            both = left in self.dependent and right in self.dependent
-            return OperatorClass.GATE if both else OperatorClass.LINEAR
-        if len(signals) > 1 and (target in BILINEAR or target in _DIVISIONS):
-            return OperatorClass.GATE
-        if target in _DIVISIONS and (node.args[0] not in self.dependent or node.kwargs.get("rounding_mode")):
-            return OperatorClass.UNKNOWN
-        if target in _LINEAR_OF_FIRST and (first_only or target in BILINEAR):
+        if (first_only and _scales_itself(node)) or target in ATTENTION or self._multiplies_signals(node):
+            return OperatorClass.GATE if self.signal_inputs(node) else OperatorClass.UNKNOWN
+        if target in _PRODUCTS or target in _LINEAR_OF_ALL or target in CHOOSERS:
             return OperatorClass.LINEAR
-        return OperatorClass.UNKNOWN
+        return OperatorClass.LINEAR if first_only and target in _LINEAR_OF_FIRST else OperatorClass.UNKNOWN
 
     def signal_inputs(self, node: fx.Node) -> tuple[fx.Node, ...]:
         """Return the inputs through which a signal goes further down; a gate's factors are not among them."""
-        signals = tuple(dict.fromkeys(n for n in all_operands(node) if n in self.dependent))
-        if self.classify(node) is not OperatorClass.GATE:
-            return signals
-        target = packet(node)
-        if target in NORMALISATIONS | _DIVISIONS:
-            return signals[:1]
-        if target in _WEIGHTED:
-            return tuple(n for n in signals if n is not _multiplied(node)[1])
+        held = self.held_fixed(node)
+        added = node.args[0] if packet(node) in ADDED_FIRST else None
+        return tuple(dict.fromkeys(n for n in self._signals(node) if n not in held or n is added))
+
+    def held_fixed(self, node: fx.Node) -> tuple[fx.Node, ...]:
+        """Return the operands whose values are recorded and held fixed: a gate's factors, a choice's condition."""
+        target, signals = packet(node), self._signals(node)
         if target in ATTENTION:
-            return (node.args[2],)  # type: ignore[return-value]
-        if target in (aten.where, aten.masked_fill):
-            return tuple(n for n in signals if n is not _condition(node))
-        if len(signals) == 1:  # x * x: the second factor is held fixed
-            return signals
-        return self._signals_of_product(node, signals)
+            return tuple(n for n in signals if n is not node.args[2])
+        if target in CHOOSERS:
+            return tuple(n for n in operands(node.args[CHOOSERS[target]]) if n in self.dependent)
+        if target in NORMALISATIONS or target in _DIVISIONS:
+            return tuple(n for n in signals[1:] if n is not signals[0])
+        factors = self._multiplied(node)
+        if len(set(factors)) < 2:  # x * x: the rewrite holds the second one fixed
+            return ()
+        kept = factors[:1] if target in _WEIGHTED else self._signals_of_product(factors[0], factors[-1])
+        return tuple(n for n in factors if n not in kept)
 
     def path(self, heads: Iterable[fx.Node]) -> list[fx.Node]:
         """Return the nodes that a signal put in at `heads` passes, in the order of the graph."""
@@ -204,22 +236,33 @@ class PathAnalysis:
                 todo.extend(self.signal_inputs(node))
         return [n for n in self.graph.nodes if n in seen]
 
-    def _condition_depends(self, node: fx.Node) -> bool:
-        return _condition(node) in self.dependent
+    def _signals(self, node: fx.Node) -> list[fx.Node]:
+        return [n for n in all_operands(node) if n in self.dependent]
 
-    def _signals_of_product(self, node: fx.Node, signals: tuple[fx.Node, ...]) -> tuple[fx.Node, ...]:
-        """Choose which factors of a product of signals are held fixed.
+    def _multiplies_signals(self, node: fx.Node) -> bool:
+        return len(self._multiplied(node)) > 1 or bool(self.held_fixed(node))
 
-        *Convention*: the factor is what came out of a sigmoid, a softmax or the like; else what is broadcast
-        over the other; else what was computed from the other; else what came out of a rectifier. Where none
-        of these tells the two apart, the signal goes to both, each with the other held fixed.
+    def _multiplied(self, node: fx.Node) -> list[fx.Node]:
+        """Return the signals that a product multiplies, each as often as it is a factor; not what it adds."""
+        if packet(node) not in _PRODUCTS:
+            return []
+        factors = node.args[1:3] if packet(node) in ADDED_FIRST else node.args[:2]
+        return [n for n in operands(factors) if n in self.dependent]
+
+    def _signals_of_product(self, left: fx.Node, right: fx.Node) -> tuple[fx.Node, ...]:
+        """Choose through which of two factors the signal goes; the others are held fixed.
+
+        *Convention*: held fixed is what came out of a sigmoid, a softmax, a comparison or the like; else a linear
+        map of that (talking heads); else what is broadcast over the other; else what was computed from the other;
+        else what came out of a rectifier. Where none of these tells the two apart, the signal goes to both, each
+        with the other held fixed.
         """
-        left, right = signals[0], signals[-1]
         tests: tuple[Callable[[fx.Node, fx.Node], bool], ...] = (
-            lambda a, _: self._comes_from(a, SQUASHES),
+            lambda a, _: self._comes_from(a, _MADE_TO_SCALE, _ELEMENTWISE_OR_VIEW),
+            lambda a, _: self._comes_from(a, _MADE_TO_SCALE, _LINEAR),
             _is_broadcast_over,
             lambda a, b: b in self._ancestors(a),
-            lambda a, _: self._comes_from(a, RECTIFIERS),
+            lambda a, _: self._comes_from(a, _RECTIFYING, _ELEMENTWISE_OR_VIEW),
         )
         for is_factor in tests:
             verdict = is_factor(left, right), is_factor(right, left)
@@ -227,18 +270,14 @@ class PathAnalysis:
                 return (right,) if verdict[0] else (left,)
         return left, right
 
-    def _comes_from(self, node: fx.Node, kinds: frozenset[Any]) -> bool:
-        """Return whether a node is the output of such an operator, seen through views, scales and offsets."""
-        while node.op == "call_function" and packet(node) not in kinds:
-            below = [n for n in all_operands(node) if n in self.dependent]
-            through = packet(node) in _ELEMENTWISE_OR_VIEW or node.target is operator.getitem
-            if len(below) != 1 or not through:
-                return False
-            node = below[0]
-        return node.op == "call_function"
+    def _find_origin(self, node: fx.Node, kinds: frozenset[Any], through: frozenset[Any]) -> bool:
+        """Return whether all that a node carries came out of such operators, seen through operators `through`."""
+        if packet(node) in kinds:
+            return True
+        below = self.signal_inputs(node) if packet(node) in through else ()
+        return bool(below) and all(self._comes_from(n, kinds, through) for n in below)
 
-    @cache  # noqa: B019  (an analysis lives as long as its graph)
-    def _ancestors(self, node: fx.Node) -> frozenset[fx.Node]:
+    def _find_ancestors(self, node: fx.Node) -> frozenset[fx.Node]:
         seen: set[fx.Node] = set()
         todo = [node]
         while todo:
@@ -262,28 +301,61 @@ def _is_tensor(node: fx.Node) -> bool:
     return node.op == "output" or isinstance(value, torch.Tensor)
 
 
-def _multiplied(node: fx.Node) -> tuple[Any, Any]:
-    """Return what a weighted sum multiplies: the input and the weight; what it adds is not among them."""
-    pair = node.args[1:3] if packet(node) in _ADDED_FIRST else node.args[:2]
-    return pair[0], pair[1]
+def _options_leave_class(node: fx.Node, first_only: bool) -> bool:
+    """Return whether an operator's options, or what else it reads, take it out of its class."""
+    target = packet(node)
+    if target is aten.batch_norm:  # by the statistics of the batch, one image would depend on the others
+        return bool(node.args[5])
+    if target is aten.instance_norm:
+        return not (node.args[5] or first_only)
+    return node.kwargs.get("rounding_mode") is not None
 
 
-def _condition(node: fx.Node) -> Any:
-    return node.args[0] if packet(node) is aten.where else node.args[1]
+def _is_rectifier(node: fx.Node) -> bool:
+    """Return whether an operator of its first argument is a rectifier.
+
+    *Convention*: a clamp is one if it starts at zero (an upper bound is that of ReLU6), or has no upper bound:
+    max(x, c) is a ReLU moved by c. Any other clamp is a squash.
+    """
+    if packet(node) not in CLAMPS:
+        return packet(node) in RECTIFIERS
+    low, high = (*node.args[1:3], None, None)[:2]
+    return low is not None and (high is None or low in (0, 0.0))
 
 
-def _clamps_at_zero(node: fx.Node) -> bool:
-    low = node.args[1] if len(node.args) > 1 else node.kwargs.get("min", -1.0)
-    return low == 0
+def _is_maximum_with_constant(node: fx.Node, signals: list[fx.Node]) -> bool:
+    return packet(node) in _MAXIMA and len(signals) == 1 and len(node.all_input_nodes) == 2
+
+
+def _scales_itself(node: fx.Node) -> bool:
+    """Return whether an operator of one signal is a product of it and of a factor made from it.
+
+    *Convention*: x ** p is x times x ** (p - 1), as x * x is; only for p > 0, where it grows with x.
+    """
+    target = packet(node)
+    if target in POWERS:
+        exponent: Any = POWERS[target] or node.args[1]
+        if isinstance(exponent, fx.Node):
+            return exponent.op == "get_attr" and bool(torch.all(exponent.meta["val"] > 0))
+        return float(exponent) > 0
+    if target is aten.instance_norm:  # by running statistics it is linear
+        return bool(node.args[5])
+    return target in NORMALISATIONS or target is aten.glu
 
 
 def _is_broadcast_over(node: fx.Node, other: fx.Node) -> bool:
-    """Return whether node has size 1, or nothing, where other has a real extent."""
-    mine, theirs = shape_of(node), shape_of(other)
+    """Return whether node has size 1, or nothing, where other has a real extent; `expand` hides no size 1."""
+    mine, theirs = (shape_of(_before_expansion(n)) for n in (node, other))
     if mine is None or theirs is None:
         return False
     mine = (1,) * (len(theirs) - len(mine)) + mine
     return any(_is_one(a) and not _is_one(b) for a, b in zip(mine[::-1], theirs[::-1], strict=False))
+
+
+def _before_expansion(node: fx.Node) -> fx.Node:
+    while node.op == "call_function" and packet(node) in _EXPANSIONS:
+        node = node.args[0]  # type: ignore[assignment]
+    return node
 
 
 def _is_one(size: Any) -> bool:

@@ -4,7 +4,8 @@ Every operator has a small rule that says how the dimensions and intervals of it
 output. A field always contains what the unit sees; where that cannot be told along an axis, it is the whole
 image.
 
-*Source*: METHODS.md 4.4, the interval pair per axis of its design note.
+*Source*: the arithmetic of Araujo et al., *Computing Receptive Fields of Convolutional Neural Networks* (2019).
+*Differs*: an interval for each axis, so that branches that are not aligned give their union and no error.
 *Differs*: the field of a gated product is that of its signal; `gates_ignored` says that a factor sees more.
 """
 
@@ -34,7 +35,6 @@ from backlight.network.dimensions import (
 )
 from backlight.network.operators import (
     ATTENTION,
-    OperatorClass,
     PathAnalysis,
     all_operands,
     operator_name,
@@ -65,6 +65,13 @@ def trace_spreads(graph: fx.Graph, analysis: PathAnalysis) -> dict[fx.Node, Spre
     Args:
         graph: A captured graph whose placeholder holds a batch of images (n, c, h, w).
         analysis: The analysis of the same graph.
+
+    Example:
+        >>> from backlight.network.capture import export_graph
+        >>> graph = export_graph(torch.nn.Conv2d(3, 8, 5, stride=2, padding=1), torch.zeros(1, 3, 32, 32)).graph
+        >>> image, conv = trace_spreads(graph, PathAnalysis(graph)).values()
+        >>> receptive_field(conv).box(0, 1)
+        Box(top=-1, left=1, bottom=4, right=6)
     """
     found: dict[fx.Node, Spreads] = {}
     for node in graph.nodes:
@@ -83,30 +90,29 @@ def _follow(node: fx.Node, analysis: PathAnalysis, found: dict[fx.Node, Spreads]
     if node.target is operator.getitem:
         whole, index = found[node.args[0]], node.args[1]  # type: ignore[index]
         result = whole[index] if isinstance(whole, tuple) else whole  # type: ignore[index]
+    elif not signals or 0 in sizes_of(node):
+        result = _unknown(node, operands.values())
     else:
         result = _apply_rule(node, signals, operands)
     if shape_of(node) is not None and isinstance(result, Spread) and len(result.roles) != len(sizes_of(node)):
-        result = _unknown(node, operands.values())
-    if isinstance(result, tuple):
-        return result
-    if analysis.classify(node) is OperatorClass.GATE and not result.gates_ignored:
-        factors = {n: s for n, s in operands.items() if n not in signals}
-        return replace(result, gates_ignored=_sees_more(factors, result, node))
+        return _unknown(node, operands.values())
     return result
 
 
 def _apply_rule(node: fx.Node, signals: dict[fx.Node, Spread], operands: dict[fx.Node, Spread]) -> Spreads:
     target = packet(node)
-    if not signals or 0 in sizes_of(node):
-        return _unknown(node, signals.values())
     if _is_pointwise(node):
-        return joined([stretched(s, sizes_of(n), sizes_of(node)) for n, s in signals.items()])
+        aligned = {n: stretched(s, sizes_of(n), sizes_of(node)) for n, s in operands.items()}
+        return _gated([aligned[n] for n in signals], [s for n, s in aligned.items() if n not in signals])
     if target in _PRODUCTS:
         return _product(node, signals, operands)
     if target in _BUNDLES:
         return _bundle(node, signals)
     if target in RULES and len(signals) == 1:
-        return RULES[target](node, *signals.values())
+        result = RULES[target](node, *signals.values())
+        if len(operands) > 1 and isinstance(result, Spread):  # weights made from the image
+            return _gated([result], [result.with_roles("" for _ in result.roles)])
+        return result
     return _unknown(node, signals.values())
 
 
@@ -130,17 +136,13 @@ def _is_pointwise(node: fx.Node) -> bool:
     return torch.Tag.pointwise in getattr(target, "tags", ()) or target in (aten.max.other, aten.min.other)
 
 
-def _sees_more(factors: dict[fx.Node, Spread], signal: Spread, node: fx.Node) -> bool:
-    """Return whether any factor of a gate sees pixels outside the signal's field."""
-    for operand, spread in factors.items():
-        if _is_pointwise(node):
-            factor = stretched(spread, sizes_of(operand), sizes_of(node))
-        else:
-            factor = replace(spread, roles=signal.roles)
-        both = joined([signal, factor])
-        if factor.gates_ignored or (both.rows, both.cols) != (signal.rows, signal.cols):
-            return True
-    return False
+def _gated(signals: list[Spread], factors: list[Spread]) -> Spread:
+    """Return the union of signals, and whether any factor that scales them sees pixels outside it."""
+    union = joined(signals)
+    axes = union.rows, union.cols
+    unions = [joined([union, factor]) for factor in factors if axes != (None, None)]
+    ignored = any(both.gates_ignored or (both.rows, both.cols) != axes for both in unions)
+    return replace(union, gates_ignored=union.gates_ignored or ignored)
 
 
 # --- several signals ----------------------------------------------------------------------------------------
@@ -161,19 +163,24 @@ def _bundle(node: fx.Node, signals: dict[fx.Node, Spread]) -> Spreads:
 
 def _product(node: fx.Node, signals: dict[fx.Node, Spread], operands: dict[fx.Node, Spread]) -> Spreads:
     """Follow left @ right: the contracted dimension is mixed, the others keep their places."""
-    first = 1 if packet(node) in (aten.addmm, aten.baddbmm) else 0
-    left: Any = node.args[first]
-    right: Any = node.args[2 if packet(node) in ATTENTION else first + 1]
-    target, sides = sizes_of(node), [(-1, left, right), (-2, right, left)]
+    fused, target = packet(node) in ATTENTION, sizes_of(node)
+    args: Any = node.args[1:] if packet(node) in (aten.addmm, aten.baddbmm) else node.args
+    left, right = args[0], args[2 if fused else 1]  # fused: (weights of query and key) @ value
     ranks = [len(target), len(sizes_of(left)), len(sizes_of(right))]
     if min(ranks) < 2 or not signals.keys() <= {left, right}:
         return _unknown(node, signals.values())
-    results = []
-    for place, operand, other in sides[1:] if packet(node) in ATTENTION else sides:  # (query, key) @ value
-        if operand in signals:
-            spread = contracted(signals[operand], place, operands.get(other))
-            results.append(stretched(spread, (*sizes_of(operand)[:-2], *target[-2:]), target))
-    return joined(results)
+    kept: list[Spread] = []
+    held: list[Spread] = []
+    for place, operand, other in ((-1, left, right), (-2, right, left)):
+        if operand in operands:
+            spread = contracted(operands[operand], place, operands.get(other))
+            spread = stretched(spread, (*sizes_of(operand)[:-2], *target[-2:]), target)
+            (kept if operand in signals and not (fused and place == -1) else held).append(spread)
+    if fused and args[1] in operands:  # every weight comes of all entries of all keys
+        keys = operands[args[1]]
+        keys = keys.with_roles((*keys.roles[:-2], "", ""))
+        held.append(stretched(keys, (*sizes_of(args[1])[:-2], *target[-2:]), target))
+    return _gated(kept, held)
 
 
 # --- windows over the image ---------------------------------------------------------------------------------
@@ -182,7 +189,10 @@ def _product(node: fx.Node, signals: dict[fx.Node, Spread], operands: dict[fx.No
 @rule("group_norm native_group_norm instance_norm layer_norm native_layer_norm rms_norm _fused_rms_norm")
 def _normalisation(node: fx.Node, spread: Spread) -> Spread:
     """Keep the field: the statistics are the factor of a gate, noted where they span rows or columns."""
-    shape = arguments(node).get("normalized_shape")
+    given = arguments(node)
+    if not given.get("use_input_stats", True):
+        return spread
+    shape = given.get("normalized_shape")
     held = spread.mixed(range(len(spread.roles))[-len(shape) if shape else 1 :])
     spans = (held.rows, held.cols) != (spread.rows, spread.cols)
     return replace(spread, gates_ignored=spread.gates_ignored or spans)

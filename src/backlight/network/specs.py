@@ -97,7 +97,9 @@ def _zoo(make: _Maker, name: str, spec: str, weights: str | None) -> LoadedModel
     return LoadedModel(model.eval(), preprocessing, input_channels(model), weights is None)
 
 
-def _with_classes(make: _Maker, name: str, state: Mapping[str, Tensor]) -> tuple[nn.Module, Preprocessing | None] | None:
+def _with_classes(
+    make: _Maker, name: str, state: Mapping[str, Tensor]
+) -> tuple[nn.Module, Preprocessing | None] | None:
     """Return the model with as many classes as the weights' last tensor has rows, if those weights fit it."""
     last = list(state.values())[-1] if state else None
     if last is None or not last.dim():
@@ -135,8 +137,8 @@ def _timm(
         raise BadInputError("timm is not installed; `pip install 'backlight[timm]'`") from error
     if name.partition(".")[0] not in timm.list_models():
         raise BadInputError(f"timm has no model {name!r}{_suggestion(name, timm.list_models())}")
-    options = {} if num_classes is None else {"num_classes": num_classes}
-    model = timm.create_model(name, pretrained=download, **options)
+    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    model: Any = timm.create_model(name, pretrained=download, **options)
     return model, Preprocessing.from_timm(model.pretrained_cfg)
 
 
@@ -147,7 +149,9 @@ def _demo() -> LoadedModel:
         raise BadInputError(
             "the demo's model is not installed; `make demo` in a clone does it, or `pip install backlight-demo`"
         ) from error
-    return LoadedModel(backlight_demo.model(), Preprocessing.from_dict(backlight_demo.PREPROCESSING), 3, False)
+    return LoadedModel(
+        backlight_demo.model(), Preprocessing.from_dict(backlight_demo.PREPROCESSING), 3, False
+    )
 
 
 def _exported(path: Path) -> LoadedModel:
@@ -156,7 +160,9 @@ def _exported(path: Path) -> LoadedModel:
     try:
         module = torch.export.load(path).module(check_guards=False)
     except Exception as error:
-        raise BadInputError(f"{str(path)!r} is no program saved by torch.export.save ({_first_line(error)})") from error
+        raise BadInputError(
+            f"{str(path)!r} is no program saved by torch.export.save ({_first_line(error)})"
+        ) from error
     return LoadedModel(module, None, input_channels(module), False)
 
 
@@ -254,7 +260,9 @@ def _fit(model: nn.Module, state: Mapping[str, Tensor], path: str, spec: str) ->
             f"{len(shapes)} have another shape (first {key!r}: {_size(state[key])}, the model has {_size(own[key])})"
         )
     if problems:
-        raise WeightsError(f"{path!r} does not fit {spec}: {', '.join(problems)}; name the model they belong to")
+        raise WeightsError(
+            f"{path!r} does not fit {spec}: {', '.join(problems)}; name the model they belong to"
+        )
     model.load_state_dict(state, strict=False)
 
 

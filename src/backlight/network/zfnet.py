@@ -1,6 +1,6 @@
 """The network of the article, and AlexNet with its local response normalisation.
 
-*Source*: Zeiler & Fergus (2013), Fig. 3; METHODS.md 1.4; Krizhevsky et al. (2012), one-tower sizes.
+*Source*: Zeiler & Fergus (2013), Fig. 3; Krizhevsky et al. (2012), one-tower sizes.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ class Projector:
 
     def __init__(self, net: Network, layer: Layer, rules: RuleSet = DECONVNET) -> None:
         self.layer = layer
-        self.crops = crops_of(net, layer)
+        # Where the last window wins, one outside the crop may win a place inside, with nothing.
+        self.crops = None if rules.unpool == "assign-last" else crops_of(net, layer)
         self._module = apply_rules(net, [layer], rules)
         self._home = net.device, net.dtype
         self._image_area = net.input_shape[1] * net.input_shape[2]

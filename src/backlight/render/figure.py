@@ -1,6 +1,6 @@
 """The figure of a layer: for each feature map its projections beside the patches that caused them.
 
-*Source*: Zeiler & Fergus (2013), Fig. 2; METHODS.md 1.5.
+*Source*: Zeiler & Fergus (2013), Fig. 2.
 """
 
 from __future__ import annotations

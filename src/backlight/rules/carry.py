@@ -34,9 +34,9 @@ class _Rectify(torch.autograd.Function):
 
 def carry(source: Tensor, value: Tensor) -> Tensor:
     """Return value, with a gradient that goes to source (of the same shape) as it is."""
-    return _Carry.apply(source, value.detach())  # type: ignore[no-any-return, no-untyped-call]
+    return _Carry.apply(source, value.detach())  # type: ignore[no-any-return]
 
 
 def rectify_signal(x: Tensor) -> Tensor:
     """Return x, with a gradient whose negative entries become zero."""
-    return _Rectify.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+    return _Rectify.apply(x)  # type: ignore[no-any-return]

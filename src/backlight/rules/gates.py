@@ -1,24 +1,28 @@
 """Gates: products, norms and attention, whose data-dependent factor is recorded and held fixed.
 
-*Source*: METHODS.md 1.3 (contrast normalisation) and 5.
+*Source*: docs/rules.md; `identity` for contrast normalisation is that of Mahendran & Vedaldi (2016).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from backlight.network.names import module_of
-from backlight.network.operators import ATTENTION, NORMALISATIONS, aten, packet
+from backlight.network.operators import ADDED_FIRST, ATTENTION, CHOOSERS, POWERS, aten, packet
 from backlight.rules.carry import carry
 from backlight.rules.ruleset import RuleSet
 
 
 def frozen_layer_norm(
-    x: Tensor, shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+    x: Tensor,
+    shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     """Return layer normalisation of x, its standard deviation held fixed on the way down; the mean is not."""
     dims = tuple(range(-len(shape), 0))
@@ -48,13 +52,27 @@ def frozen_instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, 
     return carry(frozen, torch.ops.aten.instance_norm.default(x.detach(), weight, bias, *options))
 
 
-def frozen_rms_norm(x: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+def frozen_rms_norm(
+    x: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
     """Return root-mean-square normalisation of x, its scale held fixed on the way down."""
     floor = torch.finfo(x.dtype).eps if eps is None else eps
     dims = tuple(range(-len(shape), 0))
     scale = (x.detach().square().mean(dims, keepdim=True) + floor).rsqrt()
     value = torch.ops.aten.rms_norm.default(x.detach(), shape, weight, eps)
     return carry(x * scale if weight is None else x * scale * weight, value)
+
+
+def frozen_power(x: Tensor, exponent: Tensor | float | int, value: Tensor) -> Tensor:
+    """Return value = x ** exponent, whose way down multiplies by x ** (exponent - 1); where that is infinite, by 0."""
+    factor = x.detach() ** (exponent - 1)
+    return carry(x * torch.where(factor.isfinite(), factor, 0), value)
+
+
+def frozen_glu(x: Tensor, dim: int = -1) -> Tensor:
+    """Return the gated linear unit of x: its first half times the sigmoid of its second, which is held fixed."""
+    signal, gate = x.chunk(2, dim)
+    return carry(signal * gate.detach().sigmoid(), torch.nn.functional.glu(x.detach(), dim))
 
 
 class _UndoDivision(torch.autograd.Function):
@@ -72,7 +90,7 @@ class _UndoDivision(torch.autograd.Function):
 
 def inverse_division(x: Tensor, divisor: Tensor) -> Tensor:
     """Return x / divisor, with a way down that multiplies by the divisor."""
-    return _UndoDivision.apply(x, divisor.detach())  # type: ignore[no-any-return, no-untyped-call]
+    return _UndoDivision.apply(x, divisor.detach())  # type: ignore[no-any-return]
 
 
 def carried_division(x: Tensor, divisor: Tensor) -> Tensor:
@@ -80,11 +98,24 @@ def carried_division(x: Tensor, divisor: Tensor) -> Tensor:
     return carry(x, x.detach() / divisor)
 
 
-_FROZEN_NORMS = {
-    aten.layer_norm: frozen_layer_norm,
-    aten.group_norm: frozen_group_norm,
-    aten.instance_norm: frozen_instance_norm,
-    aten.rms_norm: frozen_rms_norm,
+def _frozen_native_layer_norm(*args: Any) -> tuple[Tensor]:
+    return (frozen_layer_norm(*args),)
+
+
+def _frozen_native_group_norm(x: Tensor, weight: Any, bias: Any, *sizes: Any) -> tuple[Tensor]:
+    *_, n_groups, eps = sizes
+    return (frozen_group_norm(x, n_groups, weight, bias, eps),)
+
+
+# Each with the number of arguments that it takes; what torch adds to them says only how to compute.
+_FROZEN: dict[Any, tuple[Callable[..., Any], int]] = {
+    aten.layer_norm: (frozen_layer_norm, 5),
+    aten.native_layer_norm: (_frozen_native_layer_norm, 5),
+    aten.group_norm: (frozen_group_norm, 5),
+    aten.native_group_norm: (_frozen_native_group_norm, 8),
+    aten.instance_norm: (frozen_instance_norm, 9),
+    aten.rms_norm: (frozen_rms_norm, 4),
+    aten.glu: (frozen_glu, 2),
 }
 
 
@@ -110,19 +141,24 @@ def replace_gate(
     if (rules.lrn if is_lrn else rules.gates) == "vjp":
         return None
     if is_lrn and rules.lrn != "frozen":
-        function = carried_division if rules.lrn == "identity" else inverse_division
-        return graph.call_function(function, args[:2])
-    if packet(node) in NORMALISATIONS:
-        function = _FROZEN_NORMS[packet(node)]
-        kept = args[:5] if function is not frozen_instance_norm else args
-        return graph.call_function(function, kept)
+        divide = carried_division if rules.lrn == "identity" else inverse_division
+        return graph.call_function(divide, args[:2])
+    target: Any = node.target
+    if packet(node) in _FROZEN:
+        replacement, n_args = _FROZEN[packet(node)]
+        return graph.call_function(replacement, args[:n_args])
+    if packet(node) in POWERS:
+        value = graph.call_function(target, (graph.call_function(torch.detach, args[:1]), *args[1:]), kwargs)
+        return graph.call_function(frozen_power, (args[0], POWERS[packet(node)] or args[1], value))
     frozen = {factor: graph.call_function(torch.detach, (factor,)) for factor in factors}
-    args, kwargs = (fx.map_arg(a, lambda n: frozen.get(n, n)) for a in (args, kwargs))
+    added = args[:1] if packet(node) in ADDED_FIRST else ()  # passes the signal even if it is a factor too
+    args = (*added, *fx.map_arg(args[len(added) :], lambda n: frozen.get(n, n)))
+    kwargs = fx.map_arg(kwargs, lambda n: frozen.get(n, n))
     if packet(node) in ATTENTION:  # query and key may be the value itself
         args = (*(graph.call_function(torch.detach, (a,)) for a in args[:2]), *args[2:])
-    elif packet(node) not in (aten.where, aten.masked_fill):
-        args = _with_repeats_frozen(graph, args)
-    return graph.call_function(node.target, args, kwargs)
+    elif packet(node) not in CHOOSERS:
+        args = (*added, *_with_repeats_frozen(graph, args[len(added) :]))
+    return graph.call_function(target, args, kwargs)
 
 
 def _with_repeats_frozen(graph: fx.Graph, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -135,7 +171,7 @@ def _with_repeats_frozen(graph: fx.Graph, args: tuple[Any, ...]) -> tuple[Any, .
         seen.add(node)
         return node
 
-    return fx.map_arg(args, freeze)  # type: ignore[no-any-return]
+    return fx.map_arg(args, freeze)
 
 
 def is_local_response_norm(node: fx.Node) -> bool:

@@ -1,6 +1,6 @@
 """Pooling: switches on the way down, and the two readings of average pooling.
 
-*Source*: Zeiler & Fergus (2013) 2.1 (unpooling with switches); METHODS.md 1.2 (overlapping windows) and 5.
+*Source*: Zeiler & Fergus (2013) 2.1 (unpooling with switches); docs/rules.md (overlapping windows, averages).
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from backlight.network.operators import aten, options_of, packet
 from backlight.rules.carry import carry
 from backlight.rules.ruleset import RuleSet
 
-
 _POOLS = {  # with switches, and the number of dimensions that the switches run over
     aten.max_pool1d: (aten.max_pool1d_with_indices, 1),
     aten.max_pool2d: (aten.max_pool2d_with_indices, 2),
     aten.max_pool2d_with_indices: (aten.max_pool2d_with_indices, 2),
     aten.max_pool3d: (aten.max_pool3d_with_indices, 3),
+    aten.max_pool3d_with_indices: (aten.max_pool3d_with_indices, 3),
+    aten.adaptive_max_pool1d: (aten.adaptive_max_pool1d, 1),
     aten.adaptive_max_pool2d: (aten.adaptive_max_pool2d, 2),
+    aten.adaptive_max_pool3d: (aten.adaptive_max_pool3d, 3),
 }
 
 
@@ -70,7 +72,7 @@ def assign_pool(x: Tensor, pool: Any, options: dict[str, Any], largest: bool) ->
     """
     with_switches, rank = _POOLS[pool.overloadpacket]
     value, switches = with_switches(x.detach(), **options)
-    return _Assign.apply(x, value, switches, rank, largest), switches  # type: ignore[no-untyped-call]
+    return _Assign.apply(x, value, switches, rank, largest), switches
 
 
 def fill_pool(x: Tensor, **options: Any) -> Tensor:
@@ -83,7 +85,9 @@ def fill_adaptive_pool(x: Tensor, output_size: list[int]) -> Tensor:
     """Return adaptive average pooling of x whose unpooling copies a value to every position of its window."""
     average = aten.adaptive_avg_pool2d.default(x, output_size)
     counts = [
-        torch.tensor([-(-(i + 1) * size // n) - i * size // n for i in range(n)], device=x.device, dtype=x.dtype)
+        torch.tensor(
+            [-(-(i + 1) * size // n) - i * size // n for i in range(n)], device=x.device, dtype=x.dtype
+        )
         for size, n in zip(x.shape[-2:], output_size, strict=True)
     ]
     return carry(average * counts[0][:, None] * counts[1], average)
@@ -120,17 +124,20 @@ def replace_selector(
     """
     target = packet(node)
     if target in _POOLS and rules.unpool != "add":
-        options = options_of(node, args, kwargs)
-        pair = graph.call_function(assign_pool, (args[0], node.target, options, rules.unpool == "assign-largest"))
+        pool: Any = node.target
+        pool_args = args[0], pool, options_of(node, args, kwargs), rules.unpool == "assign-largest"
+        pair = graph.call_function(assign_pool, pool_args)
         returns_pair = isinstance(node.meta.get("val"), (tuple, list))
         return pair if returns_pair else graph.call_function(operator.getitem, (pair, 0))
     largest = target in (aten.amax, aten.max, aten.maximum)
     if target in (aten.amax, aten.amin):
-        options = {"dim": [], "keepdim": False} | options_of(node, args, kwargs)
+        options: dict[str, Any] = {"dim": [], "keepdim": False} | options_of(node, args, kwargs)
         return graph.call_function(select_extreme, (args[0], options["dim"], options["keepdim"], largest))
     if target in (aten.max, aten.min) and len(args) == 1:
         return graph.call_function(select_extreme, (args[0], [], False, largest))
-    if target in (aten.maximum, aten.minimum) or (target in (aten.max, aten.min) and isinstance(args[1], fx.Node)):
+    if target in (aten.maximum, aten.minimum) or (
+        target in (aten.max, aten.min) and isinstance(args[1], fx.Node)
+    ):
         return graph.call_function(select_of_two, (*args, largest))
     return None
 

@@ -1,6 +1,7 @@
 """Rectifiers: the only operators at which deconvnet, guided and gradient differ.
 
-*Source*: METHODS.md 1.1 (rectify the reconstruction), 4.1 (the rule table), 5 (leaky and smooth rectifiers).
+*Source*: Zeiler & Fergus (2013) 2.1 (rectify the reconstruction); Springenberg et al. (2014) (guided);
+docs/rules.md (leaky and smooth rectifiers).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def leak_signal(x: Tensor, slope: Tensor | float) -> Tensor:
     """Return x, with a gradient whose negative entries are multiplied by slope, a number or one for each map."""
     if isinstance(slope, Tensor):
         slope = slope.detach().reshape(-1, *[1] * (x.dim() - 2))
-    return _Leak.apply(x, slope)  # type: ignore[no-any-return, no-untyped-call]
+    return _Leak.apply(x, slope)  # type: ignore[no-any-return]
 
 
 def replace_rectifier(
@@ -45,9 +46,10 @@ def replace_rectifier(
     """
     if rules.rectifier == "gradient":
         return None
+    target: Any = node.target
     if rules.rectifier == "guided":
         below = graph.call_function(rectify_signal, (args[0],))
-        return graph.call_function(rectify_signal, (graph.call_function(node.target, (below, *args[1:]), kwargs),))
+        return graph.call_function(rectify_signal, (graph.call_function(target, (below, *args[1:]), kwargs),))
     source = args[0]
     if rules.rectifier == "deconvnet":
         slope = _literal_slope(node, args, kwargs) if rules.leaky == "literal" else None
@@ -56,7 +58,7 @@ def replace_rectifier(
         else:
             source = graph.call_function(leak_signal, (source, slope))
     frozen = graph.call_function(torch.detach, (args[0],))
-    return graph.call_function(carry, (source, graph.call_function(node.target, (frozen, *args[1:]), kwargs)))
+    return graph.call_function(carry, (source, graph.call_function(target, (frozen, *args[1:]), kwargs)))
 
 
 def _literal_slope(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

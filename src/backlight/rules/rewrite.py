@@ -10,7 +10,8 @@ from torch import fx
 
 from backlight.errors import UnsupportedOperatorError
 from backlight.network.cut import cut
-from backlight.network.network import Layer, Network
+from backlight.network.layers import Layer
+from backlight.network.network import Network
 from backlight.network.operators import AVERAGE_POOLS, SQUASHES, OperatorClass, aten, operator_name, packet
 from backlight.rules.carry import carry
 from backlight.rules.gates import replace_gate
@@ -66,17 +67,18 @@ class _Rewriter:
             return replace_average(graph, node, args, kwargs, self._spatial_dims(node))
         if packet(node) in SQUASHES and rules.squash == "identity":
             frozen = graph.call_function(torch.detach, (args[0],))
-            value = graph.call_function(node.target, (frozen, *args[1:]), kwargs)
+            squash: Any = node.target
+            value = graph.call_function(squash, (frozen, *args[1:]), kwargs)
             return graph.call_function(carry, (args[0], value))
         return None
 
     def _factors(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> frozenset[fx.Node]:
-        """Return the new graph's nodes that this gate reads and through which no signal goes."""
-        signals = self.net.analysis.signal_inputs(node)
+        """Return the new graph's nodes that are factors of this gate and held fixed."""
+        held = self.net.analysis.held_fixed(node)
         factors: set[fx.Node] = set()
         for old, new in zip((node.args, node.kwargs), (args, kwargs), strict=True):
             pairs = zip(_nodes(old), _nodes(new), strict=True)
-            factors |= {n for o, n in pairs if o in self.net.analysis.dependent and o not in signals}
+            factors |= {n for o, n in pairs if o in held}
         return frozenset(factors)
 
     def _spatial_dims(self, node: fx.Node) -> tuple[int, ...]:
@@ -91,7 +93,12 @@ def _written_over(place: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 
 def _nodes(value: Any) -> list[fx.Node]:
     found: list[fx.Node] = []
-    fx.map_arg(value, lambda n: found.append(n) or n)
+
+    def note(node: fx.Node) -> fx.Node:
+        found.append(node)
+        return node
+
+    fx.map_arg(value, note)
     return found
 
 
@@ -106,7 +113,9 @@ def _refuse_unknown(net: Network, path: set[fx.Node], rules: RuleSet) -> None:
         return
     listed = "; ".join(f"{name} at {', '.join(places)}" for name, places in unknown.items())
     squashes = all(getattr(aten, name, None) in SQUASHES for name in unknown)
-    advice = "choose a layer below, or --rules deconvnet,squash=identity" if squashes else (
-        "choose a layer below them, or --rules gradient, which needs no rule"
+    advice = (
+        "choose a layer below, or --rules deconvnet,squash=identity"
+        if squashes
+        else ("choose a layer below them, or --rules gradient, which needs no rule")
     )
     raise UnsupportedOperatorError(f"no {rules.name} rule for {listed}; {advice}")

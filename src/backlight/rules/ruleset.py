@@ -27,8 +27,8 @@ class RuleSet:
         squash: sigmoid, tanh or softmax on the path itself: `error` refuses (seed what is below it instead),
             `gradient` r times the slope, `identity` r.
 
-    *Source*: METHODS.md 1.1-1.3, 4.1, 5. *Differs*: Zeiler & Fergus name neither overlapping windows nor what
-    happens at average pooling and contrast normalisation; the defaults are those of DESIGN.
+    *Source*: docs/rules.md. *Differs*: Zeiler & Fergus name neither overlapping windows nor what
+    happens at average pooling and contrast normalisation.
     """
 
     name: str
@@ -42,13 +42,8 @@ class RuleSet:
 
     def __post_init__(self) -> None:
         """Refuse values that an option does not have."""
-        hints = get_type_hints(type(self))
         for field in fields(self)[1:]:
-            value, allowed = getattr(self, field.name), get_args(hints[field.name])
-            if value not in allowed:
-                raise BadInputError(
-                    f"rule option {field.name}={value!r} does not exist; choose one of {', '.join(allowed)}"
-                )
+            _check_option(field.name, getattr(self, field.name))
 
     @property
     def is_plain_gradient(self) -> bool:
@@ -58,6 +53,14 @@ class RuleSet:
     def to_dict(self) -> dict[str, str]:
         """Return the options as plain JSON."""
         return asdict(self)
+
+
+def _check_option(name: str, value: str) -> None:
+    allowed = get_args(get_type_hints(RuleSet)[name])
+    if value not in allowed:
+        raise BadInputError(
+            f"rule option {name}={value!r} does not exist; choose one of {', '.join(allowed)}"
+        )
 
 
 DECONVNET = RuleSet("deconvnet")
@@ -77,8 +80,8 @@ GRADIENT = RuleSet(
 )
 """The exact derivative of the unit, times its activation (Simonyan et al., 2013).
 
-*Differs* from DESIGN, where the rule sets differ at the rectifier only: a control called `gradient` that froze
-gates or filled average pools would be no gradient.
+It differs from the others not at the rectifier only: a control called `gradient` that froze gates or filled average
+pools would be no gradient.
 """
 
 RULE_SETS = {rules.name: rules for rules in (DECONVNET, GUIDED, GRADIENT)}
@@ -103,4 +106,5 @@ def parse_rules(text: str) -> RuleSet:
         if key not in known:
             raise BadInputError(f"rule option {key!r} does not exist; choose one of {', '.join(known)}")
         changes[key] = value.strip()
+        _check_option(key, changes[key])
     return replace(RULE_SETS[name], name=",".join([name, *options]), **changes)  # type: ignore[arg-type]

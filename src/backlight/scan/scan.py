@@ -131,7 +131,9 @@ class Scanner:
         scan.layers.update(added)
 
 
-def _add(result: LayerScan, layer: Layer, out: Tensor, ids: NDArray[np.int64], names: Sequence[str]) -> LayerScan:
+def _add(
+    result: LayerScan, layer: Layer, out: Tensor, ids: NDArray[np.int64], names: Sequence[str]
+) -> LayerScan:
     maps = out.flatten(2) if layer.is_spatial else out[..., None]
     maxima, means = (t.float().cpu().numpy() for t in (maps.amax(2), maps.mean(2)))
     finite = (np.isfinite(maxima) & np.isfinite(means)).all(1)

@@ -61,7 +61,9 @@ class TopHits:
         if len(new_map):
             found[new_map, new_rank] = places(order[new_map, new_rank] - top, new_map)
         return TopHits(
-            np.take_along_axis(values, order, 1), np.ascontiguousarray(np.take_along_axis(ids, order, 1)), found
+            np.take_along_axis(values, order, 1),
+            np.ascontiguousarray(np.take_along_axis(ids, order, 1)),
+            found,
         )
 
     def merge(self, other: TopHits) -> TopHits:
