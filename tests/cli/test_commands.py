@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import backlight
+from backlight.atlas.writer import AtlasWriter
 from backlight.cli import main
 from conftest import SmallNet, make_pictures
 
@@ -182,6 +183,23 @@ def test_failed_work_exits_with_1(workplace: Path, capsys: pytest.CaptureFixture
     arguments = [a if a != "w.safetensors" else "nan.safetensors" for a in BUILD]
     assert run(*arguments) == 1
     assert "layer 'relu2' has an activation that is not finite" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = AtlasWriter.__init__
+
+    def begin_on_a_small_disk(self: AtlasWriter, *args: object) -> None:
+        begin(self, *args)  # type: ignore[arg-type]
+        self._connection.execute("PRAGMA max_page_count = 13")  # SQLite then reports a full disk
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AtlasWriter, "__init__", begin_on_a_small_disk)
+        assert run(*BUILD) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "no space is left on the disk; free some and run the same command again" in line
+    assert run(*BUILD) == 0
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_so(
