@@ -1,0 +1,256 @@
+"""Coverage: which models can be captured, and whether every operator on the way to the pixels has a rule.
+
+Takes every classifier of torchvision, the smallest model of every family of timm, and Backlight's own two
+networks; captures each with random weights at its native size, and projects one unit of its deepest default
+layer. Prints a table and writes benchmarks/results/coverage.json. Nothing is downloaded.
+
+    python benchmarks/coverage.py [--zoo torchvision|timm|all] [--only 'PATTERN'] [--markdown FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+import time
+import warnings
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import fx
+
+from backlight import capture, project
+from backlight.errors import CaptureError, UnsupportedOperatorError
+from backlight.network import Layer, Network, OperatorClass
+from backlight.network.operators import ATTENTION, SQUASHES, aten, operator_name, packet
+from backlight.projection.units import strongest_units
+from zoos import Candidate, build, candidates
+
+RESULTS = Path(__file__).parent / "results" / "coverage.json"
+RECURRENT = {aten.lstm, aten.gru, aten.rnn_tanh, aten.rnn_relu}
+MATRIX_PRODUCTS = ATTENTION | {aten.matmul, aten.bmm, aten.mm, aten.baddbmm, aten.einsum}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found for one model.
+
+    Attributes:
+        zoo: torchvision, timm or backlight.
+        family: The zoo's module that the model is defined in.
+        model: Its name in the zoo.
+        captured: `yes`, else the error's one line.
+        operators: Kinds of operators between the default layers and the pixels.
+        unsupported: Those of them that no rule covers; from the output where there are no default layers.
+        above: Operators without a rule between the output and the default layers.
+        layers: Default layers.
+        maps: Their feature maps.
+        local: Default layers whose units see a window of the image.
+        gated: Those whose signal sees a window while the factor of a gate sees more.
+        whole: Those whose units see the whole image.
+        projects: `yes` if the projection of a unit of the deepest default layer is finite and not all zero.
+        note: `experimental` where the network has attention, `recurrent` where it has an LSTM or the like.
+        seconds: Time for all of it.
+    """
+
+    zoo: str
+    family: str
+    model: str
+    captured: str
+    operators: int = 0
+    unsupported: tuple[str, ...] = ()
+    above: tuple[str, ...] = ()
+    layers: int = 0
+    maps: int = 0
+    local: int = 0
+    gated: int = 0
+    whole: int = 0
+    projects: str = "no"
+    note: str = ""
+    seconds: float = 0.0
+
+
+def measure(candidate: Candidate) -> Row:
+    """Return what capture, coverage and one projection of a model give; no failure goes further than its row."""
+    torch.manual_seed(0)
+    start = time.perf_counter()
+    names = asdict(candidate)
+    try:
+        net = capture(*build(candidate))
+        found = _describe(net)
+    except CaptureError as error:
+        return Row(**names, captured=_line(error), seconds=time.perf_counter() - start)
+    except Exception as error:
+        text = f"{type(error).__name__}: {_line(error)}"
+        return Row(**names, captured=text, seconds=time.perf_counter() - start)
+    projects = _projects(net)
+    return Row(**names, captured="yes", **found, projects=projects, seconds=time.perf_counter() - start)
+
+
+def _describe(net: Network) -> dict[str, object]:
+    layers = net.default_layers
+    top = net.analysis.path(_output_heads(net))
+    below = net.analysis.path(net.node(layer) for layer in layers) if layers else top
+    fields_seen = [layer.receptive_field for layer in layers]
+    return {
+        "operators": len({operator_name(node) for node in below if _is_operator(node)}),
+        "unsupported": _unsupported(net, below),
+        "above": _unsupported(net, set(top) - set(below)),
+        "layers": len(layers),
+        "maps": sum(layer.n_maps for layer in layers),
+        "local": sum(field is not None and not field.gates_ignored for field in fields_seen),
+        "gated": sum(field is not None and field.gates_ignored for field in fields_seen),
+        "whole": sum(field is None for field in fields_seen),
+        "note": _note(net, top),
+    }
+
+
+def _note(net: Network, path: list[fx.Node]) -> str:
+    """Return what kind of network this is, besides convolutional.
+
+    Attention is a matrix product of two things that both come from the image: positions (or channels) are mixed
+    by weights that the image itself gives.
+    """
+    products = [node for node in path if packet(node) in MATRIX_PRODUCTS]
+    if any(net.analysis.classify(node) is OperatorClass.GATE for node in products):
+        return "experimental"
+    return "recurrent" if any(packet(node) in RECURRENT for node in path) else ""
+
+
+def _output_heads(net: Network) -> list[fx.Node]:
+    """Return what the model gives back; the logits where it ends in a softmax."""
+    (output,) = (node for node in net.module.graph.nodes if node.op == "output")
+    return [node.all_input_nodes[0] if packet(node) in SQUASHES else node for node in output.all_input_nodes]
+
+
+def _is_operator(node: fx.Node) -> bool:
+    return node.op == "call_function" and operator_name(node) != "getitem"
+
+
+def _unsupported(net: Network, nodes: Iterable[fx.Node]) -> tuple[str, ...]:
+    unknown = (n for n in nodes if net.analysis.classify(n) is OperatorClass.UNKNOWN)
+    return tuple(sorted({operator_name(node) for node in unknown}))
+
+
+def _projects(net: Network) -> str:
+    """Return `yes` if the strongest unit of the deepest default layer projects to something, else why not."""
+    image = torch.randn(1, *net.input_shape)
+    layer = (net.default_layers or net.layers)[-1]
+    try:
+        return _verdict(net, image, layer)
+    except UnsupportedOperatorError:
+        return "no rule"
+    except Exception as error:
+        return f"{type(error).__name__}: {_line(error)}"
+
+
+def _verdict(net: Network, image: torch.Tensor, layer: Layer) -> str:
+    units = strongest_units(net, image, layer.name, 1)
+    projection = project(net, image, units)
+    if not projection.isfinite().all():
+        return f"not finite, from {layer.name}"
+    return "yes" if projection.any() else f"all zero, from {layer.name}"
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+COLUMNS = {
+    "family": lambda row: row.family,
+    "model": lambda row: row.model,
+    "captured": lambda row: row.captured,
+    "operators": lambda row: str(row.operators),
+    "unsupported": lambda row: ", ".join(row.unsupported) or "none",
+    "above": lambda row: ", ".join(row.above) or "none",
+    "layers": lambda row: str(row.layers),
+    "maps": lambda row: str(row.maps),
+    "local / gated / whole": lambda row: f"{row.local} / {row.gated} / {row.whole}",
+    "projects": lambda row: row.projects.partition(":")[0],
+    "note": lambda row: row.note,
+}
+
+
+def print_table(rows: list[Row]) -> None:
+    """Print the rows as wide as the terminal allows; piped, as wide as they are."""
+    console = Console() if sys.stdout.isatty() else Console(width=240)
+    table = Table(*COLUMNS, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(cell(row) for cell in COLUMNS.values()))
+    console.print(table)
+    console.print(summary(rows))
+
+
+def markdown(rows: list[Row]) -> str:
+    """Return the rows as markdown tables, one a zoo, and the totals."""
+    parts = [f"Measured with {versions()}.", summary(rows)]
+    for zoo in dict.fromkeys(row.zoo for row in rows):
+        lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+        lines += [
+            f"| {' | '.join(cell(row).replace('|', chr(92) + '|') for cell in COLUMNS.values())} |"
+            for row in rows
+            if row.zoo == zoo
+        ]
+        parts += [f"### {zoo}", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary(rows: list[Row]) -> str:
+    """Return the totals in one line."""
+    conv = [row for row in rows if not row.note]
+    clean = [row for row in conv if row.captured == "yes" and not row.unsupported and not row.above]
+    return (
+        f"{len(rows)} models: {sum(row.captured == 'yes' for row in rows)} captured, "
+        f"{sum(row.projects == 'yes' for row in rows)} project; "
+        f"of {len(conv)} convolutional ones {len(clean)} have a rule for every operator up to the output; "
+        f"of all, {sum(not row.unsupported for row in rows)} for every operator below a default layer"
+    )
+
+
+def versions() -> str:
+    """Return the versions that the result depends on."""
+    return ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--zoo", choices=["torchvision", "timm", "all"], default="all")
+    parser.add_argument(
+        "--only", default="*", metavar="PATTERN", help="families (of torchvision also models)"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables there")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    chosen, rows, start = list(candidates(options.zoo, options.only)), [], time.perf_counter()
+    for n_done, candidate in enumerate(chosen, start=1):
+        row = measure(candidate)
+        rows.append(row)
+        _write(rows, options.markdown)
+        gc.collect()
+        left = (time.perf_counter() - start) / n_done * (len(chosen) - n_done)
+        print(
+            f"{n_done}/{len(chosen)} {row.zoo}:{row.model} {row.seconds:.0f} s, {left / 60:.0f} min left",
+            *(f"[{text}]" for text in (row.captured, row.projects) if text != "yes"),
+            file=sys.stderr,
+            flush=True,
+        )
+    print_table(rows)
+
+
+def _write(rows: list[Row], markdown_path: Path | None) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    report = {"versions": versions(), "summary": summary(rows), "rows": [asdict(row) for row in rows]}
+    RESULTS.write_text(json.dumps(report, indent=1))
+    if markdown_path:
+        markdown_path.write_text(markdown(rows))
+
+
+if __name__ == "__main__":
+    main()

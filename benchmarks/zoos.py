@@ -1,0 +1,106 @@
+"""The models that the benchmarks take: which they are, and how each is built, with random weights."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+import torch
+from torch import nn
+
+from backlight.network.specs import load_model
+from backlight.network.zfnet import alexnet_lrn, zfnet
+
+OWN = {"zfnet": (zfnet, 224), "alexnet_lrn": (alexnet_lrn, 227)}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model to measure.
+
+    Attributes:
+        zoo: torchvision, timm or backlight.
+        family: The zoo's module that the model is defined in.
+        model: Its name in the zoo.
+    """
+
+    zoo: str
+    family: str
+    model: str
+
+
+def candidates(zoo: str, only: str) -> Iterator[Candidate]:
+    """Yield the models of a zoo, or of all, whose family or name matches the pattern."""
+    if zoo in ("torchvision", "all"):
+        yield from (Candidate("backlight", "zfnet", name) for name in OWN if _matches(only, "zfnet", name))
+        yield from _torchvision(only)
+    if zoo in ("timm", "all"):
+        yield from _timm(only)
+
+
+def _matches(pattern: str, *names: str) -> bool:
+    return any(fnmatch(name, pattern) for name in names)
+
+
+def _torchvision(only: str) -> Iterator[Candidate]:
+    from torchvision import models
+
+    for name in models.list_models(module=models):
+        family = models.get_model_builder(name).__module__.rpartition(".")[2]
+        if _matches(only, family, name):
+            yield Candidate("torchvision", family, name)
+
+
+def _timm(only: str) -> Iterator[Candidate]:
+    """Yield the model with the fewest parameters of every family (the module that defines it)."""
+    import timm
+    from timm.models._registry import _model_to_module
+
+    families: dict[str, list[str]] = defaultdict(list)
+    for name in timm.list_models():
+        families[_model_to_module[name]].append(name)
+    for family, names in sorted(families.items()):
+        if _matches(only, family):
+            print(f"{family}: the smallest of {len(names)} models", file=sys.stderr, flush=True)
+            yield Candidate("timm", family, min(names, key=_n_parameters))
+
+
+def _n_parameters(name: str) -> float:
+    """Return how many parameters a model of timm has; infinity where it cannot be built without memory."""
+    import timm
+
+    try:
+        with torch.device("meta"):
+            return sum(p.numel() for p in timm.create_model(name, pretrained=False).parameters())
+    except Exception:
+        return float("inf")
+
+
+def build(candidate: Candidate) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return the model with random weights and the size of its input.
+
+    Scales that a zoo starts at 0 are set to 1: a layer behind one would be all zero before any training.
+    """
+    model, size = _made(candidate)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 1 and not name.endswith("bias") and not parameter.any():
+                parameter.fill_(1)
+    return model, size
+
+
+def _made(candidate: Candidate) -> tuple[nn.Module, tuple[int, ...]]:
+    if candidate.zoo == "backlight":
+        make, side = OWN[candidate.model]
+        return make(), (3, side, side)
+    if candidate.zoo == "timm":
+        import timm
+
+        model = timm.create_model(candidate.model, pretrained=False)
+        return model, tuple(model.pretrained_cfg["input_size"])
+    loaded = load_model(f"torchvision:{candidate.model}")
+    size = loaded.preprocessing.crop if loaded.preprocessing else (224, 224)
+    return loaded.model, (3, *size)
