@@ -127,6 +127,10 @@ ELEMENTWISE = {  # (signal, factor) of an elementwise product
     "gelu by hand": lambda x: (h := CONV(x), 1 + torch.tanh(0.8 * h)),
     "hardswish by hand": lambda x: (h := CONV(x), F.relu6(h + 3) / 6),
     "gated linear unit": lambda x: (CONV(x), torch.sigmoid(OTHER(x))),
+    "gate of a net that squashes everywhere": lambda x: (
+        CONV(torch.tanh(x)),
+        torch.sigmoid(OTHER(torch.tanh(x))),
+    ),
     "swiglu": lambda x: (CONV(x), F.silu(OTHER(x))),
     "gated block": gated_block,
     "star": lambda x: (CONV(x), F.relu6(OTHER(x))),

@@ -67,7 +67,7 @@ def test_units_of_different_layers_in_one_call_are_the_same_as_one_by_one(net, r
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 9, 100])
 def test_the_batch_size_changes_nothing(net, batch_size):
-    units = UNITS[:1] * 5 + UNITS[5:]
+    units = [UNITS[0], *(Unit("fc2", c) for c in (0, 1, 3, 3, 2)), *UNITS[5:8]]
     same(project(net, IMAGES, units, batch_size=batch_size), project(net, IMAGES, units, batch_size=3), 1e-14)
 
 

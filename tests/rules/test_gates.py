@@ -11,7 +11,7 @@ from torch import nn
 
 from backlight.network import capture
 from backlight.rules import DECONVNET, GUIDED, RuleSet, apply_rules
-from replicas.compare import differ, same, same_bits
+from replicas.compare import differ, pull, same, same_bits
 
 SHAPE = (4, 5, 6)
 torch.manual_seed(0)
@@ -78,6 +78,11 @@ def rms(x, eps):
 def second_order(x):
     maps = x.flatten(2)
     return maps @ maps.transpose(1, 2)
+
+
+def one_row_over_all(x):
+    row = CONV(x[:, :, :1])
+    return row * OTHER(row).repeat(1, 1, 5, 1)
 
 
 def rectified_twice(x):
@@ -213,7 +218,7 @@ CASES = {
         lambda x, z: CONV(z).mean((2, 3), keepdim=True) * torch.tanh(OTHER(x)),
     ),
     "what is broadcast over the other, before what it was computed from": (
-        lambda x: CONV(x[:, :, :1]) * OTHER(CONV(x[:, :, :1])).repeat(1, 1, 5, 1),
+        one_row_over_all,
         lambda x, z: CONV(x[:, :, :1]) * OTHER(CONV(z[:, :, :1])).repeat(1, 1, 5, 1),
     ),
     "what was computed from the other, before what was rectified": (
@@ -333,3 +338,20 @@ def test_values_are_the_networks_bit_for_bit(model, net, rules):
     for value, own in zip(values, expected, strict=True):
         same_bits(value.detach(), own)
     same(torch.cat(values, 1), model(PIXELS), 1e-14)
+
+
+class Squashed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.other = CONV, OTHER
+
+    def forward(self, x):
+        return torch.sigmoid(self.other(x)) * self.conv(torch.tanh(x))
+
+
+def test_what_came_out_of_a_squash_itself_is_the_factor_before_a_linear_map_of_a_squash():
+    """*Convention*: by the second test alone both would be factors, and the signal would go to both."""
+    signal = torch.randn(2, 4, 5, 6).double()
+    expected = F.conv_transpose2d(signal * torch.sigmoid(OTHER(PIXELS)), CONV.weight, padding=1)
+    net = capture(Squashed(), PIXELS)
+    same(pull(net, "mul", PIXELS, signal, RuleSet("passing", squash="identity"))[1], expected)

@@ -93,9 +93,9 @@ def fill_adaptive_pool(x: Tensor, output_size: list[int]) -> Tensor:
     return carry(average * counts[0][:, None] * counts[1], average)
 
 
-def fill_mean(x: Tensor, dims: list[int], keepdim: bool = False) -> Tensor:
+def fill_mean(x: Tensor, dims: list[int], keepdim: bool = False, dtype: torch.dtype | None = None) -> Tensor:
     """Return the mean of x over dims, whose unpooling copies the value to every position."""
-    return carry(x.sum(dims, keepdim), x.detach().mean(dims, keepdim))
+    return carry(x.sum(dims, keepdim, dtype=dtype), x.detach().mean(dims, keepdim, dtype=dtype))
 
 
 def select_extreme(x: Tensor, dims: Sequence[int], keepdim: bool, largest: bool) -> Tensor:
@@ -160,8 +160,8 @@ def replace_average(
     if target is aten.adaptive_avg_pool2d:
         return graph.call_function(fill_adaptive_pool, args)
     if target is aten.mean:
-        options = {"dim": None, "keepdim": False} | options_of(node, args, kwargs)
+        options = {"dim": None} | options_of(node, args, kwargs)
         rank = len(node.args[0].meta["val"].shape)  # type: ignore[union-attr]
         if options["dim"] and {d % rank for d in options["dim"]} <= set(spatial):
-            return graph.call_function(fill_mean, (args[0], options["dim"], options["keepdim"]))
+            return graph.call_function(fill_mean, (args[0], options.pop("dim")), options)
     return None
