@@ -20,7 +20,7 @@ from torch.export import Dim
 
 from backlight.errors import CaptureError
 from backlight.network.names import TORCH_FOLDER
-from backlight.network.operators import operator_name
+from backlight.network.operators import aten, operator_name
 
 _ADVICE = (
     "make that line independent of the values in the tensor (torch.where for an if, tensor methods for numpy), "
@@ -66,6 +66,8 @@ def _plain(module: fx.GraphModule) -> fx.GraphModule:
             copies[node].meta = {**node.meta, "val": tensor.detach(), "parameter": str(node.target)}
         else:
             copies[node] = graph.node_copy(node, lambda n: copies[n])
+            if node.target is aten.view.default:  # the strides seen while tracing need not be those of a run
+                copies[node].target = aten.reshape.default
     graph.eliminate_dead_code()
     plain = fx.GraphModule(root, graph)
     plain.graph.lint()
