@@ -443,6 +443,7 @@ WAYS_DOWN = {  # as a map of z that is affine, its factor made of x: with both t
     "addcmul that adds its factor": lambda x, z: OTHER(z).sigmoid() + THIRD(z) * OTHER(x).sigmoid(),
     "addcmul of one map": lambda x, z: z + z * OTHER(x).sigmoid(),
     "baddbmm": lambda x, z: torch.baddbmm(tokens(z), weights(x), tokens(CONV(z))),
+    "choice between a map and itself": lambda x, z: torch.where(THIRD(x) > 0, z, z),
     "assignment under a mask": masked,
     "sampling": sampled,
     "layer norm of core ATen": lambda x, z: (
@@ -462,6 +463,7 @@ GATES = {
     "addcmul that adds its factor": lambda x: torch.addcmul(g := OTHER(x).sigmoid(), THIRD(x), g),
     "addcmul of one map": lambda x: torch.addcmul(x, x, OTHER(x).sigmoid()),
     "baddbmm": lambda x: torch.baddbmm(tokens(x), weights(x), tokens(CONV(x))),
+    "choice between a map and itself": lambda x: torch.where(THIRD(x) > 0, x, x),
     "assignment under a mask": lambda x: masked(x, x),
     "sampling": lambda x: sampled(x, x),
     "layer norm of core ATen": lambda x: torch.native_layer_norm(x, [6], None, None, 1e-5)[0],
