@@ -103,4 +103,5 @@ def _made(candidate: Candidate) -> tuple[nn.Module, tuple[int, ...]]:
         return model, tuple(model.pretrained_cfg["input_size"])
     loaded = load_model(f"torchvision:{candidate.model}")
     size = loaded.preprocessing.crop if loaded.preprocessing else (224, 224)
-    return loaded.model, (3, *size)
+    side = getattr(loaded.model, "image_size", None)  # of a transformer without weights: not always theirs
+    return loaded.model, (3, side, side) if side else (3, *size)

@@ -37,14 +37,11 @@ def _packets(names: str) -> frozenset[Any]:
 
 
 CONVOLUTIONS = _packets("conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d")
-BATCH_NORMS = _packets("_native_batch_norm_legit_no_training batch_norm")
+BATCH_NORMS = _packets("_native_batch_norm_legit_no_training")  # by those of the batch, images would be mixed
 NORMALISATIONS = _packets("layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm")
-AVERAGE_POOLS = _packets(
-    "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean"
-)
+AVERAGE_POOLS = _packets("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d mean")
 MAX_POOLS = _packets(
-    "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices"
-    " adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"
+    "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool2d"
 )
 ATTENTION = _packets("scaled_dot_product_attention")
 RECTIFIERS = _packets(
@@ -79,7 +76,7 @@ _ELEMENTWISE_OR_VIEW = (
     | AVERAGE_POOLS - _packets("mean")
     | frozenset(CHOOSERS)
     | _packets(
-        "add sub mul div rsub neg cumsum diff"
+        "add sub mul div rsub neg cumsum diff adaptive_avg_pool3d"
         " alias clone contiguous detach _to_copy to lift_fresh_copy copy type_as"
         " dropout feature_dropout alpha_dropout feature_alpha_dropout"
         " view _unsafe_view reshape view_as reshape_as flatten unflatten permute transpose t movedim"
@@ -98,7 +95,9 @@ _LINEAR_OF_ALL = _packets(
     "add sub rsub cat stack hstack vstack dstack column_stack slice_scatter select_scatter"
 )
 _MAXIMA = _packets("maximum max")
-_SELECTORS = MAX_POOLS | _packets("amax amin max min maximum minimum topk sort median kthvalue")
+_SELECTORS = MAX_POOLS | _packets(
+    "adaptive_max_pool1d adaptive_max_pool3d amax amin max min maximum minimum topk sort median kthvalue"
+)
 _SELECTORS |= _packets("abs")  # |x| is max(x, -x), a maxout
 _LINEAR = _LINEAR_OF_FIRST | _LINEAR_OF_ALL | _PRODUCTS
 _RECTIFYING = RECTIFIERS | CLAMPS
@@ -303,10 +302,7 @@ def _is_tensor(node: fx.Node) -> bool:
 
 def _options_leave_class(node: fx.Node, first_only: bool) -> bool:
     """Return whether an operator's options, or what else it reads, take it out of its class."""
-    target = packet(node)
-    if target is aten.batch_norm:  # by the statistics of the batch, one image would depend on the others
-        return bool(node.args[5])
-    if target is aten.instance_norm:
+    if packet(node) is aten.instance_norm:
         return not (node.args[5] or first_only)
     return node.kwargs.get("rounding_mode") is not None
 
