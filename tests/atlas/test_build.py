@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -126,49 +126,51 @@ def test_a_finished_atlas_is_left_alone(atlas: backlight.Atlas, picture_folder: 
     assert steps == []
 
 
-def _run_build(path: Path, pictures: Path) -> subprocess.Popen[bytes]:
-    code = (
-        f"import sys; sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parent)!r}]\n"
-        "import torch; torch.set_num_threads(1)\n"
-        "import importlib; b = importlib.import_module('backlight.atlas.build'); b.SCAN_STEP_IMAGES = 4\n"
-        "import backlight.atlas.writer as w, time\n"
-        "step = w.AtlasWriter._step\n"
-        "w.AtlasWriter._step = lambda self: (print('step', flush=True), step(self))[1]\n"
-        "from test_build import make_network\n"
-        f"b.build(make_network(), {str(pictures)!r}, {str(path)!r}, ['relu1', 'relu2'], top=4, batch_size=4)\n"
-    )
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+def _run_build(path: Path, pictures: Path, kill_at: int | None = None, inside: bool = False) -> int:
+    """Build in a process of its own; return how many steps it took.
+
+    With kill_at, the process kills itself (SIGKILL) at that step: inside, after its rows are written and before
+    they are committed, else just after the commit.
+    """
+    code = f"""if True:
+        import sys; sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parent)!r}]
+        import torch; torch.set_num_threads(1)
+        import contextlib, importlib, os, signal
+        b = importlib.import_module('backlight.atlas.build'); b.SCAN_STEP_IMAGES = 4
+        import backlight.atlas.writer as w
+        step, n = w.AtlasWriter._step, 0
+        @contextlib.contextmanager
+        def counted(self):
+            global n
+            n += 1
+            with step(self) as connection:
+                yield connection
+                if n == {kill_at} and {inside}: os.kill(os.getpid(), signal.SIGKILL)
+            if n == {kill_at}: os.kill(os.getpid(), signal.SIGKILL)
+        w.AtlasWriter._step = counted
+        from test_build import make_network
+        b.build(make_network(), {str(pictures)!r}, {str(path)!r}, ['relu1', 'relu2'], top=4, batch_size=4)
+        print(n)
+        """
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
+    assert done.returncode == (-signal.SIGKILL if kill_at else 0)
+    return int(done.stdout or 0)
 
 
 def test_killed_at_any_moment_it_resumes_to_the_same_rows(tmp_path: Path, picture_folder: Path) -> None:
-    whole = tmp_path / "whole.atlas"
-    with _run_build(whole, picture_folder) as process:
-        n_steps = process.stdout.read().count(b"step")  # type: ignore[union-attr]
-    assert process.returncode == 0
-    expected = rows(whole)
-    killed = tmp_path / "killed.atlas"
-    seen_phases = set()
-    for kill_after in (1, 5, 9, 4, n_steps // 3):  # steps from where the last run left off
-        with _run_build(killed, picture_folder) as process:
-            for _ in range(kill_after):
-                process.stdout.readline()  # type: ignore[union-attr]
-            time.sleep(0.003 * kill_after)
-            process.kill()
-        with open_connection(killed) as connection:
-            (phase,) = connection.execute("SELECT value FROM meta WHERE key = 'phase'").fetchone() or (
-                "none",
-            )
-            seen_phases.add(phase)
+    whole, killed = tmp_path / "whole.atlas", tmp_path / "killed.atlas"
+    n_steps = _run_build(whole, picture_folder)
+    seen_phases = []
+    for kill_at, inside in ((1, True), (4, False), (3, True), (n_steps // 2, False), (n_steps // 4, True)):
+        _run_build(killed, picture_folder, kill_at, inside)  # each goes on from where the last was killed
+        with sqlite3.connect(killed) as connection:
+            seen_phases += connection.execute("SELECT value FROM meta WHERE key = 'phase'").fetchall() or [
+                None
+            ]
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert '"scan"' in seen_phases
-    assert '"project"' in seen_phases
-    with _run_build(killed, picture_folder) as process:
-        assert process.stdout.read().count(b"step") < n_steps  # type: ignore[union-attr]
-    assert rows(killed) == expected
-
-
-def open_connection(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path)
+    assert seen_phases == [None, ('"scan"',), ('"scan"',), ('"project"',), ('"project"',)]
+    assert _run_build(killed, picture_folder) < n_steps // 2
+    assert rows(killed) == rows(whole)
 
 
 def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(
