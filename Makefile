@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench coverage clean
 
 $(VENV)/.installed: pyproject.toml demo/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,7 +22,17 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/.installed
+# An hour or more, with the machine to itself; BENCH_ARGS=--quick takes minutes and shows that all parts run.
+BENCHMARKS := projection memory full_build growth
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ./demo --editable '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.bench
+	set -e; for part in $(BENCHMARKS); do $(BIN)/python benchmarks/$$part.py $(BENCH_ARGS); done
+
+coverage: $(VENV)/.installed
 	$(BIN)/python benchmarks/coverage.py
 
 clean:

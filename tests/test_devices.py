@@ -52,7 +52,7 @@ def test_a_network_on_another_device_projects_there(rules: RuleSet) -> None:
 
 def test_the_seed_is_put_in_on_the_networks_device() -> None:
     net = capture(_AllKinds().to("meta"), (3, 20, 20))
-    found = Projector(net, net.layer("gelu"))(torch.zeros(2, 3, 20, 20), [Unit("gelu", 0, 1, 1)] * 2)
+    found = Projector(net, [net.layer("gelu")])(torch.zeros(2, 3, 20, 20), [Unit("gelu", 0, 1, 1)] * 2)
     assert found.values.device.type == "meta"
 
 

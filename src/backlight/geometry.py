@@ -38,6 +38,22 @@ class Box:
         left, right = (min(max(v, 0), width) for v in (self.left, self.right))
         return Box(top, left, bottom, right)
 
+    @property
+    def area(self) -> int:
+        """Number of pixels."""
+        return self.height * self.width
+
+    def intersection(self, other: Box) -> Box:
+        """Return the pixels that lie in both boxes; an empty box where there are none."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        return Box(
+            top, left, max(min(self.bottom, other.bottom), top), max(min(self.right, other.right), left)
+        )
+
+    def slices(self, top: int = 0, left: int = 0) -> tuple[slice, slice]:
+        """Return the rows and columns of the box in an array whose first pixel is (top, left)."""
+        return slice(self.top - top, self.bottom - top), slice(self.left - left, self.right - left)
+
     def contains(self, other: Box) -> bool:
         """Return whether every pixel of other is a pixel of this box."""
         return (

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from backlight import DECONVNET, GUIDED, Unit, capture
-from backlight.geometry import Axis
-from backlight.projection import Projector
+from backlight.geometry import Axis, Box
+from backlight.projection import MOST_UNITS, Projector
 from backlight.projection.crops import AxisCrop, crops_of
 
 
@@ -58,19 +58,18 @@ def test_crops_give_what_whole_images_give(name: str, size: tuple[int, int], rul
     image = torch.randn(3, *size).double()
     n_cropped = 0
     for layer in net.default_layers:
-        projector, whole = Projector(net, layer, rules), Projector(net, layer, rules)
-        whole.crops = None
-        if projector.crops is None:
+        crops = crops_of(net, layer)
+        if crops is None:
             continue
+        projector, whole = Projector(net, [layer], rules, crops), Projector(net, [layer], rules)
         n_cropped += 1
         channels, height, width = layer.shape
         units = [Unit(layer.name, (r + c) % channels, r, c) for r in range(height) for c in range(width)]
-        cropped, expected = projector([image] * len(units), units), whole([image] * len(units), units)
+        cropped, expected = (p([image], units, [0] * len(units)) for p in (projector, whole))
         torch.testing.assert_close(cropped.values, expected.values, rtol=1e-12, atol=1e-12)
-        for signal, full, (top, left) in zip(cropped.signals, expected.signals, cropped.corners, strict=True):
-            inside = full[:, top : top + signal.shape[1], left : left + signal.shape[2]]
-            torch.testing.assert_close(signal, inside, rtol=1e-10, atol=1e-12)
-            assert inside.count_nonzero() == full.count_nonzero()  # nothing of it lies outside of the crop
+        box = Box(0, 0, *size)
+        for i in range(len(units)):
+            torch.testing.assert_close(cropped.on(i, box), expected.on(i, box), rtol=1e-10, atol=1e-12)
     assert n_cropped >= 2
 
 
@@ -150,5 +149,6 @@ def test_layers_behind_a_gate_of_the_whole_image_run_on_whole_images() -> None:
 
 def test_a_batch_holds_more_of_small_crops() -> None:
     net = capture(NETS["plain"](), (3, 64, 64))
-    assert Projector(net, net.default_layers[0]).batch_size(8) == 8 * 16
-    assert 8 < Projector(net, net.default_layers[1]).batch_size(8) <= 8 * 16
+    sizes = [Projector(net, [y], crops=crops_of(net, y), n_images=8).batch_size for y in net.default_layers]
+    assert sizes[0] == MOST_UNITS
+    assert 8 < sizes[1] <= MOST_UNITS

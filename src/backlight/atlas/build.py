@@ -7,7 +7,8 @@ set, each projected separately, beside the patches that caused them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from backlight.atlas.plan import Maps, Plan, identity, make_plan, tile_box
 from backlight.atlas.reader import Atlas, open_atlas
 from backlight.atlas.tiles import encode_patch, encode_projection
 from backlight.atlas.writer import AtlasWriter, FinishedTile, PendingHit
+from backlight.geometry import Box
 from backlight.images import Batch, ImageSource, Preprocessing, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.operators import CONVOLUTIONS, packet
-from backlight.projection import Projector, Unit
+from backlight.projection import MOST_IMAGES, MOST_UNITS, Projections, Projector, Unit, paying_crops
 from backlight.rules import DECONVNET, RuleSet, apply_rules
 from backlight.scan import Progress, Scanner
 
@@ -124,33 +126,99 @@ class _Build:
 
     def _project(self) -> None:
         pending = [self.writer.pending(i) for i in range(len(self.plan.layers))]
+        finished = {(i, *place) for i in range(len(pending)) for place in self.writer.finished(i)}
         n_done, n_all = 0, sum(map(len, pending))
-        for index, (layer, hits) in enumerate(zip(self.plan.layers, pending, strict=True)):
-            done = self.writer.finished(index)
-            projector = Projector(self.net, layer, self.plan.rules)
-            step = projector.batch_size(self.writer.batch_size)
-            for start in range(0, len(hits), step):
-                batch = hits[start : start + step]
-                if not all((hit.channel, hit.rank) in done for hit in batch):
-                    self.writer.write_tiles(self._tiles(projector, batch))
-                n_done += len(batch)
+        for projector, batches in self._groups(pending):
+            left = [b for b in batches if any((h.layer_index, h.channel, h.rank) not in finished for h in b)]
+            n_done += sum(map(len, batches)) - sum(map(len, left))
+            for tiles in self._tiles(projector, left):
+                self.writer.write_tiles(tiles)
+                n_done += len(tiles)
                 self.progress("project", n_done, n_all)
 
-    def _tiles(self, projector: Projector, hits: Sequence[PendingHit]) -> list[FinishedTile]:
-        layer, crop = projector.layer, self.plan.preprocessing.crop
-        pictures = [self.pictures[hit.image_id] for hit in hits]
-        inputs = self.plan.preprocessing.normalise(pictures)
-        units = [Unit(layer.name, hit.channel, hit.row, hit.col) for hit in hits]
-        found = projector(inputs, units)
-        signals = found.signals.permute(0, 2, 3, 1).float().cpu().numpy()
-        tiles = []
-        for hit, picture, signal, (top, left) in zip(hits, pictures, signals, found.corners, strict=True):
-            box = tile_box(layer.receptive_field, hit.row, hit.col, crop).clip(*crop)
-            inside = signal[box.top - top : box.bottom - top, box.left - left : box.right - left]
-            patch = np.asarray(picture)[box.top : box.bottom, box.left : box.right]
-            codes, scale = encode_projection(inside)
-            tiles.append(FinishedTile(hit, encode_patch(patch), codes, scale))
-        return tiles
+    def _groups(self, pending: list[list[PendingHit]]) -> Iterator[tuple[Projector, list[list[PendingHit]]]]:
+        """Yield the hits in fixed batches, each with what projects it.
+
+        A layer's hits run on crops by themselves where that costs less. The other layers' hits go together, image
+        by image, so that one forward pass serves all hits of an image in all of these layers.
+        """
+        net, plan = self.net, self.plan
+        together: list[int] = []
+        images: set[int] = set()
+        n_images = min(self.writer.batch_size, MOST_IMAGES)
+        for index in reversed(range(len(plan.layers))):
+            layer, hits = plan.layers[index], pending[index]
+            own = {hit.image_id for hit in hits}
+            crops = paying_crops(net, layer, plan.rules, len(hits), len(own - images))
+            if crops is None:
+                together.insert(0, index)
+                images |= own
+                continue
+            projector = Projector(net, [layer], plan.rules, crops, n_images)
+            yield projector, _slices(hits, projector.batch_size, projector.batch_size)
+        if together:
+            projector = Projector(net, [plan.layers[i] for i in together], plan.rules, None, n_images)
+            hits = sorted((hit for i in together for hit in pending[i]), key=lambda hit: hit.image_id)
+            yield projector, _slices(hits, MOST_UNITS, projector.batch_size)
+
+    def _tiles(
+        self, projector: Projector, batches: Sequence[Sequence[PendingHit]]
+    ) -> Iterator[list[FinishedTile]]:
+        """Yield the tiles of each batch; pictures are read before their batch is run, and tiles encoded after."""
+        with ThreadPoolExecutor(2, "backlight-tiles") as pool:
+            encoding: list[Future[FinishedTile]] = []
+            reading = pool.submit(self._read, batches[0]) if batches else None
+            for i, hits in enumerate(batches):
+                pictures = reading.result() if reading is not None else {}
+                reading = pool.submit(self._read, batches[i + 1]) if i + 1 < len(batches) else None
+                place = {image_id: at for at, image_id in enumerate(pictures)}
+                units = [
+                    Unit(self.plan.layers[hit.layer_index].name, hit.channel, hit.row, hit.col)
+                    for hit in hits
+                ]
+                inputs = self.plan.preprocessing.normalise(list(pictures.values()))
+                found = projector(inputs, units, [place[hit.image_id] for hit in hits])
+                if encoding:
+                    yield [tile.result() for tile in encoding]
+                encoding = [
+                    pool.submit(
+                        _tile, hit, np.asarray(pictures[hit.image_id]), box, self._signal(found, at, box)
+                    )
+                    for at, hit in enumerate(hits)
+                    for box in [self._box(hit)]
+                ]
+            if encoding:
+                yield [tile.result() for tile in encoding]
+
+    def _read(self, hits: Sequence[PendingHit]) -> dict[int, Image.Image]:
+        return {hit.image_id: self.pictures[hit.image_id] for hit in hits}
+
+    def _box(self, hit: PendingHit) -> Box:
+        field, crop = self.plan.layers[hit.layer_index].receptive_field, self.plan.preprocessing.crop
+        return tile_box(field, hit.row, hit.col, crop).clip(*crop)
+
+    def _signal(self, found: Projections, at: int, box: Box) -> NDArray[np.float32]:
+        signal: NDArray[np.float32] = found.on(at, box).permute(1, 2, 0).float().cpu().numpy()
+        return signal
+
+
+def _slices(hits: Sequence[PendingHit], most: int, most_images: int) -> list[list[PendingHit]]:
+    """Return the hits in slices of at most so many, of at most so many images."""
+    slices: list[list[PendingHit]] = []
+    images: set[int] = set()
+    for hit in hits:
+        if not slices or len(slices[-1]) == most or len(images | {hit.image_id}) > most_images:
+            slices.append([])
+            images = set()
+        slices[-1].append(hit)
+        images.add(hit.image_id)
+    return slices
+
+
+def _tile(hit: PendingHit, picture: NDArray[np.uint8], box: Box, signal: NDArray[np.float32]) -> FinishedTile:
+    """Return a hit's tile from the picture that the network saw and the projection on the box."""
+    codes, scale = encode_projection(signal)
+    return FinishedTile(hit, encode_patch(picture[box.slices()]), codes, scale)
 
 
 class _Pictures:

@@ -10,7 +10,7 @@ import torch
 from backlight.atlas.plan import Plan
 from backlight.images import ImageSource, load_batches
 from backlight.network import Network
-from backlight.projection import Projector, Unit
+from backlight.projection import Projector, Unit, paying_crops
 from backlight.scan import Scan, Scanner
 
 _BYTES_PER_PIXEL = 1.0
@@ -64,9 +64,11 @@ def _projection_seconds(net: Network, plan: Plan, n_hits: list[int]) -> float:
     seconds = {}
     for index in timed:
         layer = plan.layers[index]
-        projector = Projector(net, layer, plan.rules)
+        n_units, n_images = n_hits[index], min(n_hits[index], plan.n_images)
+        crops = paying_crops(net, layer, plan.rules, n_units, n_images)
+        projector = Projector(net, [layer], plan.rules, crops, _N_TIMED_IMAGES)
         unit = Unit(layer.name, 0, *(size // 2 for size in layer.shape[1:]))
-        size = projector.batch_size(_N_TIMED_IMAGES)
+        size = projector.batch_size
         projector([image], [unit])
         begin = perf_counter()
         projector([image] * size, [unit] * size)

@@ -36,6 +36,8 @@ def cut(
             args = fx.map_arg(node.args, lambda n: copies[n])
             kwargs = fx.map_arg(node.kwargs, lambda n: copies[n])
             replacement = replace(graph, node, args, kwargs)
+            if replacement is not None and not replacement.meta:
+                replacement.meta = dict(node.meta)
         copies[node] = replacement or graph.node_copy(node, lambda n: copies[n])
     outputs = []
     for node, order in heads:

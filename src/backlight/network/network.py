@@ -54,6 +54,8 @@ class Network:
         )
         self.analysis = PathAnalysis(module.graph)
         self.spreads = trace_spreads(module.graph, self.analysis)
+        for node, spread in self.spreads.items():
+            node.meta["spread"] = spread
         self._nodes = name_nodes(module.graph)
         self._modules = module_outputs(module.graph)
         self._path = set(self.analysis.path(n for n in module.graph.nodes if n.op == "output"))

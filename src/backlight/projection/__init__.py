@@ -1,6 +1,7 @@
 """Projection: units, project, superpose."""
 
-from backlight.projection.project import Projections, Projector, project, superpose
+from backlight.projection.crops import Crops, paying_crops
+from backlight.projection.project import MOST_IMAGES, MOST_UNITS, Projections, Projector, project, superpose
 from backlight.projection.units import (
     Unit,
     activations,
@@ -11,12 +12,16 @@ from backlight.projection.units import (
 )
 
 __all__ = [
+    "MOST_IMAGES",
+    "MOST_UNITS",
+    "Crops",
     "Projections",
     "Projector",
     "Unit",
     "activations",
     "check_channel",
     "check_unit",
+    "paying_crops",
     "project",
     "strongest",
     "strongest_units",

@@ -29,6 +29,7 @@ from backlight.network.operators import (
     packet,
     shape_of,
 )
+from backlight.rules import RuleSet
 
 _ELEMENTWISE = frozenset(
     (
@@ -39,6 +40,9 @@ _ELEMENTWISE = frozenset(
 )
 _SIZED = frozenset({aten.adaptive_avg_pool1d, aten.adaptive_avg_pool2d, aten.adaptive_max_pool2d, aten.mean})
 _LOCAL = CONVOLUTIONS | BATCH_NORMS | RECTIFIERS | CLAMPS | (MAX_POOLS | AVERAGE_POOLS) - _SIZED
+
+
+_COST_OF_SHARING = 1 / 64  # of a forward pass of the image
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,25 @@ def crops_of(net: Network, layer: Layer) -> Crops | None:
     cols = AxisCrop.of(field.cols, grids[1], width)
     found = Crops(rows, cols)
     return found if found.area < height * width else None
+
+
+def paying_crops(net: Network, layer: Layer, rules: RuleSet, n_units: int, n_images: int) -> Crops | None:
+    """Return the crops of a layer where running them costs less than running whole images.
+
+    Args:
+        net: The captured network.
+        layer: The layer.
+        rules: How a signal goes down.
+        n_units: How many units are to be projected.
+        n_images: How many images have to be run for them that are not run anyway.
+
+    *Convention*: a forward pass costs as its area, and each further unit of an image that is run something for
+    the shorter batches. Where the last window wins (`assign-last`), one outside a crop may win a place inside, with
+    nothing; such rules run whole images.
+    """
+    crops = crops_of(net, layer) if rules.unpool != "assign-last" else None
+    share = crops.area / (net.input_shape[1] * net.input_shape[2]) if crops is not None else 1.0
+    return crops if n_units * share < n_images + n_units * _COST_OF_SHARING else None
 
 
 def _keeps_to_the_grid(node: fx.Node, net: Network) -> bool:

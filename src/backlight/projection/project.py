@@ -5,100 +5,191 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from backlight.errors import BadInputError
+from backlight.geometry import Box
 from backlight.network import Images, Layer, Network
-from backlight.projection.crops import crops_of
+from backlight.network.fold import fold_batch_norms
+from backlight.projection.adjoints import Record
+from backlight.projection.backward import Backward
+from backlight.projection.crops import Crops, paying_crops
 from backlight.projection.units import Unit, check_unit, strongest_units
 from backlight.rules import DECONVNET, RuleSet, apply_rules
 
-_MOST_CROPS_AN_IMAGE = 16
+MOST_IMAGES = 16
+"""How many images are worth running at once."""
+
+MOST_UNITS = 128
+"""How many units are worth projecting at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Projections:
-    """Projections of units of one layer, each on the crop of the input that its unit needs.
+    """Projections of units, each on the window of the input that its cone fills; zero elsewhere.
 
     Attributes:
         values: (n,) the activations.
-        signals: (n, c, h, w) the projections on the crops, in the scale of the network's input; zero elsewhere.
-        corners: Row and column of each crop's first pixel in the input.
+        signals: For each unit (c, h, w), in the scale of the network's input.
+        corners: Row and column of each window's first pixel in the input; may lie outside, where the signal is zero.
     """
 
     values: Tensor
-    signals: Float[Tensor, "n c h w"]
+    signals: tuple[Float[Tensor, "c h w"], ...]
     corners: tuple[tuple[int, int], ...]
+
+    def on(self, i: int, box: Box) -> Tensor:
+        """Return the projection of unit i on a box of the input, (c, h, w)."""
+        signal, (top, left) = self.signals[i], self.corners[i]
+        out = signal.new_zeros(len(signal), box.height, box.width)
+        shared = Box(top, left, top + signal.shape[1], left + signal.shape[2]).intersection(box)
+        if shared.area:
+            out[:, *shared.slices(box.top, box.left)] = signal[:, *shared.slices(top, left)]
+        return out
 
 
 class Projector:
-    """Projects units of one layer, a batch at a time, on no more of the input than they need.
+    """Projects units, many at a time, on no more of the network than they need.
+
+    Either whole images are run, each once for all of its units, or each unit's crop of its image. Both give the
+    same; which costs less depends on the layer and on how many units an image has (`paying_crops`).
 
     Args:
         net: The captured network.
-        layer: The layer.
+        layers: The layers of the units.
         rules: How a signal goes down.
+        crops: The crops of the units' one layer; None runs whole images.
+        n_images: How many whole images to run at once, or crops for the same memory.
 
     Raises:
-        UnsupportedOperatorError: No rule for an operator between the layer and the pixels.
+        UnsupportedOperatorError: No rule for an operator between the layers and the pixels.
     """
 
-    def __init__(self, net: Network, layer: Layer, rules: RuleSet = DECONVNET) -> None:
-        self.layer = layer
-        # Where the last window wins, one outside the crop may win a place inside, with nothing.
-        self.crops = None if rules.unpool == "assign-last" else crops_of(net, layer)
-        self._module = apply_rules(net, [layer], rules)
+    def __init__(
+        self,
+        net: Network,
+        layers: Sequence[Layer],
+        rules: RuleSet = DECONVNET,
+        crops: Crops | None = None,
+        n_images: int = MOST_IMAGES,
+    ) -> None:
+        self.layers, self.crops, self._n_images = tuple(layers), crops, n_images
+        self._backward = Backward(fold_batch_norms(apply_rules(net, layers, rules)))
         self._home = net.device, net.dtype
         self._image_area = net.input_shape[1] * net.input_shape[2]
 
-    def batch_size(self, n_images: int) -> int:
-        """Return how many units to project at once for the memory of n whole images."""
+    @property
+    def batch_size(self) -> int:
+        """How many images, or units on crops, are worth running at once."""
         if self.crops is None:
-            return n_images
-        return min(n_images * self._image_area // self.crops.area, n_images * _MOST_CROPS_AN_IMAGE)
+            return self._n_images
+        return min(self._n_images * self._image_area // self.crops.area, MOST_UNITS)
 
     def __call__(
-        self, images: Sequence[Float[Tensor, "c h w"]] | Tensor, units: Sequence[Unit]
+        self,
+        images: Sequence[Float[Tensor, "c h w"]] | Tensor,
+        units: Sequence[Unit],
+        image_of: Sequence[int] | None = None,
     ) -> Projections:
-        """Return the activation and the projection of one unit in each image.
+        """Return the activation and the projection of each unit.
 
         Args:
-            images: Inputs (c, h, w), on any device; only their crops go to the network's.
-            units: One unit an image, of this layer.
+            images: Inputs (c, h, w), on any device; only what is run goes to the network's.
+            units: Units of the layers.
+            image_of: The place of each unit's image among the images; None if each has its own, in their order.
         """
-        corners, places = zip(*(self._place(unit) for unit in units), strict=True)
-        device, dtype = self._home
-        with torch.inference_mode(False), torch.enable_grad():  # whatever the user has turned off around it
-            batch = torch.stack([self._cut(image, at) for image, at in zip(images, corners, strict=True)])
-            x = batch.detach().to(device, dtype).requires_grad_()
-            (out,) = self._module(x)
-            index = (torch.arange(len(x), device=device), *torch.tensor(places, device=device).unbind(1))
-            values = out.detach()[index]
-            seed = torch.zeros_like(out)
-            seed[index] = values
-            (signals,) = torch.autograd.grad(out, x, seed)
-        return Projections(values, signals, corners)
+        with torch.inference_mode(False):  # whatever the user has turned off around it
+            return self._project(images, units, image_of)
 
-    def _place(self, unit: Unit) -> tuple[tuple[int, int], tuple[int, ...]]:
-        """Return the first pixel of a unit's crop, and the unit's channel, row and column in it."""
+    def _project(
+        self, images: Sequence[Tensor] | Tensor, units: Sequence[Unit], image_of: Sequence[int] | None
+    ) -> Projections:
+        found: dict[int, tuple[Tensor, Tensor, tuple[int, int]]] = {}
+        for batch in self._batches(images, units, image_of):
+            record = self._backward.forward(torch.stack(batch.inputs).to(*self._home))
+            for head, layer in enumerate(self.layers):
+                members = [i for i in batch.members if units[i].layer == layer.name]
+                if members:
+                    found |= self._descend(record, head, units, members, batch)
+        values, signals, corners = zip(*(found[i] for i in range(len(units))), strict=True)
+        return Projections(torch.stack(values), signals, corners)
+
+    def _batches(
+        self, images: Sequence[Tensor] | Tensor, units: Sequence[Unit], image_of: Sequence[int] | None
+    ) -> Iterator[_Batch]:
+        """Yield what is run at once: images with all of their units, or crops with one unit each."""
+        own = list(range(len(units)) if image_of is None else image_of)
+        if self.crops is None and self._backward.shares:
+            used = sorted(set(own))
+            for start in range(0, len(used), self.batch_size):
+                ids = used[start : start + self.batch_size]
+                place = {image: at for at, image in enumerate(ids)}
+                members = [i for i, image in enumerate(own) if image in place]
+                yield _Batch([images[i] for i in ids], members, {i: place[own[i]] for i in members}, {})
+            return
+        for start in range(0, len(units), self.batch_size):
+            members = list(range(start, min(start + self.batch_size, len(units))))
+            corners = {i: self._corner(units[i]) for i in members}
+            yield _Batch([self._cut(images[own[i]], corners[i]) for i in members], members, None, corners)
+
+    def _descend(
+        self, record: Record, head: int, units: Sequence[Unit], members: list[int], batch: _Batch
+    ) -> dict[int, tuple[Tensor, Tensor, tuple[int, int]]]:
+        """Return the activation, the signal and its corner of units of one layer."""
+        places = [self._place(units[i]) for i in members]
+        owners = None if batch.owners is None else torch.tensor([batch.owners[i] for i in members])
+        if owners is None and len(members) < len(batch.members):
+            owners = torch.tensor([batch.members.index(i) for i in members])
+        found, left = {}, iter(members)
+        for values, windows in self._backward.descend(record, head, places, owners):
+            starts = [s.tolist() for _, s in windows.axes] or [[0] * len(values)] * 2
+            for value, signal, row, col in zip(values, windows.data, *starts, strict=True):
+                i = next(left)
+                top, left_edge = batch.corners.get(i, (0, 0))
+                found[i] = value, signal, (top + row, left_edge + col)
+        return found
+
+    def _corner(self, unit: Unit) -> tuple[int, int]:
+        """Return the first pixel of a unit's crop."""
+        if self.crops is None or unit.row is None or unit.col is None:
+            return 0, 0
+        return self.crops.rows.start(unit.row), self.crops.cols.start(unit.col)
+
+    def _place(self, unit: Unit) -> tuple[int, ...]:
+        """Return a unit's channel, row and column in what is run."""
         if unit.row is None or unit.col is None:
-            return (0, 0), (unit.channel,)
+            return (unit.channel,)
         if self.crops is None:
-            return (0, 0), (unit.channel, unit.row, unit.col)
-        rows, cols = self.crops.rows, self.crops.cols
-        corner = rows.start(unit.row), cols.start(unit.col)
-        return corner, (unit.channel, rows.inside(unit.row), cols.inside(unit.col))
+            return unit.channel, unit.row, unit.col
+        return unit.channel, self.crops.rows.inside(unit.row), self.crops.cols.inside(unit.col)
 
     def _cut(self, image: Tensor, corner: tuple[int, int]) -> Tensor:
         if self.crops is None:
             return image
         (top, left), height, width = corner, self.crops.rows.size, self.crops.cols.size
         return image[..., top : top + height, left : left + width]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What is run at once.
+
+    Attributes:
+        inputs: Images or crops.
+        members: The units that they serve.
+        owners: Of each unit the place of its image among the inputs; None if each input is one unit's own.
+        corners: Of each unit the first pixel of its crop.
+    """
+
+    inputs: list[Tensor]
+    members: list[int]
+    owners: dict[int, int] | None
+    corners: dict[int, tuple[int, int]]
 
 
 def project(
@@ -111,7 +202,7 @@ def project(
         images: Inputs (n, c, h, w), or pictures as `Network.prepare` takes them. One image serves all units.
         units: One unit an image; each is seeded with its own activation there.
         rules: How a signal goes down; DECONVNET, GUIDED, GRADIENT or your own.
-        batch_size: How many whole images are projected at once; more where small crops of them are enough.
+        batch_size: How many units are projected at once.
 
     Returns:
         (n, c, h, w) in the scale of the network's input: signed, zero where nothing arrives.
@@ -135,25 +226,27 @@ def project(
     if batch_size < 1:
         raise BadInputError(f"batch_size is a number of images, at least 1, but came {batch_size}")
     batch = net.prepare(images)
-    if len(batch) == 1 and len(units) > 1:
-        batch = batch.expand(len(units), -1, -1, -1)
-    if len(batch) != len(units):
+    is_one = len(batch) == 1 and len(units) > 1
+    if len(batch) != len(units) and not is_one:
         raise BadInputError(
             f"one unit an image is projected, but came {len(batch)} images and {len(units)} units"
         )
     layers = [net.layer(unit.layer) for unit in units]
     for layer, unit in zip(layers, units, strict=True):
         check_unit(layer, unit)
-    result = torch.zeros_like(batch)
+    units = [replace(unit, layer=layer.name) for layer, unit in zip(layers, units, strict=True)]
+    result = torch.zeros(len(units), *net.input_shape, device=net.device, dtype=net.dtype)
+    box = Box(0, 0, *net.input_shape[1:])
     for layer in dict.fromkeys(layers):
-        projector = Projector(net, layer, rules)
         members = [i for i, own in enumerate(layers) if own == layer]
-        step = projector.batch_size(batch_size)
-        for start in range(0, len(members), step):
-            chosen = members[start : start + step]
-            found = projector(batch[chosen], [units[i] for i in chosen])
-            for i, signal, (top, left) in zip(chosen, found.signals, found.corners, strict=True):
-                result[i, :, top : top + signal.shape[1], left : left + signal.shape[2]] = signal
+        n_images = 1 if is_one else len(members)
+        projector = Projector(net, [layer], rules, paying_crops(net, layer, rules, len(members), n_images))
+        for start in range(0, len(members), batch_size):
+            chosen = members[start : start + batch_size]
+            owners = [0 if is_one else i for i in chosen]
+            found = projector(batch, [units[i] for i in chosen], owners)
+            for at, i in enumerate(chosen):
+                result[i] = found.on(at, box)
     return result
 
 

@@ -1,0 +1,153 @@
+"""What the benchmarks share: the machine, the photographs, the networks, timing, and the files of results."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+import backlight_demo
+from backlight import capture
+from backlight.network import Network
+from backlight.network.specs import load_model
+
+RESULTS = Path(__file__).parent / "results"
+SHARED = Path(__file__).resolve().parents[2] / "shared"  # the evaluation data; not needed, see photographs
+SEED = 0
+_PACKAGES = ("backlight", "torch", "torchvision", "captum", "zennit", "zennit-crp")
+
+
+def use_all_cores() -> None:
+    """Let torch compute on every core that this process may use."""
+    torch.set_num_threads(n_cores())
+
+
+def n_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def sgemm_gflops(sizes: Sequence[int] = (2048, 3072, 4096), repeats: int = 5) -> float:
+    """Return the machine's rate for products of float32 matrices in GFLOP/s: the best of several."""
+    best = 0.0
+    for size in sizes:
+        left, right = torch.rand(size, size), torch.rand(size, size)
+        out = left @ right
+        for _ in range(repeats):
+            start = time.perf_counter()
+            torch.matmul(left, right, out=out)
+            best = max(best, 2 * size**3 / (time.perf_counter() - start) / 1e9)
+    return best
+
+
+def machine(sgemm: float) -> dict[str, Any]:
+    """Return a description of the machine and of what runs on it, as plain JSON."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": n_cores(),
+        "ram_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "threads": torch.get_num_threads(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "sgemm_gflops": round(sgemm, 1),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def load_network(name: str) -> tuple[nn.Module, Network, bool]:
+    """Return a classifier of torchvision, the same captured, and whether its weights are random (seeded)."""
+    torch.manual_seed(SEED)
+    weights = SHARED / "models" / f"{name}-imagenet.safetensors"
+    loaded = load_model(f"torchvision:{name}", str(weights) if weights.is_file() else None)
+    assert loaded.preprocessing is not None
+    net = capture(loaded.model, (3, *loaded.preprocessing.crop), loaded.preprocessing)
+    return loaded.model, net, loaded.is_random
+
+
+def photographs(count: int | None = None) -> list[Path]:
+    """Return that many photographs in a fixed random order; all there are for None or where there are fewer.
+
+    They are those of the evaluation data beside the project; without it, the demo's.
+    """
+    folder = SHARED / "images" / "imagen"
+    files = sorted((folder if folder.is_dir() else backlight_demo.photographs()).glob("*.jpg"))
+    random.Random(SEED).shuffle(files)
+    return files[:count]
+
+
+def median_seconds(call: Callable[[], object], repeats: int = 5, budget_s: float = 10.0) -> float:
+    """Return the median time of a call, after one to warm up; fewer repeats where they exceed the budget."""
+    call()
+    taken: list[float] = []
+    while len(taken) < repeats and (len(taken) < 2 or sum(taken) < budget_s):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return median(taken)
+
+
+def write_results(part: str, results: dict[str, Any]) -> Path:
+    """Write what a part found, as JSON, and return the file."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{part}.json"
+    path.write_text(json.dumps(results, indent=1) + "\n")
+    return path
+
+
+def read_results(part: str) -> dict[str, Any] | None:
+    """Return what a part found when it last ran; None if it never has."""
+    path = RESULTS / f"{part}.json"
+    return json.loads(path.read_text()) if path.is_file() else None  # type: ignore[no-any-return]
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; words to the left, numbers to the right."""
+    table = Table(box=None, header_style="bold")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    console = console if console.is_terminal else Console(width=180)
+    console.print(f"[bold]{title}[/bold]", table, "", sep="\n", highlight=False)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number with that many digits that count, or a dash."""
+    if value is None:
+        return "–"
+    whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0
+    return f"{value:,.{max(digits - whole, 0)}f}" if abs(value) >= 0.01 or value == 0 else f"{value:.1e}"
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio as it is printed: `12.3×`."""
+    return "–" if value is None else f"{number(value)}×"

@@ -1,0 +1,121 @@
+"""Counting operations: the cone of one unit on the way down, and a forward pass.
+
+The cone of a unit is what its signal can reach: at every operator below the layer a window of positions. Written
+apart from the library, which it measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx
+from torch._subclasses import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from backlight.network import Layer, Network
+from backlight.network.dimensions import arguments, sizes_of
+from backlight.network.operators import CONVOLUTIONS, MAX_POOLS, packet
+
+Span = tuple[int, int]
+Window = tuple[Span, Span]
+"""Rows and columns of a map, half-open."""
+
+_SLIDING = {"conv2d", "max_pool2d", "avg_pool2d"}
+
+
+def cone_multiply_adds(net: Network, layer: Layer, row: int, col: int) -> int:
+    """Return the multiply-adds of the convolutions that run the signal of one unit down to the pixels.
+
+    For a convolution they are, of every position of the signal's window on its output, inside the map: kernel
+    area x input channels x output channels that carry a signal. That is one, the unit's own, down to the first
+    convolution, and all below. Positions that a max pool leaves empty inside a window are counted.
+
+    Raises:
+        NotImplementedError: An operator below the layer changes the size of the maps in a way not known here.
+    """
+    head = net.node(layer)
+    windows: dict[fx.Node, Window] = {head: ((row, row + 1), (col, col + 1))}
+    mixed: set[fx.Node] = set()  # whose signal is on all channels
+    total = 0
+    for node in reversed(net.module.graph.nodes):
+        if node not in windows or node.op == "placeholder":
+            continue
+        if packet(node) in CONVOLUTIONS:
+            total += _multiply_adds(node, windows[node], node in mixed)
+        for below in net.analysis.signal_inputs(node):
+            window = _seen(node, windows[node], below)
+            windows[below] = _union(windows[below], window) if below in windows else window
+            if node in mixed or packet(node) in CONVOLUTIONS:
+                mixed.add(below)
+    return total
+
+
+def _multiply_adds(node: fx.Node, window: Window, all_channels: bool) -> int:
+    (top, bottom), (left, right) = window
+    n_out, n_in, height, width = sizes_of(arguments(node)["weight"])  # n_in: of one group
+    return (bottom - top) * (right - left) * (n_out if all_channels else 1) * n_in * height * width
+
+
+def _seen(node: fx.Node, window: Window, below: fx.Node) -> Window:
+    """Return the window of an operator's input that a window of its output reaches."""
+    sizes = sizes_of(below)[-2:]
+    name = packet(node).__name__
+    if name not in _SLIDING:
+        if sizes_of(node)[-2:] != sizes:
+            raise NotImplementedError(f"the window below {name} is not known")
+        return window
+    given = arguments(node)
+    kernel = sizes_of(given["weight"])[2:] if packet(node) in CONVOLUTIONS else _pair(given["kernel_size"])
+    steps = zip(
+        window,
+        kernel,
+        _pair(given["stride"] or kernel),
+        _pair(given["padding"]),
+        _dilations(node),
+        strict=True,
+    )
+    rows, cols = (
+        (
+            max(start * stride - pad, 0),
+            min((stop - 1) * stride - pad + dilation * (reach - 1) + 1, size),
+        )
+        for size, ((start, stop), reach, stride, pad, dilation) in zip(sizes, steps, strict=True)
+    )
+    return rows, cols
+
+
+def _dilations(node: fx.Node) -> Sequence[int]:
+    return _pair(arguments(node)["dilation"]) if packet(node) in CONVOLUTIONS | MAX_POOLS else (1, 1)
+
+
+def _pair(value: Any) -> Sequence[int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return values * 2 if len(values) == 1 else values
+
+
+def _union(one: Window, other: Window) -> Window:
+    rows, cols = ((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(one, other, strict=True))
+    return rows, cols
+
+
+def forward_multiply_adds(
+    net: Network, layer: Layer | None = None, size: tuple[int, int] | None = None
+) -> int:
+    """Return the multiply-adds of one forward pass, nothing being computed.
+
+    Args:
+        net: The network.
+        layer: Where the pass ends; None for the network's own output.
+        size: Height and width of the input, if it is not the network's own.
+    """
+    channels, *own = net.input_shape
+    module = net.module if layer is None else net.features([layer])
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        torch.no_grad(),
+        FlopCounterMode(display=False) as counter,
+    ):
+        module(torch.empty(1, channels, *(size or own), dtype=net.dtype))
+    return counter.get_total_flops() // 2

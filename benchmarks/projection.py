@@ -1,0 +1,343 @@
+"""Projection: the time of a projection from every layer, against Captum, zennit-crp, the naive loop and the floor.
+
+Real hits: photographs are scanned, and all hits of a few of them are projected, so that as many hits share an image
+as in a build. Same units, images and weights for all. Prints a table for each network and writes
+benchmarks/results/projection.json.
+
+    python benchmarks/projection.py [--networks vgg16 alexnet] [--units 48] [--images 1000] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import cycle, islice
+from statistics import mean
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backlight import scan
+from backlight.network import Layer, Network
+from backlight.projection import Unit
+from backlight.scan import LayerScan
+from backlight_side import BacklightSide, Hit
+from common import (
+    SEED,
+    load_network,
+    machine,
+    median_seconds,
+    number,
+    photographs,
+    print_table,
+    ratio,
+    sgemm_gflops,
+    use_all_cores,
+    write_results,
+)
+from counting import cone_multiply_adds, forward_multiply_adds
+from peers import CaptumSide, NaiveSide, ZennitSide, with_own_rectifiers
+
+Peer = Callable[[Tensor, list[Unit]], Tensor]
+ACHIEVED = "vgg16", "features.11"  # conv3_1: the layers from here on are held against sgemm
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured.
+
+    Attributes:
+        networks: Classifiers of torchvision.
+        images: Photographs that are scanned.
+        units: Hits of each layer that are projected, about.
+        peer_units: How many of them Captum and zennit project; what one takes does not depend on the unit.
+        naive_units: How many of them the naive loop projects.
+        batch_sizes: Those that are tried for Captum and zennit.
+        repeats: Timed calls at most, after one to warm up.
+        sgemm_sizes: Sizes of the matrices whose product gives the machine's rate.
+    """
+
+    networks: tuple[str, ...] = ("vgg16", "squeezenet1_0", "resnet50", "alexnet")
+    images: int = 1000
+    units: int = 48
+    peer_units: int = 16
+    naive_units: int = 3
+    batch_sizes: tuple[int, ...] = (1, 4, 8, 16, 32)
+    repeats: int = 5
+    sgemm_sizes: tuple[int, ...] = (2048, 3072, 4096)
+
+
+QUICK = Settings(images=100, units=16, peer_units=4, naive_units=1, batch_sizes=(1, 4), repeats=2)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Hits to project: those of a few images of the set, side by side.
+
+    Attributes:
+        images: (m, c, h, w) the distinct inputs.
+        hits: The units, each with the position of its image.
+    """
+
+    images: Tensor
+    hits: list[Hit]
+
+    def first(self, count: int) -> tuple[Tensor, list[Unit]]:
+        """Return an image and a unit for each of that many hits, from the start again where there are fewer."""
+        hits = list(islice(cycle(self.hits), count))
+        return self.images[[i for i, _ in hits]], [unit for _, unit in hits]
+
+
+def run(settings: Settings, keep: Callable[[dict[str, Any]], object] = lambda _: None) -> dict[str, Any]:
+    """Return what projections take, for each network and layer, as plain JSON.
+
+    Args:
+        settings: How much is measured.
+        keep: Called with what there is after each network; all of them take an hour.
+    """
+    use_all_cores()
+    sgemm = sgemm_gflops(settings.sgemm_sizes)
+    networks: list[dict[str, Any]] = []
+    results = {"machine": machine(sgemm), "settings": asdict(settings), "networks": networks}
+    for name in settings.networks:
+        networks.append(_measure(name, sgemm, settings))
+        keep(results)
+    return results
+
+
+def _measure(name: str, sgemm: float, settings: Settings) -> dict[str, Any]:
+    model, net, is_random = load_network(name)
+    paths = photographs(settings.images)
+    layers = net.default_layers
+    found = scan(net, paths, layers, top=9)
+    samples = {y.name: sample_hits(net, y, found.layers[y.name], paths, settings.units) for y in layers}
+    peers = _Peers(name, model, net, samples, settings)
+    rows = [_row(net, y, samples[y.name], peers, sgemm, settings) for y in layers if samples[y.name].hits]
+    summary = summarise(rows) | _achieved(name, rows, sgemm)
+    result = {
+        "network": name,
+        "weights": "random" if is_random else "trained",
+        "images": len(paths),
+        "forward_multiply_adds": forward_multiply_adds(net),
+        "batch_sizes": peers.batch_sizes,
+        "summary": summary,
+        "layers": rows,
+    }
+    print_network(result)
+    return result
+
+
+def sample_hits(net: Network, layer: Layer, found: LayerScan, paths: Sequence[Any], n_units: int) -> Sample:
+    """Return all hits of images drawn at random, until there are enough; at most twice as many."""
+    by_image: dict[int, list[Unit]] = defaultdict(list)
+    hits = found.hits
+    for channel, rank in zip(*(hits.values > 0).nonzero(), strict=True):
+        row, col = hits.places[channel, rank]
+        by_image[int(hits.image_ids[channel, rank])].append(
+            Unit(layer.name, int(channel), int(row), int(col))
+        )
+    order = sorted(by_image)
+    random.Random(f"{SEED} {layer.name}").shuffle(order)
+    chosen, pairs = [], []
+    for image_id in order:
+        if len(pairs) >= n_units:
+            break
+        pairs += [(len(chosen), unit) for unit in by_image[image_id]]
+        chosen.append(paths[image_id])
+    pairs = pairs[: 2 * n_units]
+    images = net.prepare(chosen[: pairs[-1][0] + 1]) if pairs else torch.zeros(0, *net.input_shape)
+    return Sample(images, pairs)
+
+
+class _Peers:
+    """The others, for the layers of one network, each at the batch size that suits it best."""
+
+    def __init__(
+        self, name: str, model: nn.Module, net: Network, samples: dict[str, Sample], settings: Settings
+    ) -> None:
+        self.model = model.requires_grad_(False)
+        self.settings, self.samples = settings, samples
+        self.modules = dict(with_own_rectifiers(model).named_modules())
+        self.kinds: dict[str, type] = {"captum": CaptumSide}
+        if name == "vgg16" and ZennitSide.is_installed():
+            self.kinds["zennit"] = ZennitSide
+        self.order = [y.name for y in net.default_layers if y.name in self.modules and samples[y.name].hits]
+        probes = sorted({0, len(self.order) // 2, len(self.order) - 1}) if self.order else []
+        self.batch_sizes = {
+            kind: {self.order[i]: self._best_batch_size(kind, self.order[i]) for i in probes}
+            for kind in self.kinds
+        }
+
+    def make(self, kind: str, layer: str) -> Peer:
+        return self.kinds[kind](self.model, layer)  # type: ignore[no-any-return]
+
+    def batch_size(self, kind: str, layer: str) -> int:
+        """Return the best batch size of the nearest layer that it was found for."""
+        place = self.order.index(layer)
+        nearest = min(self.batch_sizes[kind], key=lambda name: abs(self.order.index(name) - place))
+        return self.batch_sizes[kind][nearest]
+
+    def _best_batch_size(self, kind: str, layer: str) -> int:
+        peer, sample = self.make(kind, layer), self.samples[layer]
+        peer(*sample.first(1))
+        taken = {
+            size: median_seconds(lambda: peer(*sample.first(size)), repeats=2, budget_s=0) / size  # noqa: B023
+            for size in self.settings.batch_sizes
+        }
+        return min(taken, key=lambda size: taken[size])
+
+
+def _row(
+    net: Network, layer: Layer, sample: Sample, peers: _Peers, sgemm: float, settings: Settings
+) -> dict[str, Any]:
+    """Return what is found for one layer; times of one projection, in milliseconds."""
+    side, hits = BacklightSide(net, layer), sample.hits
+    print(f"{net.name} {layer.name}: {len(hits)} units of {len(sample.images)} images", file=sys.stderr)
+    own_s = median_seconds(lambda: side(sample.images, hits), settings.repeats) / len(hits)
+    cone = mean(cone_multiply_adds(net, layer, unit.row, unit.col) for _, unit in hits)
+    floor_s = 2 * cone / (sgemm * 1e9)
+    row = {
+        "layer": layer.name,
+        "maps": layer.n_maps,
+        "field": list(layer.receptive_field.size) if layer.receptive_field else None,
+        "units": len(hits),
+        "images": len(sample.images),
+        "backlight_ms": own_s * 1e3,
+        "floor_ms": floor_s * 1e3,
+        "over_floor": own_s / floor_s if floor_s else None,
+        "cone_multiply_adds": cone,
+        "forward_multiply_adds": side.forward_multiply_adds(hits) / len(hits),
+    }
+    if layer.name not in peers.modules:
+        return row | {"skipped": "not the output of a module, so that Captum cannot reach it"}
+    return row | _against_peers(layer, sample, side, peers, settings)
+
+
+def _against_peers(
+    layer: Layer, sample: Sample, side: BacklightSide, peers: _Peers, settings: Settings
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for kind in peers.kinds:
+        peer, size = peers.make(kind, layer.name), peers.batch_size(kind, layer.name)
+        n_calls = max(2, -(-settings.peer_units // size))
+        images, units = sample.first(size)
+        taken = median_seconds(lambda: peer(images, units), n_calls)  # noqa: B023
+        found[f"{kind}_ms"] = taken / size * 1e3
+        found[f"{kind}_difference"] = _difference(side, sample, peer(images, units))
+    naive = NaiveSide(peers.model, layer.name)
+    images, units = sample.first(settings.naive_units)
+    found["naive_ms"] = median_seconds(lambda: naive(images, units), settings.repeats) / len(units) * 1e3
+    found["naive_difference"] = _difference(side, sample, naive(images, units))
+    return found
+
+
+def _difference(side: BacklightSide, sample: Sample, signals: Tensor) -> float:
+    """Return the largest difference from signals that were seeded with one, relative to the largest value."""
+    count = min(len(signals), len(sample.hits))
+    hits = sample.hits[:count]
+    own = side.whole(sample.images, hits)
+    theirs = signals[:count] * side.values(sample.images, hits)[:, None, None, None]
+    scale = theirs.flatten(1).abs().amax(1).clamp_min(1e-30)
+    return float(((own - theirs).flatten(1).abs().amax(1) / scale).max())
+
+
+def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the ratios over all layers, each layer counting by its number of maps, where both were measured."""
+    summary: dict[str, Any] = {"maps": sum(row["maps"] for row in rows)}
+    for kind in ("captum", "zennit", "naive", "floor"):
+        both = [row for row in rows if row.get(f"{kind}_ms")]
+        if not both:
+            continue
+        own, other = (_weighted(both, key) for key in ("backlight_ms", f"{kind}_ms"))
+        summary |= {f"{kind}_ms": other, f"over_{kind}" if kind == "floor" else f"{kind}_ratio": other / own}
+        if kind == "floor":
+            summary["over_floor"] = own / other
+        else:
+            summary[f"{kind}_difference"] = max(row[f"{kind}_difference"] for row in both)
+    return summary | {"backlight_ms": _weighted(rows, "backlight_ms")} if rows else summary
+
+
+def _weighted(rows: Sequence[dict[str, Any]], key: str) -> float:
+    return float(sum(row["maps"] * row[key] for row in rows) / sum(row["maps"] for row in rows))
+
+
+def _achieved(name: str, rows: Sequence[dict[str, Any]], sgemm: float) -> dict[str, Any]:
+    """Return the rate of the projection phase over the deep layers: what is really multiplied, by the time."""
+    network, first = ACHIEVED
+    names = [row["layer"] for row in rows]
+    if name != network or first not in names:
+        return {}
+    deep = rows[names.index(first) :]
+    seconds = _weighted(deep, "backlight_ms") / 1e3
+    cone, forward = (_weighted(deep, f"{key}_multiply_adds") for key in ("cone", "forward"))
+    gflops = 2 * (cone + forward) / seconds / 1e9
+    return {
+        "achieved": {
+            "from": first,
+            "cone_gflop": 2 * cone / 1e9,
+            "forward_gflop": 2 * forward / 1e9,
+            "gflops": gflops,
+            "of_sgemm": gflops / sgemm,
+        }
+    }
+
+
+_OTHERS = ("captum", "naive", "zennit")
+
+
+def table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return a network's table, in milliseconds: its header; a row for each layer, and one for all by their maps.
+
+    Behind each time of another stands how many times Backlight's it is; behind the floor, the other way round.
+    """
+    kinds = [kind for kind in _OTHERS if f"{kind}_ms" in result["summary"]]
+    header = ["layer", "maps", "field", "hits/image", "Backlight"]
+    header += [text for kind in kinds for text in (kind, "ratio")]
+    rows = [_cells(row["layer"], row, kinds) for row in result["layers"]]
+    total = _cells("all, by maps", result["summary"], kinds)
+    return [*header, "floor", "over", "difference"], [*rows, total]
+
+
+def _cells(name: str, row: dict[str, Any], kinds: Sequence[str]) -> list[str]:
+    own = row["backlight_ms"]
+    field = "×".join(map(str, row["field"] or ["all"])) if "field" in row else ""
+    cells = [name, f"{row['maps']:,}", field, f"{row['units'] / row['images']:.1f}" if "units" in row else ""]
+    cells.append(number(own))
+    for kind in kinds:
+        other = row.get(f"{kind}_ms")
+        cells += [number(other), ratio(row.get(f"{kind}_ratio", other / own if other else None))]
+    difference = f"{row['captum_difference']:.0e}" if "captum_difference" in row else "–"
+    return [*cells, number(row.get("floor_ms")), ratio(row.get("over_floor")), difference]
+
+
+def print_network(result: dict[str, Any]) -> None:
+    """Print a network's table and, where it was found, the rate against sgemm."""
+    title = f"{result['network']}, {result['weights']} weights, hits of {result['images']} photographs; ms a projection"
+    print_table(title, *table(result))
+    achieved = result["summary"].get("achieved")
+    if achieved:
+        print(
+            f"from {achieved['from']} on: {achieved['gflops']:.0f} GFLOP/s, "
+            f"{achieved['of_sgemm']:.0%} of this machine's sgemm\n"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="+", metavar="NAME")
+    parser.add_argument("--units", type=int, help="hits of each layer")
+    parser.add_argument("--images", type=int, help="photographs to scan")
+    parser.add_argument("--quick", action="store_true", help="few units and repeats")
+    options = parser.parse_args()
+    settings = QUICK if options.quick else Settings()
+    changes = {key: value for key in ("networks", "units", "images") if (value := getattr(options, key))}
+    run(replace(settings, **changes), keep=lambda results: write_results("projection", results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The report: puts what the benchmarks found into the tables of docs/performance.md; the prose is kept by hand.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`. Those whose part has not run are left as they are.
+
+    python benchmarks/report.py [FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import full_build
+import growth
+import memory
+import projection
+from common import number, ratio, read_results
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+_MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def fill(text: str, results: dict[str, dict[str, Any]]) -> str:
+    """Return the page with every table that results are there for.
+
+    Args:
+        text: The page.
+        results: What each part found, by its name.
+
+    Raises:
+        KeyError: The page asks for a table of no known name.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        name, _, of = match["name"].partition(" ")
+        part, render = TABLES[name]
+        found = results.get(part)
+        body = render(found, of) if found else None
+        return match[0] if body is None else f"{match[1]}{body}\n{match[3]}"
+
+    return _MARKED.sub(replaced, text)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table: the first column to the left, the others to the right."""
+    lines = [f"| {' | '.join(header)} |", "|---|" + "---:|" * (len(header) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _machine(results: dict[str, Any], _: str) -> str:
+    found = results["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    rows = [
+        ["processor", f"{found['cpu']}, {found['cores']} cores, {found['capability']}"],
+        ["memory", f"{found['ram_gb']:.0f} GB"],
+        ["system", f"{found['system']}, Python {found['python']}"],
+        ["packages", packages],
+        ["torch's threads", str(found["threads"])],
+        ["sgemm", f"{found['sgemm_gflops']:.0f} GFLOP/s"],
+    ]
+    return "\n".join(["| what | |", "|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _ratios(results: dict[str, Any], _: str) -> str:
+    rows = []
+    for network in results["networks"]:
+        found = network["summary"]
+        ratios = [ratio(found.get(f"{kind}_ratio")) for kind in ("captum", "naive", "zennit")]
+        difference = f"{found['captum_difference']:.0e}" if "captum_difference" in found else "–"
+        cells = [network["network"], network["weights"], f"{found['maps']:,}", number(found["backlight_ms"])]
+        rows.append([*cells, *ratios, ratio(found.get("over_floor")), difference])
+    header = [
+        "network",
+        "weights",
+        "maps",
+        "Backlight ms",
+        "Captum",
+        "naive loop",
+        "zennit-crp",
+        "over the floor",
+    ]
+    return _table([*header, "difference from Captum"], rows)
+
+
+def _by_layer(results: dict[str, Any], network: str) -> str | None:
+    found = next((n for n in results["networks"] if n["network"] == network), None)
+    return _table(*projection.table(found)) if found else None
+
+
+def _achieved(results: dict[str, Any], _: str) -> str | None:
+    found = next((n["summary"]["achieved"] for n in results["networks"] if "achieved" in n["summary"]), None)
+    if found is None:
+        return None
+    cells = [number(found["cone_gflop"]), number(found["forward_gflop"])]
+    rates = [number(found["gflops"]), number(results["machine"]["sgemm_gflops"]), f"{found['of_sgemm']:.0%}"]
+    header = ["layers from", "cone GFLOP", "forward GFLOP", "GFLOP/s", "sgemm GFLOP/s", "share"]
+    return _table(header, [[found["from"], *cells, *rates]])
+
+
+def _scan(results: dict[str, Any], _: str) -> str | None:
+    rows = results.get("rows") or results.get("networks") or []
+    header = [key for key, value in rows[0].items() if not isinstance(value, (dict, list))] if rows else []
+    return _table(header, [[_cell(row.get(key)) for key in header] for row in rows]) if rows else None
+
+
+def _cell(value: Any) -> str:
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _memory(results: dict[str, Any], _: str) -> str:
+    return "\n\n".join(
+        f"{network['network']}: grows by {network['growth']:.1%}.\n\n{_table(*memory.table(network))}"
+        for network in results["networks"]
+    )
+
+
+def _full_build(results: dict[str, Any], _: str) -> str:
+    return f"{full_build.describe(results)}.\n\n{_table(*full_build.table(results))}"
+
+
+def _growth(results: dict[str, Any], along: str) -> str:
+    return f"{growth.describe(results, along)}.\n\n{_table(*growth.table(results[along]['rows']))}"
+
+
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
+    "machine": ("projection", _machine),
+    "ratios": ("projection", _ratios),
+    "layers": ("projection", _by_layer),
+    "achieved": ("projection", _achieved),
+    "scan": ("scan", _scan),
+    "memory": ("memory", _memory),
+    "full-build": ("full_build", _full_build),
+    "growth": ("growth", _growth),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("page", type=Path, nargs="?", default=PAGE)
+    page = parser.parse_args().page
+    parts = {part for part, _ in TABLES.values()}
+    results = {part: found for part in parts if (found := read_results(part))}
+    page.write_text(fill(page.read_text(), results))
+    print(f"{page}: filled from {', '.join(sorted(results)) or 'no results; run `make bench` first'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""The walk down a rewritten graph: its gradient for units, on no more of each map than their signals fill.
+
+One forward pass serves all units of an image; then the signals of many units walk down together, each on the window
+that its cone fills. What a gradient of the whole graph would give is what this gives: `apply_rules` says what an
+operator does on the way down, and here is only decided where.
+
+*Source*: Zeiler & Fergus (2013), section 2.1.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from backlight.network.operators import aten, operands, packet
+from backlight.projection.adjoints import Descent, Record, adjoint_of, needs_values
+from backlight.projection.windows import Windows
+from backlight.rules.carry import carry, rectify_signal
+from backlight.rules.rectifiers import leak_signal
+
+MOST_CELLS = 1 << 24
+"""Of the signals of one operator that are held at a time: 64 MB in float32."""
+
+
+class Backward:
+    """The gradient of a rewritten graph, by windows.
+
+    Args:
+        module: What `apply_rules` gives, batch norms folded.
+    """
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        self._nodes = list(module.graph.nodes)
+        self._pixels = next(n for n in self._nodes if n.op == "placeholder")
+        self.heads: tuple[fx.Node, ...] = tuple(self._nodes[-1].args[0])
+        self._constants, self._dependent = _constants(module, self._nodes, self._pixels)
+        self._live = _live(self._nodes, self._pixels)
+        self._adjoints = {n: adjoint_of(n) for n in self._live if n is not self._pixels}
+        kept = [operands([n.args, n.kwargs]) for n in self._adjoints if needs_values(n)]
+        self._kept = {n for group in kept for n in group} | set(self.heads)
+        last = {n: user for user in self._nodes for n in operands([user.args, user.kwargs])}
+        self._freed: dict[fx.Node, list[fx.Node]] = {}
+        for node, user in last.items():
+            if node in self._dependent and node not in self._kept:
+                self._freed.setdefault(user, []).append(node)
+        self.shares = all(self._has_batch_first(n) for n in self._live)
+
+    def forward(self, x: Tensor) -> Record:
+        """Run the graph on a batch (m, c, h, w) and return what the way down needs of it."""
+        record = Record(values=dict(self._constants))
+        values = record.values
+        values[self._pixels] = x.contiguous(memory_format=torch.channels_last)
+        record.shapes[self._pixels] = tuple(x.shape)
+        with torch.no_grad():
+            for node in self._nodes:
+                if node in self._dependent:
+                    values[node] = self._value(node, record)
+                    if isinstance(values[node], Tensor):
+                        record.shapes[node] = tuple(values[node].shape)
+                    elif isinstance(values[node], (tuple, list)):
+                        record.shapes[node] = tuple(tuple(v.shape) for v in values[node])
+                for done in self._freed.get(node, ()):
+                    del values[done]
+        return record
+
+    def _value(self, node: fx.Node, record: Record) -> Any:
+        values = record.values
+        if node.target in (rectify_signal, leak_signal, torch.detach):
+            return values[node.args[0]]  # type: ignore[index]
+        if node.target is carry:
+            return values[node.args[1]]  # type: ignore[index]
+        args = fx.map_arg(node.args, values.__getitem__)
+        if packet(node) is aten.max_pool2d and node in self._live:
+            value, record.switches[node] = aten.max_pool2d_with_indices.default(*args, **node.kwargs)
+            return value
+        target: Any = node.target
+        return target(*args, **fx.map_arg(node.kwargs, values.__getitem__))
+
+    def descend(
+        self, record: Record, head: int, units: Sequence[tuple[int, ...]], image_of: Tensor | None
+    ) -> Iterator[tuple[Tensor, Windows]]:
+        """Yield the activations of units of one head and their signals at the pixels, some units at a time, in order.
+
+        Args:
+            record: The forward pass.
+            head: Which of the heads.
+            units: (channel, row, col) of each unit, or (channel,).
+            image_of: (n,) which image of the record each belongs to; None if each has its own.
+        """
+        node = self.heads[head]
+        out = record.values[node]
+        images = torch.arange(len(units)) if image_of is None else image_of
+        values = out[(images, *torch.tensor(units).unbind(1))]
+        first = 0
+        for found in self._walk(
+            {node: Windows.at(units, values, out.shape[1])}, Descent(record, image_of, self._live)
+        ):
+            yield values[first : first + len(found.data)], found
+            first += len(found.data)
+
+    def _walk(self, arrived: dict[fx.Node, Any], descent: Descent) -> Iterator[Windows]:
+        """Take what has arrived down to the pixels; where the windows outgrow MOST_CELLS, half of the units first."""
+        n = next(len(s.data) for s in arrived.values() if isinstance(s, Windows))
+        for node in reversed(self._nodes):
+            if node not in arrived or node is self._pixels:
+                continue
+            with torch.no_grad():
+                self._pass_down(node, arrived, descent)
+            most = max((s.data.numel() for s in arrived.values() if isinstance(s, Windows)), default=0)
+            if self.shares and n > 1 and most > MOST_CELLS:
+                for half in _halved(arrived, descent):
+                    yield from self._walk(*half)
+                return
+        shape = descent.record.shapes[self._pixels][1:]
+        nothing = descent.record.values[self.heads[0]].new_zeros(n, *shape)
+        yield arrived.get(self._pixels) or Windows(nothing)
+
+    def _pass_down(self, node: fx.Node, arrived: dict[fx.Node, Any], descent: Descent) -> None:
+        signal = arrived.pop(node)
+        if node.target is operator.getitem:
+            arrived.setdefault(node.args[0], {})[node.args[1]] = signal  # type: ignore[arg-type]
+            return
+        for below, part in self._adjoints[node](node, signal, descent):
+            if below in self._live:
+                others = arrived.get(below)
+                arrived[below] = part if others is None else others.plus(part, descent.record.shapes[below])
+
+    def _has_batch_first(self, node: fx.Node) -> bool:
+        """Return whether each image has one entry along a node's first dimension, so that it can serve many units."""
+        if any(packet(n) is aten.sym_size for n in operands([node.args, node.kwargs])):
+            return packet(node) is aten.reshape and _leads(node)
+        spread = node.meta.get("spread")
+        return spread is None or spread.roles[:1] == ("n",)
+
+
+def _leads(node: fx.Node) -> bool:
+    sizes: Any = node.args[1]
+    spread = node.meta.get("spread")
+    return packet(sizes[0]) is aten.sym_size and spread is not None and spread.roles[:1] == ("n",)
+
+
+def _constants(
+    module: fx.GraphModule, nodes: Sequence[fx.Node], pixels: fx.Node
+) -> tuple[dict[fx.Node, Any], set[fx.Node]]:
+    """Return the values of all nodes that no pixel has a part in, and the set of the others."""
+    values: dict[fx.Node, Any] = {}
+    dependent: set[fx.Node] = set()
+    with torch.no_grad():
+        for node in nodes:
+            if node.op == "get_attr":
+                values[node] = module.get_buffer(str(node.target))
+            elif node.op == "call_function":
+                needed = list(operands([node.args, node.kwargs]))
+                if any(n in dependent or n is pixels for n in needed):
+                    dependent.add(node)
+                else:
+                    target: Any = node.target
+                    args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+                    values[node] = target(*args, **kwargs)
+    return values, dependent
+
+
+def _live(nodes: Sequence[fx.Node], pixels: fx.Node) -> frozenset[fx.Node]:
+    """Return the nodes from which a signal can reach the pixels."""
+    live = {pixels}
+    for node in nodes:
+        sources = node.args[:1] if node.target is carry else [node.args, node.kwargs]
+        is_number = isinstance(node.meta.get("val"), (int, float, torch.SymInt, torch.SymFloat))
+        passes = node.op == "call_function" and node.target is not torch.detach and not is_number
+        if passes and any(n in live for n in operands(sources)):
+            live.add(node)
+    return frozenset(live)
+
+
+def _halved(arrived: dict[fx.Node, Any], descent: Descent) -> Iterator[tuple[dict[fx.Node, Any], Descent]]:
+    """Yield what has arrived of the first half of the units, and of the second, each with its descent."""
+    n = next(len(s.data) for s in arrived.values() if isinstance(s, Windows))
+    images = torch.arange(n) if descent.image_of is None else descent.image_of
+    for i, part in enumerate((slice(n // 2), slice(n // 2, None))):
+        halves = {
+            node: {k: s.halves()[i] for k, s in own.items()} if isinstance(own, dict) else own.halves()[i]
+            for node, own in arrived.items()
+        }
+        yield halves, replace(descent, image_of=images[part])

@@ -1,0 +1,165 @@
+"""Windows: a signal that is zero but on one window of a map, for each of n units, and the values that stand there.
+
+On its way down the signal of a unit fills a window that grows from one cell to the unit's receptive field. The
+windows of n units have one size and stack into one tensor; where each of them lies in its map is kept beside it. A
+window may reach over the map's edge: what is there is no cell of the map, and its signal is set to zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Starts = NDArray[np.int64]
+Axes = tuple[tuple[int, Starts], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The signals of n units in one map.
+
+    Attributes:
+        data: (n, ...) the signals, zero outside of their windows.
+        axes: For rows and for columns the dimension of data and the (n,) first cells; none if data is the map.
+        fresh: Whether nothing else holds the data, so that it may be changed in place.
+    """
+
+    data: Tensor
+    axes: Axes = ()
+    fresh: bool = True
+
+    @classmethod
+    def at(cls, places: Sequence[tuple[int, ...]], values: Tensor, n_maps: int) -> Windows:
+        """Return the signals of units (channel,) or (channel, row, col) that have these values (n,)."""
+        channel, *cells = np.asarray(places, np.int64).T
+        data = values.new_zeros(len(values), n_maps, *[1] * len(cells))
+        index = torch.arange(len(values)), torch.from_numpy(channel), *[0] * len(cells)
+        data[index] = values  # type: ignore[index]
+        return cls(in_order(data), tuple((2 + i, starts) for i, starts in enumerate(cells)))
+
+    def halves(self) -> tuple[Windows, Windows]:
+        """Return the signals of the first half of the units and those of the second."""
+        middle = len(self.data) // 2
+        return tuple(  # type: ignore[return-value]
+            replace(self, data=self.data[part], axes=tuple((dim, starts[part]) for dim, starts in self.axes))
+            for part in (slice(middle), slice(middle, None))
+        )
+
+    def with_data(self, data: Tensor, fresh: bool = True) -> Windows:
+        """Return other signals on the same windows."""
+        return replace(self, data=data, fresh=fresh)
+
+    def covers(self, shape: Sequence[int]) -> bool:
+        """Return whether each window is its whole map, of that shape."""
+        return all(self.data.shape[dim] == shape[dim] and not starts.any() for dim, starts in self.axes)
+
+    def inside(self, shape: Sequence[int]) -> Windows:
+        """Return the signals without what lies over the edges of a map of that shape; data is changed in place."""
+        data, axes = self.data, []
+        for dim, starts in self.axes:
+            size, length = data.shape[dim], shape[dim]
+            if size >= length:
+                data, starts = _laid_out(data, dim, starts, length), np.zeros_like(starts)
+            else:
+                for i in np.flatnonzero(starts < 0):
+                    data[i].narrow(dim - 1, 0, min(-int(starts[i]), size)).zero_()
+                for i in np.flatnonzero(starts + size > length):
+                    over = min(int(starts[i]) + size - length, size)
+                    data[i].narrow(dim - 1, size - over, over).zero_()
+            axes.append((dim, starts))
+        return replace(self, data=data, axes=tuple(axes))
+
+    def whole(self, shape: Sequence[int]) -> Windows:
+        """Return the signals on the whole of their maps."""
+        data = self.data
+        for dim, starts in self.axes:
+            data = _laid_out(data, dim, starts, shape[dim])
+        return Windows(data, fresh=self.fresh)  # it may be a view of what others hold
+
+    def along(self, dim: int, shape: Sequence[int]) -> Windows:
+        """Return the signals with a whole map's length along a dimension; on whole maps if it has windows."""
+        return self.whole(shape) if dim in [own for own, _ in self.axes] else self
+
+    def on_axes(self, dims: Sequence[int]) -> Windows:
+        """Return signals on whole maps as windows that are the map."""
+        return replace(self, axes=tuple((dim, np.zeros(len(self.data), np.int64)) for dim in dims))
+
+    def lies_as(self, other: Windows) -> bool:
+        """Return whether the windows of two signals are the same."""
+        return len(self.axes) == len(other.axes) and all(
+            mine[0] == theirs[0]
+            and self.data.shape[mine[0]] == other.data.shape[mine[0]]
+            and np.array_equal(mine[1], theirs[1])
+            for mine, theirs in zip(self.axes, other.axes, strict=True)
+        )
+
+    def plus(self, other: Windows, shape: Sequence[int]) -> Windows:
+        """Return the sum of two signals in a map of that shape, on windows that hold both."""
+        if any(
+            mine[0] != theirs[0] or np.ptp(theirs[1] - mine[1])
+            for mine, theirs in zip(self.axes, other.axes, strict=False)
+        ) or len(self.axes) != len(other.axes):
+            return self.whole(shape).plus(other.whole(shape), shape)
+        first, last = [0] * self.data.dim(), list(self.data.shape)
+        own, others = [slice(None)] * self.data.dim(), [slice(None)] * self.data.dim()
+        for (dim, starts), (_, theirs) in zip(self.axes, other.axes, strict=True):
+            offset = int(theirs[0] - starts[0])
+            low, high = min(0, offset), max(self.data.shape[dim], offset + other.data.shape[dim])
+            first[dim], last[dim] = low, high
+            own[dim] = slice(-low, -low + self.data.shape[dim])
+            others[dim] = slice(offset - low, offset - low + other.data.shape[dim])
+        sizes = [high - low for low, high in zip(first, last, strict=True)]
+        for big, small, index in ((self, other, others), (other, self, own)):
+            if list(big.data.shape) == sizes:
+                total = big.data if big.fresh else big.data.clone()
+                total[tuple(index)] += small.data
+                return replace(big, data=total, fresh=True)
+        total = in_order(self.data.new_zeros(sizes))
+        total[tuple(own)] = self.data
+        total[tuple(others)] += other.data
+        axes = tuple((dim, starts + first[dim]) for dim, starts in self.axes)
+        return Windows(total, axes)
+
+    def of(self, values: Tensor, image_of: Tensor | None) -> Tensor:
+        """Return the values of a map (m, ...) that stand on the windows, (n, ...).
+
+        Args:
+            values: The map of each of m images.
+            image_of: (n,) which of them each unit belongs to; None if each has its own, in their order.
+
+        *Convention*: over an edge stands the value at the edge.
+        """
+        own = [dim for dim, _ in self.axes]
+        if self.covers(values.shape):
+            return values if image_of is None else values[image_of]
+        images = torch.arange(len(values), device=values.device) if image_of is None else image_of
+        index: list[Tensor] = [images.reshape(-1, 1, 1)]
+        for i, (dim, starts) in enumerate(self.axes):
+            cells = (starts[:, None] + np.arange(self.data.shape[dim])).clip(0, values.shape[dim] - 1)
+            index.append(torch.from_numpy(cells).to(values.device).unsqueeze(1 + (i == 0)))
+        return values.movedim(own, [1, 2])[index[0], index[1], index[2]].movedim([1, 2], own)
+
+
+def in_order(data: Tensor) -> Tensor:
+    """Return maps (n, c, h, w) with their channels last in memory, as convolutions are fastest; others as they are."""
+    return data.contiguous(memory_format=torch.channels_last) if data.dim() == 4 else data
+
+
+def _laid_out(data: Tensor, dim: int, starts: Starts, length: int) -> Tensor:
+    """Return data with its windows laid into a dimension of that length, zero elsewhere."""
+    size = data.shape[dim]
+    if not np.ptp(starts) and starts[0] <= 0 and starts[0] + size >= length:
+        return data.narrow(dim, -int(starts[0]), length)
+    shape = list(data.shape)
+    shape[dim] = length
+    out = in_order(data.new_zeros(shape))
+    for i, start in enumerate(map(int, starts)):
+        low, high = max(start, 0), min(start + size, length)
+        if low < high:
+            out[i].narrow(dim - 1, low, high - low).copy_(data[i].narrow(dim - 1, low - start, high - low))
+    return out

@@ -1,0 +1,134 @@
+"""The walk by windows gives the gradient of the whole rewritten graph, whatever the operators and the borders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from backlight import DECONVNET, GRADIENT, GUIDED, RuleSet, capture
+from backlight.network import Layer, Network
+from backlight.network.fold import fold_batch_norms
+from backlight.projection import backward
+from backlight.projection.backward import Backward
+from backlight.projection.windows import Windows
+from backlight.rules import apply_rules
+
+RULES = [
+    DECONVNET,
+    GUIDED,
+    GRADIENT,
+    RuleSet("largest", unpool="assign-largest", lrn="frozen", leaky="literal"),
+]
+
+
+def _trained_looking(model: nn.Module) -> nn.Module:
+    """Give batch norms statistics that keep the signal alive, so that no pool chooses among rounding errors."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.05, 0.2)  # type: ignore[union-attr]
+    return model
+
+
+class _Mixture(nn.Module):
+    """Operators that the zoo's small networks lack: gates, LRN, averages, leaky slopes, upsampling, splits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 5, 2, padding=1)
+        self.inner = nn.ModuleList(
+            nn.Conv2d(8, 8, 3, padding=d, dilation=d, groups=g) for d, g in ((1, 2), (2, 8))
+        )
+        self.norm, self.gate = nn.LayerNorm(8), nn.Conv2d(8, 1, 1)
+        self.lrn, self.mix = nn.LocalResponseNorm(3), nn.Linear(8, 8)
+        self.average, self.pool = nn.AvgPool2d(3, 2, padding=1), nn.MaxPool2d(3, 2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.leaky_relu(self.stem(x), 0.1)
+        x = self.lrn(self.pool(x)) + nn.functional.silu(self.inner[0](self.average(x)))
+        x = x * torch.sigmoid(self.gate(x)) - 0.5 * torch.relu(self.inner[1](x))
+        x = self.mix(self.norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        left, right = x.chunk(2, 1)
+        x = torch.cat([torch.relu(right), left], 1)
+        return torch.relu(self.inner[0](nn.functional.interpolate(x, scale_factor=2.0)))
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "resnet18": torchvision.models.resnet18,
+    "squeezenet1_1": torchvision.models.squeezenet1_1,
+    "shufflenet": torchvision.models.shufflenet_v2_x0_5,
+    "mobilenet": torchvision.models.mobilenet_v3_small,
+    "a mixture": _Mixture,
+}
+
+
+def _compare(net: Network, layer: Layer, rules: RuleSet, images: Tensor) -> None:
+    module = apply_rules(net, [layer], rules)
+    edges = [(0, 0), (layer.shape[1] - 1, layer.shape[2] - 1), (0, layer.shape[2] // 2)]
+    units = [(i % layer.n_maps, row, col) for i, (row, col) in enumerate(edges * 2)]
+    owners = torch.tensor([0, 1, 1, 1, 0, 0])
+    x = images[owners].clone().requires_grad_()
+    (out,) = module(x)
+    index = (torch.arange(6), *torch.tensor(units).unbind(1))
+    seed = torch.zeros_like(out)
+    seed[index] = out.detach()[index]
+    (expected,) = torch.autograd.grad(out, x, seed)
+    walk = Backward(fold_batch_norms(module))
+    record, own = (walk.forward(images), owners) if walk.shares else (walk.forward(images[owners]), None)
+    values, signals = zip(*walk.descend(record, 0, units, own), strict=True)
+    found = torch.cat([s.whole(expected.shape).data for s in signals])
+    torch.testing.assert_close(torch.cat(values), out.detach()[index], rtol=1e-9, atol=1e-12)
+    scale = expected.abs().amax().item()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9 * scale)
+
+
+@pytest.mark.parametrize("cells", [1 << 24, 3000], ids=["at once", "by halves"])
+@pytest.mark.parametrize("rules", RULES, ids=lambda rules: rules.name)
+@pytest.mark.parametrize("name", NETS)
+def test_windows_give_the_gradient_of_the_whole_graph(
+    name: str, rules: RuleSet, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backward, "MOST_CELLS", cells)
+    torch.manual_seed(0)
+    net = capture(_trained_looking(NETS[name]()).double(), (3, 61, 66))
+    images = torch.randn(2, 3, 61, 66, dtype=torch.float64)
+    layers = net.default_layers
+    for layer in {layers[0], layers[len(layers) // 2], layers[-1]}:
+        _compare(net, layer, rules, images)
+
+
+def test_one_forward_pass_serves_all_units_of_an_image() -> None:
+    net = capture(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3)), (3, 20, 20)
+    )
+    walk = Backward(apply_rules(net, [net.layer("3")], DECONVNET))
+    record = walk.forward(torch.rand(1, 3, 20, 20))
+    ((values, signals),) = walk.descend(record, 0, [(0, 1, 2), (3, 4, 4)], torch.tensor([0, 0]))
+    assert values.shape == (2,)
+    assert signals.data.shape == (2, 3, 8, 8)  # the cone: 3 cells, 6 before the pool, 8 at the pixels
+    assert [starts.tolist() for _, starts in signals.axes] == [[2, 8], [4, 8]]
+
+
+def test_a_graph_that_mixes_images_runs_one_for_each_unit() -> None:
+    torch.manual_seed(0)
+    model = torchvision.models.SwinTransformer([4, 4], 8, [2, 2], [2, 2], [4, 4]).eval()
+    net = capture(model.double(), (3, 64, 64))
+    layer = net.default_layers[-1]
+    assert not Backward(
+        apply_rules(net, [layer], DECONVNET)
+    ).shares  # windows of attention are entries of the batch
+    _compare(net, layer, DECONVNET, torch.randn(2, 3, 64, 64, dtype=torch.float64))
+
+
+def test_what_others_hold_is_never_changed() -> None:
+    shared = Windows(
+        torch.ones(1, 2, 3, 3), tuple((dim, np.zeros(1, np.int64)) for dim in (2, 3)), fresh=False
+    )
+    total = shared.plus(Windows(torch.ones(1, 2, 3, 3)), (1, 2, 3, 3))
+    assert total.data.eq(2).all()
+    assert shared.data.eq(1).all()

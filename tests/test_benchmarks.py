@@ -1,0 +1,196 @@
+"""The benchmarks count right, and every part of them runs; how long anything takes is not tested."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from backlight import capture
+from backlight.projection import Unit
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SGEMM = (64,)
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(BENCHMARKS)])
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_only(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
+
+
+def cone(net, layer, row, col):
+    from counting import cone_multiply_adds
+
+    return cone_multiply_adds(net, net.layer(layer), row, col)
+
+
+def test_the_cone_of_a_chain_is_what_counting_by_hand_gives():
+    body = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3, padding=1), nn.ReLU()
+    )
+    net = capture(body, (3, 12, 12))
+    last = 1 * 1 * 4 * 9  # from one unit of one map
+    assert cone(net, "4", 3, 3) == last + (6 * 6) * 4 * 3 * 9  # 3x3 of the pooled map, 6x6 below it
+    assert cone(net, "4", 0, 0) == last + (4 * 4) * 4 * 3 * 9  # what lies outside the map does not count
+    assert cone(net, "4", 0, 3) == last + (4 * 6) * 4 * 3 * 9
+    assert cone(net, "1", 5, 5) == 1 * 1 * 3 * 9
+
+
+def test_the_cone_knows_strides_dilations_and_groups():
+    body = nn.Sequential(
+        nn.Conv2d(4, 6, 1, bias=False),
+        nn.Conv2d(6, 6, 3, stride=2, groups=3),
+        nn.BatchNorm2d(6),
+        nn.Conv2d(6, 2, 3, dilation=2),
+    )
+    net = capture(body, (4, 23, 23))
+    last, grouped, first = 1 * 6 * 9, (5 * 5) * 6 * 2 * 9, (11 * 11) * 6 * 4
+    assert cone(net, net.layers[-1].name, 3, 3) == last + grouped + first
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.below, self.branch, self.relu = (
+            nn.Conv2d(3, 4, 1),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.ReLU(),
+        )
+
+    def forward(self, x):
+        x = self.below(x)
+        return self.relu(self.branch(x) + x)
+
+
+def test_the_windows_of_two_branches_are_joined():
+    net = capture(Residual(), (3, 9, 9))
+    assert cone(net, "relu", 4, 4) == 1 * 4 * 9 + (3 * 3) * 4 * 3
+
+
+def test_what_changes_the_size_in_an_unknown_way_is_refused():
+    net = capture(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Upsample(scale_factor=2), nn.ReLU()), (3, 8, 8))
+    with pytest.raises(NotImplementedError, match="the window below upsample_nearest2d is not known"):
+        cone(net, net.layers[-1].name, 3, 3)
+
+
+def test_a_forward_pass_is_counted_up_to_the_layer_at_any_size(small_net):
+    from counting import forward_multiply_adds
+
+    net = capture(small_net, (3, 32, 32))
+    first, second = 16 * 16 * 8 * 3 * 9, 8 * 8 * 12 * 8 * 9
+    assert forward_multiply_adds(net, net.layer("relu1")) == first
+    assert forward_multiply_adds(net, net.layer("relu2")) == first + second
+    assert forward_multiply_adds(net) == first + second + 12 * 5
+    assert forward_multiply_adds(net, net.layer("relu1"), (8, 16)) == first // 8
+
+
+class Reused(nn.Module):
+    """One rectifier for three places, in place, as residual networks of the zoo have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        x = self.relu(self.first(x))
+        return self.relu(self.second(x) + x)
+
+
+@pytest.mark.parametrize("layer", ["relu", "relu_1"])
+def test_all_sides_project_the_same(layer):
+    from backlight_side import BacklightSide
+    from peers import CaptumSide, NaiveSide, ZennitSide
+
+    torch.manual_seed(0)
+    model = Reused().eval()
+    net, images = capture(model, (3, 9, 9)), torch.randn(2, 3, 9, 9)
+    maps = net.features([net.layer(layer)])(images)[0]
+    units = [Unit(layer, *(int(i) for i in (m == m.max()).nonzero()[0])) for m in maps]
+    side, hits = BacklightSide(net, net.layer(layer)), list(enumerate(units))
+    own = side.whole(images, hits) / side.values(images, hits)[:, None, None, None]
+    assert own.abs().amax() > 0
+    for other in (CaptumSide, NaiveSide, *([ZennitSide] if ZennitSide.is_installed() else [])):
+        torch.testing.assert_close(other(model, layer)(images, units), own, rtol=1e-5, atol=1e-6)
+
+
+def test_a_summary_counts_layers_by_their_maps():
+    from projection import summarise
+
+    rows = [
+        {"maps": 1, "backlight_ms": 1.0, "captum_ms": 8.0, "captum_difference": 1e-7, "floor_ms": 0.5},
+        {"maps": 3, "backlight_ms": 2.0, "captum_ms": 4.0, "captum_difference": 1e-6, "floor_ms": 0.5},
+        {"maps": 4, "backlight_ms": 5.0, "floor_ms": 0.5},  # Captum cannot reach this one
+    ]
+    found = summarise(rows)
+    assert found["captum_ratio"] == pytest.approx((8 + 3 * 4) / (1 + 3 * 2))
+    assert found["over_floor"] == pytest.approx((1 + 3 * 2 + 4 * 5) / (8 * 0.5))
+    assert found["captum_difference"] == 1e-6
+
+
+def test_a_line_is_fitted():
+    from growth import fit_line
+
+    found = fit_line([1, 2, 4], [5, 7, 11])
+    assert (found["slope"], found["intercept"], found["r2"]) == pytest.approx((2, 3, 1))
+
+
+def test_projection_runs():
+    import projection
+
+    settings = projection.Settings(
+        ("alexnet",), images=2, units=2, peer_units=1, naive_units=1, batch_sizes=(1,), sgemm_sizes=SGEMM
+    )
+    found = projection.run(settings)
+    (network,) = json.loads(json.dumps(found))["networks"]
+    assert [row["maps"] for row in network["layers"]] == [64, 192, 384, 256, 256]
+    assert network["summary"]["captum_difference"] < 1e-4
+    header, rows = projection.table(network)
+    assert {len(row) for row in rows} == {len(header)}
+
+
+def test_a_full_build_and_growth_run():
+    import full_build
+    import growth
+
+    layer = ("features.1",)
+    full = full_build.run(full_build.Settings(images=2, maps=1, layers=layer, sgemm_sizes=SGEMM))
+    assert (full["layers"], full["maps"], full["projections"]) == (1, 1, 2)
+    assert full["phases"]["total"]["seconds"] == pytest.approx(
+        full["phases"]["scan"]["seconds"] + full["phases"]["project"]["seconds"]
+    )
+    settings = growth.Settings("squeezenet1_0", (1, 2), (1, 2), 1, 1, layer, SGEMM)
+    grown = json.loads(json.dumps(growth.run(settings)))
+    assert [row["projections"] for row in grown["images"]["rows"]] == [1, 2]
+    assert [row["maps"] for row in grown["maps"]["rows"]] == [1, 2]
+
+
+@pytest.mark.slow
+def test_memory_runs():
+    import memory
+
+    found = memory.run(memory.Settings(("squeezenet1_0",), (2,), maps=1, sgemm_sizes=SGEMM))
+    (row,) = found["networks"][0]["rows"]
+    assert row["images"] == 2
+    assert row["all_mb"] >= row["peak_mb"] >= row["loaded_mb"] > 50
+
+
+def test_the_page_asks_for_known_tables_and_is_filled():
+    import report
+
+    page = (BENCHMARKS.parent / "docs" / "performance.md").read_text()
+    assert report.fill(page, {}) == page
+    rows = [{"images": 2, "maps": 1, "projections": 2, "total_s": 3.0, "scan_s": 1.0, "project_s": 2.0}]
+    found = {along: {"rows": rows} for along in ("images", "maps")}
+    filled = report.fill(page, {"growth": found})
+    assert filled.count("| 2 | 1 | 2 | 3.00 | 1.00 | 2.00 |") == 2
+    assert report.fill(filled, {"growth": found}) == filled
