@@ -35,12 +35,12 @@ class Projections:
 
     Attributes:
         values: (n,) the activations.
-        signals: For each unit (c, h, w), in the scale of the network's input.
+        signals: For each unit (c, h, w), its own size, in the scale of the network's input.
         corners: Row and column of each window's first pixel in the input; may lie outside, where the signal is zero.
     """
 
     values: Tensor
-    signals: tuple[Float[Tensor, "c h w"], ...]
+    signals: tuple[Tensor, ...]
     corners: tuple[tuple[int, int], ...]
 
     def on(self, i: int, box: Box) -> Tensor:
