@@ -10,10 +10,11 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from backlight import DECONVNET, GRADIENT, GUIDED, RuleSet, capture
+from backlight import DECONVNET, GRADIENT, GUIDED, RuleSet, Unit, capture, project
+from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.network.fold import fold_batch_norms
-from backlight.projection import backward
+from backlight.projection import Projector, backward
 from backlight.projection.backward import Backward
 from backlight.projection.windows import Windows
 from backlight.rules import apply_rules
@@ -123,6 +124,21 @@ def test_a_graph_that_mixes_images_runs_one_for_each_unit() -> None:
         apply_rules(net, [layer], DECONVNET)
     ).shares  # windows of attention are entries of the batch
     _compare(net, layer, DECONVNET, torch.randn(2, 3, 64, 64, dtype=torch.float64))
+
+
+def test_units_of_several_layers_go_down_together_whether_or_not_they_share_images() -> None:
+    torch.manual_seed(0)
+    swin = torchvision.models.SwinTransformer([4, 4], 8, [2, 2], [2, 2], [4, 4]).eval()
+    for model in (swin, torchvision.models.squeezenet1_1()):
+        net = capture(model.double(), (3, 64, 64))
+        layers = (net.default_layers[0], net.default_layers[-1])
+        units = [Unit(layer.name, c, 1, 2) for c in (0, 3) for layer in layers]
+        images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+        together = Projector(net, layers)(images, units, [0, 1, 1, 0])
+        box = Box(0, 0, 64, 64)
+        for i, image in enumerate((0, 1, 1, 0)):
+            alone = project(net, images[image], [units[i]])[0]
+            torch.testing.assert_close(together.on(i, box), alone, rtol=1e-9, atol=1e-12)
 
 
 def test_what_others_hold_is_never_changed() -> None:

@@ -68,7 +68,7 @@ def _rectify(node: fx.Node, signal: Windows, descent: Descent) -> Below:
 def _convolve(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     """Filter with the transposed weights: each value goes to all cells that its filter reads."""
     below: Any = node.args[0]
-    weight, options = descent.record.values[node.args[1]], convolution_options(node)  # type: ignore[index]
+    weight, options = descent.record.values[node.args[1]], _convolution_options(node)  # type: ignore[index]
     stride, padding, dilation = options["stride"], options["padding"], options["dilation"]
     shape = descent.record.shapes[below]
     if signal.covers(descent.record.shapes[node]):
@@ -87,7 +87,7 @@ def _moved(axes: Axes, stride: Sequence[int], padding: Sequence[int]) -> Axes:
     return tuple((dim, starts * stride[i] - padding[i]) for i, (dim, starts) in enumerate(axes))
 
 
-def convolution_options(node: fx.Node) -> dict[str, Any]:
+def _convolution_options(node: fx.Node) -> dict[str, Any]:
     """Return stride, padding, dilation (each a pair) and groups of a two-dimensional convolution."""
     given = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | options_of(node, node.args, node.kwargs)
     return {k: _pair(given[k]) for k in ("stride", "padding", "dilation")} | {"groups": given["groups"]}
@@ -347,7 +347,7 @@ def adjoint_of(node: fx.Node) -> Any:
     sizes = shape_of(node)
     if own in (_convolve, _unpool, _fill) and (sizes is None or len(sizes) != 4):
         return _anywhere
-    if own is _convolve and isinstance(convolution_options(node)["padding"][0], str):
+    if own is _convolve and isinstance(_convolution_options(node)["padding"][0], str):
         return _anywhere
     return own or (_cellwise if packet(node) in _CELLWISE else _anywhere)
 

@@ -122,7 +122,7 @@ class Projector:
     def _batches(
         self, images: Sequence[Tensor] | Tensor, units: Sequence[Unit], image_of: Sequence[int] | None
     ) -> Iterator[_Batch]:
-        """Yield what is run at once: images with all of their units, or crops with one unit each."""
+        """Yield what is run at once: images with all of their units, or an input for each unit of one layer."""
         own = list(range(len(units)) if image_of is None else image_of)
         if self.crops is None and self._backward.shares:
             used = sorted(set(own))
@@ -132,10 +132,12 @@ class Projector:
                 members = [i for i, image in enumerate(own) if image in place]
                 yield _Batch([images[i] for i in ids], members, {i: place[own[i]] for i in members}, {})
             return
-        for start in range(0, len(units), self.batch_size):
-            members = list(range(start, min(start + self.batch_size, len(units))))
-            corners = {i: self._corner(units[i]) for i in members}
-            yield _Batch([self._cut(images[own[i]], corners[i]) for i in members], members, None, corners)
+        for layer in self.layers:  # each by itself: an input of its own is run for every unit
+            mine = [i for i, unit in enumerate(units) if unit.layer == layer.name]
+            for start in range(0, len(mine), self.batch_size):
+                members = mine[start : start + self.batch_size]
+                corners = {i: self._corner(units[i]) for i in members}
+                yield _Batch([self._cut(images[own[i]], corners[i]) for i in members], members, None, corners)
 
     def _descend(
         self, record: Record, head: int, units: Sequence[Unit], members: list[int], batch: _Batch
@@ -143,8 +145,6 @@ class Projector:
         """Return the activation, the signal and its corner of units of one layer."""
         places = [self._place(units[i]) for i in members]
         owners = None if batch.owners is None else torch.tensor([batch.owners[i] for i in members])
-        if owners is None and len(members) < len(batch.members):
-            owners = torch.tensor([batch.members.index(i) for i in members])
         found, left = {}, iter(members)
         for values, windows in self._backward.descend(record, head, places, owners):
             starts = [s.tolist() for _, s in windows.axes] or [[0] * len(values)] * 2
