@@ -7,11 +7,13 @@ import os
 import platform
 import random
 import time
+from argparse import Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -26,6 +28,7 @@ from backlight.network.specs import load_model
 RESULTS = Path(__file__).parent / "results"
 SHARED = Path(__file__).resolve().parents[2] / "shared"  # the evaluation data; not needed, see photographs
 SEED = 0
+S = TypeVar("S")
 _PACKAGES = ("backlight", "torch", "torchvision", "captum", "zennit", "zennit-crp")
 
 
@@ -101,6 +104,13 @@ def photographs(count: int | None = None) -> list[Path]:
     files = sorted((folder if folder.is_dir() else backlight_demo.photographs()).glob("*.jpg"))
     random.Random(SEED).shuffle(files)
     return files[:count]
+
+
+def settings_from(options: Namespace, full: S, quick: S) -> S:
+    """Return a part's settings, the quick ones for `--quick`, with what else was asked for on the command line."""
+    settings = quick if options.quick else full
+    asked = {f.name: getattr(options, f.name, None) for f in fields(settings)}
+    return replace(settings, **{name: value for name, value in asked.items() if value})
 
 
 def median_seconds(call: Callable[[], object], repeats: int = 5, budget_s: float = 10.0) -> float:

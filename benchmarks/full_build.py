@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from backlight.scan import choose_layers
 from backlight_side import BuildOptions, build
 from common import (
     load_network,
@@ -21,6 +22,7 @@ from common import (
     number,
     photographs,
     print_table,
+    settings_from,
     sgemm_gflops,
     use_all_cores,
     write_results,
@@ -85,7 +87,7 @@ def run(settings: Settings) -> dict[str, Any]:
         build(net, paths, path, BuildOptions(settings.maps, settings.layers), phases)
         times = phases.finish()
         n_bytes = path.stat().st_size
-    layers = [y for y in net.default_layers if settings.layers is None or y.name in settings.layers]
+    layers = choose_layers(net, settings.layers)
     return {
         "machine": machine(sgemm),
         "settings": asdict(settings),
@@ -126,9 +128,7 @@ def main() -> None:
     parser.add_argument("--maps", type=int, help="feature maps of each layer")
     parser.add_argument("--quick", action="store_true", help="few images and maps")
     options = parser.parse_args()
-    settings = QUICK if options.quick else Settings()
-    changes = {key: value for key in ("network", "images", "maps") if (value := getattr(options, key))}
-    results = run(replace(settings, **changes))
+    results = run(settings_from(options, Settings(), QUICK))
     print_table(describe(results), *table(results))
     write_results("full_build", results)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from backlight.network import Network
+from backlight.scan import choose_layers
 from backlight_side import BuildOptions, build
 from common import (
     load_network,
@@ -24,6 +25,7 @@ from common import (
     number,
     photographs,
     print_table,
+    settings_from,
     sgemm_gflops,
     use_all_cores,
     write_results,
@@ -79,7 +81,7 @@ def _build(net: Network, n_images: int, maps: int, settings: Settings) -> dict[s
         phases = Phases()
         build(net, paths, Path(folder) / "growth.atlas", BuildOptions(maps, settings.layers), phases)
         found = phases.finish()
-    layers = [y for y in net.default_layers if settings.layers is None or y.name in settings.layers]
+    layers = choose_layers(net, settings.layers)
     return {
         "images": len(paths),
         "maps": sum(min(maps, y.n_maps) for y in layers),
@@ -128,8 +130,7 @@ def main() -> None:
     parser.add_argument("--network", metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="few images and maps")
     options = parser.parse_args()
-    settings = QUICK if options.quick else Settings()
-    results = run(replace(settings, network=options.network or settings.network))
+    results = run(settings_from(options, Settings(), QUICK))
     for along in ("images", "maps"):
         print_table(describe(results, along), *table(results[along]["rows"]))
     write_results("growth", results)

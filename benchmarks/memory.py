@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +30,7 @@ from common import (
     machine,
     number,
     print_table,
+    settings_from,
     sgemm_gflops,
     use_all_cores,
     write_results,
@@ -175,9 +176,7 @@ def main() -> None:
     if options.one:
         print(json.dumps(_build_one(options.one, options.folder, options.counts[0], options.maps)))
         return
-    settings = QUICK if options.quick else Settings()
-    changes = {key: value for key in ("networks", "counts", "maps") if (value := getattr(options, key))}
-    write_results("memory", run(replace(settings, **changes)))
+    write_results("memory", run(settings_from(options, Settings(), QUICK)))
 
 
 if __name__ == "__main__":

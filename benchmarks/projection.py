@@ -14,7 +14,7 @@ import random
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from statistics import mean
 from typing import Any
@@ -36,6 +36,7 @@ from common import (
     photographs,
     print_table,
     ratio,
+    settings_from,
     sgemm_gflops,
     use_all_cores,
     write_results,
@@ -334,9 +335,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="photographs to scan")
     parser.add_argument("--quick", action="store_true", help="few units and repeats")
     options = parser.parse_args()
-    settings = QUICK if options.quick else Settings()
-    changes = {key: value for key in ("networks", "units", "images") if (value := getattr(options, key))}
-    run(replace(settings, **changes), keep=lambda results: write_results("projection", results))
+    run(settings_from(options, Settings(), QUICK), keep=lambda results: write_results("projection", results))
 
 
 if __name__ == "__main__":

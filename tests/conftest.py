@@ -34,6 +34,11 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _same_noise_every_run() -> None:
+    torch.manual_seed(0)
+
+
 class SmallNet(nn.Module):
     """Two convolutions, a pool, and a classifier: 8 and 12 feature maps."""
 

@@ -24,7 +24,7 @@ from backlight.geometry import Box
 from backlight.images import Batch, ImageSource, Preprocessing, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.operators import CONVOLUTIONS, packet
-from backlight.projection import MOST_IMAGES, MOST_UNITS, Projections, Projector, Unit, paying_crops
+from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit, paying_crops
 from backlight.rules import DECONVNET, RuleSet, apply_rules
 from backlight.scan import Progress, Scanner
 
@@ -168,9 +168,9 @@ class _Build:
         with ThreadPoolExecutor(2, "backlight-tiles") as pool:
             encoding: list[Future[FinishedTile]] = []
             reading = pool.submit(self._read, batches[0]) if batches else None
-            for i, hits in enumerate(batches):
+            for batch, hits in enumerate(batches):
                 pictures = reading.result() if reading is not None else {}
-                reading = pool.submit(self._read, batches[i + 1]) if i + 1 < len(batches) else None
+                reading = pool.submit(self._read, batches[batch + 1]) if batch + 1 < len(batches) else None
                 place = {image_id: at for at, image_id in enumerate(pictures)}
                 units = [
                     Unit(self.plan.layers[hit.layer_index].name, hit.channel, hit.row, hit.col)
@@ -180,13 +180,13 @@ class _Build:
                 found = projector(inputs, units, [place[hit.image_id] for hit in hits])
                 if encoding:
                     yield [tile.result() for tile in encoding]
-                encoding = [
-                    pool.submit(
-                        _tile, hit, np.asarray(pictures[hit.image_id]), box, self._signal(found, at, box)
-                    )
-                    for at, hit in enumerate(hits)
-                    for box in [self._box(hit)]
+                boxes = [self._box(hit) for hit in hits]
+                signals = [
+                    found.on(i, box).permute(1, 2, 0).float().cpu().numpy() for i, box in enumerate(boxes)
                 ]
+                seen = [np.asarray(pictures[hit.image_id]) for hit in hits]
+                parts = zip(hits, seen, boxes, signals, strict=True)
+                encoding = [pool.submit(_tile, *part) for part in parts]
             if encoding:
                 yield [tile.result() for tile in encoding]
 
@@ -196,10 +196,6 @@ class _Build:
     def _box(self, hit: PendingHit) -> Box:
         field, crop = self.plan.layers[hit.layer_index].receptive_field, self.plan.preprocessing.crop
         return tile_box(field, hit.row, hit.col, crop).clip(*crop)
-
-    def _signal(self, found: Projections, at: int, box: Box) -> NDArray[np.float32]:
-        signal: NDArray[np.float32] = found.on(at, box).permute(1, 2, 0).float().cpu().numpy()
-        return signal
 
 
 def _slices(hits: Sequence[PendingHit], most: int, most_images: int) -> list[list[PendingHit]]:

@@ -338,7 +338,8 @@ _CELLWISE = {
     *(RECTIFIERS | CLAMPS | {aten.neg, aten.div, aten.rsub, aten.sigmoid, aten.hardsigmoid, aten.tanh}),
     *(leak_signal, inverse_division, frozen_power, pooling.select_of_two),
 }
-_NEED_VALUES = {_multiply, _cellwise, _normalise, _anywhere}
+NEED_VALUES = frozenset({_multiply, _cellwise, _normalise, _anywhere})
+"""The adjoints that read the values of an operator's inputs."""
 
 
 def adjoint_of(node: fx.Node) -> Any:
@@ -350,8 +351,3 @@ def adjoint_of(node: fx.Node) -> Any:
     if own is _convolve and isinstance(_convolution_options(node)["padding"][0], str):
         return _anywhere
     return own or (_cellwise if packet(node) in _CELLWISE else _anywhere)
-
-
-def needs_values(node: fx.Node) -> bool:
-    """Return whether the adjoint of a node reads the values of its inputs."""
-    return adjoint_of(node) in _NEED_VALUES

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx
 
 from backlight.network.operators import aten, operands, packet
-from backlight.projection.adjoints import Descent, Record, adjoint_of, needs_values
+from backlight.projection.adjoints import NEED_VALUES, Descent, Record, adjoint_of
 from backlight.projection.windows import Windows
 from backlight.rules.carry import carry, rectify_signal
 from backlight.rules.rectifiers import leak_signal
@@ -41,12 +41,12 @@ class Backward:
         self._constants, self._dependent = _constants(module, self._nodes, self._pixels)
         self._live = _live(self._nodes, self._pixels)
         self._adjoints = {n: adjoint_of(n) for n in self._live if n is not self._pixels}
-        kept = [operands([n.args, n.kwargs]) for n in self._adjoints if needs_values(n)]
-        self._kept = {n for group in kept for n in group} | set(self.heads)
+        readers = [node for node, adjoint in self._adjoints.items() if adjoint in NEED_VALUES]
+        kept = {*operands([[n.args, n.kwargs] for n in readers]), *self.heads}
         last = {n: user for user in self._nodes for n in operands([user.args, user.kwargs])}
         self._freed: dict[fx.Node, list[fx.Node]] = {}
         for node, user in last.items():
-            if node in self._dependent and node not in self._kept:
+            if node in self._dependent and node not in kept:
                 self._freed.setdefault(user, []).append(node)
         self.shares = all(self._has_batch_first(n) for n in self._live)
 

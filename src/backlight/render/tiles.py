@@ -79,8 +79,7 @@ def pad(tile: Tile, inside: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray, "
     """
     box, kept = tile.box, tile.inside
     result = np.zeros((box.height, box.width, inside.shape[2]), inside.dtype)
-    top, left = max(kept.top - box.top, 0), max(kept.left - box.left, 0)
-    result[top : top + kept.height, left : left + kept.width] = inside
+    result[kept.slices(box.top, box.left)] = inside
     return result
 
 
