@@ -42,6 +42,10 @@ class ActivationError(BacklightError, ArithmeticError):
     """An activation that is not a number or not finite; names the layer and the image."""
 
 
+class CompileError(BacklightError, RuntimeError):
+    """The graph of a scan could not be compiled."""
+
+
 class AtlasError(BadInputError):
     """A file that is not an atlas, or an atlas that does not belong to what was asked of it."""
 

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,23 @@ def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(
     assert part["relu2"][0].hits[0].projection_values.any()  # the deepest layer is projected first
     with pytest.raises(AtlasError, match="is not projected yet; run the same `backlight build` again"):
         _ = part["relu1"][5].hits[0].projection_values
+
+
+def test_a_resumed_scan_runs_compiled_or_not_as_it_was_begun(
+    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("backlight.atlas.build"), "SCAN_STEP_IMAGES", 16)
+    path, phases = tmp_path / "a.atlas", set()
+
+    def stop(phase: str, done: int, _: int) -> None:
+        if done >= 32:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(make_network(), picture_folder, path, batch_size=16, compile="off", progress=stop)
+    build(make_network(), picture_folder, path, compile="on", progress=lambda phase, *_: phases.add(phase))
+    assert phases == {"scan", "project"}
+    assert ("compiled", "false") in rows(path)["meta"]
 
 
 def _other_weights() -> Network:

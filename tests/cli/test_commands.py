@@ -82,6 +82,12 @@ def test_a_dry_run_says_how_much_and_writes_nothing(
     assert not (workplace / "a.atlas").exists()
 
 
+def test_an_unknown_way_to_compile_is_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*BUILD, "--compile", "yes") == 2
+    assert "'yes' is not one of 'auto'" in capsys.readouterr().err
+    assert not (workplace / "a.atlas").exists()
+
+
 def test_bad_pictures_are_listed_after_a_build(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (workplace / "pictures" / "a" / "notes.jpg").write_text("shopping list")
     assert run(*BUILD) == 0

@@ -82,6 +82,18 @@ def test_what_cannot_be_captured_is_told_by_its_line(
     assert capfd.readouterr() == ("", "")
 
 
+class _Counting(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(len(x), -1)
+
+
+def test_a_graph_for_one_number_of_images_only_is_refused() -> None:
+    with pytest.raises(
+        CaptureError, match=r"_Counting makes the number of images a constant .* write x\.shape"
+    ):
+        capture(_Counting(), (3, 8, 8))
+
+
 @pytest.mark.parametrize("size", [(3, 32, 32), (1, 224, 224)])
 def test_a_size_that_the_model_does_not_take_is_said_so(size: tuple[int, int, int]) -> None:
     with pytest.raises(CaptureError, match=f"does not take an input of {'x'.join(map(str, size))}"):

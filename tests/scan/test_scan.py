@@ -81,3 +81,20 @@ def test_progress_is_reported_in_images(small_net: nn.Module) -> None:
     source = SequenceSource([Image.new("RGB", (40, 40))] * 5)
     scan(net, source, batch_size=2, progress=lambda *step: seen.append(step))
     assert seen == [("scan", 2, 5), ("scan", 4, 5), ("scan", 5, 5)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 32])
+def test_the_batch_size_does_not_show_in_a_bit_of_the_results(small_net: nn.Module, batch_size: int) -> None:
+    net = capture(small_net, (3, 32, 32))
+    images = torch.randn(21, 3, 32, 32)
+    images[13], images[17] = images[2], images[2]  # ties go by the id, whichever batch they come in
+    expected = scan(net, images, top=6, batch_size=21).to_arrays()
+    found = scan(net, images, top=6, batch_size=batch_size).to_arrays()
+    for name, array in expected.items():
+        if name.endswith(("means", "sums")):  # added up batch by batch
+            np.testing.assert_allclose(found[name], array, rtol=1e-6)
+        else:
+            np.testing.assert_array_equal(found[name], array)
+    for layer in scan(net, images, top=21).layers.values():
+        for ids in layer.hits.image_ids.tolist():
+            assert ids.index(2) < ids.index(13) < ids.index(17)

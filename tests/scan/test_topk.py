@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from backlight.scan import HISTOGRAM_EDGES, LayerScan, MapStatistics, TopHits
+from backlight.scan.peaks import spatial_peaks
 
 N_MAPS, TOP = 3, 4
 
@@ -38,14 +40,12 @@ def brute_force(maps: NDArray[np.float32]) -> list[list[tuple[float, int, int, i
 
 
 def add(result: LayerScan, maps: NDArray[np.float32], ids: list[int]) -> LayerScan:
-    flat = maps[ids].reshape(len(ids), N_MAPS, -1)
-
-    def places(samples: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[np.int32]:
-        first = flat[samples, channels].argmax(1)
-        return np.stack(np.divmod(first, maps.shape[3]), 1).astype(np.int32)
-
-    hits = result.hits.add(flat.max(2), np.array(ids, np.int64), places)
-    return LayerScan(hits, result.statistics.add(flat.max(2), flat.mean(2)))
+    peaks = spatial_peaks(torch.from_numpy(maps[ids]).contiguous(memory_format=torch.channels_last))
+    maxima, means = peaks.maxima.numpy(), peaks.sums.numpy() / maps[0, 0].size
+    places = np.stack(np.divmod(peaks.places.numpy(), maps.shape[3]), 2).astype(np.int32)
+    return LayerScan(
+        result.hits.add(maxima, np.array(ids, np.int64), places), result.statistics.add(maxima, means)
+    )
 
 
 def empty() -> LayerScan:
@@ -88,19 +88,6 @@ def test_equal_values_are_ordered_by_image_then_row_then_col() -> None:
     maps[:, :, 0, 1] = maps[:, :, 1, 0] = 1
     result = add(add(empty(), maps, [5, 3, 4]), maps, [2, 0, 1])
     assert listed(result.hits)[0] == [(1.0, i, 0, 1) for i in range(TOP)]
-
-
-def test_positions_are_looked_for_only_where_a_value_enters() -> None:
-    maps = np.arange(8, dtype=np.float32)[::-1].reshape(8, 1, 1, 1).repeat(N_MAPS, 1)
-    result = add(empty(), maps, [0, 1, 2, 3])
-    asked: list[int] = []
-
-    def places(samples: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[np.int32]:
-        asked.append(len(samples))
-        return np.zeros((len(samples), 2), np.int32)
-
-    result.hits.add(maps[4:, :, 0, 0], np.arange(4, 8), places)
-    assert asked == []
 
 
 def test_the_histogram_counts_inactive_images_apart_and_has_fixed_edges() -> None:

@@ -26,7 +26,7 @@ from backlight.network import Layer, Network
 from backlight.network.operators import CONVOLUTIONS, packet
 from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit, paying_crops
 from backlight.rules import DECONVNET, RuleSet, apply_rules
-from backlight.scan import Progress, Scanner
+from backlight.scan import Compile, Progress, make_scanner
 
 SCAN_STEP_IMAGES = 256
 _KEPT_PICTURES = 512
@@ -43,6 +43,7 @@ def build(
     maps: Maps = None,
     seed: int = 0,
     batch_size: int = 32,
+    compile: Compile = "auto",
     progress: Progress | None = None,
 ) -> Atlas:
     """Build an atlas, or go on with one that was interrupted, and return it.
@@ -58,8 +59,11 @@ def build(
         maps: Feature maps of each layer to project: a number drawn at random, a list of channels, None for
             all. Statistics are kept of all of them.
         seed: Decides which maps a number draws.
-        batch_size: Images in one forward pass; a resumed atlas keeps the one that it was begun with.
-        progress: Called after each batch with `scan` or `project`, the number done and the number in all.
+        batch_size: Images that are read together, and projected in one forward pass at most; a resumed atlas
+            keeps the one that it was begun with.
+        compile: Whether to compile the network for the scan: `on`, `off`, or `auto`, by the rule of
+            `backlight.scan.should_compile`; a resumed atlas keeps what it was begun with.
+        progress: Called with `compile`, `scan` or `project`, the number done and the number in all.
 
     Returns:
         The finished atlas, opened for reading.
@@ -69,6 +73,7 @@ def build(
         AtlasError: The file is no atlas, or was begun with something else.
         UnsupportedOperatorError: An operator between a layer and the pixels has no rule; raised before any work.
         ActivationError: An activation is not finite; names the layer and the image.
+        CompileError: With `on`: the network could not be compiled.
         StorageError: The file cannot be written.
 
     *Convention*: a hit is an activation above zero; a map that has none is dead and keeps no tile. Pictures that
@@ -79,7 +84,7 @@ def build(
     apply_rules(net, plan.layers, rules)
     writer = AtlasWriter(path, plan, identity(net, source, plan))
     try:
-        _Build(net, source, plan, writer, progress).run()
+        _Build(net, source, plan, writer, compile, progress).run()
     finally:
         writer.close()
     return open_atlas(path)
@@ -89,9 +94,15 @@ class _Build:
     """One run of a build over an open writer."""
 
     def __init__(
-        self, net: Network, source: ImageSource, plan: Plan, writer: AtlasWriter, progress: Progress | None
+        self,
+        net: Network,
+        source: ImageSource,
+        plan: Plan,
+        writer: AtlasWriter,
+        compile: Compile,
+        progress: Progress | None,
     ) -> None:
-        self.net, self.source, self.plan, self.writer = net, source, plan, writer
+        self.net, self.source, self.plan, self.writer, self.compile = net, source, plan, writer, compile
         self.progress = progress or (lambda *_: None)
         self.pictures = _Pictures(source, plan.preprocessing)
 
@@ -108,11 +119,19 @@ class _Build:
 
     def _scan(self) -> None:
         state, n_done = self.writer.load_scan()
-        scanner, size = Scanner(self.net, self.plan.layers), self.writer.batch_size
+        scanner = make_scanner(
+            self.net,
+            self.plan.layers,
+            self.compile,
+            len(self.source) - n_done,
+            self.writer.compiled,
+            self.progress,
+        )
+        self.writer.keep_compiled(scanner.is_compiled)
         unsaved: list[Batch] = []
         n_saved = n_done
         for batch in load_batches(
-            self.source, self.plan.preprocessing, range(n_done, len(self.source)), size
+            self.source, self.plan.preprocessing, range(n_done, len(self.source)), self.writer.batch_size
         ):
             scanner.add(state, batch.tensor, batch.ids, [self.source.records[i].path for i in batch.ids])
             n_done += len(batch.ids) + len(batch.skipped)

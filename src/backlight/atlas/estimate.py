@@ -38,14 +38,12 @@ class Estimate:
 def estimate(net: Network, source: ImageSource, plan: Plan) -> Estimate:
     """Return what a build will cost: a batch of the set is scanned, and units of a few layers are projected."""
     ids = range(min(_N_TIMED_IMAGES, len(source)))
-    Scanner(net, plan.layers).add(
-        Scan.empty(plan.layers, plan.top), torch.zeros(1, *net.input_shape), [0], ["a blank"]
-    )
+    scanner = Scanner(net, plan.layers)
+    scanner.add(Scan.empty(plan.layers, plan.top), torch.zeros(1, *net.input_shape), [0], ["a blank"])
     begin = perf_counter()
     (batch,) = load_batches(source, plan.preprocessing, ids, len(ids))
-    Scanner(net, plan.layers).add(
-        Scan.empty(plan.layers, plan.top), batch.tensor, batch.ids, ["an image"] * len(batch.ids)
-    )
+    names = ["an image"] * len(batch.ids)
+    scanner.add(Scan.empty(plan.layers, plan.top), batch.tensor, batch.ids, names)
     scan_seconds = (perf_counter() - begin) / len(ids) * len(source)
     n_hits = [len(channels) * min(plan.top, len(source)) for channels in plan.channels]
     areas = [plan.tile_area(layer) for layer in plan.layers]

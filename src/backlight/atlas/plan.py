@@ -34,7 +34,8 @@ class Plan:
         rules: How a signal goes down.
         preprocessing: How pictures become inputs.
         n_images: Images in the set, readable or not.
-        batch_size: Images in one forward pass; a resume keeps it, since it can decide the last bit of a value.
+        batch_size: Images that are read and projected together; a resume keeps it, since it can decide the last bit
+            of a projection.
     """
 
     layers: tuple[Layer, ...]
@@ -83,7 +84,7 @@ def make_plan(
         top: Hits of a feature map, at least 1.
         maps: Feature maps of each layer: a number drawn at random, a list of channels, None for all.
         seed: Decides which maps a number draws; the draw knows nothing of the images.
-        batch_size: Images in one forward pass.
+        batch_size: Images that are read and projected together.
 
     Raises:
         BadInputError: An unknown layer, a channel out of range, a number below 1, no preprocessing.

@@ -92,6 +92,17 @@ class AtlasWriter:
             )
 
     @property
+    def compiled(self) -> bool | None:
+        """Whether the scan runs compiled; None before it has begun."""
+        value = self._meta("compiled")
+        return None if value is None else bool(value)
+
+    def keep_compiled(self, compiled: bool) -> None:
+        """Keep whether the scan runs compiled, since that can decide the last bit of a value."""
+        with self._step() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('compiled', ?)", (json.dumps(compiled),))
+
+    @property
     def phase(self) -> str:
         """What is to be done next: `scan`, `project` or `done`."""
         return str(self._meta("phase"))

@@ -26,6 +26,7 @@ from backlight.cli.output import console, in_words, progress_bars, size_in_words
 from backlight.errors import BadInputError
 from backlight.images import open_images
 from backlight.rules import parse_rules
+from backlight.scan import Compile
 
 
 def build(
@@ -44,7 +45,11 @@ def build(
     top: Annotated[int, typer.Option("--top", help="Strongest activations a feature map.")] = 9,
     rules: Rules = "deconvnet",
     seed: Annotated[int, typer.Option("--seed", help="Decides which maps are drawn.")] = 0,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Images in one forward pass.")] = 32,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Images read and projected together.")] = 32,
+    compile: Annotated[
+        Compile,
+        typer.Option("--compile", help="Compile the network for the scan; auto: from 10 000 images on."),
+    ] = "auto",
     device: Device = "cpu",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")
@@ -84,6 +89,7 @@ def build(
             maps=chosen_maps,
             seed=seed,
             batch_size=batch_size,
+            compile=compile,
             progress=progress,
         )
     _print_summary(result)

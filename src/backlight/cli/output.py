@@ -27,16 +27,16 @@ errors = Console(stderr=True, highlight=False)
 
 EXIT_STOPPED = 130
 
-_PHASES = {"scan": ("scanning", "images"), "project": ("projecting", "hits")}
+_PHASES = {"compile": ("compiling", ""), "scan": ("scanning", "images"), "project": ("projecting", "hits")}
 
 
 class _Rate(ProgressColumn):
     """Things per second, or seconds per thing where that is below one."""
 
     def render(self, task: Task) -> Text:
-        if not task.speed:
-            return Text("")
         unit = task.fields.get("unit", "")
+        if not task.speed or not unit:
+            return Text("")
         return Text(f"{task.speed:.1f} {unit}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim
+from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from backlight.errors import CaptureError
 from backlight.network.names import TORCH_FOLDER
@@ -37,7 +38,8 @@ def export_graph(model: nn.Module, example: Tensor) -> fx.GraphModule:
         example: A batch (n, c, h, w) on the model's device; only its shape and type matter.
 
     Raises:
-        CaptureError: torch.export cannot take the model; names the line of its forward.
+        CaptureError: torch.export cannot take the model; names the line of its forward. Or the graph would hold
+            for one number of images only.
     """
     batch = example.repeat(2, *[1] * (example.dim() - 1)) if len(example) == 1 else example
     with _inference_mode(model), _quiet():
@@ -46,7 +48,13 @@ def export_graph(model: nn.Module, example: Tensor) -> fx.GraphModule:
             module = program.run_decompositions({}).module(check_guards=False)
         except Exception as error:
             raise CaptureError(_explain(model, example, error)) from error
-    return _plain(module)
+    plain = _plain(module)
+    if any(is_concrete_int(node.meta["val"].shape[0]) for node in plain.graph.find_nodes(op="placeholder")):
+        raise CaptureError(
+            f"{type(model).__name__} makes the number of images a constant in its forward, as len(x) does; "
+            "write x.shape[0] there"
+        )
+    return plain
 
 
 def _plain(module: fx.GraphModule) -> fx.GraphModule:

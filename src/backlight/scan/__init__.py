@@ -1,12 +1,14 @@
 """Scan: the mergeable top-k, statistics, and the pass over the images."""
 
-from backlight.scan.scan import LayerScan, Progress, Scan, Scanner, choose_layers, scan
+from backlight.scan.compiling import Compile, should_compile
+from backlight.scan.scan import LayerScan, Progress, Scan, Scanner, choose_layers, make_scanner, scan
 from backlight.scan.statistics import HISTOGRAM_EDGES, N_BINS, MapStatistics
 from backlight.scan.topk import TopHits
 
 __all__ = [
     "HISTOGRAM_EDGES",
     "N_BINS",
+    "Compile",
     "LayerScan",
     "MapStatistics",
     "Progress",
@@ -14,5 +16,7 @@ __all__ = [
     "Scanner",
     "TopHits",
     "choose_layers",
+    "make_scanner",
     "scan",
+    "should_compile",
 ]

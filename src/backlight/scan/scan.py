@@ -13,14 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.errors import ActivationError, BadInputError
+from backlight.errors import ActivationError, BadInputError, CompileError
 from backlight.images import ImageSource, Skipped, load_batches, open_images
 from backlight.network import Layer, Network
+from backlight.scan.compiling import Compile, compile_frozen, should_compile
+from backlight.scan.peaks import Peaks, peaks_graph
 from backlight.scan.statistics import MapStatistics
 from backlight.scan.topk import TopHits
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is in all."""
+
+_STEP_IMAGES = {"cpu": 4}
+"""Images in one forward pass, by device; 32 on any other."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +104,37 @@ class Scanner:
     """Adds batches of images to a scan.
 
     Args:
-        net: The captured network.
+        net: The captured network; later changes of its weights are not seen.
         layers: The layers to watch.
+        compiled: Whether to compile the graph, which takes half a minute; see `should_compile`.
+        fall_back: Whether a graph that cannot be compiled runs as it is.
+
+    Attributes:
+        is_compiled: Whether the graph is compiled.
+
+    Raises:
+        CompileError: The graph could not be compiled, and there is no falling back.
+
+    *Convention*: the network always runs on the same number of images at a time, whatever the batch, the last of
+    them filled up. So the batch size does not show in the results; and on a CPU the maps of a few images stay in
+    its cache. Where the arithmetic library rounds by the place of an image in its batch, two activations that
+    differ in their last bit only can change places: hits are ordered by the values that were computed.
     """
 
-    def __init__(self, net: Network, layers: Sequence[Layer]) -> None:
+    def __init__(
+        self, net: Network, layers: Sequence[Layer], compiled: bool = False, fall_back: bool = True
+    ) -> None:
         self.net, self.layers = net, layers
-        self._module = net.features(layers)
+        self._step = _STEP_IMAGES.get(net.device.type, 32)
+        self._peaks: Callable[[Tensor], Sequence[Peaks]] = peaks_graph(net, layers)
+        self.is_compiled = False
+        if compiled:
+            try:
+                self._peaks = compile_frozen(self._peaks, self._filled(torch.zeros(0, *net.input_shape)))
+                self.is_compiled = True
+            except CompileError:
+                if not fall_back:
+                    raise
 
     def add(self, scan: Scan, batch: Tensor, image_ids: Sequence[int], names: Sequence[str]) -> None:
         """Add a batch to the scan.
@@ -122,20 +151,27 @@ class Scanner:
         if not len(batch):
             return
         with torch.no_grad():
-            outputs = self._module(batch.to(self.net.device, self.net.dtype))
+            steps = [self._peaks(self._filled(part)) for part in torch.split(batch, self._step)]
         ids = np.asarray(image_ids, np.int64)
-        added = {
-            layer.name: _add(scan.layers[layer.name], layer, out, ids, names)
-            for layer, out in zip(self.layers, outputs, strict=True)
-        }
+        added = {}
+        for layer, parts in zip(self.layers, zip(*steps, strict=True), strict=True):
+            peaks = Peaks(*(torch.cat(part)[: len(ids)] for part in zip(*parts, strict=True)))
+            added[layer.name] = _add(scan.layers[layer.name], layer, peaks, ids, names)
         scan.layers.update(added)
+
+    def _filled(self, part: Tensor) -> Tensor:
+        """Return a step's worth of inputs, zeros where there are no more images, channels last."""
+        part = part.to(self.net.device, self.net.dtype)
+        if len(part) < self._step:
+            part = torch.cat([part, part.new_zeros((self._step - len(part), *part.shape[1:]))])
+        return part.contiguous(memory_format=torch.channels_last)
 
 
 def _add(
-    result: LayerScan, layer: Layer, out: Tensor, ids: NDArray[np.int64], names: Sequence[str]
+    result: LayerScan, layer: Layer, peaks: Peaks, ids: NDArray[np.int64], names: Sequence[str]
 ) -> LayerScan:
-    maps = out.flatten(2) if layer.is_spatial else out[..., None]
-    maxima, means = (t.float().cpu().numpy() for t in (maps.amax(2), maps.mean(2)))
+    n_positions = layer.shape[1] * layer.shape[2] if layer.is_spatial else 1
+    maxima, means = (t.float().cpu().numpy() for t in (peaks.maxima, peaks.sums / n_positions))
     finite = (np.isfinite(maxima) & np.isfinite(means)).all(1)
     if not finite.all():
         bad = int(np.flatnonzero(~finite)[0])
@@ -144,15 +180,10 @@ def _add(
             f"layer {layer.name!r} has an activation that is not finite (channel {channel}) for image "
             f"{names[bad]}; check the weights and the preprocessing, or leave that image out"
         )
-
-    def places(samples: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[np.int32]:
-        if not layer.is_spatial:
-            return np.full((len(samples), 2), -1, np.int32)
-        index = (torch.as_tensor(v, device=maps.device) for v in (samples, channels))
-        flat = maps[tuple(index)].argmax(1).cpu().numpy()
-        return np.stack(np.divmod(flat, layer.shape[2]), 1).astype(np.int32)
-
-    return LayerScan(result.hits.add(maxima, ids, places), result.statistics.add(maxima, means))
+    flat = peaks.places.cpu().numpy()
+    places = np.stack(np.divmod(flat, layer.shape[2]) if layer.is_spatial else (flat, flat), 2)
+    hits = result.hits.add(maxima, ids, places.astype(np.int32))
+    return LayerScan(hits, result.statistics.add(maxima, means))
 
 
 def choose_layers(net: Network, layers: Sequence[str | Layer] | None) -> tuple[Layer, ...]:
@@ -170,6 +201,7 @@ def scan(
     top: int = 9,
     batch_size: int = 32,
     progress: Progress | None = None,
+    compile: Compile = "auto",
 ) -> Scan:
     """Return the top hits and statistics of every feature map, in one pass over the images.
 
@@ -178,12 +210,14 @@ def scan(
         images: Inputs (n, c, h, w), or whatever `open_images` takes: a folder, a list file, tar shards, pictures.
         layers: Layer names; None takes the network's default layers.
         top: Hits to keep of each feature map, one an image.
-        batch_size: Images in one forward pass.
+        batch_size: Images that are read and added at a time; does not show in the results.
         progress: Called after each batch.
+        compile: Whether to compile the network first: `on`, `off`, or `auto`, by the rule of `should_compile`.
 
     Raises:
         BadInputError: An unknown layer, or images that do not fit.
         ActivationError: An activation is not finite; names the layer and the image.
+        CompileError: With `on`: the network could not be compiled.
 
     Example:
         >>> import torch, torchvision, backlight
@@ -193,9 +227,10 @@ def scan(
         (128, 9)
     """
     chosen = choose_layers(net, layers)
-    scanner, state = Scanner(net, chosen), Scan.empty(chosen, top)
+    state = Scan.empty(chosen, top)
     if isinstance(images, Tensor):
         batch = net.prepare(images)
+        scanner = make_scanner(net, chosen, compile, len(batch), progress=progress)
         for start in range(0, len(batch), batch_size):
             ids = range(start, min(start + batch_size, len(batch)))
             scanner.add(state, batch[start : start + batch_size], ids, [f"number {i}" for i in ids])
@@ -207,6 +242,7 @@ def scan(
             f"{net.name} was captured without preprocessing and takes tensors only; "
             "pass capture(model, example, preprocessing=Preprocessing(...))"
         )
+    scanner = make_scanner(net, chosen, compile, len(source), progress=progress)
     done = 0
     for loaded in load_batches(source, net.preprocessing, range(len(source)), batch_size):
         names = [source.records[i].path for i in loaded.ids]
@@ -217,6 +253,38 @@ def scan(
     return state
 
 
-def _report(progress: Progress | None, done: int, total: int) -> None:
+def make_scanner(
+    net: Network,
+    layers: Sequence[Layer],
+    compile: Compile,
+    n_images: int,
+    kept: bool | None = None,
+    progress: Progress | None = None,
+) -> Scanner:
+    """Return what scans so many images, compiled by the rule of `should_compile`.
+
+    Args:
+        net: The captured network.
+        layers: The layers to watch.
+        compile: `on`, `off`, or `auto`, which falls back where the network cannot be compiled.
+        n_images: Images that will be scanned.
+        kept: What a scan that is gone on with was begun with; decides where it is there.
+        progress: Called with `compile` before and after.
+
+    Raises:
+        BadInputError: `compile` is unknown.
+        CompileError: With `on`: the network could not be compiled.
+    """
+    by_rule = should_compile(compile, net.device, n_images)
+    compiled = by_rule if kept is None else kept
+    if compiled:
+        _report(progress, 0, 1, "compile")
+    scanner = Scanner(net, layers, compiled, fall_back=compile != "on")
+    if compiled:
+        _report(progress, 1, 1, "compile")
+    return scanner
+
+
+def _report(progress: Progress | None, done: int, total: int, phase: str = "scan") -> None:
     if progress is not None:
-        progress("scan", done, total)
+        progress(phase, done, total)

@@ -6,13 +6,10 @@ order, merges to the same hits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-Places = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -38,33 +35,28 @@ class TopHits:
             np.full((n_maps, top, 2), -1, np.int32),
         )
 
-    def add(self, maxima: NDArray[np.float32], image_ids: NDArray[np.int64], places: Places) -> TopHits:
+    def add(
+        self, maxima: NDArray[np.float32], image_ids: NDArray[np.int64], places: NDArray[np.int32]
+    ) -> TopHits:
         """Return the hits with a batch of images added.
 
         Args:
             maxima: (n, c) strongest activation of each image and map.
             image_ids: (n,) ids that are not among the hits yet.
-            places: Called with (m,) batch positions and (m,) maps of the newcomers only; gives their (m, 2)
-                rows and columns.
+            places: (n, c, 2) row and column of the strongest activations.
         """
-        n_maps, top = self.values.shape
         if not len(image_ids):
             return self
-        values = np.concatenate([self.values, maxima.T], axis=1)
-        ids = np.concatenate([self.image_ids, np.broadcast_to(image_ids, (n_maps, len(image_ids)))], axis=1)
-        order = _order(values, ids)[:, :top]
-        found = np.full((n_maps, top, 2), -1, np.int32)
-        is_new = order >= top
-        kept_map, kept_rank = np.nonzero(~is_new)
-        found[kept_map, kept_rank] = self.places[kept_map, order[kept_map, kept_rank]]
-        new_map, new_rank = np.nonzero(is_new)
-        if len(new_map):
-            found[new_map, new_rank] = places(order[new_map, new_rank] - top, new_map)
-        return TopHits(
-            np.take_along_axis(values, order, 1),
-            np.ascontiguousarray(np.take_along_axis(ids, order, 1)),
-            found,
-        )
+        entered = np.flatnonzero(maxima.max(0) >= self.values[:, -1])  # most maps see no newcomer
+        ids = np.broadcast_to(image_ids, (len(entered), len(image_ids)))
+        newcomers = TopHits(maxima.T[entered], ids, places.transpose(1, 0, 2)[entered])
+        kept = TopHits(self.values[entered], self.image_ids[entered], self.places[entered])
+        merged = kept.merge(newcomers)
+        result = TopHits(self.values.copy(), self.image_ids.copy(), self.places.copy())
+        result.values[entered] = merged.values
+        result.image_ids[entered] = merged.image_ids
+        result.places[entered] = merged.places
+        return result
 
     def merge(self, other: TopHits) -> TopHits:
         """Return the hits of both sets of images, which have no image in common."""

@@ -1,0 +1,90 @@
+"""Compiling the graph of a scan: when it pays, and how.
+
+*Rule* of `auto`: compile where the network is on the CPU, a C++ compiler is found, and the set has at least
+MIN_IMAGES images. The speed of the machine is not looked at: compiled and plain activations may differ in their last
+bits, and an atlas shall not depend on how busy the machine was.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, fx
+
+from backlight.errors import BadInputError, CompileError
+
+Compile = Literal["auto", "on", "off"]
+"""Whether a scan compiles its graph: by the rule, always, or never."""
+
+MIN_IMAGES = 10_000
+"""About what repays the compilation of ResNet-50 or MobileNetV2 (half a minute, for 0.8 to 0.7 of the time of a pass);
+VGG-16 gains nothing, see docs/performance.md."""
+
+
+def should_compile(mode: Compile, device: torch.device, n_images: int) -> bool:
+    """Return whether a scan of so many images compiles its graph.
+
+    Raises:
+        BadInputError: The mode is unknown.
+    """
+    if mode not in get_args(Compile):
+        raise BadInputError(f"compile is {', '.join(get_args(Compile))}, but came {mode!r}")
+    if mode != "auto":
+        return mode == "on"
+    return device.type == "cpu" and n_images >= MIN_IMAGES and has_compiler()
+
+
+def has_compiler() -> bool:
+    """Return whether a C++ compiler is on the path, or named by the environment variable CXX."""
+    names = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
+    return any(shutil.which(name) for name in names if name)
+
+
+def compile_frozen(module: fx.GraphModule, example: Tensor) -> Callable[[Tensor], Any]:
+    """Return the module compiled for inputs just like the example, its weights built in.
+
+    Args:
+        module: The graph; later changes of its weights are not seen by what is returned.
+        example: A batch of the shape and memory format of all that will come.
+
+    Raises:
+        CompileError: It could not be compiled, for whatever reason.
+    """
+    try:
+        with _quiet(), torch.no_grad(), _frozen():
+            compiled = torch.compile(module, dynamic=False, fullgraph=True)
+            compiled(example)
+    except Exception as error:  # a compiler, its headers, a full disk: the reasons have no type in common
+        reason = next(
+            (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+        )
+        raise CompileError(
+            f"the scan could not be compiled ({reason}); leave --compile at auto, which goes on without"
+        ) from error
+    return compiled
+
+
+def _frozen() -> Any:
+    import torch._inductor.config as inductor
+
+    return inductor.patch(freezing=True, size_asserts=False, alignment_asserts=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the compiler's remarks on its own workings from the user's screen."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,90 @@
+"""The graph of a scan: of each layer only the peaks leave it, so that no more than one layer's maps is held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, fx
+from torch.nn import functional
+
+from backlight.network import Layer, Network
+from backlight.network.fold import fold_batch_norms
+from backlight.network.operators import CONVOLUTIONS, aten, packet
+
+_NEW_OUTPUT = {*CONVOLUTIONS, aten.linear, aten.add, aten.mul, aten.cat}
+"""Operators whose output is never a view of an input."""
+
+
+class Peaks(NamedTuple):
+    """What a scan needs of n images and c feature maps.
+
+    Attributes:
+        maxima: (n, c) strongest activation.
+        sums: (n, c) sum of the activations over all positions, at least float32.
+        places: (n, c) int64, place of the strongest activation in the map read row by row; -1 for fully
+            connected units.
+    """
+
+    maxima: Tensor
+    sums: Tensor
+    places: Tensor
+
+
+def peaks_graph(net: Network, layers: Sequence[Layer]) -> fx.GraphModule:
+    """Return a module that gives, for a batch of inputs, the Peaks of each layer; batch norms are folded."""
+    module = fold_batch_norms(net.features(layers))
+    (output,) = module.graph.find_nodes(op="output")
+    found = []
+    for layer, node in zip(layers, output.args[0], strict=True):
+        if node.target is aten.permute.default:  # `cut` puts these last, which would keep the maps until then
+            node.args[0].append(node)
+        with module.graph.inserting_after(node):
+            found.append(
+                module.graph.call_function(spatial_peaks if layer.is_spatial else unit_peaks, (node,))
+            )
+    output.args = (tuple(found),)
+    _rectify_in_place(module)
+    module.recompile()
+    return module
+
+
+def _rectify_in_place(module: fx.GraphModule) -> None:
+    """Let ReLUs write over their input where nothing else reads it: no new memory to be touched."""
+    for node in module.graph.find_nodes(op="call_function", target=aten.relu.default):
+        below = node.args[0]
+        if len(below.users) == 1 and packet(below) in _NEW_OUTPUT:
+            node.target = aten.relu_.default
+
+
+def spatial_peaks(maps: Tensor) -> Peaks:
+    """Return the peaks of feature maps (n, c, h, w), fastest with channels last in memory.
+
+    *Convention*: of equal activations the first in reading order counts.
+    """
+    return Peaks(*torch.ops.backlight.spatial_peaks(maps))
+
+
+def _spatial_peaks(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return maxima, sums and places; a max pool over the whole map gives maximum and place in one pass."""
+    maxima, places = functional.max_pool2d(maps, maps.shape[2:], return_indices=True)
+    sums = maps.sum((2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
+    return maxima.flatten(1), sums, places.flatten(1)
+
+
+def _spatial_peaks_shapes(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    maxima = maps.new_empty(maps.shape[:2])
+    sums = maxima.to(torch.promote_types(maps.dtype, torch.float32), copy=True)
+    return maxima, sums, maxima.to(torch.int64)
+
+
+# An operator of its own, since the compiler would make a slow loop of the pooling.
+torch.library.define("backlight::spatial_peaks", "(Tensor maps) -> (Tensor, Tensor, Tensor)")
+torch.library.impl("backlight::spatial_peaks", "CompositeExplicitAutograd", _spatial_peaks)
+torch.library.register_fake("backlight::spatial_peaks", _spatial_peaks_shapes)
+
+
+def unit_peaks(units: Tensor) -> Peaks:
+    """Return the peaks of fully connected units (n, c), which have no place."""
+    return Peaks(units, units, torch.full_like(units, -1, dtype=torch.int64))
