@@ -15,32 +15,37 @@ from torch import Tensor
 import backlight
 from backlight import DECONVNET
 from backlight.geometry import Box
+from backlight.images import load_batches, open_images
 from backlight.network import Layer, Network
-from backlight.projection import Projections, Projector, Unit, paying_crops
+from backlight.projection import Projections, Projector, Unit, group_layers, paying_crops
+from backlight.scan import Scan, Scanner
 from counting import forward_multiply_adds
 
 BATCH_SIZE = 32  # of whole images, as `build` has it
+TOP = 9
 Hit = tuple[int, Unit]
 
 
 class BacklightSide:
-    """Projects hits of one layer as a build does.
+    """Projects hits of some layers as a build does: of one by itself, of several together.
 
     Args:
         net: The captured network.
-        layer: The layer of the units.
+        layers: The layers of the units, in the order of the graph.
     """
 
-    def __init__(self, net: Network, layer: Layer) -> None:
-        self.net, self.layer = net, layer
+    def __init__(self, net: Network, layers: Sequence[Layer]) -> None:
+        self.net, self.layers = net, tuple(layers)
         self._projectors: dict[bool, Projector] = {}
 
     def _projector(self, hits: Sequence[Hit]) -> Projector:
-        """Return what a build would choose for hits of this layer alone: whole images, or crops."""
+        """Return what a build would choose for hits of these layers alone: whole images, or one layer's crops."""
         n_images = len({image for image, _ in hits})
-        crops = paying_crops(self.net, self.layer, DECONVNET, len(hits), n_images)
+        crops = None
+        if len(self.layers) == 1:
+            crops = paying_crops(self.net, self.layers[0], DECONVNET, len(hits), n_images)
         if (crops is None) not in self._projectors:
-            self._projectors[crops is None] = Projector(self.net, [self.layer], DECONVNET, crops)
+            self._projectors[crops is None] = Projector(self.net, self.layers, DECONVNET, crops)
         return self._projectors[crops is None]
 
     def __call__(self, images: Tensor, hits: Sequence[Hit]) -> Projections:
@@ -48,7 +53,7 @@ class BacklightSide:
 
         Args:
             images: (m, c, h, w) distinct inputs.
-            hits: Units of the layer, those of one image side by side.
+            hits: Units of the layers, those of one image side by side.
         """
         return self._projector(hits)(images, [unit for _, unit in hits], [image for image, _ in hits])
 
@@ -65,8 +70,36 @@ class BacklightSide:
         """Return the multiply-adds of the forward passes that a call really makes for these hits."""
         crops = self._projector(hits).crops
         if crops is None:
-            return len({image for image, _ in hits}) * forward_multiply_adds(self.net, self.layer, None)
-        return len(hits) * forward_multiply_adds(self.net, self.layer, (crops.rows.size, crops.cols.size))
+            return len({image for image, _ in hits}) * forward_multiply_adds(self.net, self.layers)
+        return len(hits) * forward_multiply_adds(self.net, self.layers, (crops.rows.size, crops.cols.size))
+
+
+def together_in_a_build(
+    net: Network, layers: Sequence[Layer], images_of: Sequence[Sequence[int]]
+) -> list[int]:
+    """Return the places of the layers that a build projects together, given the images of each layer's hits."""
+    return next((g for g, crops in group_layers(net, layers, DECONVNET, images_of) if crops is None), [])
+
+
+def scan_graph(net: Network, compiled: bool) -> Callable[[Tensor], object]:
+    """Return what scans a batch of inputs for hits in the default layers, as a build does; ready to be timed."""
+    layers = net.default_layers
+    scanner, state = Scanner(net, layers, compiled, fall_back=False), Scan.empty(layers, TOP)
+
+    def call(batch: Tensor) -> None:
+        first = state.n_images
+        scanner.add(state, batch, range(first, first + len(batch)), [""] * len(batch))
+
+    return call
+
+
+def scan_files(net: Network, paths: Sequence[Path], scan: Callable[[Tensor], object] | None) -> None:
+    """Read pictures as a build does, and scan them; None only reads."""
+    assert net.preprocessing is not None
+    source = open_images(paths)
+    for batch in load_batches(source, net.preprocessing, range(len(source)), BATCH_SIZE):
+        if scan is not None:
+            scan(batch.tensor)
 
 
 @dataclass(frozen=True)

@@ -101,17 +101,17 @@ def _union(one: Window, other: Window) -> Window:
 
 
 def forward_multiply_adds(
-    net: Network, layer: Layer | None = None, size: tuple[int, int] | None = None
+    net: Network, layers: Sequence[Layer] | None = None, size: tuple[int, int] | None = None
 ) -> int:
     """Return the multiply-adds of one forward pass, nothing being computed.
 
     Args:
         net: The network.
-        layer: Where the pass ends; None for the network's own output.
+        layers: Where the pass ends; None for the network's own output.
         size: Height and width of the input, if it is not the network's own.
     """
     channels, *own = net.input_shape
-    module = net.module if layer is None else net.features([layer])
+    module = net.module if layers is None else net.features(layers)
     with (
         FakeTensorMode(allow_non_fake_inputs=True),
         torch.no_grad(),

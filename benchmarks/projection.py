@@ -26,7 +26,7 @@ from backlight import scan
 from backlight.network import Layer, Network
 from backlight.projection import Unit
 from backlight.scan import LayerScan
-from backlight_side import BacklightSide, Hit
+from backlight_side import BacklightSide, Hit, together_in_a_build
 from common import (
     SEED,
     load_network,
@@ -56,6 +56,7 @@ class Settings:
         networks: Classifiers of torchvision.
         images: Photographs that are scanned.
         units: Hits of each layer that are projected, about.
+        together_units: Hits that are projected of all layers that share their forward passes, about.
         peer_units: How many of them Captum and zennit project; what one takes does not depend on the unit.
         naive_units: How many of them the naive loop projects.
         batch_sizes: Those that are tried for Captum and zennit.
@@ -66,6 +67,7 @@ class Settings:
     networks: tuple[str, ...] = ("vgg16", "squeezenet1_0", "resnet50", "alexnet")
     images: int = 1000
     units: int = 48
+    together_units: int = 192
     peer_units: int = 16
     naive_units: int = 3
     batch_sizes: tuple[int, ...] = (1, 4, 8, 16, 32)
@@ -73,7 +75,9 @@ class Settings:
     sgemm_sizes: tuple[int, ...] = (2048, 3072, 4096)
 
 
-QUICK = Settings(images=100, units=16, peer_units=4, naive_units=1, batch_sizes=(1, 4), repeats=2)
+QUICK = Settings(
+    images=100, units=16, together_units=32, peer_units=4, naive_units=1, batch_sizes=(1, 4), repeats=2
+)
 
 
 @dataclass(frozen=True)
@@ -116,16 +120,21 @@ def _measure(name: str, sgemm: float, settings: Settings) -> dict[str, Any]:
     paths = photographs(settings.images)
     layers = net.default_layers
     found = scan(net, paths, layers, top=9)
-    samples = {y.name: sample_hits(net, y, found.layers[y.name], paths, settings.units) for y in layers}
+    samples = {
+        y.name: sample_hits(net, y.name, hits_by_image(y, found.layers[y.name]), paths, settings.units)
+        for y in layers
+    }
     peers = _Peers(name, model, net, samples, settings)
     rows = [_row(net, y, samples[y.name], peers, sgemm, settings) for y in layers if samples[y.name].hits]
-    summary = summarise(rows) | _achieved(name, rows, sgemm)
+    together = _together(net, layers, found.layers, paths, settings)
+    summary = summarise(rows, together) | _achieved(name, rows, together, sgemm)
     result = {
         "network": name,
         "weights": "random" if is_random else "trained",
         "images": len(paths),
         "forward_multiply_adds": forward_multiply_adds(net),
         "batch_sizes": peers.batch_sizes,
+        "together": together,
         "summary": summary,
         "layers": rows,
     }
@@ -133,17 +142,22 @@ def _measure(name: str, sgemm: float, settings: Settings) -> dict[str, Any]:
     return result
 
 
-def sample_hits(net: Network, layer: Layer, found: LayerScan, paths: Sequence[Any], n_units: int) -> Sample:
-    """Return all hits of images drawn at random, until there are enough; at most twice as many."""
+def hits_by_image(layer: Layer, found: LayerScan) -> dict[int, list[Unit]]:
+    """Return a layer's hits by the image that they are in."""
     by_image: dict[int, list[Unit]] = defaultdict(list)
     hits = found.hits
     for channel, rank in zip(*(hits.values > 0).nonzero(), strict=True):
-        row, col = hits.places[channel, rank]
-        by_image[int(hits.image_ids[channel, rank])].append(
-            Unit(layer.name, int(channel), int(row), int(col))
-        )
+        row, col = (int(v) if v >= 0 else None for v in hits.places[channel, rank])
+        by_image[int(hits.image_ids[channel, rank])].append(Unit(layer.name, int(channel), row, col))
+    return by_image
+
+
+def sample_hits(
+    net: Network, name: str, by_image: dict[int, list[Unit]], paths: Sequence[Any], n_units: int
+) -> Sample:
+    """Return all hits of images drawn at random, until there are enough; at most twice as many."""
     order = sorted(by_image)
-    random.Random(f"{SEED} {layer.name}").shuffle(order)
+    random.Random(f"{SEED} {name}").shuffle(order)
     chosen, pairs = [], []
     for image_id in order:
         if len(pairs) >= n_units:
@@ -153,6 +167,35 @@ def sample_hits(net: Network, layer: Layer, found: LayerScan, paths: Sequence[An
     pairs = pairs[: 2 * n_units]
     images = net.prepare(chosen[: pairs[-1][0] + 1]) if pairs else torch.zeros(0, *net.input_shape)
     return Sample(images, pairs)
+
+
+def _together(
+    net: Network,
+    layers: Sequence[Layer],
+    found: dict[str, LayerScan],
+    paths: Sequence[Any],
+    settings: Settings,
+) -> dict[str, Any] | None:
+    """Return what a projection takes in the layers that a build projects together, image by image."""
+    of_layers = [hits_by_image(layer, found[layer.name]) for layer in layers]
+    group = together_in_a_build(net, layers, [[i for i in own for _ in own[i]] for own in of_layers])
+    if not group:
+        return None
+    by_image: dict[int, list[Unit]] = defaultdict(list)
+    for i in group:
+        for image_id, units in of_layers[i].items():
+            by_image[image_id] += units
+    sample = sample_hits(net, "together", by_image, paths, settings.together_units)
+    side, hits = BacklightSide(net, [layers[i] for i in group]), sample.hits
+    print(f"{net.name}: {len(hits)} units of {len(group)} layers together", file=sys.stderr)
+    seconds = median_seconds(lambda: side(sample.images, hits), settings.repeats) / len(hits)
+    return {
+        "layers": [layers[i].name for i in group],
+        "units": len(hits),
+        "images": len(sample.images),
+        "backlight_ms": seconds * 1e3,
+        "forward_multiply_adds": side.forward_multiply_adds(hits) / len(hits),
+    }
 
 
 class _Peers:
@@ -197,7 +240,7 @@ def _row(
     net: Network, layer: Layer, sample: Sample, peers: _Peers, sgemm: float, settings: Settings
 ) -> dict[str, Any]:
     """Return what is found for one layer; times of one projection, in milliseconds."""
-    side, hits = BacklightSide(net, layer), sample.hits
+    side, hits = BacklightSide(net, [layer]), sample.hits
     print(f"{net.name} {layer.name}: {len(hits)} units of {len(sample.images)} images", file=sys.stderr)
     own_s = median_seconds(lambda: side(sample.images, hits), settings.repeats) / len(hits)
     cone = mean(cone_multiply_adds(net, layer, unit.row, unit.col) for _, unit in hits)
@@ -247,33 +290,48 @@ def _difference(side: BacklightSide, sample: Sample, signals: Tensor) -> float:
     return float(((own - theirs).flatten(1).abs().amax(1) / scale).max())
 
 
-def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the ratios over all layers, each layer counting by its number of maps, where both were measured."""
+def summarise(rows: Sequence[dict[str, Any]], together: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the ratios over all layers, each layer counting by its number of maps, where both were measured.
+
+    Beside what each layer takes by itself (`backlight_ms`) stands what it takes in a build (`build_ms`), where
+    layers share forward passes.
+    """
+    rows = [row | {"build_ms": _as_built(row, together, "backlight_ms")} for row in rows]
     summary: dict[str, Any] = {"maps": sum(row["maps"] for row in rows)}
     for kind in ("captum", "zennit", "naive", "floor"):
         both = [row for row in rows if row.get(f"{kind}_ms")]
         if not both:
             continue
-        own, other = (_weighted(both, key) for key in ("backlight_ms", f"{kind}_ms"))
-        summary |= {f"{kind}_ms": other, f"over_{kind}" if kind == "floor" else f"{kind}_ratio": other / own}
+        own, built, other = (_weighted(both, key) for key in ("backlight_ms", "build_ms", f"{kind}_ms"))
+        summary[f"{kind}_ms"] = other
         if kind == "floor":
-            summary["over_floor"] = own / other
+            summary |= {"over_floor": own / other, "build_over_floor": built / other}
         else:
+            summary |= {f"{kind}_ratio": other / own, f"build_{kind}_ratio": other / built}
             summary[f"{kind}_difference"] = max(row[f"{kind}_difference"] for row in both)
-    return summary | {"backlight_ms": _weighted(rows, "backlight_ms")} if rows else summary
+    own = {key: _weighted(rows, key) for key in ("backlight_ms", "build_ms")} if rows else {}
+    return summary | own
+
+
+def _as_built(row: dict[str, Any], together: dict[str, Any] | None, key: str) -> Any:
+    """Return what holds for a layer in a build: of the layers that go together, their common mean."""
+    return together[key] if together is not None and row["layer"] in together["layers"] else row[key]
 
 
 def _weighted(rows: Sequence[dict[str, Any]], key: str) -> float:
     return float(sum(row["maps"] * row[key] for row in rows) / sum(row["maps"] for row in rows))
 
 
-def _achieved(name: str, rows: Sequence[dict[str, Any]], sgemm: float) -> dict[str, Any]:
-    """Return the rate of the projection phase over the deep layers: what is really multiplied, by the time."""
+def _achieved(
+    name: str, rows: Sequence[dict[str, Any]], together: dict[str, Any] | None, sgemm: float
+) -> dict[str, Any]:
+    """Return the rate of a build's projections in the deep layers: what is really multiplied, by the time."""
     network, first = ACHIEVED
     names = [row["layer"] for row in rows]
     if name != network or first not in names:
         return {}
-    deep = rows[names.index(first) :]
+    keys = "backlight_ms", "forward_multiply_adds"
+    deep = [row | {key: _as_built(row, together, key) for key in keys} for row in rows[names.index(first) :]]
     seconds = _weighted(deep, "backlight_ms") / 1e3
     cone, forward = (_weighted(deep, f"{key}_multiply_adds") for key in ("cone", "forward"))
     gflops = 2 * (cone + forward) / seconds / 1e9
@@ -300,8 +358,11 @@ def table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     header = ["layer", "maps", "field", "hits/image", "Backlight"]
     header += [text for kind in kinds for text in (kind, "ratio")]
     rows = [_cells(row["layer"], row, kinds) for row in result["layers"]]
-    total = _cells("all, by maps", result["summary"], kinds)
-    return [*header, "floor", "over", "difference"], [*rows, total]
+    summary = result["summary"]
+    built = {key.removeprefix("build_"): value for key, value in summary.items() if key.startswith("build_")}
+    built |= {"backlight_ms": summary["build_ms"]}
+    rows += [_cells("all, by maps", summary, kinds), _cells("all, in a build", summary | built, kinds)]
+    return [*header, "floor", "over", "difference"], rows
 
 
 def _cells(name: str, row: dict[str, Any], kinds: Sequence[str]) -> list[str]:

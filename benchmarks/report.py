@@ -17,6 +17,7 @@ import full_build
 import growth
 import memory
 import projection
+import scan
 from common import number, ratio, read_results
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -68,21 +69,13 @@ def _ratios(results: dict[str, Any], _: str) -> str:
     rows = []
     for network in results["networks"]:
         found = network["summary"]
-        ratios = [ratio(found.get(f"{kind}_ratio")) for kind in ("captum", "naive", "zennit")]
+        cells = [network["network"], network["weights"], f"{found['maps']:,}"]
+        cells += [number(found["backlight_ms"]), ratio(found.get("captum_ratio")), number(found["build_ms"])]
+        cells += [ratio(found.get(f"build_{kind}_ratio")) for kind in ("captum", "naive", "zennit")]
         difference = f"{found['captum_difference']:.0e}" if "captum_difference" in found else "–"
-        cells = [network["network"], network["weights"], f"{found['maps']:,}", number(found["backlight_ms"])]
-        rows.append([*cells, *ratios, ratio(found.get("over_floor")), difference])
-    header = [
-        "network",
-        "weights",
-        "maps",
-        "Backlight ms",
-        "Captum",
-        "naive loop",
-        "zennit-crp",
-        "over the floor",
-    ]
-    return _table([*header, "difference from Captum"], rows)
+        rows.append([*cells, ratio(found.get("build_over_floor")), difference])
+    header = ["network", "weights", "maps", "each layer alone, ms", "Captum", "in a build, ms", "Captum"]
+    return _table([*header, "naive loop", "zennit-crp", "over the floor", "difference from Captum"], rows)
 
 
 def _by_layer(results: dict[str, Any], network: str) -> str | None:
@@ -100,14 +93,9 @@ def _achieved(results: dict[str, Any], _: str) -> str | None:
     return _table(header, [[found["from"], *cells, *rates]])
 
 
-def _scan(results: dict[str, Any], _: str) -> str | None:
-    rows = results.get("rows") or results.get("networks") or []
-    header = [key for key, value in rows[0].items() if not isinstance(value, (dict, list))] if rows else []
-    return _table(header, [[_cell(row.get(key)) for key in header] for row in rows]) if rows else None
-
-
-def _cell(value: Any) -> str:
-    return number(value) if isinstance(value, float) else str(value)
+def _scan(results: dict[str, Any], source: str) -> str:
+    table = scan.files_table if source == "files" else scan.table
+    return _table(*table(results["networks"]))
 
 
 def _memory(results: dict[str, Any], _: str) -> str:

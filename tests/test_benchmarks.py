@@ -12,6 +12,7 @@ from torch import nn
 
 from backlight import capture
 from backlight.projection import Unit
+from backlight.scan.compiling import has_compiler
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SGEMM = (64,)
@@ -87,10 +88,10 @@ def test_a_forward_pass_is_counted_up_to_the_layer_at_any_size(small_net):
 
     net = capture(small_net, (3, 32, 32))
     first, second = 16 * 16 * 8 * 3 * 9, 8 * 8 * 12 * 8 * 9
-    assert forward_multiply_adds(net, net.layer("relu1")) == first
-    assert forward_multiply_adds(net, net.layer("relu2")) == first + second
+    assert forward_multiply_adds(net, [net.layer("relu1")]) == first
+    assert forward_multiply_adds(net, [net.layer("relu2")]) == first + second
     assert forward_multiply_adds(net) == first + second + 12 * 5
-    assert forward_multiply_adds(net, net.layer("relu1"), (8, 16)) == first // 8
+    assert forward_multiply_adds(net, [net.layer("relu1")], (8, 16)) == first // 8
 
 
 class Reused(nn.Module):
@@ -116,7 +117,7 @@ def test_all_sides_project_the_same(layer):
     net, images = capture(model, (3, 9, 9)), torch.randn(2, 3, 9, 9)
     maps = net.features([net.layer(layer)])(images)[0]
     units = [Unit(layer, *(int(i) for i in (m == m.max()).nonzero()[0])) for m in maps]
-    side, hits = BacklightSide(net, net.layer(layer)), list(enumerate(units))
+    side, hits = BacklightSide(net, [net.layer(layer)]), list(enumerate(units))
     own = side.whole(images, hits) / side.values(images, hits)[:, None, None, None]
     assert own.abs().amax() > 0
     for other in (CaptumSide, NaiveSide, *([ZennitSide] if ZennitSide.is_installed() else [])):
@@ -131,7 +132,11 @@ def test_a_summary_counts_layers_by_their_maps():
         {"maps": 3, "backlight_ms": 2.0, "captum_ms": 4.0, "captum_difference": 1e-6, "floor_ms": 0.5},
         {"maps": 4, "backlight_ms": 5.0, "floor_ms": 0.5},  # Captum cannot reach this one
     ]
-    found = summarise(rows)
+    rows = [row | {"layer": name} for name, row in zip("abc", rows, strict=True)]
+    found = summarise(rows, {"layers": ["b", "c"], "backlight_ms": 1.5})
+    assert found["build_ms"] == pytest.approx((1 + 3 * 1.5 + 4 * 1.5) / 8)
+    assert found["build_captum_ratio"] == pytest.approx((8 + 3 * 4) / (1 + 3 * 1.5))
+    assert summarise(rows)["build_ms"] == summarise(rows)["backlight_ms"]
     assert found["captum_ratio"] == pytest.approx((8 + 3 * 4) / (1 + 3 * 2))
     assert found["over_floor"] == pytest.approx((1 + 3 * 2 + 4 * 5) / (8 * 0.5))
     assert found["captum_difference"] == 1e-6
@@ -156,6 +161,19 @@ def test_projection_runs():
     assert network["summary"]["captum_difference"] < 1e-4
     header, rows = projection.table(network)
     assert {len(row) for row in rows} == {len(header)}
+
+
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
+def test_the_scan_runs():
+    import scan
+
+    settings = scan.Settings(("squeezenet1_0",), 3, batch_sizes=(2,), rounds=1, sgemm_sizes=SGEMM)
+    found = json.loads(json.dumps(scan.run(settings)))
+    (network,) = found["networks"]
+    assert network["bare"] == max(rate for kind, rate in network["rates"].items() if kind.startswith("bare"))
+    assert network["files_expected"] < min(network["bare"], network["rates"]["decode"])
+    for header, rows in (scan.table([network]), scan.files_table([network])):
+        assert {len(row) for row in rows} == {len(header)}
 
 
 def test_a_full_build_and_growth_run():

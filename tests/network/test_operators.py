@@ -467,7 +467,9 @@ GATES = {
     "assignment under a mask": lambda x: masked(x, x),
     "sampling": lambda x: sampled(x, x),
     "layer norm of core ATen": lambda x: torch.native_layer_norm(x, [6], None, None, 1e-5)[0],
-    "group norm of core ATen": lambda x: torch.native_group_norm(x, None, None, len(x), C, 36, 2, 1e-5)[0],
+    "group norm of core ATen": lambda x: torch.native_group_norm(x, None, None, x.shape[0], C, 36, 2, 1e-5)[
+        0
+    ],
 }
 
 

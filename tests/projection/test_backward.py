@@ -81,9 +81,10 @@ def _compare(net: Network, layer: Layer, rules: RuleSet, images: Tensor) -> None
     (expected,) = torch.autograd.grad(out, x, seed)
     walk = Backward(fold_batch_norms(module))
     record, own = (walk.forward(images), owners) if walk.shares else (walk.forward(images[owners]), None)
-    values, signals = zip(*walk.descend(record, 0, units, own), strict=True)
-    found = torch.cat([s.whole(expected.shape).data for s in signals])
-    torch.testing.assert_close(torch.cat(values), out.detach()[index], rtol=1e-9, atol=1e-12)
+    at, values, signals = zip(*walk.descend(record, 0, units, own), strict=True)
+    back = torch.tensor([place for part in at for place in part]).argsort()
+    found = torch.cat([s.whole(expected.shape).data for s in signals])[back]
+    torch.testing.assert_close(torch.cat(values)[back], out.detach()[index], rtol=1e-9, atol=1e-12)
     scale = expected.abs().amax().item()
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9 * scale)
 
@@ -109,8 +110,9 @@ def test_one_forward_pass_serves_all_units_of_an_image() -> None:
     )
     walk = Backward(apply_rules(net, [net.layer("3")], DECONVNET))
     record = walk.forward(torch.rand(1, 3, 20, 20))
-    ((values, signals),) = walk.descend(record, 0, [(0, 1, 2), (3, 4, 4)], torch.tensor([0, 0]))
+    ((at, values, signals),) = walk.descend(record, 0, [(0, 1, 2), (3, 4, 4)], torch.tensor([0, 0]))
     assert values.shape == (2,)
+    assert list(at) == [0, 1]
     assert signals.data.shape == (2, 3, 8, 8)  # the cone: 3 cells, 6 before the pool, 8 at the pixels
     assert [starts.tolist() for _, starts in signals.axes] == [[2, 8], [4, 8]]
 
@@ -139,6 +141,49 @@ def test_units_of_several_layers_go_down_together_whether_or_not_they_share_imag
         for i, image in enumerate((0, 1, 1, 0)):
             alone = project(net, images[image], [units[i]])[0]
             torch.testing.assert_close(together.on(i, box), alone, rtol=1e-9, atol=1e-12)
+
+
+def test_units_alike_to_the_edges_go_down_together_on_windows_cut_at_the_edges() -> None:
+    body = nn.Sequential(*(nn.Conv2d(2, 2, 9, padding=4) for _ in range(2)))
+    net = capture(body, (2, 30, 40))
+    walk = Backward(apply_rules(net, [net.layer("1")], DECONVNET))
+    record = walk.forward(torch.rand(1, 2, 30, 40))
+    corners = [(0, 0, 0), (0, 29, 0), (1, 0, 39), (0, 29, 39)]
+    inner = [(0, 14, 20), (1, 15, 19)]
+    ((_, _, cut),) = walk.descend(record, 0, corners, torch.tensor([0] * 4))
+    assert cut.data.shape == (4, 2, 9, 9)  # of 17 cells, those inside
+    assert [starts.tolist() for _, starts in cut.axes] == [[0, 21, 0, 21], [0, 0, 31, 31]]
+    mixed = [corners[0], inner[0], corners[3], inner[1]]
+    ((at, _, whole),) = walk.descend(record, 0, mixed, torch.tensor([0] * 4))
+    assert list(at) == [0, 2, 1, 3]
+    assert whole.data.shape == (4, 2, 17, 17)
+
+
+def _random_windows(generator: np.random.Generator, size: tuple[int, int], shape: tuple[int, ...]) -> Windows:
+    """Return windows of three units, anywhere in and over the edges of a map, with signals in the map only."""
+    starts = [generator.integers(-own + 1, length, 3) for own, length in zip(size, shape[2:], strict=True)]
+    return Windows(torch.randn(3, 2, *size), tuple(zip((2, 3), starts, strict=True)))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_windows_anywhere_add_up_and_are_cut_as_whole_maps_are(seed: int) -> None:
+    generator, shape = np.random.default_rng(seed), (3, 2, 11, 14)
+    sizes = [tuple(int(v) for v in generator.integers(1, 20, 2)) for _ in range(2)]
+    one, two = (_random_windows(generator, size, shape) for size in sizes)
+    expected = one.whole(shape).data + two.whole(shape).data
+    torch.testing.assert_close(one.plus(two, shape).whole(shape).data, expected, rtol=0, atol=0)
+    kept = one.whole(shape).data.clone()
+    cut = one.inside(shape)
+    torch.testing.assert_close(cut.whole(shape).data, kept, rtol=0, atol=0)
+    outside = cut.data.clone()
+    for i in range(3):
+        rows, cols = (
+            [p for p in range(cut.data.shape[dim]) if 0 <= starts[i] + p < shape[dim]]
+            for dim, starts in cut.axes
+        )
+        outside[i][:, [[r] for r in rows], cols] = 0
+    assert not outside.any()  # what lies over an edge is no signal
+    assert all(cut.data.shape[dim] <= shape[dim] for dim in (2, 3))
 
 
 def test_what_others_hold_is_never_changed() -> None:

@@ -133,7 +133,7 @@ FUNCTIONS = {
     "bmm and baddbmm": lambda x: torch.baddbmm(constant(5), x[:, 0], constant(7, 5).expand(x.shape[0], 7, 5)),
     "addmm of two signals": lambda x: torch.addmm(other(x).flatten(1)[:, :5], x.flatten(1), constant(168, 5)),
     "mm and mv": lambda x: x.flatten(1).mm(constant(168, 5)) + (x @ constant(7)).sum(1)[:, :5],
-    "grid_sample": lambda x: F.grid_sample(x, GRID.expand(len(x), -1, -1, -1), align_corners=False),
+    "grid_sample": lambda x: F.grid_sample(x, GRID.expand(x.shape[0], -1, -1, -1), align_corners=False),
     "index_put": lambda x: x.index_put((torch.tensor([0, 1]), torch.tensor([2, 0])), constant(6, 7)),
     "where": lambda x: torch.where(constant(6, 7) > 0, x, other(x)),
     "masked_fill": lambda x: x.masked_fill(constant(6, 7) > 0, 2.5),

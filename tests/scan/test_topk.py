@@ -41,8 +41,8 @@ def brute_force(maps: NDArray[np.float32]) -> list[list[tuple[float, int, int, i
 
 def add(result: LayerScan, maps: NDArray[np.float32], ids: list[int]) -> LayerScan:
     peaks = spatial_peaks(torch.from_numpy(maps[ids]).contiguous(memory_format=torch.channels_last))
-    maxima, means = peaks.maxima.numpy(), peaks.sums.numpy() / maps[0, 0].size
-    places = np.stack(np.divmod(peaks.places.numpy(), maps.shape[3]), 2).astype(np.int32)
+    maxima, means = peaks.maxima.flatten(1).numpy(), peaks.sums.numpy() / maps[0, 0].size
+    places = np.stack(np.divmod(peaks.places.flatten(1).numpy(), maps.shape[3]), 2).astype(np.int32)
     return LayerScan(
         result.hits.add(maxima, np.array(ids, np.int64), places), result.statistics.add(maxima, means)
     )

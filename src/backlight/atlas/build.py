@@ -24,7 +24,7 @@ from backlight.geometry import Box
 from backlight.images import Batch, ImageSource, Preprocessing, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.operators import CONVOLUTIONS, packet
-from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit, paying_crops
+from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit, group_layers
 from backlight.rules import DECONVNET, RuleSet, apply_rules
 from backlight.scan import Compile, Progress, make_scanner
 
@@ -156,29 +156,18 @@ class _Build:
                 self.progress("project", n_done, n_all)
 
     def _groups(self, pending: list[list[PendingHit]]) -> Iterator[tuple[Projector, list[list[PendingHit]]]]:
-        """Yield the hits in fixed batches, each with what projects it.
-
-        A layer's hits run on crops by themselves where that costs less. The other layers' hits go together, image
-        by image, so that one forward pass serves all hits of an image in all of these layers.
-        """
+        """Yield the hits in fixed batches, each with what projects it; those on whole images image by image."""
         net, plan = self.net, self.plan
-        together: list[int] = []
-        images: set[int] = set()
         n_images = min(self.writer.batch_size, MOST_IMAGES)
-        for index in reversed(range(len(plan.layers))):
-            layer, hits = plan.layers[index], pending[index]
-            own = {hit.image_id for hit in hits}
-            crops = paying_crops(net, layer, plan.rules, len(hits), len(own - images))
-            if crops is None:
-                together.insert(0, index)
-                images |= own
-                continue
-            projector = Projector(net, [layer], plan.rules, crops, n_images)
-            yield projector, _slices(hits, projector.batch_size, projector.batch_size)
-        if together:
-            projector = Projector(net, [plan.layers[i] for i in together], plan.rules, None, n_images)
-            hits = sorted((hit for i in together for hit in pending[i]), key=lambda hit: hit.image_id)
-            yield projector, _slices(hits, MOST_UNITS, projector.batch_size)
+        images_of = [[hit.image_id for hit in hits] for hits in pending]
+        for group, crops in group_layers(net, plan.layers, plan.rules, images_of):
+            projector = Projector(net, [plan.layers[i] for i in group], plan.rules, crops, n_images)
+            hits = [hit for i in group for hit in pending[i]]
+            if crops is not None:
+                yield projector, _slices(hits, projector.batch_size, projector.batch_size)
+            else:
+                hits.sort(key=lambda hit: hit.image_id)
+                yield projector, _slices(hits, MOST_UNITS, projector.batch_size)
 
     def _tiles(
         self, projector: Projector, batches: Sequence[Sequence[PendingHit]]

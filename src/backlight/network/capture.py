@@ -74,7 +74,10 @@ def _plain(module: fx.GraphModule) -> fx.GraphModule:
             copies[node].meta = {**node.meta, "val": tensor.detach(), "parameter": str(node.target)}
         else:
             copies[node] = graph.node_copy(node, lambda n: copies[n])
-            if node.target is aten.view.default:  # the strides seen while tracing need not be those of a run
+            if node.target in (
+                aten.view.default,
+                aten._unsafe_view.default,
+            ):  # the strides seen while tracing need not be those of a run
                 copies[node].target = aten.reshape.default
     graph.eliminate_dead_code()
     plain = fx.GraphModule(root, graph)

@@ -187,6 +187,14 @@ def _view(node: fx.Node, spread: Spread) -> Spread:
     return reshaped(spread, sizes_of(node.args[0]), sizes_of(node))
 
 
+def views_channels(node: fx.Node) -> bool:
+    """Return whether a node of an analysed graph is a view that leaves rows and columns, the last two, as they are."""
+    if operator_name(node) != "reshape":  # as capture writes all views
+        return False
+    spreads = [n.meta.get("spread") for n in (node, *node.all_input_nodes[:1])]
+    return all(isinstance(s, Spread) and len(s.roles) > 2 and s.roles[-2:] == ("h", "w") for s in spreads)
+
+
 def reshaped(spread: Spread, old: Sequence[int], new: Sequence[int]) -> Spread:
     """Return the spread of a tensor of sizes `old` that is viewed with sizes `new`, row-major.
 

@@ -17,14 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from backlight.network.dimensions import views_channels
 from backlight.network.operators import aten, operands, packet
 from backlight.projection.adjoints import NEED_VALUES, Descent, Record, adjoint_of
 from backlight.projection.windows import Windows
 from backlight.rules.carry import carry, rectify_signal
 from backlight.rules.rectifiers import leak_signal
 
-MOST_CELLS = 1 << 24
-"""Of the signals of one operator that are held at a time: 64 MB in float32."""
+MOST_CELLS = 1 << 21
+"""Of the signals of one operator that are held at a time: 8 MB in float32. Few units at a time stay in the
+processor's cache, and lie more alike to the edges."""
 
 
 class Backward:
@@ -78,13 +80,18 @@ class Backward:
         if packet(node) is aten.max_pool2d and node in self._live:
             value, record.switches[node] = aten.max_pool2d_with_indices.default(*args, **node.kwargs)
             return value
+        if views_channels(node):
+            value, sizes = list[Any](args)
+            return value.reshape(*sizes[:-2], *value.shape[-2:])  # the graph has the whole image's
         target: Any = node.target
         return target(*args, **fx.map_arg(node.kwargs, values.__getitem__))
 
     def descend(
         self, record: Record, head: int, units: Sequence[tuple[int, ...]], image_of: Tensor | None
-    ) -> Iterator[tuple[Tensor, Windows]]:
-        """Yield the activations of units of one head and their signals at the pixels, some units at a time, in order.
+    ) -> Iterator[tuple[Sequence[int], Tensor, Windows]]:
+        """Yield some units at a time: their places among the units, their activations and their signals at the pixels.
+
+        Units that lie alike to the map's edges go down together, since their windows can be cut alike.
 
         Args:
             record: The forward pass.
@@ -94,14 +101,19 @@ class Backward:
         """
         node = self.heads[head]
         out = record.values[node]
+        order = list(range(len(units)))
+        if image_of is not None:
+            order.sort(key=lambda i: _from_the_edge(units[i], out.shape))
+            units, image_of = [units[i] for i in order], image_of[order]
         images = torch.arange(len(units)) if image_of is None else image_of
         values = out[(images, *torch.tensor(units).unbind(1))]
         first = 0
         for found in self._walk(
             {node: Windows.at(units, values, out.shape[1])}, Descent(record, image_of, self._live)
         ):
-            yield values[first : first + len(found.data)], found
-            first += len(found.data)
+            part = slice(first, first + len(found.data))
+            yield order[part], values[part], found
+            first = part.stop
 
     def _walk(self, arrived: dict[fx.Node, Any], descent: Descent) -> Iterator[Windows]:
         """Take what has arrived down to the pixels; where the windows outgrow MOST_CELLS, half of the units first."""
@@ -136,6 +148,12 @@ class Backward:
             return packet(node) is aten.reshape and _leads(node)
         spread = node.meta.get("spread")
         return spread is None or spread.roles[:1] == ("n",)
+
+
+def _from_the_edge(unit: tuple[int, ...], shape: Sequence[int]) -> int:
+    """Return a number by which units that lie alike to the edges are neighbours: the Z-order of their distances."""
+    distances = [min(cell, shape[2 + i] - 1 - cell) for i, cell in enumerate(unit[1:])]
+    return sum((d >> bit & 1) << 2 * bit + i for i, d in enumerate(distances) for bit in range(16))
 
 
 def _leads(node: fx.Node) -> bool:

@@ -9,6 +9,7 @@ stack into batches.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, lcm
 
@@ -17,6 +18,7 @@ from torch import fx
 from backlight.geometry import Axis
 from backlight.network import Layer, Network
 from backlight.network.cut import ancestors
+from backlight.network.dimensions import views_channels
 from backlight.network.operators import (
     AVERAGE_POOLS,
     BATCH_NORMS,
@@ -35,7 +37,7 @@ _ELEMENTWISE = frozenset(
     (
         *("add", "sub", "mul", "div", "neg", "rsub", "maximum", "minimum", "sigmoid", "hardsigmoid", "tanh"),
         *("getitem", "alias", "clone", "detach", "dropout", "_to_copy"),
-        *("cat", "split", "chunk", "permute", "layer_norm", "linear", "pad", "constant_pad_nd"),
+        *("cat", "split", "chunk", "permute", "transpose", "layer_norm", "linear", "pad", "constant_pad_nd"),
     )
 )
 _SIZED = frozenset({aten.adaptive_avg_pool1d, aten.adaptive_avg_pool2d, aten.adaptive_max_pool2d, aten.mean})
@@ -101,7 +103,7 @@ def crops_of(net: Network, layer: Layer) -> Crops | None:
     """Return the crops of a layer; None where its units need the whole image, or nothing would be saved.
 
     A gate computed from the whole image (squeeze-excite) has another value on a crop, so layers behind one are
-    run on whole images, and so are graphs in which a view has fixed the size of the image.
+    run on whole images, and so are graphs in which a view mixes rows or columns with anything else.
     """
     field = layer.receptive_field
     if field is None or field.gates_ignored:
@@ -142,6 +144,34 @@ def paying_crops(net: Network, layer: Layer, rules: RuleSet, n_units: int, n_ima
     return crops if n_units * share < n_images + n_units * _COST_OF_SHARING else None
 
 
+def group_layers(
+    net: Network, layers: Sequence[Layer], rules: RuleSet, images_of: Sequence[Sequence[int]]
+) -> list[tuple[list[int], Crops | None]]:
+    """Return which layers to project together, as places in `layers`, each group with its crops; deepest first.
+
+    A layer runs on crops by itself where that costs less. All other layers go together, so that one forward pass
+    serves all units of an image in all of them.
+
+    Args:
+        net: The captured network.
+        layers: The layers, in the order of the graph.
+        rules: How a signal goes down.
+        images_of: For each layer, the images of its units.
+    """
+    groups: list[tuple[list[int], Crops | None]] = []
+    together: list[int] = []
+    images: set[int] = set()
+    for index in reversed(range(len(layers))):
+        own = set(images_of[index])
+        crops = paying_crops(net, layers[index], rules, len(images_of[index]), len(own - images))
+        if crops is None:
+            together.insert(0, index)
+            images |= own
+        else:
+            groups.append(([index], crops))
+    return [*groups, (together, None)] if together else groups
+
+
 def _keeps_to_the_grid(node: fx.Node, net: Network) -> bool:
     """Return whether an operator gives on a crop what it gives on the image, away from the crop's own edges."""
     if node.op != "call_function":
@@ -150,7 +180,7 @@ def _keeps_to_the_grid(node: fx.Node, net: Network) -> bool:
     local = spread is None or (
         spread.rows is not None and spread.cols is not None and not spread.gates_ignored
     )
-    known = packet(node) in _LOCAL or operator_name(node) in _ELEMENTWISE
+    known = packet(node) in _LOCAL or operator_name(node) in _ELEMENTWISE or views_channels(node)
     return (
         local
         and known

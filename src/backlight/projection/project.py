@@ -145,13 +145,12 @@ class Projector:
         """Return the activation, the signal and its corner of units of one layer."""
         places = [self._place(units[i]) for i in members]
         owners = None if batch.owners is None else torch.tensor([batch.owners[i] for i in members])
-        found, left = {}, iter(members)
-        for values, windows in self._backward.descend(record, head, places, owners):
+        found = {}
+        for at, values, windows in self._backward.descend(record, head, places, owners):
             starts = [s.tolist() for _, s in windows.axes] or [[0] * len(values)] * 2
-            for value, signal, row, col in zip(values, windows.data, *starts, strict=True):
-                i = next(left)
-                top, left_edge = batch.corners.get(i, (0, 0))
-                found[i] = value, signal, (top + row, left_edge + col)
+            for place, value, signal, row, col in zip(at, values, windows.data, *starts, strict=True):
+                top, left = batch.corners.get(members[place], (0, 0))
+                found[members[place]] = value, signal, (top + row, left + col)
         return found
 
     def _corner(self, unit: Unit) -> tuple[int, int]:

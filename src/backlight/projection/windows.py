@@ -18,6 +18,9 @@ from torch import Tensor
 Starts = NDArray[np.int64]
 Axes = tuple[tuple[int, Starts], ...]
 
+_WORTH_A_COPY = 0.9
+"""Windows are cut to the part of their length that lies inside the map where that is this share of it or less."""
+
 
 @dataclass(frozen=True, eq=False)
 class Windows:
@@ -59,18 +62,28 @@ class Windows:
         return all(self.data.shape[dim] == shape[dim] and not starts.any() for dim, starts in self.axes)
 
     def inside(self, shape: Sequence[int]) -> Windows:
-        """Return the signals without what lies over the edges of a map of that shape; data is changed in place."""
+        """Return the signals without what lies over the edges of a map of that shape; data is changed in place.
+
+        Where all windows reach over the edges, so that none needs its whole length, they get shorter.
+        """
         data, axes = self.data, []
         for dim, starts in self.axes:
             size, length = data.shape[dim], shape[dim]
-            if size >= length:
-                data, starts = _laid_out(data, dim, starts, length), np.zeros_like(starts)
-            else:
-                for i in np.flatnonzero(starts < 0):
-                    data[i].narrow(dim - 1, 0, min(-int(starts[i]), size)).zero_()
-                for i in np.flatnonzero(starts + size > length):
-                    over = min(int(starts[i]) + size - length, size)
-                    data[i].narrow(dim - 1, size - over, over).zero_()
+            low, high = starts.clip(0), (starts + size).clip(max=length)
+            needed = max(int((high - low).max()), 1)
+            if needed == length:
+                data, starts = (
+                    _laid_out(data, dim, starts, np.zeros_like(starts), length),
+                    np.zeros_like(starts),
+                )
+            elif needed <= _WORTH_A_COPY * size:
+                inner = np.minimum(low, starts + size - needed)
+                data, starts = _laid_out(data, dim, starts, inner, needed), inner
+            for i in np.flatnonzero(starts < 0):
+                data[i].narrow(dim - 1, 0, min(-int(starts[i]), data.shape[dim])).zero_()
+            for i in np.flatnonzero(starts + data.shape[dim] > length):
+                over = min(int(starts[i]) + data.shape[dim] - length, data.shape[dim])
+                data[i].narrow(dim - 1, data.shape[dim] - over, over).zero_()
             axes.append((dim, starts))
         return replace(self, data=data, axes=tuple(axes))
 
@@ -78,7 +91,7 @@ class Windows:
         """Return the signals on the whole of their maps."""
         data = self.data
         for dim, starts in self.axes:
-            data = _laid_out(data, dim, starts, shape[dim])
+            data = _laid_out(data, dim, starts, np.zeros_like(starts), shape[dim])
         return Windows(data, fresh=self.fresh)  # it may be a view of what others hold
 
     def along(self, dim: int, shape: Sequence[int]) -> Windows:
@@ -100,11 +113,11 @@ class Windows:
 
     def plus(self, other: Windows, shape: Sequence[int]) -> Windows:
         """Return the sum of two signals in a map of that shape, on windows that hold both."""
-        if any(
-            mine[0] != theirs[0] or np.ptp(theirs[1] - mine[1])
-            for mine, theirs in zip(self.axes, other.axes, strict=False)
-        ) or len(self.axes) != len(other.axes):
+        if [dim for dim, _ in self.axes] != [dim for dim, _ in other.axes]:
             return self.whole(shape).plus(other.whole(shape), shape)
+        if any(np.ptp(theirs[1] - mine[1]) for mine, theirs in zip(self.axes, other.axes, strict=True)):
+            one, two = self._both_on_the_same(other)
+            return one.plus(two, shape)
         first, last = [0] * self.data.dim(), list(self.data.shape)
         own, others = [slice(None)] * self.data.dim(), [slice(None)] * self.data.dim()
         for (dim, starts), (_, theirs) in zip(self.axes, other.axes, strict=True):
@@ -124,6 +137,17 @@ class Windows:
         total[tuple(others)] += other.data
         axes = tuple((dim, starts + first[dim]) for dim, starts in self.axes)
         return Windows(total, axes)
+
+    def _both_on_the_same(self, other: Windows) -> tuple[Windows, Windows]:
+        """Return two signals on windows that hold both; what lies between them in the map differs by unit."""
+        one, two, axes = self.data, other.data, []
+        for (dim, starts), (_, theirs) in zip(self.axes, other.axes, strict=True):
+            low = np.minimum(starts, theirs)
+            high = np.maximum(starts + one.shape[dim], theirs + two.shape[dim])
+            size = int((high - low).max())
+            one, two = _laid_out(one, dim, starts, low, size), _laid_out(two, dim, theirs, low, size)
+            axes.append((dim, low))
+        return Windows(one, tuple(axes)), Windows(two, tuple(axes), fresh=False)
 
     def of(self, values: Tensor, image_of: Tensor | None) -> Tensor:
         """Return the values of a map (m, ...) that stand on the windows, (n, ...).
@@ -150,16 +174,16 @@ def in_order(data: Tensor) -> Tensor:
     return data.contiguous(memory_format=torch.channels_last) if data.dim() == 4 else data
 
 
-def _laid_out(data: Tensor, dim: int, starts: Starts, length: int) -> Tensor:
-    """Return data with its windows laid into a dimension of that length, zero elsewhere."""
-    size = data.shape[dim]
-    if not np.ptp(starts) and starts[0] <= 0 and starts[0] + size >= length:
-        return data.narrow(dim, -int(starts[0]), length)
+def _laid_out(data: Tensor, dim: int, starts: Starts, onto: Starts, length: int) -> Tensor:
+    """Return the data of windows on other windows, which begin at `onto` and have that length; zero elsewhere."""
+    size, ahead = data.shape[dim], starts - onto
+    if not np.ptp(ahead) and ahead[0] <= 0 and ahead[0] + size >= length:
+        return data.narrow(dim, -int(ahead[0]), length)
     shape = list(data.shape)
     shape[dim] = length
     out = in_order(data.new_zeros(shape))
-    for i, start in enumerate(map(int, starts)):
-        low, high = max(start, 0), min(start + size, length)
+    for i, first in enumerate(map(int, ahead)):
+        low, high = max(first, 0), min(first + size, length)
         if low < high:
-            out[i].narrow(dim - 1, low, high - low).copy_(data[i].narrow(dim - 1, low - start, high - low))
+            out[i].narrow(dim - 1, low, high - low).copy_(data[i].narrow(dim - 1, low - first, high - low))
     return out

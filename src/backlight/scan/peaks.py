@@ -21,10 +21,12 @@ class Peaks(NamedTuple):
     """What a scan needs of n images and c feature maps.
 
     Attributes:
-        maxima: (n, c) strongest activation.
+        maxima: (n, c, 1, 1) strongest activation.
         sums: (n, c) sum of the activations over all positions, at least float32.
-        places: (n, c) int64, place of the strongest activation in the map read row by row; -1 for fully
+        places: (n, c, 1, 1) int64, place of the strongest activation in the map read row by row; -1 for fully
             connected units.
+
+    Fully connected units give maxima and places (n, c).
     """
 
     maxima: Tensor
@@ -67,16 +69,19 @@ def spatial_peaks(maps: Tensor) -> Peaks:
 
 
 def _spatial_peaks(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return maxima, sums and places; a max pool over the whole map gives maximum and place in one pass."""
+    """Return maxima, sums and places; a max pool over the whole map gives maximum and place in one pass.
+
+    As few operators as can be: on a light network each of them shows.
+    """
     maxima, places = functional.max_pool2d(maps, maps.shape[2:], return_indices=True)
     sums = maps.sum((2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
-    return maxima.flatten(1), sums, places.flatten(1)
+    return maxima, sums, places
 
 
 def _spatial_peaks_shapes(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    maxima = maps.new_empty(maps.shape[:2])
-    sums = maxima.to(torch.promote_types(maps.dtype, torch.float32), copy=True)
-    return maxima, sums, maxima.to(torch.int64)
+    maxima = maps.new_empty((*maps.shape[:2], 1, 1))
+    sums = maps.new_empty(maps.shape[:2], dtype=torch.promote_types(maps.dtype, torch.float32))
+    return maxima, sums, torch.empty_like(maxima, dtype=torch.int64)
 
 
 # An operator of its own, since the compiler would make a slow loop of the pooling.

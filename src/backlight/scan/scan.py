@@ -155,7 +155,7 @@ class Scanner:
         ids = np.asarray(image_ids, np.int64)
         added = {}
         for layer, parts in zip(self.layers, zip(*steps, strict=True), strict=True):
-            peaks = Peaks(*(torch.cat(part)[: len(ids)] for part in zip(*parts, strict=True)))
+            peaks = Peaks(*(torch.cat(part)[: len(ids)].flatten(1) for part in zip(*parts, strict=True)))
             added[layer.name] = _add(scan.layers[layer.name], layer, peaks, ids, names)
         scan.layers.update(added)
 
