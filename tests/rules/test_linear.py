@@ -94,7 +94,6 @@ FUNCTIONS = {
     "index": lambda x: x[:, [0, 2, 2]][:, :, torch.tensor([5, 0])],
     "index_select": lambda x: x.index_select(3, torch.tensor([1, 1, 6])),
     "gather": lambda x: x.gather(3, torch.tensor([0, 3, 3]).expand(x.shape[0], 4, 6, 3)),
-    "take_along_dim": lambda x: torch.take_along_dim(x, torch.tensor([2, 0, 2]).view(1, 3, 1, 1), 1),
     "view and reshape": lambda x: x.view(-1, 4, 42).reshape(-1, 8, 21),
     "flatten and unflatten": lambda x: x.flatten(1).unflatten(1, (7, 24)),
     "permute, transpose, movedim": lambda x: x.permute(0, 2, 3, 1).transpose(1, 3).movedim(1, 2),

@@ -49,12 +49,25 @@ def export_graph(model: nn.Module, example: Tensor) -> fx.GraphModule:
         except Exception as error:
             raise CaptureError(_explain(model, example, error)) from error
     plain = _plain(module)
-    if any(is_concrete_int(node.meta["val"].shape[0]) for node in plain.graph.find_nodes(op="placeholder")):
+    if not _takes_any_number(plain, batch):
         raise CaptureError(
             f"{type(model).__name__} makes the number of images a constant in its forward, as len(x) does; "
-            "write x.shape[0] there"
+            "write x.shape[0] there (torch.take_along_dim does so too; use gather)"
         )
     return plain
+
+
+def _takes_any_number(plain: fx.GraphModule, batch: Tensor) -> bool:
+    """Return whether a graph runs on another number of images than its example; tried only where tracing fixed it."""
+    (pixels,) = plain.graph.find_nodes(op="placeholder")
+    if not is_concrete_int(pixels.meta["val"].shape[0]):
+        return True
+    with torch.no_grad():
+        try:
+            outputs = plain(batch.new_zeros(3, *batch.shape[1:]))
+        except RuntimeError:
+            return False
+    return all(len(out) == 3 for out in outputs)
 
 
 def _plain(module: fx.GraphModule) -> fx.GraphModule:
