@@ -20,9 +20,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import torch._inductor.config as inductor
 from PIL import Image
 from torch import Tensor, nn
-from torch._inductor.utils import fresh_cache
 
 from backlight_side import BATCH_SIZE, scan_files, scan_graph
 from common import (
@@ -94,7 +94,7 @@ def measure(name: str, paths: Sequence[Path], settings: Settings, sgemm: float) 
     assert net.preprocessing is not None
     images = net.preprocessing.batch(list(paths))
     begin = time.perf_counter()
-    with fresh_cache():  # as on a machine that has never done it
+    with inductor.patch(force_disable_caches=True):  # as on a machine that has never done it
         compiled = scan_graph(net, compiled=True)
     compile_s = time.perf_counter() - begin
     scans = {"plain": scan_graph(net, compiled=False), "compiled": compiled}
@@ -129,8 +129,6 @@ def bare_passes(
     model: nn.Module, images: Tensor, batch_sizes: Sequence[int]
 ) -> dict[str, Callable[[], object]]:
     """Return the forward passes over all images that the scan has to keep up with."""
-    import torch._inductor.config as inductor
-
     model = model.eval()
     last = copy.deepcopy(model).to(memory_format=torch.channels_last)
     calls: dict[str, Callable[[], object]] = {}
