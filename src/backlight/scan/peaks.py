@@ -35,7 +35,10 @@ class Peaks(NamedTuple):
 
 
 def peaks_graph(net: Network, layers: Sequence[Layer]) -> fx.GraphModule:
-    """Return a module that gives, for a batch of inputs, the Peaks of each layer; batch norms are folded."""
+    """Return a module that gives, for a batch of inputs, what `as_peaks` takes for each layer; batch norms are folded.
+
+    Only operators are in it, no function of ours: those the compiler would have to read.
+    """
     module = fold_batch_norms(net.features(layers))
     (output,) = module.graph.find_nodes(op="output")
     found = []
@@ -43,13 +46,17 @@ def peaks_graph(net: Network, layers: Sequence[Layer]) -> fx.GraphModule:
         if node.target is aten.permute.default:  # `cut` puts these last, which would keep the maps until then
             node.args[0].append(node)
         with module.graph.inserting_after(node):
-            found.append(
-                module.graph.call_function(spatial_peaks if layer.is_spatial else unit_peaks, (node,))
-            )
+            spatial = torch.ops.backlight.spatial_peaks.default
+            found.append(module.graph.call_function(spatial, (node,)) if layer.is_spatial else node)
     output.args = (tuple(found),)
     _rectify_in_place(module)
     module.recompile()
     return module
+
+
+def as_peaks(found: Sequence[Tensor] | Tensor) -> Peaks:
+    """Return the peaks of a layer from what the graph gives for it: three tensors, or fully connected units."""
+    return unit_peaks(found) if isinstance(found, Tensor) else Peaks(*found)
 
 
 def _rectify_in_place(module: fx.GraphModule) -> None:

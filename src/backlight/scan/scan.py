@@ -17,7 +17,7 @@ from backlight.errors import ActivationError, BadInputError, CompileError
 from backlight.images import ImageSource, Skipped, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.scan.compiling import Compile, compile_frozen, should_compile
-from backlight.scan.peaks import Peaks, peaks_graph
+from backlight.scan.peaks import Peaks, as_peaks, peaks_graph
 from backlight.scan.statistics import MapStatistics
 from backlight.scan.topk import TopHits
 
@@ -126,7 +126,7 @@ class Scanner:
     ) -> None:
         self.net, self.layers = net, layers
         self._step = _STEP_IMAGES.get(net.device.type, 32)
-        self._peaks: Callable[[Tensor], Sequence[Peaks]] = peaks_graph(net, layers)
+        self._peaks: Callable[[Tensor], Sequence[Sequence[Tensor] | Tensor]] = peaks_graph(net, layers)
         self.is_compiled = False
         if compiled:
             try:
@@ -154,7 +154,8 @@ class Scanner:
             steps = [self._peaks(self._filled(part)) for part in torch.split(batch, self._step)]
         ids = np.asarray(image_ids, np.int64)
         added = {}
-        for layer, parts in zip(self.layers, zip(*steps, strict=True), strict=True):
+        for layer, found in zip(self.layers, zip(*steps, strict=True), strict=True):
+            parts = [as_peaks(part) for part in found]
             peaks = Peaks(*(torch.cat(part)[: len(ids)].flatten(1) for part in zip(*parts, strict=True)))
             added[layer.name] = _add(scan.layers[layer.name], layer, peaks, ids, names)
         scan.layers.update(added)
