@@ -12,6 +12,7 @@ from torch import nn
 
 from backlight import capture
 from backlight.projection import Unit
+from backlight.scan.compiling import has_compiler
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SGEMM = (64,)
@@ -160,6 +161,19 @@ def test_projection_runs():
     assert network["summary"]["captum_difference"] < 1e-4
     header, rows = projection.table(network)
     assert {len(row) for row in rows} == {len(header)}
+
+
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
+def test_the_scan_runs():
+    import scan
+
+    settings = scan.Settings(("squeezenet1_0",), 3, batch_sizes=(2,), rounds=1, sgemm_sizes=SGEMM)
+    found = json.loads(json.dumps(scan.run(settings)))
+    (network,) = found["networks"]
+    assert network["bare"] == max(rate for kind, rate in network["rates"].items() if kind.startswith("bare"))
+    assert network["files_expected"] < min(network["bare"], network["rates"]["decode"])
+    for header, rows in (scan.table([network]), scan.files_table([network])):
+        assert {len(row) for row in rows} == {len(header)}
 
 
 def test_a_full_build_and_growth_run():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from backlight.scan import HISTOGRAM_EDGES, LayerScan, MapStatistics, TopHits
-from backlight.scan.peaks import spatial_peaks
+from backlight.scan.peaks import as_peaks
 
 N_MAPS, TOP = 3, 4
 
@@ -40,7 +40,11 @@ def brute_force(maps: NDArray[np.float32]) -> list[list[tuple[float, int, int, i
 
 
 def add(result: LayerScan, maps: NDArray[np.float32], ids: list[int]) -> LayerScan:
-    peaks = spatial_peaks(torch.from_numpy(maps[ids]).contiguous(memory_format=torch.channels_last))
+    peaks = as_peaks(
+        torch.ops.backlight.spatial_peaks(
+            torch.from_numpy(maps[ids]).contiguous(memory_format=torch.channels_last)
+        )
+    )
     maxima, means = peaks.maxima.flatten(1).numpy(), peaks.sums.numpy() / maps[0, 0].size
     places = np.stack(np.divmod(peaks.places.flatten(1).numpy(), maps.shape[3]), 2).astype(np.int32)
     return LayerScan(

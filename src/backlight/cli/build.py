@@ -27,6 +27,7 @@ from backlight.errors import BadInputError
 from backlight.images import open_images
 from backlight.rules import parse_rules
 from backlight.scan import Compile
+from backlight.scan.compiling import MIN_IMAGES
 
 
 def build(
@@ -48,7 +49,9 @@ def build(
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images read and projected together.")] = 32,
     compile: Annotated[
         Compile,
-        typer.Option("--compile", help="Compile the network for the scan; auto: from 10 000 images on."),
+        typer.Option(
+            "--compile", help=f"Compile the network for the scan; auto: from {MIN_IMAGES} images on."
+        ),
     ] = "auto",
     device: Device = "cpu",
     dry_run: Annotated[

@@ -7,9 +7,7 @@ re-used modules and functions all become plain operators.
 from __future__ import annotations
 
 import io
-import logging
 import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -22,6 +20,7 @@ from torch.fx.experimental.symbolic_shapes import is_concrete_int
 from backlight.errors import CaptureError
 from backlight.network.names import TORCH_FOLDER
 from backlight.network.operators import aten, operator_name
+from backlight.network.quiet import quiet_torch
 
 _ADVICE = (
     "make that line independent of the values in the tensor (torch.where for an if, tensor methods for numpy), "
@@ -42,7 +41,8 @@ def export_graph(model: nn.Module, example: Tensor) -> fx.GraphModule:
             for one number of images only.
     """
     batch = example.repeat(2, *[1] * (example.dim() - 1)) if len(example) == 1 else example
-    with _inference_mode(model), _quiet():
+    swallowed = io.StringIO()
+    with _inference_mode(model), quiet_torch(), redirect_stdout(swallowed), redirect_stderr(swallowed):
         try:
             program = torch.export.export(model, (batch,), dynamic_shapes=({0: Dim.AUTO},), strict=False)
             module = program.run_decompositions({}).module(check_guards=False)
@@ -116,20 +116,6 @@ def _inference_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, flag in flags:
             module.training = flag
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch.export's remarks on its own workings from the user's screen."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    swallowed = io.StringIO()
-    try:
-        with warnings.catch_warnings(), redirect_stdout(swallowed), redirect_stderr(swallowed):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
 
 
 def _explain(model: nn.Module, example: Tensor, error: Exception) -> str:

@@ -7,18 +7,16 @@ bits, and an atlas shall not depend on how busy the machine was.
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, fx
 
 from backlight.errors import BadInputError, CompileError
+from backlight.network.quiet import quiet_torch
 
 Compile = Literal["auto", "on", "off"]
 """Whether a scan compiles its graph: by the rule, always, or never."""
@@ -58,7 +56,7 @@ def compile_frozen(module: fx.GraphModule, example: Tensor) -> Callable[[Tensor]
         CompileError: It could not be compiled, for whatever reason.
     """
     try:
-        with _quiet(), torch.no_grad(), _frozen():
+        with quiet_torch(), torch.no_grad(), _frozen():
             compiled = torch.compile(module, dynamic=False, fullgraph=True)
             compiled(example)
     except Exception as error:  # a compiler, its headers, a full disk: the reasons have no type in common
@@ -75,16 +73,3 @@ def _frozen() -> Any:
     import torch._inductor.config as inductor
 
     return inductor.patch(freezing=True, size_asserts=False, alignment_asserts=False)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the compiler's remarks on its own workings from the user's screen."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

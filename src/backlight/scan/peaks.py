@@ -56,7 +56,9 @@ def peaks_graph(net: Network, layers: Sequence[Layer]) -> fx.GraphModule:
 
 def as_peaks(found: Sequence[Tensor] | Tensor) -> Peaks:
     """Return the peaks of a layer from what the graph gives for it: three tensors, or fully connected units."""
-    return unit_peaks(found) if isinstance(found, Tensor) else Peaks(*found)
+    if isinstance(found, Tensor):
+        return Peaks(found, found, torch.full_like(found, -1, dtype=torch.int64))  # units have no place
+    return Peaks(*found)
 
 
 def _rectify_in_place(module: fx.GraphModule) -> None:
@@ -67,18 +69,13 @@ def _rectify_in_place(module: fx.GraphModule) -> None:
             node.target = aten.relu_.default
 
 
-def spatial_peaks(maps: Tensor) -> Peaks:
-    """Return the peaks of feature maps (n, c, h, w), fastest with channels last in memory.
+def _spatial_peaks(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return maxima, sums and places of maps (n, c, h, w), fastest with channels last in memory.
+
+    A max pool over the whole map gives maximum and place in one pass. As few operators as can be: on a light network
+    each of them shows.
 
     *Convention*: of equal activations the first in reading order counts.
-    """
-    return Peaks(*torch.ops.backlight.spatial_peaks(maps))
-
-
-def _spatial_peaks(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return maxima, sums and places; a max pool over the whole map gives maximum and place in one pass.
-
-    As few operators as can be: on a light network each of them shows.
     """
     maxima, places = functional.max_pool2d(maps, maps.shape[2:], return_indices=True)
     sums = maps.sum((2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
@@ -95,8 +92,3 @@ def _spatial_peaks_shapes(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 torch.library.define("backlight::spatial_peaks", "(Tensor maps) -> (Tensor, Tensor, Tensor)")
 torch.library.impl("backlight::spatial_peaks", "CompositeExplicitAutograd", _spatial_peaks)
 torch.library.register_fake("backlight::spatial_peaks", _spatial_peaks_shapes)
-
-
-def unit_peaks(units: Tensor) -> Peaks:
-    """Return the peaks of fully connected units (n, c), which have no place."""
-    return Peaks(units, units, torch.full_like(units, -1, dtype=torch.int64))

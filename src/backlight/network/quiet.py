@@ -1,0 +1,21 @@
+"""Keeping PyTorch's tracers and compilers quiet."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet_torch() -> Iterator[None]:
+    """Keep the remarks of PyTorch's tracers and compilers on their own workings from the user's screen."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)
