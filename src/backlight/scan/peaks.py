@@ -10,11 +10,9 @@ from torch import Tensor, fx
 from torch.nn import functional
 
 from backlight.network import Layer, Network
+from backlight.network.fast import rectify_in_place
 from backlight.network.fold import fold_batch_norms
-from backlight.network.operators import CONVOLUTIONS, aten, packet
-
-_NEW_OUTPUT = {*CONVOLUTIONS, aten.linear, aten.add, aten.mul, aten.cat}
-"""Operators whose output is never a view of an input."""
+from backlight.network.operators import aten
 
 
 class Peaks(NamedTuple):
@@ -49,8 +47,7 @@ def peaks_graph(net: Network, layers: Sequence[Layer]) -> fx.GraphModule:
             spatial = torch.ops.backlight.spatial_peaks.default
             found.append(module.graph.call_function(spatial, (node,)) if layer.is_spatial else node)
     output.args = (tuple(found),)
-    _rectify_in_place(module)
-    module.recompile()
+    rectify_in_place(module)
     return module
 
 
@@ -59,14 +56,6 @@ def as_peaks(found: Sequence[Tensor] | Tensor) -> Peaks:
     if isinstance(found, Tensor):
         return Peaks(found, found, torch.full_like(found, -1, dtype=torch.int64))  # units have no place
     return Peaks(*found)
-
-
-def _rectify_in_place(module: fx.GraphModule) -> None:
-    """Let ReLUs write over their input where nothing else reads it: no new memory to be touched."""
-    for node in module.graph.find_nodes(op="call_function", target=aten.relu.default):
-        below = node.args[0]
-        if len(below.users) == 1 and packet(below) in _NEW_OUTPUT:
-            node.target = aten.relu_.default
 
 
 def _spatial_peaks(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

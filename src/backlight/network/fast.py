@@ -1,0 +1,59 @@
+"""A graph of some layers made for running many inputs: batch norms folded, rectifiers in place, channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, fx
+
+from backlight.network.cut import cut
+from backlight.network.fold import fold_batch_norms
+from backlight.network.layers import Layer
+from backlight.network.network import Network
+from backlight.network.operators import CONVOLUTIONS, aten, packet
+
+_NEW_OUTPUT = {*CONVOLUTIONS, aten.linear, aten.add, aten.mul, aten.cat}
+"""Operators whose output is never a view of an input."""
+
+
+def rectify_in_place(module: fx.GraphModule) -> None:
+    """Let ReLUs write over their input where nothing else reads it: no new memory to be touched."""
+    for node in module.graph.find_nodes(op="call_function", target=aten.relu.default):
+        below = node.args[0]
+        if len(below.users) == 1 and packet(below) in _NEW_OUTPUT:
+            node.target = aten.relu_.default
+    module.recompile()
+
+
+class FastNetwork:
+    """Runs a network up to some layers, and to its output if asked, without a gradient.
+
+    Args:
+        net: The captured network; later changes of its weights are not seen where a batch norm was folded.
+        layers: The layers to compute.
+        with_output: Whether to compute the model's own (first) output too.
+    """
+
+    def __init__(self, net: Network, layers: Sequence[Layer], with_output: bool = False) -> None:
+        heads = [(net.node(layer), layer.order) for layer in layers]
+        if with_output:
+            heads.append((_first_output(net), None))  # type: ignore[arg-type]
+        self._home = net.device, net.dtype
+        self._graph = fold_batch_norms(cut(net.module, heads))
+        rectify_in_place(self._graph)
+
+    def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Return the layers' activations, (n, c, h, w) or (n, c) each, and the output last, of inputs (n, c, h, w)."""
+        with torch.no_grad():
+            inputs = batch.to(*self._home).contiguous(memory_format=torch.channels_last)
+            return tuple(self._graph(inputs))
+
+
+def _first_output(net: Network) -> fx.Node:
+    (output,) = net.module.graph.find_nodes(op="output")
+    found = output.args[0]
+    while isinstance(found, (tuple, list)):
+        found = found[0]
+    assert isinstance(found, fx.Node)
+    return found

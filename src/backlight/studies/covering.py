@@ -1,0 +1,109 @@
+"""Covering pixels: what stands in their place, and which of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+
+from backlight.errors import BadInputError
+from backlight.geometry import Box
+
+Fill = Literal["mean", "blur", "noise"]
+"""What covered pixels are replaced by: the image's mean colour, the blurred image, or noise of the image's colours."""
+
+BLUR_SIGMA = 5.0
+_BLUR_SIZE = 31
+
+
+def check_fills(fills: Sequence[str]) -> None:
+    """Raise BadInputError unless each is a fill, and there is one."""
+    unknown = [fill for fill in fills if fill not in get_args(Fill)]
+    if unknown or not fills:
+        came = ", ".join(map(repr, unknown)) or "none"
+        raise BadInputError(f"a fill is {', '.join(get_args(Fill))}, but came {came}")
+
+
+def filled(
+    image: Float[Tensor, "c h w"], fill: Fill, generator: np.random.Generator
+) -> Float[Tensor, "c h w"]:
+    """Return what covered pixels of an image show.
+
+    Args:
+        image: An input of the network (c, h, w).
+        fill: `mean`: each channel's mean over the image. `blur`: the image under a Gaussian of 5 pixels, mirrored
+            at the edges (where the image is smaller than that allows, by less). `noise`: normal, independent for
+            each pixel and channel, with the channel's mean and standard deviation.
+        generator: Of the noise.
+
+    Example:
+        >>> filled(torch.arange(8.0).reshape(2, 2, 2), "mean", np.random.default_rng(0))[:, 0, 0]
+        tensor([1.5000, 5.5000])
+    """
+    mean = image.mean((1, 2), keepdim=True).expand_as(image)
+    if fill == "mean":
+        return mean.clone()
+    if fill == "noise":
+        noise = torch.from_numpy(generator.standard_normal(image.shape)).to(image)
+        return mean + image.std((1, 2), correction=0, keepdim=True) * noise
+    size = min(_BLUR_SIZE, *(2 * side - 1 for side in image.shape[1:]))
+    blurred: Tensor = gaussian_blur(image[None], [size, size], [BLUR_SIGMA, BLUR_SIGMA])[0]
+    return blurred
+
+
+def largest_shares(
+    scores: NDArray[np.floating], shares: Sequence[float], generator: np.random.Generator
+) -> Bool[np.ndarray, "k h w"]:
+    """Return for each share the mask of that share of the pixels, those of the largest scores.
+
+    *Convention*: of equal scores (a projection has many zeros) which come first is drawn at random, the same for all
+    shares; the number of pixels is rounded, and at least one.
+
+    Example:
+        >>> largest_shares(np.array([[1.0, 3.0], [2.0, 0.0]]), [0.25, 0.5], np.random.default_rng(0)).sum((1, 2))
+        array([1, 2])
+    """
+    flat = scores.ravel()
+    order = np.lexsort((generator.random(flat.size), -flat))
+    ranks = np.empty(flat.size, np.int64)
+    ranks[order] = np.arange(flat.size)
+    counts = [max(1, round(share * flat.size)) for share in shares]
+    return np.stack([(ranks < count).reshape(scores.shape) for count in counts])
+
+
+def sliding_squares(height: int, width: int, size: int, stride: int) -> tuple[list[int], list[int]]:
+    """Return the first rows and first columns of a square slid over an image, the last ones flush with its edges.
+
+    Raises:
+        BadInputError: A square that does not fit into the image, a stride below 1.
+
+    *Convention*: where the stride does not divide what is left, the last step is shorter, so that every pixel is
+    covered by some whole square.
+
+    Example:
+        >>> sliding_squares(10, 8, 4, 4)
+        ([0, 4, 6], [0, 4])
+    """
+    if not 1 <= size <= min(height, width):
+        raise BadInputError(
+            f"the square that covers must be 1 to {min(height, width)} pixels large, as the network sees images of "
+            f"{height}x{width}, but came {size}; choose a smaller one"
+        )
+    if stride < 1:
+        raise BadInputError(f"the stride of the square must be at least 1 pixel, but came {stride}")
+    rows, cols = ([*range(0, side - size, stride), side - size] for side in (height, width))
+    return rows, cols
+
+
+def covered(image: Float[Tensor, "c h w"], fill: Float[Tensor, "c h w"], boxes: Sequence[Box]) -> Tensor:
+    """Return a copy of the image for each box, (n, c, h, w), in which the box shows the fill."""
+    result = image.repeat(len(boxes), 1, 1, 1)
+    for copy, box in zip(result, boxes, strict=True):
+        copy[:, *box.slices()] = fill[:, *box.slices()]
+    return result

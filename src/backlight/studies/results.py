@@ -1,0 +1,93 @@
+"""Results of studies: frozen arrays and plain values, kept as one JSON and one npz file."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import cattrs
+import numpy as np
+
+from backlight.errors import BadInputError, StorageError
+from backlight.render.plots import Plot
+
+_FORMAT = 1
+_Own = TypeVar("_Own", bound="Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Result(ABC):
+    """What a study found; subclasses add fields: numpy arrays, and values that JSON can hold (config among them)."""
+
+    @abstractmethod
+    def summary(self) -> dict[str, Any]:
+        """Return what matters most as plain JSON."""
+
+    @abstractmethod
+    def plot(self) -> Plot:
+        """Return the figure of the study."""
+
+    def save(self, path: Path | str) -> None:
+        """Write `path`.json (summary, configuration, values) and `path`.npz (arrays).
+
+        Raises:
+            StorageError: They cannot be written.
+        """
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
+        values = {name: cattrs.unstructure(value) for name, value in own.items() if name not in arrays}
+        text = json.dumps(
+            {"study": _name(type(self)), "format": _FORMAT, "summary": self.summary(), "values": values},
+            indent=1,
+            allow_nan=False,
+        )
+        as_json, as_npz = _paths(path)
+        try:
+            np.savez_compressed(as_npz, **arrays)  # type: ignore[arg-type]
+            as_json.write_text(text, "utf-8")
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {str(as_json)!r} ({error.strerror or error}); choose another place"
+            ) from error
+
+    @classmethod
+    def load(cls: type[_Own], path: Path | str) -> _Own:
+        """Return the result that `save` wrote.
+
+        Raises:
+            BadInputError: There are no such files, or they hold something else.
+        """
+        as_json, as_npz = _paths(path)
+        try:
+            found = json.loads(as_json.read_text("utf-8"))
+            with np.load(as_npz) as arrays:
+                own = {name: arrays[name] for name in arrays.files}
+            if found["study"] != _name(cls):
+                raise BadInputError(f"{str(as_json)!r} is of the study {found['study']}, not {_name(cls)}")
+            hints = get_type_hints(cls)
+            own |= {name: cattrs.structure(value, hints[name]) for name, value in found["values"].items()}
+            return cls(**own)
+        except BadInputError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, cattrs.BaseValidationError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise BadInputError(
+                f"{str(as_json)!r} and its .npz are not a saved {_name(cls)} result ({reason})"
+            ) from error
+
+    def _repr_png_(self) -> bytes:
+        return self.plot()._repr_png_()
+
+
+def _name(kind: type[Result]) -> str:
+    return kind.__module__.rpartition(".")[2]
+
+
+def _paths(path: Path | str) -> tuple[Path, Path]:
+    """Return the two files of a result; the path may name either of them, or neither's ending."""
+    path = Path(path)
+    stem = path.with_suffix("") if path.suffix in (".json", ".npz") else path
+    return Path(f"{stem}.json"), Path(f"{stem}.npz")

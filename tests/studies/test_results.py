@@ -1,0 +1,89 @@
+"""A result comes back from its two files as it was; other files are refused in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from backlight.errors import BadInputError, StorageError
+from backlight.render.plots import Plot, new_plot
+from backlight.studies.intervals import bootstrap
+from backlight.studies.results import Result
+
+
+@dataclass(frozen=True)
+class Config:
+    shares: tuple[float, ...] = (0.1, 0.2)
+    fill: str = "mean"
+
+
+@dataclass(frozen=True, eq=False)
+class Found(Result):
+    config: Config
+    names: tuple[str, ...]
+    best: int | None
+    values: NDArray[np.float64]
+
+    def summary(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def plot(self) -> Plot:
+        figure, ((axes,),) = new_plot(1, 1, (3.0, 2.0), "Found", "a note")
+        axes.plot(self.values)
+        return figure
+
+
+@dataclass(frozen=True, eq=False)
+class Other(Found):
+    pass
+
+
+FOUND = Found(Config((0.5,), "blur"), ("a", "b"), None, np.array([1.0, np.nan]))
+
+
+@pytest.mark.parametrize("ending", ["", ".json", ".npz"])
+def test_a_result_comes_back(tmp_path: Path, ending: str) -> None:
+    FOUND.save(tmp_path / "v1.2 result")
+    back = Found.load(tmp_path / f"v1.2 result{ending}")
+    assert (back.config, back.names, back.best) == (FOUND.config, FOUND.names, None)
+    np.testing.assert_array_equal(back.values, FOUND.values)
+
+
+def test_a_notebook_shows_it() -> None:
+    assert FOUND._repr_png_().startswith(b"\x89PNG")
+
+
+def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="not a saved test_results result"):
+        Found.load(tmp_path / "none")
+    FOUND.save(tmp_path / "r")
+    (tmp_path / "r.npz").write_bytes(b"no")
+    with pytest.raises(BadInputError, match="not a saved test_results result"):
+        Found.load(tmp_path / "r")
+    with pytest.raises(StorageError, match="choose another place"):
+        FOUND.save(tmp_path / "missing" / "r")
+
+
+def test_an_interval_holds_the_mean_and_narrows_with_the_number_of_samples() -> None:
+    generator = np.random.default_rng(0)
+    few, many = (bootstrap(generator.normal(1, 1, n)) for n in (10, 1000))
+    assert few.low < few.mean < few.high
+    assert many.high - many.low < 0.3 * (few.high - few.low)
+    assert abs(many.mean - 1) < 0.1
+    assert many.above_zero
+    assert not many.below_zero
+
+
+def test_the_interval_of_a_mean_holds_it_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(3)
+    found = [bootstrap(generator.normal(0, 1, 60), seed) for seed in range(200)]
+    assert 0.88 <= np.mean([i.low <= 0 <= i.high for i in found]) <= 0.99
+
+
+def test_no_sample_gives_no_mean() -> None:
+    assert bootstrap(np.array([np.nan])).mean is None
