@@ -1,6 +1,7 @@
 """Atlas: one SQLite file with every feature map's hits, their patches and projections."""
 
 from backlight.atlas.build import build
+from backlight.atlas.evidence import Evidence, keep_evidence
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
 from backlight.atlas.plan import Maps, Plan, make_plan
 from backlight.atlas.reader import Atlas, AtlasImages, AtlasLayer, open_atlas
@@ -9,6 +10,7 @@ __all__ = [
     "Atlas",
     "AtlasImages",
     "AtlasLayer",
+    "Evidence",
     "FeatureMap",
     "Hit",
     "Maps",
@@ -16,6 +18,7 @@ __all__ = [
     "SkippedImage",
     "StoredImage",
     "build",
+    "keep_evidence",
     "make_plan",
     "open_atlas",
 ]

@@ -128,7 +128,9 @@ def _panel(feature_map: FeatureMap, tiles: Sequence[Tile], top: int) -> MapPanel
         if feature_map.dead
         else f"max {_number(feature_map.max)}, active in {feature_map.active_share:.0%}"
     )
-    return MapPanel(f"channel {feature_map.channel}", tiles, caption, top)
+    evidence = feature_map.evidence
+    words, is_weak = ("", False) if evidence is None else (evidence.text, not evidence.is_strong)
+    return MapPanel(f"channel {feature_map.channel}", tiles, caption, top, words, is_weak)
 
 
 def _number(value: float) -> str:
@@ -140,9 +142,24 @@ def _titles(atlas: Atlas, layer: AtlasLayer, zoomed: str) -> tuple[str, str]:
     gates = " (gates held fixed)" if field is not None and field.gates_ignored else ""
     subtitle = (
         f"{layer.n_maps} feature maps; {atlas.n_scanned} images; {atlas.rules['name']} projections{gates}{zoomed}; "
-        "active: share of the images in which the map is above zero"
+        f"active: share of the images in which the map is above zero{_evidence(layer)}"
     )
     return f"{atlas.model['name']} · {layer.name}", subtitle
+
+
+def _evidence(layer: AtlasLayer) -> str:
+    """Return the evidence of a layer in words, for the subtitle."""
+    if layer.evidence is None:
+        return ""
+    falls = layer.evidence.falls
+    advice = (
+        "" if layer.evidence.best_rules == next(iter(falls)) else f"; advised: {layer.evidence.best_rules}"
+    )
+    return (
+        f"; evidence for the layer ({layer.evidence.n} maps): {layer.evidence.text}{advice}. Lost: share of the "
+        "activation that is gone when the pixels that a projection shows are covered (in brackets: a disc at the "
+        "centre, random pixels)"
+    )
 
 
 def _listed(channels: Sequence[int]) -> str:

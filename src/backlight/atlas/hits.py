@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from backlight.atlas.evidence import Evidence
 from backlight.atlas.tiles import decode_picture, decode_projection
 from backlight.errors import AtlasError
 from backlight.geometry import Box
@@ -123,6 +124,7 @@ class FeatureMap:
         max: The strongest activation.
         active_share: Share of the images in which it is active (above zero) anywhere.
         histogram: Number of images by strongest activation, in the bins of `backlight.scan.HISTOGRAM_EDGES`.
+        evidence: What `backlight faithfulness` found out about its projections; None before.
     """
 
     layer: str
@@ -132,6 +134,7 @@ class FeatureMap:
     max: float
     active_share: float
     histogram: NDArray[np.int64] = field(repr=False, compare=False)
+    evidence: Evidence | None = field(repr=False, compare=False)
     _atlas: Atlas = field(repr=False, compare=False)
 
     @property

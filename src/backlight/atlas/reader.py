@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from backlight.atlas.evidence import Evidence, read_evidence
 from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
 from backlight.atlas.plan import field_from_json, tile_box
@@ -52,6 +53,15 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         """The feature maps that have been chosen for projection."""
         return tuple(self._atlas.plan["layers"][self.name])
 
+    @property
+    def evidence(self) -> Evidence | None:
+        """What `backlight faithfulness` found out about the layer; None before."""
+        return self._evidence[0]
+
+    @cached_property
+    def _evidence(self) -> tuple[Evidence | None, dict[int, Evidence]]:
+        return read_evidence(self._atlas.rows, self._id)
+
     @cached_property
     def filters(self) -> NDArray[np.float32] | None:
         """The layer's filters (n, c, k, k), if its convolution reads the pixels directly."""
@@ -83,6 +93,7 @@ class AtlasLayer(Mapping[int, FeatureMap]):
             peak,
             share,
             np.frombuffer(histogram, "<i8"),
+            self._evidence[1].get(channel),
             self._atlas,
         )
 

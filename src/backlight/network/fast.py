@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from backlight.network.cut import cut
+from backlight.network.dimensions import views_channels
 from backlight.network.fold import fold_batch_norms
 from backlight.network.layers import Layer
 from backlight.network.network import Network
@@ -33,14 +35,18 @@ class FastNetwork:
         net: The captured network; later changes of its weights are not seen where a batch norm was folded.
         layers: The layers to compute.
         with_output: Whether to compute the model's own (first) output too.
+        any_size: Whether inputs may have another height and width than the network's; only for graphs of local
+            operators (`crops_of`), whose views leave rows and columns as they are.
     """
 
-    def __init__(self, net: Network, layers: Sequence[Layer], with_output: bool = False) -> None:
+    def __init__(
+        self, net: Network, layers: Sequence[Layer], with_output: bool = False, any_size: bool = False
+    ) -> None:
         heads = [(net.node(layer), layer.order) for layer in layers]
         if with_output:
             heads.append((_first_output(net), None))  # type: ignore[arg-type]
         self._home = net.device, net.dtype
-        self._graph = fold_batch_norms(cut(net.module, heads))
+        self._graph = fold_batch_norms(cut(net.module, heads, _view_any_size if any_size else None))
         rectify_in_place(self._graph)
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
@@ -48,6 +54,17 @@ class FastNetwork:
         with torch.no_grad():
             inputs = batch.to(*self._home).contiguous(memory_format=torch.channels_last)
             return tuple(self._graph(inputs))
+
+
+def _view_any_size(
+    graph: fx.Graph, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> fx.Node | None:
+    """Let a view of channels, whose sizes are those of the network's input, take maps of any size."""
+    return graph.call_function(_view_channels, args[:2]) if views_channels(node) else None
+
+
+def _view_channels(maps: Tensor, sizes: Sequence[int]) -> Tensor:
+    return maps.reshape(*sizes[:-2], *maps.shape[-2:])
 
 
 def _first_output(net: Network) -> fx.Node:

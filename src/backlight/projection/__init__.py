@@ -1,6 +1,6 @@
 """Projection: units, project, superpose."""
 
-from backlight.projection.crops import Crops, group_layers, paying_crops
+from backlight.projection.crops import Crops, crops_of, group_layers, paying_crops
 from backlight.projection.project import MOST_IMAGES, MOST_UNITS, Projections, Projector, project, superpose
 from backlight.projection.units import (
     Unit,
@@ -21,6 +21,7 @@ __all__ = [
     "activations",
     "check_channel",
     "check_unit",
+    "crops_of",
     "group_layers",
     "paying_crops",
     "project",

@@ -15,6 +15,7 @@ from backlight.render.page import (
     EMPTY,
     LINE,
     NOTE_SIZE,
+    WHITE,
     Frame,
     beside,
     centre,
@@ -24,7 +25,7 @@ from backlight.render.page import (
     page,
 )
 from backlight.render.scaling import DEFAULT_SCALING, Scaling, parse_scaling
-from backlight.render.text import MUTED, draw_text, line_height, text_width
+from backlight.render.text import MUTED, WARNING, draw_text, line_height, text_width, wrap
 from backlight.render.tiles import Tile, display_size, draw_patch, draw_projection
 
 CELL_GAP, GRID_GAP = 2, 10
@@ -40,12 +41,16 @@ class MapPanel:
         tiles: Its hits, strongest first; none for a dead map.
         caption: A few words beside the heading.
         top: How many hits were asked for; places without a hit are drawn empty.
+        evidence: What is known of how far the projections can be trusted, below the tiles; empty for nothing.
+        is_weak: Whether the evidence is weak, and stands out.
     """
 
     label: str
     tiles: Sequence[Tile]
     caption: str = ""
     top: int = 9
+    evidence: str = ""
+    is_weak: bool = False
 
     @property
     def note(self) -> str:
@@ -86,7 +91,7 @@ def layer_figure(
     tiles = [tile for panel in panels for tile in panel.tiles]
     size = choose_size(tiles, tile_size)
     n_cells = max((max(p.top, len(p.tiles)) for p in panels), default=1)
-    blocks = [_panel(panel, n_cells, size, scaling) for panel in panels]
+    blocks = with_evidence([_panel(panel, n_cells, size, scaling) for panel in panels], panels)
     legend = (
         "Left: the strongest hits of the map, one an image, strongest first in reading order, each projected "
         f"back to the pixels and scaled {scaling.caption}. Right: the image patches that caused them, "
@@ -132,6 +137,21 @@ def never_active(height: int, width: int) -> Image.Image:
     left, top = (width - text_width(NEVER_ACTIVE, NOTE_SIZE)) // 2, (height - line_height(NOTE_SIZE)) // 2
     draw_text(result, top, left, NEVER_ACTIVE, NOTE_SIZE, MUTED)
     return result
+
+
+def with_evidence(blocks: Sequence[Image.Image], panels: Sequence[MapPanel]) -> list[Image.Image]:
+    """Return the blocks with the evidence of their panels below, all of one size."""
+    lines = [wrap(p.evidence, NOTE_SIZE, b.width) for b, p in zip(blocks, panels, strict=True)]
+    below = max(map(len, lines), default=0) * line_height(NOTE_SIZE)
+    found = []
+    for block, own, panel in zip(blocks, lines, panels, strict=True):
+        result = Image.new("RGB", (block.width, block.height + below), WHITE)
+        result.paste(block, (0, 0))
+        for i, line in enumerate(own):
+            top = block.height + i * line_height(NOTE_SIZE)
+            draw_text(result, top, 0, line, NOTE_SIZE, WARNING if panel.is_weak else MUTED)
+        found.append(result)
+    return found
 
 
 def _panel(panel: MapPanel, n_cells: int, size: int, scaling: Scaling) -> Image.Image:

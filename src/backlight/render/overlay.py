@@ -15,6 +15,7 @@ from backlight.render.figure import (
     cell_grid,
     never_active,
     notes,
+    with_evidence,
 )
 from backlight.render.page import LINE, SUBTITLE_SIZE, WHITE, Frame, beside, headed, page
 from backlight.render.scaling import DEFAULT_SCALING, Scaling, Values, parse_scaling, scale, stretch
@@ -112,7 +113,7 @@ def overlay_figure(
     if tile_size is not None and tile_size < 1:
         raise BadInputError(f"a tile is at least 1 pixel large, but came {tile_size}")
     n_cells = max((max(p.top, len(p.tiles)) for p in panels), default=1)
-    blocks = [_panel(panel, n_cells, tile_size or _TILE_SIZE, scaling) for panel in panels]
+    blocks = with_evidence([_panel(p, n_cells, tile_size or _TILE_SIZE, scaling) for p in panels], panels)
     legend = (
         "Left: the projections of the strongest hits, aligned on the receptive field and added. "
         "Middle: the mean of their image patches. Right: the projections themselves. "

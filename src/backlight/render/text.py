@@ -13,6 +13,7 @@ Colour = tuple[int, int, int]
 
 INK: Colour = (24, 24, 27)
 MUTED: Colour = (104, 104, 112)
+WARNING: Colour = (176, 58, 0)
 
 
 def line_height(size: int) -> int:

@@ -1,0 +1,65 @@
+"""The figure of a faithfulness study: for each layer the fall against the covered share."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from backlight.render.plots import COLOURS, Plot, new_plot
+from backlight.studies.intervals import bootstrap
+from backlight.studies.scores import CONTROLS
+
+if TYPE_CHECKING:
+    from backlight.studies.faithfulness import Faithfulness
+
+_COLUMNS = 4
+_GREYS = dict(zip(CONTROLS, ("#b4b4bc", "#000000", "#b4b4bc", "#686870", "#686870"), strict=True))
+_DASHES = dict(zip(CONTROLS, (":", "-", "--", "--", ":"), strict=True))
+
+
+def plot_faithfulness(result: Faithfulness) -> Plot:
+    """Return the curves of every layer, rule sets in colour and controls in grey, over maps, hits and fills."""
+    columns = min(_COLUMNS, len(result.layers))
+    rows = ceil(len(result.layers) / columns)
+    fills = ", ".join(result.config.fills)
+    note = (
+        f"Fall: share of the activation that is lost; mean over feature maps, hits and fills ({fills}). Band: 95 % "
+        "bootstrap interval over maps.\nRandom and sobel: light; centre: a disc around the middle of the receptive "
+        "field; other map: projection of another map at the same place; other image: of another hit of the map."
+    )
+    figure, axes = new_plot(
+        rows, columns, (3.1 * columns + 1.6, 2.6 * rows + 1.2), "Covering what a projection shows", note
+    )
+    flat = [one for row in axes for one in row]
+    for one, layer in zip(flat, result.layers, strict=False):
+        _curves(one, result, layer)
+    for one in flat[len(result.layers) :]:
+        one.set_visible(False)
+    handles, labels = flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    return figure
+
+
+def _curves(axes: Axes, result: Faithfulness, layer: str) -> None:
+    shares = [100 * share for share in result.config.shares]
+    _, falls = result.map_falls(layer)
+    falls = falls.mean(3)
+    for i, name in enumerate(result.methods):
+        found = [bootstrap(column, result.config.seed) for column in falls[:, i].T]
+        if any(interval.mean is None for interval in found):
+            continue
+        means, low, high = (
+            np.array([getattr(f, part) for f in found], float) for part in ("mean", "low", "high")
+        )
+        colour = _GREYS.get(name, COLOURS[i % len(COLOURS)])
+        axes.plot(shares, means, _DASHES.get(name, "-"), color=colour, label=name, marker="o", markersize=2.5)
+        if i == 0:
+            axes.fill_between(shares, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.set_title(layer, loc="left", fontsize=9)
+    axes.set_xlabel("covered, % of the receptive field")
+    axes.set_ylabel("fall of the activation")
+    axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.02)
+    axes.set_xlim(0, None)

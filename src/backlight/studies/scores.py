@@ -1,0 +1,189 @@
+"""What each way to choose pixels says of them: scores on a unit's receptive field, the largest to be covered first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from backlight.geometry import Box
+from backlight.network import Layer, Network
+from backlight.projection import Projections, Projector, Unit, paying_crops
+from backlight.rules import RuleSet
+
+RANDOM, CENTRE, SOBEL, OTHER_MAP, OTHER_IMAGE = "random", "centre", "sobel", "other map", "other image"
+CONTROLS = (RANDOM, CENTRE, SOBEL, OTHER_MAP, OTHER_IMAGE)
+_SIDE_PER_STEP = 32
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A hit to be studied.
+
+    Attributes:
+        unit: The unit.
+        image_id: Its image.
+        rank: Among the map's hits, 0 for the strongest.
+        box: What it sees; may leave the image.
+        inside: The part of the box inside of the image, whose pixels are scored.
+        centre: Row and column of the middle of the box.
+    """
+
+    unit: Unit
+    image_id: int
+    rank: int
+    box: Box
+    inside: Box
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Row and column of the middle of the box, in pixels of the image."""
+        return (self.box.top + self.box.bottom - 1) / 2, (self.box.left + self.box.right - 1) / 2
+
+
+class Scorer:
+    """Scores the pixels of hits of one layer by every method.
+
+    Args:
+        net: The captured network.
+        layer: The layer of the hits.
+        rule_sets: The rule sets whose projections are scored, the one under study first.
+    """
+
+    def __init__(self, net: Network, layer: Layer, rule_sets: Sequence[RuleSet]) -> None:
+        self._net, self._layer, self._rule_sets = net, layer, tuple(rule_sets)
+        self._projectors: dict[tuple[RuleSet, bool], Projector] = {}
+
+    def __call__(
+        self, subjects: Sequence[Subject], images: Sequence[Tensor], others: Sequence[Unit | None]
+    ) -> list[dict[str, NDArray[np.float64]]]:
+        """Return for each hit the scores (h, w) of the pixels inside, by method.
+
+        Args:
+            subjects: The hits, those of a map next to each other.
+            images: Of each its input (c, h, w).
+            others: Of each a unit of another map at the same place; None where there is none.
+
+        *Convention*: `random` is not here, it needs no scores. `other image` is the projection of the map's next
+        hit, laid on this one's receptive field; it is missing where a map has one hit.
+        """
+        units = [subject.unit for subject in subjects]
+        found: list[dict[str, NDArray[np.float64]]] = [{} for _ in subjects]
+        for rules in self._rule_sets:
+            projections = self._project(images, units, rules)
+            for i, subject in enumerate(subjects):
+                found[i][rules.name] = smoothed(_magnitude(projections, i, subject.inside))
+            if rules is self._rule_sets[0]:
+                self._add_other_images(found, subjects, projections)
+        self._add_other_maps(found, subjects, images, others)
+        for scores, subject, image in zip(found, subjects, images, strict=True):
+            scores[CENTRE] = -distances(subject)
+            scores[SOBEL] = smoothed(sobel_energy(image)[subject.inside.slices()])
+        return found
+
+    def _project(self, images: Sequence[Tensor], units: Sequence[Unit], rules: RuleSet) -> Projections:
+        crops = paying_crops(self._net, self._layer, rules, len(units), len(units))
+        key = rules, crops is None
+        if key not in self._projectors:
+            self._projectors[key] = Projector(self._net, [self._layer], rules, crops)
+        return self._projectors[key](images, units)
+
+    def _add_other_images(
+        self,
+        found: Sequence[dict[str, NDArray[np.float64]]],
+        subjects: Sequence[Subject],
+        projections: Projections,
+    ) -> None:
+        for i, subject in enumerate(subjects):
+            own = [j for j, other in enumerate(subjects) if other.unit.channel == subject.unit.channel]
+            if len(own) > 1:
+                other = own[(own.index(i) + 1) % len(own)]
+                whole = _magnitude(projections, other, subjects[other].box)
+                found[i][OTHER_IMAGE] = smoothed(
+                    whole[subject.inside.slices(subject.box.top, subject.box.left)]
+                )
+
+    def _add_other_maps(
+        self,
+        found: Sequence[dict[str, NDArray[np.float64]]],
+        subjects: Sequence[Subject],
+        images: Sequence[Tensor],
+        others: Sequence[Unit | None],
+    ) -> None:
+        chosen = [(i, other) for i, other in enumerate(others) if other is not None]
+        if chosen:
+            projections = self._project(
+                [images[i] for i, _ in chosen], [other for _, other in chosen], self._rule_sets[0]
+            )
+            for at, (i, _) in enumerate(chosen):
+                found[i][OTHER_MAP] = smoothed(_magnitude(projections, at, subjects[i].inside))
+
+
+def smoothed(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return values under a box filter, so that pixels count by their surroundings.
+
+    *Convention*: the box is 1 pixel wide, and 2 wider for each 32 pixels of the shorter side: 7 for a field of 100.
+
+    Example:
+        >>> smoothed(np.eye(3))[0].tolist()
+        [1.0, 0.0, 0.0]
+    """
+    size = 2 * (min(values.shape) // _SIDE_PER_STEP) + 1
+    result: NDArray[np.float64] = ndimage.uniform_filter(values.astype(np.float64), size, mode="constant")
+    return result
+
+
+def distances(subject: Subject) -> NDArray[np.float64]:
+    """Return the distance of each pixel inside from the centre of the receptive field."""
+    (row, col), box = subject.centre, subject.inside
+    result: NDArray[np.float64] = np.hypot(
+        np.arange(box.top, box.bottom)[:, None] - row, np.arange(box.left, box.right) - col
+    )
+    return result
+
+
+def sobel_energy(image: Tensor) -> NDArray[np.float64]:
+    """Return the squared gradient (h, w) of an input's mean over channels, by Sobel's filter."""
+    grey = image.double().mean(0).cpu().numpy()
+    down, right = (ndimage.sobel(grey, axis) for axis in (0, 1))
+    energy: NDArray[np.float64] = down**2 + right**2
+    return energy
+
+
+def draw_other(maps: NDArray[np.floating], unit: Unit, generator: np.random.Generator) -> Unit | None:
+    """Return a unit of another map at the same place, drawn among those that are active there; None if none is.
+
+    Args:
+        maps: (c,) the activations of all maps at the unit's place.
+        unit: The unit.
+        generator: Of the draw.
+    """
+    active = [int(c) for c in np.flatnonzero(maps > 0) if c != unit.channel]
+    if not active:
+        return None
+    return Unit(unit.layer, int(generator.choice(active)), unit.row, unit.col)
+
+
+def _magnitude(projections: Projections, i: int, box: Box) -> NDArray[np.float64]:
+    return projections.on(i, box).abs().sum(0).double().cpu().numpy()
+
+
+def stack_masks(masks: NDArray[np.bool_], image: Tensor, fills: Sequence[Tensor], at: Box) -> Tensor:
+    """Return an input covered by each mask with each fill, (masks, fills, c, h, w).
+
+    Args:
+        masks: (k, h, w) over the box.
+        image: (c, H, W) the input.
+        fills: What covers it, each (c, H, W).
+        at: Where the masks lie in the input.
+    """
+    chosen = torch.from_numpy(masks).to(image.device)[:, None, None]
+    result = image.repeat(len(masks), len(fills), 1, 1, 1)
+    part = result[..., *at.slices()]
+    result[..., *at.slices()] = torch.where(chosen, torch.stack(list(fills))[..., *at.slices()], part)
+    return result

@@ -1,0 +1,105 @@
+"""Verdicts: what the falls of the activation say of a projection, beside those of its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.studies.intervals import bootstrap
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a projection compares with its controls, and with other rule sets.
+
+    Attributes:
+        falls: Mean fall of the activation by method, the projection's first; None where there is nothing to average.
+        equal: The controls from which it cannot be told apart.
+        better: The controls that are better than it.
+        rivals: The other rule sets that are better than it.
+    """
+
+    falls: dict[str, float | None]
+    equal: tuple[str, ...]
+    better: tuple[str, ...]
+    rivals: tuple[str, ...]
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether it beats every control."""
+        return not (self.equal or self.better)
+
+    @property
+    def text(self) -> str:
+        """The verdict in words."""
+        parts = []
+        if self.is_strong:
+            parts.append("better than every control")
+        if self.better:
+            parts.append(f"worse than {_listed(self.better)}")
+        if self.equal:
+            parts.append(f"no better than {_listed(self.equal)}")
+        if self.rivals:
+            parts.append(f"{_listed(self.rivals)} {'is' if len(self.rivals) == 1 else 'are'} better")
+        return "; ".join(parts)
+
+
+def judge(
+    methods: Sequence[str], falls: NDArray[np.floating], controls: Sequence[str], seed: int = 0
+) -> Verdict:
+    """Return the verdict on the first method.
+
+    Args:
+        methods: What chose the pixels.
+        falls: (n, methods) fall of the activation for n independent samples (hits of a map; maps of a layer); NaN where
+            a control is missing.
+        controls: Which of the methods are controls; the others are rule sets.
+        seed: Of the bootstrap.
+
+    *Convention*: a control counts as beaten where the 95 % bootstrap interval of the mean difference lies above zero.
+    With three samples that means: in every one of them. One sample beats nothing.
+
+    Example:
+        >>> falls = np.array([[0.9, 0.8, 0.1], [0.8, 0.9, 0.2], [0.9, 0.7, 0.3]])
+        >>> judge(["deconvnet", "centre", "random"], falls, ["centre", "random"]).text
+        'no better than centre'
+    """
+    gains = {name: bootstrap(falls[:, 0] - falls[:, i], seed) for i, name in enumerate(methods) if i}
+    lost = [name for name, gain in gains.items() if gain.n > 1 and gain.below_zero]
+    beaten = [name for name, gain in gains.items() if gain.n > 1 and gain.above_zero]
+    even = [name for name, gain in gains.items() if gain.n and name not in (*lost, *beaten)]
+    means = {name: bootstrap(falls[:, i], seed).mean for i, name in enumerate(methods)}
+    return Verdict(
+        means,
+        tuple(name for name in even if name in controls),
+        tuple(name for name in lost if name in controls),
+        tuple(name for name in lost if name not in controls),
+    )
+
+
+def best_rules(falls: Mapping[str, NDArray[np.floating]], default: str, seed: int = 0) -> str:
+    """Return the rule set with the best evidence; the default one unless another is surely better.
+
+    Args:
+        falls: By rule set, the (n,) falls of the same n samples.
+        default: The rule set that stays where no other's mean is higher by a difference whose interval lies above
+            zero.
+        seed: Of the bootstrap.
+
+    Example:
+        >>> best_rules({"deconvnet": np.array([0.5, 0.6, 0.4]), "guided": np.array([0.9, 0.8, 0.9])}, "deconvnet")
+        'guided'
+    """
+    surer = {
+        name: gain.mean
+        for name, own in falls.items()
+        if name != default and (gain := bootstrap(own - falls[default], seed)).n > 1 and gain.above_zero
+    }
+    return max(surer, key=lambda name: surer[name] or 0.0) if surer else default
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
