@@ -3,6 +3,7 @@
 from backlight.atlas.build import build
 from backlight.atlas.evidence import Evidence, keep_evidence
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
+from backlight.atlas.origin import keep_origin
 from backlight.atlas.plan import Maps, Plan, make_plan
 from backlight.atlas.reader import Atlas, AtlasImages, AtlasLayer, open_atlas
 
@@ -19,6 +20,7 @@ __all__ = [
     "StoredImage",
     "build",
     "keep_evidence",
+    "keep_origin",
     "make_plan",
     "open_atlas",
 ]

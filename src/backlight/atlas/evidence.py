@@ -12,11 +12,11 @@ from backlight.atlas.schema import connect_for_writing, transaction
 from backlight.errors import UnknownLayerError
 
 _WHOLE_LAYER = -1
-_TABLE = """
-CREATE TABLE IF NOT EXISTS evidence (
-    layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, found TEXT NOT NULL,
-    PRIMARY KEY (layer_id, channel)) WITHOUT ROWID
-"""
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS evidence (layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, found TEXT NOT NULL, "
+    "PRIMARY KEY (layer_id, channel)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS study (layer_id INTEGER PRIMARY KEY, result BLOB NOT NULL)",
+)
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,17 @@ class Evidence:
         return f"{lost}{self.verdict}"
 
 
-def keep_evidence(path: Path, found: Mapping[str, tuple[Evidence, Mapping[int, Evidence]]]) -> None:
-    """Keep evidence in an atlas, in the place of what it had for the same layers.
+def keep_evidence(
+    path: Path, layer: str, whole: Evidence, maps: Mapping[int, Evidence], result: bytes = b""
+) -> None:
+    """Keep the evidence for a layer in an atlas, in the place of what it had.
 
     Args:
         path: The atlas.
-        found: For each layer its evidence, and that of its feature maps by channel.
+        layer: The layer's name.
+        whole: The evidence for the layer.
+        maps: That for its feature maps, by channel.
+        result: The study's whole result, for `read_study`.
 
     Raises:
         AtlasError: The file is no atlas.
@@ -65,19 +70,18 @@ def keep_evidence(path: Path, found: Mapping[str, tuple[Evidence, Mapping[int, E
     connection = connect_for_writing(path)
     try:
         ids = {name: layer_id for layer_id, name in connection.execute("SELECT layer_id, name FROM layer")}
-        unknown = [name for name in found if name not in ids]
-        if unknown:
-            raise UnknownLayerError(f"{path.name} has no layer {unknown[0]!r}; it has {', '.join(ids)}")
-        rows = []
-        for name, (whole, maps) in found.items():
-            for channel, own in {_WHOLE_LAYER: whole, **maps}.items():
-                rows.append((ids[name], channel, json.dumps(asdict(own), allow_nan=False)))
+        if layer not in ids:
+            raise UnknownLayerError(f"{path.name} has no layer {layer!r}; it has {', '.join(ids)}")
+        rows = [
+            (ids[layer], channel, json.dumps(asdict(own), allow_nan=False))
+            for channel, own in {_WHOLE_LAYER: whole, **maps}.items()
+        ]
         with transaction(connection, path):
-            connection.execute(_TABLE)
-            connection.executemany(
-                "DELETE FROM evidence WHERE layer_id = ?", [(ids[name],) for name in found]
-            )
+            for table in _TABLES:
+                connection.execute(table)
+            connection.execute("DELETE FROM evidence WHERE layer_id = ?", (ids[layer],))
             connection.executemany("INSERT INTO evidence VALUES (?, ?, ?)", rows)
+            connection.execute("INSERT OR REPLACE INTO study VALUES (?, ?)", (ids[layer], result))
     finally:
         connection.close()
 
@@ -89,10 +93,20 @@ def read_evidence(rows: Any, layer_id: int) -> tuple[Evidence | None, dict[int, 
         rows: Runs a query (`Atlas.rows`).
         layer_id: The layer.
     """
-    if not rows("SELECT 1 FROM sqlite_master WHERE name = 'evidence'"):
+    if not _has_study(rows):
         return None, {}
     found = {
         channel: Evidence(**json.loads(text))
         for channel, text in rows("SELECT channel, found FROM evidence WHERE layer_id = ?", layer_id)
     }
     return found.pop(_WHOLE_LAYER, None), found
+
+
+def read_study(rows: Any, layer_id: int) -> bytes | None:
+    """Return the whole result of the study of a layer; None before there is one."""
+    found = rows("SELECT result FROM study WHERE layer_id = ?", layer_id) if _has_study(rows) else []
+    return found[0][0] if found else None
+
+
+def _has_study(rows: Any) -> bool:
+    return bool(rows("SELECT 1 FROM sqlite_master WHERE name = 'study'"))

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backlight.atlas.evidence import Evidence, read_evidence
+from backlight.atlas.evidence import Evidence, read_evidence, read_study
 from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
+from backlight.atlas.origin import KEY as ORIGIN
 from backlight.atlas.plan import field_from_json, tile_box
 from backlight.atlas.schema import connect_for_reading
 from backlight.errors import AtlasError, BadInputError, UnknownLayerError
@@ -57,6 +58,11 @@ class AtlasLayer(Mapping[int, FeatureMap]):
     def evidence(self) -> Evidence | None:
         """What `backlight faithfulness` found out about the layer; None before."""
         return self._evidence[0]
+
+    @property
+    def study(self) -> bytes | None:
+        """The whole result of `backlight faithfulness` for the layer, for `Faithfulness.from_bytes`; None before."""
+        return read_study(self._atlas.rows, self._id)
 
     @cached_property
     def _evidence(self) -> tuple[Evidence | None, dict[int, Evidence]]:
@@ -183,6 +189,12 @@ class Atlas(Mapping[str, AtlasLayer]):
     def phase(self) -> str:
         """`scan` or `project` while the atlas is unfinished, then `done`."""
         return str(self._meta("phase"))
+
+    @property
+    def origin(self) -> dict[str, str | None]:
+        """How `backlight build` was asked for it: `model`, `weights`, `images`; empty if by Python."""
+        row = self.row("SELECT value FROM meta WHERE key = ?", ORIGIN)
+        return {} if row is None else dict(json.loads(row[0]))
 
     @property
     def n_channels(self) -> int:

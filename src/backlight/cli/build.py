@@ -95,6 +95,7 @@ def build(
             compile=compile,
             progress=progress,
         )
+    atlas.keep_origin(output, {"model": model, "weights": weights, "images": images})
     _print_summary(result)
 
 

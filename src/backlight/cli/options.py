@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 import typer
 from PIL import Image
 
-from backlight.atlas import Maps
-from backlight.cli.output import errors
+from backlight.atlas import Atlas, Maps
+from backlight.cli.output import console, errors
 from backlight.errors import BadInputError, StorageError
-from backlight.images import Preprocessing
+from backlight.images import ImageSource, Preprocessing, open_images
 from backlight.network import Network, capture
 from backlight.network.specs import FORMS, LoadedModel, load_model
+from backlight.studies.covering import Fill, check_fills
+from backlight.studies.results import Result
 
+_DPI = 130
 _PREPROCESSING = "Preprocessing (where the zoo does not say)"
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"The model: {FORMS}.")]
@@ -76,7 +79,37 @@ def load_network(
             "its architecture",
             soft_wrap=True,
         )
-    preprocessing = _preprocessing(loaded, size, resize, mean, std)
+    return _captured(loaded, _preprocessing(loaded, size, resize, mean, std), device)
+
+
+def load_network_of(
+    atlas: Atlas, model: str | None, images: str | None, weights: str | None, device: str
+) -> tuple[Network, ImageSource]:
+    """Return the network and the images of an atlas: those that flags name, else those of its `backlight build`.
+
+    Raises:
+        BadInputError: The atlas does not know them, or they are not here.
+    """
+    known = atlas.origin
+    model = model or known.get("model")
+    images = images or known.get("images")
+    if model is None or images is None:
+        raise BadInputError(
+            f"{atlas.path.name} was built from Python and does not know its model and images; "
+            f"give them: ATLAS MODEL IMAGES [--weights FILE]"
+        )
+    weights = weights or known.get("weights")
+    try:
+        loaded, source = load_model(model, weights), open_images(images)
+    except BadInputError as error:
+        raise BadInputError(
+            f"{error}; {atlas.path.name} was built from {known.get('model')} and {known.get('images')}: "
+            "go to the folder where that was, or give ATLAS MODEL IMAGES [--weights FILE]"
+        ) from error
+    return _captured(loaded, atlas.preprocessing, device), source
+
+
+def _captured(loaded: LoadedModel, preprocessing: Preprocessing, device: str) -> Network:
     try:
         loaded.model.to(torch.device(device))
         torch.zeros(1, device=device)
@@ -139,6 +172,13 @@ def parse_layers(text: str) -> list[str] | None:
     return None if text == "all" else [p.strip() for p in text.split(",") if p.strip()]
 
 
+def parse_fills(text: str) -> tuple[Fill, ...]:
+    """Return the fills of `mean,blur`."""
+    parts = [part.strip() for part in text.split(",")]
+    check_fills(parts)
+    return tuple(cast(Fill, part) for part in parts)
+
+
 def check_output(path: Path) -> Path:
     """Return the path of a picture to write, refusing what cannot be written before any work is done."""
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
@@ -146,6 +186,42 @@ def check_output(path: Path) -> Path:
     if not path.parent.is_dir():
         raise BadInputError(f"no such folder: {str(path.parent)!r}; make it first")
     return path
+
+
+PlotOutput = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The figure to write (.png, .pdf, .svg).")
+]
+SaveStem = Annotated[
+    Path | None, typer.Option("--save", help="Also write the numbers: to SAVE.json and SAVE.npz.")
+]
+
+
+def check_plot(output: Path | None, save: Path | None) -> None:
+    """Refuse a figure or numbers that cannot be written, before any work is done."""
+    if output is not None and output.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise BadInputError(f"a figure is written as .png, .pdf or .svg, but came {str(output)!r}")
+    for path in (output, save):
+        if path is not None and not path.parent.is_dir():
+            raise BadInputError(f"no such folder: {str(path.parent)!r}; make it first")
+
+
+def write_result(result: Result, output: Path | None, save: Path | None) -> None:
+    """Write a study's figure and its numbers, where they are asked for.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
+    if output is not None:
+        try:
+            result.plot().savefig(output, dpi=_DPI)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {str(output)!r} ({error.strerror or error}); choose another place"
+            ) from error
+        console.print(f"{output}", soft_wrap=True)
+    if save is not None:
+        result.save(save)
+        console.print(f"{save.with_suffix('')}.json, .npz", soft_wrap=True)
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

@@ -27,7 +27,12 @@ errors = Console(stderr=True, highlight=False)
 
 EXIT_STOPPED = 130
 
-_PHASES = {"compile": ("compiling", ""), "scan": ("scanning", "images"), "project": ("projecting", "hits")}
+_PHASES = {
+    "compile": ("compiling", ""),
+    "scan": ("scanning", "images"),
+    "project": ("projecting", "hits"),
+    "faithfulness": ("covering", "hits"),
+}
 
 
 class _Rate(ProgressColumn):

@@ -12,26 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from backlight.atlas import Atlas, Evidence, keep_evidence
 from backlight.errors import BadInputError
-from backlight.geometry import Box
 from backlight.images import ImageSource, open_images
-from backlight.network import Layer, Network
-from backlight.projection import Unit
+from backlight.network import Network
 from backlight.render.plots import Plot
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
+from backlight.rules import RuleSet
 from backlight.scan import Progress
-from backlight.studies.covering import Fill, check_fills, filled, largest_shares
-from backlight.studies.responses import UnitResponses
+from backlight.studies.covering import Fill, check_fills
+from backlight.studies.falls import Falls, choose_subjects
 from backlight.studies.results import Result
-from backlight.studies.scores import CONTROLS, RANDOM, Scorer, Subject, draw_other, stack_masks
+from backlight.studies.scores import CONTROLS, Subject
 from backlight.studies.verdicts import Verdict, best_rules, judge
-
-_MAPS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -130,12 +124,16 @@ class Faithfulness(Result):
             UnknownLayerError: The atlas has no such layer.
             StorageError: It cannot be written.
         """
-        found = {}
         for layer in self.layers:
-            channels, _ = self.map_falls(layer)
-            maps = {int(c): self._evidence(layer, int(c)) for c in channels}
-            found[layer] = self._evidence(layer, None), maps
-        keep_evidence(Path(path), found)
+            maps = {int(c): self._evidence(layer, int(c)) for c in self.map_falls(layer)[0]}
+            keep_evidence(Path(path), layer, self._evidence(layer, None), maps, self.of(layer).to_bytes())
+
+    def of(self, layer: str) -> Faithfulness:
+        """Return the result of one layer."""
+        mine = self.layer_index == self.layers.index(layer)
+        arrays = (self.channels, self.ranks, self.values, self.falls)
+        index = np.zeros(int(mine.sum()), np.int64)
+        return Faithfulness(self.config, self.methods, (layer,), index, *(array[mine] for array in arrays))
 
     def _evidence(self, layer: str, channel: int | None) -> Evidence:
         verdict = self.verdict(layer, channel)
@@ -180,33 +178,78 @@ def run(
     *Convention*: a share is one of the pixels of the receptive field inside of the image. A control that gives no
     pixels (the projection of another map where no other is active; another image where a map has one hit) is left out.
     """
+    return merged(list(run_by_layer(atlas, net, images, layers, config, progress)))
+
+
+def run_by_layer(
+    atlas: Atlas,
+    net: Network,
+    images: ImageSource | Any,
+    layers: Sequence[str] | None = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Faithfulness]:
+    """Yield what `run` finds, a layer at a time; what the atlas has kept of the same study is not done again."""
     config = config or Config()
     source = open_images(images)
     check_belongs(atlas, net, source)
-    chosen = {name: _choose(atlas, name, config) for name in (layers or list(atlas))}
+    chosen = {name: choose_subjects(atlas, name, config) for name in (layers or list(atlas))}
     n_all = sum(len(subjects) for maps in chosen.values() for subjects in maps)
     if not n_all:
         raise BadInputError("none of the layers has a hit to study; build the atlas with more maps or images")
-    study = _Study(net, source, RuleSet(**atlas.rules), config)  # type: ignore[arg-type]
+    study = Falls(net, source, RuleSet(**atlas.rules), config)  # type: ignore[arg-type]
     report = progress or (lambda *_: None)
-    rows: list[tuple[int, Subject]] = []
-    values, falls = [], []
-    for index, (name, maps) in enumerate(chosen.items()):
-        for subjects, found_values, found in study.layer(net.layer(name), maps):
-            rows += [(index, subject) for subject in subjects]
-            values.append(found_values)
-            falls.append(found)
-            report("faithfulness", len(rows), n_all)
+    n_done = 0
+    for name, maps in chosen.items():
+        known = _kept(atlas, name, config)
+        if known is not None:
+            n_done += len(known.values)
+            report("faithfulness", n_done, n_all)
+            yield known
+        elif any(maps):
+            parts = []
+            for part in study.layer(net.layer(name), maps):
+                parts.append(part)
+                n_done += len(part[0])
+                report("faithfulness", n_done, n_all)
+            yield _result(config, study.methods, name, parts)
+
+
+def _kept(atlas: Atlas, layer: str, config: Config) -> Faithfulness | None:
+    """Return what the atlas has kept of the same study of a layer."""
+    data = atlas[layer].study
+    found = Faithfulness.from_bytes(data) if data else None
+    return found if found is not None and found.config == config else None
+
+
+def _result(
+    config: Config,
+    methods: tuple[str, ...],
+    layer: str,
+    parts: Sequence[tuple[list[Subject], NDArray[np.float64], NDArray[np.float64]]],
+) -> Faithfulness:
+    subjects = [subject for part in parts for subject in part[0]]
     return Faithfulness(
         config,
-        study.methods,
-        tuple(chosen),
-        np.array([index for index, _ in rows]),
-        np.array([subject.unit.channel for _, subject in rows]),
-        np.array([subject.rank for _, subject in rows]),
-        np.concatenate(values),
-        np.concatenate(falls),
+        methods,
+        (layer,),
+        np.zeros(len(subjects), np.int64),
+        np.array([subject.unit.channel for subject in subjects]),
+        np.array([subject.rank for subject in subjects]),
+        np.concatenate([values for _, values, _ in parts]),
+        np.concatenate([falls for *_, falls in parts]),
     )
+
+
+def merged(results: Sequence[Faithfulness]) -> Faithfulness:
+    """Return the results of several layers as one."""
+    index = [np.full(len(result.values), i) for i, result in enumerate(results)]
+    arrays = [
+        np.concatenate([getattr(result, name) for result in results])
+        for name in ("channels", "ranks", "values", "falls")
+    ]
+    layers = tuple(layer for result in results for layer in result.layers)
+    return Faithfulness(results[0].config, results[0].methods, layers, np.concatenate(index), *arrays)
 
 
 def check_belongs(atlas: Atlas, net: Network, source: ImageSource) -> None:
@@ -219,96 +262,6 @@ def check_belongs(atlas: Atlas, net: Network, source: ImageSource) -> None:
         raise BadInputError(f"{atlas.path.name} was built with another model or other weights; give those")
     if source.fingerprint() != atlas.image_set["fingerprint"]:
         raise BadInputError(f"{atlas.path.name} was built over other images than {source.name!r}; give those")
-
-
-class _Study:
-    """Covers what each method shows of hits, and measures."""
-
-    def __init__(self, net: Network, source: ImageSource, rules: RuleSet, config: Config) -> None:
-        self.net, self.source, self.config = net, source, config
-        others = [r for r in (DECONVNET, GUIDED, GRADIENT) if r.name != rules.name]
-        self.rule_sets = (rules, *others)
-        self.methods = (*(r.name for r in self.rule_sets), *CONTROLS)
-
-    def layer(
-        self, layer: Layer, maps: Sequence[Sequence[Subject]]
-    ) -> Iterator[tuple[list[Subject], NDArray[np.float64], NDArray[np.float64]]]:
-        """Yield some hits at a time, with their activations and falls (n, methods, shares, fills)."""
-        scorer, responses = Scorer(self.net, layer, self.rule_sets), UnitResponses(self.net, layer)
-        for start in range(0, len(maps), _MAPS_AT_ONCE):
-            subjects = [s for own in maps[start : start + _MAPS_AT_ONCE] for s in own]
-            if not subjects:
-                continue
-            images = self._images(subjects)
-            generators = [self._generator(layer, subject) for subject in subjects]
-            windows = [
-                image[:, *responses.window(s.unit).slices()]
-                for image, s in zip(images, subjects, strict=True)
-            ]
-            around = responses.around(torch.stack(windows), [s.unit for s in subjects])
-            others = [draw_other(a, s.unit, g) for a, s, g in zip(around, subjects, generators, strict=True)]
-            scores = scorer(subjects, images, others)
-            parts = zip(subjects, images, scores, generators, strict=True)
-            found = [self._falls(responses, *part) for part in parts]
-            values, falls = zip(*found, strict=True)
-            yield subjects, np.array(values), np.stack(falls)
-
-    def _falls(
-        self,
-        responses: UnitResponses,
-        subject: Subject,
-        image: Tensor,
-        scores: dict[str, NDArray[np.float64]],
-        generator: np.random.Generator,
-    ) -> tuple[float, NDArray[np.float64]]:
-        """Return a hit's activation, and its fall by method, share and fill."""
-        config, unit = self.config, subject.unit
-        scores = {RANDOM: generator.random((subject.inside.height, subject.inside.width)), **scores}
-        fills = [filled(image, fill, generator) for fill in config.fills]
-        window = responses.window(unit)
-        masks = np.concatenate([largest_shares(own, config.shares, generator) for own in scores.values()])
-        at = Box(
-            subject.inside.top - window.top,
-            subject.inside.left - window.left,
-            subject.inside.bottom - window.top,
-            subject.inside.right - window.left,
-        )
-        cut = image[:, *window.slices()]
-        inputs = stack_masks(masks, cut, [fill[:, *window.slices()] for fill in fills], at).flatten(0, 1)
-        inputs = torch.cat([cut[None], inputs])
-        values = responses(inputs, [unit] * len(inputs))
-        shape = len(scores), len(config.shares), len(config.fills)
-        found = 1 - values[1:].reshape(shape) / values[0]
-        falls = np.full((len(self.methods), *shape[1:]), np.nan)
-        for own, name in zip(found, scores, strict=True):
-            falls[self.methods.index(name)] = own
-        return float(values[0]), falls
-
-    def _images(self, subjects: Sequence[Subject]) -> list[Tensor]:
-        ids = list(dict.fromkeys(subject.image_id for subject in subjects))
-        batch = self.net.preprocessing.batch([self.source.load(i) for i in ids])  # type: ignore[union-attr]
-        inputs = dict(zip(ids, batch.to(self.net.device, self.net.dtype), strict=True))
-        return [inputs[subject.image_id] for subject in subjects]
-
-    def _generator(self, layer: Layer, subject: Subject) -> np.random.Generator:
-        key = [self.config.seed, *layer.name.encode(), subject.unit.channel, subject.rank]
-        return np.random.default_rng(key)
-
-
-def _choose(atlas: Atlas, name: str, config: Config) -> list[list[Subject]]:
-    """Return the hits of the maps of a layer that are studied, map by map."""
-    layer, crop = atlas[name], atlas.preprocessing.crop
-    channels = [c for c in layer.channels if layer[c].hits]
-    if config.maps is not None and config.maps < len(channels):
-        drawn = np.random.default_rng([config.seed, *name.encode()]).permutation(len(channels))
-        channels = sorted(channels[i] for i in drawn[: config.maps])
-    return [
-        [
-            Subject(Unit(name, c, hit.row, hit.col), hit.image_id, hit.rank, hit.box, hit.box.clip(*crop))
-            for hit in layer[c].hits[: config.hits]
-        ]
-        for c in channels
-    ]
 
 
 def _mean_over_coverings(falls: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
@@ -10,11 +11,13 @@ from typing import Any, TypeVar, get_type_hints
 
 import cattrs
 import numpy as np
+from numpy.typing import NDArray
 
 from backlight.errors import BadInputError, StorageError
 from backlight.render.plots import Plot
 
 _FORMAT = 1
+_JSON = "json"
 _Own = TypeVar("_Own", bound="Result")
 
 
@@ -36,14 +39,7 @@ class Result(ABC):
         Raises:
             StorageError: They cannot be written.
         """
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
-        values = {name: cattrs.unstructure(value) for name, value in own.items() if name not in arrays}
-        text = json.dumps(
-            {"study": _name(type(self)), "format": _FORMAT, "summary": self.summary(), "values": values},
-            indent=1,
-            allow_nan=False,
-        )
+        text, arrays = self._parts()
         as_json, as_npz = _paths(path)
         try:
             np.savez_compressed(as_npz, **arrays)  # type: ignore[arg-type]
@@ -62,14 +58,7 @@ class Result(ABC):
         """
         as_json, as_npz = _paths(path)
         try:
-            found = json.loads(as_json.read_text("utf-8"))
-            with np.load(as_npz) as arrays:
-                own = {name: arrays[name] for name in arrays.files}
-            if found["study"] != _name(cls):
-                raise BadInputError(f"{str(as_json)!r} is of the study {found['study']}, not {_name(cls)}")
-            hints = get_type_hints(cls)
-            own |= {name: cattrs.structure(value, hints[name]) for name, value in found["values"].items()}
-            return cls(**own)
+            return cls._joined(as_json.read_text("utf-8"), as_npz)
         except BadInputError:
             raise
         except (OSError, ValueError, KeyError, TypeError, cattrs.BaseValidationError) as error:
@@ -77,6 +66,39 @@ class Result(ABC):
             raise BadInputError(
                 f"{str(as_json)!r} and its .npz are not a saved {_name(cls)} result ({reason})"
             ) from error
+
+    def to_bytes(self) -> bytes:
+        """Return the result as bytes: an npz that holds its JSON too."""
+        text, arrays = self._parts()
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays, **{_JSON: np.frombuffer(text.encode(), np.uint8)})  # type: ignore[arg-type]
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls: type[_Own], data: bytes) -> _Own:
+        """Return the result that `to_bytes` gave."""
+        with np.load(io.BytesIO(data)) as arrays:
+            text = arrays[_JSON].tobytes().decode()
+        return cls._joined(text, io.BytesIO(data))
+
+    def _parts(self) -> tuple[str, dict[str, NDArray[Any]]]:
+        """Return the JSON text and the arrays."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
+        values = {name: cattrs.unstructure(value) for name, value in own.items() if name not in arrays}
+        found = {"study": _name(type(self)), "format": _FORMAT, "summary": self.summary(), "values": values}
+        return json.dumps(found, indent=1, allow_nan=False), arrays
+
+    @classmethod
+    def _joined(cls: type[_Own], text: str, npz: Path | io.BytesIO) -> _Own:
+        found = json.loads(text)
+        if found["study"] != _name(cls):
+            raise BadInputError(f"this result is of the study {found['study']}, not {_name(cls)}")
+        with np.load(npz) as arrays:
+            own = {name: arrays[name] for name in arrays.files if name != _JSON}
+        hints = get_type_hints(cls)
+        own |= {name: cattrs.structure(value, hints[name]) for name, value in found["values"].items()}
+        return cls(**own)
 
     def _repr_png_(self) -> bytes:
         return self.plot()._repr_png_()

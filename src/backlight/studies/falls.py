@@ -1,0 +1,126 @@
+"""Falls: cover the pixels that each method chose of a hit, and measure what is left of its activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.atlas import Atlas
+from backlight.geometry import Box
+from backlight.images import ImageSource
+from backlight.network import Layer, Network
+from backlight.projection import Unit
+from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
+from backlight.studies.covering import filled, largest_shares
+from backlight.studies.responses import UnitResponses
+from backlight.studies.scores import CONTROLS, RANDOM, Scorer, Subject, draw_other, stack_masks
+
+if TYPE_CHECKING:
+    from backlight.studies.faithfulness import Config
+
+_MAPS_AT_ONCE = 4
+
+
+class Falls:
+    """Covers what each method shows of hits, and measures.
+
+    Args:
+        net: The captured network.
+        source: The images of the hits.
+        rules: The rule set under study; the other rule sets and the controls stand beside it.
+        config: What is covered.
+
+    Attributes:
+        methods: What chooses the pixels, the rule set under study first.
+    """
+
+    def __init__(self, net: Network, source: ImageSource, rules: RuleSet, config: Config) -> None:
+        self.net, self.source, self.config = net, source, config
+        others = [r for r in (DECONVNET, GUIDED, GRADIENT) if r.name != rules.name]
+        self.rule_sets = (rules, *others)
+        self.methods = (*(r.name for r in self.rule_sets), *CONTROLS)
+
+    def layer(
+        self, layer: Layer, maps: Sequence[Sequence[Subject]]
+    ) -> Iterator[tuple[list[Subject], NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield some hits at a time, with their activations and falls (n, methods, shares, fills)."""
+        scorer, responses = Scorer(self.net, layer, self.rule_sets), UnitResponses(self.net, layer)
+        for start in range(0, len(maps), _MAPS_AT_ONCE):
+            subjects = [s for own in maps[start : start + _MAPS_AT_ONCE] for s in own]
+            if not subjects:
+                continue
+            images = self._images(subjects)
+            generators = [self._generator(layer, subject) for subject in subjects]
+            windows = [
+                image[:, *responses.window(s.unit).slices()]
+                for image, s in zip(images, subjects, strict=True)
+            ]
+            around = responses.around(torch.stack(windows), [s.unit for s in subjects])
+            others = [draw_other(a, s.unit, g) for a, s, g in zip(around, subjects, generators, strict=True)]
+            scores = scorer(subjects, images, others)
+            parts = zip(subjects, images, scores, generators, strict=True)
+            found = [self._falls(responses, *part) for part in parts]
+            values, falls = zip(*found, strict=True)
+            yield subjects, np.array(values), np.stack(falls)
+
+    def _falls(
+        self,
+        responses: UnitResponses,
+        subject: Subject,
+        image: Tensor,
+        scores: dict[str, NDArray[np.float64]],
+        generator: np.random.Generator,
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return a hit's activation, and its fall by method, share and fill."""
+        config, unit = self.config, subject.unit
+        scores = {RANDOM: generator.random((subject.inside.height, subject.inside.width)), **scores}
+        fills = [filled(image, fill, generator) for fill in config.fills]
+        window = responses.window(unit)
+        masks = np.concatenate([largest_shares(own, config.shares, generator) for own in scores.values()])
+        at = Box(
+            subject.inside.top - window.top,
+            subject.inside.left - window.left,
+            subject.inside.bottom - window.top,
+            subject.inside.right - window.left,
+        )
+        cut = image[:, *window.slices()]
+        inputs = stack_masks(masks, cut, [fill[:, *window.slices()] for fill in fills], at).flatten(0, 1)
+        inputs = torch.cat([cut[None], inputs])
+        values = responses(inputs, [unit] * len(inputs))
+        shape = len(scores), len(config.shares), len(config.fills)
+        found = 1 - values[1:].reshape(shape) / values[0]
+        falls = np.full((len(self.methods), *shape[1:]), np.nan)
+        for own, name in zip(found, scores, strict=True):
+            falls[self.methods.index(name)] = own
+        return float(values[0]), falls
+
+    def _images(self, subjects: Sequence[Subject]) -> list[Tensor]:
+        ids = list(dict.fromkeys(subject.image_id for subject in subjects))
+        batch = self.net.preprocessing.batch([self.source.load(i) for i in ids])  # type: ignore[union-attr]
+        inputs = dict(zip(ids, batch.to(self.net.device, self.net.dtype), strict=True))
+        return [inputs[subject.image_id] for subject in subjects]
+
+    def _generator(self, layer: Layer, subject: Subject) -> np.random.Generator:
+        key = [self.config.seed, *layer.name.encode(), subject.unit.channel, subject.rank]
+        return np.random.default_rng(key)
+
+
+def choose_subjects(atlas: Atlas, name: str, config: Config) -> list[list[Subject]]:
+    """Return the hits of the maps of a layer that are studied, map by map."""
+    layer, crop = atlas[name], atlas.preprocessing.crop
+    channels = [c for c in layer.channels if layer[c].hits]
+    if config.maps is not None and config.maps < len(channels):
+        drawn = np.random.default_rng([config.seed, *name.encode()]).permutation(len(channels))
+        channels = sorted(channels[i] for i in drawn[: config.maps])
+    return [
+        [
+            Subject(Unit(name, c, hit.row, hit.col), hit.image_id, hit.rank, hit.box, hit.box.clip(*crop))
+            for hit in layer[c].hits[: config.hits]
+        ]
+        for c in channels
+    ]
