@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import backlight
+from backlight.atlas import Evidence
 from cli.running import BUILD, run
 
 QUICK = ("--maps", "2", "--hits", "2", "--shares", "20", "--fills", "mean")
@@ -31,6 +32,51 @@ def test_faithfulness_needs_no_more_than_the_atlas(
     assert evidence.n == 2
     assert run("figure", "a.atlas", "relu2", "-o", "after.png") == 0
     assert Image.open("after.png").height > Image.open("before.png").height
+
+
+def test_the_rules_with_the_best_evidence_are_used_layer_by_layer(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*BUILD, "--maps", "3") == 0
+    weak = Evidence(
+        {"deconvnet": 0.4, "guided": 0.9}, "worse than centre; guided is better", False, "guided", 3
+    )
+    backlight.atlas.keep_evidence(Path("a.atlas"), "relu2", weak, {})
+    best = [*BUILD, "--maps", "3", "--rules", "best", "--evidence", "a.atlas"]
+    best[best.index("a.atlas")] = "best.atlas"
+    assert run(*best) == 0
+    printed = capsys.readouterr().out
+    assert "projections by best" in printed
+    assert "guided, by evidence: relu2" in printed
+    assert "no evidence, so deconvnet: relu1" in printed
+    made, before = backlight.open_atlas("best.atlas"), backlight.open_atlas("a.atlas")
+    assert [layer.rules.name for layer in made.layers] == ["deconvnet", "guided"]
+    channel = made["relu2"].channels[0]
+    hits = [atlas["relu2"][channel].hits[0].projection_values for atlas in (made, before)]
+    assert abs(hits[0] - hits[1]).max() > 0.1 * abs(hits[0]).max()
+    assert run(*best) == 0  # the same again: nothing left to do
+    assert run("faithfulness", "best.atlas", *QUICK) == 0
+    assert "deconvnet and guided projections, beside" in " ".join(capsys.readouterr().out.split())
+    assert next(iter(backlight.open_atlas("best.atlas")["relu2"].evidence.falls)) == "guided"
+
+
+def test_best_rules_need_evidence_of_the_same_model(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*BUILD, "--maps", "2") == 0
+    other = ("build", "mine.py:make", "pictures", "-o", "b.atlas", "--size", "32")
+    for arguments, message in [
+        (("--rules", "best"), "--rules best and --evidence ATLAS go together"),
+        (("--evidence", "a.atlas"), "--rules best and --evidence ATLAS go together"),
+        (("--rules", "best", "--evidence", "a.atlas"), "a.atlas is of another model or other weights"),
+        (
+            ("--rules", "best", "--evidence", "a.atlas", "--weights", "w.safetensors"),
+            "a.atlas has no evidence yet; run `backlight faithfulness a.atlas`",
+        ),
+    ]:
+        capsys.readouterr()
+        assert run(*other, *arguments) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_an_atlas_built_from_python_is_told_its_model_and_images(

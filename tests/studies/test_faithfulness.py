@@ -158,7 +158,7 @@ def test_what_is_kept_is_not_done_again_but_another_study_is(
     called: list[str] = []
     layer = faithfulness.Falls.layer
     monkeypatch.setattr(
-        faithfulness.Falls, "layer", lambda self, own, maps: called.append(own.name) or layer(self, own, maps)
+        faithfulness.Falls, "layer", lambda self, own, *rest: called.append(own.name) or layer(self, own, *rest)
     )
     faithfulness.run(again, net, source, config=config)
     assert called == []

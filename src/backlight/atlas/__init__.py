@@ -1,7 +1,7 @@
 """Atlas: one SQLite file with every feature map's hits, their patches and projections."""
 
 from backlight.atlas.build import build
-from backlight.atlas.evidence import Evidence, keep_evidence
+from backlight.atlas.evidence import Evidence, best_rules, keep_evidence
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
 from backlight.atlas.origin import keep_origin
 from backlight.atlas.plan import Maps, Plan, make_plan
@@ -18,6 +18,7 @@ __all__ = [
     "Plan",
     "SkippedImage",
     "StoredImage",
+    "best_rules",
     "build",
     "keep_evidence",
     "keep_origin",

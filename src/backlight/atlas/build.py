@@ -7,7 +7,7 @@ set, each projected separately, beside the patches that caused them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backlight.atlas.plan import Maps, Plan, identity, make_plan, tile_box
+from backlight.atlas.plan import Maps, Plan, identity, make_plan, projection_groups, tile_box
 from backlight.atlas.reader import Atlas, open_atlas
 from backlight.atlas.tiles import encode_patch, encode_projection
 from backlight.atlas.writer import AtlasWriter, FinishedTile, PendingHit
@@ -24,7 +24,7 @@ from backlight.geometry import Box
 from backlight.images import Batch, ImageSource, Preprocessing, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.operators import CONVOLUTIONS, packet
-from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit, group_layers
+from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit
 from backlight.rules import DECONVNET, RuleSet, apply_rules
 from backlight.scan import Compile, Progress, make_scanner
 
@@ -38,7 +38,7 @@ def build(
     path: Path | str,
     layers: Sequence[str | Layer] | None = None,
     top: int = 9,
-    rules: RuleSet = DECONVNET,
+    rules: RuleSet | Mapping[str, RuleSet] = DECONVNET,
     *,
     maps: Maps = None,
     seed: int = 0,
@@ -55,7 +55,7 @@ def build(
             done.
         layers: Layer names; None takes the network's default layers.
         top: Hits of a feature map.
-        rules: How a signal goes down.
+        rules: How a signal goes down; by layer name if it differs, DECONVNET for the layers that are not named.
         maps: Feature maps of each layer to project: a number drawn at random, a list of channels, None for
             all. Statistics are kept of all of them.
         seed: Decides which maps a number draws.
@@ -81,7 +81,8 @@ def build(
     """
     source, path = open_images(images), Path(path)
     plan = make_plan(net, source, rules, layers, top, maps, seed, batch_size)
-    apply_rules(net, plan.layers, rules)
+    for own in set(plan.rules):
+        apply_rules(net, [y for y, its in zip(plan.layers, plan.rules, strict=True) if its == own], own)
     writer = AtlasWriter(path, plan, identity(net, source, plan))
     try:
         _Build(net, source, plan, writer, compile, progress).run()
@@ -160,8 +161,8 @@ class _Build:
         net, plan = self.net, self.plan
         n_images = min(self.writer.batch_size, MOST_IMAGES)
         images_of = [[hit.image_id for hit in hits] for hits in pending]
-        for group, crops in group_layers(net, plan.layers, plan.rules, images_of):
-            projector = Projector(net, [plan.layers[i] for i in group], plan.rules, crops, n_images)
+        for rules, group, crops in projection_groups(net, plan, images_of):
+            projector = Projector(net, [plan.layers[i] for i in group], rules, crops, n_images)
             hits = [hit for i in group for hit in pending[i]]
             if crops is not None:
                 yield projector, _slices(hits, projector.batch_size, projector.batch_size)

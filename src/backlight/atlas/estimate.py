@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
 import torch
 
-from backlight.atlas.plan import Plan
+from backlight.atlas.plan import Plan, projection_groups
 from backlight.images import ImageSource, load_batches
-from backlight.network import Network
-from backlight.projection import Projector, Unit, paying_crops
+from backlight.network import Layer, Network
+from backlight.projection import Projector, Unit
 from backlight.scan import Scan, Scanner
 
 _BYTES_PER_PIXEL = 1.0
@@ -18,6 +20,7 @@ _BYTES_PER_HIT = 700
 _TILE_SECONDS = 0.003
 _N_TIMED_LAYERS = 6
 _N_TIMED_IMAGES = 8
+_N_TIMED_UNITS = 16
 
 
 @dataclass(frozen=True)
@@ -55,21 +58,46 @@ def estimate(net: Network, source: ImageSource, plan: Plan) -> Estimate:
 
 
 def _projection_seconds(net: Network, plan: Plan, n_hits: list[int]) -> float:
-    """Time a batch of projections in a few layers spread over the network; each layer counts as its nearest."""
-    count = len(plan.layers)
-    timed = sorted({round(i * (count - 1) / (_N_TIMED_LAYERS - 1)) for i in range(_N_TIMED_LAYERS)})
+    """Time a few layers spread over the network, grouped as a build groups them; each layer counts as its nearest.
+
+    The images of the hits are not known yet: they are drawn at random.
+    """
+    generator = np.random.default_rng(0)
+    images_of = [generator.integers(0, plan.n_images, n).tolist() for n in n_hits]
+    total = _TILE_SECONDS * sum(n_hits)
+    for rules, group, crops in projection_groups(net, plan, images_of):
+        timed = _spread_out(group)
+        layers = [plan.layers[i] for i in group]
+        projector = Projector(net, layers if crops is None else layers[:1], rules, crops, _N_TIMED_IMAGES)
+        seconds = {i: _seconds(net, projector, plan.layers[i]) for i in timed}
+        for i in group:
+            total += n_hits[i] * seconds[min(timed, key=lambda t: abs(t - i))][0]
+        if crops is None:
+            n_images = len({image for i in group for image in images_of[i]})
+            total += n_images * max(per_image for _, per_image in seconds.values())
+    return total
+
+
+def _spread_out(group: list[int]) -> list[int]:
+    last = len(group) - 1
+    return sorted({group[round(i * last / (_N_TIMED_LAYERS - 1))] for i in range(_N_TIMED_LAYERS)})
+
+
+def _seconds(net: Network, projector: Projector, layer: Layer) -> tuple[float, float]:
+    """Return the seconds for a further unit of a layer, and those for a further image."""
     image = torch.rand(net.input_shape)
-    seconds = {}
-    for index in timed:
-        layer = plan.layers[index]
-        n_units, n_images = n_hits[index], min(n_hits[index], plan.n_images)
-        crops = paying_crops(net, layer, plan.rules, n_units, n_images)
-        projector = Projector(net, [layer], plan.rules, crops, _N_TIMED_IMAGES)
-        unit = Unit(layer.name, 0, *(size // 2 for size in layer.shape[1:]))
-        size = projector.batch_size
-        projector([image], [unit])
-        begin = perf_counter()
-        projector([image] * size, [unit] * size)
-        seconds[index] = (perf_counter() - begin) / size
-    nearest = [min(timed, key=lambda t: abs(t - i)) for i in range(count)]
-    return sum(n * (seconds[t] + _TILE_SECONDS) for n, t in zip(n_hits, nearest, strict=True))
+    unit = Unit(layer.name, 0, *(size // 2 for size in layer.shape[1:]))
+    if projector.crops is not None:
+        n = projector.batch_size
+        return _time(lambda: projector([image] * n, [unit] * n)) / n, 0.0
+    one = _time(lambda: projector([image], [unit]))
+    many = _time(lambda: projector([image], [unit] * _N_TIMED_UNITS, [0] * _N_TIMED_UNITS))
+    each = max(many - one, 0.0) / (_N_TIMED_UNITS - 1)
+    return each, max(one - each, 0.0)
+
+
+def _time(call: Callable[[], object]) -> float:
+    call()
+    begin = perf_counter()
+    call()
+    return perf_counter() - begin

@@ -6,10 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backlight.atlas.schema import connect_for_writing, transaction
-from backlight.errors import UnknownLayerError
+from backlight.errors import BadInputError, UnknownLayerError
+from backlight.rules import RuleSet, parse_rules
+
+if TYPE_CHECKING:
+    from backlight.atlas.reader import Atlas
 
 _WHOLE_LAYER = -1
 _TABLES = (
@@ -84,6 +88,28 @@ def keep_evidence(
             connection.execute("INSERT OR REPLACE INTO study VALUES (?, ?)", (ids[layer], result))
     finally:
         connection.close()
+
+
+def best_rules(atlas: Atlas, fingerprint: str) -> dict[str, RuleSet]:
+    """Return for each layer of an atlas that was studied the rule set with the best evidence.
+
+    Args:
+        atlas: An atlas with evidence.
+        fingerprint: Of the network that the rules are for (`Network.fingerprint`).
+
+    Raises:
+        BadInputError: The atlas is of another network, or has no evidence.
+    """
+    if atlas.model["fingerprint"] != fingerprint:
+        raise BadInputError(
+            f"{atlas.path.name} is of another model or other weights; give evidence for this one"
+        )
+    found = {y.name: parse_rules(y.evidence.best_rules) for y in atlas.layers if y.evidence is not None}
+    if not found:
+        raise BadInputError(
+            f"{atlas.path.name} has no evidence yet; run `backlight faithfulness {atlas.path.name}`"
+        )
+    return found
 
 
 def read_evidence(rows: Any, layer_id: int) -> tuple[Evidence | None, dict[int, Evidence]]:

@@ -141,10 +141,15 @@ def _titles(atlas: Atlas, layer: AtlasLayer, zoomed: str) -> tuple[str, str]:
     field = layer.receptive_field
     gates = " (gates held fixed)" if field is not None and field.gates_ignored else ""
     subtitle = (
-        f"{layer.n_maps} feature maps; {atlas.n_scanned} images; {atlas.rules['name']} projections{gates}{zoomed}; "
+        f"{layer.n_maps} feature maps; {atlas.n_scanned} images; {_rules(atlas, layer)}{gates}{zoomed}; "
         f"active: share of the images in which the map is above zero{_evidence(layer)}"
     )
     return f"{atlas.model['name']} · {layer.name}", subtitle
+
+
+def _rules(atlas: Atlas, layer: AtlasLayer) -> str:
+    chosen = ", the rule set with the best evidence for this layer" if "layers" in atlas.rules else ""
+    return f"{layer.rules.name} projections{chosen}"
 
 
 def _evidence(layer: AtlasLayer) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -15,8 +15,8 @@ from backlight.errors import AtlasError, BadInputError
 from backlight.geometry import Axis, Box, ReceptiveField
 from backlight.images import ImageSource, Preprocessing
 from backlight.network import Layer, Network
-from backlight.projection import check_channel
-from backlight.rules import RuleSet
+from backlight.projection import Crops, check_channel, group_layers
+from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import choose_layers
 
 Maps = int | Sequence[int] | None
@@ -31,7 +31,7 @@ class Plan:
         layers: The layers, in the order of the graph.
         channels: For each layer, the feature maps that are projected, ascending.
         top: Hits of a feature map.
-        rules: How a signal goes down.
+        rules: For each layer, how a signal goes down.
         preprocessing: How pictures become inputs.
         n_images: Images in the set, readable or not.
         batch_size: Images that are read and projected together; a resume keeps it, since it can decide the last bit
@@ -41,7 +41,7 @@ class Plan:
     layers: tuple[Layer, ...]
     channels: tuple[tuple[int, ...], ...]
     top: int
-    rules: RuleSet
+    rules: tuple[RuleSet, ...]
     preprocessing: Preprocessing
     n_images: int
     batch_size: int
@@ -50,6 +50,12 @@ class Plan:
     def n_maps(self) -> int:
         """Number of feature maps that are projected."""
         return sum(map(len, self.channels))
+
+    @property
+    def rules_name(self) -> str:
+        """What the rules are called: their name, or `best` where layers differ."""
+        names = {rules.name for rules in self.rules}
+        return names.pop() if len(names) == 1 else "best"
 
     @property
     def n_projections(self) -> int:
@@ -67,7 +73,7 @@ class Plan:
 def make_plan(
     net: Network,
     source: ImageSource,
-    rules: RuleSet,
+    rules: RuleSet | Mapping[str, RuleSet],
     layers: Sequence[str | Layer] | None = None,
     top: int = 9,
     maps: Maps = None,
@@ -79,7 +85,7 @@ def make_plan(
     Args:
         net: The captured network; needs a preprocessing.
         source: The images.
-        rules: How a signal goes down.
+        rules: How a signal goes down; by layer name if it differs, DECONVNET for the layers that are not named.
         layers: Layer names; None takes the default layers.
         top: Hits of a feature map, at least 1.
         maps: Feature maps of each layer: a number drawn at random, a list of channels, None for all.
@@ -102,7 +108,27 @@ def make_plan(
     if not chosen:
         raise BadInputError(f"{net.name} has no feature maps to show by default; name layers with --layers")
     channels = tuple(_choose_maps(layer, maps, seed) for layer in chosen)
-    return Plan(chosen, channels, top, rules, net.preprocessing, len(source), batch_size)
+    own = {} if isinstance(rules, RuleSet) else {net.layer(name): found for name, found in rules.items()}
+    default = rules if isinstance(rules, RuleSet) else DECONVNET
+    by_layer = tuple(own.get(layer, default) for layer in chosen)
+    return Plan(chosen, channels, top, by_layer, net.preprocessing, len(source), batch_size)
+
+
+def projection_groups(
+    net: Network, plan: Plan, images_of: Sequence[Sequence[int]]
+) -> Iterator[tuple[RuleSet, list[int], Crops | None]]:
+    """Yield which layers to project together (as places in the plan), by which rules, and on which crops.
+
+    Args:
+        net: The captured network.
+        plan: The plan of the build.
+        images_of: For each layer, the images of its hits.
+    """
+    for rules in dict.fromkeys(plan.rules):
+        mine = [i for i, own in enumerate(plan.rules) if own == rules]
+        images = [images_of[i] for i in mine]
+        for group, crops in group_layers(net, [plan.layers[i] for i in mine], rules, images):
+            yield rules, [mine[i] for i in group], crops
 
 
 def _choose_maps(layer: Layer, maps: Maps, seed: int) -> tuple[int, ...]:
@@ -125,12 +151,24 @@ def identity(net: Network, source: ImageSource, plan: Plan) -> dict[str, Any]:
         "model": {"name": net.name, "input_shape": list(net.input_shape), "fingerprint": net.fingerprint()},
         "preprocessing": plan.preprocessing.to_dict(),
         "images": {"name": source.name, "n": len(source), "fingerprint": source.fingerprint()},
-        "rules": plan.rules.to_dict(),
+        "rules": _rules_to_json(plan),
         "plan": {
             "top": plan.top,
             "layers": {y.name: c for y, c in zip(plan.layers, plan.channels, strict=True)},
         },
     }
+
+
+def _rules_to_json(plan: Plan) -> dict[str, Any]:
+    if len(set(plan.rules)) == 1:
+        return plan.rules[0].to_dict()
+    by_layer = {layer.name: rules.to_dict() for layer, rules in zip(plan.layers, plan.rules, strict=True)}
+    return {"name": plan.rules_name, "layers": by_layer}
+
+
+def rules_from_json(stored: dict[str, Any], layer: str) -> RuleSet:
+    """Return the rule set of a layer from what `identity` kept."""
+    return RuleSet(**stored["layers"][layer] if "layers" in stored else stored)
 
 
 _NAMES = {

@@ -17,12 +17,13 @@ from backlight.atlas.evidence import Evidence, read_evidence, read_study
 from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
 from backlight.atlas.origin import KEY as ORIGIN
-from backlight.atlas.plan import field_from_json, tile_box
+from backlight.atlas.plan import field_from_json, rules_from_json, tile_box
 from backlight.atlas.schema import connect_for_reading
 from backlight.errors import AtlasError, BadInputError, UnknownLayerError
 from backlight.geometry import ReceptiveField
 from backlight.images import Preprocessing
 from backlight.render import DEFAULT_SCALING, Scaling
+from backlight.rules import RuleSet
 
 
 class AtlasLayer(Mapping[int, FeatureMap]):
@@ -53,6 +54,11 @@ class AtlasLayer(Mapping[int, FeatureMap]):
     def channels(self) -> tuple[int, ...]:
         """The feature maps that have been chosen for projection."""
         return tuple(self._atlas.plan["layers"][self.name])
+
+    @property
+    def rules(self) -> RuleSet:
+        """How a signal went down from the layer."""
+        return rules_from_json(self._atlas.rules, self.name)
 
     @property
     def evidence(self) -> Evidence | None:
@@ -170,7 +176,7 @@ class Atlas(Mapping[str, AtlasLayer]):
         self._connection = connect_for_reading(path)
         identity = self._meta("identity")
         self.model: dict[str, Any] = identity["model"]
-        self.rules: dict[str, str] = identity["rules"]
+        self.rules: dict[str, Any] = identity["rules"]
         self.image_set: dict[str, Any] = identity["images"]
         self.plan: dict[str, Any] = identity["plan"]
         self.preprocessing = Preprocessing.from_dict(identity["preprocessing"])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from backlight import atlas
+from backlight.atlas import best_rules, open_atlas
 from backlight.atlas.estimate import Estimate, estimate
 from backlight.cli.options import (
+    RULES_HELP,
     Device,
     Mean,
     ModelArgument,
     Resize,
-    Rules,
     Size,
     Std,
     Weights,
@@ -25,7 +27,7 @@ from backlight.cli.options import (
 from backlight.cli.output import console, in_words, progress_bars, size_in_words
 from backlight.errors import BadInputError
 from backlight.images import open_images
-from backlight.rules import parse_rules
+from backlight.rules import RuleSet, parse_rules
 from backlight.scan import Compile
 from backlight.scan.compiling import MIN_IMAGES
 
@@ -44,7 +46,15 @@ def build(
         str, typer.Option("--maps", help="Feature maps a layer: a number, drawn at random; a list; all.")
     ] = "16",
     top: Annotated[int, typer.Option("--top", help="Strongest activations a feature map.")] = 9,
-    rules: Rules = "deconvnet",
+    rules: Annotated[
+        str, typer.Option("--rules", help=f"{RULES_HELP} best: by layer, the one with the best evidence.")
+    ] = "deconvnet",
+    evidence: Annotated[
+        Path | None,
+        typer.Option(
+            "--evidence", help="For --rules best: an atlas of the model that `faithfulness` has studied."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Decides which maps are drawn.")] = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images read and projected together.")] = 32,
     compile: Annotated[
@@ -68,16 +78,24 @@ def build(
     """
     if not output.parent.is_dir():
         raise BadInputError(f"no such folder: {str(output.parent)!r}; make it first")
-    chosen_rules, chosen_maps = parse_rules(rules), parse_maps(maps)
-    source = open_images(images)
+    if (rules == "best") != (evidence is not None):
+        raise BadInputError(
+            "--rules best and --evidence ATLAS go together: an atlas that `faithfulness` studied"
+        )
+    chosen_rules: RuleSet | dict[str, RuleSet] = parse_rules(rules) if evidence is None else {}
+    chosen_maps, source = parse_maps(maps), open_images(images)
     net = load_network(model, weights, device, size, resize, mean, std)
+    if evidence is not None:
+        chosen_rules = best_rules(open_atlas(evidence), net.fingerprint())
     plan = atlas.make_plan(
         net, source, chosen_rules, parse_layers(layers), top, chosen_maps, seed, batch_size
     )
     console.print(
         f"{plan.n_images} images, {len(plan.layers)} layers, {plan.n_maps} feature maps, "
-        f"{plan.n_projections} projections by {chosen_rules.name}"
+        f"{plan.n_projections} projections by {plan.rules_name}"
     )
+    if isinstance(chosen_rules, dict):
+        _print_rules(plan, chosen_rules)
     if dry_run:
         _print_estimate(estimate(net, source, plan))
         return
@@ -97,6 +115,19 @@ def build(
         )
     atlas.keep_origin(output, {"model": model, "weights": weights, "images": images})
     _print_summary(result)
+
+
+def _print_rules(plan: atlas.Plan, known: Mapping[str, RuleSet]) -> None:
+    """Say which layers get which rules, and which have no evidence."""
+    for rules in dict.fromkeys(plan.rules):
+        names = [
+            y.name for y, own in zip(plan.layers, plan.rules, strict=True) if own == rules and y.name in known
+        ]
+        if names:
+            console.print(f"  {rules.name}, by evidence: {', '.join(names)}", soft_wrap=True)
+    without = [layer.name for layer in plan.layers if layer.name not in known]
+    if without:
+        console.print(f"  [yellow]no evidence, so deconvnet:[/] {', '.join(without)}", soft_wrap=True)
 
 
 def _print_estimate(found: Estimate) -> None:

@@ -73,7 +73,8 @@ def faithfulness(
             found.append(result)
     whole = merged(found)
     console.print(_table(whole))
-    console.print(f"\n{whole.methods[0]} projections, beside {', '.join(CONTROLS)}:", soft_wrap=True)
+    rules = " and ".join(dict.fromkeys(whole.rules))
+    console.print(f"\n{rules} projections, beside {', '.join(CONTROLS)}:", soft_wrap=True)
     _print_verdicts(whole)
     write_result(whole, output, save)
 
@@ -97,7 +98,7 @@ def _table(result: Faithfulness) -> Table:
 def _print_verdicts(result: Faithfulness) -> None:
     for layer in result.layers:
         verdict, best = result.verdict(layer), result.best_rules(layer)
-        advice = "" if best == result.methods[0] else f"; advised: --rules {best}"
+        advice = "" if best == result.own_rules(layer) else f"; advised: --rules {best}"
         colour = "green" if verdict.is_strong else "yellow"
         console.print(f"[bold]{layer}[/]: [{colour}]{verdict.text}[/]{advice}", soft_wrap=True)
 

@@ -30,13 +30,8 @@ Weights = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
-Rules = Annotated[
-    str,
-    typer.Option(
-        "--rules",
-        help="deconvnet, guided or gradient; with options such as deconvnet,unpool=assign-largest.",
-    ),
-]
+RULES_HELP = "deconvnet, guided or gradient; with options such as deconvnet,unpool=assign-largest."
+Rules = Annotated[str, typer.Option("--rules", help=RULES_HELP)]
 Size = Annotated[
     str | None, typer.Option("--size", help="Input size, 224 or 224x320.", rich_help_panel=_PREPROCESSING)
 ]

@@ -19,7 +19,7 @@ from backlight.errors import BadInputError
 from backlight.images import ImageSource, open_images
 from backlight.network import Network
 from backlight.render.plots import Plot
-from backlight.rules import RuleSet
+from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.falls import Falls, choose_subjects
@@ -61,8 +61,9 @@ class Faithfulness(Result):
 
     Attributes:
         config: What was covered.
-        methods: What chose the pixels: the atlas's rule set, then the other rule sets and the controls.
+        methods: What chose the pixels: the rule sets, then the controls.
         layers: The layers.
+        rules: For each layer the atlas's own rule set, one of the methods.
         layer_index: (n,) of each hit its layer.
         channels: (n,) its feature map.
         ranks: (n,) its rank.
@@ -74,6 +75,7 @@ class Faithfulness(Result):
     config: Config
     methods: tuple[str, ...]
     layers: tuple[str, ...]
+    rules: tuple[str, ...]
     layer_index: NDArray[np.int64]
     channels: NDArray[np.int64]
     ranks: NDArray[np.int64]
@@ -94,13 +96,19 @@ class Faithfulness(Result):
             falls = _mean_over_coverings(self.map_falls(layer)[1])
         else:
             falls = _mean_over_coverings(self.falls[mine & (self.channels == channel)])
-        return judge(self.methods, falls, CONTROLS, self.config.seed)
+        own = self.methods.index(self.own_rules(layer))
+        order = [own, *(i for i in range(len(self.methods)) if i != own)]
+        return judge([self.methods[i] for i in order], falls[:, order], CONTROLS, self.config.seed)
+
+    def own_rules(self, layer: str) -> str:
+        """Return the rule set that the atlas's projections of a layer were made by."""
+        return self.rules[self.layers.index(layer)]
 
     def best_rules(self, layer: str) -> str:
         """Return the rule set with the best evidence for a layer."""
         falls = _mean_over_coverings(self.map_falls(layer)[1])
         own = {name: falls[:, i] for i, name in enumerate(self.methods) if name not in CONTROLS}
-        return best_rules(own, self.methods[0], self.config.seed)
+        return best_rules(own, self.own_rules(layer), self.config.seed)
 
     def summary(self) -> dict[str, Any]:
         """Return by layer the mean falls, the verdict and the advised rule set."""
@@ -133,7 +141,14 @@ class Faithfulness(Result):
         mine = self.layer_index == self.layers.index(layer)
         arrays = (self.channels, self.ranks, self.values, self.falls)
         index = np.zeros(int(mine.sum()), np.int64)
-        return Faithfulness(self.config, self.methods, (layer,), index, *(array[mine] for array in arrays))
+        return Faithfulness(
+            self.config,
+            self.methods,
+            (layer,),
+            (self.own_rules(layer),),
+            index,
+            *(array[mine] for array in arrays),
+        )
 
     def _evidence(self, layer: str, channel: int | None) -> Evidence:
         verdict = self.verdict(layer, channel)
@@ -197,7 +212,7 @@ def run_by_layer(
     n_all = sum(len(subjects) for maps in chosen.values() for subjects in maps)
     if not n_all:
         raise BadInputError("none of the layers has a hit to study; build the atlas with more maps or images")
-    study = Falls(net, source, RuleSet(**atlas.rules), config)  # type: ignore[arg-type]
+    study = Falls(net, source, _rule_sets(atlas), config)
     report = progress or (lambda *_: None)
     n_done = 0
     for name, maps in chosen.items():
@@ -208,11 +223,11 @@ def run_by_layer(
             yield known
         elif any(maps):
             parts = []
-            for part in study.layer(net.layer(name), maps):
+            for part in study.layer(net.layer(name), atlas[name].rules, maps):
                 parts.append(part)
                 n_done += len(part[0])
                 report("faithfulness", n_done, n_all)
-            yield _result(config, study.methods, name, parts)
+            yield _result(study, name, atlas[name].rules.name, parts)
 
 
 def _kept(atlas: Atlas, layer: str, config: Config) -> Faithfulness | None:
@@ -222,17 +237,24 @@ def _kept(atlas: Atlas, layer: str, config: Config) -> Faithfulness | None:
     return found if found is not None and found.config == config else None
 
 
+def _rule_sets(atlas: Atlas) -> list[RuleSet]:
+    """Return the three rule sets, and those of the atlas besides."""
+    known = {rules.name: rules for rules in (DECONVNET, GUIDED, GRADIENT)}
+    return list((known | {layer.rules.name: layer.rules for layer in atlas.layers}).values())
+
+
 def _result(
-    config: Config,
-    methods: tuple[str, ...],
+    study: Falls,
     layer: str,
+    rules: str,
     parts: Sequence[tuple[list[Subject], NDArray[np.float64], NDArray[np.float64]]],
 ) -> Faithfulness:
     subjects = [subject for part in parts for subject in part[0]]
     return Faithfulness(
-        config,
-        methods,
+        study.config,
+        study.methods,
         (layer,),
+        (rules,),
         np.zeros(len(subjects), np.int64),
         np.array([subject.unit.channel for subject in subjects]),
         np.array([subject.rank for subject in subjects]),
@@ -249,7 +271,8 @@ def merged(results: Sequence[Faithfulness]) -> Faithfulness:
         for name in ("channels", "ranks", "values", "falls")
     ]
     layers = tuple(layer for result in results for layer in result.layers)
-    return Faithfulness(results[0].config, results[0].methods, layers, np.concatenate(index), *arrays)
+    rules = tuple(own for result in results for own in result.rules)
+    return Faithfulness(results[0].config, results[0].methods, layers, rules, np.concatenate(index), *arrays)
 
 
 def check_belongs(atlas: Atlas, net: Network, source: ImageSource) -> None:

@@ -26,9 +26,10 @@ def plot_faithfulness(result: Faithfulness) -> Plot:
     rows = ceil(len(result.layers) / columns)
     fills = ", ".join(result.config.fills)
     note = (
-        f"Fall: share of the activation that is lost; mean over feature maps, hits and fills ({fills}). Band: 95 % "
-        "bootstrap interval over maps.\nRandom and sobel: light; centre: a disc around the middle of the receptive "
-        "field; other map: projection of another map at the same place; other image: of another hit of the map."
+        f"Fall: share of the activation that is lost; mean over feature maps, hits and fills ({fills}). "
+        "Band: 95 % bootstrap interval of the atlas's own rules, over maps.\n"
+        "Light: random pixels, Sobel's edges. Centre: a disc around the middle of the receptive field. "
+        "Other map, other image: projection of another map here, of another hit of the map."
     )
     figure, axes = new_plot(
         rows, columns, (3.1 * columns + 1.6, 2.6 * rows + 1.2), "Covering what a projection shows", note
@@ -56,7 +57,7 @@ def _curves(axes: Axes, result: Faithfulness, layer: str) -> None:
         )
         colour = _GREYS.get(name, COLOURS[i % len(COLOURS)])
         axes.plot(shares, means, _DASHES.get(name, "-"), color=colour, label=name, marker="o", markersize=2.5)
-        if i == 0:
+        if name == result.own_rules(layer):
             axes.fill_between(shares, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.set_title(layer, loc="left", fontsize=9)
     axes.set_xlabel("covered, % of the receptive field")

@@ -15,7 +15,7 @@ from backlight.geometry import Box
 from backlight.images import ImageSource
 from backlight.network import Layer, Network
 from backlight.projection import Unit
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
+from backlight.rules import RuleSet
 from backlight.studies.covering import filled, largest_shares
 from backlight.studies.responses import UnitResponses
 from backlight.studies.scores import CONTROLS, RANDOM, Scorer, Subject, draw_other, stack_masks
@@ -32,24 +32,32 @@ class Falls:
     Args:
         net: The captured network.
         source: The images of the hits.
-        rules: The rule set under study; the other rule sets and the controls stand beside it.
+        rule_sets: Those that choose pixels, the atlas's own among them.
         config: What is covered.
 
     Attributes:
-        methods: What chooses the pixels, the rule set under study first.
+        methods: What chooses the pixels: the rule sets, then the controls.
     """
 
-    def __init__(self, net: Network, source: ImageSource, rules: RuleSet, config: Config) -> None:
+    def __init__(
+        self, net: Network, source: ImageSource, rule_sets: Sequence[RuleSet], config: Config
+    ) -> None:
         self.net, self.source, self.config = net, source, config
-        others = [r for r in (DECONVNET, GUIDED, GRADIENT) if r.name != rules.name]
-        self.rule_sets = (rules, *others)
-        self.methods = (*(r.name for r in self.rule_sets), *CONTROLS)
+        self.rule_sets = tuple(rule_sets)
+        self.methods = (*(rules.name for rules in self.rule_sets), *CONTROLS)
 
     def layer(
-        self, layer: Layer, maps: Sequence[Sequence[Subject]]
+        self, layer: Layer, rules: RuleSet, maps: Sequence[Sequence[Subject]]
     ) -> Iterator[tuple[list[Subject], NDArray[np.float64], NDArray[np.float64]]]:
-        """Yield some hits at a time, with their activations and falls (n, methods, shares, fills)."""
-        scorer, responses = Scorer(self.net, layer, self.rule_sets), UnitResponses(self.net, layer)
+        """Yield some hits at a time, with their activations and falls (n, methods, shares, fills).
+
+        Args:
+            layer: The layer of the hits.
+            rules: The layer's own; those of the controls that are projections.
+            maps: The hits, map by map.
+        """
+        rule_sets = [rules, *(other for other in self.rule_sets if other != rules)]
+        scorer, responses = Scorer(self.net, layer, rule_sets), UnitResponses(self.net, layer)
         for start in range(0, len(maps), _MAPS_AT_ONCE):
             subjects = [s for own in maps[start : start + _MAPS_AT_ONCE] for s in own]
             if not subjects:
