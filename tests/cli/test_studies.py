@@ -112,3 +112,17 @@ def test_bad_input_to_faithfulness_is_one_line(
     assert run("faithfulness", "a.atlas", *arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
+
+
+def test_sanity_prints_what_stays(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*BUILD, "--maps", "3", "--layers", "relu2") == 0
+    capsys.readouterr()
+    assert run("sanity", "a.atlas", "--maps", "2", "-o", "s.png", "--save", "s") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "relu2: similarity to the trained projection" in printed
+    assert "deconvnet all weights random" in printed
+    assert "What stays with random weights was not learnt." in printed
+    assert Image.open("s.png").width > 300
+    assert Path("s.json").exists()
+    assert run("sanity", "a.atlas", "--maps", "1") == 2
+    assert "at least two hits are needed" in capsys.readouterr().err

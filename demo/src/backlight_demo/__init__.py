@@ -11,7 +11,16 @@ from backlight_demo.preprocessing import PREPROCESSING, Preprocessing, preproces
 from backlight_demo.resnet34 import ResNet34
 
 __version__ = "0.1.0"
-__all__ = ["PREPROCESSING", "Preprocessing", "ResNet34", "labels", "model", "photographs", "preprocess"]
+__all__ = [
+    "PREPROCESSING",
+    "Preprocessing",
+    "ResNet34",
+    "labels",
+    "model",
+    "parts",
+    "photographs",
+    "preprocess",
+]
 
 _HERE = Path(__file__).parent
 
@@ -40,6 +49,19 @@ def photographs() -> Path:
         True
     """
     return _HERE / "photographs"
+
+
+def parts() -> Path:
+    """Gives back the file of the parts marked in some photographs: eyes and noses of five frontal faces.
+
+    It has the form that `backlight correspond` reads; left and right are the viewer's.
+
+    Examples:
+        >>> import json
+        >>> list(json.loads(parts().read_text())["images"]["photographs/calf.jpg"])
+        ['left eye', 'right eye', 'nose']
+    """
+    return _HERE / "parts.json"
 
 
 def labels() -> list[str]:

@@ -87,7 +87,12 @@ class Backward:
         return target(*args, **fx.map_arg(node.kwargs, values.__getitem__))
 
     def descend(
-        self, record: Record, head: int, units: Sequence[tuple[int, ...]], image_of: Tensor | None
+        self,
+        record: Record,
+        head: int,
+        units: Sequence[tuple[int, ...]],
+        image_of: Tensor | None,
+        seed: float | None = None,
     ) -> Iterator[tuple[Sequence[int], Tensor, Windows]]:
         """Yield some units at a time: their places among the units, their activations and their signals at the pixels.
 
@@ -98,6 +103,7 @@ class Backward:
             head: Which of the heads.
             units: (channel, row, col) of each unit, or (channel,).
             image_of: (n,) which image of the record each belongs to; None if each has its own.
+            seed: What to send down in the place of each unit's own activation.
         """
         node = self.heads[head]
         out = record.values[node]
@@ -107,9 +113,10 @@ class Backward:
             units, image_of = [units[i] for i in order], image_of[order]
         images = torch.arange(len(units)) if image_of is None else image_of
         values = out[(images, *torch.tensor(units).unbind(1))]
+        seeds = values if seed is None else torch.full_like(values, seed)
         first = 0
         for found in self._walk(
-            {node: Windows.at(units, values, out.shape[1])}, Descent(record, image_of, self._live)
+            {node: Windows.at(units, seeds, out.shape[1])}, Descent(record, image_of, self._live)
         ):
             part = slice(first, first + len(found.data))
             yield order[part], values[part], found

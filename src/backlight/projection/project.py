@@ -18,6 +18,7 @@ from backlight.network import Images, Layer, Network
 from backlight.network.fold import fold_batch_norms
 from backlight.projection.adjoints import Record
 from backlight.projection.backward import Backward
+from backlight.projection.controls import Control
 from backlight.projection.crops import Crops, paying_crops
 from backlight.projection.units import Unit, check_unit, strongest_units
 from backlight.rules import DECONVNET, RuleSet, apply_rules
@@ -65,6 +66,7 @@ class Projector:
         rules: How a signal goes down.
         crops: The crops of the units' one layer; None runs whole images.
         n_images: How many whole images to run at once, or crops for the same memory.
+        control: What is to be otherwise than in the deconvnet; None for nothing.
 
     Raises:
         UnsupportedOperatorError: No rule for an operator between the layers and the pixels.
@@ -77,9 +79,11 @@ class Projector:
         rules: RuleSet = DECONVNET,
         crops: Crops | None = None,
         n_images: int = MOST_IMAGES,
+        control: Control | None = None,
     ) -> None:
         self.layers, self.crops, self._n_images = tuple(layers), crops, n_images
         self._backward = Backward(fold_batch_norms(apply_rules(net, layers, rules)))
+        self._control = control or Control()
         self._home = net.device, net.dtype
         self._image_area = net.input_shape[1] * net.input_shape[2]
 
@@ -112,6 +116,7 @@ class Projector:
         found: dict[int, tuple[Tensor, Tensor, tuple[int, int]]] = {}
         for batch in self._batches(images, units, image_of):
             record = self._backward.forward(torch.stack(batch.inputs).to(*self._home))
+            self._control.alter(record)
             for head, layer in enumerate(self.layers):
                 members = [i for i in batch.members if units[i].layer == layer.name]
                 if members:
@@ -146,7 +151,7 @@ class Projector:
         places = [self._place(units[i]) for i in members]
         owners = None if batch.owners is None else torch.tensor([batch.owners[i] for i in members])
         found = {}
-        for at, values, windows in self._backward.descend(record, head, places, owners):
+        for at, values, windows in self._backward.descend(record, head, places, owners, self._control.seed):
             starts = [s.tolist() for _, s in windows.axes] or [[0] * len(values)] * 2
             for place, value, signal, row, col in zip(at, values, windows.data, *starts, strict=True):
                 top, left = batch.corners.get(members[place], (0, 0))

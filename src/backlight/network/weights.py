@@ -1,0 +1,83 @@
+"""Another network of the same graph: some of its weights replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from backlight.network.layers import Layer
+from backlight.network.network import Network
+from backlight.network.operators import CONVOLUTIONS, aten, options_of, packet
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """An operator with weights of its own.
+
+    Attributes:
+        name: Where it stands, in the user's words.
+        weight: Name of its weight in the network's module.
+        bias: Name of its bias; None for none.
+    """
+
+    name: str
+    weight: str
+    bias: str | None
+
+
+def weighted_below(net: Network, layer: Layer) -> list[Weighted]:
+    """Return the convolutions and linear maps from the pixels up to a layer, in the order of the graph.
+
+    Example:
+        >>> import backlight
+        >>> net = backlight.capture(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()), (3, 8, 8))
+        >>> weighted_below(net, net.layer("1"))
+        [Weighted(name='0', weight='p_0_weight', bias='p_0_bias')]
+    """
+    path = set(net.analysis.path([net.node(layer)]))
+    found = []
+    for node in net.module.graph.nodes:
+        if node in path and (packet(node) in CONVOLUTIONS or packet(node) is aten.linear):
+            options = options_of(node, node.args, node.kwargs)
+            weight: Any = options["weight"]
+            bias: Any = options.get("bias")
+            if _is_read(weight):
+                bias_name = str(bias.target) if _is_read(bias) else None
+                found.append(Weighted(net.where(node), str(weight.target), bias_name))
+    return found
+
+
+def _is_read(node: Any) -> bool:
+    return isinstance(node, fx.Node) and node.op == "get_attr"
+
+
+def with_weights(net: Network, weights: Mapping[str, Tensor]) -> Network:
+    """Return a network of the same graph in which some weights are others; all the rest is shared.
+
+    Args:
+        net: The captured network; it is not changed.
+        weights: The new ones by their names in the network's module.
+    """
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(net.module.graph, {}))
+    graph.find_nodes(op="output")[0].meta = dict(net.module.graph.find_nodes(op="output")[0].meta)
+    module = fx.GraphModule(net.module, graph)
+    for name, tensor in weights.items():
+        old = net.module.get_buffer(name)
+        module.register_buffer(name, tensor.to(old.device, old.dtype))
+    return Network(module.eval(), net.name, net.input_shape, net.preprocessing)
+
+
+def random_weights(net: Network, which: Weighted, generator: np.random.Generator) -> dict[str, Tensor]:
+    """Return random weights for an operator: normal, of the standard deviation that its own have; the bias zero."""
+    own = net.module.get_buffer(which.weight)
+    noise = torch.from_numpy(generator.standard_normal(tuple(own.shape))).to(own)
+    found = {which.weight: noise * own.std(correction=0)}
+    if which.bias is not None:
+        found[which.bias] = torch.zeros_like(net.module.get_buffer(which.bias))
+    return found

@@ -1,0 +1,89 @@
+"""Controls: projections in which something is otherwise on purpose, to see what the picture owes to it.
+
+*Source*: Mahendran & Vedaldi (2016), whose controls unpool to the centre of each window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx
+
+from backlight.network.operators import options_of
+from backlight.projection.adjoints import Record
+
+Switches = Literal["centre", "random", "other image"]
+"""What stands in the place of the recorded switches: the middle of each window, a place of it drawn at random, or what
+the next image of the batch recorded there."""
+
+
+def _as_it_is(record: Record) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Control:
+    """What is otherwise than in the deconvnet.
+
+    Attributes:
+        seed: What is sent down in the place of the unit's own activation; None for that. The deconvnet's picture does
+            not depend on it but for a factor.
+        alter: Changes the record of each forward pass before the way down.
+    """
+
+    seed: float | None = None
+    alter: Callable[[Record], None] = _as_it_is
+
+
+def replaced_switches(kind: Switches, generator: torch.Generator) -> Control:
+    """Return the control in which max pools unpool to other places than they recorded, every unit seeded with 1.
+
+    Args:
+        kind: To which places.
+        generator: Of the places at random, on the CPU.
+    """
+    return Control(1.0, partial(_replace, kind, generator))
+
+
+def _replace(kind: Switches, generator: torch.Generator, record: Record) -> None:
+    for node, switches in record.switches.items():
+        if kind == "other image":
+            record.switches[node] = switches.roll(1, 0)
+        else:
+            record.switches[node] = _in_windows(node, record, switches, kind, generator)
+
+
+def _in_windows(
+    node: fx.Node, record: Record, switches: Tensor, kind: Switches, generator: torch.Generator
+) -> Tensor:
+    """Return for every window of a max pool a place of it: row * width + column."""
+    below: Any = node.args[0]
+    sizes = record.shapes[below][2:]
+    options = options_of(node, node.args, node.kwargs)
+    places = []
+    for axis, size in enumerate(sizes):
+        kernel, stride, padding, dilation = (
+            _along(options.get(name), axis, default)
+            for name, default in (("kernel_size", 1), ("stride", None), ("padding", 0), ("dilation", 1))
+        )
+        if kind == "centre":
+            steps = torch.full(switches.shape, (kernel - 1) // 2)
+        else:
+            steps = torch.randint(kernel, switches.shape, generator=generator)
+        shape = [-1 if dim == 2 + axis else 1 for dim in range(4)]
+        first = torch.arange(switches.shape[2 + axis]).reshape(shape) * (stride or kernel) - padding
+        places.append((first + steps * dilation).clamp(0, size - 1))
+    found: Tensor = (places[0] * sizes[1] + places[1]).to(switches.device)
+    return found.contiguous(memory_format=torch.channels_last)
+
+
+def _along(value: Any, axis: int, default: int | None) -> Any:
+    if value is None or value == []:
+        return default
+    if isinstance(value, int):
+        return value
+    return value[axis] if len(value) > 1 else value[0]
