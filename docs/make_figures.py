@@ -15,7 +15,10 @@ from torchvision.models import SqueezeNet1_0_Weights
 
 import backlight
 import backlight_demo
+from backlight.atlas import best_rules
 from backlight.network.specs import load_model
+from backlight.render.plots import Plot
+from backlight.studies import faithfulness, sanity
 
 FIGURES = {
     "figure2": ("features.8.expand3x3_activation", [66, 76, 126, 24, 21, 11]),
@@ -23,8 +26,19 @@ FIGURES = {
 }
 
 
+FAITHFULNESS_LAYERS = [
+    "features.1",
+    "features.4.expand3x3_activation",
+    "features.7.expand3x3_activation",
+    "features.9.expand3x3_activation",
+    "features.10.expand3x3_activation",
+    "features.12.expand3x3_activation",
+]
+WELL, BADLY = "features.7.expand3x3_activation", "features.12.expand3x3_activation"
+
+
 def main(weights: str, folder: Path) -> None:
-    """Build the atlas of the layers shown and write the figures."""
+    """Build the atlases of the layers shown and write the figures."""
     preprocessing = backlight.Preprocessing.from_torchvision(SqueezeNet1_0_Weights.DEFAULT)
     model = load_model("torchvision:squeezenet1_0", weights).model
     net = backlight.capture(model, (3, 224, 224), preprocessing)
@@ -34,6 +48,31 @@ def main(weights: str, folder: Path) -> None:
             atlas = backlight.build(net, backlight_demo.photographs(), path, [layer], maps=channels)
             atlas.figure(layer, channels, columns=3).save(folder / f"{name}.webp", quality=90)
             atlas.superposed(layer, channels[:4]).save(folder / f"{name}-superposed.webp", quality=90)
+    with tempfile.TemporaryDirectory() as scratch:
+        evidence(net, folder, Path(scratch))
+
+
+def evidence(net: backlight.Network, folder: Path, scratch: Path) -> None:
+    """Write the figures of faithfulness and of the sanity checks; feature maps as they are drawn."""
+    photos = backlight_demo.photographs()
+    atlas = backlight.build(net, photos, scratch / "evidence.atlas", FAITHFULNESS_LAYERS, maps=16)
+    result = faithfulness.run(atlas, net, photos)
+    result.keep(atlas.path)
+    save(result.plot(), folder / "faithfulness.webp")
+    studied = backlight.open_atlas(atlas.path)
+    for layer, name in ((WELL, "evidence-strong"), (BADLY, "evidence-weak")):
+        studied.figure(layer, studied[layer].channels[:4], columns=2).save(
+            folder / f"{name}.webp", quality=90
+        )
+    rules = best_rules(studied, net.fingerprint())
+    best = backlight.build(net, photos, scratch / "best.atlas", [BADLY], rules=rules, maps=16)
+    best.figure(BADLY, best[BADLY].channels[:4], columns=2).save(folder / "evidence-best.webp", quality=90)
+    save(sanity.run(atlas, net, photos, BADLY).plot(), folder / "sanity.webp")
+
+
+def save(plot: Plot, path: Path) -> None:
+    """Write a plot as WebP."""
+    plot.savefig(path, dpi=110, pil_kwargs={"quality": 90})
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def test_the_rules_with_the_best_evidence_are_used_layer_by_layer(
     best[best.index("a.atlas")] = "best.atlas"
     assert run(*best) == 0
     printed = capsys.readouterr().out
-    assert "projections by best" in printed
+    assert "projections by deconvnet and guided" in printed
     assert "guided, by evidence: relu2" in printed
     assert "no evidence, so deconvnet: relu1" in printed
     made, before = backlight.open_atlas("best.atlas"), backlight.open_atlas("a.atlas")

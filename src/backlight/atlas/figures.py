@@ -148,7 +148,7 @@ def _titles(atlas: Atlas, layer: AtlasLayer, zoomed: str) -> tuple[str, str]:
 
 
 def _rules(atlas: Atlas, layer: AtlasLayer) -> str:
-    chosen = ", the rule set with the best evidence for this layer" if "layers" in atlas.rules else ""
+    chosen = " (rules chosen layer by layer)" if "layers" in atlas.rules else ""
     return f"{layer.rules.name} projections{chosen}"
 
 

@@ -36,6 +36,7 @@ class Plan:
         n_images: Images in the set, readable or not.
         batch_size: Images that are read and projected together; a resume keeps it, since it can decide the last bit
             of a projection.
+        by_layer: Whether the rules were chosen layer by layer.
     """
 
     layers: tuple[Layer, ...]
@@ -45,6 +46,7 @@ class Plan:
     preprocessing: Preprocessing
     n_images: int
     batch_size: int
+    by_layer: bool = False
 
     @property
     def n_maps(self) -> int:
@@ -53,9 +55,8 @@ class Plan:
 
     @property
     def rules_name(self) -> str:
-        """What the rules are called: their name, or `best` where layers differ."""
-        names = {rules.name for rules in self.rules}
-        return names.pop() if len(names) == 1 else "best"
+        """What the rules are called: their name, or their names where they were chosen layer by layer."""
+        return " and ".join(dict.fromkeys(rules.name for rules in self.rules))
 
     @property
     def n_projections(self) -> int:
@@ -110,8 +111,9 @@ def make_plan(
     channels = tuple(_choose_maps(layer, maps, seed) for layer in chosen)
     own = {} if isinstance(rules, RuleSet) else {net.layer(name): found for name, found in rules.items()}
     default = rules if isinstance(rules, RuleSet) else DECONVNET
-    by_layer = tuple(own.get(layer, default) for layer in chosen)
-    return Plan(chosen, channels, top, by_layer, net.preprocessing, len(source), batch_size)
+    its = tuple(own.get(layer, default) for layer in chosen)
+    by_layer = not isinstance(rules, RuleSet)
+    return Plan(chosen, channels, top, its, net.preprocessing, len(source), batch_size, by_layer)
 
 
 def projection_groups(
@@ -160,7 +162,7 @@ def identity(net: Network, source: ImageSource, plan: Plan) -> dict[str, Any]:
 
 
 def _rules_to_json(plan: Plan) -> dict[str, Any]:
-    if len(set(plan.rules)) == 1:
+    if not plan.by_layer:
         return plan.rules[0].to_dict()
     by_layer = {layer.name: rules.to_dict() for layer, rules in zip(plan.layers, plan.rules, strict=True)}
     return {"name": plan.rules_name, "layers": by_layer}
