@@ -105,7 +105,9 @@ class Result(ABC):
 
 
 def _name(kind: type[Result]) -> str:
-    return kind.__module__.rpartition(".")[2]
+    """Return the name of a study: of the module or package below `backlight.studies` that the class is in."""
+    module = kind.__module__.removeprefix("backlight.studies.")
+    return module.partition(".")[0]
 
 
 def _paths(path: Path | str) -> tuple[Path, Path]:
