@@ -8,7 +8,7 @@ import warnings
 import typer
 
 from backlight import __version__
-from backlight.cli import build, demo, faithfulness, figure, layers, project, sanity, superpose
+from backlight.cli import build, demo, faithfulness, figure, layers, occlude, project, sanity, superpose
 from backlight.cli.output import errors
 from backlight.errors import BacklightError, BadInputError, StorageError, UnsupportedOperatorError
 
@@ -30,6 +30,7 @@ app.command("figure")(figure.figure)
 app.command("project")(project.project)
 app.command("superpose")(superpose.superpose)
 app.command("faithfulness")(faithfulness.faithfulness)
+app.command("occlude")(occlude.occlude)
 app.command("sanity")(sanity.sanity)
 
 

@@ -32,6 +32,7 @@ _PHASES = {
     "scan": ("scanning", "images"),
     "project": ("projecting", "hits"),
     "faithfulness": ("covering", "hits"),
+    "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
 }
 

@@ -106,8 +106,8 @@ class Result(ABC):
 
 def _name(kind: type[Result]) -> str:
     """Return the name of a study: of the module or package below `backlight.studies` that the class is in."""
-    module = kind.__module__.removeprefix("backlight.studies.")
-    return module.partition(".")[0]
+    *folders, name = kind.__module__.split(".")
+    return folders[2] if folders[:2] == ["backlight", "studies"] and len(folders) > 2 else name
 
 
 def _paths(path: Path | str) -> tuple[Path, Path]:

@@ -1,0 +1,235 @@
+"""The figure of an occlusion study, in the layout of the paper's Fig. 7."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from backlight.geometry import Box
+from backlight.render import draw_patch, draw_projection, zoom
+from backlight.render.plots import COLOURS, Plot, new_plot, without_axes
+from backlight.studies.covering import filled
+from backlight.studies.shown import tile_of
+
+if TYPE_CHECKING:
+    from backlight.studies.occlusion import Occlusion
+
+_N_LABELS = 6
+_OTHER, _NOWHERE = "#c4c4ca", "#f0f0f2"
+_TILE, _GAP = 200, 8
+_NAME_LENGTH = 22
+_FLAT = 1e-5
+
+_SIDE = 2.5
+_LEFT, _ABOVE, _BELOW = 0.7, 1.0, 0.95
+_BETWEEN, _BAR, _LETTER = 0.25, 1.05, 0.078
+"""Inches: of the pictures' height, around them, right of a picture, of one with a colour bar, and of a letter."""
+
+_Panel = tuple[float, float, Callable[[Axes, "Occlusion"], None]]
+
+
+def plot_occlusion(result: Occlusion) -> Plot:
+    """Return the image, the feature map's sum, its projections, the class's probability and the labels, side by side.
+
+    A unit that was asked for has a heat map of its own; the last two are left out where the network does not classify.
+    """
+    panels = _panels(result)
+    width = _LEFT + sum(own + right for own, right, _ in panels)
+    height = _ABOVE + _SIDE + _BELOW
+    figure, (axes,) = new_plot(1, len(panels), (width, height), _title(result), _note(result))
+    figure.set_layout_engine("none")  # pictures of one height, whatever stands beside them
+    left = _LEFT
+    for one, (own, right, draw) in zip(axes, panels, strict=True):
+        one.set_position((left / width, _BELOW / height, own / width, _SIDE / height))
+        draw(one, result)
+        left += own + right
+    return figure
+
+
+def _panels(result: Occlusion) -> list[_Panel]:
+    """Return of each panel its width, the space right of it, and what draws it."""
+    rows, cols = result.image.shape[:2]
+    width = _SIDE * cols / rows
+    n_tiles = 1 + len(result.other_names)
+    panels: list[_Panel] = [(width, _BETWEEN, _image), (width, _BAR, _map)]
+    if result.config.row is not None:
+        panels.append((width, _BAR, _unit))
+    panels.append((n_tiles * _SIDE / 2, _BETWEEN if n_tiles > 1 else 0.95, _projections))
+    if result.watched.class_index is not None:
+        longest = max(len(name) for _, name, _ in _legend(result))
+        panels += [(width, _BAR, _probability), (width, 0.35 + _LETTER * longest, _labels)]
+    return panels
+
+
+def _title(result: Occlusion) -> str:
+    config, unit = result.config, result.watched.unit
+    square = f"a square of {config.size}×{config.size} pixels slid in steps of {config.stride}"
+    return f"{result.model} · {unit.layer}, map {unit.channel}: {square}"
+
+
+def _note(result: Occlusion) -> str:
+    fill = {"mean": "the image's mean colour", "blur": "the blurred image", "noise": "noise"}[
+        result.config.fill
+    ]
+    kind = "strongest" if result.config.row is None else "chosen"
+    others = ", then of its strongest unit in other images" if result.other_names else ""
+    return (
+        f"Each cell of a heat map stands at the middle of the square that is covered (by {fill}); its colour says what "
+        "is left. The red line in a colour bar is the value of the uncovered image.\n"
+        f"c: {result.rules.name} projection of the map's {kind} unit (row {result.watched.unit.row}, "
+        f"column {result.watched.unit.col}) above what it sees{others}; grey is zero."
+    )
+
+
+def _image(axes: Axes, result: Occlusion) -> None:
+    size = result.config.size
+    box = result.square(result.map_sums)
+    axes.imshow(_covered(result, box))
+    axes.add_patch(
+        Rectangle((box.left - 0.5, box.top - 0.5), size, size, fill=False, edgecolor="white", linewidth=2.2)
+    )
+    axes.add_patch(
+        Rectangle((box.left - 0.5, box.top - 0.5), size, size, fill=False, edgecolor="black", linewidth=0.8)
+    )
+    axes.set_title("a  the image, covered\n    where b is lowest", loc="left")
+    _pixels(axes, result)
+    axes.tick_params(labelleft=True)
+    axes.set_ylabel("row, pixels")
+
+
+def _covered(result: Occlusion, box: Box) -> NDArray[np.uint8]:
+    """Return the picture with a box covered by the same fill as the input, of which it is a linear function."""
+    picture = torch.from_numpy(result.image.astype(np.float32)).permute(2, 0, 1)
+    fill = filled(picture, result.config.fill, np.random.default_rng(result.config.seed))
+    picture[:, *box.slices()] = fill[:, *box.slices()]
+    return picture.permute(1, 2, 0).clamp(0, 255).round().numpy().astype(np.uint8)
+
+
+def _map(axes: Axes, result: Occlusion) -> None:
+    _heat(axes, result, result.map_sums, result.watched.map_sum, "sum of the map's activations")
+    axes.set_title(f"b  what is left of map {result.watched.unit.channel},\n    summed", loc="left")
+
+
+def _unit(axes: Axes, result: Occlusion) -> None:
+    _heat(axes, result, result.unit_values, result.watched.unit_value, "activation of the unit")
+    axes.set_title(
+        f"b′  its unit at row {result.watched.unit.row},\n     column {result.watched.unit.col}", loc="left"
+    )
+
+
+def _projections(axes: Axes, result: Occlusion) -> None:
+    height, width = result.image.shape[:2]
+    own = tile_of(result.image, result.projection, result.watched.box)
+    tiles = zoom([own, *result.others.tiles((height, width))])
+    side = _TILE + _GAP
+    page = Image.new("RGB", (side * len(tiles) - _GAP, 2 * side - _GAP), "white")
+    for i, tile in enumerate(tiles):
+        for j, picture in enumerate((draw_projection(tile, _TILE), draw_patch(tile, _TILE))):
+            framed = ImageOps.expand(picture, 3, "black") if i == 0 else picture
+            page.paste(framed.resize(picture.size), (i * side, j * side))
+        if not tile.projection.any():
+            middle = i * side + _TILE / 2, _TILE / 2
+            axes.annotate(
+                "not active",
+                middle,
+                ha="center",
+                va="center",
+                fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+            )
+    axes.imshow(np.asarray(page))
+    others = ", in other images" if result.other_names else ""
+    axes.set_title(f"c  its projection here{others},\n    above what is seen", loc="left")
+    without_axes(axes)
+
+
+def _probability(axes: Axes, result: Occlusion) -> None:
+    index, uncovered = result.watched.class_index, result.watched.probability
+    assert index is not None
+    assert uncovered is not None
+    _heat(axes, result, result.probabilities, uncovered, "probability")
+    kind = "class given" if result.config.class_index is not None else "the network's own answer"
+    axes.set_title(f"d  probability of {_short(result.class_name(index))}\n    ({kind})", loc="left")
+
+
+def _labels(axes: Axes, result: Occlusion) -> None:
+    legend = _legend(result)
+    codes = np.full(result.labels.shape, len(legend) - 1)
+    for code, (index, _, _) in enumerate(legend):
+        if index is not None:
+            codes[result.labels == index] = code
+    colours = [colour for _, _, colour in legend]
+    mesh = axes.pcolormesh(
+        *_edges(result), codes, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5
+    )
+    bar = axes.figure.colorbar(mesh, cax=axes.inset_axes((1.04, 0, 0.045, 1)), ticks=range(len(colours)))
+    bar.ax.set_yticklabels([name for _, name, _ in legend])
+    bar.ax.invert_yaxis()
+    bar.ax.tick_params(length=0, labelsize=9)
+    axes.set_title("e  most probable class,\n    share of the positions", loc="left")
+    _pixels(axes, result)
+
+
+def _legend(result: Occlusion) -> list[tuple[int | None, str, str]]:
+    """Return index, name and colour of the labels with a colour of their own, most frequent first, then the rest."""
+    counts, n = Counter(result.labels.ravel().tolist()).most_common(), result.labels.size
+    found: list[tuple[int | None, str, str]] = [
+        (index, f"{_short(result.class_name(index))} {count / n:.0%}", COLOURS[i])
+        for i, (index, count) in enumerate(counts[:_N_LABELS])
+    ]
+    if len(counts) > _N_LABELS:
+        rest = sum(count for _, count in counts[_N_LABELS:])
+        found.append((None, f"{len(counts) - _N_LABELS} other {rest / n:.0%}", _OTHER))
+    return found
+
+
+def _heat(axes: Axes, result: Occlusion, values: NDArray[np.floating], uncovered: float, label: str) -> None:
+    low, high = min(float(values.min()), uncovered), max(float(values.max()), uncovered)
+    if high - low <= _FLAT * max(abs(low), abs(high)):
+        low, high = low - 0.5 * abs(low) - _FLAT, high + 0.5 * abs(high) + _FLAT
+    mesh = axes.pcolormesh(*_edges(result), values, cmap="viridis", vmin=low, vmax=high)
+    bar = axes.figure.colorbar(mesh, cax=axes.inset_axes((1.04, 0, 0.045, 1)))
+    bar.set_label(label, fontsize=8)
+    bar.ax.axhline(uncovered, color="#d55e00", linewidth=2)
+    bar.ax.tick_params(labelsize=8)
+    bar.ax.grid(False)
+    _pixels(axes, result)
+
+
+def _edges(result: Occlusion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where the cells of a heat map end, columns first: halfway between the middles of the squares."""
+    size = result.config.size
+    return _axis_edges(result.cols, size), _axis_edges(result.rows, size)
+
+
+def _axis_edges(starts: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+    middles = (starts + (size - 1) / 2).tolist()
+    if len(middles) == 1:
+        return np.array([middles[0] - size / 2, middles[0] + size / 2])
+    between = [(low + high) / 2 for low, high in pairwise(middles)]
+    return np.array([2 * middles[0] - between[0], *between, 2 * middles[-1] - between[-1]])
+
+
+def _pixels(axes: Axes, result: Occlusion) -> None:
+    height, width = result.image.shape[:2]
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(height - 0.5, -0.5)
+    axes.set_aspect("equal")
+    axes.set_facecolor(_NOWHERE)
+    axes.grid(False)
+    axes.tick_params(labelleft=False)
+    axes.set_xlabel("column, pixels")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1].rstrip(' ,')}…"

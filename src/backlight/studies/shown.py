@@ -1,0 +1,185 @@
+"""What a study shows of images: the pictures of inputs, and a feature map's projections in other images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from backlight.atlas import Atlas
+from backlight.atlas.plan import tile_box
+from backlight.errors import BadInputError
+from backlight.geometry import Box
+from backlight.network import Images, Layer, Network
+from backlight.projection import Unit, project, strongest
+from backlight.render import Tile, pad
+from backlight.rules import RuleSet
+
+_SAME = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Others:
+    """A feature map's strongest units in other images, on the boxes that they see.
+
+    Attributes:
+        names: What the k images are called.
+        boxes: (k, 4) top, left, bottom, right; they may leave the image.
+        patches: (k, h, w, 3) uint8, black outside of the image.
+        projections: (k, h, w, c), zero outside of the image.
+    """
+
+    names: tuple[str, ...]
+    boxes: NDArray[np.int64]
+    patches: NDArray[np.uint8]
+    projections: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, names: Sequence[str], tiles: Sequence[Tile]) -> Others:
+        """Return what tiles show, as arrays; those are empty where there is no tile."""
+        if not tiles:
+            arrays = np.zeros((0, 4), np.int64), np.zeros((0,), np.uint8), np.zeros((0,), np.float32)
+            return cls((), *arrays)
+        boxes = [(t.box.top, t.box.left, t.box.bottom, t.box.right) for t in tiles]
+        patches = np.stack([pad(tile, tile.patch) for tile in tiles])
+        projections = np.stack([pad(tile, tile.projection) for tile in tiles]).astype(np.float32)
+        return cls(tuple(names), np.array(boxes, np.int64), patches, projections)
+
+    def tiles(self, size: tuple[int, int]) -> list[Tile]:
+        """Return the tiles, given the height and width of the images."""
+        found = []
+        for own, patch, projection in zip(self.boxes.tolist(), self.patches, self.projections, strict=True):
+            box = Box(*own)
+            inside = box.clip(*size).slices(box.top, box.left)
+            found.append(Tile(patch[inside], projection[inside], box, size))
+        return found
+
+
+def inputs_of(net: Network, images: Images) -> tuple[Tensor, list[UInt8[np.ndarray, "h w 3"]]]:
+    """Return images as inputs (n, c, h, w), and how each is drawn.
+
+    Raises:
+        BadInputError: As `Network.prepare`.
+        ImageError: A picture that cannot be read.
+
+    *Convention*: a picture is drawn as the network sees it, before it is normalised; of a tensor, whose normalisation
+    is not known, the smallest value is black and the largest white.
+
+    Example:
+        >>> import torch, backlight
+        >>> net = backlight.capture(torch.nn.Conv2d(1, 2, 1), (1, 1, 2))
+        >>> inputs_of(net, torch.tensor([[[-3.0, 5.0]]]))[1][0][..., 0]
+        array([[  0, 255]], dtype=uint8)
+    """
+    if isinstance(images, Tensor) or net.preprocessing is None:
+        batch = net.prepare(images)
+        return batch, [_drawn(one) for one in batch]
+    single = isinstance(images, (Image.Image, str, Path))
+    pictures = [net.preprocessing.picture(i) for i in ([images] if single else images)]  # type: ignore[union-attr, arg-type]
+    batch = net.prepare(net.preprocessing.normalise(pictures))
+    return batch, [np.array(picture.convert("RGB")) for picture in pictures]
+
+
+def view(net: Network, layer: Layer, unit: Unit) -> Box:
+    """Return the box that a unit sees, which may leave the image; the whole image where that is what it sees.
+
+    Example:
+        >>> import torch, backlight
+        >>> net = backlight.capture(torch.nn.Conv2d(1, 2, 3, padding=1), (1, 8, 8))
+        >>> view(net, net.layer("conv2d"), Unit("conv2d", 0, 0, 4))
+        Box(top=-1, left=3, bottom=2, right=6)
+    """
+    height, width = net.input_shape[1:]
+    return tile_box(layer.receptive_field, unit.row, unit.col, (height, width))
+
+
+def tile_of(picture: UInt8[np.ndarray, "h w 3"], projection: NDArray[np.floating], box: Box) -> Tile:
+    """Return the part of a picture and of a projection (h, w, c) in a box.
+
+    *Convention*: of a projection whose channels are no colours (neither 1 nor 3) the mean is shown.
+
+    Example:
+        >>> tile_of(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8, 2)), Box(-1, 3, 2, 6)).projection.shape
+        (2, 3, 1)
+    """
+    size = picture.shape[:2]
+    if projection.shape[2] not in (1, 3):
+        projection = projection.mean(2, keepdims=True)
+    inside = box.clip(*size).slices()
+    return Tile(picture[inside], projection[inside], box, size)
+
+
+def others_of_atlas(atlas: Atlas, net: Network, unit: Unit, value: float, count: int) -> Others:
+    """Return the first hits of a unit's feature map in an atlas, without the unit itself.
+
+    Args:
+        atlas: A finished atlas of this network.
+        net: The captured network.
+        unit: The unit in the image under study.
+        value: Its activation.
+        count: How many hits at most.
+
+    Raises:
+        BadInputError: An atlas of another network or size, or one in which the map was not projected.
+        UnknownLayerError: The atlas has no such layer.
+        AtlasError: The build is not finished.
+
+    *Convention*: a hit at the unit's place with its activation is taken for the image under study.
+    """
+    if net.fingerprint() != atlas.model["fingerprint"]:
+        raise BadInputError(f"{atlas.path.name} was built with another model or other weights; give those")
+    if atlas.preprocessing.crop != net.input_shape[1:]:
+        sizes = ["x".join(map(str, size)) for size in (atlas.preprocessing.crop, net.input_shape[1:])]
+        raise BadInputError(
+            f"{atlas.path.name} is of images of {sizes[0]}, not {sizes[1]}; build it for those"
+        )
+    layer = atlas[unit.layer]
+    if unit.channel not in layer.channels:
+        known = ", ".join(map(str, layer.channels[:8])) + (", …" if len(layer.channels) > 8 else "")
+        raise BadInputError(
+            f"map {unit.channel} of layer {layer.name!r} is not projected in {atlas.path.name}; build it with that "
+            f"map, or choose the channel among {known}"
+        )
+    hits = [
+        hit
+        for hit in layer[unit.channel].hits
+        if (hit.row, hit.col) != (unit.row, unit.col) or abs(hit.value - value) > _SAME * abs(value)
+    ][:count]
+    return Others.of([atlas.images[hit.image_id].path for hit in hits], [hit.tile for hit in hits])
+
+
+def others_of_images(net: Network, images: Images, unit: Unit, rules: RuleSet) -> Others:
+    """Return the strongest unit of a unit's feature map in each of some images.
+
+    Raises:
+        BadInputError: Images that do not fit.
+        UnsupportedOperatorError: No rule for an operator on the way.
+    """
+    batch, pictures = inputs_of(net, images)
+    units = strongest(net, batch, unit.layer, unit.channel)
+    signals = project(net, batch, units, rules).permute(0, 2, 3, 1).float().cpu().numpy()
+    boxes = [view(net, net.layer(own.layer), own) for own in units]
+    tiles = [tile_of(*own) for own in zip(pictures, signals, boxes, strict=True)]
+    return Others.of(_names(images, len(batch)), tiles)
+
+
+def _names(images: Images, count: int) -> list[str]:
+    several = isinstance(images, Sequence) and not isinstance(images, str)
+    given = list(images) if several else [images] * count  # type: ignore[arg-type]
+    return [str(own) if isinstance(own, (str, Path)) else f"image {i}" for i, own in enumerate(given)]
+
+
+def _drawn(image: Tensor) -> UInt8[np.ndarray, "h w 3"]:
+    values = image.permute(1, 2, 0).float().cpu().numpy()
+    if values.shape[2] != 3:
+        values = np.repeat(values.mean(2, keepdims=True), 3, axis=2)
+    low, high = values.min(), values.max()
+    scaled = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
+    drawn: NDArray[np.uint8] = np.rint(255 * scaled).astype(np.uint8)
+    return drawn

@@ -1,0 +1,143 @@
+"""A sweep: a network's answers to an image and to its covered copies, each run once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.special import softmax
+from torch import Tensor
+
+from backlight.errors import ActivationError
+from backlight.geometry import Box
+from backlight.network import Layer, Network
+from backlight.network.fast import FastNetwork
+from backlight.projection import Unit
+from backlight.scan import Progress
+from backlight.studies.covering import covered
+
+_COPIES = {"cpu": 4}
+"""Copies in one forward pass, by device; 32 on any other. On a CPU the maps of a few stay in its cache."""
+
+_SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a network says of n inputs.
+
+    Attributes:
+        map_sums: (n,) the sum of a feature map's activations.
+        unit_values: (n,) the activation of one unit.
+        probabilities: (n,) that of one class; (0,) where the network does not classify.
+        labels: (n,) the most probable class; (0,) where the network does not classify.
+    """
+
+    map_sums: NDArray[np.float64]
+    unit_values: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+class Sweep:
+    """Runs an image, then its covered copies, up to a layer and, where the network classifies, to its output.
+
+    Args:
+        net: The captured network.
+        layer: A layer with rows and columns.
+        image: An input (c, h, w).
+        batch_size: Copies run at once; None chooses by the device.
+
+    Attributes:
+        maps: (c, h, w) the layer's activations of the uncovered image.
+        probabilities: (classes,) those of the uncovered image; None where the network does not classify.
+
+    Raises:
+        ActivationError: An activation of the image is not finite.
+
+    *Convention*: a network classifies if its first output is (n, classes), with at least 2 classes. What it gives are
+    probabilities if those of the uncovered image are not negative and sum to 1; else their softmax is taken.
+    """
+
+    def __init__(
+        self, net: Network, layer: Layer, image: Float[Tensor, "c h w"], batch_size: int | None = None
+    ) -> None:
+        self._layer, self._image = layer, image
+        self._run = FastNetwork(net, [layer], with_output=True)
+        self._batch_size = batch_size or _COPIES.get(net.device.type, 32)
+        maps, output = self._run(image[None])
+        self.maps = _as_array(maps[0])
+        self.probabilities: NDArray[np.float64] | None = None
+        self._is_softmax = True
+        if output.dim() == 2 and output.shape[1] > 1:
+            self._is_softmax = not _are_probabilities(_as_array(output))
+            self.probabilities = self._probabilities(output)[0]
+        else:
+            self._run = FastNetwork(net, [layer])
+        self._check(self.maps)
+
+    def __call__(
+        self,
+        unit: Unit,
+        class_index: int | None,
+        fill: Float[Tensor, "c h w"],
+        boxes: Sequence[Box],
+        progress: Progress | None = None,
+    ) -> Answers:
+        """Return what the network says of the image with each box covered.
+
+        Args:
+            unit: The unit; its feature map is the one that is summed.
+            class_index: The class; None where the network does not classify.
+            fill: What a box shows, (c, h, w).
+            boxes: The boxes, each covered by itself.
+            progress: Called with `occlusion`, the number of boxes done and the number in all.
+
+        Raises:
+            ActivationError: An activation of a copy is not finite.
+        """
+        parts, size = [], self._batch_size
+        for start in range(0, len(boxes), size):
+            copies = covered(self._image, fill, boxes[start : start + size])
+            parts.append(self._answers(self._run(copies), unit, class_index))
+            if progress is not None:
+                progress("occlusion", min(start + size, len(boxes)), len(boxes))
+        joined = (np.concatenate(own) for own in zip(*parts, strict=True))
+        answers = Answers(*joined)
+        self._check(answers.map_sums)
+        return answers
+
+    def _answers(
+        self, outputs: tuple[Tensor, ...], unit: Unit, class_index: int | None
+    ) -> tuple[NDArray[np.generic], ...]:
+        own = _as_array(outputs[0][:, unit.channel])
+        sums, values = own.sum((1, 2)), own[:, unit.row, unit.col]
+        if class_index is None:
+            return sums, values, np.zeros(0), np.zeros(0, np.int64)
+        found = self._probabilities(outputs[1])
+        return sums, values, found[:, class_index], found.argmax(1)
+
+    def _probabilities(self, output: Tensor) -> NDArray[np.float64]:
+        rows = _as_array(output)
+        result: NDArray[np.float64] = softmax(rows, axis=1) if self._is_softmax else rows
+        return result
+
+    def _check(self, values: NDArray[np.float64]) -> None:
+        if not np.isfinite(values).all():
+            raise ActivationError(
+                f"layer {self._layer.name!r} gives activations that are not finite for this image; "
+                "check the weights and the image"
+            )
+
+
+def _are_probabilities(rows: NDArray[np.float64]) -> bool:
+    return bool((rows >= 0).all() and (abs(rows.sum(1) - 1) < _SUM_TOLERANCE).all())
+
+
+def _as_array(values: Tensor) -> NDArray[np.float64]:
+    with torch.no_grad():
+        return values.float().cpu().numpy().astype(np.float64)  # a half has no numpy everywhere

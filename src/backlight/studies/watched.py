@@ -1,0 +1,103 @@
+"""What an occlusion study watches: a feature map, a unit of it and a class, and their values in the uncovered image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.errors import BadInputError
+from backlight.geometry import Box
+from backlight.network import Layer, Network
+from backlight.projection import Unit
+from backlight.projection.units import check_channel, check_unit
+from backlight.studies.shown import view
+from backlight.studies.sweeps import Sweep
+
+if TYPE_CHECKING:
+    from backlight.studies.occlusion import Config
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What is watched, in the uncovered image.
+
+    Attributes:
+        unit: The unit that is projected; its feature map is the one that is summed.
+        box: What the unit sees; may leave the image.
+        map_sum: The sum of the feature map.
+        unit_value: The unit's activation.
+        class_index: The class whose probability is followed; None where the network does not classify, as for all
+            that follows from it.
+        probability: Its probability.
+        label: The most probable class.
+    """
+
+    unit: Unit
+    box: Box
+    map_sum: float
+    unit_value: float
+    class_index: int | None
+    probability: float | None
+    label: int | None
+
+
+def check_watched(layer: Layer, config: Config) -> None:
+    """Raise BadInputError unless the layer has rows and columns, and the map or unit that is asked for."""
+    if not layer.is_spatial:
+        raise BadInputError(
+            f"a feature map with rows and columns is watched, but layer {layer.name!r} has none "
+            f"({layer.n_maps} units); choose another, `backlight layers MODEL` lists them"
+        )
+    if config.channel is not None:
+        check_channel(layer, config.channel)
+        if config.row is not None:
+            check_unit(layer, Unit(layer.name, config.channel, config.row, config.col))
+
+
+def choose_watched(net: Network, layer: Layer, sweep: Sweep, config: Config) -> Watched:
+    """Return what is watched: what is asked for, else the strongest map, its strongest unit, the most probable class.
+
+    Raises:
+        BadInputError: A class that the network does not have, names that are not one a class.
+
+    *Convention*: of equal ones the first is taken, units in raster order.
+    """
+    maps, channel = sweep.maps, config.channel
+    if channel is None:
+        channel = int(maps.max((1, 2)).argmax())
+    row, col = config.row, config.col
+    if row is None or col is None:
+        row, col = divmod(int(maps[channel].argmax()), maps.shape[2])
+    unit = Unit(layer.name, channel, row, col)
+    map_sum, value = float(maps[channel].sum()), float(maps[channel, row, col])
+    index, probability, label = _class(net, sweep.probabilities, config)
+    return Watched(unit, view(net, layer, unit), map_sum, value, index, probability, label)
+
+
+def _class(
+    net: Network, probabilities: NDArray[np.float64] | None, config: Config
+) -> tuple[int | None, float | None, int | None]:
+    """Return the class that is followed, its probability, and the most probable class."""
+    index, names = config.class_index, config.class_names
+    if probabilities is None:
+        if index is not None:
+            raise BadInputError(
+                f"class {index} cannot be followed: the output of {net.name} is not one number for each of several "
+                "classes; leave the class out"
+            )
+        return None, None, None
+    count = len(probabilities)
+    if index is not None and not 0 <= index < count:
+        raise BadInputError(
+            f"class {index} is out of range: {net.name} has {count} classes, 0 to {count - 1}; choose one of them"
+        )
+    if names and len(names) != count:
+        raise BadInputError(
+            f"{net.name} has {count} classes, but came {len(names)} names; give one name a class, in their order"
+        )
+    label = int(probabilities.argmax())
+    index = label if index is None else index
+    return index, float(probabilities[index]), label
