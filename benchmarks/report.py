@@ -16,6 +16,7 @@ from typing import Any
 import full_build
 import growth
 import memory
+import occlusion
 import projection
 import scan
 from common import number, ratio, read_results
@@ -113,6 +114,10 @@ def _growth(results: dict[str, Any], along: str) -> str:
     return f"{growth.describe(results, along)}.\n\n{_table(*growth.table(results[along]['rows']))}"
 
 
+def _occlusion(results: dict[str, Any], _: str) -> str:
+    return _table(*occlusion.table(results["networks"]))
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "machine": ("projection", _machine),
     "ratios": ("projection", _ratios),
@@ -122,6 +127,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "memory": ("memory", _memory),
     "full-build": ("full_build", _full_build),
     "growth": ("growth", _growth),
+    "occlusion": ("occlusion", _occlusion),
 }
 
 

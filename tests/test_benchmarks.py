@@ -176,6 +176,20 @@ def test_the_scan_runs():
         assert {len(row) for row in rows} == {len(header)}
 
 
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
+def test_the_sweep_of_a_square_runs():
+    import occlusion
+
+    settings = occlusion.Settings(stride=192, images=2, batch_sizes=(2,), rounds=1, sgemm_sizes=SGEMM)
+    (network,) = json.loads(json.dumps(occlusion.run(settings)))["networks"]
+    assert network["positions"] == 4
+    assert network["of_bare"] == pytest.approx(
+        network["rates"]["sweep"] / max(rate for kind, rate in network["rates"].items() if kind != "sweep")
+    )
+    header, rows = occlusion.table([network])
+    assert {len(row) for row in rows} == {len(header)}
+
+
 def test_a_full_build_and_growth_run():
     import full_build
     import growth
