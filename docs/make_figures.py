@@ -18,7 +18,7 @@ import backlight_demo
 from backlight.atlas import best_rules
 from backlight.network.specs import load_model
 from backlight.render.plots import Plot
-from backlight.studies import faithfulness, sanity
+from backlight.studies import faithfulness, occlusion, sanity
 
 FIGURES = {
     "figure2": ("features.8.expand3x3_activation", [66, 76, 126, 24, 21, 11]),
@@ -37,6 +37,12 @@ FAITHFULNESS_LAYERS = [
 WELL, BADLY = "features.7.expand3x3_activation", "features.12.expand3x3_activation"
 
 
+OCCLUSIONS = [
+    ("occlusion", "tabby_cat.jpg", "features.9.cat", 197, "tabby"),
+    ("occlusion-badly", "german_shepherd_dog.jpg", "features.12.cat", 367, "German shepherd"),
+]
+
+
 def main(weights: str, folder: Path) -> None:
     """Build the atlases of the layers shown and write the figures."""
     preprocessing = backlight.Preprocessing.from_torchvision(SqueezeNet1_0_Weights.DEFAULT)
@@ -50,6 +56,7 @@ def main(weights: str, folder: Path) -> None:
             atlas.superposed(layer, channels[:4]).save(folder / f"{name}-superposed.webp", quality=90)
     with tempfile.TemporaryDirectory() as scratch:
         evidence(net, folder, Path(scratch))
+        occluded(net, folder, Path(scratch))
 
 
 def evidence(net: backlight.Network, folder: Path, scratch: Path) -> None:
@@ -68,6 +75,15 @@ def evidence(net: backlight.Network, folder: Path, scratch: Path) -> None:
     best = backlight.build(net, photos, scratch / "best.atlas", [BADLY], rules=rules, maps=16)
     best.figure(BADLY, best[BADLY].channels[:4], columns=2).save(folder / "evidence-best.webp", quality=90)
     save(sanity.run(atlas, net, photos, BADLY).plot(), folder / "sanity.webp")
+
+
+def occluded(net: backlight.Network, folder: Path, scratch: Path) -> None:
+    """Write the paper's Fig. 7 for a cat, and a case in which projection and occlusion disagree."""
+    photos, names = backlight_demo.photographs(), tuple(SqueezeNet1_0_Weights.DEFAULT.meta["categories"])
+    for name, picture, layer, channel, class_name in OCCLUSIONS:
+        atlas = backlight.build(net, photos, scratch / f"{name}.atlas", [layer], maps=[channel])
+        config = occlusion.Config(channel=channel, class_index=names.index(class_name), class_names=names)
+        save(occlusion.run(net, photos / picture, layer, config, atlas).plot(), folder / f"{name}.webp")
 
 
 def save(plot: Plot, path: Path) -> None:
