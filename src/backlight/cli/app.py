@@ -8,7 +8,20 @@ import warnings
 import typer
 
 from backlight import __version__
-from backlight.cli import build, demo, faithfulness, figure, layers, occlude, project, sanity, superpose
+from backlight.cli import (
+    build,
+    correspond,
+    demo,
+    faithfulness,
+    figure,
+    homogeneity,
+    invariance,
+    layers,
+    occlude,
+    project,
+    sanity,
+    superpose,
+)
 from backlight.cli.output import errors
 from backlight.errors import BacklightError, BadInputError, StorageError, UnsupportedOperatorError
 
@@ -31,6 +44,9 @@ app.command("project")(project.project)
 app.command("superpose")(superpose.superpose)
 app.command("faithfulness")(faithfulness.faithfulness)
 app.command("occlude")(occlude.occlude)
+app.command("invariance")(invariance.invariance)
+app.command("correspond")(correspond.correspond)
+app.command("homogeneity")(homogeneity.homogeneity)
 app.command("sanity")(sanity.sanity)
 
 

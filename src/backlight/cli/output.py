@@ -32,6 +32,9 @@ _PHASES = {
     "scan": ("scanning", "images"),
     "project": ("projecting", "hits"),
     "faithfulness": ("covering", "hits"),
+    "invariance": ("moving", "pictures"),
+    "correspondence": ("masking", "masks"),
+    "homogeneity": ("comparing", "maps"),
     "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
 }

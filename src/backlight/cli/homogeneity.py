@@ -1,0 +1,89 @@
+"""`backlight homogeneity`: how alike the hits of each feature map of an atlas are, against hits of different maps."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from backlight.atlas import open_atlas
+from backlight.cli.figure import AtlasArgument
+from backlight.cli.options import PlotOutput, SaveStem, check_plot, parse_layers, write_result
+from backlight.cli.output import console, progress_bars
+from backlight.studies.homogeneity import Config, Homogeneity, run
+from backlight.studies.likeness import Measure
+
+_N_SHOWN = 5
+
+
+def homogeneity(
+    atlas: AtlasArgument,
+    output: PlotOutput = None,
+    save: SaveStem = None,
+    layers: Annotated[str, typer.Option("--layers", help="Layers of the atlas with commas; all.")] = "all",
+    draws: Annotated[
+        int, typer.Option("--draws", help="Sets of hits drawn from different maps of a layer.")
+    ] = 999,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
+) -> None:
+    """Compare the hits of each feature map with each other: are they more alike than hits of different maps?
+
+    By their projections, their patches, their colours, and their labels where there are any.
+    """
+    check_plot(output, save)
+    config = Config(n_draws=draws, seed=seed)
+    with progress_bars() as progress:
+        result = run(open_atlas(atlas), parse_layers(layers), config, progress)
+    console.print(_table(result))
+    console.print(
+        f"\nmean score of the maps, and how likely a map scores higher than hits of different maps ({draws} sets): "
+        "50 % is chance",
+        soft_wrap=True,
+    )
+    for layer in result.layers:
+        _print_maps(result, layer)
+    write_result(result, output, save)
+
+
+def _table(result: Homogeneity) -> Table:
+    table = Table(
+        title="how alike the hits of one map are",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 0, 0, 1),
+    )
+    table.add_column("layer", no_wrap=True, style="bold")
+    for measure in result.measures:
+        table.add_column(measure, justify="right", no_wrap=True)
+    if "labels" in result.measures:
+        table.add_column("purity", justify="right")
+    for layer in result.layers:
+        cells = [_cell(result, layer, measure) for measure in result.measures]
+        pure = result.mean_purity(layer)
+        if "labels" in result.measures:
+            cells.append("–" if pure is None else f"{pure:.0%}")
+        table.add_row(escape(layer), *cells)
+    return table
+
+
+def _cell(result: Homogeneity, layer: str, measure: Measure) -> str:
+    found = result.layer_score(layer, measure)
+    if found.score is None or found.auc is None:
+        return "–"
+    colour = "green" if found.excess.above_zero else "yellow"
+    return f"{found.score:.2f} [{colour}]{found.auc:.0%}[/]"
+
+
+def _print_maps(result: Homogeneity, layer: str) -> None:
+    ranked = [str(channel) for channel in result.ranked(layer)]
+    n = min(_N_SHOWN, len(ranked) // 2)
+    if n:
+        found = result.layer_score(layer, "projections")
+        console.print(
+            f"[bold]{escape(layer)}[/]: channels most alike by projections {', '.join(ranked[:n])}; least "
+            f"{', '.join(ranked[::-1][:n])}; {found.n_above} of {found.n} above chance (p at most 0.05)",
+            soft_wrap=True,
+        )

@@ -1,0 +1,137 @@
+"""Aligned tiles: the hits of a layer on canvases of one size whose middle is the unit, scaled to one small size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+from backlight.atlas import AtlasLayer, Hit
+from backlight.geometry import Box
+from backlight.render import Tile, zoom
+
+SIDE = 64
+"""Rows and columns of an aligned tile."""
+
+_BATCH = 64
+_SAMPLE = 96
+_TINY = np.finfo(np.float32).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedTiles:
+    """Some hits of a layer, aligned on the unit.
+
+    Attributes:
+        projections: (n, SIDE, SIDE, c) the projections, signed, the largest magnitude of each being 1 before scaling.
+        patches: (n, SIDE, SIDE, 3) the patches, 0 to 1.
+        valid: (n, SIDE, SIDE) whether most of the pixel lies inside of the image; elsewhere the nearest pixel inside
+            is repeated.
+    """
+
+    projections: NDArray[np.float32]
+    patches: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+def canvas(layer: AtlasLayer, hit: Hit, image_size: tuple[int, int]) -> Box:
+    """Return the box whose middle is the hit's unit; it may leave the image.
+
+    Args:
+        layer: The layer of the hit.
+        hit: The hit.
+        image_size: Height and width of the preprocessed image.
+
+    *Convention*: the receptive field, where there is one. Where a unit sees the whole image but has a place, a box as
+    large as the image around the middle of the unit's share of it: row i of h stands at (i + 1/2)/h of the height.
+    Units without a place (fully connected) are not aligned: the image itself.
+    """
+    if layer.receptive_field is not None or hit.row is None or hit.col is None:
+        return hit.box
+    height, width = image_size
+    top, left = (
+        (2 * index + 1) * size // (2 * n) - size // 2
+        for index, size, n in zip((hit.row, hit.col), image_size, layer.shape[1:], strict=True)
+    )
+    return Box(top, left, top + height, left + width)
+
+
+def aligned_tiles(
+    layer: AtlasLayer, hits: Sequence[Hit], image_size: tuple[int, int]
+) -> Iterator[AlignedTiles]:
+    """Yield the tiles of hits of one layer in their order, some at a time.
+
+    Args:
+        layer: The layer.
+        hits: Its hits.
+        image_size: Height and width of the preprocessed image.
+
+    *Convention*: of large receptive fields the middle is taken, as in the figures: as much as holds 98 % of the
+    magnitude in nine of ten projections, found on about 100 hits evenly spaced.
+    """
+    margin = _margin(layer, hits[:: max(1, len(hits) // _SAMPLE)], image_size)
+    for start in range(0, len(hits), _BATCH):
+        tiles = [_tile(layer, hit, image_size) for hit in hits[start : start + _BATCH]]
+        boxes = [_shrunk(tile.box, margin) for tile in tiles]
+        placed = list(zip(tiles, boxes, strict=True))
+        projections = np.stack([_placed(tile.projection, tile, box) for tile, box in placed])
+        projections /= np.maximum(abs(projections).max((1, 2, 3), keepdims=True), _TINY)
+        patches = np.stack([_placed(tile.patch, tile, box) for tile, box in placed])
+        valid = np.stack([_inside(tile, box) for tile, box in placed])
+        yield AlignedTiles(
+            _scaled(projections),
+            _scaled(patches / np.float32(255)),
+            _scaled(valid[..., None])[..., 0] > 0.5,
+        )
+
+
+def _tile(layer: AtlasLayer, hit: Hit, image_size: tuple[int, int]) -> Tile:
+    """Return a hit on its canvas."""
+    hit = replace(
+        hit
+    )  # a hit keeps what it has read: a copy, so that the tiles of a whole layer are not kept
+    box = canvas(layer, hit, image_size)
+    seen = hit.box.clip(*image_size)
+    kept = box.clip(*image_size).slices(seen.top, seen.left)
+    return Tile(np.asarray(hit.patch)[kept], hit.projection_values[kept], box, image_size)
+
+
+def _margin(layer: AtlasLayer, hits: Sequence[Hit], image_size: tuple[int, int]) -> int:
+    """Return how many pixels of each side of a layer's canvases hold next to nothing of the projections."""
+    if not hits or hits[0].row is None:
+        return 0
+    tiles = [_tile(layer, hit, image_size) for hit in hits]
+    return zoom(tiles)[0].box.top - tiles[0].box.top
+
+
+def _shrunk(box: Box, margin: int) -> Box:
+    return Box(box.top + margin, box.left + margin, box.bottom - margin, box.right - margin)
+
+
+def _inside(tile: Tile, box: Box) -> NDArray[np.float32]:
+    """Return 1 where a pixel of the box lies inside of the image, else 0."""
+    result = np.zeros((box.height, box.width), np.float32)
+    result[box.clip(*tile.image_size).slices(box.top, box.left)] = 1
+    return result
+
+
+def _placed(pixels: NDArray[np.generic], tile: Tile, box: Box) -> NDArray[np.float32]:
+    """Return the pixels of a tile on a box around the same middle, the outermost repeated beyond the image."""
+    inside, kept = box.clip(*tile.image_size), tile.inside
+    if not inside.area:
+        return np.zeros((box.height, box.width, pixels.shape[2]), np.float32)
+    own = pixels[inside.slices(kept.top, kept.left)].astype(np.float32)
+    rows = inside.top - box.top, box.bottom - inside.bottom
+    cols = inside.left - box.left, box.right - inside.right
+    return np.pad(own, (rows, cols, (0, 0)), mode="edge")
+
+
+def _scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (n, h, w, c) as (n, SIDE, SIDE, c): means of the pixels where it shrinks, between them where it grows."""
+    planes = torch.from_numpy(values).permute(0, 3, 1, 2)
+    result = interpolate(planes, (SIDE, SIDE), mode="bilinear", antialias=True)
+    return result.permute(0, 2, 3, 1).contiguous().numpy()

@@ -1,0 +1,162 @@
+"""Images under every amount of every transformation: how far layers and maps move, and the class's probability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.scan import Progress
+from backlight.studies.classes import probabilities
+from backlight.studies.moves import Answer, Answers, layer_lengths, map_moves, map_sizes
+from backlight.studies.transforms import TRANSFORMS, Border, Transform, is_identity, transformed
+
+_DEAD = 1e-6
+"""A map counts as dead where it is no larger than this share of the largest map of its layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What transformations of n images change; k amounts in all, m feature maps in all layers.
+
+    Attributes:
+        amounts: (k,) the amounts of all transformations, one transformation after the other.
+        transforms: (k,) which transformation each is of, by its place in `TRANSFORMS`.
+        raw_distances: (measures, layers, n, k) Euclidean distances.
+        lengths: (measures, layers, n) the length of each original's vector.
+        other_distances: (measures, layers, n) the distance to the next image; NaN for one image.
+        classes: (n,) the class that is followed in each image; (0,) where the network does not classify.
+        probabilities: (n, k) its probability; (0, 0) where the network does not classify.
+        original_probabilities: (n,) its probability in the original; (0,) where the network does not classify.
+        map_counts: (layers,) number of feature maps of each layer.
+        map_moves: (transforms, measures, m) how far each map moves, relative to its size in the originals; NaN where
+            it is dead in all originals, or no amount changes the images.
+        other_map_moves: (measures, m) the same from each image to the next.
+    """
+
+    amounts: NDArray[np.float64]
+    transforms: NDArray[np.int64]
+    raw_distances: NDArray[np.float64]
+    lengths: NDArray[np.float64]
+    other_distances: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    original_probabilities: NDArray[np.float64]
+    map_counts: NDArray[np.int64]
+    map_moves: NDArray[np.float64]
+    other_map_moves: NDArray[np.float64]
+
+
+class Sweep:
+    """Runs images and their transformed copies, one image after the other.
+
+    Args:
+        answers: Runs the network.
+        inputs: The images.
+        amounts: Of each transformation its amounts.
+        border: What shows where the image has moved away.
+
+    *Convention*: a map's move is the mean over the amounts that change an image, summed over the images and divided by
+    the sum of its sizes in the originals: an image counts by how large the map is in it.
+    """
+
+    def __init__(
+        self,
+        answers: Answers,
+        inputs: Float[Tensor, "n c h w"],
+        amounts: Mapping[Transform, Sequence[float]],
+        border: Border,
+    ) -> None:
+        self._answers, self._inputs, self._border = answers, inputs, border
+        self._steps = [(transform, amount) for transform in TRANSFORMS for amount in amounts[transform]]
+        self._moving = [i for i, step in enumerate(self._steps) if not is_identity(*step)]
+
+    def __call__(self, classes: Sequence[int] | None, progress: Progress | None = None) -> Changes:
+        """Return what changes, given the class of each image; None takes the most probable one of the original."""
+        stream = self._answers(self._copies())
+        n_each = 1 + len(self._moving) + (len(self._inputs) > 1)
+        found: list[dict[str, NDArray[Any]]] = []
+        for i in range(len(self._inputs)):
+            found.append(self._image(stream, None if classes is None else classes[i]))
+            if progress is not None:
+                progress("invariance", (i + 1) * n_each, len(self._inputs) * n_each)
+        return self._joined({name: np.stack([own[name] for own in found]) for name in found[0]})
+
+    def _copies(self) -> Iterator[Tensor]:
+        """Yield of each image itself, its changed copies, and the next image."""
+        for i, image in enumerate(self._inputs):
+            yield image
+            for step in self._moving:
+                yield transformed(image, *self._steps[step], self._border)
+            if len(self._inputs) > 1:
+                yield self._inputs[(i + 1) % len(self._inputs)]
+
+    def _image(self, stream: Iterator[Answer], class_index: int | None) -> dict[str, NDArray[Any]]:
+        original = next(stream)
+        sizes = map_sizes(original.maps)
+        counts = self._answers.map_counts
+        distances = np.zeros((len(sizes), len(counts), len(self._steps)))
+        outputs = np.repeat(original.output[None], len(self._steps), 0)
+        totals = np.zeros((len(TRANSFORMS), *sizes.shape))
+        for step in self._moving:
+            copy = next(stream)
+            moves = map_moves(original.maps, copy.maps)
+            distances[..., step], outputs[step] = layer_lengths(moves, counts), copy.output
+            totals[TRANSFORMS.index(self._steps[step][0])] += moves
+        others = np.full(sizes.shape, np.nan)
+        if len(self._inputs) > 1:
+            others = map_moves(original.maps, next(stream).maps)
+        return {
+            "raw_distances": distances,
+            "lengths": layer_lengths(sizes, counts),
+            "other_distances": layer_lengths(others, counts),
+            "sizes": sizes,
+            "moves": totals / np.maximum(self._n_moving(), 1)[:, None, None],
+            "others": others,
+            **self._class(original.output, outputs, class_index),
+        }
+
+    def _n_moving(self) -> NDArray[np.int64]:
+        """Return for each transformation the number of its amounts that change an image."""
+        kinds = [TRANSFORMS.index(self._steps[step][0]) for step in self._moving]
+        return np.bincount(kinds, minlength=len(TRANSFORMS))
+
+    def _class(
+        self, original: NDArray[np.float32], outputs: NDArray[np.float32], class_index: int | None
+    ) -> dict[str, NDArray[Any]]:
+        if not self._answers.n_classes:
+            return {}
+        index = int(original.argmax()) if class_index is None else class_index
+        return {
+            "classes": np.array(index, np.int64),
+            "probabilities": probabilities(outputs, original)[:, index],
+            "original_probabilities": probabilities(original, original)[index],
+        }
+
+    def _joined(self, found: dict[str, NDArray[Any]]) -> Changes:
+        """Return what images have changed, given what each array holds of every image."""
+        sizes, moves, others = (found.pop(name).sum(0) for name in ("sizes", "moves", "others"))
+        counts = self._answers.map_counts
+        largest = np.maximum.reduceat(sizes, np.cumsum([0, *counts[:-1]]), axis=1).repeat(counts, axis=1)
+        sizes = np.where(sizes > _DEAD * largest, sizes, np.nan)
+        moves = np.where(self._n_moving()[:, None, None] > 0, moves / sizes, np.nan)
+        unclassified = {
+            "classes": np.zeros(0, np.int64),
+            "probabilities": np.zeros((0, 0)),
+            "original_probabilities": np.zeros(0),
+        }
+        by_layer = ("raw_distances", "lengths", "other_distances")
+        return Changes(
+            amounts=np.array([amount for _, amount in self._steps], np.float64),
+            transforms=np.array([TRANSFORMS.index(transform) for transform, _ in self._steps], np.int64),
+            map_counts=np.array(counts, np.int64),
+            map_moves=moves,
+            other_map_moves=others / sizes,
+            **{name: np.moveaxis(found.pop(name), 0, 2) for name in by_layer},
+            **(found or unclassified),
+        )

@@ -1,0 +1,72 @@
+"""A network's classes: whether it has any, and the probabilities that it gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from backlight.errors import BadInputError
+
+_SUM_TOLERANCE = 1e-3
+
+
+def are_probabilities(row: NDArray[np.floating]) -> bool:
+    """Return whether an output is one of probabilities: nothing negative, in all 1.
+
+    Example:
+        >>> are_probabilities(np.array([0.2, 0.8])), are_probabilities(np.array([0.2, 1.8]))
+        (True, False)
+    """
+    return bool((row >= 0).all() and abs(row.sum() - 1) < _SUM_TOLERANCE)
+
+
+def probabilities(rows: NDArray[np.floating], like: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the probabilities (n, classes) of outputs: their softmax, unless `like` is one of probabilities already.
+
+    Example:
+        >>> probabilities(np.array([[0.0, 0.0]]), np.array([3.0, -1.0]))
+        array([[0.5, 0.5]])
+    """
+    values = rows.astype(np.float64)
+    return values if are_probabilities(like) else softmax(values, axis=-1)
+
+
+def check_classes(
+    network: str, n_classes: int, n_images: int, classes: Sequence[int] | None, names: Sequence[str]
+) -> None:
+    """Refuse classes that are not one of the network's for each image, and names that are not one a class.
+
+    Args:
+        network: The network's name.
+        n_classes: Number of its classes; 0 where it has none.
+        n_images: Number of images.
+        classes: The class of each image; None where none are given.
+        names: Of the classes; empty where none are given.
+
+    Raises:
+        BadInputError: They do not fit.
+    """
+    if n_classes and names and len(names) != n_classes:
+        raise BadInputError(
+            f"{network} has {n_classes} classes, but came {len(names)} names; give one name a class, in their order"
+        )
+    if classes is None:
+        return
+    if not n_classes:
+        raise BadInputError(
+            f"classes cannot be followed: the output of {network} is not one number for each of several classes; "
+            "leave the classes out"
+        )
+    if len(classes) != n_images:
+        raise BadInputError(
+            f"each image has one class, but came {len(classes)} for {n_images} images; give one each, in their order"
+        )
+    wrong = [index for index in classes if not 0 <= index < n_classes]
+    if wrong:
+        raise BadInputError(
+            f"class {wrong[0]} is out of range: {network} has {n_classes} classes, 0 to {n_classes - 1}; "
+            "choose one of them"
+        )

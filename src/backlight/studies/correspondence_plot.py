@@ -1,0 +1,140 @@
+"""The figure of a correspondence study: Delta of every part beside its controls, over the images with their boxes."""
+
+from __future__ import annotations
+
+from math import ceil
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from backlight.render.plots import Plot, colours, new_plot, without_axes
+from backlight.studies.masking import CONTROLS, MEASURES, Control, Measure
+
+if TYPE_CHECKING:
+    from backlight.studies.correspondence import Correspondence
+
+_MOST_IMAGES, _A_ROW, _GAP = 16, 8, 12
+_LETTERS_PER_INCH = 14.5
+_OFFSETS: dict[Control, float] = {"random": 0.26, "shifted": 0.48}
+_GREYS: dict[Control, str] = {"random": "#52525b", "shifted": "#a1a1aa"}
+_MARKERS: dict[Control, str] = {"random": "D", "shifted": "s"}
+_MEASURED: dict[Measure, str] = {
+    "all": "signs that differ, % of all entries",
+    "changed": "signs that differ, % of changed entries",
+}
+
+
+def plot_correspondence(result: Correspondence) -> Plot:
+    """Return for each layer (columns) and measure (rows) Delta of every part, and below the images."""
+    n_layers, shown = len(result.layers), min(len(result.images), _MOST_IMAGES)
+    a_row = min(shown, _A_ROW)
+    width = max(3.9 * n_layers + 1.2, 7.5)
+    heights = [0.72 * len(result.parts) + 0.9] * 2
+    heights.append(width / a_row * ceil(shown / a_row) + 0.2)
+    figure, axes = new_plot(
+        3, n_layers, (width, sum(heights) + 1.7), _title(result), _note(result, shown, width)
+    )
+    grid = axes[0][0].get_gridspec()
+    assert grid is not None
+    grid.set_height_ratios(heights)
+    for measure, row in zip(MEASURES, axes, strict=False):
+        for layer, one in zip(result.layers, row, strict=True):
+            _dots(one, result, layer, measure)
+            one.set_yticks(range(len(result.parts)), result.parts if one is row[0] else [])
+    for one in axes[2]:
+        one.remove()
+    _thumbnails(figure.add_subplot(grid[2, :]), result, shown, a_row)
+    figure.legend(handles=_legend(), loc="outside upper right", ncols=3, frameon=False)
+    return figure
+
+
+def _title(result: Correspondence) -> str:
+    return f"Correspondence: the same part masked\n{result.network}, {len(result.images)} images"
+
+
+def _note(result: Correspondence, shown: int, width: float) -> str:
+    text = (
+        "Small = corresponding: masking the part moves the layer's entries in the same direction in all images. "
+        "Changed entries: those that the mask moves in at least one of the two images. Faint dots: pairs of images "
+        "(of the part), draws (of the controls). Bars: standard deviation over pairs. Random: boxes of the part's "
+        "sizes anywhere outside of the parts. Shifted: the part's boxes all moved by one shift. p: share of a "
+        f"control's draws that are as small as the part, one-sided. Masked with: {result.config.fill}."
+    )
+    more = f" The first {shown} images are shown." if shown < len(result.images) else ""
+    return fill(text + more, round(_LETTERS_PER_INCH * width))
+
+
+def _dots(axes: Axes, result: Correspondence, layer: str, measure: Measure) -> None:
+    for i, (part, colour) in enumerate(colours(result.parts).items()):
+        _row(
+            axes, i, result.pair_values(layer, part, measure), result.delta(layer, part, measure), colour, "o"
+        )
+        for control in CONTROLS:
+            draws = result.draws(layer, part, measure, control)
+            found = result.control(layer, part, measure, control)
+            _row(axes, i + _OFFSETS[control], draws, found, _GREYS[control], _MARKERS[control])
+        _write_p(axes, result, layer, part, measure, i)
+    axes.set_ylim(len(result.parts) - 0.25, -0.4)
+    axes.grid(False, axis="y")
+    axes.set_xlabel(_MEASURED[measure])
+    if measure == MEASURES[0]:
+        axes.set_title(layer, pad=14)
+
+
+def _row(
+    axes: Axes,
+    y: int | float,
+    single: np.ndarray,
+    summary: tuple[float, float],
+    colour: str,
+    marker: str,
+) -> None:
+    """Draw single values faintly, and their mean with its spread over them."""
+    mean, spread = summary
+    axes.plot(100 * single, np.full(len(single), y), "o", color=colour, alpha=0.25, markersize=3.5, mew=0)
+    axes.errorbar(100 * mean, y, xerr=100 * spread, fmt=marker, color=colour, markersize=6, lw=1.4)
+
+
+def _legend() -> list[Line2D]:
+    """Return what the markers mean; a part's colour is that of its boxes."""
+    part = Line2D([], [], color="#18181b", marker="o", ls="", mfc="none", label="part, in its boxes' colour")
+    return [part] + [
+        Line2D([], [], color=_GREYS[name], marker=_MARKERS[name], ls="", label=name) for name in CONTROLS
+    ]
+
+
+def _write_p(axes: Axes, result: Correspondence, layer: str, part: str, measure: Measure, i: int) -> None:
+    """Write the p-value of each control at the right, in its row."""
+    for control in CONTROLS:
+        p = result.p_value(layer, part, measure, control)
+        if p is not None:
+            place = axes.get_yaxis_transform()
+            text = f"p = {p:.2g}"
+            axes.text(
+                1.01, i + _OFFSETS[control], text, transform=place, va="center", fontsize=7.5, color="#3f3f46"
+            )
+
+
+def _thumbnails(axes: Axes, result: Correspondence, shown: int, a_row: int) -> None:
+    """Show what the network sees, side by side, with the boxes of the parts."""
+    height, width = result.pictures.shape[1:3]
+    scale = height / 224
+    gap = round(_GAP * scale)
+    rows = ceil(shown / a_row)
+    sheet = np.full((rows * (height + gap) - gap, a_row * (width + gap) - gap, 3), 255, np.uint8)
+    part_colours = list(colours(result.parts).values())
+    for i in range(shown):
+        top, left = (i // a_row) * (height + gap), (i % a_row) * (width + gap)
+        sheet[top : top + height, left : left + width] = result.pictures[i]
+        for box, colour in zip(result.boxes[:, i], part_colours, strict=True):
+            if box[0] >= 0:
+                corner = left + box[1] - 0.5, top + box[0] - 0.5
+                size = box[3] - box[1], box[2] - box[0]
+                axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=2.6))
+                axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.5))
+    axes.imshow(sheet, interpolation="nearest")
+    without_axes(axes)

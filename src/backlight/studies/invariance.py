@@ -1,0 +1,282 @@
+"""Invariance: how far layers move, and the class's probability falls, when an image is shifted, magnified or turned.
+
+*Source*: Zeiler & Fergus (2013), section 4.1 and Fig. 5. *Differs*: distances are also given relative to the length of
+the original's vector, beside the distance to another image, and for each feature map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.errors import BadInputError
+from backlight.network import Images, Network
+from backlight.render.plots import Plot
+from backlight.scan import Progress
+from backlight.studies import correspondence
+from backlight.studies.changes import Changes, Sweep
+from backlight.studies.classes import check_classes
+from backlight.studies.moves import MEASURES, Answers, Measure
+from backlight.studies.results import Result
+from backlight.studies.shown import inputs_of
+from backlight.studies.transforms import TRANSFORMS, Border, Transform, check_border
+
+_SHIFTS, _LARGEST_SHIFT = 12, 60 / 224
+
+
+@dataclass(frozen=True)
+class Config:
+    """How images are changed.
+
+    Attributes:
+        translation: Shifts in pixels of the input, down if positive; None takes 25 from -60 to 60 at an input of 224
+            rows, and in proportion at others.
+        scale: Factors by which the image is magnified about its middle, above 0.
+        rotation: Degrees by which it is turned about its middle, counter-clockwise.
+        border: What shows where the image has moved away.
+        class_names: A name for each class; empty for none.
+        batch_size: Images run at once; None takes 16. The results agree up to rounding.
+
+    Raises:
+        BadInputError: No amounts, amounts that are not finite, a factor that is not above 0, an unknown border.
+
+    *Convention*: amounts are taken in ascending order, each once.
+    """
+
+    translation: tuple[int, ...] | None = None
+    scale: tuple[float, ...] = tuple(round(1 + 0.05 * i, 2) for i in range(17))
+    rotation: tuple[float, ...] = tuple(10.0 * i for i in range(36))
+    border: Border = "mean"
+    class_names: tuple[str, ...] = ()
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done."""
+        for transform in TRANSFORMS:
+            amounts = getattr(self, transform)
+            if amounts is not None and not (amounts and all(map(isfinite, amounts))):
+                came = ", ".join(map(str, amounts)) or "none"
+                raise BadInputError(f"{transform} needs at least one amount, all finite, but came {came}")
+        if min(self.scale) <= 0:
+            raise BadInputError(
+                f"a scale is a factor above 0 (1.2 magnifies by a fifth), but came {min(self.scale)}"
+            )
+        check_border(self.border)
+        if self.batch_size is not None and self.batch_size < 1:
+            raise BadInputError(f"batch_size is at least 1, but came {self.batch_size}")
+
+    def amounts(self, height: int) -> dict[Transform, list[float]]:
+        """Return the amounts of each transformation of an image of some rows, in ascending order.
+
+        Raises:
+            BadInputError: A shift that leaves nothing of the image.
+
+        Example:
+            >>> Config(translation=(4, -4, 4)).amounts(32)["translation"]
+            [-4.0, 4.0]
+        """
+        shifts = self.translation
+        if shifts is None:
+            steps = range(-_SHIFTS, _SHIFTS + 1)
+            shifts = tuple(round(_LARGEST_SHIFT * height * step / _SHIFTS) for step in steps)
+        furthest = max(shifts, key=abs)
+        if abs(furthest) >= height:
+            raise BadInputError(
+                f"a shift of {furthest} leaves nothing of an image of {height} rows; choose less than {height} pixels"
+            )
+        own = dict(zip(TRANSFORMS, (shifts, self.scale, self.rotation), strict=True))
+        return {transform: sorted({float(amount) for amount in own[transform]}) for transform in TRANSFORMS}
+
+
+@dataclass(frozen=True, eq=False)
+class Invariance(Changes, Result):
+    """How far layers and feature maps move under every amount of every transformation: the arrays of `Changes`.
+
+    Attributes:
+        config: How images were changed.
+        network: The network's name.
+        layers: The layers.
+        shapes: (c, h, w) of each layer, or (c,).
+        images: The images' names.
+        class_given: Whether the true classes were given; else they are the most probable ones of the originals.
+        pictures: (n, h, w, 3) uint8, what the network sees.
+    """
+
+    config: Config
+    network: str
+    layers: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    images: tuple[str, ...]
+    class_given: bool
+    pictures: NDArray[np.uint8]
+
+    def of(self, transform: Transform) -> NDArray[np.bool_]:
+        """Return which of the k amounts are of a transformation."""
+        chosen: NDArray[np.bool_] = self.transforms == TRANSFORMS.index(transform)
+        return chosen
+
+    def distances(
+        self, layer: str, transform: Transform, measure: Measure = "whole", raw: bool = False
+    ) -> NDArray[np.float64]:
+        """Return (n, amounts) how far a layer moves, relative to the original's length unless raw; NaN where that is 0.
+
+        `whole` compares all activations, each at its place, as the paper does: the maps of a layer with rows and
+        columns move with the image, and so the layer's vector changes. `peak` compares the maps' largest activations,
+        wherever they are.
+        """
+        at = MEASURES.index(measure), self.layers.index(layer)
+        return self._scaled(self.raw_distances[at][:, self.of(transform)], at, raw)
+
+    def other(self, layer: str, measure: Measure = "whole", raw: bool = False) -> float:
+        """Return the mean distance from an image to the next; NaN for one image."""
+        at = MEASURES.index(measure), self.layers.index(layer)
+        return mean(self._scaled(self.other_distances[at][:, None], at, raw))
+
+    def moves_of_maps(
+        self, layer: str, transform: Transform, measure: Measure = "whole"
+    ) -> NDArray[np.float64]:
+        """Return (maps,) how far each feature map of a layer moves, relative to its size in the originals.
+
+        The mean over the amounts that change an image, summed over images, is divided by the sum of the map's sizes
+        (its length as a vector, the magnitude of its peak): an image counts by how large the map is in it. NaN where
+        the map is dead in all originals, no larger than 1e-6 of the layer's largest. Small is invariant, which is not
+        selective: a map that is the same for every image is the most invariant of all; `moves_to_others` tells.
+        """
+        found: NDArray[np.float64] = self.map_moves[TRANSFORMS.index(transform), MEASURES.index(measure)]
+        return self._split(found, layer)
+
+    def moves_to_others(self, layer: str, measure: Measure = "whole") -> NDArray[np.float64]:
+        """Return (maps,) how far each feature map of a layer moves from an image to the next; NaN for one image."""
+        return self._split(self.other_map_moves[MEASURES.index(measure)], layer)
+
+    def summary(self) -> dict[str, Any]:
+        """Return by transformation and layer how far it moves, and its five most and least invariant feature maps."""
+        from backlight.studies.invariance_summary import summarise
+
+        return summarise(self)
+
+    def class_name(self, image: int) -> str:
+        """Return the name of the class that is followed in an image, by the image's place; its number without one."""
+        index, names = int(self.classes[image]), self.config.class_names
+        return names[index] if names else f"class {index}"
+
+    def plot(self, raw: bool = False, measure: Measure = "whole") -> Plot:
+        """Return the figure in the paper's layout, of relative distances unless raw."""
+        from backlight.studies.invariance_plot import plot_invariance
+
+        return plot_invariance(self, raw, measure)
+
+    def _scaled(self, distances: NDArray[np.float64], at: tuple[int, int], raw: bool) -> NDArray[np.float64]:
+        """Return distances (n, amounts) by a measure of a layer, divided by the originals' lengths unless raw."""
+        lengths = self.lengths[at][:, None]
+        return distances if raw else np.divide(distances, np.where(lengths > 0, lengths, np.nan))
+
+    def _split(self, maps: NDArray[np.float64], layer: str) -> NDArray[np.float64]:
+        """Return of values (m,) those of a layer's feature maps."""
+        ends = np.cumsum(self.map_counts)
+        at = self.layers.index(layer)
+        return maps[ends[at] - self.map_counts[at] : ends[at]]
+
+
+def run(
+    net: Network,
+    images: Images,
+    layers: Sequence[str] | None = None,
+    classes: Sequence[int] | None = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
+) -> Invariance:
+    """Return how far layers move, and how probable the class is, when images are shifted, magnified and turned.
+
+    With f(x) a layer's activations of an image as one vector and T a transformation, the distance is |f(x) - f(T x)|,
+    and relative |f(x) - f(T x)| / |f(x)|. It is also given for T x another image (the next one): what the layer makes
+    of a picture that shows something else.
+
+    Args:
+        net: The captured network.
+        images: Images, as `Network.prepare` takes them.
+        layers: The layers' names; None takes `default_layers`.
+        classes: Of each image its true class; None takes the most probable one of the untransformed image.
+        config: How images are changed.
+        progress: Called with `invariance`, the number of images run and the number in all.
+
+    Raises:
+        BadInputError: No image, shifts that leave nothing of it, classes that are not one of the network's for each
+            image, names that are not one a class.
+        ImageError: An image that cannot be read.
+        UnknownLayerError: The network has no such layer.
+        ActivationError: Activations that are not finite.
+
+    *Convention*: what is transformed is the network's input (a picture resized and cropped; what lay outside of the
+    crop does not come back in), not the larger source: so magnified images are blurred. Shifting, magnifying and
+    turning commute with the normalisation; nothing is rounded to 8 bits again.
+
+    Example:
+        >>> import torch, backlight
+        >>> body = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+        >>> net = backlight.capture(body, (3, 16, 16))
+        >>> found = run(net, torch.rand(2, 3, 16, 16), config=Config(translation=(0, 2)))
+        >>> found.distances("1", "translation")[:, 0].tolist()
+        [0.0, 0.0]
+    """
+    config = config or Config()
+    inputs, pictures = inputs_of(net, images)
+    if not len(inputs):
+        raise BadInputError("images are shifted, magnified and turned, but came none; give at least one")
+    amounts = config.amounts(net.input_shape[1])
+    chosen = [net.layer(name) for name in dict.fromkeys(layers or default_layers(net))]
+    answers = Answers(net, chosen, inputs[0], config.batch_size)
+    check_classes(net.name, answers.n_classes, len(inputs), classes, config.class_names)
+    changes = Sweep(answers, inputs, amounts, config.border)(classes, progress)
+    return Invariance(
+        config=config,
+        network=net.name,
+        layers=tuple(layer.name for layer in chosen),
+        shapes=tuple(layer.shape for layer in chosen),
+        images=tuple(_names(images, len(inputs))),
+        class_given=classes is not None,
+        pictures=np.stack(pictures),
+        **vars(changes),
+    )
+
+
+def default_layers(net: Network) -> list[str]:
+    """Return the first default layer, and the one before a linear output; without one the last default layer.
+
+    Raises:
+        BadInputError: The network has neither.
+
+    *Source*: Fig. 5, which takes layers 1 and 7.
+
+    Example:
+        >>> import backlight, torch
+        >>> convolutions = torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 5, 3), torch.nn.ReLU()
+        >>> default_layers(backlight.capture(torch.nn.Sequential(*convolutions), (3, 16, 16)))
+        ['1', '3']
+    """
+    late = correspondence.default_layers(net)[-1]
+    return list(dict.fromkeys([*[layer.name for layer in net.default_layers[:1]], late]))
+
+
+def mean(values: NDArray[np.floating]) -> float:
+    """Return the mean of what is not NaN; NaN where nothing is.
+
+    Example:
+        >>> mean(np.array([1.0, np.nan, 3.0]))
+        2.0
+    """
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _names(images: Images, count: int) -> list[str]:
+    """Return what images are called: a file's name, else a number."""
+    several = isinstance(images, Sequence) and not isinstance(images, str)
+    given = list(images) if several else [images] * count  # type: ignore[arg-type]
+    return [Path(own).name if isinstance(own, str | Path) else f"image {i}" for i, own in enumerate(given)]

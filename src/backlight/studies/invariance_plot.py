@@ -1,0 +1,193 @@
+"""The figure of an invariance study, in the layout of the paper's Fig. 5."""
+
+from __future__ import annotations
+
+from math import ceil
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from backlight.render.plots import COLOURS, Plot, new_plot, without_axes
+from backlight.studies.moves import Measure
+from backlight.studies.transforms import TRANSFORMS, Transform, transformed
+
+if TYPE_CHECKING:
+    from backlight.studies.invariance import Invariance
+
+_MOST_SHOWN, _GAP = 5, 0.05
+_FEWEST_EXAMPLES, _EXAMPLES_A_ROW = 4, 1.2
+_PANEL = 3.3, 2.75
+_LETTERS_PER_INCH = 14.5
+_DASHES = ("-", "--", ":", "-.")
+_OTHER: dict[str, Any] = {"color": "#8c8c94", "linestyle": (0, (4, 3)), "linewidth": 1.2}
+_INCHES_PER_LETTER, _HANDLE, _LINE = 0.085, 0.7, 0.21
+_AXES: dict[Transform, str] = {
+    "translation": "shift down, pixels",
+    "scale": "magnification",
+    "rotation": "rotation counter-clockwise, degrees",
+}
+_SIGNS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "rotation": "{:g}°"}
+
+
+def plot_invariance(result: Invariance, raw: bool = False, measure: Measure = "whole") -> Plot:
+    """Return for each transformation (rows) examples, each layer's distance and the class's probability (columns)."""
+    n_layers, classified = len(result.layers), len(result.classes) > 0
+    columns = 1 + n_layers + classified
+    width = columns * _PANEL[0]
+    handles, a_row = _legend_rows(result, width)
+    heights = [_PANEL[1]] * len(TRANSFORMS) + [_LINE * ceil(len(handles) / a_row) + 0.1]
+    figure, axes = new_plot(
+        len(heights),
+        columns,
+        (width, sum(heights) + 1.4),
+        f"Invariance: the same image shifted, magnified, turned\n{result.network}",
+        fill(_note(result, raw, measure), round(_LETTERS_PER_INCH * width)),
+    )
+    for transform, row in zip(TRANSFORMS, axes, strict=False):
+        _examples(row[0], result, transform)
+        for layer, one in zip(result.layers, row[1 : 1 + n_layers], strict=True):
+            _distances(one, result, (layer, transform, measure), raw)
+        if classified:
+            _probabilities(row[-1], result, transform)
+    for i, (layer, shape) in enumerate(zip(result.layers, result.shapes, strict=True), 1):
+        axes[0][i].set_title(f"{layer} · {'×'.join(map(str, shape))}")
+        _level([row[i] for row in axes[: len(TRANSFORMS)]])
+    if classified:
+        axes[0][-1].set_title("true class" if result.class_given else "own class")
+    _replace_last_row(figure, axes, heights).legend(handles=handles, loc="center", ncols=a_row, frameon=False)
+    return figure
+
+
+def _replace_last_row(figure: Figure, axes: list[list[Axes]], heights: list[float]) -> Axes:
+    """Give the rows their heights and put one place for the legend in the last."""
+    grid = axes[0][0].get_gridspec()
+    assert grid is not None
+    grid.set_height_ratios(heights)
+    for one in axes[-1]:
+        one.remove()
+    place = figure.add_subplot(grid[-1, :])
+    without_axes(place)
+    return place
+
+
+def _note(result: Invariance, raw: bool, measure: Measure) -> str:
+    compared = {
+        "whole": "the layer's activations, each at its place,",
+        "peak": "the largest activations of the layer's maps, wherever they are,",
+    }
+    text = (
+        f"Distances are Euclidean, between {compared[measure]} of the original image and of the changed one"
+        + (". " if raw else ", divided by the length of the original's. ")
+        + "Examples: what the network sees, each row framed in its line's colour; "
+        + {
+            "mean": "the border shows the image's mean colour.",
+            "edge": "the outermost pixels are drawn out.",
+        }[result.config.border]
+    )
+    if measure == "whole" and any(len(shape) == 3 and max(shape[1:]) > 1 for shape in result.shapes):
+        text += (
+            " The maps of a layer with rows and columns move with the image, which its distance counts too."
+        )
+    if len(result.images) > 1:
+        text += " Another image: the mean distance from an image to the next one, which shows something else."
+    if len(result.classes) and not result.class_given:
+        text += (
+            " Own class: the network's most probable class of the original, which need not be the true one."
+        )
+    n_left = len(result.images) - _MOST_SHOWN
+    return text + (f" Examples of the first {_MOST_SHOWN} images." if n_left > 0 else "")
+
+
+def _distances(axes: Axes, result: Invariance, what: tuple[str, Transform, Measure], raw: bool) -> None:
+    layer, transform, measure = what
+    other = result.other(layer, measure, raw)
+    if not np.isnan(other):
+        axes.axhline(other, **_OTHER)
+    _curves(axes, result, transform, result.distances(layer, transform, measure, raw))
+    axes.set_ylabel("distance" if raw else "relative distance")
+
+
+def _level(column: list[Axes]) -> None:
+    """Let all axes of a column end at the same value."""
+    top = max(axes.get_ylim()[1] for axes in column)
+    for axes in column:
+        axes.set_ylim(0, top)
+
+
+def _probabilities(axes: Axes, result: Invariance, transform: Transform) -> None:
+    _curves(axes, result, transform, result.probabilities[:, result.of(transform)])
+    axes.set_ylim(0, 1.02)
+    axes.set_ylabel("probability")
+
+
+def _curves(axes: Axes, result: Invariance, transform: Transform, values: NDArray[np.float64]) -> None:
+    """Draw a line for each image over the amounts; a dot where there is one amount only."""
+    amounts = result.amounts[result.of(transform)]
+    for i, own in enumerate(values):
+        axes.plot(amounts, own, marker="o" if len(amounts) == 1 else "", **_line(i))
+    axes.set_xlabel(_AXES[transform])
+    if len(amounts) > 1:
+        axes.set_xlim(amounts[0], amounts[-1])
+    if transform == "rotation" and amounts[-1] - amounts[0] > 180:
+        axes.set_xticks(np.arange(np.ceil(amounts[0] / 90) * 90, amounts[-1] + 20, 90))
+
+
+def _line(i: int) -> dict[str, Any]:
+    return {"color": COLOURS[i % len(COLOURS)], "linestyle": _DASHES[i // len(COLOURS) % len(_DASHES)]}
+
+
+def _examples(axes: Axes, result: Invariance, transform: Transform) -> None:
+    """Show the first images (rows) under some of the amounts (columns)."""
+    amounts = result.amounts[result.of(transform)]
+    pictures = result.pictures[:_MOST_SHOWN]
+    count = max(_FEWEST_EXAMPLES, round(_EXAMPLES_A_ROW * len(pictures)))
+    places = np.unique(np.linspace(0, len(amounts) - 1, count).round().astype(int))
+    height, width = pictures.shape[1] / pictures.shape[2], 1.0
+    for i, picture in enumerate(pictures):
+        top = i * (height + _GAP)
+        for j, amount in enumerate(amounts[places]):
+            left = j * (width + _GAP)
+            shown = _changed(picture, transform, float(amount), result)
+            axes.imshow(shown, extent=(left, left + width, top + height, top), interpolation="antialiased")
+        right = len(places) * (width + _GAP) - _GAP
+        axes.add_patch(
+            Rectangle((0, top), right, height, fill=False, linewidth=2, edgecolor=_line(i)["color"])
+        )
+    for j, amount in enumerate(amounts[places]):
+        text = _SIGNS[transform].format(amount)
+        axes.text(j * (width + _GAP) + width / 2, -_GAP, text, ha="center", va="bottom", fontsize=7)
+    axes.set_xlim(-_GAP, len(places) * (width + _GAP))
+    axes.set_ylim(len(pictures) * (height + _GAP), -_GAP)
+    axes.set_aspect("equal")
+    without_axes(axes)
+
+
+def _changed(
+    picture: UInt8[np.ndarray, "h w 3"], transform: Transform, amount: float, result: Invariance
+) -> UInt8[np.ndarray, "h w 3"]:
+    image = torch.from_numpy(picture).permute(2, 0, 1).double()
+    found = transformed(image, transform, amount, result.config.border).round().clamp(0, 255)
+    changed: NDArray[np.uint8] = found.permute(1, 2, 0).numpy().astype(np.uint8)
+    return changed
+
+
+def _legend_rows(result: Invariance, width: float) -> tuple[list[Line2D], int]:
+    """Return the lines of the legend, and how many fit side by side into a width in inches."""
+    names = [
+        f"{name} ({result.class_name(i)})" if len(result.classes) else name
+        for i, name in enumerate(result.images)
+    ]
+    handles = [Line2D([], [], label=name, **_line(i)) for i, name in enumerate(names)]
+    if len(names) > 1:
+        handles.append(Line2D([], [], label="another image", **_OTHER))
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    fitting = int(width / (_INCHES_PER_LETTER * longest + _HANDLE))
+    return handles, max(1, min(fitting, len(handles)))

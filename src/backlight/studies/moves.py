@@ -1,0 +1,133 @@
+"""How far activations move when an input is replaced by another: of whole layers, and of each feature map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.errors import ActivationError
+from backlight.network import Layer, Network
+from backlight.network.fast import FastNetwork
+from backlight.projection import MOST_IMAGES
+
+Measure = Literal["whole", "peak"]
+"""What of feature maps is compared: all activations, each at its place; or only each map's largest, wherever it is."""
+
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a network makes of one input.
+
+    Attributes:
+        maps: Of each layer its feature maps (maps, places); a unit of a layer without rows and columns has one place.
+        output: (classes,) the network's output; empty where it does not classify.
+    """
+
+    maps: tuple[NDArray[np.float32], ...]
+    output: NDArray[np.float32]
+
+
+def map_sizes(maps: Sequence[Float[np.ndarray, "_ _"]]) -> Float64[np.ndarray, "measures maps"]:
+    """Return of the feature maps of all layers, one after the other, the length of each as a vector, and |its peak|.
+
+    Example:
+        >>> map_sizes([np.array([[3.0, 4.0], [0.0, -2.0]])])
+        array([[5., 2.],
+               [4., 0.]])
+    """
+    lengths = np.concatenate([_lengths(own) for own in maps])
+    return np.stack([lengths, np.abs(np.concatenate([own.max(1) for own in maps]))]).astype(np.float64)
+
+
+def map_moves(
+    before: Sequence[Float[np.ndarray, "_ _"]], after: Sequence[Float[np.ndarray, "_ _"]]
+) -> Float64[np.ndarray, "measures maps"]:
+    """Return how far each feature map of all layers moves: the Euclidean distance, and by how much its peak changes.
+
+    Example:
+        >>> map_moves([np.array([[3.0, 4.0, 0.0]])], [np.array([[0.0, 4.0, 4.0]])])
+        array([[5.],
+               [0.]])
+    """
+    pairs = list(zip(before, after, strict=True))
+    distances = np.concatenate([_lengths(new.astype(np.float64) - old) for old, new in pairs])
+    peaks = np.concatenate([new.max(1).astype(np.float64) - old.max(1) for old, new in pairs])
+    return np.stack([distances, np.abs(peaks)])
+
+
+class Answers:
+    """Runs inputs one after the other up to some layers and, where the network classifies, to its output.
+
+    Args:
+        net: The captured network.
+        layers: The layers.
+        example: An input (c, h, w), to see what the output is.
+        batch_size: Inputs run at once; None takes 16.
+
+    Attributes:
+        n_classes: Number of classes; 0 where the network does not classify.
+        map_counts: Number of feature maps of each layer.
+
+    *Convention*: a network classifies if its first output is (n, classes), with at least 2 classes. Every batch has
+    the same size (the last one is filled up), so that equal inputs give equal activations.
+    """
+
+    def __init__(
+        self, net: Network, layers: Sequence[Layer], example: Tensor, batch_size: int | None = None
+    ) -> None:
+        self.map_counts = [layer.n_maps for layer in layers]
+        self._size = batch_size or MOST_IMAGES
+        self._run = FastNetwork(net, layers, with_output=True)
+        output = self._run(example[None])[-1]
+        classifies = output.dim() == 2 and output.shape[1] > 1
+        self.n_classes = output.shape[1] if classifies else 0
+        if not classifies:
+            self._run = FastNetwork(net, layers)
+
+    def __call__(self, inputs: Iterable[Tensor]) -> Iterator[Answer]:
+        """Yield what the network makes of each input (c, h, w).
+
+        Raises:
+            ActivationError: An activation is not finite.
+        """
+        left = iter(inputs)
+        while batch := list(islice(left, self._size)):
+            filled_up = batch + batch[-1:] * (self._size - len(batch))
+            found = [own.float().cpu().numpy() for own in self._run(torch.stack(filled_up))]
+            if not all(np.isfinite(own).all() for own in found):
+                raise ActivationError(
+                    "the layers give activations that are not finite for these images; check the weights and the images"
+                )
+            outputs = found.pop() if self.n_classes else np.zeros((self._size, 0), np.float32)
+            maps = [own.reshape(*own.shape[:2], -1) for own in found]
+            for i in range(len(batch)):
+                yield Answer(tuple(own[i] for own in maps), outputs[i])
+
+
+def layer_lengths(
+    maps: Float64[np.ndarray, "measures maps"], counts: Sequence[int]
+) -> Float64[np.ndarray, "measures layers"]:
+    """Return the length of each layer's vector, of the lengths of its maps; `counts` are the layers' numbers of maps.
+
+    Example:
+        >>> layer_lengths(np.array([[3.0, 4.0, 2.0]]), [2, 1])
+        array([[5., 2.]])
+    """
+    starts = np.cumsum([0, *counts[:-1]])
+    lengths: NDArray[np.float64] = np.sqrt(np.add.reduceat(maps**2, starts, axis=1))
+    return lengths
+
+
+def _lengths(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.linalg.norm(rows.astype(np.float64), axis=1)
+    return lengths

@@ -1,0 +1,84 @@
+"""Images shifted, magnified and turned."""
+
+from __future__ import annotations
+
+from math import cos, radians, sin
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from backlight.errors import BadInputError
+
+Transform = Literal["translation", "scale", "rotation"]
+"""Shifted down by pixels, magnified about the middle by a factor, turned about the middle by degrees."""
+
+TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
+
+Border = Literal["mean", "edge"]
+"""What shows where the image has moved away: its mean colour, or its outermost pixels drawn out."""
+
+BORDERS: tuple[Border, ...] = get_args(Border)
+
+_UNCHANGED: dict[Transform, float] = {"translation": 0.0, "scale": 1.0, "rotation": 0.0}
+
+
+def check_border(border: str) -> None:
+    """Raise BadInputError unless it is a border."""
+    if border not in BORDERS:
+        raise BadInputError(f"a border is {' or '.join(BORDERS)}, but came {border!r}")
+
+
+def is_identity(transform: Transform, amount: float) -> bool:
+    """Return whether a transformation leaves every image as it is: 0 pixels, factor 1, whole turns.
+
+    Example:
+        >>> is_identity("rotation", 360.0), is_identity("scale", 0.0)
+        (True, False)
+    """
+    return bool((amount % 360 if transform == "rotation" else amount) == _UNCHANGED[transform])
+
+
+def transformed(
+    image: Float[Tensor, "c h w"], transform: Transform, amount: float, border: Border = "mean"
+) -> Float[Tensor, "c h w"]:
+    """Return an image that is shifted down, magnified about its middle, or turned about its middle.
+
+    Args:
+        image: An input of the network (c, h, w).
+        transform: What is done.
+        amount: Pixels, a factor above 0, or degrees.
+        border: What shows where the image has moved away.
+
+    *Convention*: a positive shift goes down, a positive angle counter-clockwise. Between pixels the result is bilinear,
+    in double precision: whole pixels, and quarter turns of a square, bring every value to its place. There is no
+    smoothing, so that a factor well below 1 aliases. What leaves every image as it is gives exactly the image.
+
+    Example:
+        >>> transformed(torch.arange(9.0).reshape(1, 3, 3), "translation", 1.0, "edge")[0]
+        tensor([[0., 1., 2.],
+                [0., 1., 2.],
+                [3., 4., 5.]])
+    """
+    if is_identity(transform, amount):
+        return image.clone()
+    source = image.detach().cpu().double()
+    grid = affine_grid(_sources(transform, amount, *image.shape[1:]), [1, *image.shape], align_corners=False)
+    if border == "edge":
+        return grid_sample(source[None], grid, padding_mode="border", align_corners=False)[0].to(image)
+    mean = source.mean((1, 2), keepdim=True)
+    return (grid_sample((source - mean)[None], grid, align_corners=False)[0] + mean).to(image)
+
+
+def _sources(transform: Transform, amount: float, height: int, width: int) -> Float[Tensor, "1 2 3"]:
+    """Return the map from places of the result to places of the image, (col, row) in half sides from the middle."""
+    angle = radians(amount) if transform == "rotation" else 0.0
+    factor = amount if transform == "scale" else 1.0
+    down = 2 * amount / height if transform == "translation" else 0.0
+    along, across = cos(angle) / factor, sin(angle) / factor
+    return torch.tensor(
+        [[[along, -across * height / width, 0.0], [across * width / height, along, -down]]],
+        dtype=torch.float64,
+    )
