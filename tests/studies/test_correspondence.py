@@ -21,9 +21,9 @@ from backlight.cli.correspond import correspond
 from backlight.errors import BadInputError, ImageError, UnknownLayerError
 from backlight.geometry import Box
 from backlight.studies.correspondence import Config, Correspondence, default_layers, run
-from backlight.studies.masking import CONTROLS, Scene, SignDifferences, sign_differences
-from backlight.studies.parts import MarkedImage, read_parts, seen_box
-from backlight.studies.placing import free_places, random_boxes, shifted_boxes
+from backlight.studies.correspondence.masking import CONTROLS, Scene, SignDifferences, sign_differences
+from backlight.studies.correspondence.parts import MarkedImage, read_parts, seen_box
+from backlight.studies.correspondence.placing import free_places, random_boxes, shifted_boxes
 from conftest import SmallNet
 
 SIZE, PATCH = 32, 7
@@ -219,7 +219,7 @@ def test_a_result_comes_again_with_its_seed_whatever_the_batch_and_comes_back_fr
     config = Config(n_random=3, fill="noise", seed=5)
     steps: list[tuple[str, int, int]] = []
     first = run(net, marked, config=config, progress=lambda *step: steps.append(step))
-    monkeypatch.setattr("backlight.studies.masking.MOST_IMAGES", 7)
+    monkeypatch.setattr("backlight.studies.correspondence.masking.MOST_IMAGES", 7)
     second = run(net, marked, config=config)
     for name in ("differs", "control_deltas", "control_spreads"):
         np.testing.assert_allclose(getattr(first, name), getattr(second, name), atol=1e-12)

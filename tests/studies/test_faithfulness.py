@@ -15,8 +15,9 @@ from backlight.errors import BadInputError
 from backlight.images import SequenceSource
 from backlight.studies import faithfulness
 from backlight.studies.faithfulness import Config, Faithfulness
-from backlight.studies.scores import CONTROLS
-from backlight.studies.verdicts import best_rules, judge
+from backlight.studies.faithfulness.falls import Falls
+from backlight.studies.faithfulness.scores import CONTROLS
+from backlight.studies.faithfulness.verdicts import best_rules, judge
 
 SIZE, PATTERN = 32, 5
 MEAN = backlight.Preprocessing(None, (SIZE, SIZE), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -94,7 +95,12 @@ def test_where_every_pixel_counts_alike_blind_choices_lose_what_they_cover(tmp_p
     shares = (0.1, 0.3, 0.6)
     result = faithfulness.run(atlas, net, source, config=Config(hits=9, shares=shares, fills=("mean",)))
     falls = dict(zip(result.methods, np.nanmean(result.falls[..., 0], axis=0), strict=True))
-    for name in ("random", "centre", "other image", "deconvnet"):  # it has no switch here, and asks no rectifier
+    for name in (
+        "random",
+        "centre",
+        "other image",
+        "deconvnet",
+    ):  # it has no switch here, and asks no rectifier
         np.testing.assert_allclose(falls[name], shares, atol=0.06)
     assert (falls["guided"] > 1.5 * np.array(shares)).all()  # only half of the pixels are bright
     assert result.verdict("relu_1").rivals == ("guided", "gradient")
@@ -156,9 +162,9 @@ def test_what_is_kept_is_not_done_again_but_another_study_is(
     faithfulness.run(atlas, net, source, config=config).keep(atlas.path)
     again = backlight.open_atlas(atlas.path)
     called: list[str] = []
-    layer = faithfulness.Falls.layer
+    layer = Falls.layer
     monkeypatch.setattr(
-        faithfulness.Falls, "layer", lambda self, own, *rest: called.append(own.name) or layer(self, own, *rest)
+        Falls, "layer", lambda self, own, *rest: called.append(own.name) or layer(self, own, *rest)
     )
     faithfulness.run(again, net, source, config=config)
     assert called == []
@@ -223,7 +229,9 @@ def test_a_control_alike_is_seldom_beaten() -> None:
 
 def test_the_default_rules_stay_unless_others_are_surely_better() -> None:
     own = np.array([0.5, 0.6, 0.7])
-    assert best_rules({"deconvnet": own, "guided": own + np.array([0.2, -0.1, 0.1])}, "deconvnet") == "deconvnet"
+    assert (
+        best_rules({"deconvnet": own, "guided": own + np.array([0.2, -0.1, 0.1])}, "deconvnet") == "deconvnet"
+    )
     assert (
         best_rules({"deconvnet": own, "guided": own + 0.1, "gradient": own + 0.2}, "deconvnet") == "gradient"
     )

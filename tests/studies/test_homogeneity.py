@@ -21,8 +21,9 @@ from backlight.cli.homogeneity import homogeneity as command
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.geometry import Box
 from backlight.studies import homogeneity
-from backlight.studies.aligned import SIDE, AlignedTiles, aligned_tiles, canvas
-from backlight.studies.alike import (
+from backlight.studies.homogeneity import Config, Homogeneity
+from backlight.studies.homogeneity.aligned import SIDE, AlignedTiles, aligned_tiles, canvas
+from backlight.studies.homogeneity.alike import (
     colour_similarities,
     correlations,
     draw_sets,
@@ -30,9 +31,8 @@ from backlight.studies.alike import (
     purity,
     without_common,
 )
-from backlight.studies.descriptors import describe
-from backlight.studies.homogeneity import Config, Homogeneity
-from backlight.studies.likeness import MEASURES, hits_of, judge_layer
+from backlight.studies.homogeneity.descriptors import describe
+from backlight.studies.homogeneity.likeness import MEASURES, hits_of, judge_layer
 from conftest import SmallNet, make_pictures
 
 SIZE, PATTERN, N_PATTERNS, OF_EACH = 32, 8, 8, 9

@@ -24,7 +24,14 @@ from backlight.errors import ActivationError, BadInputError, UnknownLayerError
 from backlight.render.plots import new_plot
 from backlight.studies.classes import are_probabilities
 from backlight.studies.invariance import Config, Invariance, default_layers, run
-from backlight.studies.transforms import BORDERS, TRANSFORMS, Border, Transform, is_identity, transformed
+from backlight.studies.invariance.transforms import (
+    BORDERS,
+    TRANSFORMS,
+    Border,
+    Transform,
+    is_identity,
+    transformed,
+)
 from conftest import SmallNet
 
 SIZE = 32
@@ -449,7 +456,7 @@ def test_a_result_comes_again_whatever_the_batch_and_comes_back_from_its_files(t
 
 def test_only_what_changes_an_image_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     net, seen = _small(), []
-    from backlight.studies import changes
+    from backlight.studies.invariance import changes
 
     monkeypatch.setattr(changes, "transformed", lambda image, *step: seen.append(step) or image)
     run(net, _pictures(1), config=FEW)

@@ -116,7 +116,7 @@ def test_a_result_comes_back_from_its_files(tmp_path: Path) -> None:
 
 
 def test_the_legend_names_six_labels_and_counts_the_rest() -> None:
-    from backlight.studies.occlusion_plot import _legend
+    from backlight.studies.occlusion.plot import _legend
 
     result = run(finder(), picture(1), "relu", SQUARES)
     object.__setattr__(

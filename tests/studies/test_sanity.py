@@ -16,7 +16,7 @@ from backlight.images import SequenceSource
 from backlight.network.weights import random_weights, weighted_below, with_weights
 from backlight.studies import sanity
 from backlight.studies.sanity import SWITCHES, Config, Sanity
-from backlight.studies.similarity import METRICS, similarities
+from backlight.studies.sanity.similarity import METRICS, similarities
 from conftest import SmallNet
 
 PREPROCESSING = backlight.Preprocessing(None, (48, 48), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -25,9 +25,9 @@ from backlight.cli.options import (
 )
 from backlight.cli.output import console, progress_bars
 from backlight.studies.correspondence import Config, Correspondence, run
+from backlight.studies.correspondence.masking import CONTROLS, Measure
+from backlight.studies.correspondence.parts import read_parts
 from backlight.studies.covering import Fill, check_fills
-from backlight.studies.masking import CONTROLS, Measure
-from backlight.studies.parts import read_parts
 
 
 def correspond(

@@ -23,7 +23,7 @@ from backlight.cli.options import (
 from backlight.cli.output import console, progress_bars
 from backlight.errors import BadInputError
 from backlight.studies.faithfulness import Config, Faithfulness, merged, run_by_layer
-from backlight.studies.scores import CONTROLS
+from backlight.studies.faithfulness.scores import CONTROLS
 
 
 def faithfulness(

@@ -13,7 +13,7 @@ from backlight.cli.figure import AtlasArgument
 from backlight.cli.options import PlotOutput, SaveStem, check_plot, parse_layers, write_result
 from backlight.cli.output import console, progress_bars
 from backlight.studies.homogeneity import Config, Homogeneity, run
-from backlight.studies.likeness import Measure
+from backlight.studies.homogeneity.likeness import Measure
 
 _N_SHOWN = 5
 

@@ -29,8 +29,8 @@ from backlight.cli.options import (
 from backlight.cli.output import console, progress_bars
 from backlight.errors import BadInputError, StorageError
 from backlight.studies.invariance import Config, Invariance, run
-from backlight.studies.moves import MEASURES, Measure
-from backlight.studies.transforms import TRANSFORMS, Border, Transform, check_border
+from backlight.studies.invariance.moves import MEASURES, Measure
+from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border
 
 _MOST_AMOUNTS = 10_000
 _DPI = 130

@@ -20,7 +20,7 @@ from backlight.cli.options import (
 )
 from backlight.cli.output import console, progress_bars
 from backlight.studies.sanity import Config, Sanity, run
-from backlight.studies.similarity import METRICS
+from backlight.studies.sanity.similarity import METRICS
 
 
 def sanity(

@@ -1,1 +1,1 @@
-"""Studies: is what a picture shows what the unit sees? Each is a module with Config, run and Result."""
+"""Studies: is what a picture shows what the unit sees? Each is a package with Config, run and a Result."""

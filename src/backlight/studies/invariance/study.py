@@ -20,12 +20,12 @@ from backlight.network import Images, Network
 from backlight.render.plots import Plot
 from backlight.scan import Progress
 from backlight.studies import correspondence
-from backlight.studies.changes import Changes, Sweep
 from backlight.studies.classes import check_classes
-from backlight.studies.moves import MEASURES, Answers, Measure
+from backlight.studies.invariance.changes import Changes, Sweep
+from backlight.studies.invariance.moves import MEASURES, Answers, Measure
+from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border
 from backlight.studies.results import Result
 from backlight.studies.shown import inputs_of
-from backlight.studies.transforms import TRANSFORMS, Border, Transform, check_border
 
 _SHIFTS, _LARGEST_SHIFT = 12, 60 / 224
 
@@ -157,7 +157,7 @@ class Invariance(Changes, Result):
 
     def summary(self) -> dict[str, Any]:
         """Return by transformation and layer how far it moves, and its five most and least invariant feature maps."""
-        from backlight.studies.invariance_summary import summarise
+        from backlight.studies.invariance.summary import summarise
 
         return summarise(self)
 
@@ -168,7 +168,7 @@ class Invariance(Changes, Result):
 
     def plot(self, raw: bool = False, measure: Measure = "whole") -> Plot:
         """Return the figure in the paper's layout, of relative distances unless raw."""
-        from backlight.studies.invariance_plot import plot_invariance
+        from backlight.studies.invariance.plot import plot_invariance
 
         return plot_invariance(self, raw, measure)
 

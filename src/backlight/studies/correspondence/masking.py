@@ -19,9 +19,9 @@ from backlight.network import Layer, Network
 from backlight.network.fast import FastNetwork
 from backlight.projection import MOST_IMAGES
 from backlight.scan import Progress
+from backlight.studies.correspondence.parts import MarkedImage, checked_box, part_names
+from backlight.studies.correspondence.placing import random_boxes, shifted_boxes
 from backlight.studies.covering import Fill, covered, filled
-from backlight.studies.parts import MarkedImage, checked_box, part_names
-from backlight.studies.placing import random_boxes, shifted_boxes
 
 Measure = Literal["all", "changed"]
 """Over which entries: all of them, as in the paper, or those that the mask changes in at least one of two images."""

@@ -13,11 +13,11 @@ from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.projection import Unit
 from backlight.projection.units import check_channel, check_unit
+from backlight.studies.occlusion.sweeps import Sweep
 from backlight.studies.shown import view
-from backlight.studies.sweeps import Sweep
 
 if TYPE_CHECKING:
-    from backlight.studies.occlusion import Config
+    from backlight.studies.occlusion.study import Config
 
 
 @dataclass(frozen=True)

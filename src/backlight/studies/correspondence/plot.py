@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from backlight.render.plots import Plot, colours, new_plot, without_axes
-from backlight.studies.masking import CONTROLS, MEASURES, Control, Measure
+from backlight.studies.correspondence.masking import CONTROLS, MEASURES, Control, Measure
 
 if TYPE_CHECKING:
-    from backlight.studies.correspondence import Correspondence
+    from backlight.studies.correspondence.study import Correspondence
 
 _MOST_IMAGES, _A_ROW, _GAP = 16, 8, 12
 _LETTERS_PER_INCH = 14.5

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from backlight.atlas import Atlas, AtlasLayer, Hit
 from backlight.errors import BadInputError
-from backlight.studies.aligned import aligned_tiles
-from backlight.studies.alike import (
+from backlight.studies.homogeneity.aligned import aligned_tiles
+from backlight.studies.homogeneity.alike import (
     Judged,
     colour_similarities,
     correlations,
@@ -22,11 +22,11 @@ from backlight.studies.alike import (
     label_similarities,
     without_common,
 )
-from backlight.studies.descriptors import Descriptors, describe
+from backlight.studies.homogeneity.descriptors import Descriptors, describe
 from backlight.studies.intervals import Interval
 
 Measure = Literal["projections", "patches", "colours", "labels"]
-"""What of two hits is compared; `backlight.studies.homogeneity.run` says how."""
+"""What of two hits is compared; `backlight.studies.homogeneity.study.run` says how."""
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 LEVEL = 0.05

@@ -17,11 +17,11 @@ from backlight.network import Layer, Network
 from backlight.projection import Unit
 from backlight.rules import RuleSet
 from backlight.studies.covering import filled, largest_shares
+from backlight.studies.faithfulness.scores import CONTROLS, RANDOM, Scorer, Subject, draw_other, stack_masks
 from backlight.studies.responses import UnitResponses
-from backlight.studies.scores import CONTROLS, RANDOM, Scorer, Subject, draw_other, stack_masks
 
 if TYPE_CHECKING:
-    from backlight.studies.faithfulness import Config
+    from backlight.studies.faithfulness.study import Config
 
 _MAPS_AT_ONCE = 4
 

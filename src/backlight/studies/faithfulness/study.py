@@ -22,10 +22,10 @@ from backlight.render.plots import Plot
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.covering import Fill, check_fills
-from backlight.studies.falls import Falls, choose_subjects
+from backlight.studies.faithfulness.falls import Falls, choose_subjects
+from backlight.studies.faithfulness.scores import CONTROLS, Subject
+from backlight.studies.faithfulness.verdicts import Verdict, best_rules, judge
 from backlight.studies.results import Result
-from backlight.studies.scores import CONTROLS, Subject
-from backlight.studies.verdicts import Verdict, best_rules, judge
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Faithfulness(Result):
 
     def plot(self) -> Plot:
         """Return the curves of every layer: fall against covered share, each method with its interval."""
-        from backlight.studies.faithfulness_plot import plot_faithfulness
+        from backlight.studies.faithfulness.plot import plot_faithfulness
 
         return plot_faithfulness(self)
 

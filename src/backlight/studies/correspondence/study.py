@@ -20,9 +20,16 @@ from backlight.errors import BadInputError
 from backlight.network import Network
 from backlight.render.plots import Plot
 from backlight.scan import Progress
+from backlight.studies.correspondence.masking import (
+    CONTROLS,
+    MEASURES,
+    Control,
+    Measure,
+    Scene,
+    SignDifferences,
+)
+from backlight.studies.correspondence.parts import MarkedImage, read_parts
 from backlight.studies.covering import Fill, check_fills
-from backlight.studies.masking import CONTROLS, MEASURES, Control, Measure, Scene, SignDifferences
-from backlight.studies.parts import MarkedImage, read_parts
 from backlight.studies.results import Result
 
 
@@ -131,7 +138,7 @@ class Correspondence(Result):
 
     def plot(self) -> Plot:
         """Return Delta of every part beside its controls, by layer, over the images with their boxes."""
-        from backlight.studies.correspondence_plot import plot_correspondence
+        from backlight.studies.correspondence.plot import plot_correspondence
 
         return plot_correspondence(self)
 
@@ -174,7 +181,7 @@ def run(
 
     Args:
         net: A network with preprocessing.
-        parts: A JSON file (`backlight.studies.parts.read_parts`), or the images with their boxes.
+        parts: A JSON file (`backlight.studies.correspondence.parts.read_parts`), or the images with their boxes.
         layers: Names of layers; None takes `default_layers`.
         config: How masks are made.
         progress: Called with `correspondence`, the number of masks done and the number in all.

@@ -16,11 +16,11 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from backlight.render.plots import COLOURS, Plot, new_plot, without_axes
-from backlight.studies.moves import Measure
-from backlight.studies.transforms import TRANSFORMS, Transform, transformed
+from backlight.studies.invariance.moves import Measure
+from backlight.studies.invariance.transforms import TRANSFORMS, Transform, transformed
 
 if TYPE_CHECKING:
-    from backlight.studies.invariance import Invariance
+    from backlight.studies.invariance.study import Invariance
 
 _MOST_SHOWN, _GAP = 5, 0.05
 _FEWEST_EXAMPLES, _EXAMPLES_A_ROW = 4, 1.2

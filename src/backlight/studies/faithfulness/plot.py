@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from backlight.render.plots import COLOURS, Plot, new_plot
+from backlight.studies.faithfulness.scores import CONTROLS
 from backlight.studies.intervals import bootstrap
-from backlight.studies.scores import CONTROLS
 
 if TYPE_CHECKING:
-    from backlight.studies.faithfulness import Faithfulness
+    from backlight.studies.faithfulness.study import Faithfulness
 
 _COLUMNS = 4
 _GREYS = dict(zip(CONTROLS, ("#b4b4bc", "#000000", "#b4b4bc", "#686870", "#686870"), strict=True))

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from backlight.scan import Progress
 from backlight.studies.classes import probabilities
-from backlight.studies.moves import Answer, Answers, layer_lengths, map_moves, map_sizes
-from backlight.studies.transforms import TRANSFORMS, Border, Transform, is_identity, transformed
+from backlight.studies.invariance.moves import Answer, Answers, layer_lengths, map_moves, map_sizes
+from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, is_identity, transformed
 
 _DEAD = 1e-6
 """A map counts as dead where it is no larger than this share of the largest map of its layer."""

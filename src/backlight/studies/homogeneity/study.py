@@ -20,9 +20,8 @@ from backlight.atlas import Atlas
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.render.plots import Plot
 from backlight.scan import Progress
-from backlight.studies.alike import Judged, nanmean, purity
-from backlight.studies.intervals import bootstrap
-from backlight.studies.likeness import (
+from backlight.studies.homogeneity.alike import Judged, nanmean, purity
+from backlight.studies.homogeneity.likeness import (
     LEVEL,
     MEASURES,
     LayerHits,
@@ -33,8 +32,9 @@ from backlight.studies.likeness import (
     hits_of,
     judge_layer,
 )
+from backlight.studies.homogeneity.sheets import draw_hits
+from backlight.studies.intervals import bootstrap
 from backlight.studies.results import Result
-from backlight.studies.sheets import draw_hits
 
 _N_EXAMPLES = 3
 
@@ -168,7 +168,7 @@ class Homogeneity(Result):
 
     def plot(self) -> Plot:
         """Return the maps of every layer beside chance, by measure, and the last layer's most and least alike maps."""
-        from backlight.studies.homogeneity_plot import plot_homogeneity
+        from backlight.studies.homogeneity.plot import plot_homogeneity
 
         return plot_homogeneity(self)
 
@@ -228,8 +228,8 @@ def run(
         BadInputError: The atlas is not finished, a layer has hits of one map only, or one hit of each.
         UnknownLayerError: The atlas has no such layer.
 
-    *Convention*: sets are drawn by `backlight.studies.alike.draw_sets`, aligned tiles are made by
-    `backlight.studies.aligned.aligned_tiles`, and compared as `backlight.studies.descriptors.describe` says.
+    *Convention*: sets are drawn as `alike.draw_sets` says, tiles aligned as `aligned.aligned_tiles`, and compared as
+    `descriptors.describe`.
     """
     config = config or Config()
     if atlas.phase != "done":

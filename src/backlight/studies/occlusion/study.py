@@ -25,10 +25,10 @@ from backlight.render.plots import Plot
 from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import Progress
 from backlight.studies.covering import Fill, check_fills, filled, sliding_squares
+from backlight.studies.occlusion.sweeps import Sweep
+from backlight.studies.occlusion.watched import Watched, check_watched, choose_watched
 from backlight.studies.results import Result
 from backlight.studies.shown import Others, inputs_of, others_of_atlas, others_of_images
-from backlight.studies.sweeps import Sweep
-from backlight.studies.watched import Watched, check_watched, choose_watched
 
 _EQUAL = 5
 """Decimal places to which falls are compared: what is smaller is the rounding of the arithmetic."""
@@ -197,7 +197,7 @@ class Occlusion(Result):
 
     def plot(self) -> Plot:
         """Return the figure in the paper's layout."""
-        from backlight.studies.occlusion_plot import plot_occlusion
+        from backlight.studies.occlusion.plot import plot_occlusion
 
         return plot_occlusion(self)
 

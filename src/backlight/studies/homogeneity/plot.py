@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from backlight.render.plots import COLOURS, Plot, new_plot, without_axes
-from backlight.studies.likeness import Measure
+from backlight.studies.homogeneity.likeness import Measure
 
 if TYPE_CHECKING:
-    from backlight.studies.homogeneity import Homogeneity
+    from backlight.studies.homogeneity.study import Homogeneity
 
 _GREY, _DARK = "#c4c4ca", "#52525b"
 _AXES: dict[Measure, str] = {

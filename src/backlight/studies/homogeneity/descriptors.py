@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage.color import rgb2lab
 from skimage.feature import hog
 
-from backlight.studies.aligned import SIDE, AlignedTiles
+from backlight.studies.homogeneity.aligned import SIDE, AlignedTiles
 
 _CELLS, _ORIENTATIONS = 8, 8
 _CELL = SIDE // _CELLS

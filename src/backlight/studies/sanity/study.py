@@ -31,11 +31,11 @@ from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.faithfulness import Config as Chosen
 from backlight.studies.faithfulness import check_belongs
-from backlight.studies.falls import choose_subjects
+from backlight.studies.faithfulness.falls import choose_subjects
+from backlight.studies.faithfulness.scores import Subject
 from backlight.studies.intervals import bootstrap
 from backlight.studies.results import Result
-from backlight.studies.scores import Subject
-from backlight.studies.similarity import METRICS, similarities
+from backlight.studies.sanity.similarity import METRICS, similarities
 
 RULE_SETS = (DECONVNET, GUIDED, GRADIENT)
 SWITCHES: tuple[Switches, ...] = get_args(Switches)

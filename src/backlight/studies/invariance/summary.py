@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.studies.moves import MEASURES, Measure
-from backlight.studies.transforms import TRANSFORMS, Transform, is_identity
+from backlight.studies.invariance.moves import MEASURES, Measure
+from backlight.studies.invariance.transforms import TRANSFORMS, Transform, is_identity
 
 if TYPE_CHECKING:
-    from backlight.studies.invariance import Invariance
+    from backlight.studies.invariance.study import Invariance
 
 _N_MAPS = 5
 

@@ -1,0 +1,10 @@
+"""Invariance: images shifted, magnified and turned; how far layers and the classifier move (Fig. 5)."""
+
+from backlight.studies.invariance.study import Config, Invariance, default_layers, run
+
+__all__ = [
+    "Config",
+    "Invariance",
+    "default_layers",
+    "run",
+]

@@ -1,0 +1,11 @@
+"""Occlusion: a square slid over an image, for a feature map, a unit and the class (the paper's Fig. 7)."""
+
+from backlight.studies.occlusion.study import Config, Occlusion, run
+from backlight.studies.occlusion.watched import Watched
+
+__all__ = [
+    "Config",
+    "Occlusion",
+    "Watched",
+    "run",
+]
