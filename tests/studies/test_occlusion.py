@@ -238,7 +238,7 @@ def test_one_image_at_a_time_and_a_class_only_of_a_classifier() -> None:
         ):
             run(finder(), images, "relu", SQUARES)
     with pytest.raises(
-        BadInputError, match="class 2 cannot be followed: the output of Finder is not one number"
+        BadInputError, match="classes cannot be followed: the output of Finder is not one number"
     ):
         run(finder(lambda x: x[:, :1]), picture(1), "relu", Config(size=7, class_index=2))
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.special import softmax
 from torch import Tensor
 
 from backlight.errors import ActivationError
@@ -18,12 +17,11 @@ from backlight.network import Layer, Network
 from backlight.network.fast import FastNetwork
 from backlight.projection import Unit
 from backlight.scan import Progress
+from backlight.studies.classes import probabilities
 from backlight.studies.covering import covered
 
 _COPIES = {"cpu": 4}
 """Copies in one forward pass, by device; 32 on any other. On a CPU the maps of a few stay in its cache."""
-
-_SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +70,8 @@ class Sweep:
         maps, output = self._run(image[None])
         self.maps = _as_array(maps[0])
         self.probabilities: NDArray[np.float64] | None = None
-        self._is_softmax = True
         if output.dim() == 2 and output.shape[1] > 1:
-            self._is_softmax = not _are_probabilities(_as_array(output))
+            self._uncovered = _as_array(output)[0]
             self.probabilities = self._probabilities(output)[0]
         else:
             self._run = FastNetwork(net, [layer])
@@ -122,9 +119,7 @@ class Sweep:
         return sums, values, found[:, class_index], found.argmax(1)
 
     def _probabilities(self, output: Tensor) -> NDArray[np.float64]:
-        rows = _as_array(output)
-        result: NDArray[np.float64] = softmax(rows, axis=1) if self._is_softmax else rows
-        return result
+        return probabilities(_as_array(output), self._uncovered)
 
     def _check(self, values: NDArray[np.float64]) -> None:
         if not np.isfinite(values).all():
@@ -132,10 +127,6 @@ class Sweep:
                 f"layer {self._layer.name!r} gives activations that are not finite for this image; "
                 "check the weights and the image"
             )
-
-
-def _are_probabilities(rows: NDArray[np.float64]) -> bool:
-    return bool((rows >= 0).all() and (abs(rows.sum(1) - 1) < _SUM_TOLERANCE).all())
 
 
 def _as_array(values: Tensor) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.projection import Unit
 from backlight.projection.units import check_channel, check_unit
+from backlight.studies.classes import check_classes
 from backlight.studies.occlusion.sweeps import Sweep
 from backlight.studies.shown import view
 
@@ -81,23 +82,11 @@ def _class(
     net: Network, probabilities: NDArray[np.float64] | None, config: Config
 ) -> tuple[int | None, float | None, int | None]:
     """Return the class that is followed, its probability, and the most probable class."""
-    index, names = config.class_index, config.class_names
+    index = config.class_index
+    given = None if index is None else [index]
+    check_classes(net.name, 0 if probabilities is None else len(probabilities), 1, given, config.class_names)
     if probabilities is None:
-        if index is not None:
-            raise BadInputError(
-                f"class {index} cannot be followed: the output of {net.name} is not one number for each of several "
-                "classes; leave the class out"
-            )
         return None, None, None
-    count = len(probabilities)
-    if index is not None and not 0 <= index < count:
-        raise BadInputError(
-            f"class {index} is out of range: {net.name} has {count} classes, 0 to {count - 1}; choose one of them"
-        )
-    if names and len(names) != count:
-        raise BadInputError(
-            f"{net.name} has {count} classes, but came {len(names)} names; give one name a class, in their order"
-        )
     label = int(probabilities.argmax())
     index = label if index is None else index
     return index, float(probabilities[index]), label
