@@ -18,7 +18,7 @@ import backlight_demo
 from backlight.atlas import best_rules
 from backlight.network.specs import load_model
 from backlight.render.plots import Plot
-from backlight.studies import faithfulness, occlusion, sanity
+from backlight.studies import correspondence, faithfulness, homogeneity, invariance, occlusion, sanity
 
 FIGURES = {
     "figure2": ("features.8.expand3x3_activation", [66, 76, 126, 24, 21, 11]),
@@ -42,6 +42,8 @@ OCCLUSIONS = [
     ("occlusion-badly", "german_shepherd_dog.jpg", "features.12.cat", 367, "German shepherd"),
 ]
 
+MOVED = ["tabby_cat", "red_panda", "brown_hens", "colosseum", "sheep"]
+
 
 def main(weights: str, folder: Path) -> None:
     """Build the atlases of the layers shown and write the figures."""
@@ -57,6 +59,7 @@ def main(weights: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         evidence(net, folder, Path(scratch))
         occluded(net, folder, Path(scratch))
+    moved_and_masked(net, folder)
 
 
 def evidence(net: backlight.Network, folder: Path, scratch: Path) -> None:
@@ -75,6 +78,7 @@ def evidence(net: backlight.Network, folder: Path, scratch: Path) -> None:
     best = backlight.build(net, photos, scratch / "best.atlas", [BADLY], rules=rules, maps=16)
     best.figure(BADLY, best[BADLY].channels[:4], columns=2).save(folder / "evidence-best.webp", quality=90)
     save(sanity.run(atlas, net, photos, BADLY).plot(), folder / "sanity.webp")
+    save(homogeneity.run(atlas).plot(), folder / "homogeneity.webp")
 
 
 def occluded(net: backlight.Network, folder: Path, scratch: Path) -> None:
@@ -84,6 +88,13 @@ def occluded(net: backlight.Network, folder: Path, scratch: Path) -> None:
         atlas = backlight.build(net, photos, scratch / f"{name}.atlas", [layer], maps=[channel])
         config = occlusion.Config(channel=channel, class_index=names.index(class_name), class_names=names)
         save(occlusion.run(net, photos / picture, layer, config, atlas).plot(), folder / f"{name}.webp")
+
+
+def moved_and_masked(net: backlight.Network, folder: Path) -> None:
+    """Write the paper's Fig. 5 for five photographs, and its Table 1 for the faces among them."""
+    pictures = [backlight_demo.photographs() / f"{name}.jpg" for name in MOVED]
+    save(invariance.run(net, pictures).plot(), folder / "invariance.webp")
+    save(correspondence.run(net, backlight_demo.parts()).plot(), folder / "correspondence.webp")
 
 
 def save(plot: Plot, path: Path) -> None:
