@@ -236,12 +236,12 @@ def test_too_few_maps_come_again_equally_often_but_never_the_same_hit() -> None:
 
 
 def test_pairs_of_one_map_and_of_one_image_are_no_chance() -> None:
-    maps, images = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
-    alike = np.array(
-        [[1, 1, 1, 0], [1, 1, 0, 1], [1, 0, 1, 1], [0, 1, 1, 1]], float
-    )  # alike: same map or image
-    sets = draw_sets(maps, images, 2, 60, np.random.default_rng(0))
+    maps, images = np.repeat([0, 1], 3), np.tile([0, 1, 2], 2)
+    alike = ((maps[:, None] == maps) | (images[:, None] == images)).astype(float)
+    sets = draw_sets(maps, images, 3, 60, np.random.default_rng(0))
     assert judge_maps(alike, maps, images, sets, 2).null.tolist() == [0.0] * 60
+    one_image = judge_maps(alike, maps, np.zeros(6, int), sets, 2)
+    assert np.isnan([one_image.scores, one_image.p_values]).all()
 
 
 # --- similarities ---------------------------------------------------------------------------------------------

@@ -36,8 +36,8 @@ def weighted_below(net: Network, layer: Layer) -> list[Weighted]:
     Example:
         >>> import backlight
         >>> net = backlight.capture(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()), (3, 8, 8))
-        >>> weighted_below(net, net.layer("1"))
-        [Weighted(name='0', weight='p_0_weight', bias='p_0_bias')]
+        >>> [which.name for which in weighted_below(net, net.layer("1"))]
+        ['0']
     """
     path = set(net.analysis.path([net.node(layer)]))
     found = []

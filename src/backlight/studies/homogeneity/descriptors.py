@@ -59,7 +59,7 @@ def describe(tiles: AlignedTiles) -> Descriptors:
     Example:
         >>> tiles = AlignedTiles(np.ones((2, 64, 64, 3), "f"), np.ones((2, 64, 64, 3), "f"), np.full((2, 64, 64), True))
         >>> found = describe(tiles)
-        >>> found.projections.shape, bool(found.projections_known.any()), found.colours[0].round()
+        >>> found.projections.shape, bool(found.projections_known.any()), abs(found.colours[0]).round()
         ((2, 512), False, array([100.,   0.,   0.], dtype=float32))
     """
     n = len(tiles.valid)

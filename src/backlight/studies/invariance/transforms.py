@@ -57,7 +57,7 @@ def transformed(
     smoothing, so that a factor well below 1 aliases. What leaves every image as it is gives exactly the image.
 
     Example:
-        >>> transformed(torch.arange(9.0).reshape(1, 3, 3), "translation", 1.0, "edge")[0]
+        >>> transformed(torch.arange(9.0).reshape(1, 3, 3), "translation", 1.0, "edge")[0].round()
         tensor([[0., 1., 2.],
                 [0., 1., 2.],
                 [3., 4., 5.]])
