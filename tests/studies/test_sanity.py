@@ -14,7 +14,7 @@ import backlight
 from backlight.errors import BadInputError
 from backlight.images import SequenceSource
 from backlight.network.weights import random_weights, weighted_below, with_weights
-from backlight.studies import sanity
+from backlight.studies import faithfulness, sanity
 from backlight.studies.sanity import SWITCHES, Config, Sanity
 from backlight.studies.sanity.similarity import METRICS, similarities
 from conftest import SmallNet
@@ -140,6 +140,46 @@ def test_it_comes_again_with_its_seed_and_from_its_files(tmp_path: Path, small_n
     np.testing.assert_array_equal(back.one_by_one, first.one_by_one)
     assert back.summary() == first.summary()
     assert first._repr_png_().startswith(b"\x89PNG")
+
+
+class Squashed(nn.Module):
+    """A sigmoid on the path, which the deconvnet refuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 5, stride=2), nn.Conv2d(6, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.second(torch.sigmoid(self.first(x)) - 0.5))
+
+
+def test_rule_sets_that_do_not_cover_all_operators_are_left_out(tmp_path: Path) -> None:
+    source = _source(4)
+    net = backlight.capture(Squashed(), (3, 48, 48), PREPROCESSING)
+    atlas = backlight.build(net, source, tmp_path / "a.atlas", ["relu"], top=2, rules=backlight.GRADIENT)
+    assert sanity.run(atlas, net, source, config=Config(4)).rules == ("gradient",)
+    found = faithfulness.run(atlas, net, source, config=faithfulness.Config(shares=(0.2,), fills=("mean",)))
+    missing = np.isnan(found.falls).all((0, 2, 3))
+    assert [name for name, gone in zip(found.methods, missing, strict=True) if gone] == [
+        "deconvnet",
+        "guided",
+    ]
+    assert found.best_rules("relu") == "gradient"
+    assert found.verdict("relu").falls["deconvnet"] is None
+    assert found._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_layer_without_weights_and_a_negative_seed_are_refused(tmp_path: Path) -> None:
+    source = _source(3)
+    net = backlight.capture(nn.Sequential(nn.MaxPool2d(4), nn.ReLU()), (3, 48, 48), PREPROCESSING)
+    atlas = backlight.build(net, source, tmp_path / "a.atlas", ["1"], top=2)
+    with pytest.raises(
+        BadInputError, match="layer '1' has no weights below it to replace; choose a later one"
+    ):
+        sanity.run(atlas, net, source, config=Config(3))
+    for config in (Config, faithfulness.Config):
+        with pytest.raises(BadInputError, match="a seed is at least 0, but came -1"):
+            config(seed=-1)
 
 
 def test_too_few_hits_are_refused(tmp_path: Path, small_net: SmallNet) -> None:

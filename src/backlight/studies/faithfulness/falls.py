@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.atlas import Atlas
+from backlight.errors import UnsupportedOperatorError
 from backlight.geometry import Box
 from backlight.images import ImageSource
 from backlight.network import Layer, Network
 from backlight.projection import Unit
-from backlight.rules import RuleSet
+from backlight.rules import RuleSet, apply_rules
 from backlight.studies.covering import filled, largest_shares
 from backlight.studies.faithfulness.scores import CONTROLS, RANDOM, Scorer, Subject, draw_other, stack_masks
 from backlight.studies.responses import UnitResponses
@@ -56,7 +57,8 @@ class Falls:
             rules: The layer's own; those of the controls that are projections.
             maps: The hits, map by map.
         """
-        rule_sets = [rules, *(other for other in self.rule_sets if other != rules)]
+        rivals = [own for own in self.rule_sets if own != rules and applies(self.net, layer, own)]
+        rule_sets = [rules, *rivals]
         scorer, responses = Scorer(self.net, layer, rule_sets), UnitResponses(self.net, layer)
         for start in range(0, len(maps), _MAPS_AT_ONCE):
             subjects = [s for own in maps[start : start + _MAPS_AT_ONCE] for s in own]
@@ -116,6 +118,15 @@ class Falls:
     def _generator(self, layer: Layer, subject: Subject) -> np.random.Generator:
         key = [self.config.seed, *layer.name.encode(), subject.unit.channel, subject.rank]
         return np.random.default_rng(key)
+
+
+def applies(net: Network, layer: Layer, rules: RuleSet) -> bool:
+    """Return whether the rules cover every operator between a layer and the pixels."""
+    try:
+        apply_rules(net, [layer], rules)
+    except UnsupportedOperatorError:
+        return False
+    return True
 
 
 def choose_subjects(atlas: Atlas, name: str, config: Config) -> list[list[Subject]]:

@@ -51,6 +51,8 @@ class Config:
         check_fills(self.fills)
         if self.hits < 1 or (self.maps is not None and self.maps < 1):
             raise BadInputError(f"maps and hits must be at least 1, but came {self.maps} and {self.hits}")
+        if self.seed < 0:
+            raise BadInputError(f"a seed is at least 0, but came {self.seed}")
         if not self.shares or not all(0 < share < 1 for share in self.shares):
             raise BadInputError(f"shares lie between 0 and 1, such as 0.05 and 0.2, but came {self.shares}")
 
@@ -69,7 +71,7 @@ class Faithfulness(Result):
         ranks: (n,) its rank.
         values: (n,) its activation.
         falls: (n, methods, shares, fills) share of the activation that is lost: 1 where nothing is left, below 0 where
-            it rises; NaN where a control is missing.
+            it rises; NaN where a control is missing, or a rule set does not cover all operators.
     """
 
     config: Config

@@ -31,7 +31,7 @@ from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.faithfulness import Config as Chosen
 from backlight.studies.faithfulness import check_belongs
-from backlight.studies.faithfulness.falls import choose_subjects
+from backlight.studies.faithfulness.falls import applies, choose_subjects
 from backlight.studies.faithfulness.scores import Subject
 from backlight.studies.intervals import bootstrap
 from backlight.studies.results import Result
@@ -57,6 +57,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
+        if self.seed < 0:
+            raise BadInputError(f"a seed is at least 0, but came {self.seed}")
         if self.maps < 1 or self.hits < 1 or self.maps * self.hits < 2:
             raise BadInputError(
                 f"at least two hits are needed, but came {self.maps} maps of {self.hits} hits; take more"
@@ -70,7 +72,7 @@ class Sanity(Result):
     Attributes:
         config: Of how many hits.
         layer: The layer.
-        rules: The rule sets.
+        rules: The rule sets, those of the three that cover all operators below the layer.
         weights: The layers with weights, from the pixels up.
         top_down: (rules, weights, hits, metrics) similarity to the trained network's projection with the weights of
             this layer and of all above it random.
@@ -138,12 +140,14 @@ def run(
     weights = weighted_below(net, found)
     study = _Study(found, subjects, batch, config, len(weights), progress or (lambda *_: None))
     study.trained(net)
+    if not weights:
+        raise BadInputError(f"layer {found.name!r} has no weights below it to replace; choose a later one")
     top_down, one_by_one = [], []
     for place, which in enumerate(weights):
         top_down.append(study.compare(study.randomised(net, weights[place:])))
         one_by_one.append(study.compare(study.randomised(net, [which])))
     switched = [study.switched(net, kind) for kind in SWITCHES]
-    names = tuple(rules.name for rules in RULE_SETS)
+    names = tuple(rules.name for rules in study.rule_sets)
     stacked = [np.stack(parts, 1) for parts in (top_down, one_by_one, switched)]
     return Sanity(config, found.name, names, tuple(w.name for w in weights), *stacked)
 
@@ -163,10 +167,12 @@ class _Study:
         self._layer, self._subjects, self._batch, self._seed = layer, subjects, batch, config.seed
         self._report, self._n_done, self._n_all = report, 0, 2 * n_weights + len(SWITCHES)
         self._reference: list[list[NDArray[np.float64]]] = []
+        self.rule_sets: list[RuleSet] = []
 
     def trained(self, net: Network) -> None:
         """Take the projections of the trained network, to which all others are compared."""
-        self._reference = [self._project(net, rules, Control(1.0)) for rules in RULE_SETS]
+        self.rule_sets = [rules for rules in RULE_SETS if applies(net, self._layer, rules)]
+        self._reference = [self._project(net, rules, Control(1.0)) for rules in self.rule_sets]
 
     def randomised(self, net: Network, which: Sequence[Weighted]) -> Network:
         """Return the network with random weights in some layers; those of a layer are the same each time."""
@@ -178,12 +184,12 @@ class _Study:
 
     def compare(self, net: Network) -> NDArray[np.float64]:
         """Return the similarities (rules, hits, metrics) of another network's projections."""
-        return self._compared([self._project(net, rules, Control(1.0)) for rules in RULE_SETS])
+        return self._compared([self._project(net, rules, Control(1.0)) for rules in self.rule_sets])
 
     def switched(self, net: Network, kind: Switches) -> NDArray[np.float64]:
         """Return the similarities (rules, hits, metrics) with the switches replaced."""
         found = []
-        for rules in RULE_SETS:
+        for rules in self.rule_sets:
             generator = torch.Generator().manual_seed(self._seed)
             found.append(self._project(net, rules, replaced_switches(kind, generator)))
         result = self._compared(found)
