@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,39 @@ def test_sanity_prints_what_stays(workplace: Path, capsys: pytest.CaptureFixture
     assert Path("s.json").exists()
     assert run("sanity", "a.atlas", "--maps", "1") == 2
     assert "at least two hits are needed" in capsys.readouterr().err
+
+
+def test_a_stopped_study_of_faithfulness_keeps_its_layers_and_goes_on(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = import_module("backlight.cli.faithfulness")
+    assert run(*BUILD, "--maps", "2") == 0
+    by_layer = command.run_by_layer
+
+    def stopped(*arguments: object) -> Iterator[object]:
+        yield next(iter(by_layer(*arguments)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run_by_layer", stopped)
+    assert run("faithfulness", "a.atlas", *QUICK) == 130
+    assert "stopped; what is finished is kept" in capsys.readouterr().err
+    kept = backlight.open_atlas("a.atlas")
+    assert kept["relu1"].evidence is not None
+    assert kept["relu2"].evidence is None
+    monkeypatch.setattr(command, "run_by_layer", by_layer)
+    assert run("faithfulness", "a.atlas", *QUICK) == 0
+    assert backlight.open_atlas("a.atlas")["relu2"].evidence is not None
+
+
+def test_a_stopped_study_that_keeps_nothing_says_so(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = import_module("backlight.cli.sanity")
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert run(*BUILD, "--maps", "2", "--layers", "relu2") == 0
+    monkeypatch.setattr(command, "run", stopped)
+    assert run("sanity", "a.atlas") == 130
+    assert "stopped; nothing was written" in capsys.readouterr().err

@@ -69,7 +69,10 @@ def test_a_planted_pattern_is_what_the_projection_shows(
     assert own.falls["deconvnet"] > 0.9
     assert max(own.falls["random"], own.falls["centre"]) < 0.5
     assert not {"random", "centre", "other image"} & {*own.equal, *own.better}
-    assert result.summary()["relu_1"]["n_hits"] == len(result.values) == 12
+    summary = result.summary()["relu_1"]
+    assert summary["n_hits"] == len(result.values) == 12
+    low, high = summary["intervals"]["deconvnet"]
+    assert low <= summary["falls"]["deconvnet"] <= high
     assert result.methods == ("deconvnet", "guided", "gradient", *CONTROLS)
 
 

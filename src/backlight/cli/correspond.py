@@ -70,7 +70,7 @@ def correspond(
     chosen = (
         None if layers == "default" else parse_layers(layers) or [layer.name for layer in net.default_layers]
     )
-    with progress_bars() as progress:
+    with progress_bars(resumes=False) as progress:
         result = run(net, marked, chosen, config, progress)
     for layer in result.layers:
         console.print(_table(result, layer))

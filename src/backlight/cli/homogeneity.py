@@ -34,7 +34,7 @@ def homogeneity(
     """
     check_plot(output, save)
     config = Config(n_draws=draws, seed=seed)
-    with progress_bars() as progress:
+    with progress_bars(resumes=False) as progress:
         result = run(open_atlas(atlas), parse_layers(layers), config, progress)
     console.print(_table(result))
     console.print(

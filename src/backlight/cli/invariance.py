@@ -100,7 +100,7 @@ def invariance(
     chosen = None
     if layers != "default":
         chosen = parse_layers(layers) or [layer.name for layer in net.default_layers]
-    with progress_bars() as progress:
+    with progress_bars(resumes=False) as progress:
         result = run(net, images, chosen, given, config, progress)
     _print(result)
     _write(result, output, save, raw, measure)

@@ -88,7 +88,7 @@ def occlude(
     )
     beside = open_atlas(atlas) if atlas is not None else others or None
     net = load_network(model, weights, device, size, resize, mean, std)
-    with progress_bars() as progress:
+    with progress_bars(resumes=False) as progress:
         result = run(net, image, layer, config, beside, progress)
     _print(result)
     write_result(result, output, save)

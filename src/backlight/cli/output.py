@@ -51,10 +51,13 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bars() -> Iterator[Report]:
+def progress_bars(resumes: bool = True) -> Iterator[Report]:
     """Show a bar for each phase of the work; hands out the callback that the library calls.
 
     Ctrl-C inside is said to have lost nothing, and ends the program with exit code 130.
+
+    Args:
+        resumes: Whether the same command goes on where this one was stopped.
     """
     bars = Progress(
         TextColumn("{task.description:<11}"),
@@ -80,7 +83,12 @@ def progress_bars() -> Iterator[Report]:
         yield report
     except KeyboardInterrupt:
         bars.stop()
-        errors.print("stopped; what is finished is kept, the same command goes on from there", soft_wrap=True)
+        kept = (
+            "what is finished is kept, the same command goes on from there"
+            if resumes
+            else "nothing was written"
+        )
+        errors.print(f"stopped; {kept}", soft_wrap=True)
         raise typer.Exit(EXIT_STOPPED) from None
     finally:
         if tasks:

@@ -45,7 +45,7 @@ def sanity(
     config = Config(maps, hits, seed)
     opened = open_atlas(atlas)
     net, source = load_network_of(opened, model, images, weights, device)
-    with progress_bars() as progress:
+    with progress_bars(resumes=False) as progress:
         result = run(opened, net, source, layer, config, progress)
     console.print(_table(result))
     console.print(

@@ -25,6 +25,7 @@ from backlight.studies.covering import Fill, check_fills
 from backlight.studies.faithfulness.falls import Falls, choose_subjects
 from backlight.studies.faithfulness.scores import CONTROLS, Subject
 from backlight.studies.faithfulness.verdicts import Verdict, best_rules, judge
+from backlight.studies.intervals import bootstrap
 from backlight.studies.results import Result
 
 
@@ -113,14 +114,17 @@ class Faithfulness(Result):
         return best_rules(own, self.own_rules(layer), self.config.seed)
 
     def summary(self) -> dict[str, Any]:
-        """Return by layer the mean falls, the verdict and the advised rule set."""
+        """Return by layer the mean falls with their 95 % intervals over maps, the verdict and the advised rule set."""
         return {layer: self._layer_summary(layer) for layer in self.layers}
 
     def _layer_summary(self, layer: str) -> dict[str, Any]:
         verdict = self.verdict(layer)
+        falls = _mean_over_coverings(self.map_falls(layer)[1])
+        found = [bootstrap(column, self.config.seed) for column in falls.T]
         n_hits = int((self.layer_index == self.layers.index(layer)).sum())
         return {
             "falls": verdict.falls,
+            "intervals": {m: [i.low, i.high] for m, i in zip(self.methods, found, strict=True)},
             "verdict": verdict.text,
             "best_rules": self.best_rules(layer),
             "n_maps": len(self.map_falls(layer)[0]),
