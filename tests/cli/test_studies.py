@@ -24,6 +24,7 @@ def test_faithfulness_needs_no_more_than_the_atlas(
     capsys.readouterr()
     assert run("faithfulness", "a.atlas", *QUICK, "-o", "f.png", "--save", "numbers") == 0
     printed = " ".join(capsys.readouterr().out.split())
+    assert "8 hits of 2 layers, each covered in 1 ways by each of 5 controls" in printed
     assert "lost when covered layer deconvnet guided gradient centre random relu1" in printed
     assert "deconvnet projections, beside random, centre, sobel, other map, other image: relu1:" in printed
     assert Image.open("f.png").width > 300

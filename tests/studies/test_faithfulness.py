@@ -18,6 +18,7 @@ from backlight.studies.faithfulness import Config, Faithfulness
 from backlight.studies.faithfulness.falls import Falls
 from backlight.studies.faithfulness.scores import CONTROLS
 from backlight.studies.faithfulness.verdicts import best_rules, judge
+from conftest import SmallNet
 
 SIZE, PATTERN = 32, 5
 MEAN = backlight.Preprocessing(None, (SIZE, SIZE), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -109,6 +110,23 @@ def test_where_every_pixel_counts_alike_blind_choices_lose_what_they_cover(tmp_p
     assert result.verdict("relu_1").rivals == ("guided", "gradient")
     assert result.best_rules("relu_1") in ("guided", "gradient")
     assert np.isnan(result.falls[:, result.methods.index("other map")]).sum() == 0
+
+
+def test_on_a_random_net_over_noise_the_controls_are_controls(tmp_path: Path, small_net: SmallNet) -> None:
+    generator = np.random.default_rng(7)
+    source = SequenceSource(
+        [Image.fromarray(generator.integers(0, 256, (SIZE, SIZE, 3), np.uint8)) for _ in range(12)]
+    )
+    net = backlight.capture(small_net, (3, SIZE, SIZE), MEAN)
+    atlas = backlight.build(net, source, tmp_path / "a.atlas", ["relu2"], top=6)
+    result = faithfulness.run(atlas, net, source, config=Config(hits=6, shares=(0.1, 0.3)))
+    falls = result.verdict("relu2").falls
+    blind = [
+        falls[name] for name in ("random", "centre", "sobel")
+    ]  # nothing in noise tells them where to look
+    assert max(blind) - min(blind) < 0.08
+    for name in ("other map", "other image"):
+        assert max(blind) < falls[name] < falls["deconvnet"] - 0.1
 
 
 def test_a_result_comes_again_with_its_seed_and_comes_back_from_its_files(

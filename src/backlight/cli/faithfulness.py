@@ -22,7 +22,7 @@ from backlight.cli.options import (
 )
 from backlight.cli.output import console, progress_bars
 from backlight.errors import BadInputError
-from backlight.studies.faithfulness import Config, Faithfulness, merged, run_by_layer
+from backlight.studies.faithfulness import Config, Faithfulness, count_hits, merged, run_by_layer
 from backlight.studies.faithfulness.scores import CONTROLS
 
 
@@ -66,9 +66,16 @@ def faithfulness(
     )
     opened = open_atlas(atlas)
     net, source = load_network_of(opened, model, images, weights, device)
+    chosen = parse_layers(layers)
+    ways = len(config.shares) * len(config.fills)
+    console.print(
+        f"{count_hits(opened, chosen, config)} hits of {len(chosen or opened)} layers, each covered in {ways} ways by "
+        f"each of {len(CONTROLS)} controls and three rule sets",
+        soft_wrap=True,
+    )
     found: list[Faithfulness] = []
     with progress_bars() as progress:
-        for result in run_by_layer(opened, net, source, parse_layers(layers), config, progress):
+        for result in run_by_layer(opened, net, source, chosen, config, progress):
             result.keep(atlas)
             found.append(result)
     whole = merged(found)

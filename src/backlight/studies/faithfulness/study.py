@@ -236,6 +236,16 @@ def run_by_layer(
             yield _result(study, name, atlas[name].rules.name, parts)
 
 
+def count_hits(atlas: Atlas, layers: Sequence[str] | None = None, config: Config | None = None) -> int:
+    """Return how many hits `run` would study.
+
+    Raises:
+        UnknownLayerError: The atlas has no such layer.
+    """
+    config = config or Config()
+    return sum(len(own) for name in layers or atlas for own in choose_subjects(atlas, name, config))
+
+
 def _kept(atlas: Atlas, layer: str, config: Config) -> Faithfulness | None:
     """Return what the atlas has kept of the same study of a layer."""
     data = atlas[layer].study
