@@ -26,10 +26,10 @@ from backlight.studies.sanity.similarity import METRICS
 def sanity(
     atlas: AtlasArgument,
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="As for `build`; else as the atlas was built.")
+        str | None, typer.Argument(metavar="MODEL", help="As for `build`; else as the atlas was built.")
     ] = None,
     images: Annotated[
-        str | None, typer.Argument(metavar="[IMAGES]", help="As for `build`; else as the atlas was built.")
+        str | None, typer.Argument(metavar="IMAGES", help="As for `build`; else as the atlas was built.")
     ] = None,
     output: PlotOutput = None,
     save: SaveStem = None,
