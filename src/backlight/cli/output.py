@@ -34,7 +34,7 @@ _PHASES = {
     "faithfulness": ("covering", "hits"),
     "invariance": ("moving", "pictures"),
     "correspondence": ("masking", "masks"),
-    "homogeneity": ("comparing", "maps"),
+    "homogeneity": ("comparing", "hits"),
     "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
 }
