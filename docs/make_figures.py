@@ -93,7 +93,8 @@ def occluded(net: backlight.Network, folder: Path, scratch: Path) -> None:
 def moved_and_masked(net: backlight.Network, folder: Path) -> None:
     """Write the paper's Fig. 5 for five photographs, and its Table 1 for the faces among them."""
     pictures = [backlight_demo.photographs() / f"{name}.jpg" for name in MOVED]
-    save(invariance.run(net, pictures).plot(), folder / "invariance.webp")
+    moved = invariance.run(net, pictures, ["features.1", "classifier.3"])
+    save(moved.plot(), folder / "invariance.webp")
     save(correspondence.run(net, backlight_demo.parts()).plot(), folder / "correspondence.webp")
 
 

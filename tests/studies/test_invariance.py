@@ -269,7 +269,7 @@ class OneBlindMap(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         columns = x.amax(2, keepdim=True).expand_as(x)
         rows = torch.arange(SIZE, dtype=x.dtype).reshape(1, 1, SIZE, 1) / SIZE
-        maps = [x, x * rows, columns, x * (1 - rows), -x.abs() - 1, x.roll(3, 3) * rows.square()]
+        maps = [x, x * rows, columns, x * (1 - rows), x * 1e-9, x.roll(3, 3) * rows.square()]
         return torch.relu(torch.cat(maps, 1))
 
 
