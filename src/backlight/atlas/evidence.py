@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backlight.atlas.schema import connect_for_writing, transaction
+from backlight.atlas.schema import writing
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.rules import RuleSet, parse_rules
 
@@ -71,8 +71,7 @@ def keep_evidence(
         UnknownLayerError: The atlas has no such layer.
         StorageError: It cannot be written.
     """
-    connection = connect_for_writing(path)
-    try:
+    with writing(path) as connection:
         ids = {name: layer_id for layer_id, name in connection.execute("SELECT layer_id, name FROM layer")}
         if layer not in ids:
             raise UnknownLayerError(f"{path.name} has no layer {layer!r}; it has {', '.join(ids)}")
@@ -80,14 +79,11 @@ def keep_evidence(
             (ids[layer], channel, json.dumps(asdict(own), allow_nan=False))
             for channel, own in {_WHOLE_LAYER: whole, **maps}.items()
         ]
-        with transaction(connection, path):
-            for table in _TABLES:
-                connection.execute(table)
-            connection.execute("DELETE FROM evidence WHERE layer_id = ?", (ids[layer],))
-            connection.executemany("INSERT INTO evidence VALUES (?, ?, ?)", rows)
-            connection.execute("INSERT OR REPLACE INTO study VALUES (?, ?)", (ids[layer], result))
-    finally:
-        connection.close()
+        for table in _TABLES:
+            connection.execute(table)
+        connection.execute("DELETE FROM evidence WHERE layer_id = ?", (ids[layer],))
+        connection.executemany("INSERT INTO evidence VALUES (?, ?, ?)", rows)
+        connection.execute("INSERT OR REPLACE INTO study VALUES (?, ?)", (ids[layer], result))
 
 
 def best_rules(atlas: Atlas, fingerprint: str) -> dict[str, RuleSet]:

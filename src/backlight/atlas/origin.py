@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from backlight.atlas.schema import connect_for_writing, transaction
+from backlight.atlas.schema import writing
 
 KEY = "origin"
 
@@ -18,9 +18,5 @@ def keep_origin(path: Path, origin: Mapping[str, str | None]) -> None:
         AtlasError: The file is no atlas.
         StorageError: It cannot be written.
     """
-    connection = connect_for_writing(path)
-    try:
-        with transaction(connection, path):
-            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (KEY, json.dumps(dict(origin))))
-    finally:
-        connection.close()
+    with writing(path) as connection:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (KEY, json.dumps(dict(origin))))

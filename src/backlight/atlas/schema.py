@@ -92,6 +92,22 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open an atlas for one step of writing: all of it is in the file afterwards, or nothing.
+
+    Raises:
+        AtlasError: The file is no atlas.
+        StorageError: It cannot be written.
+    """
+    connection = connect_for_writing(path)
+    try:
+        with transaction(connection, path):
+            yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into one line that says what to do."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -20,14 +20,14 @@ from backlight.cli.options import (
     Weights,
     check_plot,
     load_network,
-    parse_layers,
+    parse_fill,
+    parse_layers_of,
     write_result,
 )
 from backlight.cli.output import console, progress_bars
 from backlight.studies.correspondence import Config, Correspondence, run
 from backlight.studies.correspondence.masking import CONTROLS, Measure
 from backlight.studies.correspondence.parts import read_parts
-from backlight.studies.covering import Fill, check_fills
 
 
 def correspond(
@@ -63,15 +63,11 @@ def correspond(
     Small differences mean that the layer knows the part in all images. Boxes are in pixels of the image files.
     """
     check_plot(output, save)
-    check_fills([fill])
-    config = Config(n_random=n_random, fill=cast(Fill, fill), seed=seed)
+    config = Config(n_random=n_random, fill=parse_fill(fill), seed=seed)
     marked = read_parts(boxes)
     net = load_network(model, weights, device, size, resize, mean, std)
-    chosen = (
-        None if layers == "default" else parse_layers(layers) or [layer.name for layer in net.default_layers]
-    )
     with progress_bars(resumes=False) as progress:
-        result = run(net, marked, chosen, config, progress)
+        result = run(net, marked, parse_layers_of(net, layers), config, progress)
     for layer in result.layers:
         console.print(_table(result, layer))
         console.print()

@@ -11,6 +11,8 @@ from backlight.atlas import open_atlas
 from backlight.cli.figure import AtlasArgument
 from backlight.cli.options import (
     Device,
+    OwnImages,
+    OwnModel,
     PlotOutput,
     SaveStem,
     Weights,
@@ -28,12 +30,8 @@ from backlight.studies.faithfulness.scores import CONTROLS
 
 def faithfulness(
     atlas: AtlasArgument,
-    model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="As for `build`; else as the atlas was built.")
-    ] = None,
-    images: Annotated[
-        str | None, typer.Argument(metavar="IMAGES", help="As for `build`; else as the atlas was built.")
-    ] = None,
+    model: OwnModel = None,
+    images: OwnImages = None,
     output: PlotOutput = None,
     save: SaveStem = None,
     layers: Annotated[str, typer.Option("--layers", help="Layers of the atlas with commas; all.")] = "all",

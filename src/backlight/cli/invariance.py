@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import floor, isfinite
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -23,17 +24,16 @@ from backlight.cli.options import (
     Weights,
     check_plot,
     load_network,
-    parse_layers,
+    parse_layers_of,
     write_result,
 )
 from backlight.cli.output import console, progress_bars
-from backlight.errors import BadInputError, StorageError
+from backlight.errors import BadInputError
 from backlight.studies.invariance import Config, Invariance, run
-from backlight.studies.invariance.moves import MEASURES, Measure
+from backlight.studies.invariance.moves import MEASURES
 from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border
 
 _MOST_AMOUNTS = 10_000
-_DPI = 130
 _SIGNS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "rotation": "{:g}°"}
 _AMOUNTS = "such as -60,0,60, or first:last:step"
 
@@ -97,13 +97,10 @@ def invariance(
     )
     given = None if classes is None else _whole("--class", classes)
     net = load_network(model, weights, device, size, resize, mean, std)
-    chosen = None
-    if layers != "default":
-        chosen = parse_layers(layers) or [layer.name for layer in net.default_layers]
     with progress_bars(resumes=False) as progress:
-        result = run(net, images, chosen, given, config, progress)
+        result = run(net, images, parse_layers_of(net, layers), given, config, progress)
     _print(result)
-    _write(result, output, save, raw, measure)
+    write_result(result, output, save, partial(result.plot, raw, measure))
 
 
 def parse_amounts(flag: str, text: str) -> tuple[float, ...]:
@@ -219,15 +216,3 @@ def _amount(point: dict[str, Any], transform: Transform) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
-
-
-def _write(result: Invariance, output: Path | None, save: Path | None, raw: bool, measure: Measure) -> None:
-    if output is not None:
-        try:
-            result.plot(raw, measure).savefig(output, dpi=_DPI)
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {str(output)!r} ({error.strerror or error}); choose another place"
-            ) from error
-        console.print(f"{output}", soft_wrap=True)
-    write_result(result, None, save)

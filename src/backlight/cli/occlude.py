@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from backlight.atlas import open_atlas
+from backlight.cli.labels import read_labels
 from backlight.cli.options import (
     Device,
     Mean,
@@ -21,12 +22,12 @@ from backlight.cli.options import (
     Weights,
     check_plot,
     load_network,
+    parse_fill,
     write_result,
 )
 from backlight.cli.output import console, progress_bars
 from backlight.errors import BadInputError
 from backlight.rules import parse_rules
-from backlight.studies.covering import Fill, check_fills
 from backlight.studies.occlusion import Config, Occlusion, run
 
 _N_LABELS = 6
@@ -73,16 +74,15 @@ def occlude(
     check_plot(output, save)
     if atlas is not None and others:
         raise BadInputError("other images come from --atlas or from --other, but both were given; choose one")
-    check_fills([fill])
     config = Config(
         size=square,
         stride=stride,
-        fill=cast(Fill, fill),
+        fill=parse_fill(fill),
         channel=channel,
         row=row,
         col=col,
         class_index=class_index,
-        class_names=_names(labels),
+        class_names=read_labels(labels),
         rules=parse_rules(rules) if rules is not None else None,
         seed=seed,
     )
@@ -92,18 +92,6 @@ def occlude(
         result = run(net, image, layer, config, beside, progress)
     _print(result)
     write_result(result, output, save)
-
-
-def _names(labels: Path | None) -> tuple[str, ...]:
-    if labels is None:
-        return ()
-    try:
-        return tuple(line.strip() for line in labels.read_text("utf-8").rstrip().splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise BadInputError(
-            f"cannot read the labels {str(labels)!r} ({reason}); give a text file with one name a line"
-        ) from error
 
 
 def _print(result: Occlusion) -> None:

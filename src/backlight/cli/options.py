@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -15,6 +16,7 @@ from backlight.errors import BadInputError, StorageError
 from backlight.images import ImageSource, Preprocessing, open_images
 from backlight.network import Network, capture
 from backlight.network.specs import FORMS, LoadedModel, load_model
+from backlight.render.plots import Plot
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.results import Result
 
@@ -167,11 +169,22 @@ def parse_layers(text: str) -> list[str] | None:
     return None if text == "all" else [p.strip() for p in text.split(",") if p.strip()]
 
 
+def parse_layers_of(net: Network, text: str) -> list[str] | None:
+    """Return the layer names of `default` (None: what the study takes), `all`, or names with commas."""
+    if text == "default":
+        return None
+    return parse_layers(text) or [layer.name for layer in net.default_layers]
+
+
+def parse_fill(text: str) -> Fill:
+    """Return the fill of that name."""
+    check_fills([text])
+    return cast(Fill, text)
+
+
 def parse_fills(text: str) -> tuple[Fill, ...]:
     """Return the fills of `mean,blur`."""
-    parts = [part.strip() for part in text.split(",")]
-    check_fills(parts)
-    return tuple(cast(Fill, part) for part in parts)
+    return tuple(parse_fill(part.strip()) for part in text.split(","))
 
 
 def check_output(path: Path) -> Path:
@@ -185,6 +198,12 @@ def check_output(path: Path) -> Path:
 
 PlotOutput = Annotated[
     Path | None, typer.Option("--output", "-o", help="The figure to write (.png, .pdf, .svg).")
+]
+OwnModel = Annotated[
+    str | None, typer.Argument(metavar="MODEL", help="As for `build`; else as the atlas was built.")
+]
+OwnImages = Annotated[
+    str | None, typer.Argument(metavar="IMAGES", help="As for `build`; else as the atlas was built.")
 ]
 SaveStem = Annotated[
     Path | None, typer.Option("--save", help="Also write the numbers: to SAVE.json and SAVE.npz.")
@@ -200,15 +219,23 @@ def check_plot(output: Path | None, save: Path | None) -> None:
             raise BadInputError(f"no such folder: {str(path.parent)!r}; make it first")
 
 
-def write_result(result: Result, output: Path | None, save: Path | None) -> None:
+def write_result(
+    result: Result, output: Path | None, save: Path | None, plot: Callable[[], Plot] | None = None
+) -> None:
     """Write a study's figure and its numbers, where they are asked for.
+
+    Args:
+        result: What the study found.
+        output: Where its figure goes.
+        save: Where its numbers go.
+        plot: Draws the figure; None draws `result.plot()`.
 
     Raises:
         StorageError: They cannot be written.
     """
     if output is not None:
         try:
-            result.plot().savefig(output, dpi=_DPI)
+            (plot or result.plot)().savefig(output, dpi=_DPI)
         except OSError as error:
             raise StorageError(
                 f"cannot write {str(output)!r} ({error.strerror or error}); choose another place"

@@ -11,6 +11,8 @@ from backlight.atlas import open_atlas
 from backlight.cli.figure import AtlasArgument
 from backlight.cli.options import (
     Device,
+    OwnImages,
+    OwnModel,
     PlotOutput,
     SaveStem,
     Weights,
@@ -25,12 +27,8 @@ from backlight.studies.sanity.similarity import METRICS
 
 def sanity(
     atlas: AtlasArgument,
-    model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="As for `build`; else as the atlas was built.")
-    ] = None,
-    images: Annotated[
-        str | None, typer.Argument(metavar="IMAGES", help="As for `build`; else as the atlas was built.")
-    ] = None,
+    model: OwnModel = None,
+    images: OwnImages = None,
     output: PlotOutput = None,
     save: SaveStem = None,
     layer: Annotated[str | None, typer.Option("--layer", help="A layer of the atlas; else the last.")] = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, fx
@@ -19,6 +19,9 @@ from backlight.projection.adjoints import Record
 Switches = Literal["centre", "random", "other image"]
 """What stands in the place of the recorded switches: the middle of each window, a place of it drawn at random, or what
 the next image of the batch recorded there."""
+
+
+SWITCHES: tuple[Switches, ...] = get_args(Switches)
 
 
 def _as_it_is(record: Record) -> None:

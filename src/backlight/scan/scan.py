@@ -16,6 +16,7 @@ from torch import Tensor
 from backlight.errors import ActivationError, BadInputError, CompileError
 from backlight.images import ImageSource, Skipped, load_batches, open_images
 from backlight.network import Layer, Network
+from backlight.network.fast import step_images
 from backlight.scan.compiling import Compile, compile_frozen, should_compile
 from backlight.scan.peaks import Peaks, as_peaks, peaks_graph
 from backlight.scan.statistics import MapStatistics
@@ -23,9 +24,6 @@ from backlight.scan.topk import TopHits
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is in all."""
-
-_STEP_IMAGES = {"cpu": 4}
-"""Images in one forward pass, by device; 32 on any other."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class Scanner:
         self, net: Network, layers: Sequence[Layer], compiled: bool = False, fall_back: bool = True
     ) -> None:
         self.net, self.layers = net, layers
-        self._step = _STEP_IMAGES.get(net.device.type, 32)
+        self._step = step_images(net.device)
         self._peaks: Callable[[Tensor], Sequence[Sequence[Tensor] | Tensor]] = peaks_graph(net, layers)
         self.is_compiled = False
         if compiled:

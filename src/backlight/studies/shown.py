@@ -20,6 +20,7 @@ from backlight.network import Images, Layer, Network
 from backlight.projection import Unit, project, strongest
 from backlight.render import Tile, pad
 from backlight.rules import RuleSet
+from backlight.studies.belonging import check_network
 
 _SAME = 1e-4
 
@@ -132,8 +133,7 @@ def others_of_atlas(atlas: Atlas, net: Network, unit: Unit, value: float, count:
 
     *Convention*: a hit at the unit's place with its activation is taken for the image under study.
     """
-    if net.fingerprint() != atlas.model["fingerprint"]:
-        raise BadInputError(f"{atlas.path.name} was built with another model or other weights; give those")
+    check_network(atlas, net)
     if atlas.preprocessing.crop != net.input_shape[1:]:
         sizes = ["x".join(map(str, size)) for size in (atlas.preprocessing.crop, net.input_shape[1:])]
         raise BadInputError(

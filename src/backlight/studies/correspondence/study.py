@@ -30,6 +30,7 @@ from backlight.studies.correspondence.masking import (
 )
 from backlight.studies.correspondence.parts import MarkedImage, read_parts
 from backlight.studies.covering import Fill, check_fills
+from backlight.studies.numbers import nanmean, plain
 from backlight.studies.results import Result
 
 
@@ -110,7 +111,7 @@ class Correspondence(Result):
     ) -> tuple[float, float]:
         """Return a control's Delta and standard deviation over pairs, each the mean of its draws."""
         at = CONTROLS.index(control), MEASURES.index(measure), *self._at(layer, part)
-        return float(_mean(self.control_deltas[at])), float(_mean(self.control_spreads[at]))
+        return float(nanmean(self.control_deltas[at], -1)), float(nanmean(self.control_spreads[at]))
 
     def p_value(
         self, layer: str, part: str, measure: Measure = "all", control: Control = "random"
@@ -148,15 +149,15 @@ class Correspondence(Result):
     def _summary(self, layer: str, part: str, measure: Measure) -> dict[str, Any]:
         delta, spread = self.delta(layer, part, measure)
         found: dict[str, Any] = {
-            "delta": _plain(delta),
-            "spread": _plain(spread),
+            "delta": plain(delta),
+            "spread": plain(spread),
             "n_pairs": len(self.pair_values(layer, part, measure)),
         }
         for control in CONTROLS:
             mean, own = self.control(layer, part, measure, control)
             found[control] = {
-                "delta": _plain(mean),
-                "spread": _plain(own),
+                "delta": plain(mean),
+                "spread": plain(own),
                 "p_value": self.p_value(layer, part, measure, control),
                 "n_draws": len(self.draws(layer, part, measure, control)),
             }
@@ -262,15 +263,5 @@ def default_layers(net: Network) -> list[str]:
 
 def _mean_and_spread(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation along the last axis of what is not NaN; NaN where nothing is."""
-    mean = _mean(values)
-    return mean, np.asarray(np.sqrt(_mean((values - mean[..., None]) ** 2)))
-
-
-def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    count = np.count_nonzero(~np.isnan(values), axis=-1)
-    total: NDArray[np.float64] = np.nansum(values, axis=-1) / np.maximum(count, 1)
-    return np.where(count > 0, total, np.nan)
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else value
+    mean = nanmean(values, -1)
+    return mean, np.asarray(np.sqrt(nanmean((values - mean[..., None]) ** 2, -1)))

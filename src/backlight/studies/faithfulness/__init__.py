@@ -3,11 +3,10 @@
 from backlight.studies.faithfulness.study import (
     Config,
     Faithfulness,
-    check_belongs,
     count_hits,
     merged,
     run,
     run_by_layer,
 )
 
-__all__ = ["Config", "Faithfulness", "check_belongs", "count_hits", "merged", "run", "run_by_layer"]
+__all__ = ["Config", "Faithfulness", "count_hits", "merged", "run", "run_by_layer"]

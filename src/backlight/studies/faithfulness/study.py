@@ -21,11 +21,13 @@ from backlight.network import Network
 from backlight.render.plots import Plot
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
+from backlight.studies.belonging import check_belongs
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.faithfulness.falls import Falls, choose_subjects
 from backlight.studies.faithfulness.scores import CONTROLS, Subject
 from backlight.studies.faithfulness.verdicts import Verdict, best_rules, judge
 from backlight.studies.intervals import bootstrap
+from backlight.studies.numbers import nanmean
 from backlight.studies.results import Result
 
 
@@ -89,7 +91,7 @@ class Faithfulness(Result):
         """Return the channels of a layer and (maps, methods, shares, fills) their falls, averaged over hits."""
         mine = self.layer_index == self.layers.index(layer)
         channels = np.unique(self.channels[mine])
-        own = [_nanmean(self.falls[mine & (self.channels == channel)]) for channel in channels]
+        own = [nanmean(self.falls[mine & (self.channels == channel)]) for channel in channels]
         return channels, np.stack(own)
 
     def verdict(self, layer: str, channel: int | None = None) -> Verdict:
@@ -291,25 +293,6 @@ def merged(results: Sequence[Faithfulness]) -> Faithfulness:
     return Faithfulness(results[0].config, results[0].methods, layers, rules, np.concatenate(index), *arrays)
 
 
-def check_belongs(atlas: Atlas, net: Network, source: ImageSource) -> None:
-    """Raise BadInputError unless the atlas is finished and was built with this network over these images."""
-    if atlas.phase != "done":
-        raise BadInputError(
-            f"{atlas.path.name} is not finished; run the `backlight build` that began it again, it goes on"
-        )
-    if net.fingerprint() != atlas.model["fingerprint"]:
-        raise BadInputError(f"{atlas.path.name} was built with another model or other weights; give those")
-    if source.fingerprint() != atlas.image_set["fingerprint"]:
-        raise BadInputError(f"{atlas.path.name} was built over other images than {source.name!r}; give those")
-
-
 def _mean_over_coverings(falls: NDArray[np.float64]) -> NDArray[np.float64]:
     result: NDArray[np.float64] = falls.mean((2, 3))
     return result
-
-
-def _nanmean(falls: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over the first axis of what is there; NaN where nothing is."""
-    kept = ~np.isnan(falls)
-    total, count = np.where(kept, falls, 0).sum(0), kept.sum(0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
+from backlight.studies.numbers import nanmean
+
 _ROWS = 512
 _LEAST_SHARED = 0.25
 _FLAT = 1e-4
@@ -233,15 +235,3 @@ def _beside(scores: NDArray[np.float64], null: NDArray[np.float64]) -> tuple[NDA
     not_higher = np.searchsorted(kept, scores + _TIE, "right")
     found = (kept.mean(), kept.std(), (lower + not_higher) / (2 * n), (1 + n - lower) / (1 + n))
     return tuple(np.where(np.isnan(scores), np.nan, values) for values in found)
-
-
-def nanmean(values: NDArray[np.floating], axis: int = 0) -> NDArray[np.float64]:
-    """Return the mean along an axis of what is there; NaN where nothing is.
-
-    Example:
-        >>> nanmean(np.array([[1.0, np.nan], [3.0, np.nan]])).tolist()
-        [2.0, nan]
-    """
-    kept = ~np.isnan(values)
-    total, count = np.where(kept, values, 0).sum(axis), kept.sum(axis)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

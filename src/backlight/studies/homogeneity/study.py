@@ -20,7 +20,8 @@ from backlight.atlas import Atlas
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.render.plots import Plot
 from backlight.scan import Progress
-from backlight.studies.homogeneity.alike import Judged, nanmean, purity
+from backlight.studies.belonging import check_finished
+from backlight.studies.homogeneity.alike import Judged, purity
 from backlight.studies.homogeneity.likeness import (
     LEVEL,
     MEASURES,
@@ -34,6 +35,7 @@ from backlight.studies.homogeneity.likeness import (
 )
 from backlight.studies.homogeneity.sheets import draw_hits
 from backlight.studies.intervals import bootstrap
+from backlight.studies.numbers import nanmean, plain
 from backlight.studies.results import Result
 
 _N_EXAMPLES = 3
@@ -146,9 +148,9 @@ class Homogeneity(Result):
         scores, p_values = self.map_scores[at], self.p_values[at]
         excess = bootstrap(scores - self.null_means[at], self.config.seed)
         return LayerScore(
-            _plain(float(nanmean(scores))),
+            plain(float(nanmean(scores))),
             excess,
-            _plain(float(nanmean(self.percentiles[at]))),
+            plain(float(nanmean(self.percentiles[at]))),
             int(np.sum(p_values <= LEVEL)),
             int(np.sum(~np.isnan(scores))),
         )
@@ -160,7 +162,7 @@ class Homogeneity(Result):
 
     def mean_purity(self, layer: str) -> float | None:
         """Return the mean label purity of a layer's maps; None without labels."""
-        return _plain(float(nanmean(self.purities[self._of(layer)])))
+        return plain(float(nanmean(self.purities[self._of(layer)])))
 
     def summary(self) -> dict[str, Any]:
         """Return by layer and measure the mean score, its excess over chance with its interval, and the AUC."""
@@ -232,10 +234,7 @@ def run(
     `descriptors.describe`.
     """
     config = config or Config()
-    if atlas.phase != "done":
-        raise BadInputError(
-            f"{atlas.path.name} is not finished; run the `backlight build` that began it again, it goes on"
-        )
+    check_finished(atlas)
     chosen = [hits_of(atlas, name) for name in (layers or list(atlas))]
     n_before = [0, *accumulate(len(own.hits) for own in chosen)]
     judged = []
@@ -290,7 +289,3 @@ def _with_examples(result: Homogeneity, hits: LayerHits) -> Homogeneity:
 def _report(progress: Progress | None, n_before: int, n_all: int, n: int) -> None:
     if progress is not None:
         progress("homogeneity", n_before + n, n_all)
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else value

@@ -24,6 +24,7 @@ from backlight.studies.classes import check_classes
 from backlight.studies.invariance.changes import Changes, Sweep
 from backlight.studies.invariance.moves import MEASURES, Answers, Measure
 from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border
+from backlight.studies.numbers import nanmean
 from backlight.studies.results import Result
 from backlight.studies.shown import inputs_of
 
@@ -136,7 +137,7 @@ class Invariance(Changes, Result):
     def other(self, layer: str, measure: Measure = "whole", raw: bool = False) -> float:
         """Return the mean distance from an image to the next; NaN for one image."""
         at = MEASURES.index(measure), self.layers.index(layer)
-        return mean(self._scaled(self.other_distances[at][:, None], at, raw))
+        return float(nanmean(self._scaled(self.other_distances[at][:, None], at, raw).ravel()))
 
     def moves_of_maps(
         self, layer: str, transform: Transform, measure: Measure = "whole"
@@ -262,17 +263,6 @@ def default_layers(net: Network) -> list[str]:
     """
     late = correspondence.default_layers(net)[-1]
     return list(dict.fromkeys([*[layer.name for layer in net.default_layers[:1]], late]))
-
-
-def mean(values: NDArray[np.floating]) -> float:
-    """Return the mean of what is not NaN; NaN where nothing is.
-
-    Example:
-        >>> mean(np.array([1.0, np.nan, 3.0]))
-        2.0
-    """
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
 
 
 def _names(images: Images, count: int) -> list[str]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from backlight.studies.invariance.moves import MEASURES, Measure
 from backlight.studies.invariance.transforms import TRANSFORMS, Transform, is_identity
+from backlight.studies.numbers import nanmean, plain
 
 if TYPE_CHECKING:
     from backlight.studies.invariance.study import Invariance
@@ -48,28 +49,16 @@ def _transform(result: Invariance, transform: Transform) -> dict[str, Any]:
     for layer in result.layers:
         found["layers"][layer] = {measure: {} for measure in MEASURES}
         for measure, own in found["layers"][layer].items():
-            values = over_images(result.distances(layer, transform, measure))
+            values = nanmean(result.distances(layer, transform, measure))
             own |= _curve(transform, amounts[changing], values[changing])
-            own["other_image"] = _plain(result.other(layer, measure))
+            own["other_image"] = plain(result.other(layer, measure))
             own["maps"] = _maps(result, layer, transform, measure)
     if len(result.classes):
-        values = over_images(result.probabilities[:, result.of(transform)])
+        values = nanmean(result.probabilities[:, result.of(transform)])
         found["probability"] = {"original": float(result.original_probabilities.mean())} | _probability(
             amounts[changing], values[changing]
         )
     return found
-
-
-def over_images(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the means (amounts,) over the images of values (n, amounts), without those that are NaN.
-
-    Example:
-        >>> over_images(np.array([[1.0, np.nan], [3.0, np.nan]]))
-        array([ 2., nan])
-    """
-    known = ~np.isnan(values)
-    counts = known.sum(0)
-    return np.where(counts > 0, np.where(known, values, 0).sum(0) / np.maximum(counts, 1), np.nan)
 
 
 def _curve(transform: Transform, amounts: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, Any]:
@@ -78,9 +67,9 @@ def _curve(transform: Transform, amounts: NDArray[np.float64], values: NDArray[n
         return {"mean": None, "least_change": None, "furthest": None}
     least, furthest = int(extents(transform, amounts).argmin()), int(np.nanargmax(values))
     return {
-        "mean": _plain(float(np.nanmean(values))),
-        "least_change": {"amount": float(amounts[least]), "value": _plain(float(values[least]))},
-        "furthest": {"amount": float(amounts[furthest]), "value": _plain(float(values[furthest]))},
+        "mean": plain(float(np.nanmean(values))),
+        "least_change": {"amount": float(amounts[least]), "value": plain(float(values[least]))},
+        "furthest": {"amount": float(amounts[furthest]), "value": plain(float(values[furthest]))},
     }
 
 
@@ -117,10 +106,6 @@ def _maps(result: Invariance, layer: str, transform: Transform, measure: Measure
     others = result.moves_to_others(layer, measure)
     order = np.argsort(moves, kind="stable")[: np.count_nonzero(~np.isnan(moves))]
     rows = [
-        {"map": int(i), "moves": float(moves[i]), "to_other_image": _plain(float(others[i]))} for i in order
+        {"map": int(i), "moves": float(moves[i]), "to_other_image": plain(float(others[i]))} for i in order
     ]
     return {"n_active": len(rows), "most": rows[:_N_MAPS], "least": rows[::-1][:_N_MAPS]}
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else value

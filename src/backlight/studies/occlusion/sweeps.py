@@ -14,14 +14,11 @@ from torch import Tensor
 from backlight.errors import ActivationError
 from backlight.geometry import Box
 from backlight.network import Layer, Network
-from backlight.network.fast import FastNetwork
+from backlight.network.fast import FastNetwork, step_images
 from backlight.projection import Unit
 from backlight.scan import Progress
 from backlight.studies.classes import probabilities
 from backlight.studies.covering import covered
-
-_COPIES = {"cpu": 4}
-"""Copies in one forward pass, by device; 32 on any other. On a CPU the maps of a few stay in its cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +63,7 @@ class Sweep:
     ) -> None:
         self._layer, self._image = layer, image
         self._run = FastNetwork(net, [layer], with_output=True)
-        self._batch_size = batch_size or _COPIES.get(net.device.type, 32)
+        self._batch_size = batch_size or step_images(net.device)
         maps, output = self._run(image[None])
         self.maps = _as_array(maps[0])
         self.probabilities: NDArray[np.float64] | None = None

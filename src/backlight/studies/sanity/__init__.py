@@ -1,6 +1,7 @@
 """Sanity checks: what stays of projections with random weights, and with other switches."""
 
-from backlight.studies.sanity.study import SWITCHES, Config, Sanity, run
+from backlight.projection.controls import SWITCHES
+from backlight.studies.sanity.study import Config, Sanity, run
 
 __all__ = [
     "SWITCHES",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,12 +25,12 @@ from backlight.images import open_images
 from backlight.network import Layer, Network
 from backlight.network.weights import Weighted, random_weights, weighted_below, with_weights
 from backlight.projection import Projector
-from backlight.projection.controls import Control, Switches, replaced_switches
-from backlight.render.plots import COLOURS, Plot, new_plot
+from backlight.projection.controls import SWITCHES, Control, Switches, replaced_switches
+from backlight.render.plots import Plot
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
+from backlight.studies.belonging import check_belongs
 from backlight.studies.faithfulness import Config as Chosen
-from backlight.studies.faithfulness import check_belongs
 from backlight.studies.faithfulness.falls import applies, choose_subjects
 from backlight.studies.faithfulness.scores import Subject
 from backlight.studies.intervals import bootstrap
@@ -38,7 +38,6 @@ from backlight.studies.results import Result
 from backlight.studies.sanity.similarity import METRICS, similarities
 
 RULE_SETS = (DECONVNET, GUIDED, GRADIENT)
-SWITCHES: tuple[Switches, ...] = get_args(Switches)
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,9 @@ class Sanity(Result):
 
     def plot(self) -> Plot:
         """Return the curves over depth for each measure, and the effect of the switches."""
-        return _plot(self)
+        from backlight.studies.sanity.plot import plot_sanity
+
+        return plot_sanity(self)
 
 
 def run(
@@ -219,34 +220,3 @@ class _Study:
 
 def _means(values: NDArray[np.float64]) -> dict[str, float | None]:
     return {name: bootstrap(values[:, i]).mean for i, name in enumerate(METRICS)}
-
-
-def _plot(result: Sanity) -> Plot:
-    note = (
-        f"Similarity to the trained network's projection, mean over {result.top_down.shape[2]} hits. A method "
-        "that shows what was learnt falls to 0.\nTop down: weights of this layer and all above random. Switches: max "
-        "pools unpool to other places. Left out: projections that are zero."
-    )
-    size = 3.0 * len(METRICS) + 1.8, 8.4
-    figure, axes = new_plot(3, len(METRICS), size, f"Sanity checks of {result.layer}", note)
-    for m, metric in enumerate(METRICS):
-        for r, name in enumerate(result.rules):
-            colour = COLOURS[r]
-            for row, values in enumerate((result.top_down, result.one_by_one)):
-                means = [bootstrap(own[:, m]).mean for own in values[r]]
-                places = range(len(result.weights))
-                axes[row][m].plot(
-                    places, np.array(means, float), color=colour, label=name, marker="o", markersize=2.5
-                )
-            heights = [bootstrap(own[:, m]).mean or 0.0 for own in result.switches[r]]
-            axes[2][m].bar(np.arange(len(SWITCHES)) + (r - 1) * 0.27, heights, 0.25, color=colour)
-        axes[0][m].set_title(metric, loc="left", fontsize=9)
-        axes[0][m].set_ylabel("top down" if not m else "")
-        axes[1][m].set_ylabel("one layer at a time" if not m else "")
-        axes[1][m].set_xlabel("layers with weights, from the pixels up")
-        axes[2][m].set_ylabel("switches" if not m else "")
-        axes[2][m].set_xticks(range(len(SWITCHES)), SWITCHES)
-        for row in range(3):
-            axes[row][m].set_ylim(min(-0.1, axes[row][m].get_ylim()[0]), 1.05)
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    return figure
