@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import torch
 import typer
@@ -16,9 +16,11 @@ from backlight.errors import BadInputError, StorageError
 from backlight.images import ImageSource, Preprocessing, open_images
 from backlight.network import Network, capture
 from backlight.network.specs import FORMS, LoadedModel, load_model
-from backlight.render.plots import Plot
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.results import Result
+
+if TYPE_CHECKING:
+    from backlight.render.plots import Plot
 
 _DPI = 130
 _PREPROCESSING = "Preprocessing (where the zoo does not say)"

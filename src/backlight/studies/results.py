@@ -7,14 +7,16 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import cattrs
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import BadInputError, StorageError
-from backlight.render.plots import Plot
+
+if TYPE_CHECKING:
+    from backlight.render.plots import Plot
 
 _FORMAT = 1
 _JSON = "json"

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.network import Network
-from backlight.render.plots import Plot
 from backlight.scan import Progress
 from backlight.studies.correspondence.masking import (
     CONTROLS,
@@ -32,6 +31,9 @@ from backlight.studies.correspondence.parts import MarkedImage, read_parts
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.numbers import nanmean, plain
 from backlight.studies.results import Result
+
+if TYPE_CHECKING:
+    from backlight.render.plots import Plot
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from backlight.atlas import Atlas, Evidence, keep_evidence
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, open_images
 from backlight.network import Network
-from backlight.render.plots import Plot
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.belonging import check_belongs
@@ -29,6 +28,9 @@ from backlight.studies.faithfulness.verdicts import Verdict, best_rules, judge
 from backlight.studies.intervals import bootstrap
 from backlight.studies.numbers import nanmean
 from backlight.studies.results import Result
+
+if TYPE_CHECKING:
+    from backlight.render.plots import Plot
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.atlas import Atlas
 from backlight.errors import BadInputError, UnknownLayerError
-from backlight.render.plots import Plot
 from backlight.scan import Progress
 from backlight.studies.belonging import check_finished
 from backlight.studies.homogeneity.alike import Judged, purity
@@ -37,6 +36,9 @@ from backlight.studies.homogeneity.sheets import draw_hits
 from backlight.studies.intervals import bootstrap
 from backlight.studies.numbers import nanmean, plain
 from backlight.studies.results import Result
+
+if TYPE_CHECKING:
+    from backlight.render.plots import Plot
 
 _N_EXAMPLES = 3
 

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.network import Images, Network
-from backlight.render.plots import Plot
 from backlight.scan import Progress
 from backlight.studies import correspondence
 from backlight.studies.classes import check_classes
@@ -27,6 +26,9 @@ from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transfor
 from backlight.studies.numbers import nanmean
 from backlight.studies.results import Result
 from backlight.studies.shown import inputs_of
+
+if TYPE_CHECKING:
+    from backlight.render.plots import Plot
 
 _SHIFTS, _LARGEST_SHIFT = 12, 60 / 224
 

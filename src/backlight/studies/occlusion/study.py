@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from backlight.atlas import Atlas
@@ -21,7 +20,6 @@ from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.network import Images, Network
 from backlight.projection import project
-from backlight.render.plots import Plot
 from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import Progress
 from backlight.studies.covering import Fill, check_fills, filled, sliding_squares
@@ -29,6 +27,9 @@ from backlight.studies.occlusion.sweeps import Sweep
 from backlight.studies.occlusion.watched import Watched, check_watched, choose_watched
 from backlight.studies.results import Result
 from backlight.studies.shown import Others, inputs_of, others_of_atlas, others_of_images
+
+if TYPE_CHECKING:
+    from backlight.render.plots import Plot
 
 _EQUAL = 5
 """Decimal places to which falls are compared: what is smaller is the rounding of the arithmetic."""
@@ -147,6 +148,8 @@ class Occlusion(Result):
         *Convention*: falls that differ by less than 1e-5 of the largest value count as equal. None where nothing
         falls, or the projection lies alike in all squares.
         """
+        from scipy.stats import spearmanr  # slow to import
+
         largest = max(float(np.abs(values).max()), abs(uncovered))
         shown = self.shown()
         if largest == 0 or np.ptp(shown) == 0:

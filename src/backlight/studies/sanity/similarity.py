@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 METRICS = ("spearman", "spearman of magnitudes", "ssim", "hog")
 _SSIM_WINDOW = 5
@@ -26,6 +25,8 @@ def similarities(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDAr
         >>> similarities(np.arange(192.0).reshape(3, 8, 8), 2 * np.arange(192.0).reshape(3, 8, 8)).round(6).tolist()
         [1.0, 1.0, 1.0, 1.0]
     """
+    from scipy.stats import rankdata  # slow to import
+
     if not one.any() or not other.any():
         return np.full(len(METRICS), np.nan)
     return np.array(

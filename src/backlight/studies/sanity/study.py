@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from backlight.network import Layer, Network
 from backlight.network.weights import Weighted, random_weights, weighted_below, with_weights
 from backlight.projection import Projector
 from backlight.projection.controls import SWITCHES, Control, Switches, replaced_switches
-from backlight.render.plots import Plot
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.belonging import check_belongs
@@ -36,6 +35,9 @@ from backlight.studies.faithfulness.scores import Subject
 from backlight.studies.intervals import bootstrap
 from backlight.studies.results import Result
 from backlight.studies.sanity.similarity import METRICS, similarities
+
+if TYPE_CHECKING:
+    from backlight.render.plots import Plot
 
 RULE_SETS = (DECONVNET, GUIDED, GRADIENT)
 
