@@ -8,6 +8,7 @@ from backlight.atlas import Atlas, AtlasLayer, FeatureMap, Hit, build, open_atla
 from backlight.errors import BacklightError
 from backlight.geometry import Box, ReceptiveField
 from backlight.images import Preprocessing, open_images
+from backlight.inversion import Inversion, invert
 from backlight.network import Coverage, Layer, Network, capture
 from backlight.network.zfnet import zfnet
 from backlight.projection import Unit, project, strongest, superpose
@@ -27,6 +28,7 @@ __all__ = [
     "Coverage",
     "FeatureMap",
     "Hit",
+    "Inversion",
     "Layer",
     "Network",
     "Preprocessing",
@@ -36,6 +38,7 @@ __all__ = [
     "Unit",
     "build",
     "capture",
+    "invert",
     "open_atlas",
     "open_images",
     "project",

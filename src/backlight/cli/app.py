@@ -16,6 +16,7 @@ from backlight.cli import (
     figure,
     homogeneity,
     invariance,
+    invert,
     layers,
     occlude,
     project,
@@ -48,6 +49,7 @@ app.command("invariance")(invariance.invariance)
 app.command("correspond")(correspond.correspond)
 app.command("homogeneity")(homogeneity.homogeneity)
 app.command("sanity")(sanity.sanity)
+app.command("invert")(invert.invert)
 
 
 @app.callback(invoke_without_command=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import typer
 from rich.console import Console
@@ -20,12 +21,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from backlight.scan import Progress as Report
-
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 EXIT_STOPPED = 130
+_NAME_LENGTH = 24
 
 _PHASES = {
     "compile": ("compiling", ""),
@@ -50,6 +50,18 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.1f} {unit}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
 
 
+class Report(Protocol):
+    """What the library calls to say how far it is."""
+
+    def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
+        """Show that so much of a phase is done, and a note beside it."""
+
+
+def _shortened(name: str) -> str:
+    """Return the end of a long name: layers of a network differ there."""
+    return name if len(name) <= _NAME_LENGTH else f"…{name[1 - _NAME_LENGTH :]}"
+
+
 @contextmanager
 def progress_bars(resumes: bool = True) -> Iterator[Report]:
     """Show a bar for each phase of the work; hands out the callback that the library calls.
@@ -67,17 +79,20 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
         console=errors,
     )
     tasks: dict[str, TaskID] = {}
 
-    def report(phase: str, done: int, total: int) -> None:
+    def report(phase: str, done: int, total: int, note: str = "") -> None:
         if not tasks:
             bars.start()
         if phase not in tasks:
-            description, unit = _PHASES.get(phase, (phase, ""))
-            tasks[phase] = bars.add_task(description, total=total, unit=unit, completed=0)
-        bars.update(tasks[phase], completed=done, total=total)
+            description, unit = _PHASES.get(phase, (_shortened(phase), ""))
+            tasks[phase] = bars.add_task(description, total=total, unit=unit, note=note, completed=0)
+        bars.update(
+            tasks[phase], completed=done, total=total, note=note or bars.tasks[tasks[phase]].fields["note"]
+        )
 
     try:
         yield report

@@ -45,6 +45,9 @@ class FastNetwork:
         with_output: Whether to compute the model's own (first) output too.
         any_size: Whether inputs may have another height and width than the network's; only for graphs of local
             operators (`crops_of`), whose views leave rows and columns as they are.
+
+    Attributes:
+        graph: The module itself, through which a gradient of the inputs goes too.
     """
 
     def __init__(
@@ -54,14 +57,14 @@ class FastNetwork:
         if with_output:
             heads.append((_first_output(net), None))  # type: ignore[arg-type]
         self._home = net.device, net.dtype
-        self._graph = fold_batch_norms(cut(net.module, heads, _view_any_size if any_size else None))
-        rectify_in_place(self._graph)
+        self.graph = fold_batch_norms(cut(net.module, heads, _view_any_size if any_size else None))
+        rectify_in_place(self.graph)
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
         """Return the layers' activations, (n, c, h, w) or (n, c) each, and the output last, of inputs (n, c, h, w)."""
         with torch.no_grad():
             inputs = batch.to(*self._home).contiguous(memory_format=torch.channels_last)
-            return tuple(self._graph(inputs))
+            return tuple(self.graph(inputs))
 
 
 def _view_any_size(

@@ -165,6 +165,18 @@ def options_of(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return dict(zip(names[1:], args[1:], strict=False)) | kwargs
 
 
+def convolution_options(node: fx.Node) -> dict[str, Any]:
+    """Return stride, padding, dilation (each a pair) and groups of a two-dimensional convolution."""
+    given = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | options_of(node, node.args, node.kwargs)
+    return {k: as_pair(given[k]) for k in ("stride", "padding", "dilation")} | {"groups": given["groups"]}
+
+
+def as_pair(value: Any) -> list[int]:
+    """Return what an operator of two dimensions takes for rows and columns: one number stands for both."""
+    found = list(value) if isinstance(value, (list, tuple)) else [value]
+    return found * 2 if len(found) == 1 else found
+
+
 class PathAnalysis:
     """Which nodes of a graph carry a signal from the pixels, and what each of them does to it.
 

@@ -15,7 +15,17 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from backlight.network.operators import CLAMPS, RECTIFIERS, aten, operands, options_of, packet, shape_of
+from backlight.network.operators import (
+    CLAMPS,
+    RECTIFIERS,
+    as_pair,
+    aten,
+    convolution_options,
+    operands,
+    options_of,
+    packet,
+    shape_of,
+)
 from backlight.projection.windows import Axes, Windows, in_order
 from backlight.rules import pooling
 from backlight.rules.carry import carry, rectify_signal
@@ -68,7 +78,7 @@ def _rectify(node: fx.Node, signal: Windows, descent: Descent) -> Below:
 def _convolve(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     """Filter with the transposed weights: each value goes to all cells that its filter reads."""
     below: Any = node.args[0]
-    weight, options = descent.record.values[node.args[1]], _convolution_options(node)  # type: ignore[index]
+    weight, options = descent.record.values[node.args[1]], convolution_options(node)  # type: ignore[index]
     stride, padding, dilation = options["stride"], options["padding"], options["dilation"]
     shape = descent.record.shapes[below]
     if signal.covers(descent.record.shapes[node]):
@@ -87,24 +97,13 @@ def _moved(axes: Axes, stride: Sequence[int], padding: Sequence[int]) -> Axes:
     return tuple((dim, starts * stride[i] - padding[i]) for i, (dim, starts) in enumerate(axes))
 
 
-def _convolution_options(node: fx.Node) -> dict[str, Any]:
-    """Return stride, padding, dilation (each a pair) and groups of a two-dimensional convolution."""
-    given = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | options_of(node, node.args, node.kwargs)
-    return {k: _pair(given[k]) for k in ("stride", "padding", "dilation")} | {"groups": given["groups"]}
-
-
 def _pool_options(node: fx.Node) -> dict[str, Any]:
     """Return kernel_size, stride, padding, dilation (each a pair) and ceil_mode of a two-dimensional pool."""
     given: dict[str, Any] = {"padding": 0, "dilation": 1, "ceil_mode": False}
     given |= node.kwargs if node.target is pooling.fill_pool else options_of(node, node.args, node.kwargs)
     given["stride"] = given.get("stride") or given["kernel_size"]
-    pairs = {k: _pair(given[k]) for k in ("kernel_size", "stride", "padding", "dilation")}
+    pairs = {k: as_pair(given[k]) for k in ("kernel_size", "stride", "padding", "dilation")}
     return pairs | {"ceil_mode": given["ceil_mode"]}
-
-
-def _pair(value: Any) -> list[int]:
-    found = list(value) if isinstance(value, (list, tuple)) else [value]
-    return found * 2 if len(found) == 1 else found
 
 
 def _unpool(node: fx.Node, signal: Windows, descent: Descent) -> Below:
@@ -348,6 +347,6 @@ def adjoint_of(node: fx.Node) -> Any:
     sizes = shape_of(node)
     if own in (_convolve, _unpool, _fill) and (sizes is None or len(sizes) != 4):
         return _anywhere
-    if own is _convolve and isinstance(_convolution_options(node)["padding"][0], str):
+    if own is _convolve and isinstance(convolution_options(node)["padding"][0], str):
         return _anywhere
     return own or (_cellwise if packet(node) in _CELLWISE else _anywhere)

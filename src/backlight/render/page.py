@@ -104,7 +104,7 @@ def headed(picture: Image.Image, label: str, caption: str = "") -> Image.Image:
     result.paste(picture, (0, above))
     label = shorten(label, LABEL_SIZE, picture.width)
     draw_text(result, 0, 0, label, LABEL_SIZE)
-    left = text_width(label, LABEL_SIZE) + 10
+    left = text_width(label, LABEL_SIZE) + 10 if label else 0
     if caption and left < picture.width:
         top = line_height(LABEL_SIZE) - line_height(NOTE_SIZE) - 1
         draw_text(result, top, left, shorten(caption, NOTE_SIZE, picture.width - left), NOTE_SIZE, MUTED)

@@ -107,9 +107,12 @@ class Result(ABC):
 
 
 def _name(kind: type[Result]) -> str:
-    """Return the name of a study: of the module or package below `backlight.studies` that the class is in."""
+    """Return the name of a study: of the module or package below `backlight.studies`, or `backlight`, that it is in."""
     *folders, name = kind.__module__.split(".")
-    return folders[2] if folders[:2] == ["backlight", "studies"] and len(folders) > 2 else name
+    inside = (
+        folders[2 if folders[:2] == ["backlight", "studies"] else 1 :] if folders[:1] == ["backlight"] else []
+    )
+    return inside[0] if inside else name
 
 
 def _paths(path: Path | str) -> tuple[Path, Path]:

@@ -1,0 +1,174 @@
+"""How near reconstructions come: the error of each recipe by layer, over photographs, as in the paper's Table 3.
+
+Every photograph is inverted from every layer by every recipe. What is finished is kept after each batch, and the same
+command goes on from there; so the first photographs go through all recipes before more are taken. Hours for all of it.
+Prints a table and writes benchmarks/results/inversion_errors.json; `report.py` puts it into docs/inversion.md.
+
+    python benchmarks/inversion_errors.py [--images 100] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+
+from backlight import Network
+from backlight.inversion import Config, Inversion, Spread, invert_all, spread_of
+from backlight.inversion.recipes import place_of, recipe_for
+from common import (
+    load_network,
+    machine,
+    photographs,
+    print_table,
+    read_results,
+    settings_from,
+    use_all_cores,
+    write_results,
+)
+
+PART = "inversion_errors"
+STEPS = (25, 50, 100, 150, 200, 300, 400)
+MEASURES = ("normalised_error", "normalised_squared_error", "relative_error", "same_label")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured.
+
+    Attributes:
+        network: A classifier of torchvision.
+        layers: What is inverted; none for those of `LAYERS`.
+        recipes: By what.
+        images: Photographs, whose distances normalise the errors too.
+        block: So many photographs go through all recipes before more are taken.
+        batch: Photographs at once.
+    """
+
+    network: str = "squeezenet1_0"
+    layers: tuple[str, ...] = (
+        "features.0",
+        "features.3.cat",
+        "features.4.cat",
+        "features.7.cat",
+        "features.9.cat",
+        "features.12.cat",
+        "classifier.1",
+        "classifier.3",
+    )
+    recipes: tuple[str, ...] = ("default", "ijcv2016", "cvpr2015")
+    images: int = 100
+    block: int = 12
+    batch: int = 4
+
+
+QUICK = Settings(layers=("features.0",), images=2, block=2, batch=2)
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Return what each image came to in each layer by each recipe, as plain JSON; goes on where it was stopped."""
+    use_all_cores()
+    _, net, is_random = load_network(settings.network)
+    kept = asdict(settings) | {"network": settings.network}
+    found = read_results(PART)
+    if found is None or not _fits(found["settings"], kept):
+        found = {"machine": machine(0.0), "rows": []}
+    found |= {"settings": kept, "weights": "random" if is_random else "trained"}
+    done = {(row["layer"], row["recipe"], row["image"]) for row in found["rows"]}
+    spreads: dict[str, Spread] = {}
+    for layer, recipe, images in _work(settings):
+        names = [name for name in images if (layer, recipe, name) not in done]
+        if not names:
+            continue
+        if layer not in spreads:
+            spreads[layer] = spread_of(net, layer, photographs(settings.images))
+        found["rows"] += measure(net, layer, recipe, names, spreads[layer])
+        write_results(PART, found)
+    print_table("normalised error, %", *table(found))
+    return found
+
+
+def _fits(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Return whether results can be added to: the errors are normalised by the same photographs."""
+    return all(before[key] == now[key] for key in ("network", "images"))
+
+
+def _work(settings: Settings) -> Iterator[tuple[str, str, list[str]]]:
+    names = [path.name for path in photographs(settings.images)]
+    for start in range(0, len(names), settings.block):
+        for recipe in settings.recipes:
+            for layer in settings.layers:
+                block = names[start : start + settings.block]
+                for first in range(0, len(block), settings.batch):
+                    yield layer, recipe, block[first : first + settings.batch]
+
+
+def measure(
+    net: Network, layer: str, recipe: str, names: Sequence[str], spread: Spread
+) -> list[dict[str, Any]]:
+    """Return what photographs came to, one row for each."""
+    folder = photographs(1)[0].parent
+    assert net.preprocessing is not None
+    inputs = net.preprocessing.batch([folder / name for name in names])
+    results = invert_all(net, inputs, layer, Config(recipe=recipe), spread)
+    weight = recipe_for(recipe, place_of(net, net.layer(layer))).weight
+    return [_row(result, name, weight) for name, result in zip(names, results, strict=True)]
+
+
+def _row(result: Inversion, name: str, weight: float) -> dict[str, Any]:
+    """Return what one photograph came to, and on the way the best error up to each of some steps."""
+    summary = result.summary()
+    row = {"layer": result.layer, "recipe": result.config.recipe, "image": name, "stopped": result.stopped}
+    row |= {key: summary[key][0] for key in MEASURES}
+    assert result.spread is not None
+    goals = np.minimum.accumulate(result.curves[0, :, 0]) / weight
+    errors = np.sqrt(goals) * result.norm / result.spread.distance
+    return row | {"steps": len(goals), "way": [float(errors[min(n, len(goals)) - 1]) for n in STEPS]}
+
+
+def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return the table of the errors in per cent: header and rows, a layer in each."""
+    settings, rows = found["settings"], found["rows"]
+    header = ["layer"]
+    for recipe in settings["recipes"]:
+        count = max((len(_values(rows, layer, recipe, "steps")) for layer in settings["layers"]), default=0)
+        header += [f"{recipe} (n = {count})", "squared", "same answer"]
+    body = []
+    for layer in settings["layers"]:
+        cells = [f"`{layer}`"]
+        for recipe in settings["recipes"]:
+            errors, squares, same = (
+                _values(rows, layer, recipe, key)
+                for key in ("normalised_error", "normalised_squared_error", "same_label")
+            )
+            cells += [_percent(errors), _percent(squares), f"{mean(same):.0%}" if same else "–"]
+        body.append(cells)
+    return header, body
+
+
+def _values(rows: Sequence[dict[str, Any]], layer: str, recipe: str, key: str) -> list[float]:
+    return [row[key] for row in rows if (row["layer"], row["recipe"]) == (layer, recipe)]
+
+
+def _percent(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    deviation = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * mean(values):.1f}{deviation}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, help="photographs")
+    parser.add_argument("--recipes", nargs="+", metavar="NAME")
+    parser.add_argument("--layers", nargs="+", metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="two photographs, one layer")
+    run(settings_from(parser.parse_args(), Settings(), QUICK))
+
+
+if __name__ == "__main__":
+    main()

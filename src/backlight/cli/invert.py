@@ -1,0 +1,254 @@
+"""`backlight invert`: from the code of a layer back to an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.cli.options import (
+    Device,
+    Mean,
+    ModelArgument,
+    Output,
+    Resize,
+    SaveStem,
+    Size,
+    Std,
+    Weights,
+    check_output,
+    check_plot,
+    load_network,
+    parse_channels,
+    parse_layers_of,
+    save_picture,
+)
+from backlight.cli.output import EXIT_STOPPED, Report, console, errors, progress_bars
+from backlight.errors import BadInputError
+from backlight.images import load_batches, open_images
+from backlight.inversion import (
+    MOST_PHOTOGRAPHS,
+    Config,
+    Inversion,
+    animate,
+    caricature,
+    check,
+    figure,
+    maximise,
+)
+from backlight.inversion import invert as invert_code
+from backlight.inversion.pictures import ANIMATED
+from backlight.inversion.search import Watch
+from backlight.network import Network
+from backlight.projection import Unit
+
+_N_LAYERS = 8
+_FRAMES = 40
+
+Goal = Literal["invert", "caricature", "maximise"]
+
+
+def invert(
+    model: ModelArgument,
+    image: Annotated[
+        Path | None,
+        typer.Argument(metavar="IMAGE", help="A picture, or a code as .npy; none for --goal maximise."),
+    ] = None,
+    *,
+    output: Output,
+    layers: Annotated[
+        str,
+        typer.Option("--layers", help="Names with commas, all, or default: up to 8, spread over the depth."),
+    ] = "default",
+    goal: Annotated[
+        Goal,
+        typer.Option(
+            "--goal", help="An image of the same code, one of more of it, or one that excites a map."
+        ),
+    ] = "invert",
+    recipe: Annotated[str, typer.Option("--recipe", help="default, cvpr2015 or ijcv2016.")] = "default",
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            "--strength", help="Weight of the code, C; for cvpr2015 of the total variation, lambda."
+        ),
+    ] = None,
+    restarts: Annotated[int, typer.Option("--restarts", help="Searches from so many starts.")] = 1,
+    channels: Annotated[
+        str | None, typer.Option("--channels", help="Only these feature maps count; to maximise, these.")
+    ] = None,
+    centre: Annotated[
+        int | None, typer.Option("--centre", help="Only so many units a side in the middle count.")
+    ] = None,
+    photographs: Annotated[
+        str | None,
+        typer.Option("--photographs", help="A folder of photographs, whose distances normalise the error."),
+    ] = None,
+    animation: Annotated[
+        Path | None, typer.Option("--animation", help="Also write the way there (.webp, .gif).")
+    ] = None,
+    save: SaveStem = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the starts.")] = 0,
+    weights: Weights = None,
+    device: Device = "cpu",
+    size: Size = None,
+    resize: Resize = None,
+    mean: Mean = None,
+    std: Std = None,
+) -> None:
+    """Search for images that a layer codes as it does the one given: what differs, the layer has thrown away."""
+    check_output(output)
+    _check_animation(animation)
+    check_plot(None, save)
+    if (image is None) != (goal == "maximise"):
+        raise BadInputError("an IMAGE is given to invert and for a caricature, none with --goal maximise")
+    maps = tuple(parse_channels(channels)) if channels is not None else None
+    if goal == "maximise" and (maps is None or centre is not None):
+        raise BadInputError(
+            "with --goal maximise, --channels names the feature maps, and --centre has no meaning"
+        )
+    given = _read(image)
+    net = load_network(model, weights, device, size, resize, mean, std)
+    known = _read_photographs(photographs, net)
+    names = parse_layers_of(net, layers) or _spread_layers(net, isinstance(given, np.ndarray))
+    frames = _FRAMES if animation is not None else 0
+    config = Config(recipe, strength, restarts, seed, frames=frames)
+    if goal != "maximise":
+        config = replace(config, channels=maps, centre=centre)
+    for name in names:
+        check(net, name, config)
+    tasks: list[tuple[str, int | None]]
+    tasks = [(name, own) for name in names for own in (maps if goal == "maximise" and maps else [None])]
+
+    def search(task: tuple[str, int | None], report: Report) -> Inversion:
+        layer, channel = task
+        watch = _watch(report, _name(task), goal)
+        if channel is not None:
+            return maximise(net, Unit(layer, channel), config, watch=watch)
+        assert given is not None
+        if goal == "caricature":
+            return caricature(net, _as_image(given), layer, config, watch)
+        return invert_code(net, given, layer, config, known, watch)
+
+    results: list[Inversion] = []
+    try:
+        with progress_bars(resumes=False) as report:
+            _run(tasks, search, report, results, save)
+    finally:  # an error or Ctrl-C in a later layer loses nothing of those before
+        if results:
+            _write(results, output, animation)
+    if results[-1].stopped == "interrupted":
+        errors.print("stopped; the best so far is kept", soft_wrap=True)
+        raise typer.Exit(EXIT_STOPPED)
+
+
+def _run(
+    tasks: Sequence[tuple[str, int | None]],
+    search: Callable[[tuple[str, int | None], Report], Inversion],
+    report: Report,
+    results: list[Inversion],
+    save: Path | None,
+) -> None:
+    """Put what is found into results; each is saved as soon as it is there."""
+    for task in tasks:
+        found = search(task, report)
+        results.append(found)
+        n_steps = found.curves.shape[1]
+        report(_name(task), n_steps, n_steps)  # a search that ended early is done
+        if save is not None:
+            found.save(f"{save}-{_name(task)}")
+        if found.stopped == "interrupted":
+            break
+
+
+def _watch(report: Report, name: str, goal: Goal) -> Watch:
+    def watch(layer: str, done: int, total: int, error: float) -> None:
+        report(name, done, total, f"error {error:.1%}" if goal == "invert" else f"product {error:.3g}")
+
+    return watch
+
+
+def _name(task: tuple[str, int | None]) -> str:
+    layer, channel = task
+    return layer if channel is None else f"{layer}-{channel}"
+
+
+def _write(results: list[Inversion], output: Path, animation: Path | None) -> None:
+    for result in results:
+        console.print(_line(result), soft_wrap=True)
+    picture = figure(results)
+    save_picture(picture, output)
+    console.print(f"{output} ({picture.width}x{picture.height})", soft_wrap=True)
+    if animation is not None:
+        animate(results, animation)
+        console.print(f"{animation}", soft_wrap=True)
+
+
+def _line(result: Inversion) -> str:
+    steps = f"{result.curves.shape[1]} steps, {result.stopped}"
+    head = f"[bold]{result.layer}[/]" + (f", {result.title}" if result.goal == "maximise" else "")
+    if result.goal != "invert":
+        return f"{head}: inner product {-result.goals[result.best]:.4g} ({steps})"
+    text = f"{head}: relative error {result.relative_errors[result.best]:.1%}"
+    if result.normalised_errors is not None and result.squared_errors is not None:
+        normalised, squared = (own[result.best] for own in (result.normalised_errors, result.squared_errors))
+        text += f", normalised {normalised:.1%}, squared form {squared:.1%}"
+    same = result.same_label
+    answer = "" if same is None else f"; {'the same' if same[result.best] else 'another'} answer"
+    return f"{text}{answer} ({steps})"
+
+
+def _spread_layers(net: Network, is_code: bool) -> list[str]:
+    """Return up to 8 of the default layers, from the first to the last, and the network's own output."""
+    if is_code:
+        raise BadInputError("a code belongs to one layer; name it with --layers")
+    names = [layer.name for layer in net.default_layers]
+    chosen = [names[round(i)] for i in np.linspace(0, len(names) - 1, min(_N_LAYERS - 1, len(names)))]
+    return list(dict.fromkeys([*chosen, net.layers[-1].name]))
+
+
+def _read(image: Path | None) -> Path | NDArray[np.generic] | None:
+    """Return a code from its file, and a picture as it came.
+
+    Raises:
+        BadInputError: The file of a code holds none.
+    """
+    if image is None or image.suffix != ".npy":
+        return image
+    try:
+        found: NDArray[np.generic] = np.load(image)
+    except (OSError, ValueError) as error:
+        raise BadInputError(
+            f"{str(image)!r} is no array of NumPy ({error}); write it with numpy.save"
+        ) from error
+    return found
+
+
+def _as_image(given: Path | NDArray[np.generic]) -> Path:
+    if isinstance(given, Path):
+        return given
+    raise BadInputError("a caricature is made of a picture, but came a code (.npy)")
+
+
+def _read_photographs(folder: str | None, net: Network) -> Tensor | None:
+    """Return the first photographs that can be read, as inputs."""
+    if folder is None:
+        return None
+    source = open_images(folder)
+    assert net.preprocessing is not None
+    ids = range(min(len(source.records), MOST_PHOTOGRAPHS))
+    return torch.cat([batch.tensor for batch in load_batches(source, net.preprocessing, ids, batch_size=16)])
+
+
+def _check_animation(path: Path | None) -> None:
+    if path is not None and path.suffix.lower() not in ANIMATED:
+        raise BadInputError(f"an animation is written as .webp or .gif, but came {str(path)!r}")
+    if path is not None and not path.parent.is_dir():
+        raise BadInputError(f"no such folder: {str(path.parent)!r}; make it first")

@@ -1,0 +1,217 @@
+"""From a code back to an image: inversion, activation maximisation, caricature.
+
+*Source*: Mahendran & Vedaldi, "Understanding deep image representations by inverting them" (2014, CVPR 2015) and
+"Visualizing deep convolutional neural networks using natural pre-images" (2016, IJCV).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from backlight.errors import BadInputError
+from backlight.inversion.codes import Coder, is_code, one_image
+from backlight.inversion.measures import Spread, spread
+from backlight.inversion.result import Config, Inversion
+from backlight.inversion.search import Task, Watch, search, starts
+from backlight.network import Images, Layer, Network
+from backlight.projection import Unit
+
+MOST_PHOTOGRAPHS = 100
+"""So many photographs, the first, say how far codes lie apart; as many as in the paper."""
+
+
+def invert(
+    net: Network,
+    image_or_code: Images | NDArray[np.generic],
+    layer: str | Layer,
+    config: Config | None = None,
+    photographs: Images | Spread | None = None,
+    watch: Watch | None = None,
+) -> Inversion:
+    """Return an image, like a photograph, that the layer codes as it does the one given.
+
+    Args:
+        net: The captured network.
+        image_or_code: A picture, its path, or an input (c, h, w); or a code: an array, or a tensor of the layer's
+            shape, (c, h, w) or (c,). A tensor that could be both is taken as an image.
+        layer: Any layer of the network, or its name; fully connected ones too.
+        config: Recipe, restarts, which part of the code counts; None for the defaults.
+        photographs: Others, at least two, whose distances normalise the error as in the paper (at most 100 are
+            looked at); or what `spread_of` found for this layer. None leaves the error relative to the code.
+        watch: Told of each step.
+
+    Returns:
+        What was found; Ctrl-C ends the search early and gives the best so far.
+
+    Raises:
+        BadInputError: A code of another shape, one that is all zero, a layer that is the input, an unknown recipe.
+        ActivationError: The network gives values that are not finite.
+
+    Example:
+        >>> import torchvision, backlight
+        >>> net = backlight.capture(torchvision.models.squeezenet1_1(), (3, 32, 32))
+        >>> found = backlight.invert(net, torch.rand(3, 32, 32), "features.2")
+        >>> found.images.shape
+        (1, 3, 32, 32)
+    """
+    coder, config = Coder(net, layer), config or Config()
+    if is_code(net, coder.layer, image_or_code):
+        code, image, title = coder.check_code(image_or_code), None, "a code"  # type: ignore[arg-type]
+    else:
+        image = one_image(net, image_or_code)  # type: ignore[arg-type]
+        code, title = coder.of_inputs(image), _title(image_or_code)
+    task = Task(coder, "invert", config, _spread(coder, photographs, config))
+    (found,) = search(task, code, image, [title], watch)
+    return found
+
+
+def invert_all(
+    net: Network,
+    images: Images,
+    layer: str | Layer,
+    config: Config | None = None,
+    photographs: Images | Spread | None = None,
+    watch: Watch | None = None,
+) -> list[Inversion]:
+    """Return an inversion of each of several images, searched for in one batch; otherwise as `invert`.
+
+    What is found for an image does not depend on the others, up to rounding; but the search goes on until none
+    improves.
+    """
+    coder, config = Coder(net, layer), config or Config()
+    batch = net.prepare(images)
+    titles = [_title(image) for image in images] if isinstance(images, (list, tuple)) else []
+    task = Task(coder, "invert", config, _spread(coder, photographs, config))
+    return search(task, coder.of_inputs(batch), batch, titles or ["an image"] * len(batch), watch)
+
+
+def caricature(
+    net: Network,
+    image: Images,
+    layer: str | Layer,
+    config: Config | None = None,
+    watch: Watch | None = None,
+) -> Inversion:
+    """Return the image changed so that what the layer finds in it is exaggerated.
+
+    The search starts from the image, and raises the inner product with its rectified code.
+
+    Args:
+        net: The captured network.
+        image: A picture, its path, or an input (c, h, w).
+        layer: Any layer of the network, or its name.
+        config: Recipe and which part of the code counts; restarts differ only by the jitter.
+        watch: Told of each step.
+
+    *Source*: Mahendran & Vedaldi (2016), section 6.
+
+    Raises:
+        BadInputError: As for `invert`.
+        ActivationError: As for `invert`.
+    """
+    coder, config = Coder(net, layer), config or Config()
+    batch = one_image(net, image)
+    task = Task(coder, "caricature", config)
+    (found,) = search(task, coder.of_inputs(batch), batch, [_title(image)], watch)
+    return found
+
+
+def maximise(
+    net: Network,
+    unit: Unit,
+    config: Config | None = None,
+    largest: float | None = None,
+    watch: Watch | None = None,
+) -> Inversion:
+    """Return an image, like a photograph as far as the priors go, that excites one unit.
+
+    Args:
+        net: The captured network.
+        unit: Its layer and channel; its row and column, or None for the one in the middle.
+        config: Recipe and restarts.
+        largest: The unit's largest activation over photographs (an atlas knows it), by which its own is weighed;
+            None takes the layer's largest over the starts of the search.
+        watch: Told of each step.
+
+    *Source*: Mahendran & Vedaldi (2016), section 5; the weight is 10000 over the area of the unit's receptive field.
+
+    Raises:
+        BadInputError: The unit is out of range, or `largest` is not positive.
+        ActivationError: As for `invert`.
+    """
+    coder, config = Coder(net, unit.layer), config or Config()
+    if largest is not None and not largest > 0:
+        raise BadInputError(f"the largest activation of a unit is above 0, but came {largest}")
+    task = Task(coder, "maximise", config)
+    row, col = _place(unit, coder.layer)
+    target = torch.zeros(1, *coder.layer.shape, dtype=net.dtype, device=net.device)
+    coder.mask((unit.channel,))
+    target[(0, unit.channel) if row is None else (0, unit.channel, row, col)] = 1.0
+    if largest is None:
+        noise = coder(starts(task, task.recipe, 1))
+        largest = max(float(noise.detach().abs().amax()), 1e-12)
+    where = "" if row is None else f" at row {row}, column {col}"
+    (found,) = search(task, target / largest, None, [f"map {unit.channel}{where}"], watch)
+    return found
+
+
+def spread_of(net: Network, layer: str | Layer, photographs: Images, config: Config | None = None) -> Spread:
+    """Return how far the codes of photographs lie apart in a layer, to be given to `invert` many times.
+
+    Raises:
+        BadInputError: There are fewer than two photographs, or all have the same code.
+    """
+    found = _spread(Coder(net, layer), photographs, config or Config())
+    assert found is not None
+    return found
+
+
+def check(net: Network, layer: str | Layer, config: Config) -> None:
+    """Refuse what cannot be searched for, as `invert` would, before any work is done.
+
+    Raises:
+        BadInputError: An unknown layer, one that is the input, an unknown recipe, channels or a box out of range.
+    """
+    task = Task(Coder(net, layer), "invert", config)
+    _ = task.mask, task.recipe
+
+
+def _spread(coder: Coder, photographs: Images | Spread | None, config: Config) -> Spread | None:
+    """Return how far the codes of the first photographs lie apart, if that is not known already."""
+    if photographs is None or isinstance(photographs, Spread):
+        return photographs
+    if not isinstance(photographs, (Tensor, Image.Image, str, Path)):
+        photographs = list(photographs)[:MOST_PHOTOGRAPHS]
+    codes = coder.of_inputs(coder.net.prepare(photographs)[:MOST_PHOTOGRAPHS])
+    mask = Task(coder, "invert", config).mask
+    return spread(codes if mask is None else codes * mask)
+
+
+def _title(image: object) -> str:
+    if isinstance(image, (str, Path)):
+        return Path(image).name
+    known = getattr(image, "filename", "")
+    return Path(known).name if known else "an image"
+
+
+def _place(unit: Unit, layer: Layer) -> tuple[int | None, int | None]:
+    """Return row and column of a unit: its own, else those in the middle.
+
+    Raises:
+        BadInputError: They do not lie in the layer.
+    """
+    if not layer.is_spatial:
+        return None, None
+    height, width = layer.shape[1:]
+    row, col = height // 2 if unit.row is None else unit.row, width // 2 if unit.col is None else unit.col
+    if not (0 <= row < height and 0 <= col < width):
+        raise BadInputError(
+            f"row {row}, column {col} is out of range for layer {layer.name!r} ({height} rows, {width} columns)"
+        )
+    return row, col

@@ -1,0 +1,64 @@
+"""Objectives: what a code should be like, as one number for each image, 0 or negative where it is reached.
+
+*Source*: Mahendran & Vedaldi (2014), equation 1, for the match; (2016), section 2.2 for the inner product, which
+serves activation maximisation and caricatures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A cost of each code."""
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        """Return (n,) costs of codes (n, c, h, w) or (n, c), differentiable."""
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """‖(Φ(x) - Φ₀) m‖² / ‖Φ₀ m‖², of each image; its root is the relative error.
+
+    Attributes:
+        targets: (n, c, h, w) or (n, c) the codes Φ₀; n may be 1 for all alike.
+        mask: 1 where a code counts, 0 elsewhere, of any shape that broadcasts; None for everywhere.
+    """
+
+    targets: Tensor
+    mask: Tensor | None = None
+
+    @cached_property
+    def energy(self) -> Tensor:
+        """(n,) ‖Φ₀ m‖²: what a reconstruction of nothing at all costs before it is divided by it."""
+        return _masked(self.targets, self.mask).flatten(1).square().sum(1)
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        """Return (n,) costs of codes (n, c, h, w) or (n, c), differentiable."""
+        return _masked(codes - self.targets, self.mask).flatten(1).square().sum(1) / self.energy
+
+
+@dataclass(frozen=True, eq=False)
+class InnerProduct:
+    """-⟨Φ₀ m, Φ(x)⟩ of each image: lower the more of Φ₀ there is, without end.
+
+    Attributes:
+        targets: (n, c, h, w) or (n, c) the directions Φ₀; n may be 1 for all alike.
+        mask: 1 where a code counts, 0 elsewhere; None for everywhere.
+    """
+
+    targets: Tensor
+    mask: Tensor | None = None
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        """Return (n,) costs of codes (n, c, h, w) or (n, c), differentiable."""
+        return -(codes * _masked(self.targets, self.mask)).flatten(1).sum(1)
+
+
+def _masked(codes: Tensor, mask: Tensor | None) -> Tensor:
+    return codes if mask is None else codes * mask

@@ -1,0 +1,116 @@
+"""Pictures of inversions: all layers of one image, all restarts of one layer, and how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from backlight.errors import BadInputError, StorageError
+from backlight.inversion.result import Inversion
+from backlight.render.page import LINE, Frame, headed, page
+
+ANIMATED = (".webp", ".gif")
+_SMALLEST = 160
+_FRAME_MS, _LAST_MS = 150, 2500
+_GOALS = {
+    "invert": "images of the same code",
+    "caricature": "caricatures",
+    "maximise": "images that excite a unit",
+}
+
+
+def figure(results: Sequence[Inversion]) -> Image.Image:
+    """Return the original and what was found, side by side: the papers' Fig. 6 for several layers, Fig. 7 for one.
+
+    Several layers of one restart follow each other in reading order; with more restarts, each layer has a row.
+
+    Raises:
+        BadInputError: There is no result.
+    """
+    return _figure(results, None)
+
+
+def animate(results: Sequence[Inversion], path: Path | str) -> None:
+    """Write the way of all results as one animation, .webp or .gif.
+
+    Raises:
+        BadInputError: No result has frames (Config.frames), or the file is of another kind.
+        StorageError: It cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in ANIMATED:
+        raise BadInputError(f"an animation is written as .webp or .gif, but came {str(path)!r}")
+    steps = sorted({int(step) for result in results for step in result.frame_steps})
+    if not steps:
+        raise BadInputError("no pictures of the way were kept; ask for them with Config(frames=40)")
+    frames = [_figure(results, step) for step in steps]
+    pauses = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
+    try:
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=pauses, loop=0)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {str(path)!r} ({error.strerror or error}); choose another place"
+        ) from error
+
+
+def _figure(results: Sequence[Inversion], step: int | None) -> Image.Image:
+    if not results:
+        raise BadInputError("a figure shows at least one inversion, but came none")
+    first = results[0]
+    rows = len(results) > 1 and first.config.restarts > 1
+    blocks: list[Image.Image] = []
+    for i, result in enumerate(results):
+        if result.original.size and (i == 0 or rows):
+            blocks.append(_below(result.original, "original", result.title))
+        blocks += [_block(result, restart, step) for restart in range(len(result.pictures))]
+    columns = len(blocks) // len(results) if rows else None
+    way = "" if step is None else f", step {step}"
+    title = f"{first.model} · {_GOALS[first.goal]} · {first.title}{way}"
+    return page(blocks, Frame(title, f"recipe {first.config.recipe}", _legend(results), columns, gap=16))
+
+
+def _block(result: Inversion, restart: int, step: int | None) -> Image.Image:
+    """Return one reconstruction below its layer and error; at a step the frame of that time, without the error."""
+    label = result.layer if len(result.pictures) == 1 else f"{result.layer} #{restart + 1}"
+    if step is None:
+        return _below(result.pictures[restart], label, _caption(result, restart))
+    known = np.flatnonzero(result.frame_steps <= step)
+    return _below(result.frames[known[-1] if len(known) else 0, restart], label, " ")
+
+
+def _caption(result: Inversion, restart: int) -> str:
+    if result.goal != "invert":
+        return f"{-result.goals[restart]:.3g}"
+    errors = result.normalised_errors
+    text = f"{(result.relative_errors if errors is None else errors)[restart]:.1%}"
+    same = result.same_label
+    return text if same is None or same[restart] else f"{text} *"
+
+
+def _legend(results: Sequence[Inversion]) -> str:
+    first = results[0]
+    if first.goal != "invert":
+        unit = "its code, rectified" if first.goal == "caricature" else "the largest activation known"
+        return f"In grey: the inner product with the code that is sought, in units of {unit}."
+    if first.spread is None:
+        text = "In grey: the distance of the code from the original's, over the length of that."
+    else:
+        text = (
+            f"In grey: the distance of the code from the original's, over the mean distance between the codes of "
+            f"{first.spread.n_images} photographs."
+        )
+    others = any(same is not None and not same.all() for same in (result.same_label for result in results))
+    return f"{text} *: the network's answer is another." if others else text
+
+
+def _below(picture: NDArray[np.uint8], label: str, caption: str) -> Image.Image:
+    """Return a picture in a frame, below its label and, in a line of its own, its caption."""
+    found = Image.fromarray(picture)
+    factor = -(-_SMALLEST // max(found.size))
+    size = (found.width * factor, found.height * factor)
+    framed = ImageOps.expand(found.resize(size, Image.Resampling.NEAREST), 1, LINE)
+    return headed(headed(framed, "", caption), label)

@@ -1,0 +1,52 @@
+"""The figure of one inversion: the pictures, and what each term of the objective came to at each step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backlight.render.plots import Plot, colours, new_plot, without_axes
+
+if TYPE_CHECKING:
+    from backlight.inversion.result import Inversion
+
+
+def plot_inversion(result: Inversion) -> Plot:
+    """Return the original, the best restart and the curves of each term, restarts as thin lines."""
+    pictures = [("original", result.original)] if result.original.size else []
+    pictures.append(
+        ("found" if len(result.pictures) == 1 else "best of the restarts", result.pictures[result.best])
+    )
+    title = f"{result.model} · {result.layer} · {result.title}"
+    figure, (axes,) = new_plot(1, len(pictures) + 1, (3.0 * len(pictures) + 5.0, 3.6), title, _note(result))
+    for own, (name, picture) in zip(axes, pictures, strict=False):
+        own.imshow(picture)
+        own.set_title(name)
+        without_axes(own)
+    curves = axes[-1]
+    for i, (term, colour) in enumerate(colours(result.terms).items()):
+        values = result.curves[i]
+        steps = np.arange(1, len(values) + 1)
+        curves.plot(steps, values.mean(1), color=colour, label=term)
+        if values.shape[1] > 1:
+            curves.plot(steps, values, color=colour, linewidth=0.4, alpha=0.6)
+    curves.set_yscale("log" if result.goal == "invert" else "symlog")
+    curves.set_xlabel("step (one forward and one backward pass)")
+    curves.set_ylabel("cost")
+    curves.set_title("what each term costs")
+    curves.legend(frameon=False)
+    return figure
+
+
+def _note(result: Inversion) -> str:
+    best, steps = result.best, result.curves.shape[1]
+    text = f"Recipe {result.config.recipe}, {steps} steps ({result.stopped})."
+    if result.goal != "invert":
+        return f"{text} Inner product with what is sought: {-result.goals[best]:.3g}."
+    text += f" Relative error {result.relative_errors[best]:.1%}"
+    if result.normalised_errors is not None and result.squared_errors is not None:
+        text += f", normalised {result.normalised_errors[best]:.1%} (squared form {result.squared_errors[best]:.1%})"
+    same = result.same_label
+    answer = "" if same is None else f"; the network's answer is {'the same' if same[best] else 'another'}"
+    return f"{text}{answer}."
