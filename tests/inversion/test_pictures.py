@@ -1,0 +1,118 @@
+"""The pictures of inversions: what stands where, and the animation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backlight.errors import BadInputError, StorageError
+from backlight.inversion import Config, Inversion, Spread, animate, figure
+
+GREEN, RED, BLUE, GREY = (0, 200, 0), (200, 0, 0), (0, 0, 200), (90, 90, 90)
+
+
+def result(layer: str = "relu1", restarts: int = 1, frames: int = 0) -> Inversion:
+    colours = np.array([RED, BLUE, GREY][:restarts], np.uint8)
+    pictures = np.broadcast_to(colours[:, None, None], (restarts, 40, 40, 3)).copy()
+    steps = np.arange(1, frames + 1, dtype=np.int64) * 3
+    return Inversion(
+        config=Config(restarts=restarts, frames=frames),
+        goal="invert",
+        model="SmallNet",
+        layer=layer,
+        title="cat.jpg",
+        images=np.zeros((restarts, 3, 40, 40), np.float32),
+        pictures=pictures,
+        original=np.full((40, 40, 3), GREEN, np.uint8),
+        terms=("objective",),
+        curves=np.ones((1, 5, restarts), np.float32),
+        goals=np.full(restarts, 0.01),
+        norm=2.0,
+        spread=None,
+        labels=np.array([4, 5, 4][:restarts]),
+        label=4,
+        frames=np.stack([pictures // (frames - i) for i in range(frames)])
+        if frames
+        else np.zeros(0, np.uint8),
+        frame_steps=steps,
+        stopped="finished",
+    )
+
+
+def squares(picture: Image.Image) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Return row, column and colour of each flat square of the figure, in reading order."""
+    values = np.asarray(picture)
+    found = []
+    for colour in (GREEN, RED, BLUE, GREY):
+        mask = (values == colour).all(2)
+        tops = np.flatnonzero(mask.any(1) & ~np.roll(mask.any(1), 1))
+        for top in tops:
+            lefts = np.flatnonzero(mask[top] & ~np.roll(mask[top], 1))
+            found += [(int(top), int(left), colour) for left in lefts]
+    return sorted(found)
+
+
+def test_several_layers_follow_the_original() -> None:
+    found = squares(figure([result("relu1"), result("relu2"), result("fc")]))
+    assert [colour for *_, colour in found] == [GREEN, RED, RED, RED]
+
+
+def test_restarts_stand_beside_the_original() -> None:
+    found = squares(figure([result(restarts=3)]))
+    assert [colour for *_, colour in found] == [GREEN, RED, BLUE, GREY]
+
+
+def test_with_restarts_each_layer_has_a_row() -> None:
+    found = squares(figure([result("relu1", 2), result("relu2", 2)]))
+    assert [colour for *_, colour in found] == [GREEN, RED, BLUE] * 2
+    assert len({top for top, *_ in found}) == 2
+
+
+def test_the_figure_says_what_the_errors_are() -> None:
+    """The legend is drawn text, so what must differ is the picture."""
+    plain = result()
+    normalised = replace(plain, spread=Spread(9, 4.0, 20.0))
+    others = replace(plain, labels=np.array([1]))
+    pictures = [
+        figure([own]).tobytes() for own in (plain, normalised, others, replace(plain, goal="caricature"))
+    ]
+    assert len(set(pictures)) == 4
+    assert plain.relative_errors[0] == pytest.approx(0.1)
+    assert normalised.normalised_errors == pytest.approx([0.1 * 2 / 4])
+    assert normalised.squared_errors == pytest.approx([0.01 * 4 / 20])
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif"])
+def test_the_animation_ends_with_what_was_found(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"way{suffix}"
+    animate([result("relu1", frames=4), result("relu2", frames=2)], path)
+    with Image.open(path) as film:
+        assert film.n_frames == 4
+        colours = []
+        for i in range(4):
+            film.seek(i)
+            frame = np.asarray(film.convert("RGB")).astype(int)
+            colours.append(int(abs(frame - np.array(RED)).sum(2).min()))
+        if suffix == ".gif":
+            last_pause = film.info["duration"]
+            film.seek(1)
+            assert last_pause > 5 * film.info["duration"]
+    assert colours[0] > 60
+    assert colours[3] < 40
+
+
+def test_what_cannot_be_shown_or_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="at least one inversion"):
+        figure([])
+    with pytest.raises(BadInputError, match=r"as \.webp or \.gif, but came"):
+        animate([result(frames=2)], tmp_path / "way.mp4")
+    with pytest.raises(
+        BadInputError, match=r"no pictures of the way were kept; ask for them with Config\(frames=40\)"
+    ):
+        animate([result()], tmp_path / "way.gif")
+    with pytest.raises(StorageError, match="cannot write"):
+        animate([result(frames=2)], tmp_path / "nowhere" / "way.gif")
