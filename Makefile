@@ -22,8 +22,8 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# An hour or more, with the machine to itself; BENCH_ARGS=--quick takes minutes and shows that all parts run.
-BENCHMARKS := projection scan memory full_build growth occlusion
+# Hours, with the machine to itself; BENCH_ARGS=--quick takes minutes and shows that all parts run.
+BENCHMARKS := projection scan memory full_build growth occlusion inversion inversion_errors
 
 $(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ./demo --editable '.[bench]'

@@ -1,8 +1,8 @@
 """The rate of an inversion's steps against bare forward and backward passes of the same truncated network.
 
-What is timed is `backlight.invert` as users call it: graph, starts, priors, optimiser, bound and curves, but no more than
-the steps themselves are counted. The bare pass is the user's own model cut at the same layer (torchvision's feature
-extractor, channels last) and `torch.autograd.grad` of the squared distance of the codes, nothing else; the same batch.
+What is timed is the whole of `backlight.invert`: graph, starts, priors, optimiser, bound, curves, pictures, answers.
+The bare pass is the user's own model cut at the same layer (torchvision's feature extractor, channels last) and
+`torch.autograd.grad` of the squared distance of the codes, nothing else; the same batch.
 Prints a table and writes benchmarks/results/inversion.json.
 
     python benchmarks/inversion.py [--networks squeezenet1_0] [--steps 40] [--quick]
@@ -53,7 +53,13 @@ class Settings:
     """
 
     networks: tuple[str, ...] = ("squeezenet1_0",)
-    layers: tuple[str, ...] = ("features.0", "features.4.cat", "features.7.cat", "classifier.1", "classifier.3")
+    layers: tuple[str, ...] = (
+        "features.0",
+        "features.4.cat",
+        "features.7.cat",
+        "classifier.1",
+        "classifier.3",
+    )
     recipes: tuple[str, ...] = ("default", "ijcv2016", "cvpr2015")
     restarts: tuple[int, ...] = (1, 4)
     steps: int = 30
@@ -61,7 +67,9 @@ class Settings:
     sgemm_sizes: tuple[int, ...] = (2048, 3072, 4096)
 
 
-QUICK = Settings(layers=("features.0",), recipes=("default",), restarts=(2,), steps=2, rounds=1, sgemm_sizes=(512,))
+QUICK = Settings(
+    layers=("features.0",), recipes=("default",), restarts=(2,), steps=2, rounds=1, sgemm_sizes=(512,)
+)
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -122,7 +130,13 @@ def bare(model: nn.Module, image: Tensor, layer: str, restarts: int, steps: int)
 def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Return the table of the rates: header and rows."""
     recipes = list(rows[0]["ratios"])
-    header = ["network", "layer", "restarts", "bare", *(f"{name}{part}" for name in recipes for part in ("", " / bare"))]
+    header = [
+        "network",
+        "layer",
+        "restarts",
+        "bare",
+        *(f"{name}{part}" for name in recipes for part in ("", " / bare")),
+    ]
     body = []
     for row in rows:
         cells = [row["network"], f"`{row['layer']}`", str(row["restarts"]), number(row["rates"]["bare"])]

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from backlight import Network
-from backlight.inversion import Config, Inversion, Spread, invert_all, spread_of
-from backlight.inversion.recipes import place_of, recipe_for
+from backlight.inversion import RECIPES, Config, Inversion, Spread, invert_all, spread_of
+from backlight.inversion.recipes import place_of
 from common import (
     load_network,
     machine,
@@ -43,7 +43,7 @@ class Settings:
     Attributes:
         network: A classifier of torchvision.
         layers: What is inverted; none for those of `LAYERS`.
-        recipes: By what.
+        recipes: By what, of RECIPES.
         images: Photographs, whose distances normalise the errors too.
         block: So many photographs go through all recipes before more are taken.
         batch: Photographs at once.
@@ -115,7 +115,7 @@ def measure(
     assert net.preprocessing is not None
     inputs = net.preprocessing.batch([folder / name for name in names])
     results = invert_all(net, inputs, layer, Config(recipe=recipe), spread)
-    weight = recipe_for(recipe, place_of(net, net.layer(layer))).weight
+    weight = RECIPES[recipe](place_of(net, net.layer(layer)), None).weight
     return [_row(result, name, weight) for name, result in zip(names, results, strict=True)]
 
 
@@ -147,6 +147,23 @@ def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             )
             cells += [_percent(errors), _percent(squares), f"{mean(same):.0%}" if same else "–"]
         body.append(cells)
+    return header, body
+
+
+def way(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return the table of the best errors up to each of some steps, in per cent: header and rows."""
+    rows, recipes = found["rows"], found["settings"]["recipes"]
+    header = ["layer", "recipe", *(f"{n} steps" for n in STEPS)]
+    body = []
+    for layer in found["settings"]["layers"]:
+        for recipe in recipes:
+            ways = [row["way"] for row in rows if (row["layer"], row["recipe"]) == (layer, recipe)]
+            steps = [row["steps"] for row in rows if (row["layer"], row["recipe"]) == (layer, recipe)]
+            if ways:
+                last = max(steps)
+                shown = [f"{100 * mean(own):.1f}" for own in zip(*ways, strict=True)]
+                until = next((i for i, n in enumerate(STEPS) if n >= last), len(STEPS))
+                body.append([f"`{layer}`", recipe, *shown[: until + 1], *[""] * (len(STEPS) - until - 1)])
     return header, body
 
 

@@ -1,8 +1,8 @@
-"""The report: puts what the benchmarks found into the tables of docs/performance.md; the prose is kept by hand.
+"""The report: puts what the benchmarks found into the tables of the pages of docs; the prose is kept by hand.
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`. Those whose part has not run are left as they are.
 
-    python benchmarks/report.py [FILE]
+    python benchmarks/report.py [FILE...]
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from typing import Any
 
 import full_build
 import growth
+import inversion
+import inversion_errors
 import memory
 import occlusion
 import projection
 import scan
 from common import number, ratio, read_results
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+PAGES = [Path(__file__).parents[1] / "docs" / name for name in ("performance.md", "inversion.md")]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -118,6 +120,18 @@ def _occlusion(results: dict[str, Any], _: str) -> str:
     return _table(*occlusion.table(results["networks"]))
 
 
+def _inversion(results: dict[str, Any], _: str) -> str:
+    return _table(*inversion.table(results["rows"]))
+
+
+def _inversion_errors(results: dict[str, Any], _: str) -> str:
+    return _table(*inversion_errors.table(results))
+
+
+def _inversion_way(results: dict[str, Any], _: str) -> str:
+    return _table(*inversion_errors.way(results))
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "machine": ("projection", _machine),
     "ratios": ("projection", _ratios),
@@ -128,16 +142,20 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "full-build": ("full_build", _full_build),
     "growth": ("growth", _growth),
     "occlusion": ("occlusion", _occlusion),
+    "inversion": ("inversion", _inversion),
+    "inversion-errors": ("inversion_errors", _inversion_errors),
+    "inversion-way": ("inversion_errors", _inversion_way),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("page", type=Path, nargs="?", default=PAGE)
-    page = parser.parse_args().page
+    parser.add_argument("pages", type=Path, nargs="*", default=PAGES)
+    pages = parser.parse_args().pages
     parts = {part for part, _ in TABLES.values()}
     results = {part: found for part in parts if (found := read_results(part))}
-    page.write_text(fill(page.read_text(), results))
+    for page in pages:
+        page.write_text(fill(page.read_text(), results))
     print(f"{page}: filled from {', '.join(sorted(results)) or 'no results; run `make bench` first'}")
 
 

@@ -11,12 +11,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
 from torchvision.models import SqueezeNet1_0_Weights
 
 import backlight
 import backlight_demo
+from backlight import inversion
 from backlight.atlas import best_rules
+from backlight.inversion.descriptors import descriptor
 from backlight.network.specs import load_model
+from backlight.render import strip
+from backlight.render.page import Frame, page
 from backlight.render.plots import Plot
 from backlight.studies import correspondence, faithfulness, homogeneity, invariance, occlusion, sanity
 
@@ -42,6 +47,11 @@ OCCLUSIONS = [
     ("occlusion-badly", "german_shepherd_dog.jpg", "features.12.cat", 367, "German shepherd"),
 ]
 
+INVERTED = "red_panda.jpg"
+INVERTED_LAYERS = ["features.0", "features.4.cat", "features.7.cat", "features.8.cat", "features.9.cat"]
+INVERTED_LAYERS += ["features.10.cat", "features.12.cat", "classifier.1", "classifier.3"]
+MAXIMISED = [("features.7.cat", 20), ("features.9.cat", 197), ("features.12.cat", 367), ("flatten", 281)]
+
 MOVED = ["tabby_cat", "red_panda", "brown_hens", "colosseum", "sheep"]
 
 
@@ -60,6 +70,7 @@ def main(weights: str, folder: Path) -> None:
         evidence(net, folder, Path(scratch))
         occluded(net, folder, Path(scratch))
     moved_and_masked(net, folder)
+    inverted(net, folder)
 
 
 def evidence(net: backlight.Network, folder: Path, scratch: Path) -> None:
@@ -96,6 +107,45 @@ def moved_and_masked(net: backlight.Network, folder: Path) -> None:
     moved = invariance.run(net, pictures, ["features.1", "classifier.3"])
     save(moved.plot(), folder / "invariance.webp")
     save(correspondence.run(net, backlight_demo.parts()).plot(), folder / "correspondence.webp")
+
+
+def inverted(net: backlight.Network, folder: Path) -> None:
+    """Write inversions: all layers, the papers' recipes, restarts, the other goals, the classical descriptors."""
+    photos = backlight_demo.photographs()
+    picture, others = photos / INVERTED, sorted(photos.glob("*.jpg"))
+    spreads = {layer: inversion.spread_of(net, layer, others) for layer in INVERTED_LAYERS}
+
+    def found(layer: str, recipe: str = "default", restarts: int = 1) -> inversion.Inversion:
+        config = inversion.Config(recipe, restarts=restarts)
+        return inversion.invert(net, picture, layer, config, spreads[layer])
+
+    webp(inversion.figure([found(layer) for layer in INVERTED_LAYERS]), folder / "inversion-layers.webp")
+    published = [
+        inversion.figure([found(layer, recipe) for layer in INVERTED_LAYERS[1::2]])
+        for recipe in ("ijcv2016", "cvpr2015")
+    ]
+    webp(page(published, Frame("", columns=1, gap=0)), folder / "inversion-recipes.webp")
+    late = [found(layer, restarts=4) for layer in INVERTED_LAYERS[-2:]]
+    webp(inversion.figure(late), folder / "inversion-restarts.webp")
+    units = [inversion.maximise(net, backlight.Unit(layer, channel)) for layer, channel in MAXIMISED]
+    webp(inversion.figure(units), folder / "inversion-goals.webp")
+    classical = [descriptor(name, 160) for name in ("hogb", "hog", "dsift")]
+    codes = [inversion.invert(own, picture, own.layers[-1]) for own in classical]
+    webp(strip(described(classical, codes)), folder / "inversion-descriptors.webp")
+
+
+def described(
+    nets: list[backlight.Network], codes: list[inversion.Inversion]
+) -> list[tuple[str, Image.Image]]:
+    """Return the original and what was found for each descriptor, with captions."""
+    captions = [f"{net.name}, {own.relative_errors[0]:.0%} off" for net, own in zip(nets, codes, strict=True)]
+    pictures = [own.picture for own in codes]
+    return [("original", Image.fromarray(codes[0].original)), *zip(captions, pictures, strict=True)]
+
+
+def webp(picture: Image.Image, path: Path) -> None:
+    """Write a picture as WebP."""
+    picture.save(path, quality=90)
 
 
 def save(plot: Plot, path: Path) -> None:

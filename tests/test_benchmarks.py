@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -188,6 +190,47 @@ def test_the_sweep_of_a_square_runs():
     )
     header, rows = occlusion.table([network])
     assert {len(row) for row in rows} == {len(header)}
+
+
+def test_the_steps_of_an_inversion_run():
+    import inversion
+
+    settings = inversion.Settings(
+        layers=("features.0",), recipes=("default",), restarts=(2,), steps=2, rounds=1, sgemm_sizes=SGEMM
+    )
+    (row,) = json.loads(json.dumps(inversion.run(settings)))["rows"]
+    assert row["ratios"]["default"] == pytest.approx(row["rates"]["default"] / row["rates"]["bare"])
+    header, rows = inversion.table([row])
+    assert {len(own) for own in rows} == {len(header)}
+
+
+def test_the_errors_of_inversions_go_on_where_they_were_stopped(tmp_path, monkeypatch):
+    import common
+    import inversion_errors
+
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    recipe = inversion_errors.RECIPES["default"]
+    short = partial(_of_three_steps, recipe)
+    monkeypatch.setitem(inversion_errors.RECIPES, "default", short)
+    settings = inversion_errors.Settings(
+        layers=("features.0",), recipes=("default",), images=3, block=2, batch=2
+    )
+    first = inversion_errors.run(settings)
+    assert len(first["rows"]) == 3
+    kept = common.read_results("inversion_errors")
+    lost = kept["rows"].pop()
+    kept["rows"][0]["relative_error"] = 123.0  # what is there is not done again
+    common.write_results("inversion_errors", kept)
+    second = inversion_errors.run(settings)
+    assert second["rows"][0]["relative_error"] == 123.0
+    assert second["rows"][2] == lost
+    for header, rows in (inversion_errors.table(second), inversion_errors.way(second)):
+        assert {len(own) for own in rows} == {len(header)}
+
+
+def _of_three_steps(recipe, place, strength):
+    whole = recipe(place, strength)
+    return replace(whole, stages=(replace(whole.stages[0], steps=3),))
 
 
 def test_a_full_build_and_growth_run():

@@ -15,9 +15,10 @@ PAGES = sorted(DOCS.glob("*.md"))
 
 
 @pytest.mark.slow
-def test_the_examples_of_the_studies_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = re.findall(r"```python\n(.*?)```", (DOCS / "studies.md").read_text(), re.DOTALL)
-    assert len(code) >= 3
+@pytest.mark.parametrize(("page", "least"), [("studies.md", 3), ("inversion.md", 2)])
+def test_the_examples_run(page: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    assert len(code) >= least
     monkeypatch.chdir(tmp_path)
     exec("\n".join(code), {})
 
@@ -29,7 +30,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_command_and_flag_of_the_studies_exists() -> None:
-    text = (DOCS / "studies.md").read_text() + (DOCS / "reading-the-pictures.md").read_text()
+    text = "".join(
+        (DOCS / f"{page}.md").read_text() for page in ("studies", "reading-the-pictures", "inversion")
+    )
     runner = CliRunner(env={"COLUMNS": "200"})
     helps = {str(c.name): runner.invoke(app, [str(c.name), "--help"]).output for c in app.registered_commands}
     shown = [line.split() for line in re.findall(r"^backlight (.+)$", text, re.MULTILINE)]

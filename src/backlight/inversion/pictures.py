@@ -69,13 +69,17 @@ def _figure(results: Sequence[Inversion], step: int | None) -> Image.Image:
         blocks += [_block(result, restart, step) for restart in range(len(result.pictures))]
     columns = len(blocks) // len(results) if rows else None
     way = "" if step is None else f", step {step}"
-    title = f"{first.model} · {_GOALS[first.goal]} · {first.title}{way}"
+    of = "" if first.goal == "maximise" else f" · {first.title}"
+    title = f"{first.model} · {_GOALS[first.goal]}{of}{way}"
     return page(blocks, Frame(title, f"recipe {first.config.recipe}", _legend(results), columns, gap=16))
 
 
 def _block(result: Inversion, restart: int, step: int | None) -> Image.Image:
     """Return one reconstruction below its layer and error; at a step the frame of that time, without the error."""
-    label = result.layer if len(result.pictures) == 1 else f"{result.layer} #{restart + 1}"
+    label = (
+        result.layer if result.goal != "maximise" else f"{result.layer} {result.title.partition(' at')[0]}"
+    )
+    label = label if len(result.pictures) == 1 else f"{label} #{restart + 1}"
     if step is None:
         return _below(result.pictures[restart], label, _caption(result, restart))
     known = np.flatnonzero(result.frame_steps <= step)
@@ -94,7 +98,11 @@ def _caption(result: Inversion, restart: int) -> str:
 def _legend(results: Sequence[Inversion]) -> str:
     first = results[0]
     if first.goal != "invert":
-        unit = "its code, rectified" if first.goal == "caricature" else "the largest activation known"
+        unit = (
+            "its code, rectified"
+            if first.goal == "caricature"
+            else "the largest activation of the layer on noise"
+        )
         return f"In grey: the inner product with the code that is sought, in units of {unit}."
     if first.spread is None:
         text = "In grey: the distance of the code from the original's, over the length of that."
