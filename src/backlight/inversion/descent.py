@@ -164,7 +164,7 @@ def bounded(x: Tensor, bound: float | None) -> Tensor:
     """Return images whose colours are at most `bound` long: what is longer is shortened (2016, section 2.1)."""
     if bound is None:
         return x
-    lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    lengths = x.square().sum(1, keepdim=True).sqrt_()  # vector_norm takes ten times as long over channels
     shortened: Tensor = x * (bound / lengths.clamp_min(bound))
     return shortened
 
