@@ -151,19 +151,25 @@ def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def way(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return the table of the best errors up to each of some steps, in per cent: header and rows."""
-    rows, recipes = found["rows"], found["settings"]["recipes"]
-    header = ["layer", "recipe", *(f"{n} steps" for n in STEPS)]
+    """Return the table of the best errors up to each of some steps, in per cent: header and rows.
+
+    Of each layer only photographs that all recipes have done count, so that its rows compare.
+    """
+    recipes = found["settings"]["recipes"]
+    header = ["layer", "recipe", "n", *(f"{n} steps" for n in STEPS)]
     body = []
     for layer in found["settings"]["layers"]:
-        for recipe in recipes:
-            ways = [row["way"] for row in rows if (row["layer"], row["recipe"]) == (layer, recipe)]
-            steps = [row["steps"] for row in rows if (row["layer"], row["recipe"]) == (layer, recipe)]
-            if ways:
-                last = max(steps)
-                shown = [f"{100 * mean(own):.1f}" for own in zip(*ways, strict=True)]
-                until = next((i for i, n in enumerate(STEPS) if n >= last), len(STEPS))
-                body.append([f"`{layer}`", recipe, *shown[: until + 1], *[""] * (len(STEPS) - until - 1)])
+        own = {(row["recipe"], row["image"]): row for row in found["rows"] if row["layer"] == layer}
+        common = [image for recipe, image in own if all((other, image) in own for other in recipes)]
+        for recipe in recipes if common else []:
+            rows = [own[recipe, image] for image in sorted(set(common))]
+            last = max(row["steps"] for row in rows)
+            shown = [
+                f"{100 * mean(errors):.1f}" for errors in zip(*(row["way"] for row in rows), strict=True)
+            ]
+            until = next((i + 1 for i, n in enumerate(STEPS) if n >= last), len(STEPS))
+            blank = [""] * (len(STEPS) - until)
+            body.append([f"`{layer}`", recipe, str(len(rows)), *shown[:until], *blank])
     return header, body
 
 
