@@ -1,0 +1,35 @@
+"""Adaptive deconvolutional networks: sparse coding and 3-D max pooling, layer upon layer, each of the input itself.
+
+*Source*: Zeiler, Taylor & Fergus, "Adaptive deconvolutional networks for mid and high level feature learning" (2011).
+"""
+
+from backlight.adaptive.config import PRESETS, Config, LayerConfig, Learning
+from backlight.adaptive.contrast import ContrastNormalisation
+from backlight.adaptive.decomposition import Activation, Branch, Decomposition
+from backlight.adaptive.inference import Codes, LayerCode
+from backlight.adaptive.inputs import TrainingImages, prepare_all
+from backlight.adaptive.learning import Measure
+from backlight.adaptive.net import AdaptiveDeconvNet
+from backlight.adaptive.pooling import SWITCH_MODES, Block, SwitchMode, Unpooling, pool
+
+__all__ = [
+    "PRESETS",
+    "SWITCH_MODES",
+    "Activation",
+    "AdaptiveDeconvNet",
+    "Block",
+    "Branch",
+    "Codes",
+    "Config",
+    "ContrastNormalisation",
+    "Decomposition",
+    "LayerCode",
+    "LayerConfig",
+    "Learning",
+    "Measure",
+    "SwitchMode",
+    "TrainingImages",
+    "Unpooling",
+    "pool",
+    "prepare_all",
+]

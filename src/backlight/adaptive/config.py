@@ -1,0 +1,203 @@
+"""What an adaptive deconvolutional network is made of, and how it is learned: plain values, and the paper's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal, get_args
+
+from backlight.adaptive.contrast import ContrastNormalisation
+from backlight.adaptive.pooling import Block
+from backlight.errors import BadInputError
+from backlight.geometry import Axis, ReceptiveField
+
+Unit = Literal["filter", "plane"]
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One layer.
+
+    Attributes:
+        maps: Number of feature maps, and of filters.
+        filter: Side of a filter.
+        block: What is pooled to one value; Block() for no pooling.
+        weight: λ, what the reconstruction weighs beside the 1-norm of the code: the larger, the less sparse.
+        step: β of the paper: the code moves by λβ times the gradient, then shrinks by β. None sets it by the largest
+            that is safe, 1 / (λ‖R‖²), ‖R‖ estimated by power iteration.
+
+    Raises:
+        BadInputError: A number that is not positive.
+    """
+
+    maps: int
+    filter: int = 7
+    block: Block = field(default_factory=lambda: Block(3, 3, 2))
+    weight: float = 1.0
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if min(self.maps, self.filter) < 1 or not self.weight > 0:
+            raise BadInputError(
+                f"a layer has at least 1 map, a filter of at least 1 pixel and a weight above 0, "
+                f"but came {self.maps}, {self.filter} and {self.weight}"
+            )
+        if self.step is not None and not self.step > 0:
+            raise BadInputError(f"a step is above 0, but came {self.step}; None lets it be chosen")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole network.
+
+    Attributes:
+        layers: From the pixels up.
+        channels: Of the images: 1 for gray, 3 for colour.
+        size: (h, w) that pictures are brought to.
+        contrast: How pictures are normalised; None for not at all.
+        steps: ISTA steps of inference, for each layer.
+        unit: What has the length 1: a "filter" as a whole, or each "plane" of it, that goes to one map below (the
+            program of 2010; the paper does not say).
+
+    Raises:
+        BadInputError: No layer, another number of channels, images smaller than a filter.
+    """
+
+    layers: tuple[LayerConfig, ...]
+    channels: int = 1
+    size: tuple[int, int] = (150, 150)
+    contrast: ContrastNormalisation | None = field(default_factory=ContrastNormalisation)
+    steps: int = 10
+    unit: Unit = "filter"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if not self.layers or self.channels not in (1, 3) or self.steps < 1:
+            raise BadInputError(
+                f"an adaptive network has at least 1 layer, 1 or 3 channels and at least 1 step of inference, "
+                f"but came {len(self.layers)}, {self.channels} and {self.steps}"
+            )
+        if self.unit not in get_args(Unit):
+            raise BadInputError(f"what has the length 1 is a filter or a plane, but came {self.unit!r}")
+        check_size(self, self.size)
+
+    def shapes(self, size: tuple[int, int] | None = None) -> list[tuple[int, int, int]]:
+        """Return the (k, h, w) of each layer's feature maps, for images of a size (None: the configured one).
+
+        Example:
+            >>> PRESETS["paper"].shapes()
+            [(15, 156, 156), (50, 58, 58), (100, 26, 26), (150, 15, 15)]
+        """
+        height, width = size or self.size
+        found = []
+        for layer in self.layers:
+            height, width = height + layer.filter - 1, width + layer.filter - 1
+            found.append((layer.maps, height, width))
+            _, height, width = layer.block.pooled(layer.maps, height, width)
+        return found
+
+    def pooled_shapes(self, size: tuple[int, int] | None = None) -> list[tuple[int, int, int]]:
+        """Return the (groups, rows, cols) that each layer's feature maps are pooled to."""
+        return [own.block.pooled(*shape) for own, shape in zip(self.layers, self.shapes(size), strict=True)]
+
+    def inputs(self, layer: int) -> int:
+        """Return the number of maps that the filters of a layer, from 1, paint into."""
+        if layer == 1:
+            return self.channels
+        below = self.layers[layer - 2]
+        return below.block.pooled(below.maps, 1, 1)[0]
+
+    def receptive_field(self, layer: int) -> ReceptiveField:
+        """Return the pixels that an activation of a layer, from 1, paints on.
+
+        Example:
+            >>> [PRESETS["paper"].receptive_field(layer).size[0] for layer in (1, 2, 3, 4)]
+            [7, 27, 87, 267]
+        """
+        return ReceptiveField(self._axis(layer, "rows"), self._axis(layer, "cols"))
+
+    def _axis(self, layer: int, side: Literal["rows", "cols"]) -> Axis:
+        size, stride, offset = 1, 1, 0
+        for index in range(layer - 1, -1, -1):
+            reach = self.layers[index].filter - 1
+            size, offset = size + reach, offset - reach
+            if index:
+                pooled: int = getattr(self.layers[index - 1].block, side)
+                size, stride, offset = size * pooled, stride * pooled, offset * pooled
+        return Axis(size, Fraction(stride), offset)
+
+
+def check_size(config: Config, size: tuple[int, int]) -> None:
+    """Refuse images that a filter of the network is larger than.
+
+    Raises:
+        BadInputError: The size of an image, or of what a layer's filters paint into, is below that of a filter.
+    """
+    height, width = size
+    for number, layer in enumerate(config.layers, start=1):
+        if min(height, width) < layer.filter:
+            inside = "" if number == 1 else f", which leave maps of {height}x{width} below layer {number},"
+            raise BadInputError(
+                f"images of {size[0]}x{size[1]}{inside} are smaller than its filters of "
+                f"{layer.filter}x{layer.filter}; give larger images or fewer layers"
+            )
+        height, width = height + layer.filter - 1, width + layer.filter - 1
+        _, height, width = layer.block.pooled(layer.maps, height, width)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How filters are learned, layer by layer.
+
+    Attributes:
+        epochs: For each layer: as many times a step of every code, and an update of the filters.
+        cg_steps: Conjugate-gradient steps of an update.
+        batch: Images at a time; the result does not depend on it, up to rounding.
+        seed: Of the first filters.
+        sample: So many images estimate ‖R‖, on which the steps of the codes rest.
+        memory_bytes: What images and codes of the whole set may take before they go to files.
+
+    Raises:
+        BadInputError: A number below 1.
+    """
+
+    epochs: int = 10
+    cg_steps: int = 2
+    batch: int = 16
+    seed: int = 0
+    sample: int = 16
+    memory_bytes: int = 4 << 30
+
+    def __post_init__(self) -> None:
+        """Refuse what is no learning."""
+        counts = (self.epochs, self.cg_steps, self.batch, self.sample)
+        if min(counts) < 1 or self.seed < 0:
+            raise BadInputError(
+                f"epochs, CG steps, batch and sample are at least 1 and the seed at least 0, "
+                f"but came {', '.join(map(str, counts))} and {self.seed}"
+            )
+
+
+_WIDE = Block(3, 3, 2)
+PRESETS: dict[str, Config] = {
+    "paper": Config(
+        (
+            LayerConfig(15, block=Block(3, 3, 3), weight=2.0),
+            LayerConfig(50, block=_WIDE, weight=0.1),
+            LayerConfig(100, block=_WIDE, weight=0.005),
+            LayerConfig(150, block=_WIDE, weight=0.001),
+        )
+    ),
+    "two-layers": Config(
+        (LayerConfig(15, block=Block(3, 3, 3), weight=2.0), LayerConfig(50, block=_WIDE, weight=0.1))
+    ),
+    "small": Config(
+        (
+            LayerConfig(9, filter=5, block=Block(2, 2, 3), weight=2.0),
+            LayerConfig(24, filter=5, block=Block(2, 2, 2), weight=0.1),
+        ),
+        size=(64, 64),
+    ),
+}
+"""Known networks. "paper" is the one of 2011: 15, 50, 100 and 150 maps over 150x150 pixels."""

@@ -1,0 +1,160 @@
+"""Decompositions: single activations of a layer, each run down to the pixels, and added up again.
+
+*Source*: Zeiler, Taylor & Fergus (2011), Fig. 1 (the tree of activations) and section 3. Since R is linear for given
+switches, the projections of some activations add up to the projection of all of them, exactly; those of a deconvnet,
+which rectifies on the way, do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from backlight.adaptive.inference import Codes
+from backlight.adaptive.operators import Reconstruction, paint
+from backlight.adaptive.pooling import SwitchMode
+from backlight.errors import BadInputError
+
+
+@dataclass(frozen=True, order=True)
+class Activation:
+    """One value of a layer's feature maps.
+
+    Attributes:
+        layer: From 1.
+        channel: The feature map.
+        row: Its row in the feature map.
+        col: Its column.
+        value: Signed.
+    """
+
+    layer: int
+    channel: int
+    row: int
+    col: int
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Decomposition:
+    """The strongest activations of one layer for one image, run down one by one.
+
+    Attributes:
+        activations: Strongest first, by magnitude.
+        projections: (top, c, h, w) each of them run down to the pixels.
+        superposed: (c, h, w) their sum, which is what they reconstruct together.
+        whole: (c, h, w) what all activations of the layer reconstruct.
+    """
+
+    activations: tuple[Activation, ...]
+    projections: Float[Tensor, "top c h w"]
+    superposed: Float[Tensor, "c h w"]
+    whole: Float[Tensor, "c h w"]
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """An activation, what it paints, and the activations of the layer below that it is made of.
+
+    Attributes:
+        activation: Itself.
+        projection: (c, h, w) run down to the pixels.
+        parts: The strongest of what it puts into the layer below; none in layer 1.
+    """
+
+    activation: Activation
+    projection: Float[Tensor, "c h w"]
+    parts: tuple[Branch, ...]
+
+    def level(self, depth: int) -> list[Branch]:
+        """Return the branches so many layers below: itself for 0, then its parts, then theirs.
+
+        Each deeper level has `branching` times as many, fewer where a branch has not so many parts.
+        """
+        found = [self]
+        for _ in range(depth):
+            found = [part for branch in found for part in branch.parts]
+        return found
+
+
+def strongest(maps: Float[Tensor, "k h w"], layer: int, top: int) -> list[Activation]:
+    """Return the activations of largest magnitude of one image, strongest first; fewer where fewer are not zero.
+
+    *Convention*: of equal magnitudes the one of lower channel, row, column comes first.
+    """
+    flat = maps.flatten()
+    count = min(top, int(flat.count_nonzero()))
+    order = flat.abs().argsort(descending=True, stable=True)[:count].tolist()
+    _, height, width = maps.shape
+    return [
+        Activation(layer, i // (height * width), i // width % height, i % width, float(flat[i]))
+        for i in order
+    ]
+
+
+def single(
+    activations: Sequence[Activation], shape: tuple[int, int, int], like: Tensor
+) -> Float[Tensor, "n k h w"]:
+    """Return feature maps (n, k, h, w) that hold one activation each."""
+    maps = like.new_zeros(len(activations), *shape)
+    for i, own in enumerate(activations):
+        maps[i, own.channel, own.row, own.col] = own.value
+    return maps
+
+
+def decompose(
+    filters: Sequence[Tensor], codes: Codes, layer: int, top: int = 3, mode: SwitchMode = "full"
+) -> Decomposition:
+    """Return the strongest activations of a layer for one image, projected one by one and superposed.
+
+    Args:
+        filters: Of layer 1 up.
+        codes: Of one image.
+        layer: From 1.
+        top: How many activations.
+        mode: What of the switches is used on the way down.
+
+    Raises:
+        BadInputError: Several images, no such layer, or a code that is all zero.
+    """
+    if len(codes) != 1 or top < 1:
+        raise BadInputError(
+            f"one image is decomposed at a time, into at least 1 activation, but came {len(codes)} and {top}"
+        )
+    code = codes[layer]
+    found = strongest(code.maps[0], layer, top)
+    if not found:
+        raise BadInputError(
+            f"the code of layer {layer} is all zeros: there is no activation to show; "
+            "give the layer a larger weight, or an image with more in it"
+        )
+    own = tuple(filters[:layer])
+    projections = Reconstruction(own, codes.below(layer, mode))
+    parts = torch.cat([projections(single([one], code.shape, code.pooled)) for one in found])
+    return Decomposition(tuple(found), parts, parts.sum(0), projections(code.maps)[0])
+
+
+def tree(filters: Sequence[Tensor], codes: Codes, activation: Activation, branching: int = 5) -> Branch:
+    """Return an activation with what it is made of, down to layer 1: the paper's Fig. 1, with 5, 25, 125 branches.
+
+    The activation alone is painted into the layer below and unpooled there; the strongest of what then stands in that
+    layer's feature maps are its parts, each with the value that it has there.
+
+    Args:
+        filters: Of layer 1 up.
+        codes: Of one image.
+        activation: Of any layer.
+        branching: How many parts of each.
+    """
+    layer, shape = activation.layer, codes[activation.layer].shape
+    alone = single([activation], shape, codes[layer].pooled)
+    projection = Reconstruction(tuple(filters[:layer]), codes.below(layer))(alone)[0]
+    if layer == 1:
+        return Branch(activation, projection, ())
+    conditional = codes[layer - 1].unpooling()(paint(alone, filters[layer - 1]))[0]
+    parts = [tree(filters, codes, own, branching) for own in strongest(conditional, layer - 1, branching)]
+    return Branch(activation, projection, tuple(parts))

@@ -1,0 +1,195 @@
+"""Files of adaptive networks: safetensors, with everything that is no array as JSON in its header.
+
+A finished network is NAME.adn; a training under way keeps itself in NAME.adn.part, replaced as a whole after each
+epoch, so that a kill at any moment loses at most that epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cattrs
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor, from_numpy
+
+from backlight.adaptive.config import Config, Learning
+from backlight.adaptive.learning import Measure
+from backlight.adaptive.training import State
+from backlight.errors import BadInputError, StorageError
+
+_FORMAT = "1"
+_KEY = "backlight-adaptive"
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What a network's file holds.
+
+    Attributes:
+        config: Of the network.
+        filters: Of each layer.
+        squared_norms: ‖R‖² of each layer, on the images that it was learned on.
+        history: A measure of each epoch of learning.
+    """
+
+    config: Config
+    filters: tuple[Tensor, ...]
+    squared_norms: tuple[float, ...]
+    history: tuple[Measure, ...]
+
+
+def write_network(saved: Saved, path: Path | str) -> None:
+    """Write a finished network.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    facts = {"config": saved.config, "squared_norms": saved.squared_norms, "history": saved.history}
+    _write(Path(path), {"kind": "network"} | facts, _named("filters", [f.numpy() for f in saved.filters]))
+
+
+def read_network(path: Path | str) -> Saved:
+    """Return what `write_network` wrote.
+
+    Raises:
+        BadInputError: There is no such file, or it is damaged or something else.
+    """
+    facts, arrays = _read(Path(path), "network")
+    try:
+        config = _structured(facts["config"], Config)
+        filters = tuple(from_numpy(arrays[f"filters{i}"]) for i in range(1, len(config.layers) + 1))
+        wanted = [
+            (own.maps, config.inputs(i), own.filter, own.filter)
+            for i, own in enumerate(config.layers, start=1)
+        ]
+        if [tuple(f.shape) for f in filters] != wanted or len(facts["squared_norms"]) != len(filters):
+            raise ValueError("its filters do not fit its layers")
+        norms = tuple(float(n) for n in facts["squared_norms"])
+        return Saved(config, filters, norms, tuple(_structured(facts["history"], list[Measure])))
+    except (KeyError, ValueError, TypeError, cattrs.BaseValidationError) as error:
+        raise _damaged(Path(path), "network", error) from error
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a training belongs to: it goes on only with the same.
+
+    Attributes:
+        config: Of the network.
+        learning: How it is learned.
+        images: A fingerprint of the images.
+    """
+
+    config: Config
+    learning: Learning
+    images: str
+
+
+def write_training(state: State, origin: Origin, path: Path | str) -> None:
+    """Keep a training under way.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    facts = {
+        "kind": "training",
+        "origin": origin,
+        "squared_norms": state.squared_norms,
+        "history": state.history,
+        "layer": state.layer,
+        "epoch": state.epoch,
+    }
+    arrays = _named("filters", [own.numpy() for own in state.filters]) | _named("switches", state.switches)
+    _write(Path(path), facts, arrays | {"pooled": np.asarray(state.pooled)})
+
+
+def read_training(path: Path | str, origin: Origin) -> State:
+    """Return a training under way.
+
+    Raises:
+        BadInputError: It belongs to other images or another network, or the file is damaged.
+    """
+    path = Path(path)
+    facts, arrays = _read(path, "training")
+    try:
+        known = _structured(facts["origin"], Origin)
+        state = State(
+            filters=[from_numpy(own) for own in _listed("filters", arrays)],
+            squared_norms=[float(n) for n in facts["squared_norms"]],
+            history=_structured(facts["history"], list[Measure]),
+            layer=int(facts["layer"]),
+            epoch=int(facts["epoch"]),
+            pooled=arrays["pooled"],
+            switches=_listed("switches", arrays),
+        )
+    except (KeyError, ValueError, TypeError, cattrs.BaseValidationError) as error:
+        raise _damaged(path, "training", error) from error
+    if known != origin:
+        what = next(
+            name for name in ("config", "learning", "images") if getattr(known, name) != getattr(origin, name)
+        )
+        told = {"config": "another network", "learning": "another way of learning", "images": "other images"}[
+            what
+        ]
+        raise BadInputError(
+            f"{str(path)!r} is an unfinished training with {told}; give what it was started with, or remove it"
+        )
+    return state
+
+
+def _structured(value: Any, kind: Any) -> Any:
+    return cattrs.structure(value, kind)
+
+
+def _named(name: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{name}{i}": np.ascontiguousarray(array) for i, array in enumerate(arrays, start=1)}
+
+
+def _listed(name: str, arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    count = sum(key.removeprefix(name).isdigit() for key in arrays if key.startswith(name))
+    return [arrays[f"{name}{i}"] for i in range(1, count + 1)]
+
+
+def _write(path: Path, facts: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Write a file beside its place, then put it there: what was there is whole until the new one is."""
+    fresh = path.with_name(path.name + ".new")
+    text = json.dumps({"format": _FORMAT, **cattrs.unstructure(dict(facts))})
+    try:
+        save_file(arrays, fresh, {_KEY: text})
+        os.replace(fresh, path)  # noqa: PTH105  (atomic on every system, as Path.replace, but says so)
+    except (OSError, SafetensorError) as error:
+        fresh.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"cannot write {str(path)!r} ({reason}); choose another place") from error
+
+
+def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    if not path.is_file():
+        raise BadInputError(
+            f"no such file: {str(path)!r}; `backlight adaptive fit IMAGES -o FILE.adn` makes one"
+        )
+    try:
+        with safe_open(path, "numpy") as file:
+            facts = json.loads((file.metadata() or {})[_KEY])
+            if facts["format"] != _FORMAT or facts["kind"] != kind:
+                raise ValueError(f"it holds a {facts['kind']} of format {facts['format']}")
+            return facts, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise _damaged(path, kind, error) from error
+
+
+def _damaged(path: Path, kind: str, error: Exception) -> BadInputError:
+    lines = str(error).strip().splitlines()
+    what = "an adaptive network" if kind == "network" else "a training of an adaptive network"
+    return BadInputError(
+        f"{str(path)!r} is damaged, or not {what} ({lines[0] if lines else type(error).__name__}); "
+        "make it anew with `backlight adaptive fit`"
+    )

@@ -1,0 +1,160 @@
+"""Inference: the sparse codes of images, layer by layer, by shrinkage (ISTA) and pooling.
+
+*Source*: Zeiler, Taylor & Fergus (2011), section 2.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from backlight.adaptive.operators import Maps, Reconstruction
+from backlight.adaptive.pooling import Block, SwitchMode, Unpooling, pool
+from backlight.errors import BadInputError
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCode:
+    """The code of one layer: at most one value in each block of its feature maps.
+
+    Attributes:
+        pooled: (n, groups, rows, cols) the value of each block, signed; 0 where there is none.
+        switches: (n, groups, rows, cols) where in the block it is, uint8.
+        block: Of the pooling.
+        shape: (k, h, w) of the feature maps.
+    """
+
+    pooled: Tensor
+    switches: Tensor
+    block: Block
+    shape: tuple[int, int, int]
+
+    def unpooling(self, mode: SwitchMode = "full") -> Unpooling:
+        """Return the map from pooled values to feature maps."""
+        return Unpooling(self.switches, self.block, self.shape, mode)
+
+    @property
+    def maps(self) -> Maps:
+        """(n, k, h, w) the feature maps: the pooled values at their places, zero elsewhere."""
+        return self.unpooling()(self.pooled)
+
+    @property
+    def active_share(self) -> Float[Tensor, " n"]:
+        """(n,) the share of the feature maps' values that is not zero."""
+        count = self.shape[0] * self.shape[1] * self.shape[2]
+        return self.pooled.flatten(1).count_nonzero(1) / count
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """The codes of images in all layers up to one.
+
+    Attributes:
+        layers: From layer 1 up.
+    """
+
+    layers: tuple[LayerCode, ...]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.layers[0].pooled) if self.layers else 0
+
+    def then(self, code: LayerCode) -> Codes:
+        """Return these codes and that of the next layer."""
+        return Codes((*self.layers, code))
+
+    def __getitem__(self, layer: int) -> LayerCode:
+        """Return the code of a layer, counted from 1 as in the paper.
+
+        Raises:
+            BadInputError: There are no codes of this layer.
+        """
+        if not 1 <= layer <= len(self.layers):
+            raise BadInputError(
+                f"there are codes of layers 1 to {len(self.layers)}, but layer {layer} was asked for"
+            )
+        return self.layers[layer - 1]
+
+    def of(self, image: int) -> Codes:
+        """Return the codes of one image, as of a batch of one.
+
+        Raises:
+            BadInputError: There is no such image.
+        """
+        if not 0 <= image < len(self):
+            raise BadInputError(f"image {image} is out of range for the codes of {len(self)} images")
+        own = slice(image, image + 1)
+        parts = [LayerCode(c.pooled[own], c.switches[own], c.block, c.shape) for c in self.layers]
+        return Codes(tuple(parts))
+
+    def below(self, layer: int, mode: SwitchMode = "full") -> tuple[Unpooling, ...]:
+        """Return the unpooling of each layer below one, counted from 1."""
+        return tuple(code.unpooling(mode) for code in self.layers[: layer - 1])
+
+    @staticmethod
+    def joined(parts: Sequence[Codes]) -> Codes:
+        """Return the codes of several batches as those of one."""
+        layers = zip(*(part.layers for part in parts), strict=True)
+        return Codes(
+            tuple(
+                LayerCode(
+                    torch.cat([c.pooled for c in codes]),
+                    torch.cat([c.switches for c in codes]),
+                    codes[0].block,
+                    codes[0].shape,
+                )
+                for codes in layers
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How codes of a layer move.
+
+    Attributes:
+        length: λβ: how far along the gradient.
+        shrinkage: β: by how much every value then shrinks.
+        block: What is pooled.
+    """
+
+    length: float
+    shrinkage: float
+    block: Block
+
+
+def step(images: Maps, z: Maps | None, whole: Reconstruction, how: Steps) -> LayerCode:
+    """Return the code after one step: along the gradient, shrink, pool.
+
+    Args:
+        images: (n, c, h, w) what is to be reconstructed.
+        z: (n, k, h, w) the feature maps so far; None for all zero.
+        whole: R of the layer.
+        how: How far.
+    """
+    if z is None:
+        moved = whole.adjoint(images).mul_(how.length)
+    else:
+        moved = torch.sub(z, whole.adjoint(whole(z).sub_(images)), alpha=how.length)
+    moved = F.softshrink(moved, how.shrinkage)
+    pooled, switches = pool(moved, how.block)
+    return LayerCode(pooled, switches, how.block, tuple(moved.shape[1:]))  # type: ignore[arg-type]
+
+
+def settle(images: Maps, whole: Reconstruction, how: Steps, n_steps: int) -> LayerCode:
+    """Return the code of a layer after so many steps from zero."""
+    code = step(images, None, whole, how)
+    for _ in range(n_steps - 1):
+        code = step(images, code.maps, whole, how)
+    return code
+
+
+def energy(images: Maps, z: Maps, whole: Reconstruction, weight: float) -> Float[Tensor, " n"]:
+    """Return (n,) the cost λ/2 ‖R z - y‖² + ‖z‖₁ of each image, λ being the weight."""
+    squares = (whole(z) - images).flatten(1).square().sum(1)
+    return weight / 2 * squares + z.flatten(1).abs().sum(1)

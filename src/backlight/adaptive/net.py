@@ -1,0 +1,281 @@
+"""The adaptive deconvolutional network: learned without labels, each layer reconstructing the input.
+
+*Source*: Zeiler, Taylor & Fergus, "Adaptive deconvolutional networks for mid and high level feature learning" (2011).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from backlight.adaptive import decomposition
+from backlight.adaptive.config import PRESETS, Config, Learning
+from backlight.adaptive.decomposition import Activation, Branch, Decomposition
+from backlight.adaptive.files import Origin, Saved, read_network, read_training, write_network, write_training
+from backlight.adaptive.inference import Codes, energy, settle
+from backlight.adaptive.inputs import Pictures, prepare
+from backlight.adaptive.learning import MARGIN, Measure, first_filters, steps_of
+from backlight.adaptive.operators import Maps, Reconstruction
+from backlight.adaptive.pooling import SwitchMode
+from backlight.adaptive.training import Progress, State, Training
+from backlight.errors import BadInputError
+
+_BATCH = 16
+_POWER_STEPS = 30
+
+
+class AdaptiveDeconvNet(nn.Module):
+    """A hierarchy of sparse convolutional coding and 3-D max pooling, in which every layer reconstructs the input.
+
+    Args:
+        config: Its layers; None for the paper's four.
+        seed: Of the random filters that it has before it is learned.
+
+    *Convention*: layers are counted from 1, as in the paper. Values have signs; a strong activation is one of large
+    magnitude.
+
+    Example:
+        >>> net = AdaptiveDeconvNet(PRESETS["small"])
+        >>> codes = net.infer(torch.randn(1, 1, 64, 64))
+        >>> net.reconstruct(codes).shape
+        torch.Size([1, 1, 64, 64])
+    """
+
+    squared_norms: Tensor
+
+    def __init__(self, config: Config | None = None, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config or PRESETS["paper"]
+        self.history: tuple[Measure, ...] = ()
+        generator = torch.Generator().manual_seed(seed)
+        for layer in range(1, self.n_layers + 1):
+            self.register_buffer(f"filters{layer}", first_filters(self.config, layer, generator))
+        self.register_buffer("squared_norms", torch.zeros(self.n_layers, dtype=torch.float64))
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return len(self.config.layers)
+
+    @property
+    def filters(self) -> tuple[Tensor, ...]:
+        """The filters of each layer, (k, c, side, side) with c the pooled maps of the layer below."""
+        return tuple(self.get_buffer(f"filters{layer}") for layer in range(1, self.n_layers + 1))
+
+    def prepare(self, images: Pictures) -> Maps:
+        """Return images as `infer` takes them, (n, c, h, w): gray, of the configured size, contrast-normalised.
+
+        Args:
+            images: Pictures, paths, or a tensor, which is taken to be prepared.
+
+        Raises:
+            BadInputError: No image, or a tensor that does not fit.
+            ImageError: A picture cannot be read.
+        """
+        return prepare(self.config, images).to(self.squared_norms.device)
+
+    def fit(
+        self,
+        images: Pictures | np.ndarray,
+        learning: Learning | None = None,
+        progress: Progress | None = None,
+        checkpoint: Path | str | None = None,
+        fingerprint: str = "",
+    ) -> list[Measure]:
+        """Learn the filters of all layers, from the first up, and return how far each epoch came.
+
+        Args:
+            images: The training set: pictures, paths or prepared tensors; an array (n, c, h, w), prepared, may lie in
+                a file.
+            learning: How; None for the paper's 10 epochs of each layer.
+            progress: Told of each batch.
+            checkpoint: A file that is written after each epoch, and from which the training goes on where it exists;
+                it is left there when all is done.
+            fingerprint: Of the images, for the checkpoint.
+
+        Raises:
+            BadInputError: No images, images that do not fit, or a checkpoint of another training.
+            StorageError: The checkpoint cannot be written.
+        """
+        learning = learning or Learning()
+        array = images if isinstance(images, np.ndarray) else prepare(self.config, images).numpy()
+        prepare(self.config, torch.from_numpy(np.array(array[:1])))
+        origin = Origin(self.config, learning, fingerprint or f"{len(array)} images")
+        state: State | None = None
+        if checkpoint is not None and Path(checkpoint).exists():
+            state = read_training(checkpoint, origin)
+        training = Training(self.config, learning, array, state, self.squared_norms.device)
+
+        def keep(state: State) -> None:
+            if checkpoint is not None:
+                write_training(state, origin, checkpoint)
+
+        history = training.run(progress, keep)
+        self._take(training.filters, training.squared_norms, history)
+        return history
+
+    def infer(self, images: Pictures, layer: int | None = None, steps: int | None = None) -> Codes:
+        """Return the codes of images in all layers up to one.
+
+        Args:
+            images: Pictures, paths, or a tensor (n, c, h, w) or (c, h, w), which is taken to be prepared.
+            layer: The last layer; None for all.
+            steps: ISTA steps for each layer; None for the configured number.
+
+        Raises:
+            BadInputError: No image, images that do not fit, no such layer, less than one step.
+        """
+        batch, top = self.prepare(images), self.n_layers if layer is None else self._known(layer)
+        n_steps = self.config.steps if steps is None else steps
+        if n_steps < 1:
+            raise BadInputError(f"inference takes at least 1 step, but came {n_steps}")
+        if not self.squared_norms[:top].all():
+            self.estimate_norms(batch[:_BATCH])
+        with torch.no_grad():
+            return Codes.joined([self._infer(part, top, n_steps) for part in torch.split(batch, _BATCH)])
+
+    def reconstruct(self, codes: Codes, layer: int | None = None, switches: SwitchMode = "full") -> Maps:
+        """Return the images (n, c, h, w) that the codes of a layer stand for, contrast-normalised: R z.
+
+        Args:
+            codes: As `infer` gave them.
+            layer: From 1; None for the last one of the codes.
+            switches: What of the switches is used: "full", "position-only", "map-only", "centre" or "average" (see
+                `Unpooling`). The layer's own switches are used in the same way as those below.
+
+        Raises:
+            BadInputError: No such layer, or no such use of switches.
+        """
+        layer = len(codes.layers) if layer is None else layer
+        code = codes[layer]
+        with torch.no_grad():
+            return self._whole(layer, codes, switches)(code.unpooling(switches)(code.pooled))
+
+    def decompose(
+        self, image: Pictures, layer: int, top: int = 3, switches: SwitchMode = "full"
+    ) -> Decomposition:
+        """Return the strongest activations of a layer for one image, each run down to the pixels, and their sum.
+
+        Args:
+            image: One picture, its path, or a prepared tensor.
+            layer: From 1.
+            top: How many activations.
+            switches: As for `reconstruct`.
+
+        Raises:
+            BadInputError: Several images, no such layer, or nothing active in it.
+        """
+        codes = self.infer(image, layer)
+        with torch.no_grad():
+            return decomposition.decompose(self.filters, codes, self._known(layer), top, switches)
+
+    def tree(self, image: Pictures, activation: Activation | None = None, branching: int = 5) -> Branch:
+        """Return an activation with the activations below that it is made of: the paper's Fig. 1.
+
+        Args:
+            image: One picture, its path, or a prepared tensor.
+            activation: Which; None for the strongest of the last layer.
+            branching: How many parts each has.
+
+        Raises:
+            BadInputError: Several images, or nothing active.
+        """
+        codes = self.infer(image, self.n_layers if activation is None else activation.layer)
+        with torch.no_grad():
+            if activation is None:
+                top = decomposition.decompose(self.filters, codes, self.n_layers, 1)
+                activation = top.activations[0]
+            return decomposition.tree(self.filters, codes, activation, branching)
+
+    def energy(self, images: Pictures, codes: Codes, layer: int) -> Float[Tensor, " n"]:
+        """Return (n,) the cost that inference lowers: λ/2 ‖R z - y‖² + ‖z‖₁."""
+        batch, layer = self.prepare(images), self._known(layer)
+        with torch.no_grad():
+            weight = self.config.layers[layer - 1].weight
+            return energy(batch, codes[layer].maps, self._whole(layer, codes), weight)
+
+    def estimate_norms(self, images: Pictures) -> list[float]:
+        """Estimate ‖R‖² of each layer on images by power iteration, for the steps of inference, and return them.
+
+        `fit` does so; filters that were set by hand need it, and so may images unlike those of the training.
+        """
+        found = [norm * MARGIN if norm > 0 else 1.0 for norm in self._measured_norms(images, renew=True)]
+        self.squared_norms.copy_(torch.tensor(found, dtype=torch.float64))
+        return found
+
+    def check_steps(self, images: Pictures) -> list[float]:
+        """Return for each layer λβ‖R‖² on images, by power iteration: steps are safe up to 1, useless from 2 on.
+
+        From 2 on codes grow without end. Raise `LayerConfig.step` or call `estimate_norms` where steps are not safe.
+        """
+        norms = self._measured_norms(images, renew=False)
+        lengths = [
+            steps_of(own, known).length
+            for own, known in zip(self.config.layers, self.squared_norms.tolist(), strict=True)
+        ]
+        return [length * norm for length, norm in zip(lengths, norms, strict=True)]
+
+    def save(self, path: Path | str) -> None:
+        """Write the network to one file, safetensors with the configuration as JSON in its header.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        filters = tuple(own.detach().cpu() for own in self.filters)
+        write_network(Saved(self.config, filters, tuple(self.squared_norms.tolist()), self.history), path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> AdaptiveDeconvNet:
+        """Return the network that `save` wrote.
+
+        Raises:
+            BadInputError: There is no such file, or it is damaged or something else.
+        """
+        saved = read_network(path)
+        net = cls(saved.config)
+        net._take(saved.filters, saved.squared_norms, saved.history)
+        return net
+
+    def _take(
+        self, filters: Sequence[Tensor], squared_norms: Sequence[float], history: Sequence[Measure]
+    ) -> None:
+        for own, new in zip(self.filters, filters, strict=True):
+            own.copy_(new)
+        self.squared_norms.copy_(torch.tensor(squared_norms, dtype=torch.float64))
+        self.history = tuple(history)
+
+    def _infer(self, images: Maps, top: int, n_steps: int) -> Codes:
+        codes = Codes(())
+        for layer in range(1, top + 1):
+            how = steps_of(self.config.layers[layer - 1], float(self.squared_norms[layer - 1]))
+            codes = codes.then(settle(images, self._whole(layer, codes), how, n_steps))
+        return codes
+
+    def _whole(self, layer: int, codes: Codes, mode: SwitchMode = "full") -> Reconstruction:
+        return Reconstruction(self.filters[:layer], codes.below(layer, mode))
+
+    @torch.no_grad()
+    def _measured_norms(self, images: Pictures, renew: bool) -> list[float]:
+        """Return the largest ‖R‖² of each layer on images; the codes below go by the known ones, or by these."""
+        batch, codes, found = self.prepare(images), Codes(()), []
+        generator = torch.Generator().manual_seed(0)
+        shapes = self.config.shapes((batch.shape[2], batch.shape[3]))
+        for layer, own in enumerate(self.config.layers, start=1):
+            whole = self._whole(layer, codes)
+            noise = torch.randn(len(batch), *shapes[layer - 1], generator=generator).to(batch)
+            found.append(float(whole.squared_norm(noise, _POWER_STEPS)[0].max()))
+            norm = MARGIN * found[-1] if renew and found[-1] > 0 else float(self.squared_norms[layer - 1])
+            codes = codes.then(settle(batch, whole, steps_of(own, norm or 1.0), self.config.steps))
+        return found
+
+    def _known(self, layer: int) -> int:
+        if not 1 <= layer <= self.n_layers:
+            raise BadInputError(
+                f"layer {layer} is out of range for a network of {self.n_layers} layers, from 1"
+            )
+        return layer

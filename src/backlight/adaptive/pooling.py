@@ -1,0 +1,176 @@
+"""3-D max pooling by magnitude, with switches: over rows, columns and neighbouring feature maps.
+
+*Source*: Zeiler, Taylor & Fergus (2011), section 2.1, and its program (`max_pool3d`, `reverse_max_pool3d`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from backlight.errors import BadInputError
+
+Maps = Float[Tensor, "n k h w"]
+Switches = UInt8[Tensor, "n groups rows cols"]
+SwitchMode = Literal["full", "position-only", "map-only", "centre", "average"]
+"""What unpooling still knows: all of a switch, only rows and columns, only the map, neither; or it averages."""
+
+SWITCH_MODES: tuple[SwitchMode, ...] = get_args(SwitchMode)
+_MOST = 256
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of pooling: blocks do not overlap, and are cut where the maps end at the right, bottom and last map.
+
+    Attributes:
+        rows: Rows of a block.
+        cols: Columns of a block.
+        maps: Neighbouring feature maps of a block.
+
+    Raises:
+        BadInputError: A number below 1, or more than 256 places in a block.
+    """
+
+    rows: int = 1
+    cols: int = 1
+    maps: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what is no block."""
+        if min(self.rows, self.cols, self.maps) < 1 or self.n_places > _MOST:
+            raise BadInputError(
+                f"a block of pooling has at least 1 row, column and map and at most {_MOST} places, "
+                f"but came {self.rows}x{self.cols}x{self.maps}"
+            )
+
+    @property
+    def n_places(self) -> int:
+        """Number of values of a whole block."""
+        return self.rows * self.cols * self.maps
+
+    def pooled(self, k: int, height: int, width: int) -> tuple[int, int, int]:
+        """Return the number of groups, rows and columns that maps of a size are pooled to."""
+        return -(-k // self.maps), -(-height // self.rows), -(-width // self.cols)
+
+
+def pool(z: Maps, block: Block) -> tuple[Maps, Switches]:
+    """Return the value of largest magnitude of each block, its sign kept, and where in the block it was.
+
+    Args:
+        z: Feature maps.
+        block: Of which size.
+
+    Returns:
+        The pooled maps (n, groups, rows, cols), and switches of the same shape: the place in the block,
+        map · rows · cols + row · cols + col.
+
+    *Convention*: among values of the same magnitude the first counts, by map, then row, then column.
+
+    Example:
+        >>> values, switches = pool(torch.tensor([[[[1.0, -3.0]], [[2.0, 0.0]]]]), Block(1, 2, 2))
+        >>> float(values), int(switches)
+        (-3.0, 1)
+    """
+    height, width = z.shape[2:]
+    window = (block.maps, block.rows, block.cols)
+    if block.n_places == 1:
+        return z, torch.zeros_like(z, dtype=torch.uint8)
+    _, flat = F.max_pool3d(z.abs()[:, None], window, ceil_mode=True, return_indices=True)
+    flat = flat[:, 0]
+    values = z.flatten(1).gather(1, flat.flatten(1)).view(flat.shape)
+    channel, row, col = flat // (height * width), flat // width % height, flat % width
+    place = (channel % block.maps * block.rows + row % block.rows) * block.cols + col % block.cols
+    return values, place.to(torch.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Unpooling:
+    """The linear map from pooled values back to feature maps that switches and a mode make, and its adjoint.
+
+    Attributes:
+        switches: (n, groups, rows, cols) as `pool` gave them.
+        block: Of the pooling.
+        shape: (k, h, w) of the feature maps.
+        mode: What of the switches counts. What is not known is the middle of the block: position-only puts a value
+            into the middle map of its group, map-only in the middle of the window, centre into both middles (half
+            rounded down; in blocks that are cut, of what is left). average puts value / places everywhere in the
+            block.
+
+    *Source*: the ablations of the authors' program (Max3NoK, Max3OnlyK, Max3NoInds, Avg3). *Differs*: there an average
+    is put everywhere undivided; here each mode is the adjoint of a pooling that takes one value, or the mean.
+    """
+
+    switches: Tensor
+    block: Block
+    shape: tuple[int, int, int]
+    mode: SwitchMode = "full"
+
+    def __post_init__(self) -> None:
+        """Refuse switches of another shape, and modes that there are not."""
+        if self.mode not in SWITCH_MODES:
+            raise BadInputError(f"switches are used {', '.join(SWITCH_MODES)}, but came {self.mode!r}")
+        if tuple(self.switches.shape[1:]) != self.block.pooled(*self.shape):
+            raise BadInputError(
+                f"switches of maps {self.shape} have the shape {self.block.pooled(*self.shape)}, "
+                f"but came {tuple(self.switches.shape[1:])}"
+            )
+
+    @cached_property
+    def places(self) -> Tensor:
+        """(n, groups · rows · cols) where in the flat feature maps each pooled value belongs, int64."""
+        n_groups, n_rows, n_cols = self.switches.shape[1:]
+        place = self.switches.long()
+        area = self.block.rows * self.block.cols
+        inner = place // area, place % area // self.block.cols, place % self.block.cols
+        known = (self.mode in ("full", "map-only"), *(self.mode in ("full", "position-only"),) * 2)
+        sizes = (self.block.maps, self.block.rows, self.block.cols)
+        found = torch.zeros((), dtype=torch.int64, device=place.device)
+        axes = zip(inner, known, sizes, self.shape, (n_groups, n_rows, n_cols), strict=True)
+        for axis, (own, is_known, size, length, count) in enumerate(axes):
+            start = torch.arange(count, device=place.device) * size
+            middle = (start + size).clamp_max(length).sub(start).sub(1) // 2
+            ahead = [1] * 4
+            ahead[axis + 1] = count
+            found = found * length + start.view(ahead) + (own if is_known else middle.view(ahead))
+        return found.expand_as(place).flatten(1)
+
+    def __call__(self, pooled: Tensor) -> Tensor:
+        """Return the feature maps (n, k, h, w) that pooled values (n, groups, rows, cols) are unpooled to: U."""
+        n, (k, height, width) = len(pooled), self.shape
+        if self.mode == "average":
+            spread = (pooled / self._counts()).repeat_interleave(self.block.maps, 1)
+            spread = spread.repeat_interleave(self.block.rows, 2).repeat_interleave(self.block.cols, 3)
+            return spread[:, :k, :height, :width]
+        if self.block.n_places == 1:
+            return pooled
+        empty = pooled.new_zeros(n, k * height * width)
+        return empty.scatter_(1, self.places, pooled.flatten(1)).view(n, k, height, width)
+
+    def adjoint(self, maps: Tensor) -> Tensor:
+        """Return what of feature maps (n, k, h, w) the same switches pick, (n, groups, rows, cols): P = U'."""
+        if self.mode == "average":
+            sizes = (self.block.maps, self.block.rows, self.block.cols)
+            means = F.avg_pool3d(maps[:, None], sizes, ceil_mode=True, count_include_pad=False)
+            return means[:, 0]
+        if self.block.n_places == 1:
+            return maps
+        return maps.flatten(1).gather(1, self.places).view(len(maps), *self.switches.shape[1:])
+
+    def _counts(self) -> Tensor:
+        """Return (1, groups, rows, cols) how many values each block holds: fewer where it is cut."""
+        ones = self.switches.new_ones((1, *self.switches.shape[1:]), dtype=torch.float32)
+        for axis, (size, length) in enumerate(
+            zip((self.block.maps, self.block.rows, self.block.cols), self.shape, strict=True), start=1
+        ):
+            start = torch.arange(ones.shape[axis], device=ones.device) * size
+            ahead = [1] * 4
+            ahead[axis] = -1
+            ones = ones * ((start + size).clamp_max(length) - start).view(ahead)
+        return ones

@@ -1,0 +1,258 @@
+"""A training under way: filters, the codes of the whole set, and how far it is, so that it can go on after a kill."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.adaptive.config import Config, Learning
+from backlight.adaptive.inference import LayerCode, settle, step
+from backlight.adaptive.learning import (
+    MARGIN,
+    Measure,
+    Part,
+    conjugate_gradient,
+    first_filters,
+    normal_product,
+    of_unit_length,
+    steps_of,
+)
+from backlight.adaptive.operators import Maps, Reconstruction, filter_gradient
+from backlight.adaptive.pooling import Unpooling
+
+_POWER_STEPS = 20
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """What a training calls to say how far it is."""
+
+    def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
+        """Take that so much of a phase is done, and a note beside it."""
+
+
+class Shelf:
+    """Room for arrays with a row for each image: in memory as long as they stay within a bound, else in files.
+
+    The files vanish with the shelf.
+    """
+
+    def __init__(self, bound_bytes: int) -> None:
+        self.left = bound_bytes
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._count = 0
+
+    def room(self, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+        """Return an array of zeros."""
+        size = prod(shape) * np.dtype(dtype).itemsize
+        if size <= self.left:
+            self.left -= size
+            return np.zeros(shape, dtype)
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="backlight-adaptive-")
+        self._count += 1
+        path = Path(self._folder.name) / f"{self._count}.array"
+        return np.memmap(path, dtype, "w+", shape=shape)
+
+    def give_back(self, array: NDArray[Any]) -> None:
+        """Count the room of an array as free again."""
+        if not isinstance(array, np.memmap):
+            self.left += array.nbytes
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """How far a training is, as it is kept.
+
+    Attributes:
+        filters: Of the layers learned, and of the one that is being learned.
+        squared_norms: ‖R‖² of each of them.
+        history: A measure of each epoch.
+        layer: Which is being learned, from 1; one more than there are when all is done.
+        epoch: How many of its epochs are done.
+        pooled: (n, groups, rows, cols) the codes of that layer.
+        switches: Of each layer up to that one, (n, groups, rows, cols), uint8.
+    """
+
+    filters: list[Tensor]
+    squared_norms: list[float]
+    history: list[Measure]
+    layer: int
+    epoch: int
+    pooled: NDArray[np.float32]
+    switches: list[NDArray[np.uint8]]
+
+
+class Training:
+    """Learns the filters of a network on a set of images.
+
+    Args:
+        config: The network.
+        learning: How.
+        images: (n, c, h, w) float32, prepared; an array that may lie in a file.
+        state: Where to go on; None to begin.
+        device: Where the computing is done.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        learning: Learning,
+        images: NDArray[np.float32],
+        state: State | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config, self.learning, self.images = config, learning, images
+        self.device = torch.device(device)
+        size = (images.shape[2], images.shape[3])
+        self._shapes, self._pooled_shapes = config.shapes(size), config.pooled_shapes(size)
+        self._shelf = Shelf(learning.memory_bytes)
+        self._energy = float(np.sum([np.square(own, dtype=np.float64).sum() for own in images]))
+        if state is None:
+            empty: NDArray[np.float32] = np.zeros(0, np.float32)
+            state = State([], [], [], 1, 0, empty, [])
+        self.filters = [own.to(self.device) for own in state.filters]
+        self.squared_norms, self.history = list(state.squared_norms), list(state.history)
+        self.layer, self.epoch = state.layer, state.epoch
+        self._pooled = self._placed(state.pooled)
+        self._switches = [self._placed(own) for own in state.switches]
+
+    @property
+    def state(self) -> State:
+        """How far it is; arrays are not copied."""
+        filters = [own.cpu() for own in self.filters]
+        norms, history = list(self.squared_norms), list(self.history)
+        return State(filters, norms, history, self.layer, self.epoch, self._pooled, list(self._switches))
+
+    def run(
+        self, progress: Progress | None = None, keep: Callable[[State], None] | None = None
+    ) -> list[Measure]:
+        """Learn what is left, and return the measures of all epochs.
+
+        Args:
+            progress: Told of each batch.
+            keep: Given the state after each epoch and each layer.
+        """
+        while self.layer <= len(self.config.layers):
+            if self.epoch == 0:
+                self._begin_layer()
+            while self.epoch < self.learning.epochs:
+                self._run_epoch(progress)
+                if keep is not None:
+                    keep(self.state)
+            self._end_layer()
+            if keep is not None:
+                keep(self.state)
+        return list(self.history)
+
+    def _begin_layer(self) -> None:
+        seed = np.random.SeedSequence((self.learning.seed, self.layer)).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+        if len(self.filters) < self.layer:
+            self.filters.append(first_filters(self.config, self.layer, generator).to(self.device))
+            self.squared_norms.append(0.0)
+            shape = (len(self.images), *self._pooled_shapes[self.layer - 1])
+            self._shelf.give_back(self._pooled)
+            self._pooled = self._shelf.room(shape, np.float32)
+            self._switches.append(self._shelf.room(shape, np.uint8))
+
+    def _run_epoch(self, progress: Progress | None) -> None:
+        """One step of every code, then an update of the filters."""
+        filters, side = tuple(self.filters), self.filters[-1].shape[2]
+        self.squared_norms[-1] = self._estimate_norm()
+        how = steps_of(self.config.layers[self.layer - 1], self.squared_norms[-1])
+        total = torch.zeros_like(filters[-1])
+        squares, active = 0.0, 0.0
+        passes = self.learning.epochs * (1 + self.learning.cg_steps) * len(self.images)
+        done = self.epoch * (1 + self.learning.cg_steps) * len(self.images)
+
+        def counted(parts: Iterator[Part]) -> Iterator[Part]:
+            nonlocal done
+            for part in parts:
+                yield part
+                done += len(part.images)
+                if progress is not None:
+                    progress(f"layer {self.layer}", done, passes, self._note())
+
+        for start, part in zip(self._starts(), counted(self._parts()), strict=True):
+            whole = Reconstruction(filters, part.below)
+            z = part.code.maps if self.epoch else None
+            code = step(part.images, z, whole, how)
+            self._put(start, code)
+            z = code.maps
+            rest = part.images - whole(z)
+            squares += float(rest.double().square().sum())
+            active += float(code.active_share.double().sum())
+            total += filter_gradient(whole.ascend(rest), z, side)
+        product = normal_product(lambda: counted(self._parts()), filters)
+        found = conjugate_gradient(product, filters[-1], total, self.learning.cg_steps)
+        self.filters[-1] = of_unit_length(found, self.config.unit)
+        self.epoch += 1
+        error = (squares / self._energy) ** 0.5 if self._energy else 0.0
+        self.history.append(Measure(self.layer, self.epoch, error, active / len(self.images)))
+
+    def _end_layer(self) -> None:
+        """Infer the codes anew by the final filters, and go on to the next layer."""
+        self.squared_norms[-1] = self._estimate_norm()
+        how = steps_of(self.config.layers[self.layer - 1], self.squared_norms[-1])
+        filters = tuple(self.filters)
+        for start, part in zip(self._starts(), self._parts(), strict=True):
+            code = settle(part.images, Reconstruction(filters, part.below), how, self.config.steps)
+            self._put(start, code)
+        self.layer, self.epoch = self.layer + 1, 0
+
+    def _estimate_norm(self) -> float:
+        """Return a little more than the largest ‖R‖² of the first images."""
+        largest = 0.0
+        generator = torch.Generator().manual_seed(self.layer)
+        count = min(self.learning.sample, len(self.images))
+        for start in range(0, count, self.learning.batch):
+            part = self._part(start, min(start + self.learning.batch, count))
+            shape = (len(part.images), *self._shapes[self.layer - 1])
+            noise = torch.randn(shape, generator=generator).to(self.device)
+            norms, _ = Reconstruction(tuple(self.filters), part.below).squared_norm(noise, _POWER_STEPS)
+            largest = max(largest, float(norms.max()))
+        return MARGIN * largest if largest > 0 else 1.0
+
+    def _note(self) -> str:
+        if not self.history:
+            return ""
+        last = self.history[-1]
+        return f"error {last.error:.1%}, {last.active_share:.2%} active"
+
+    def _starts(self) -> range:
+        return range(0, len(self.images), self.learning.batch)
+
+    def _parts(self) -> Iterator[Part]:
+        for start in self._starts():
+            yield self._part(start, min(start + self.learning.batch, len(self.images)))
+
+    def _part(self, start: int, stop: int) -> Part:
+        own = slice(start, stop)
+        switches = [self._tensor(array[own]) for array in self._switches]
+        blocks = [layer.block for layer in self.config.layers]
+        below = [Unpooling(*three) for three in zip(switches, blocks, self._shapes, strict=False)]
+        code = LayerCode(self._tensor(self._pooled[own]), switches[-1], below[-1].block, below[-1].shape)
+        return Part(self._tensor(self.images[own]), tuple(below[: self.layer - 1]), code)
+
+    def _put(self, start: int, code: LayerCode) -> None:
+        own = slice(start, start + len(code.pooled))
+        self._pooled[own] = code.pooled.cpu().numpy()
+        self._switches[-1][own] = code.switches.cpu().numpy()
+
+    def _tensor(self, rows: NDArray[Any]) -> Maps:
+        return torch.from_numpy(np.array(rows)).to(self.device)
+
+    def _placed(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return an array on the shelf, as it was kept."""
+        room = self._shelf.room(array.shape, array.dtype.type)
+        room[...] = array
+        return room
