@@ -1,8 +1,9 @@
 """How near reconstructions come: the error of each recipe by layer, over photographs, as in the paper's Table 3.
 
 Every photograph is inverted from every layer by every recipe. What is finished is kept after each batch, and the same
-command goes on from there; so the first photographs go through all recipes before more are taken. Hours for all of it.
-Prints a table and writes benchmarks/results/inversion_errors.json; `report.py` puts it into docs/inversion.md.
+command goes on from there, but for recipes that have changed since. Hours for all of it, so the results are kept with
+the project. Prints a table and writes benchmarks/results/inversion_errors.json; `report.py` puts it into
+docs/inversion.md.
 
     python benchmarks/inversion_errors.py [--images 100] [--quick]
 """
@@ -10,8 +11,10 @@ Prints a table and writes benchmarks/results/inversion_errors.json; `report.py` 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from statistics import mean, stdev
 from typing import Any
 
@@ -78,6 +81,7 @@ def run(settings: Settings) -> dict[str, Any]:
     if found is None or not _fits(found["settings"], kept):
         found = {"machine": machine(0.0), "rows": []}
     found |= {"settings": kept, "weights": "random" if is_random else "trained"}
+    found["rows"] = [row for row in found["rows"] if row["key"] == _key(net, row["layer"], row["recipe"])]
     done = {(row["layer"], row["recipe"], row["image"]) for row in found["rows"]}
     spreads: dict[str, Spread] = {}
     for layer, recipe, images in _work(settings):
@@ -90,6 +94,13 @@ def run(settings: Settings) -> dict[str, Any]:
         write_results(PART, found)
     print_table("normalised error, %", *table(found))
     return found
+
+
+@cache
+def _key(net: Network, layer: str, recipe: str) -> str:
+    """Return what changes when the recipe does: the beginning of a hash of all that it is for this layer."""
+    whole = repr(RECIPES[recipe](place_of(net, net.layer(layer)), None))
+    return hashlib.sha256(whole.encode()).hexdigest()[:12]
 
 
 def _fits(before: dict[str, Any], now: dict[str, Any]) -> bool:
@@ -116,18 +127,23 @@ def measure(
     inputs = net.preprocessing.batch([folder / name for name in names])
     results = invert_all(net, inputs, layer, Config(recipe=recipe), spread)
     weight = RECIPES[recipe](place_of(net, net.layer(layer)), None).weight
-    return [_row(result, name, weight) for name, result in zip(names, results, strict=True)]
+    key = {"key": _key(net, layer, recipe)}
+    return [_row(result, name, weight) | key for name, result in zip(names, results, strict=True)]
 
 
 def _row(result: Inversion, name: str, weight: float) -> dict[str, Any]:
     """Return what one photograph came to, and on the way the best error up to each of some steps."""
     summary = result.summary()
     row = {"layer": result.layer, "recipe": result.config.recipe, "image": name, "stopped": result.stopped}
-    row |= {key: summary[key][0] for key in MEASURES}
+    row |= {key: _rounded(summary[key][0]) for key in MEASURES}
     assert result.spread is not None
     goals = np.minimum.accumulate(result.curves[0, :, 0]) / weight
     errors = np.sqrt(goals) * result.norm / result.spread.distance
-    return row | {"steps": len(goals), "way": [float(errors[min(n, len(goals)) - 1]) for n in STEPS]}
+    return row | {"steps": len(goals), "way": [_rounded(errors[min(n, len(goals)) - 1]) for n in STEPS]}
+
+
+def _rounded(value: Any) -> Any:
+    return value if isinstance(value, bool) else float(f"{value:.4g}")
 
 
 def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

@@ -77,7 +77,8 @@ def test_a_network_with_nan() -> None:
         ActivationError, "has no finite code; look for NaN or infinite weights", invert, net, code, "relu2"
     )
     refused(ActivationError, "no finite code", maximise, net, Unit("fc", 0))
-    assert invert(net, IMAGE, "relu1").relative_errors[0] < 0.2  # below the damage all is well
+    smooth = torch.nn.functional.interpolate(IMAGE[None, :, :4, :4], (32, 32), mode="bicubic")[0]
+    assert invert(net, smooth, "relu1").relative_errors[0] < 0.2  # below the damage all is well
 
 
 def test_unknown_layers_recipes_and_parts(net: Network) -> None:
