@@ -6,11 +6,22 @@
 from backlight.adaptive.config import PRESETS, Config, LayerConfig, Learning
 from backlight.adaptive.contrast import ContrastNormalisation
 from backlight.adaptive.decomposition import Activation, Branch, Decomposition
+from backlight.adaptive.hits import Hit, MapHits, Projections, Wanted
 from backlight.adaptive.inference import Codes, LayerCode
 from backlight.adaptive.inputs import TrainingImages, prepare_all
 from backlight.adaptive.learning import Measure
 from backlight.adaptive.net import AdaptiveDeconvNet
+from backlight.adaptive.pictures import (
+    active_layers,
+    decomposition_picture,
+    filter_picture,
+    layer_picture,
+    reconstruction_picture,
+    switch_picture,
+)
 from backlight.adaptive.pooling import SWITCH_MODES, Block, SwitchMode, Unpooling, pool
+from backlight.adaptive.projections import find_hits
+from backlight.adaptive.trees import tree_picture
 
 __all__ = [
     "PRESETS",
@@ -23,13 +34,25 @@ __all__ = [
     "Config",
     "ContrastNormalisation",
     "Decomposition",
+    "Hit",
     "LayerCode",
     "LayerConfig",
     "Learning",
+    "MapHits",
     "Measure",
+    "Projections",
     "SwitchMode",
     "TrainingImages",
     "Unpooling",
+    "Wanted",
+    "active_layers",
+    "decomposition_picture",
+    "filter_picture",
+    "find_hits",
+    "layer_picture",
     "pool",
     "prepare_all",
+    "reconstruction_picture",
+    "switch_picture",
+    "tree_picture",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import inf
 from typing import Literal, get_args
 
 from backlight.adaptive.contrast import ContrastNormalisation
@@ -23,11 +24,11 @@ class LayerConfig:
         filter: Side of a filter.
         block: What is pooled to one value; Block() for no pooling.
         weight: λ, what the reconstruction weighs beside the 1-norm of the code: the larger, the less sparse.
-        step: β of the paper: the code moves by λβ times the gradient, then shrinks by β. None sets it by the largest
-            that is safe, 1 / (λ‖R‖²), ‖R‖ estimated by power iteration.
+        step: β of the paper: the code moves by λβ times the gradient, then shrinks by β. None sets it to
+            1 / (λ‖R‖²), ‖R‖ estimated by power iteration over codes as pooling leaves them.
 
     Raises:
-        BadInputError: A number that is not positive.
+        BadInputError: A number that is not positive, or not finite.
     """
 
     maps: int
@@ -38,12 +39,12 @@ class LayerConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
-        if min(self.maps, self.filter) < 1 or not self.weight > 0:
+        if min(self.maps, self.filter) < 1 or not 0 < self.weight < inf:
             raise BadInputError(
                 f"a layer has at least 1 map, a filter of at least 1 pixel and a weight above 0, "
                 f"but came {self.maps}, {self.filter} and {self.weight}"
             )
-        if self.step is not None and not self.step > 0:
+        if self.step is not None and not 0 < self.step < inf:
             raise BadInputError(f"a step is above 0, but came {self.step}; None lets it be chosen")
 
 
@@ -159,45 +160,49 @@ class Learning:
         memory_bytes: What images and codes of the whole set may take before they go to files.
 
     Raises:
-        BadInputError: A number below 1.
+        BadInputError: A number below 1, or a seed or bytes below 0.
     """
 
     epochs: int = 10
     cg_steps: int = 2
     batch: int = 16
     seed: int = 0
-    sample: int = 16
+    sample: int = 8
     memory_bytes: int = 4 << 30
 
     def __post_init__(self) -> None:
         """Refuse what is no learning."""
         counts = (self.epochs, self.cg_steps, self.batch, self.sample)
-        if min(counts) < 1 or self.seed < 0:
+        if min(counts) < 1 or min(self.seed, self.memory_bytes) < 0:
             raise BadInputError(
-                f"epochs, CG steps, batch and sample are at least 1 and the seed at least 0, "
-                f"but came {', '.join(map(str, counts))} and {self.seed}"
+                f"epochs, CG steps, batch and sample are at least 1, the seed and bytes of memory at least 0, "
+                f"but came {', '.join(map(str, counts))}, {self.seed} and {self.memory_bytes}"
             )
+
+    @property
+    def essence(self) -> Learning:
+        """What the filters depend on, but for rounding: a training may go on with other batches and memory."""
+        return replace(self, batch=1, memory_bytes=0)
 
 
 _WIDE = Block(3, 3, 2)
+_PAPER = (
+    LayerConfig(15, block=Block(3, 3, 3), weight=5.0),
+    LayerConfig(50, block=_WIDE, weight=1.0),
+    LayerConfig(100, block=_WIDE, weight=0.3),
+    LayerConfig(150, block=_WIDE, weight=0.1),
+)
+_SMALL = (
+    LayerConfig(9, filter=5, block=Block(2, 2, 3), weight=5.0),
+    LayerConfig(24, filter=5, block=Block(2, 2, 2), weight=1.0),
+)
 PRESETS: dict[str, Config] = {
-    "paper": Config(
-        (
-            LayerConfig(15, block=Block(3, 3, 3), weight=2.0),
-            LayerConfig(50, block=_WIDE, weight=0.1),
-            LayerConfig(100, block=_WIDE, weight=0.005),
-            LayerConfig(150, block=_WIDE, weight=0.001),
-        )
-    ),
-    "two-layers": Config(
-        (LayerConfig(15, block=Block(3, 3, 3), weight=2.0), LayerConfig(50, block=_WIDE, weight=0.1))
-    ),
-    "small": Config(
-        (
-            LayerConfig(9, filter=5, block=Block(2, 2, 3), weight=2.0),
-            LayerConfig(24, filter=5, block=Block(2, 2, 2), weight=0.1),
-        ),
-        size=(64, 64),
-    ),
+    "paper": Config(_PAPER),
+    "two-layers": Config(_PAPER[:2]),
+    "small": Config(_SMALL, size=(64, 64)),
 }
-"""Known networks. "paper" is the one of 2011: 15, 50, 100 and 150 maps over 150x150 pixels."""
+"""Known networks. "paper" is the one of 2011: 15, 50, 100 and 150 maps over 150x150 pixels.
+
+*Differs*: the weights λ are ours, chosen so that each layer of a network of photographs has something to say and says
+less than the one below. The paper's, as far as they are known (2, 0.1, 0.005, 0.001), leave upper layers silent here.
+"""

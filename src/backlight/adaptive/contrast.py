@@ -1,6 +1,8 @@
 """Contrast normalisation of the input: each pixel relative to the mean and deviation of its neighbourhood.
 
 *Source*: the program of Zeiler, Taylor & Fergus (2011), `local_cn`. The paper itself is less exact.
+
+*Differs*: of an even number of pixels the median is the lower of the two in the middle, not their mean.
 """
 
 from __future__ import annotations

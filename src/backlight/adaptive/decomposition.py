@@ -149,8 +149,20 @@ def tree(filters: Sequence[Tensor], codes: Codes, activation: Activation, branch
         codes: Of one image.
         activation: Of any layer.
         branching: How many parts of each.
+
+    Raises:
+        BadInputError: Several images, no such layer or place in it, branching below 1.
     """
+    if len(codes) != 1 or branching < 1:
+        raise BadInputError(
+            f"a tree is of one image, with at least 1 part of each activation, but came {len(codes)} and {branching}"
+        )
     layer, shape = activation.layer, codes[activation.layer].shape
+    place = activation.channel, activation.row, activation.col
+    if not all(0 <= at < length for at, length in zip(place, shape, strict=True)):
+        raise BadInputError(
+            f"map, row and column {place} are out of range for layer {layer} (maps {shape}, from 0)"
+        )
     alone = single([activation], shape, codes[layer].pooled)
     projection = Reconstruction(tuple(filters[:layer]), codes.below(layer))(alone)[0]
     if layer == 1:

@@ -66,11 +66,9 @@ def read_network(path: Path | str) -> Saved:
     try:
         config = _structured(facts["config"], Config)
         filters = tuple(from_numpy(arrays[f"filters{i}"]) for i in range(1, len(config.layers) + 1))
-        wanted = [
-            (own.maps, config.inputs(i), own.filter, own.filter)
-            for i, own in enumerate(config.layers, start=1)
-        ]
-        if [tuple(f.shape) for f in filters] != wanted or len(facts["squared_norms"]) != len(filters):
+        if [tuple(f.shape) for f in filters] != _filter_shapes(config) or len(facts["squared_norms"]) != len(
+            filters
+        ):
             raise ValueError("its filters do not fit its layers")
         norms = tuple(float(n) for n in facts["squared_norms"])
         return Saved(config, filters, norms, tuple(_structured(facts["history"], list[Measure])))
@@ -130,6 +128,15 @@ def read_training(path: Path | str, origin: Origin) -> State:
             pooled=arrays["pooled"],
             switches=_listed("switches", arrays),
         )
+        shapes, count = [tuple(own.shape) for own in state.filters], len(state.filters)
+        if (
+            not shapes
+            or shapes != _filter_shapes(known.config)[:count]
+            or {count} != {len(state.squared_norms), len(state.switches)}
+            or state.pooled.shape != state.switches[-1].shape
+            or state.layer not in (count, count + 1)
+        ):
+            raise ValueError("its arrays do not fit its layers")
     except (KeyError, ValueError, TypeError, cattrs.BaseValidationError) as error:
         raise _damaged(path, "training", error) from error
     if known != origin:
@@ -143,6 +150,11 @@ def read_training(path: Path | str, origin: Origin) -> State:
             f"{str(path)!r} is an unfinished training with {told}; give what it was started with, or remove it"
         )
     return state
+
+
+def _filter_shapes(config: Config) -> list[tuple[int, int, int, int]]:
+    layers = enumerate(config.layers, start=1)
+    return [(own.maps, config.inputs(i), own.filter, own.filter) for i, own in layers]
 
 
 def _structured(value: Any, kind: Any) -> Any:
@@ -163,7 +175,10 @@ def _write(path: Path, facts: Mapping[str, Any], arrays: dict[str, NDArray[Any]]
     fresh = path.with_name(path.name + ".new")
     text = json.dumps({"format": _FORMAT, **cattrs.unstructure(dict(facts))})
     try:
+        fresh.touch()
+        mode = fresh.stat().st_mode  # safetensors makes a file that only its owner can read
         save_file(arrays, fresh, {_KEY: text})
+        fresh.chmod(mode)
         os.replace(fresh, path)  # noqa: PTH105  (atomic on every system, as Path.replace, but says so)
     except (OSError, SafetensorError) as error:
         fresh.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from backlight.adaptive.config import Config, check_size
+from backlight.adaptive.contrast import ContrastNormalisation
 from backlight.adaptive.training import Shelf
 from backlight.errors import BadInputError, ImageError
 from backlight.images import ImageSource, Skipped, decode
@@ -113,11 +114,19 @@ def _prepared(config: Config, image: Image.Image) -> Float[Tensor, "c h w"]:
     """Return a decoded picture as the network takes it."""
     small = TF.pil_to_tensor(_resized(config, image)).float()[None]
     if config.contrast is not None:
-        small = config.contrast(small)
+        small = _normalised(config.contrast, small)
     whole = torch.zeros(config.channels, *config.size)
     top, left = ((own - side) // 2 for own, side in zip(config.size, small.shape[2:], strict=True))
     whole[:, top : top + small.shape[2], left : left + small.shape[3]] = small[0]
     return whole
+
+
+def _normalised(contrast: ContrastNormalisation, small: Tensor) -> Tensor:
+    """Return a picture normalised; one that is too narrow is as one that cannot be read."""
+    try:
+        return contrast(small)
+    except BadInputError as error:
+        raise ImageError(str(error)) from error
 
 
 def _resized(config: Config, image: Image.Image) -> Image.Image:

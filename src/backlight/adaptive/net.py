@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,14 @@ from backlight.errors import BadInputError
 
 _BATCH = 16
 _POWER_STEPS = 30
+
+
+def _digest(array: np.ndarray) -> str:
+    """Return a hash of the values of images."""
+    sha = hashlib.sha256(str(array.shape).encode())
+    for own in array:
+        sha.update(own.tobytes())
+    return sha.hexdigest()
 
 
 class AdaptiveDeconvNet(nn.Module):
@@ -55,7 +64,7 @@ class AdaptiveDeconvNet(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         for layer in range(1, self.n_layers + 1):
             self.register_buffer(f"filters{layer}", first_filters(self.config, layer, generator))
-        self.register_buffer("squared_norms", torch.zeros(self.n_layers, dtype=torch.float64))
+        self.register_buffer("squared_norms", torch.zeros(self.n_layers))
 
     @property
     def n_layers(self) -> int:
@@ -77,7 +86,7 @@ class AdaptiveDeconvNet(nn.Module):
             BadInputError: No image, or a tensor that does not fit.
             ImageError: A picture cannot be read.
         """
-        return prepare(self.config, images).to(self.squared_norms.device)
+        return prepare(self.config, images).to(self.filters[0])
 
     def fit(
         self,
@@ -96,19 +105,29 @@ class AdaptiveDeconvNet(nn.Module):
             progress: Told of each batch.
             checkpoint: A file that is written after each epoch, and from which the training goes on where it exists;
                 it is left there when all is done.
-            fingerprint: Of the images, for the checkpoint.
+            fingerprint: Of the images, for the checkpoint; "" for one of their values.
 
         Raises:
             BadInputError: No images, images that do not fit, or a checkpoint of another training.
             StorageError: The checkpoint cannot be written.
         """
         learning = learning or Learning()
-        array = images if isinstance(images, np.ndarray) else prepare(self.config, images).numpy()
+        if not isinstance(images, np.ndarray):
+            images = prepare(self.config, images).cpu().numpy()
+        if images.ndim != 4:
+            raise BadInputError(f"an array of images is (n, c, h, w), but came {images.shape}")
+        array = np.asanyarray(images, np.float32)
         prepare(self.config, torch.from_numpy(np.array(array[:1])))
-        origin = Origin(self.config, learning, fingerprint or f"{len(array)} images")
+        known = fingerprint or ("" if checkpoint is None else _digest(array))
+        origin = Origin(self.config, learning.essence, known)
         state: State | None = None
         if checkpoint is not None and Path(checkpoint).exists():
             state = read_training(checkpoint, origin)
+            if len(state.pooled) != len(array):
+                raise BadInputError(
+                    f"{str(checkpoint)!r} is an unfinished training with {len(state.pooled)} images, "
+                    f"but came {len(array)}; give what it was started with, or remove it"
+                )
         training = Training(self.config, learning, array, state, self.squared_norms.device)
 
         def keep(state: State) -> None:
@@ -205,14 +224,16 @@ class AdaptiveDeconvNet(nn.Module):
         `fit` does so; filters that were set by hand need it, and so may images unlike those of the training.
         """
         found = [norm * MARGIN if norm > 0 else 1.0 for norm in self._measured_norms(images, renew=True)]
-        self.squared_norms.copy_(torch.tensor(found, dtype=torch.float64))
+        self.squared_norms.copy_(torch.tensor(found))
         return found
 
     def check_steps(self, images: Pictures) -> list[float]:
-        """Return for each layer λβ‖R‖² on images, by power iteration: steps are safe up to 1, useless from 2 on.
+        """Return for each layer λβ‖R‖² on images, by power iteration: steps are safe up to 1.
 
-        From 2 on codes grow without end. Raise `LayerConfig.step` or call `estimate_norms` where steps are not safe.
+        From 2 on dense codes grow without end. Lower `LayerConfig.step` or call `estimate_norms` where steps are not safe.
         """
+        if not self.squared_norms.all():
+            self.estimate_norms(images)
         norms = self._measured_norms(images, renew=False)
         lengths = [
             steps_of(own, known).length
@@ -246,7 +267,7 @@ class AdaptiveDeconvNet(nn.Module):
     ) -> None:
         for own, new in zip(self.filters, filters, strict=True):
             own.copy_(new)
-        self.squared_norms.copy_(torch.tensor(squared_norms, dtype=torch.float64))
+        self.squared_norms.copy_(torch.tensor(squared_norms))
         self.history = tuple(history)
 
     def _infer(self, images: Maps, top: int, n_steps: int) -> Codes:
@@ -268,7 +289,7 @@ class AdaptiveDeconvNet(nn.Module):
         for layer, own in enumerate(self.config.layers, start=1):
             whole = self._whole(layer, codes)
             noise = torch.randn(len(batch), *shapes[layer - 1], generator=generator).to(batch)
-            found.append(float(whole.squared_norm(noise, _POWER_STEPS)[0].max()))
+            found.append(float(whole.squared_norm(noise, _POWER_STEPS, own.block)[0].max()))
             norm = MARGIN * found[-1] if renew and found[-1] > 0 else float(self.squared_norms[layer - 1])
             codes = codes.then(settle(batch, whole, steps_of(own, norm or 1.0), self.config.steps))
         return found

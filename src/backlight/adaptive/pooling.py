@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from backlight.errors import BadInputError
 
 Maps = Float[Tensor, "n k h w"]
+Pooled = Float[Tensor, "n groups rows cols"]
 Switches = UInt8[Tensor, "n groups rows cols"]
 SwitchMode = Literal["full", "position-only", "map-only", "centre", "average"]
 """What unpooling still knows: all of a switch, only rows and columns, only the map, neither; or it averages."""
@@ -60,7 +61,7 @@ class Block:
         return -(-k // self.maps), -(-height // self.rows), -(-width // self.cols)
 
 
-def pool(z: Maps, block: Block) -> tuple[Maps, Switches]:
+def pool(z: Maps, block: Block) -> tuple[Pooled, Switches]:
     """Return the value of largest magnitude of each block, its sign kept, and where in the block it was.
 
     Args:
@@ -157,8 +158,12 @@ class Unpooling:
         """Return what of feature maps (n, k, h, w) the same switches pick, (n, groups, rows, cols): P = U'."""
         if self.mode == "average":
             sizes = (self.block.maps, self.block.rows, self.block.cols)
-            means = F.avg_pool3d(maps[:, None], sizes, ceil_mode=True, count_include_pad=False)
-            return means[:, 0]
+            lacking = [
+                n * size - length
+                for n, size, length in zip(self.switches.shape[1:], sizes, self.shape, strict=True)
+            ]
+            whole = F.pad(maps, (0, lacking[2], 0, lacking[1], 0, lacking[0]))
+            return F.avg_pool3d(whole[:, None], sizes, divisor_override=1)[:, 0] / self._counts()
         if self.block.n_places == 1:
             return maps
         return maps.flatten(1).gather(1, self.places).view(len(maps), *self.switches.shape[1:])

@@ -26,10 +26,11 @@ from backlight.adaptive.learning import (
     of_unit_length,
     steps_of,
 )
-from backlight.adaptive.operators import Maps, Reconstruction, filter_gradient
+from backlight.adaptive.operators import Reconstruction, filter_gradient
 from backlight.adaptive.pooling import Unpooling
+from backlight.errors import BadInputError
 
-_POWER_STEPS = 20
+_POWER_STEPS = 12
 
 
 @runtime_checkable
@@ -100,6 +101,9 @@ class Training:
         images: (n, c, h, w) float32, prepared; an array that may lie in a file.
         state: Where to go on; None to begin.
         device: Where the computing is done.
+
+    Raises:
+        BadInputError: Images with values that are not finite.
     """
 
     def __init__(
@@ -116,6 +120,8 @@ class Training:
         self._shapes, self._pooled_shapes = config.shapes(size), config.pooled_shapes(size)
         self._shelf = Shelf(learning.memory_bytes)
         self._energy = float(np.sum([np.square(own, dtype=np.float64).sum() for own in images]))
+        if not np.isfinite(self._energy):
+            raise BadInputError("the images hold NaN or infinite values; look at how they were made")
         if state is None:
             empty: NDArray[np.float32] = np.zeros(0, np.float32)
             state = State([], [], [], 1, 0, empty, [])
@@ -148,7 +154,7 @@ class Training:
                 self._run_epoch(progress)
                 if keep is not None:
                     keep(self.state)
-            self._end_layer()
+            self._end_layer(progress)
             if keep is not None:
                 keep(self.state)
         return list(self.history)
@@ -195,11 +201,15 @@ class Training:
         product = normal_product(lambda: counted(self._parts()), filters)
         found = conjugate_gradient(product, filters[-1], total, self.learning.cg_steps)
         self.filters[-1] = of_unit_length(found, self.config.unit)
+        if progress is not None:  # fewer steps where the filters are solved, or codes are all zero
+            progress(
+                f"layer {self.layer}", passes * (self.epoch + 1) // self.learning.epochs, passes, self._note()
+            )
         self.epoch += 1
         error = (squares / self._energy) ** 0.5 if self._energy else 0.0
         self.history.append(Measure(self.layer, self.epoch, error, active / len(self.images)))
 
-    def _end_layer(self) -> None:
+    def _end_layer(self, progress: Progress | None) -> None:
         """Infer the codes anew by the final filters, and go on to the next layer."""
         self.squared_norms[-1] = self._estimate_norm()
         how = steps_of(self.config.layers[self.layer - 1], self.squared_norms[-1])
@@ -207,6 +217,8 @@ class Training:
         for start, part in zip(self._starts(), self._parts(), strict=True):
             code = settle(part.images, Reconstruction(filters, part.below), how, self.config.steps)
             self._put(start, code)
+            if progress is not None:
+                progress(f"codes {self.layer}", start + len(part.images), len(self.images))
         self.layer, self.epoch = self.layer + 1, 0
 
     def _estimate_norm(self) -> float:
@@ -216,9 +228,14 @@ class Training:
         count = min(self.learning.sample, len(self.images))
         for start in range(0, count, self.learning.batch):
             part = self._part(start, min(start + self.learning.batch, count))
-            shape = (len(part.images), *self._shapes[self.layer - 1])
-            noise = torch.randn(shape, generator=generator).to(self.device)
-            norms, _ = Reconstruction(tuple(self.filters), part.below).squared_norm(noise, _POWER_STEPS)
+            shape = self._shapes[self.layer - 1]  # one by one: the same whatever the batch
+            noise = torch.stack([torch.randn(shape, generator=generator) for _ in part.images]).to(
+                self.device
+            )
+            block = self.config.layers[self.layer - 1].block
+            norms, _ = Reconstruction(tuple(self.filters), part.below).squared_norm(
+                noise, _POWER_STEPS, block
+            )
             largest = max(largest, float(norms.max()))
         return MARGIN * largest if largest > 0 else 1.0
 
@@ -248,7 +265,7 @@ class Training:
         self._pooled[own] = code.pooled.cpu().numpy()
         self._switches[-1][own] = code.switches.cpu().numpy()
 
-    def _tensor(self, rows: NDArray[Any]) -> Maps:
+    def _tensor(self, rows: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.array(rows)).to(self.device)
 
     def _placed(self, array: NDArray[Any]) -> NDArray[Any]:

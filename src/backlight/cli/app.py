@@ -9,6 +9,8 @@ import typer
 
 from backlight import __version__
 from backlight.cli import (
+    adaptive_fit,
+    adaptive_show,
     build,
     correspond,
     demo,
@@ -50,6 +52,13 @@ app.command("correspond")(correspond.correspond)
 app.command("homogeneity")(homogeneity.homogeneity)
 app.command("sanity")(sanity.sanity)
 app.command("invert")(invert.invert)
+adaptive = typer.Typer(
+    no_args_is_help=True,
+    help="Learn networks, without labels, that reconstruct images from few activations, and draw them.",
+)
+adaptive.command("fit")(adaptive_fit.fit)
+adaptive.command("show")(adaptive_show.show)
+app.add_typer(adaptive, name="adaptive")
 
 
 @app.callback(invoke_without_command=True)

@@ -37,6 +37,8 @@ _PHASES = {
     "homogeneity": ("comparing", "hits"),
     "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
+    "prepare": ("preparing", "images"),
+    "search": ("searching", "images"),
 }
 
 

@@ -1,0 +1,143 @@
+"""Hits: what is searched for over a set of images, and the strong activations that are found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from backlight.adaptive.config import Config
+from backlight.errors import BadInputError
+from backlight.geometry import Box
+from backlight.images import Skipped
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is searched for.
+
+    Attributes:
+        layers: From 1; None for all.
+        maps: Feature maps of each layer: a number drawn at random, the maps themselves, None for all.
+        top: Hits of a feature map, one an image.
+        seed: Decides which maps a number draws; the draw knows nothing of the images.
+        batch: Images at a time; hits do not depend on it, up to rounding.
+
+    Raises:
+        BadInputError: A number below 1, or nothing to search.
+    """
+
+    layers: tuple[int, ...] | None = None
+    maps: int | tuple[int, ...] | None = None
+    top: int = 9
+    seed: int = 0
+    batch: int = 16
+
+    def __post_init__(self) -> None:
+        """Refuse what is no search."""
+        number = self.maps if isinstance(self.maps, int) else 1
+        if min(self.top, self.batch, number) < 1 or self.seed < 0:
+            raise BadInputError(
+                f"top, batch and the number of maps are at least 1 and the seed at least 0, "
+                f"but came {self.top}, {self.batch}, {number} and {self.seed}"
+            )
+        if self.layers == () or self.maps == ():
+            raise BadInputError("at least 1 layer and 1 map are searched, but came none; None stands for all")
+
+    def channels(self, config: Config, layer: int) -> tuple[int, ...]:
+        """Return the feature maps of a layer, from 1, that are searched, in order.
+
+        Raises:
+            BadInputError: There is no such layer, or no such map in it.
+
+        Example:
+            >>> from backlight.adaptive import PRESETS
+            >>> Wanted(maps=(3, 1)).channels(PRESETS["small"], 1)
+            (1, 3)
+        """
+        if not 1 <= layer <= len(config.layers):
+            raise BadInputError(
+                f"layer {layer} is out of range for a network of {len(config.layers)} layers, from 1"
+            )
+        n_maps = config.layers[layer - 1].maps
+        if self.maps is None:
+            return tuple(range(n_maps))
+        if isinstance(self.maps, int):
+            drawn = np.random.default_rng([self.seed, layer]).permutation(n_maps)[: self.maps]
+            return tuple(sorted(int(channel) for channel in drawn))
+        for channel in self.maps:
+            if not 0 <= channel < n_maps:
+                raise BadInputError(
+                    f"map {channel} is out of range for layer {layer} ({n_maps} feature maps, from 0)"
+                )
+        return tuple(sorted(set(self.maps)))
+
+
+@dataclass(frozen=True, eq=False)
+class Hit:
+    """A strong activation of a feature map: the strongest of its image.
+
+    Attributes:
+        value: Signed.
+        image_id: Which image.
+        row: Its row in the feature map.
+        col: Its column.
+        box: Its receptive field in the prepared image; may leave it.
+        projection: (h, w, c) what it paints on the part of the box inside the image, signed.
+        patch: (h, w, 3) uint8 the image there, before its contrast is normalised.
+    """
+
+    value: float
+    image_id: int
+    row: int
+    col: int
+    box: Box
+    projection: Float[np.ndarray, "h w c"]
+    patch: UInt8[np.ndarray, "h w 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class MapHits:
+    """The hits of one feature map.
+
+    Attributes:
+        layer: From 1.
+        channel: The feature map.
+        hits: By magnitude, strongest first; of equal ones, that of the lower image id. None where it is never active.
+    """
+
+    layer: int
+    channel: int
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Projections:
+    """What a search found.
+
+    Attributes:
+        maps: By layer, then feature map.
+        wanted: What was searched for.
+        image_size: Height and width of a prepared image.
+        n_images: So many were searched.
+        skipped: Those that could not be read.
+    """
+
+    maps: tuple[MapHits, ...]
+    wanted: Wanted
+    image_size: tuple[int, int]
+    n_images: int
+    skipped: tuple[Skipped, ...]
+
+    def of(self, layer: int) -> tuple[MapHits, ...]:
+        """Return the feature maps of a layer, from 1.
+
+        Raises:
+            BadInputError: The layer was not searched.
+        """
+        found = tuple(own for own in self.maps if own.layer == layer)
+        if not found:
+            known = ", ".join(map(str, sorted({own.layer for own in self.maps})))
+            raise BadInputError(f"layers {known} were searched, but layer {layer} was asked for")
+        return found

@@ -1,0 +1,198 @@
+"""Projections: over a set of images the strongest activations of every feature map, each run down to the pixels.
+
+*Source*: Zeiler, Taylor & Fergus (2011), section 3. Switches differ from image to image, so an activation is projected
+by those of its own image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.adaptive.config import Config
+from backlight.adaptive.decomposition import Activation, single
+from backlight.adaptive.hits import Hit, MapHits, Projections, Wanted
+from backlight.adaptive.inference import Codes
+from backlight.adaptive.inputs import picture, prepare
+from backlight.adaptive.net import AdaptiveDeconvNet
+from backlight.adaptive.operators import Reconstruction
+from backlight.adaptive.pooling import Unpooling
+from backlight.adaptive.training import Progress
+from backlight.errors import ActivationError, BadInputError, ImageError
+from backlight.images import ImageSource, Skipped
+from backlight.render import scale
+from backlight.scan import TopHits
+
+
+def find_hits(
+    net: AdaptiveDeconvNet,
+    images: ImageSource | NDArray[np.float32],
+    wanted: Wanted | None = None,
+    ids: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> Projections:
+    """Return the strongest activations of feature maps over images, each projected by its own image's switches.
+
+    One pass. Only the hits that are the strongest so far are kept, and a batch.
+
+    Args:
+        net: The network.
+        images: A source; or an array (n, c, h, w) of prepared images, which may lie in a file. Its patches are drawn
+            from the prepared images, since there are no others.
+        wanted: What is searched for.
+        ids: Which images; None for all.
+        progress: Told of each batch.
+
+    Raises:
+        BadInputError: No image that can be read, images that do not fit, a layer or map that there is not.
+        ActivationError: Codes that are not finite.
+
+    *Convention*: of equal magnitudes in one image and map that of the lower row, then column, counts.
+
+    Example:
+        >>> from backlight.adaptive import PRESETS
+        >>> noise = np.random.default_rng(0).normal(size=(3, 1, 64, 64)).astype(np.float32)
+        >>> found = find_hits(AdaptiveDeconvNet(PRESETS["small"]), noise, Wanted(layers=(1,), maps=2))
+        >>> [len(own.hits) for own in found.of(1)]
+        [3, 3]
+    """
+    wanted = wanted or Wanted()
+    ids = range(len(images)) if ids is None else ids
+    if not len(ids) or not 0 <= min(ids) <= max(ids) < len(images):
+        raise BadInputError(
+            f"images have ids from 0 to {len(images) - 1}, at least 1, but came {list(ids)[:10]}"
+        )
+    layers = tuple(sorted(set(wanted.layers or range(1, net.n_layers + 1))))
+    searches = [_Search(net, layer, wanted) for layer in layers]
+    skipped: list[Skipped] = []
+    n_images, size = 0, net.config.size
+    for start in range(0, len(ids), wanted.batch):
+        some = ids[start : start + wanted.batch]
+        batch = (
+            _from_array(images, some)
+            if isinstance(images, np.ndarray)
+            else _load(net.config, images, some, skipped)
+        )
+        if batch.ids:
+            codes = net.infer(batch.images, layers[-1])
+            for search in searches:
+                search.add(codes, batch)
+            n_images, size = n_images + len(batch.ids), batch.pictures[0].shape[:2]
+        if progress is not None:
+            progress("search", start + len(some), len(ids))
+    if not n_images:
+        raise BadInputError(f"none of the {len(ids)} images can be read; the first: {skipped[0].reason}")
+    maps = tuple(own for search in searches for own in search.found())
+    return Projections(maps, wanted, size, n_images, tuple(skipped))
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    ids: list[int]
+    images: Tensor
+    pictures: list[NDArray[np.uint8]]
+
+
+def _from_array(images: NDArray[np.float32], ids: Sequence[int]) -> _Batch:
+    own = np.stack([images[i] for i in ids])
+    return _Batch(list(ids), torch.from_numpy(own), [scale(image.transpose(1, 2, 0)) for image in own])
+
+
+def _load(config: Config, source: ImageSource, ids: Sequence[int], skipped: list[Skipped]) -> _Batch:
+    kept: list[int] = []
+    images, pictures = [], []
+    for image_id in ids:
+        try:
+            loaded = source.load(image_id)
+        except ImageError as error:
+            skipped.append(Skipped(image_id, source.records[image_id].path, str(error)))
+            continue
+        kept.append(image_id)
+        images.append(prepare(config, loaded))
+        pictures.append(np.array(picture(config, loaded).convert("RGB")))
+    return _Batch(kept, torch.cat(images) if images else torch.empty(0), pictures)
+
+
+def _activation(layer: int, channel: int, place: NDArray[np.int32], value: np.float32) -> Activation:
+    return Activation(layer, channel, int(place[0]), int(place[1]), float(value))
+
+
+class _Search:
+    """The strongest hits of one layer so far, projected as soon as they are among them."""
+
+    def __init__(self, net: AdaptiveDeconvNet, layer: int, wanted: Wanted) -> None:
+        self._filters, self._layer, self._batch = net.filters[:layer], layer, wanted.batch
+        self._channels = wanted.channels(net.config, layer)
+        self._field = net.config.receptive_field(layer)
+        self._top = TopHits.empty(len(self._channels), wanted.top)
+        self._kept: dict[tuple[int, int], Hit] = {}
+
+    def add(self, codes: Codes, batch: _Batch) -> None:
+        """Take the codes of more images."""
+        maps = codes[self._layer].maps[:, list(self._channels)]
+        if not maps.isfinite().all():
+            raise ActivationError(
+                f"the codes of layer {self._layer} are not finite: its steps are too long for these images; "
+                "`estimate_norms` on them sets others"
+            )
+        width = maps.shape[3]
+        magnitudes, flat = maps.abs().flatten(2).max(2)
+        values = maps.flatten(2).gather(2, flat[..., None])[..., 0].cpu().numpy()
+        strengths = magnitudes.cpu().numpy()
+        places = torch.stack([flat // width, flat % width], 2).cpu().numpy().astype(np.int32)
+        ids = np.array(batch.ids, np.int64)
+        self._top = self._top.add(np.where(strengths > 0, strengths, -np.inf), ids, places)
+        listed = {(map_index, int(i)) for map_index, row in enumerate(self._top.image_ids) for i in row}
+        self._kept = {key: hit for key, hit in self._kept.items() if key in listed}
+        fresh = [
+            (image, map_index)
+            for image, image_id in enumerate(batch.ids)
+            for map_index in range(len(self._channels))
+            if (map_index, image_id) in listed and strengths[image, map_index] > 0
+        ]
+        for start in range(0, len(fresh), self._batch):
+            some = fresh[start : start + self._batch]
+            activations = [
+                _activation(self._layer, self._channels[m], places[i, m], values[i, m]) for i, m in some
+            ]
+            self._project(codes, batch, some, activations)
+
+    def found(self) -> list[MapHits]:
+        """Return the hits of each feature map."""
+        ordered = [
+            [self._kept[map_index, int(i)] for i in row if (map_index, int(i)) in self._kept]
+            for map_index, row in enumerate(self._top.image_ids)
+        ]
+        return [
+            MapHits(self._layer, channel, tuple(hits))
+            for channel, hits in zip(self._channels, ordered, strict=True)
+        ]
+
+    def _project(
+        self, codes: Codes, batch: _Batch, some: Sequence[tuple[int, int]], activations: Sequence[Activation]
+    ) -> None:
+        """Keep hits: by the image's place in the batch and the map's among those searched, and the activation."""
+        rows = [image for image, _ in some]
+        below = tuple(
+            Unpooling(own.switches[rows], own.block, own.shape) for own in codes.layers[: self._layer - 1]
+        )
+        code = codes[self._layer]
+        alone = single(activations, code.shape, code.pooled)
+        projections = Reconstruction(self._filters, below)(alone).cpu().numpy()
+        for (image, map_index), activation, projection in zip(some, activations, projections, strict=True):
+            box = self._field.box(activation.row, activation.col)
+            inside = box.clip(*projection.shape[1:]).slices()
+            self._kept[map_index, batch.ids[image]] = Hit(
+                activation.value,
+                batch.ids[image],
+                activation.row,
+                activation.col,
+                box,
+                projection.transpose(1, 2, 0)[inside].copy(),
+                batch.pictures[image][inside].copy(),
+            )

@@ -1,0 +1,96 @@
+"""Sheets: rows of signed pictures under headings, for reconstructions and decompositions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from backlight.render import scale
+from backlight.render.page import LINE, NOTE_SIZE, WHITE, Frame, beside, headed, page
+from backlight.render.text import INK, MUTED, draw_text, line_height, shorten, text_width
+from backlight.render.tiles import fit, is_small, resize
+
+WIDTH, GAP = 1152, 16
+_SMALLEST, _LARGEST = 128, 200
+_HEADING_SIZE, _SECTION_GAP = 17, 22
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One picture of a row.
+
+    Attributes:
+        values: (h, w, c) signed.
+        label: Above it.
+        caption: Beside the label, in grey.
+        reference: What its scale is taken from; None for its own values.
+    """
+
+    values: Float[np.ndarray, "h w c"]
+    label: str
+    caption: str = ""
+    reference: Float[np.ndarray, "..."] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Panels side by side.
+
+    Attributes:
+        heading: Above them.
+        note: Beside the heading, in grey.
+        panels: From left to right.
+    """
+
+    heading: str
+    note: str
+    panels: Sequence[Panel]
+
+
+def sheet(rows: Sequence[Row], title: str, subtitle: str, legend: str) -> Image.Image:
+    """Return rows below each other, about 1200 pixels wide, wider where a row has more than 8 panels."""
+    most = max(len(row.panels) for row in rows)
+    size = min(max((WIDTH - (most - 1) * GAP) // most, _SMALLEST), _LARGEST)
+    drawn = [_row(row, size) for row in rows]
+    height = sum(own.height for own in drawn) + _SECTION_GAP * (len(drawn) - 1)
+    body = Image.new("RGB", (max(own.width for own in drawn), height), WHITE)
+    top = 0
+    for own in drawn:
+        body.paste(own, (0, top))
+        top += own.height + _SECTION_GAP
+    return page([body], Frame(title, subtitle, legend))
+
+
+def pixels(image: Tensor) -> Float[np.ndarray, "h w c"]:
+    """Return an image (c, h, w) of a network as an array to draw."""
+    found: Float[np.ndarray, "h w c"] = image.detach().cpu().numpy().transpose(1, 2, 0)
+    return found
+
+
+def framed(panel: Panel, size: int) -> Image.Image:
+    """Return a panel with its longer side of that size, in a line, below its label."""
+    height, width = panel.values.shape[:2]
+    drawn = scale(panel.values, reference=panel.reference)
+    small = resize(drawn, *fit(height, width, size - 2), squares=is_small(height, width))
+    return headed(ImageOps.expand(small, 1, LINE), panel.label, panel.caption)
+
+
+def _row(row: Row, size: int) -> Image.Image:
+    panels = beside([framed(panel, size) for panel in row.panels], GAP)
+    if not row.heading:
+        return panels
+    above = line_height(_HEADING_SIZE) + 4
+    result = Image.new("RGB", (panels.width, above + panels.height), WHITE)
+    result.paste(panels, (0, above))
+    heading = shorten(row.heading, _HEADING_SIZE, panels.width)
+    draw_text(result, 0, 0, heading, _HEADING_SIZE, INK)
+    left = text_width(heading, _HEADING_SIZE) + 12
+    if row.note and left < panels.width:
+        top = line_height(_HEADING_SIZE) - line_height(NOTE_SIZE) - 2
+        draw_text(result, top, left, shorten(row.note, NOTE_SIZE, panels.width - left), NOTE_SIZE, MUTED)
+    return result

@@ -1,0 +1,134 @@
+"""The picture of a tree: one activation of the last layer, and those of the layers below that it is made of.
+
+*Source*: Zeiler, Taylor & Fergus (2011), Fig. 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from backlight.adaptive.decomposition import Branch, strongest, tree
+from backlight.adaptive.inference import Codes
+from backlight.adaptive.net import AdaptiveDeconvNet
+from backlight.adaptive.sheets import GAP, Panel, framed, pixels
+from backlight.errors import BadInputError
+from backlight.geometry import ReceptiveField
+from backlight.render import DEFAULT_SCALING, Tile, draw_projection
+from backlight.render.figure import CELL_GAP, cell_grid
+from backlight.render.page import WHITE, Frame, beside, grid_columns, headed, page
+
+_SIZE, _ROW_GAP, _LEFT_GAP = 180, 20, 36
+
+
+def tree_picture(
+    net: AdaptiveDeconvNet, image: Tensor, codes: Codes, branching: int = 5, layer: int | None = None
+) -> Image.Image:
+    """Return the strongest activation of a layer, and the 5, 25, 125 below that it is made of, a row each.
+
+    Args:
+        net: The network.
+        image: (c, h, w) prepared.
+        codes: Of it alone.
+        branching: How many parts each has.
+        layer: From 2; None for the last one that there are codes of.
+
+    Raises:
+        BadInputError: Several images, nothing active in the layer, layer 1, which has no parts.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from backlight.adaptive import PRESETS, LayerConfig
+        >>> config = replace(PRESETS["small"], layers=(PRESETS["small"].layers[0], LayerConfig(8, 5, weight=9.0)))
+        >>> net, images = AdaptiveDeconvNet(config), torch.randn(1, 1, 64, 64)
+        >>> tree_picture(net, images[0], net.infer(images)).mode
+        'RGB'
+    """
+    layer = len(codes.layers) if layer is None else layer
+    if len(codes) != 1 or layer < 2 or branching < 1:
+        raise BadInputError(
+            f"a tree is of one image, from layer 2 up, with at least 1 part each, "
+            f"but came {len(codes)}, layer {layer} and {branching}"
+        )
+    found = strongest(codes[layer].maps[0], layer, 1)
+    if not found:
+        raise BadInputError(f"nothing is active in layer {layer}, so there is no tree; take a lower layer")
+    with torch.no_grad():
+        root = tree(net.filters, codes, found[0], branching)
+    rows = [_first_row(net, image, codes, root)]
+    rows += [_row(net, root, depth) for depth in range(1, layer) if root.level(depth)]
+    body = Image.new(
+        "RGB",
+        (max(row.width for row in rows), sum(row.height for row in rows) + _ROW_GAP * (len(rows) - 1)),
+        WHITE,
+    )
+    top = 0
+    for row in rows:
+        body.paste(row, (0, top))
+        top += row.height + _ROW_GAP
+    own = root.activation
+    title = f"What an activation of layer {layer} is made of"
+    subtitle = f"map {own.channel}, row {own.row}, column {own.col}, value {own.value:.3g}: the strongest of the image"
+    return page([body], Frame(title, subtitle, _legend(layer)))
+
+
+def _legend(layer: int) -> str:
+    below = (
+        "" if layer == 2 else f" A column holds one activation of layer {layer - 1} and what that is made of."
+    )
+    return (
+        f"Left: the activation of layer {layer} run down to the pixels, and below it the strongest activations that it "
+        "puts into each lower layer, each with the value that it has there, superposed. Right: those one by one, each "
+        f"cut to its receptive field.{below} Each picture is scaled {DEFAULT_SCALING.caption}; white is brighter than "
+        "its surroundings, black darker. Hatched: outside of the image."
+    )
+
+
+def _first_row(net: AdaptiveDeconvNet, image: Tensor, codes: Codes, root: Branch) -> Image.Image:
+    """Return the activation alone, then the image, and what all activations of its layer and of layer 1 paint."""
+    layer = root.activation.layer
+    alone = framed(Panel(pixels(root.projection), f"layer {layer}", "1 activation"), _SIZE)
+    others = [Panel(pixels(image), "input")]
+    for own in (layer, 1):
+        count = int(codes[own].pooled.count_nonzero())
+        others.append(
+            Panel(pixels(net.reconstruct(codes, own)[0]), f"layer {own}", f"all {count} activations")
+        )
+    return beside([alone, beside([framed(panel, _SIZE) for panel in others], GAP)], _LEFT_GAP)
+
+
+def _row(net: AdaptiveDeconvNet, root: Branch, depth: int) -> Image.Image:
+    """Return the activations of one level: superposed, and one by one below the part of the root that they are of."""
+    layer = root.activation.layer - depth
+    branches = root.level(depth)
+    added = torch.stack([branch.projection for branch in branches]).sum(0)
+    caption = "1 activation" if len(branches) == 1 else f"{len(branches)} activations"
+    superposed = framed(Panel(pixels(added), f"layer {layer}", caption), _SIZE)
+    field = net.config.receptive_field(layer)
+    columns = [_column(part.level(depth - 1), field, part) for part in root.parts]
+    return beside([superposed, beside(columns, GAP)], _LEFT_GAP)
+
+
+def _column(branches: Sequence[Branch], field: ReceptiveField, part: Branch) -> Image.Image:
+    """Return branches of one part of the root, in a square grid as wide as that part."""
+    columns = grid_columns(len(branches))
+    size = (_SIZE - 2 - (columns - 1) * CELL_GAP) // columns
+    cells = cell_grid([_cut(branch, field, size) for branch in branches], max(len(branches), 1), size)
+    result = Image.new("RGB", (_SIZE, cells.height), WHITE)
+    result.paste(cells, (0, 0))
+    if list(branches) != [part]:
+        return headed(result, "", f"{len(branches)} below map {part.activation.channel}")
+    own = part.activation
+    return headed(result, f"map {own.channel}", f"{own.value:.3g} at {own.row}, {own.col}")
+
+
+def _cut(branch: Branch, field: ReceptiveField, size: int) -> Image.Image:
+    box = field.box(branch.activation.row, branch.activation.col)
+    image_size = tuple(branch.projection.shape[1:])
+    projection = pixels(branch.projection)[box.clip(*image_size).slices()]
+    patch = np.zeros((*projection.shape[:2], 3), np.uint8)  # not drawn
+    return draw_projection(Tile(patch, projection, box, (image_size[0], image_size[1])), size)

@@ -1,0 +1,178 @@
+"""`backlight adaptive fit`: a network that learns, without labels, to reconstruct images, layer upon layer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from backlight.adaptive import (
+    PRESETS,
+    AdaptiveDeconvNet,
+    Config,
+    Learning,
+    TrainingImages,
+    prepare_all,
+)
+from backlight.cli.options import Device, parse_size
+from backlight.cli.output import console, errors, progress_bars
+from backlight.errors import BadInputError
+from backlight.images import ImageSource, Skipped, open_images
+
+_SUFFIX = ".adn"
+_FLOAT_BYTES = 4
+
+Images = Annotated[
+    str, typer.Argument(metavar="IMAGES", help="A folder, a list file, tar shards, a saved dataset.")
+]
+HowMany = Annotated[
+    int | None, typer.Option("--images", help="Only so many of the images, drawn at random; else all.")
+]
+Batch = Annotated[int, typer.Option("--batch", help="Images at a time.")]
+
+
+def fit(
+    images: Images,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The network to write (.adn).")],
+    preset: Annotated[
+        str,
+        typer.Option(
+            "--preset", help="paper (4 layers, 150x150), two-layers (its first two), small (64x64)."
+        ),
+    ] = "paper",
+    n_images: HowMany = None,
+    epochs: Annotated[int, typer.Option("--epochs", help="Of each layer.")] = 10,
+    cg_steps: Annotated[
+        int, typer.Option("--cg-steps", help="Conjugate-gradient steps on the filters in each epoch.")
+    ] = 2,
+    batch: Batch = 16,
+    size: Annotated[
+        str | None, typer.Option("--size", help="Size of the pictures: 150 or 120x160; else the preset's.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the first filters and of what --images draws.")] = 0,
+    device: Device = "cpu",
+    memory: Annotated[
+        float, typer.Option("--memory", help="GB that images and codes may take before they go to files.")
+    ] = 4.0,
+) -> None:
+    """Learn a network from images, without labels: each layer learns to reconstruct the images themselves.
+
+    A training that was stopped, by whatever, goes on after its last epoch when the same command runs again.
+
+    Until it is done, it keeps itself beside the network in a file that ends in .part.
+    """
+    _check_new(output)
+    config = _config(preset, size)
+    if not memory >= 0:
+        raise BadInputError(f"--memory is a number of GB, at least 0, but came {memory:g}")
+    learning = Learning(epochs, cg_steps, batch, seed)
+    net = on_device(AdaptiveDeconvNet(config, seed), device)
+    source = open_images(images)
+    ids = drawn(source, n_images, seed)
+    for_images = len(ids) * config.channels * prod(config.size) * _FLOAT_BYTES
+    bound = round(memory * 1e9)
+    learning = replace(learning, memory_bytes=bound - for_images if for_images <= bound else bound)
+    part = output.with_name(output.name + ".part")
+    _announce(config, learning, len(ids), for_images + _code_bytes(config, len(ids)) > bound)
+    if part.exists():
+        console.print(f"going on with {part}", soft_wrap=True)
+    with progress_bars() as report:
+        ready = prepare_all(config, source, ids, bound, lambda done: report("prepare", done, len(ids)))
+        net.fit(ready.array, learning, report, part, _fingerprint(source, ready))
+    net.save(output)
+    part.unlink(missing_ok=True)
+    _summarise(net, output, images, ready.skipped)
+
+
+def _check_new(output: Path) -> None:
+    """Refuse a network that cannot be written, or would replace another, before any work is done."""
+    if output.suffix != _SUFFIX:
+        raise BadInputError(f"an adaptive network is written as {_SUFFIX}, but came {str(output)!r}")
+    if not output.parent.is_dir():
+        raise BadInputError(f"no such folder: {str(output.parent)!r}; make it first")
+    if output.exists():
+        raise BadInputError(f"{str(output)!r} is there already; remove it, or write another")
+
+
+def _config(preset: str, size: str | None) -> Config:
+    if preset not in PRESETS:
+        raise BadInputError(f"no preset {preset!r}; known are {', '.join(PRESETS)}")
+    return PRESETS[preset] if size is None else replace(PRESETS[preset], size=parse_size(size))
+
+
+def on_device(net: AdaptiveDeconvNet, device: str) -> AdaptiveDeconvNet:
+    """Return the network on a device.
+
+    Raises:
+        BadInputError: It cannot be used here.
+    """
+    try:
+        return net.to(device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInputError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
+
+
+def drawn(source: ImageSource, n_images: int | None, seed: int) -> list[int]:
+    """Return the ids of so many images of a source, drawn at random, in order.
+
+    Raises:
+        BadInputError: Less than 1 is asked for.
+    """
+    if n_images is not None and n_images < 1:
+        raise BadInputError(f"--images is at least 1, but came {n_images}")
+    if n_images is None or n_images >= len(source):
+        return list(range(len(source)))
+    return sorted(np.random.default_rng(seed).permutation(len(source))[:n_images].tolist())
+
+
+def _fingerprint(source: ImageSource, ready: TrainingImages) -> str:
+    return hashlib.sha256(f"{source.fingerprint()} {ready.ids}".encode()).hexdigest()
+
+
+def _code_bytes(config: Config, n_images: int) -> int:
+    """Return what the codes of a whole set take: the values of one layer, the switches of all."""
+    counts = [prod(shape) for shape in config.pooled_shapes()]
+    return n_images * (_FLOAT_BYTES * max(counts) + sum(counts))
+
+
+def _announce(config: Config, learning: Learning, n_images: int, is_large: bool) -> None:
+    maps = ", ".join(str(layer.maps) for layer in config.layers)
+    height, width = config.size
+    console.print(
+        f"{n_images} images of {height}x{width}, {len(config.layers)} layers of {maps} feature maps, "
+        f"{learning.epochs} epochs each with {learning.cg_steps} steps on the filters",
+        soft_wrap=True,
+    )
+    if is_large:
+        console.print("images and codes are larger than --memory, so they go to temporary files")
+
+
+def _summarise(net: AdaptiveDeconvNet, output: Path, images: str, skipped: Sequence[Skipped]) -> None:
+    last = {measure.layer: measure for measure in net.history}
+    for layer, measure in sorted(last.items()):
+        console.print(
+            f"[bold]layer {layer}[/]: relative error {measure.error:.1%}, {measure.active_share:.2%} of values active"
+        )
+        if not measure.active_share:
+            errors.print(
+                f"[yellow]note:[/] nothing is active in layer {layer}; a layer of larger weight would be",
+                soft_wrap=True,
+            )
+    console.print(f"{output}", soft_wrap=True)
+    print_skipped(skipped)
+    console.print(f"\nbacklight adaptive show {output} {images} -o {output.stem}-pictures", soft_wrap=True)
+
+
+def print_skipped(skipped: Sequence[Skipped]) -> None:
+    """Say how many pictures could not be read, and the first of them."""
+    if skipped:
+        what = "1 picture" if len(skipped) == 1 else f"{len(skipped)} pictures"
+        console.print(f"[yellow]{what} could not be read[/], the first:", soft_wrap=True)
+        console.print(f"  {skipped[0].path}: {skipped[0].reason}", soft_wrap=True, markup=False)

@@ -1,0 +1,176 @@
+"""`backlight adaptive show`: pictures of a network that `backlight adaptive fit` has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from PIL import Image
+from torch import Tensor
+
+from backlight.adaptive import (
+    AdaptiveDeconvNet,
+    Projections,
+    Wanted,
+    active_layers,
+    decomposition_picture,
+    filter_picture,
+    find_hits,
+    layer_picture,
+    reconstruction_picture,
+    switch_picture,
+    tree_picture,
+)
+from backlight.cli.adaptive_fit import Batch, HowMany, Images, drawn, on_device, print_skipped
+from backlight.cli.options import Device, parse_maps, save_picture
+from backlight.cli.output import console, progress_bars
+from backlight.errors import BadInputError, ImageError
+from backlight.images import ImageSource, open_images
+
+_N_EXAMPLES = 4
+
+
+def show(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="What `backlight adaptive fit` wrote (.adn).")
+    ],
+    images: Images,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write pictures into.")],
+    layers: Annotated[
+        str, typer.Option("--layers", help="Their numbers, from 1, such as 1,2; or all.")
+    ] = "all",
+    maps: Annotated[
+        str, typer.Option("--maps", help="Feature maps a layer: a number, drawn at random; a list; all.")
+    ] = "16",
+    top: Annotated[int, typer.Option("--top", help="Strongest activations a feature map.")] = 9,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--image",
+            help="A picture to reconstruct; may be given several times. The first is taken apart too. "
+            f"Without it, the first {_N_EXAMPLES} of IMAGES.",
+        ),
+    ] = None,
+    parts: Annotated[
+        int, typer.Option("--parts", help="Activations of a layer that a picture is taken apart into.")
+    ] = 3,
+    branching: Annotated[int, typer.Option("--branching", help="Parts of each activation in the tree.")] = 5,
+    n_images: HowMany = None,
+    batch: Batch = 16,
+    seed: Annotated[int, typer.Option("--seed", help="Of what --maps and --images draw.")] = 0,
+    device: Device = "cpu",
+) -> None:
+    """Draw a network: its filters, what its feature maps stand for, and what becomes of pictures in it."""
+    if min(parts, branching) < 1:
+        raise BadInputError(f"--parts and --branching are at least 1, but came {parts} and {branching}")
+    if output.exists() and not output.is_dir():
+        raise BadInputError(f"{str(output)!r} is a file; pictures are written into a folder")
+    net = on_device(AdaptiveDeconvNet.load(model), device)
+    chosen, some = _parse_layers(net, layers), parse_maps(maps)
+    number_or_list = some if isinstance(some, int) or some is None else tuple(some)
+    wanted = Wanted(chosen, number_or_list, top, seed, batch)
+    source = open_images(images)
+    ids = drawn(source, n_images, seed)
+    names, prepared = _examples(net, source, ids, image)
+    with progress_bars(resumes=False) as report:
+        found = find_hits(net, source, wanted, ids, report)
+    output.mkdir(parents=True, exist_ok=True)
+    _write(filter_picture(net), output / "filters.png", "the filters of layer 1")
+    _write_maps(found, chosen, output)
+    _write_examples(net, prepared, names, chosen, output, (parts, branching))
+    print_skipped(found.skipped)
+
+
+def _parse_layers(net: AdaptiveDeconvNet, text: str) -> tuple[int, ...]:
+    if text == "all":
+        return tuple(range(1, net.n_layers + 1))
+    numbers = [part.strip() for part in text.split(",") if part.strip()]
+    if not numbers or not all(part.isdigit() and 1 <= int(part) <= net.n_layers for part in numbers):
+        raise BadInputError(
+            f"--layers is a list of numbers from 1 to {net.n_layers}, such as 1,{net.n_layers}, or all, "
+            f"but came {text!r}"
+        )
+    return tuple(sorted({int(part) for part in numbers}))
+
+
+def _examples(
+    net: AdaptiveDeconvNet, source: ImageSource, ids: Sequence[int], given: Sequence[Path] | None
+) -> tuple[list[str], Tensor]:
+    """Return names and prepared pictures: those given, else the first of a source that can be read."""
+    if given:
+        return [path.name for path in given], net.prepare(list(given))
+    names: list[str] = []
+    pictures: list[Image.Image] = []
+    for image_id in ids:
+        try:
+            pictures.append(source.load(image_id))
+            names.append(source.records[image_id].path)
+        except ImageError:
+            continue
+        if len(pictures) == _N_EXAMPLES:
+            break
+    if not pictures:
+        raise BadInputError(f"none of the {len(ids)} images of {source.name!r} can be read")
+    return names, net.prepare(pictures)
+
+
+def _write(picture: Image.Image, path: Path, what: str) -> None:
+    save_picture(picture, path)
+    console.print(f"{path}: {what}", soft_wrap=True, markup=False)
+
+
+def _write_maps(found: Projections, layers: Sequence[int], output: Path) -> None:
+    for layer in layers:
+        maps = found.of(layer)
+        if not any(own.hits for own in maps):
+            _say_left_out(
+                f"layer{layer}.png", f"none of {len(maps)} maps is active in any image; --maps all shows all"
+            )
+            continue
+        what = f"{len(maps)} feature maps of layer {layer}: their strongest activations, and what they are of"
+        _write(layer_picture(found, layer), output / f"layer{layer}.png", what)
+
+
+def _write_examples(
+    net: AdaptiveDeconvNet,
+    images: Tensor,
+    names: Sequence[str],
+    layers: Sequence[int],
+    output: Path,
+    counts: tuple[int, int],
+) -> None:
+    """Write the reconstructions of pictures, and the first of them taken apart.
+
+    Args:
+        net: The network.
+        images: Prepared.
+        names: Of them.
+        layers: From 1.
+        output: The folder.
+        counts: Parts of a decomposition, and of an activation in the tree.
+    """
+    codes = net.infer(images, max(layers))
+    what = "pictures, and what each layer reconstructs of them"
+    picture = reconstruction_picture(net, images, codes, names, layers)
+    _write(picture, output / "reconstructions.png", what)
+    first, name = codes.of(0), names[0]
+    active = [layer for layer in layers if layer in active_layers(first)]
+    for layer in sorted(set(layers) - set(active)):
+        _say_left_out(f"layer {layer}", f"nothing in it is active for {name}")
+    if active:
+        picture = decomposition_picture(net, images[0], first, counts[0], active)
+        _write(picture, output / "decomposition.png", f"{name} by its strongest activations in each layer")
+        picture = switch_picture(net, images[0], first, active)
+        _write(picture, output / "switches.png", f"{name} reconstructed by all of the switches, and by less")
+    if not active or max(active) < 2:
+        _say_left_out("tree.png", f"no layer above the first is shown and active for {name}")
+        return
+    picture = tree_picture(net, images[0], first, counts[1], max(active))
+    what = f"what the strongest activation of layer {max(active)} for {name} is made of, layer below layer"
+    _write(picture, output / "tree.png", what)
+
+
+def _say_left_out(name: str, why: str) -> None:
+    console.print(f"{name} is left out: {why}", soft_wrap=True, markup=False)

@@ -1,0 +1,257 @@
+"""`backlight adaptive fit` and `show`: what they write and say, going on after a kill, bad input in one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from backlight.adaptive import PRESETS, AdaptiveDeconvNet, Block, Config, LayerConfig
+from backlight.adaptive.training import Training
+from cli.running import run
+
+FIT = (
+    "adaptive",
+    "fit",
+    "pictures",
+    "-o",
+    "m.adn",
+    "--preset",
+    "small",
+    "--size",
+    "28",
+    "--epochs",
+    "2",
+    "--batch",
+    "4",
+)
+_BLOCKS = Block(2, 2, 2), Block(2, 2, 1)
+LIVELY = Config(tuple(LayerConfig(4, filter=3, block=block, weight=20.0) for block in _BLOCKS), size=(24, 28))
+NAMES = (
+    "filters.png",
+    "layer1.png",
+    "layer2.png",
+    "reconstructions.png",
+    "decomposition.png",
+    "switches.png",
+    "tree.png",
+)
+ALL = set(NAMES)
+
+
+@pytest.fixture(autouse=True)
+def _here(workplace: Path) -> None:
+    """Work beside 12 pictures."""
+
+
+def written(folder: str = "out") -> set[str]:
+    return {path.name for path in Path(folder).iterdir()}
+
+
+def save(config: Config, name: str = "m.adn") -> None:
+    torch.manual_seed(0)
+    net = AdaptiveDeconvNet(config, seed=1)
+    net.estimate_norms(torch.randn(4, 1, *config.size))
+    net.save(name)
+
+
+def test_fit_learns_and_show_draws(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("pictures/a/notes.jpg").write_text("shopping list")
+    assert run(*FIT) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (
+        "13 images of 28x28, 2 layers of 9, 24 feature maps, 2 epochs each with 2 steps on the filters"
+        in printed
+    )
+    assert "layer 1: relative error " in printed
+    assert "1 picture could not be read, the first: a/notes.jpg: " in printed
+    assert (
+        "backlight adaptive show m.adn pictures -o pictures" not in printed
+    )  # the pictures lie there already
+    assert "backlight adaptive show m.adn pictures -o m-pictures" in printed
+    assert not Path("m.adn.part").exists()
+    net = AdaptiveDeconvNet.load("m.adn")
+    assert (net.config.size, len(net.history)) == ((28, 28), 4)
+    assert (
+        run(
+            "adaptive", "show", "m.adn", "pictures", "-o", "out", "--maps", "3", "--top", "4", "--layers", "1"
+        )
+        == 0
+    )
+    printed = " ".join(capsys.readouterr().out.split())
+    assert written() == ALL - {"layer2.png", "tree.png"}
+    assert "out/layer1.png: 3 feature maps of layer 1" in printed
+    assert "tree.png is left out: no layer above the first is shown and active for a/000.png" in printed
+    assert "1 picture could not be read" in printed
+
+
+def test_show_draws_every_layer_and_pictures_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    save(LIVELY)
+    own = ("--image", "pictures/b/001.png", "--image", "pictures/a/002.png")
+    assert run("adaptive", "show", "m.adn", "pictures", "-o", "new/out", "--images", "5", *own) == 0
+    printed = capsys.readouterr().out
+    assert written("new/out") == ALL
+    assert [line.split(":")[0] for line in printed.splitlines()] == [f"new/out/{name}" for name in NAMES]
+    assert "001.png by its strongest activations in each layer" in printed
+    assert (
+        run("adaptive", "show", "m.adn", "pictures", "-o", "more", "--parts", "5", "--maps", "1,2", *own[:2])
+        == 0
+    )
+    two, one = (Image.open(f"{folder}/reconstructions.png") for folder in ("new/out", "more"))
+    assert two.height > one.height + 200
+    assert Image.open("more/layer1.png").width < Image.open("new/out/layer1.png").width
+
+
+def test_a_silent_layer_is_left_out_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    save(Config((*LIVELY.layers[:1], LayerConfig(2, filter=3, weight=1e-9)), size=LIVELY.size))
+    assert run("adaptive", "show", "m.adn", "pictures", "-o", "out") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert written() == ALL - {"layer2.png", "tree.png"}
+    assert "layer2.png is left out: none of 2 maps is active in any image" in printed
+    assert "layer 2 is left out: nothing in it is active for a/000.png" in printed
+
+
+def test_a_layer_that_stays_silent_is_said_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = Config((LayerConfig(3, filter=3, weight=1e-9),), size=(24, 24))
+    monkeypatch.setitem(PRESETS, "small", silent)
+    assert run(*FIT[:7]) == 0
+    assert "note: nothing is active in layer 1" in " ".join(capsys.readouterr().err.split())
+
+
+def test_fit_goes_on_after_a_kill_to_the_same_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(*FIT) == 0
+    whole = Path("m.adn").read_bytes()
+    Path("m.adn").unlink()
+    plain, count = Training._run_epoch, 0
+
+    def killed(self: Training, *arguments: object) -> None:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise KeyboardInterrupt
+        plain(self, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "_run_epoch", killed)
+        assert run(*FIT) == 130
+    assert "the same command goes on from there" in " ".join(capsys.readouterr().err.split())
+    assert Path("m.adn.part").exists()
+    assert not Path("m.adn").exists()
+    assert run(*FIT, "--seed", "1") == 2
+    assert "'m.adn.part' is an unfinished training with another way of learning" in capsys.readouterr().err
+    done: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            Training, "_run_epoch", lambda self, *own: (done.append(self.layer), plain(self, *own))[1]
+        )
+        assert run(*FIT) == 0
+    assert done == [2]
+    assert "going on with m.adn.part" in capsys.readouterr().out
+    assert Path("m.adn").read_bytes() == whole
+    assert not Path("m.adn.part").exists()
+
+
+def test_only_some_images_drawn_by_the_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*FIT, "--images", "3", "--memory", "0.00001") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "3 images of 28x28" in printed
+    assert "larger than --memory, so they go to temporary files" in printed
+    some = Path("m.adn").read_bytes()
+    Path("m.adn").unlink()
+    assert run(*FIT, "--images", "3") == 0
+    assert Path("m.adn").read_bytes() == some  # wherever the codes lay
+
+
+NEW = ("adaptive", "fit", "pictures", "-o", "n.adn")
+SHOW = ("adaptive", "show", "m.adn", "pictures", "-o", "out")
+BAD = [
+    (("adaptive", "fit", "nowhere", "-o", "n.adn"), "no such file or folder: 'nowhere'"),
+    (("adaptive", "fit", "empty", "-o", "n.adn"), "empty"),
+    (("adaptive", "fit", "pictures", "-o", "n.pt"), "an adaptive network is written as .adn, but came 'n.pt'"),
+    (("adaptive", "fit", "pictures", "-o", "no/n.adn"), "no such folder: 'no'; make it first"),
+    (("adaptive", "fit", "pictures", "-o", "m.adn"), "'m.adn' is there already; remove it, or write another"),
+    ((*NEW, "--preset", "big"), "no preset 'big'; known are paper, two-layers, small"),
+    ((*NEW, "--preset", "small", "--size", "4"), "images of 4x4 are smaller than its filters"),
+    ((*NEW, "--size", "big"), "--size is one number or HxW"),
+    ((*NEW, "--epochs", "0"), "epochs, CG steps, batch and sample are at least 1"),
+    ((*NEW, "--images", "0"), "--images is at least 1, but came 0"),
+    ((*NEW, "--memory", "-1"), "--memory is a number of GB, at least 0, but came -1"),
+    ((*NEW, "--device", "cuda:7"), "device 'cuda:7' cannot be used here"),
+    (("adaptive", "show", "gone.adn", "pictures", "-o", "out"), "no such file: 'gone.adn'; `backlight adaptive fit"),
+    (("adaptive", "show", "mine.py", "pictures", "-o", "out"), "'mine.py' is damaged, or not an adaptive network"),
+    (("adaptive", "show", "m.adn", "nowhere", "-o", "out"), "no such file or folder: 'nowhere'"),
+    (("adaptive", "show", "m.adn", "pictures", "-o", "mine.py"), "'mine.py' is a file; pictures are written"),
+    ((*SHOW, "--layers", "1,3"), "--layers is a list of numbers from 1 to 2, such as 1,2, or all, but came '1,3'"),
+    ((*SHOW, "--layers", "relu1"), "--layers is a list of numbers from 1 to 2"),
+    ((*SHOW, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or all, but came 'some'"),
+    ((*SHOW, "--maps", "2,9"), "map 9 is out of range for layer 1 (4 feature maps, from 0)"),
+    ((*SHOW, "--top", "0"), "top, batch and the number of maps are at least 1"),
+    ((*SHOW, "--parts", "0"), "--parts and --branching are at least 1, but came 0 and 5"),
+    ((*SHOW, "--image", "gone.png"), "gone.png"),
+    ((*SHOW, "--image", "mine.py"), "mine.py"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "text"), BAD, ids=[" ".join(a)[9:69] for a, _ in BAD])
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], text: str
+) -> None:
+    Path("empty").mkdir()
+    save(LIVELY)
+    before = Path("m.adn").read_bytes()
+    assert run(*arguments) == 2
+    caught = capsys.readouterr()
+    lines = caught.err.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    assert text in lines[0]
+    assert caught.out == ""  # no work was begun
+    assert not Path("out").exists()
+    assert Path("m.adn").read_bytes() == before
+
+
+def test_pictures_that_cannot_be_read_are_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("broken").mkdir()
+    for name in ("a.png", "b.png"):
+        Path("broken", name).write_text("none")
+    save(LIVELY)
+    for arguments in (("fit", "broken", "-o", "n.adn"), ("show", "m.adn", "broken", "-o", "out")):
+        assert run("adaptive", *arguments) == 2
+        assert "none of the 2 images of 'broken' can be read" in capsys.readouterr().err
+    assert not Path("n.adn").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ("fit", "show", "without labels")),
+        (("fit",), ("--preset", "--images", "--epochs", "--cg-steps", "--size", "--seed", "--memory", "goes on")),
+        (("show",), ("--layers", "--maps", "--top", "--image", "--parts", "--branching", "--device")),
+    ],
+)  # fmt: skip
+def test_help_names_every_flag(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    assert run("adaptive", *arguments, "--help") == 0
+    text = capsys.readouterr().out
+    assert [word for word in words if word not in text] == []
+
+
+def test_what_is_drawn_does_not_depend_on_the_batch() -> None:
+    save(LIVELY)
+    for batch in ("1", "5"):
+        assert run("adaptive", "show", "m.adn", "pictures", "-o", batch, "--batch", batch) == 0
+    for name in ALL:
+        one, five = (np.asarray(Image.open(Path(batch, name)), np.int16) for batch in ("1", "5"))
+        assert np.abs(one - five).max() <= 1
