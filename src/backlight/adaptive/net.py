@@ -230,7 +230,7 @@ class AdaptiveDeconvNet(nn.Module):
     def check_steps(self, images: Pictures) -> list[float]:
         """Return for each layer λβ‖R‖² on images, by power iteration: steps are safe up to 1.
 
-        From 2 on dense codes grow without end. Lower `LayerConfig.step` or call `estimate_norms` where steps are not safe.
+        From 2 on dense codes grow without end. Lower `LayerConfig.step`, or call `estimate_norms`, where they are not.
         """
         if not self.squared_norms.all():
             self.estimate_norms(images)

@@ -177,8 +177,9 @@ class Training:
         how = steps_of(self.config.layers[self.layer - 1], self.squared_norms[-1])
         total = torch.zeros_like(filters[-1])
         squares, active = 0.0, 0.0
-        passes = self.learning.epochs * (1 + self.learning.cg_steps) * len(self.images)
-        done = self.epoch * (1 + self.learning.cg_steps) * len(self.images)
+        per_epoch = (1 + self.learning.cg_steps) * len(self.images)
+        passes, done_before = self.learning.epochs * per_epoch, self.epoch * per_epoch
+        done = done_before
 
         def counted(parts: Iterator[Part]) -> Iterator[Part]:
             nonlocal done
@@ -201,10 +202,11 @@ class Training:
         product = normal_product(lambda: counted(self._parts()), filters)
         found = conjugate_gradient(product, filters[-1], total, self.learning.cg_steps)
         self.filters[-1] = of_unit_length(found, self.config.unit)
-        if progress is not None:  # fewer steps where the filters are solved, or codes are all zero
-            progress(
-                f"layer {self.layer}", passes * (self.epoch + 1) // self.learning.epochs, passes, self._note()
-            )
+        end = done_before + per_epoch
+        if (
+            progress is not None and done < end
+        ):  # the filters were solved in fewer steps, or codes are all zero
+            progress(f"layer {self.layer}", end, passes, self._note())
         self.epoch += 1
         error = (squares / self._energy) ** 0.5 if self._energy else 0.0
         self.history.append(Measure(self.layer, self.epoch, error, active / len(self.images)))
