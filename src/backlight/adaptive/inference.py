@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from backlight.adaptive.operators import Maps, Reconstruction
 from backlight.adaptive.pooling import Block, SwitchMode, Unpooling, pool
@@ -140,8 +139,9 @@ def step(images: Maps, z: Maps | None, whole: Reconstruction, how: Steps) -> Lay
     if z is None:
         moved = whole.adjoint(images).mul_(how.length)
     else:
-        moved = torch.sub(z, whole.adjoint(whole(z).sub_(images)), alpha=how.length)
-    moved = F.softshrink(moved, how.shrinkage)
+        downhill = whole.adjoint(whole(z).sub_(images))
+        moved = torch.sub(z, downhill, alpha=how.length, out=downhill)
+    torch.ops.aten.softshrink.out(moved, how.shrinkage, out=moved)
     pooled, switches = pool(moved, how.block)
     return LayerCode(pooled, switches, how.block, tuple(moved.shape[1:]))  # type: ignore[arg-type]
 
