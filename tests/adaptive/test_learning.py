@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import inf
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from backlight.adaptive import AdaptiveDeconvNet, Block, Config, LayerConfig, Learning
+from backlight.adaptive.inference import step
 from backlight.adaptive.learning import (
     Part,
     conjugate_gradient,
     first_filters,
+    growing_weight,
     normal_product,
     of_unit_length,
+    sparse_weight,
+    steps_of,
 )
 from backlight.adaptive.operators import Reconstruction, filter_gradient, paint
 from replicas.adaptive_nets import DEEP, noise, random_codes, random_filters
@@ -161,3 +168,32 @@ def test_the_match_of_filters_does_not_depend_on_shift_sign_and_order() -> None:
     found[0, 0, 3:8, 0:5] = planted[1, 0]
     same(best_match(found, planted), torch.ones(2), 1e-5)
     assert best_match(found[1:], planted)[1] < 0.9
+
+
+def test_the_first_weight_makes_a_share_of_the_blocks_active() -> None:
+    codes, filters = random_codes(SMALL, 4), random_filters(SMALL)
+    r = Reconstruction(filters, codes.below(2))
+    images, own = noise(4, 1, *SMALL.size, seed=3), SMALL.layers[1]
+    for share in (0.1, 0.3, 0.8):
+        weight = sparse_weight(images, r, own.block, share)
+        code = step(images, None, r, steps_of(replace(own, weight=weight), 5.0))
+        active = float((code.pooled != 0).double().mean())
+        assert active == pytest.approx(share, abs=1.5 / code.pooled.numel())
+    assert sparse_weight(images * 0, r, own.block, 0.5) == inf
+
+
+def test_the_weight_grows_by_equal_factors_and_never_falls() -> None:
+    weights = [growing_weight(0.5, 8.0, epoch, 5) for epoch in range(5)]
+    assert weights == pytest.approx([0.5, 1, 2, 4, 8])
+    assert [growing_weight(9.0, 8.0, epoch, 3) for epoch in range(3)] == [8, 8, 8]
+    assert [growing_weight(inf, 8.0, epoch, 3) for epoch in range(3)] == [8, 8, 8]
+    assert growing_weight(0.5, 8.0, 0, 1) == 8
+
+
+def test_a_training_begins_with_sparse_codes_and_ends_with_the_layer_s_own() -> None:
+    images = noise(4, 1, *SMALL.size, seed=3).float().numpy()
+    dense, sparse = (
+        AdaptiveDeconvNet(SMALL).fit(images, Learning(epochs=4, first_share=share)) for share in (1.0, 0.1)
+    )
+    assert sparse[0].active_share < 0.5 * dense[0].active_share
+    assert sparse[3].active_share > 0.7 * dense[3].active_share

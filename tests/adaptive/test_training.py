@@ -237,3 +237,9 @@ def test_images_that_are_not_finite_are_refused(value: float) -> None:
 def test_what_is_no_learning_is_refused(changes: dict[str, int]) -> None:
     with pytest.raises(BadInputError, match="epochs, CG steps, batch and sample are at least 1, the seed"):
         Learning(**changes)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_first_share_of_blocks_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(BadInputError, match="first share of blocks is above 0 and at most 1, but came"):
+        Learning(first_share=share)

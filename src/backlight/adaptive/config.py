@@ -156,22 +156,30 @@ class Learning:
         cg_steps: Conjugate-gradient steps of an update.
         batch: Images at a time; the result does not depend on it, up to rounding.
         seed: Of the first filters.
-        sample: So many images estimate ‖R‖, on which the steps of the codes rest.
+        first_share: In the first epoch λ is so small that about this share of the blocks holds a value, and it grows to
+            the layer's own by the last: filters of few strong activations become edges, where those of dense codes
+            hardly change. 1 for the layer's λ all along, as in the paper.
+        sample: So many images estimate ‖R‖, on which the steps of the codes rest, and the first λ.
         memory_bytes: What images and codes of the whole set may take before they go to files.
 
     Raises:
-        BadInputError: A number below 1, or a seed or bytes below 0.
+        BadInputError: A number below 1, a seed or bytes below 0, a share that is none.
     """
 
     epochs: int = 10
     cg_steps: int = 2
     batch: int = 16
     seed: int = 0
+    first_share: float = 0.02
     sample: int = 8
     memory_bytes: int = 4 << 30
 
     def __post_init__(self) -> None:
         """Refuse what is no learning."""
+        if not 0 < self.first_share <= 1:
+            raise BadInputError(
+                f"the first share of blocks is above 0 and at most 1, but came {self.first_share}"
+            )
         counts = (self.epochs, self.cg_steps, self.batch, self.sample)
         if min(counts) < 1 or min(self.seed, self.memory_bytes) < 0:
             raise BadInputError(
@@ -187,7 +195,7 @@ class Learning:
 
 _WIDE = Block(3, 3, 2)
 _PAPER = (
-    LayerConfig(15, block=Block(3, 3, 3), weight=5.0),
+    LayerConfig(15, block=Block(3, 3, 3), weight=3.0),
     LayerConfig(50, block=_WIDE, weight=1.0),
     LayerConfig(100, block=_WIDE, weight=0.3),
     LayerConfig(150, block=_WIDE, weight=0.1),

@@ -3,14 +3,16 @@
 *Source*: Zeiler, Taylor & Fergus (2011), section 2.3: in each epoch one step of every code, which are kept from epoch
 to epoch, then conjugate-gradient steps on the filters, which then are made of unit length.
 
-*Differs*: codes start from zero, not from small noise (the filters are random, which is noise enough); before the next
-layer is learned, codes are inferred anew by the final filters, so that it learns on the switches that inference gives.
+*Differs*: codes start from zero, not from small noise (the filters are random, which is noise enough); λ grows from
+epoch to epoch (`Learning.first_share`); before the next layer is learned, codes are inferred anew by the final filters,
+so that it learns on the switches that inference gives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from torch import Tensor
 from backlight.adaptive.config import Config, LayerConfig, Unit
 from backlight.adaptive.inference import LayerCode, Steps
 from backlight.adaptive.operators import Maps, Reconstruction, filter_gradient
-from backlight.adaptive.pooling import Unpooling
+from backlight.adaptive.pooling import Block, Unpooling, pool
 
 MARGIN = 1.1
 """‖R‖² of a sample times this: other images have other switches, and power iteration finds too little."""
@@ -49,6 +51,26 @@ def steps_of(layer: LayerConfig, squared_norm: float) -> Steps:
     if layer.step is not None:
         return Steps(layer.weight * layer.step, layer.step, layer.block)
     return Steps(1 / squared_norm, 1 / (layer.weight * squared_norm), layer.block)
+
+
+def growing_weight(first: float, last: float, epoch: int, epochs: int) -> float:
+    """Return λ of an epoch, from 0: by equal factors from the first to the last; never above the last.
+
+    Example:
+        >>> [growing_weight(1.0, 4.0, epoch, 3) for epoch in range(3)]
+        [1.0, 2.0, 4.0]
+    """
+    if epochs == 1 or first >= last:
+        return last
+    return float(last * (first / last) ** (1 - epoch / (epochs - 1)))
+
+
+def sparse_weight(images: Maps, whole: Reconstruction, block: Block, share: float) -> float:
+    """Return the λ by which a share of the blocks holds a value after one step: 1 over a quantile of |R'y|."""
+    pooled, _ = pool(whole.adjoint(images), block)
+    sizes = pooled.abs().flatten().sort(descending=True).values
+    least = float(sizes[min(int(share * len(sizes)), len(sizes) - 1)])
+    return 1 / least if least > 0 else inf
 
 
 def conjugate_gradient(product: NormalProduct, start: Tensor, residual: Tensor, n_steps: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.adaptive.config import Config, Learning
+from backlight.adaptive.config import Config, LayerConfig, Learning
 from backlight.adaptive.inference import LayerCode, settle, step
 from backlight.adaptive.learning import (
     MARGIN,
@@ -22,8 +22,10 @@ from backlight.adaptive.learning import (
     Part,
     conjugate_gradient,
     first_filters,
+    growing_weight,
     normal_product,
     of_unit_length,
+    sparse_weight,
     steps_of,
 )
 from backlight.adaptive.operators import Reconstruction, filter_gradient
@@ -160,21 +162,34 @@ class Training:
         return list(self.history)
 
     def _begin_layer(self) -> None:
-        seed = np.random.SeedSequence((self.learning.seed, self.layer)).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
         if len(self.filters) < self.layer:
-            self.filters.append(first_filters(self.config, self.layer, generator).to(self.device))
+            self.filters.append(self._first_filters())
             self.squared_norms.append(0.0)
             shape = (len(self.images), *self._pooled_shapes[self.layer - 1])
             self._shelf.give_back(self._pooled)
             self._pooled = self._shelf.room(shape, np.float32)
             self._switches.append(self._shelf.room(shape, np.uint8))
 
+    def _first_filters(self) -> Tensor:
+        seed = np.random.SeedSequence((self.learning.seed, self.layer)).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+        return first_filters(self.config, self.layer, generator).to(self.device)
+
+    def _weighted(self) -> LayerConfig:
+        """Return the layer with λ of this epoch; its first λ is by the first filters, and so the same after a stop."""
+        own = self.config.layers[self.layer - 1]
+        if self.learning.first_share == 1:
+            return own
+        part = self._part(0, min(self.learning.sample, len(self.images)))
+        whole = Reconstruction((*self.filters[: self.layer - 1], self._first_filters()), part.below)
+        first = sparse_weight(part.images, whole, own.block, self.learning.first_share)
+        return replace(own, weight=growing_weight(first, own.weight, self.epoch, self.learning.epochs))
+
     def _run_epoch(self, progress: Progress | None) -> None:
         """One step of every code, then an update of the filters."""
         filters, side = tuple(self.filters), self.filters[-1].shape[2]
         self.squared_norms[-1] = self._estimate_norm()
-        how = steps_of(self.config.layers[self.layer - 1], self.squared_norms[-1])
+        how = steps_of(self._weighted(), self.squared_norms[-1])
         total = torch.zeros_like(filters[-1])
         squares, active = 0.0, 0.0
         per_epoch = (1 + self.learning.cg_steps) * len(self.images)
