@@ -105,3 +105,11 @@ def test_colours_are_shortened_and_never_turned() -> None:
     lengths = x.norm(dim=1, keepdim=True)
     torch.testing.assert_close(found, x * (160 / lengths).clamp(max=1))
     assert bounded(x, None) is x
+
+
+def test_the_default_holds_colours_tighter_where_the_goal_has_no_end() -> None:
+    own = place(stride=16)
+    inverted, excited = recipe_for("default", own), recipe_for("default", own, inverts=False)
+    assert (inverted.bound, excited.bound) == (240, 160)
+    assert (inverted.jitters, excited.jitters) == (False, True)
+    assert recipe_for("ijcv2016", own, inverts=False) == ijcv2016(own)

@@ -51,7 +51,7 @@ class Task:
     def recipe(self) -> Recipe:
         """The recipe, its objective weighed as the goal asks."""
         place = self.place
-        recipe = recipe_for(self.config.recipe, place, self.config.strength)
+        recipe = recipe_for(self.config.recipe, place, self.config.strength, self.goal == "invert")
         if self.goal == "maximise" and self.config.strength is None:
             return replace(recipe, weight=_MAXIMISED_AREA / (place.field * max(place.shape[1:])) ** 2)
         return recipe
