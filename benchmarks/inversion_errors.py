@@ -203,6 +203,7 @@ def _percent(values: Sequence[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, help="photographs")
+    parser.add_argument("--block", type=int, help="photographs that go through everything before more do")
     parser.add_argument("--recipes", nargs="+", metavar="NAME")
     parser.add_argument("--layers", nargs="+", metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="two photographs, one layer")

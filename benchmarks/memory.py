@@ -117,14 +117,14 @@ def _build_one(name: str, folder: Path, count: int, maps: int) -> dict[str, Any]
     """Build an atlas of that many images here, and return the peaks of memory."""
     use_all_cores()
     _, net, _ = load_network(name)
-    before, start = _peak_mb(), time.perf_counter()
+    before, start = peak_mb(), time.perf_counter()
     with TemporaryDirectory() as place:
         build(net, sorted(folder.iterdir())[:count], Path(place) / "one.atlas", BuildOptions(maps))
     seconds = time.perf_counter() - start
-    return {"images": count, "loaded_mb": before, "peak_mb": _peak_mb(), "seconds": seconds}
+    return {"images": count, "loaded_mb": before, "peak_mb": peak_mb(), "seconds": seconds}
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Return the peak of this process's resident memory in megabytes (10^6).
 
     Linux counts the parent's memory at the start of a process into `ru_maxrss`, so its own peak is read instead.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import adaptive
 import full_build
 import growth
 import inversion
@@ -132,6 +133,11 @@ def _inversion_way(results: dict[str, Any], _: str) -> str:
     return _table(*inversion_errors.way(results))
 
 
+def _adaptive(results: dict[str, Any], of: str) -> str:
+    tables = {"memory": adaptive.inference_table, "training": adaptive.training_table}
+    return _table(*tables.get(of, adaptive.table)(results))
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "machine": ("projection", _machine),
     "ratios": ("projection", _ratios),
@@ -145,6 +151,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "inversion": ("inversion", _inversion),
     "inversion-errors": ("inversion_errors", _inversion_errors),
     "inversion-way": ("inversion_errors", _inversion_way),
+    "adaptive": ("adaptive", _adaptive),
 }
 
 

@@ -1,8 +1,10 @@
-"""Makes the figures of the documentation: SqueezeNet over the demo photographs.
+"""Makes the figures of the documentation: SqueezeNet, and an adaptive network, over the demo photographs.
 
     python docs/make_figures.py squeezenet1_0.safetensors docs/figures
+    python docs/make_figures.py m.adn docs/figures
 
-The feature maps shown are chosen by eye from those of their layers; everything else about them is `backlight build`.
+The second needs what `backlight adaptive fit` has learned. The feature maps of SqueezeNet are chosen by eye from those
+of their layers; everything else about them is `backlight build`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from torchvision.models import SqueezeNet1_0_Weights
 
 import backlight
 import backlight_demo
-from backlight import inversion
+from backlight import adaptive, inversion
 from backlight.atlas import best_rules
 from backlight.inversion.descriptors import descriptor
 from backlight.network.specs import load_model
@@ -51,6 +53,8 @@ INVERTED = "red_panda.jpg"
 INVERTED_LAYERS = ["features.0", "features.4.cat", "features.7.cat", "features.8.cat", "features.9.cat"]
 INVERTED_LAYERS += ["features.10.cat", "features.12.cat", "classifier.1", "classifier.3"]
 MAXIMISED = [("features.7.cat", 20), ("features.9.cat", 197), ("features.12.cat", 367), ("flatten", 281)]
+
+ADAPTED = ["angelfish", "bicycle_cutout", "berlin_cathedral", "tabby_cat"]
 
 MOVED = ["tabby_cat", "red_panda", "brown_hens", "colosseum", "sheep"]
 
@@ -153,5 +157,24 @@ def save(plot: Plot, path: Path) -> None:
     plot.savefig(path, dpi=110, pil_kwargs={"quality": 90})
 
 
+def adapted(model: Path, folder: Path) -> None:
+    """Write the figures of an adaptive network that is learned: feature maps as they are drawn."""
+    net, photos = adaptive.AdaptiveDeconvNet.load(model), backlight_demo.photographs()
+    found = adaptive.find_hits(net, backlight.open_images(photos), adaptive.Wanted(maps=6))
+    webp(adaptive.filter_picture(net), folder / "adaptive-filters.webp")
+    for layer in range(2, net.n_layers + 1):
+        webp(adaptive.layer_picture(found, layer), folder / f"adaptive-layer{layer}.webp")
+    images = net.prepare([photos / f"{name}.jpg" for name in ADAPTED])
+    codes, own = net.infer(images), net.infer(images[:1])
+    rebuilt = adaptive.reconstruction_picture(net, images, codes, ADAPTED)
+    webp(rebuilt, folder / "adaptive-reconstructions.webp")
+    webp(adaptive.decomposition_picture(net, images[0], own), folder / "adaptive-decomposition.webp")
+    webp(adaptive.switch_picture(net, images[0], own), folder / "adaptive-switches.webp")
+    webp(adaptive.tree_picture(net, images[0], own), folder / "adaptive-tree.webp")
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    if sys.argv[1].endswith(".adn"):
+        adapted(Path(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        main(sys.argv[1], Path(sys.argv[2]))

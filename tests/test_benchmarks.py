@@ -259,6 +259,66 @@ def test_memory_runs():
     assert row["all_mb"] >= row["peak_mb"] >= row["loaded_mb"] > 50
 
 
+def test_the_bare_convolutions_are_those_of_inference(monkeypatch):
+    import adaptive
+    from backlight.adaptive import PRESETS, AdaptiveDeconvNet
+    from backlight.adaptive import operators as library
+
+    net, images = AdaptiveDeconvNet(PRESETS["small"]), torch.randn(2, 1, 64, 64)
+    codes = net.infer(images)
+    seen: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = []
+    for name in ("paint", "match"):
+        monkeypatch.setattr(library, name, partial(_noting, seen, name, getattr(library, name)))
+        monkeypatch.setattr(adaptive, name, getattr(library, name))
+    for layer, count in ((1, 19), (2, 38)):
+        how = adaptive.steps_of(net.config.layers[layer - 1], float(net.squared_norms[layer - 1]))
+        whole = adaptive.Reconstruction(net.filters[:layer], codes.below(layer))
+        adaptive.settle(images, whole, how, net.config.steps)
+        assert len(seen) == count
+        real = seen.copy()
+        seen.clear()
+        adaptive.bare(net, images, layer, "own")()
+        assert seen == real
+        seen.clear()
+
+
+def _noting(seen, name, call, maps, filters):
+    seen.append((name, tuple(maps.shape), tuple(filters.shape)))
+    return call(maps, filters)
+
+
+def test_both_kinds_of_bare_convolution_give_the_same():
+    import adaptive
+
+    z, maps, filters = torch.randn(2, 9, 20, 21), torch.randn(2, 1, 16, 17), torch.randn(9, 1, 5, 5)
+    for way, values in ((0, z), (1, maps)):
+        plain, own = (adaptive.BARE[kind][way](values, filters)() for kind in ("plain", "own"))
+        torch.testing.assert_close(plain, own, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_adaptive_networks_run():
+    import adaptive
+    import report
+
+    found = json.loads(json.dumps(adaptive.run(replace(adaptive.QUICK, sgemm_sizes=SGEMM))))
+    assert [row["convolutions"] for row in found["rows"]] == [19, 38]
+    row = found["rows"][1]
+    assert row["ratios"]["plain"] == pytest.approx(row["rates"]["settle"] / row["rates"]["plain"])
+    per_image = (
+        3 * 34 * 34 * (4 + 1)
+    )  # of the first layer; the second holds 12 * 19 * 19 * 5 and those switches
+    assert found["training"][0]["codes_mb"] == pytest.approx(
+        2 * max(per_image, 12 * 19**2 * 5 + 3 * 34**2) / 1e6
+    )
+    tables = [adaptive.table(found), adaptive.inference_table(found), adaptive.training_table(found)]
+    for header, rows in tables:
+        assert {len(own) for own in rows} == {len(header)}
+    page = (BENCHMARKS.parent / "docs" / "performance.md").read_text()
+    filled = report.fill(page, {"adaptive": found})
+    assert all(" | ".join(rows[0]) in filled for _, rows in tables)
+
+
 def test_the_page_asks_for_known_tables_and_is_filled():
     import report
 
