@@ -110,7 +110,7 @@ def read(folder: Path, part: str, count: int, seed: int) -> Labelled:
 def learn(pictures: list[Image.Image], settings: Settings) -> AdaptiveDeconvNet:
     """Return the network, learned on pictures without their labels."""
     net = AdaptiveDeconvNet(replace(CONFIG, layers=CONFIG.layers[: settings.layer]), settings.seed)
-    learning = Learning(epochs=settings.epochs, batch=CHUNK, seed=settings.seed)
+    learning = Learning(epochs=settings.epochs, batch=CHUNK, seed=settings.seed, first_share=1.0)
     for own in net.fit(net.prepare(pictures), learning):
         if own.epoch == settings.epochs:
             print(f"layer {own.layer}: error {own.error:.0%}, {own.active_share:.1%} active")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from backlight.adaptive.operators import Maps, Reconstruction
 from backlight.adaptive.pooling import Block, SwitchMode, Unpooling, pool
@@ -141,8 +142,9 @@ def step(images: Maps, z: Maps | None, whole: Reconstruction, how: Steps) -> Lay
     else:
         downhill = whole.adjoint(whole(z).sub_(images))
         moved = torch.sub(z, downhill, alpha=how.length, out=downhill)
-    torch.ops.aten.softshrink.out(moved, how.shrinkage, out=moved)
-    pooled, switches = pool(moved, how.block)
+    pooled, switches = pool(moved, how.block)  # shrinking keeps the order, so that only what is left needs it
+    pooled = F.softshrink(pooled, how.shrinkage)
+    switches.mul_(pooled != 0)  # the first place where nothing is left
     return LayerCode(pooled, switches, how.block, tuple(moved.shape[1:]))  # type: ignore[arg-type]
 
 

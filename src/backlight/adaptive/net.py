@@ -26,7 +26,8 @@ from backlight.adaptive.pooling import SwitchMode
 from backlight.adaptive.training import Progress, State, Training
 from backlight.errors import BadInputError
 
-_BATCH = 16
+_BATCH = 4
+"""Images at a time in inference: their maps stay in the processor's cache, which makes layer 1 twice as fast as 16."""
 _POWER_STEPS = 30
 
 
