@@ -5,7 +5,7 @@ random (what they hold does not change the arithmetic). A layer's inference is t
 known. The bare convolutions are those of its steps, at the same sizes and the same batch, with nothing between them:
 no unpooling, no shrinkage, no pooling. Prints tables and writes benchmarks/results/adaptive.json.
 
-    python benchmarks/adaptive.py [--batch 16] [--counts 100 400] [--quick]
+    python benchmarks/adaptive.py [--batch 4] [--counts 100 400] [--quick]
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Settings:
     """
 
     preset: str = "paper"
-    batch: int = 16
+    batch: int = 4
     rounds: int = 5
     batches: tuple[int, ...] = (1, 4, 16)
     trained: str = "two-layers"
