@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from backlight.adaptive import (
     Block,
     Codes,
     Config,
+    ContrastNormalisation,
     LayerConfig,
     Projections,
     Wanted,
@@ -149,6 +151,14 @@ def test_a_source_gives_patches_and_skips_what_cannot_be_read(tmp_path: Path) ->
         for hit in own.hits:
             pixels = np.array(picture(TWO, source.load(hit.image_id)).convert("RGB"))
             np.testing.assert_array_equal(hit.patch, pixels[hit.box.clip(*TWO.size).slices()])
+
+
+def test_a_picture_too_narrow_to_normalise_is_skipped_like_one_that_cannot_be_read() -> None:
+    config = replace(TWO, contrast=ContrastNormalisation())
+    wide, narrow = Image.new("L", (40, 40), 90), Image.new("L", (400, 2), 90)
+    found = find_hits(AdaptiveDeconvNet(config), SequenceSource([narrow, wide]), Wanted((1,)))
+    assert (found.n_images, [one.id for one in found.skipped]) == (1, [0])
+    assert "cannot mirror" in found.skipped[0].reason
 
 
 def test_a_field_larger_than_the_image_is_the_whole_image() -> None:

@@ -88,8 +88,12 @@ class Codes:
         """
         if not 0 <= image < len(self):
             raise BadInputError(f"image {image} is out of range for the codes of {len(self)} images")
-        own = slice(image, image + 1)
-        parts = [LayerCode(c.pooled[own], c.switches[own], c.block, c.shape) for c in self.layers]
+        return self.at([image])
+
+    def at(self, images: Sequence[int]) -> Codes:
+        """Return the codes of some images, in any order and as often as they come."""
+        rows = list(images)
+        parts = [LayerCode(c.pooled[rows], c.switches[rows], c.block, c.shape) for c in self.layers]
         return Codes(tuple(parts))
 
     def below(self, layer: int, mode: SwitchMode = "full") -> tuple[Unpooling, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,19 +71,41 @@ def prepare_all(
     found: NDArray[np.float32] = Shelf(memory_bytes).room(shape, np.float32)
     kept: list[int] = []
     skipped: list[Skipped] = []
-    for done, image_id in enumerate(ids, start=1):
-        try:
-            picture = source.load(image_id).convert("L" if config.channels == 1 else "RGB")
-            found[len(kept)] = _prepared(config, picture).numpy()
-            kept.append(image_id)
-        except ImageError as error:
-            skipped.append(Skipped(image_id, source.records[image_id].path, str(error)))
-        if told is not None:
-            told(done)
+    for image_id, own, _ in readable(config, source, ids, skipped, told):
+        found[len(kept)] = own.numpy()
+        kept.append(image_id)
     if not kept:
         reason = f"; the first: {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise BadInputError(f"none of the {len(ids)} images of {source.name!r} can be read{reason}")
     return TrainingImages(found[: len(kept)], tuple(kept), tuple(skipped))
+
+
+def readable(
+    config: Config,
+    source: ImageSource,
+    ids: Iterable[int],
+    skipped: list[Skipped],
+    told: Callable[[int], None] | None = None,
+) -> Iterator[tuple[int, Float[Tensor, "c h w"], Image.Image]]:
+    """Yield those images of a source that can be read: id, prepared, and as it was.
+
+    Args:
+        config: The network.
+        source: Where the images are.
+        ids: Which.
+        skipped: Takes those that cannot be read.
+        told: Called after each with how many are done.
+    """
+    for done, image_id in enumerate(ids, start=1):
+        try:
+            loaded = source.load(image_id)
+            prepared = _prepared(config, decode(loaded, config.channels))
+        except ImageError as error:
+            skipped.append(Skipped(image_id, source.records[image_id].path, str(error)))
+        else:
+            yield image_id, prepared, loaded
+        if told is not None:
+            told(done)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,12 +18,11 @@ from backlight.adaptive.config import Config
 from backlight.adaptive.decomposition import Activation, single
 from backlight.adaptive.hits import Hit, MapHits, Projections, Wanted
 from backlight.adaptive.inference import Codes
-from backlight.adaptive.inputs import picture, prepare
+from backlight.adaptive.inputs import picture, readable
 from backlight.adaptive.net import AdaptiveDeconvNet
 from backlight.adaptive.operators import Reconstruction
-from backlight.adaptive.pooling import Unpooling
 from backlight.adaptive.training import Progress
-from backlight.errors import ActivationError, BadInputError, ImageError
+from backlight.errors import ActivationError, BadInputError
 from backlight.images import ImageSource, Skipped
 from backlight.render import scale
 from backlight.scan import TopHits
@@ -104,18 +103,10 @@ def _from_array(images: NDArray[np.float32], ids: Sequence[int]) -> _Batch:
 
 
 def _load(config: Config, source: ImageSource, ids: Sequence[int], skipped: list[Skipped]) -> _Batch:
-    kept: list[int] = []
-    images, pictures = [], []
-    for image_id in ids:
-        try:
-            loaded = source.load(image_id)
-        except ImageError as error:
-            skipped.append(Skipped(image_id, source.records[image_id].path, str(error)))
-            continue
-        kept.append(image_id)
-        images.append(prepare(config, loaded))
-        pictures.append(np.array(picture(config, loaded).convert("RGB")))
-    return _Batch(kept, torch.cat(images) if images else torch.empty(0), pictures)
+    found = list(readable(config, source, ids, skipped))
+    images = torch.stack([own for _, own, _ in found]) if found else torch.empty(0)
+    pictures = [np.array(picture(config, loaded).convert("RGB")) for _, _, loaded in found]
+    return _Batch([image_id for image_id, _, _ in found], images, pictures)
 
 
 def _activation(layer: int, channel: int, place: NDArray[np.int32], value: np.float32) -> Activation:
@@ -178,11 +169,9 @@ class _Search:
     ) -> None:
         """Keep hits: by the image's place in the batch and the map's among those searched, and the activation."""
         rows = [image for image, _ in some]
-        below = tuple(
-            Unpooling(own.switches[rows], own.block, own.shape) for own in codes.layers[: self._layer - 1]
-        )
         code = codes[self._layer]
         alone = single(activations, code.shape, code.pooled)
+        below = codes.at(rows).below(self._layer)
         projections = Reconstruction(self._filters, below)(alone).cpu().numpy()
         for (image, map_index), activation, projection in zip(some, activations, projections, strict=True):
             box = self._field.box(activation.row, activation.col)

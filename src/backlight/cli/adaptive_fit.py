@@ -20,7 +20,7 @@ from backlight.adaptive import (
     TrainingImages,
     prepare_all,
 )
-from backlight.cli.options import Device, parse_size
+from backlight.cli.options import Device, on_device, parse_size
 from backlight.cli.output import console, errors, progress_bars
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, Skipped, open_images
@@ -104,19 +104,6 @@ def _config(preset: str, size: str | None) -> Config:
     if preset not in PRESETS:
         raise BadInputError(f"no preset {preset!r}; known are {', '.join(PRESETS)}")
     return PRESETS[preset] if size is None else replace(PRESETS[preset], size=parse_size(size))
-
-
-def on_device(net: AdaptiveDeconvNet, device: str) -> AdaptiveDeconvNet:
-    """Return the network on a device.
-
-    Raises:
-        BadInputError: It cannot be used here.
-    """
-    try:
-        return net.to(device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BadInputError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
 
 
 def drawn(source: ImageSource, n_images: int | None, seed: int) -> list[int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from PIL import Image
 from torch import Tensor
@@ -23,10 +25,11 @@ from backlight.adaptive import (
     switch_picture,
     tree_picture,
 )
-from backlight.cli.adaptive_fit import Batch, HowMany, Images, drawn, on_device, print_skipped
-from backlight.cli.options import Device, parse_maps, save_picture
+from backlight.adaptive.inputs import readable
+from backlight.cli.adaptive_fit import Batch, HowMany, Images, drawn, print_skipped
+from backlight.cli.options import Device, on_device, parse_maps, save_picture
 from backlight.cli.output import console, progress_bars
-from backlight.errors import BadInputError, ImageError
+from backlight.errors import BadInputError
 from backlight.images import ImageSource, open_images
 
 _N_EXAMPLES = 4
@@ -101,19 +104,11 @@ def _examples(
     """Return names and prepared pictures: those given, else the first of a source that can be read."""
     if given:
         return [path.name for path in given], net.prepare(list(given))
-    names: list[str] = []
-    pictures: list[Image.Image] = []
-    for image_id in ids:
-        try:
-            pictures.append(source.load(image_id))
-            names.append(source.records[image_id].path)
-        except ImageError:
-            continue
-        if len(pictures) == _N_EXAMPLES:
-            break
-    if not pictures:
+    found = list(islice(readable(net.config, source, ids, []), _N_EXAMPLES))
+    if not found:
         raise BadInputError(f"none of the {len(ids)} images of {source.name!r} can be read")
-    return names, net.prepare(pictures)
+    names = [source.records[image_id].path for image_id, _, _ in found]
+    return names, net.prepare(torch.stack([own for _, own, _ in found]))
 
 
 def _write(picture: Image.Image, path: Path, what: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import torch
 import typer
 from PIL import Image
+from torch import nn
 
 from backlight.atlas import Atlas, Maps
 from backlight.cli.output import console, errors
@@ -22,6 +23,7 @@ from backlight.studies.results import Result
 if TYPE_CHECKING:
     from backlight.render.plots import Plot
 
+M = TypeVar("M", bound=nn.Module)
 _DPI = 130
 _PREPROCESSING = "Preprocessing (where the zoo does not say)"
 
@@ -108,13 +110,22 @@ def load_network_of(
     return _captured(loaded, atlas.preprocessing, device), source
 
 
-def _captured(loaded: LoadedModel, preprocessing: Preprocessing, device: str) -> Network:
+def on_device(model: M, device: str) -> M:
+    """Return a model on a device.
+
+    Raises:
+        BadInputError: It cannot be used here.
+    """
     try:
-        loaded.model.to(torch.device(device))
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        return model.to(device)
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInputError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
+
+
+def _captured(loaded: LoadedModel, preprocessing: Preprocessing, device: str) -> Network:
+    on_device(loaded.model, device)
     return capture(loaded.model, (preprocessing.channels, *preprocessing.crop), preprocessing)
 
 
