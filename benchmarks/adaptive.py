@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -43,7 +42,7 @@ from common import (
     use_all_cores,
     write_results,
 )
-from memory import peak_mb
+from memory import peak_mb, watched
 from scan import take_turns
 
 TARGET = 0.6
@@ -172,16 +171,7 @@ BARE: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 def _in_own_process(what: str, preset: str, count: int) -> dict[str, Any]:
     """Return what an inference or a training in a process of its own found, and its peak outside of files."""
     command = [sys.executable, __file__, "--one", what, "--preset", preset, "--counts", str(count)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        seen = 0.0
-        while process.poll() is None:
-            seen = max(seen, _anonymous_mb(process.pid))
-            time.sleep(SAMPLED_S)
-        assert process.stdout is not None
-        lines = process.stdout.read().splitlines()
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    found: dict[str, Any] = json.loads(lines[-1])
+    found, seen = watched(command, _anonymous_mb, SAMPLED_S)
     return found | {"anonymous_mb": seen}
 
 

@@ -14,7 +14,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -100,17 +100,25 @@ def _in_own_process(name: str, folder: Path, count: int, maps: int) -> dict[str,
     """Return what a build in a process of its own found, and the peak of it and its children together."""
     command = [sys.executable, __file__, "--one", name, "--folder", str(folder)]
     command += ["--counts", str(count), "--maps", str(maps)]
+    found, seen = watched(command, _tree_mb)
+    return found | {"all_mb": max(seen, found["peak_mb"])}
+
+
+def watched(
+    command: Sequence[str], megabytes: Callable[[int], float], every_s: float = SAMPLED_S
+) -> tuple[dict[str, Any], float]:
+    """Return what a program printed last, as JSON, and the most that was measured of its process while it ran."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         seen = 0.0
         while process.poll() is None:
-            seen = max(seen, _tree_mb(process.pid))
-            time.sleep(SAMPLED_S)
+            seen = max(seen, megabytes(process.pid))
+            time.sleep(every_s)
         assert process.stdout is not None
         lines = process.stdout.read().splitlines()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     found: dict[str, Any] = json.loads(lines[-1])
-    return found | {"all_mb": max(seen, found["peak_mb"])}
+    return found, seen
 
 
 def _build_one(name: str, folder: Path, count: int, maps: int) -> dict[str, Any]:

@@ -117,20 +117,6 @@ def learn(pictures: list[Image.Image], settings: Settings) -> AdaptiveDeconvNet:
     return net
 
 
-def part_of(codes: Codes, own: slice, times: int = 1) -> Codes:
-    """Return the codes of some images, each so many times."""
-    return Codes(
-        tuple(
-            replace(
-                code,
-                pooled=code.pooled[own].repeat_interleave(times, 0),
-                switches=code.switches[own].repeat_interleave(times, 0),
-            )
-            for code in codes.layers
-        )
-    )
-
-
 def run_down(net: AdaptiveDeconvNet, codes: Codes, settings: Settings) -> Tensor:
     """Return (n · M, k, h, w) the feature maps of layer 1 that each of the M strongest activations alone gives."""
     top: LayerCode = codes[settings.layer]
@@ -138,7 +124,7 @@ def run_down(net: AdaptiveDeconvNet, codes: Codes, settings: Settings) -> Tensor
     places = flat.abs().topk(settings.strongest, 1).indices
     alone = flat.new_zeros(*places.shape, flat.shape[1])
     alone.scatter_(2, places[..., None], flat.gather(1, places)[..., None])
-    repeated = part_of(codes, slice(None), settings.strongest)
+    repeated = codes.at([i for i in range(len(codes)) for _ in range(settings.strongest)])
     maps = repeated[settings.layer].unpooling()(alone.view(-1, *top.pooled.shape[1:]))
     if settings.layer == 1:
         return maps
@@ -206,7 +192,7 @@ def pyramid_features(
     times = settings.strongest if single else 1
 
     def described(start: int, stop: int) -> tuple[Tensor, Tensor]:
-        own = part_of(codes, slice(start, stop))
+        own = codes.at(range(start, min(stop, len(codes))))
         return describe(run_down(net, own, settings) if single else own[1].maps, settings)
 
     samples = []

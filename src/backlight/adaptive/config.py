@@ -102,6 +102,18 @@ class Config:
         """Return the (groups, rows, cols) that each layer's feature maps are pooled to."""
         return [own.block.pooled(*shape) for own, shape in zip(self.layers, self.shapes(size), strict=True)]
 
+    def check_layer(self, layer: int) -> int:
+        """Return the number of a layer, from 1.
+
+        Raises:
+            BadInputError: There is no such layer.
+        """
+        if not 1 <= layer <= len(self.layers):
+            raise BadInputError(
+                f"layer {layer} is out of range for a network of {len(self.layers)} layers, from 1"
+            )
+        return layer
+
     def inputs(self, layer: int) -> int:
         """Return the number of maps that the filters of a layer, from 1, paint into."""
         if layer == 1:

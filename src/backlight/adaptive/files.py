@@ -64,14 +64,14 @@ def read_network(path: Path | str) -> Saved:
     """
     facts, arrays = _read(Path(path), "network")
     try:
-        config = _structured(facts["config"], Config)
+        config = cattrs.structure(facts["config"], Config)
         filters = tuple(from_numpy(arrays[f"filters{i}"]) for i in range(1, len(config.layers) + 1))
         if [tuple(f.shape) for f in filters] != _filter_shapes(config) or len(facts["squared_norms"]) != len(
             filters
         ):
             raise ValueError("its filters do not fit its layers")
         norms = tuple(float(n) for n in facts["squared_norms"])
-        return Saved(config, filters, norms, tuple(_structured(facts["history"], list[Measure])))
+        return Saved(config, filters, norms, tuple(cattrs.structure(facts["history"], list[Measure])))
     except (KeyError, ValueError, TypeError, cattrs.BaseValidationError) as error:
         raise _damaged(Path(path), "network", error) from error
 
@@ -118,11 +118,11 @@ def read_training(path: Path | str, origin: Origin) -> State:
     path = Path(path)
     facts, arrays = _read(path, "training")
     try:
-        known = _structured(facts["origin"], Origin)
+        known = cattrs.structure(facts["origin"], Origin)
         state = State(
             filters=[from_numpy(own) for own in _listed("filters", arrays)],
             squared_norms=[float(n) for n in facts["squared_norms"]],
-            history=_structured(facts["history"], list[Measure]),
+            history=cattrs.structure(facts["history"], list[Measure]),
             layer=int(facts["layer"]),
             epoch=int(facts["epoch"]),
             pooled=arrays["pooled"],
@@ -155,10 +155,6 @@ def read_training(path: Path | str, origin: Origin) -> State:
 def _filter_shapes(config: Config) -> list[tuple[int, int, int, int]]:
     layers = enumerate(config.layers, start=1)
     return [(own.maps, config.inputs(i), own.filter, own.filter) for i, own in layers]
-
-
-def _structured(value: Any, kind: Any) -> Any:
-    return cattrs.structure(value, kind)
 
 
 def _named(name: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:

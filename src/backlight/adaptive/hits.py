@@ -56,11 +56,7 @@ class Wanted:
             >>> Wanted(maps=(3, 1)).channels(PRESETS["small"], 1)
             (1, 3)
         """
-        if not 1 <= layer <= len(config.layers):
-            raise BadInputError(
-                f"layer {layer} is out of range for a network of {len(config.layers)} layers, from 1"
-            )
-        n_maps = config.layers[layer - 1].maps
+        n_maps = config.layers[config.check_layer(layer) - 1].maps
         if self.maps is None:
             return tuple(range(n_maps))
         if isinstance(self.maps, int):

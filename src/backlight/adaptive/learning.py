@@ -22,8 +22,7 @@ from backlight.adaptive.inference import LayerCode, Steps
 from backlight.adaptive.operators import Maps, Reconstruction, filter_gradient
 from backlight.adaptive.pooling import Block, Unpooling, pool
 
-MARGIN = 1.1
-"""‖R‖² of a sample times this: other images have other switches, and power iteration finds too little."""
+_MARGIN = 1.1
 
 NormalProduct = Callable[[Tensor], Tensor]
 
@@ -40,6 +39,14 @@ def of_unit_length(filters: Tensor, unit: Unit) -> Tensor:
     axes = (1, 2, 3) if unit == "filter" else (2, 3)
     lengths = filters.square().sum(axes, keepdim=True).sqrt()
     return filters / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
+
+
+def with_margin(squared_norm: float) -> float:
+    """Return a little more than ‖R‖² of a sample, and 1 where that is 0.
+
+    Other images have other switches, and power iteration finds too little.
+    """
+    return _MARGIN * squared_norm if squared_norm > 0 else 1.0
 
 
 def steps_of(layer: LayerConfig, squared_norm: float) -> Steps:

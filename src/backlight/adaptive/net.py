@@ -20,7 +20,7 @@ from backlight.adaptive.decomposition import Activation, Branch, Decomposition
 from backlight.adaptive.files import Origin, Saved, read_network, read_training, write_network, write_training
 from backlight.adaptive.inference import Codes, energy, settle
 from backlight.adaptive.inputs import Pictures, prepare
-from backlight.adaptive.learning import MARGIN, Measure, first_filters, steps_of
+from backlight.adaptive.learning import Measure, first_filters, steps_of, with_margin
 from backlight.adaptive.operators import Maps, Reconstruction
 from backlight.adaptive.pooling import SwitchMode
 from backlight.adaptive.training import Progress, State, Training
@@ -150,7 +150,7 @@ class AdaptiveDeconvNet(nn.Module):
         Raises:
             BadInputError: No image, images that do not fit, no such layer, less than one step.
         """
-        batch, top = self.prepare(images), self.n_layers if layer is None else self._known(layer)
+        batch, top = self.prepare(images), self.n_layers if layer is None else self.config.check_layer(layer)
         n_steps = self.config.steps if steps is None else steps
         if n_steps < 1:
             raise BadInputError(f"inference takes at least 1 step, but came {n_steps}")
@@ -192,7 +192,7 @@ class AdaptiveDeconvNet(nn.Module):
         """
         codes = self.infer(image, layer)
         with torch.no_grad():
-            return decomposition.decompose(self.filters, codes, self._known(layer), top, switches)
+            return decomposition.decompose(self.filters, codes, self.config.check_layer(layer), top, switches)
 
     def tree(self, image: Pictures, activation: Activation | None = None, branching: int = 5) -> Branch:
         """Return an activation with the activations below that it is made of: the paper's Fig. 1.
@@ -214,7 +214,7 @@ class AdaptiveDeconvNet(nn.Module):
 
     def energy(self, images: Pictures, codes: Codes, layer: int) -> Float[Tensor, " n"]:
         """Return (n,) the cost that inference lowers: λ/2 ‖R z - y‖² + ‖z‖₁."""
-        batch, layer = self.prepare(images), self._known(layer)
+        batch, layer = self.prepare(images), self.config.check_layer(layer)
         with torch.no_grad():
             weight = self.config.layers[layer - 1].weight
             return energy(batch, codes[layer].maps, self._whole(layer, codes), weight)
@@ -224,7 +224,7 @@ class AdaptiveDeconvNet(nn.Module):
 
         `fit` does so; filters that were set by hand need it, and so may images unlike those of the training.
         """
-        found = [norm * MARGIN if norm > 0 else 1.0 for norm in self._measured_norms(images, renew=True)]
+        found = [with_margin(norm) for norm in self._measured_norms(images, renew=True)]
         self.squared_norms.copy_(torch.tensor(found))
         return found
 
@@ -291,13 +291,6 @@ class AdaptiveDeconvNet(nn.Module):
             whole = self._whole(layer, codes)
             noise = torch.randn(len(batch), *shapes[layer - 1], generator=generator).to(batch)
             found.append(float(whole.squared_norm(noise, _POWER_STEPS, own.block)[0].max()))
-            norm = MARGIN * found[-1] if renew and found[-1] > 0 else float(self.squared_norms[layer - 1])
-            codes = codes.then(settle(batch, whole, steps_of(own, norm or 1.0), self.config.steps))
+            norm = with_margin(found[-1]) if renew else float(self.squared_norms[layer - 1])
+            codes = codes.then(settle(batch, whole, steps_of(own, norm), self.config.steps))
         return found
-
-    def _known(self, layer: int) -> int:
-        if not 1 <= layer <= self.n_layers:
-            raise BadInputError(
-                f"layer {layer} is out of range for a network of {self.n_layers} layers, from 1"
-            )
-        return layer

@@ -104,7 +104,6 @@ def reconstruction_picture(
     rows = [
         Row(
             name,
-            "",
             [Panel(pixels(image), "input"), *(_against(image, painted[n][i], f"layer {n}") for n in shown)],
         )
         for i, (image, name) in enumerate(zip(images, names, strict=True))
@@ -147,7 +146,7 @@ def decomposition_picture(
         ]
         panels.append(Panel(pixels(found.superposed), f"sum of {len(found.activations)}", "", together))
         panels.append(_against(image, found.whole, f"all {count}"))
-        rows.append(Row(f"Layer {layer}", "", panels))
+        rows.append(Row(f"Layer {layer}", panels))
     legend = (
         "In grey: the value of the activation, and its row and column in the map. The activations of a row and their "
         "sum, which is exact, share a scale; the input and the whole layer have their own. Grey is zero. "
@@ -182,7 +181,7 @@ def switch_picture(
         painted = {mode: net.reconstruct(codes, layer, mode)[0] for mode in SWITCH_MODES}
         full = pixels(painted["full"])
         panels = [_against(image, own, mode, full) for mode, own in painted.items()]
-        rows.append(Row(f"Layer {layer}", "", [Panel(pixels(image), "input"), *panels]))
+        rows.append(Row(f"Layer {layer}", [Panel(pixels(image), "input"), *panels]))
     legend = (
         f"{_MODES}. The reconstructions of a row share a scale, that of the full one; the input has its own. "
         f"Grey is zero. {_SIGNS} {_ERROR}"

@@ -86,9 +86,8 @@ def pool(z: Maps, block: Block) -> tuple[Pooled, Switches]:
     _, flat = F.max_pool3d(z.abs()[:, None], window, ceil_mode=True, return_indices=True)
     flat = flat[:, 0]
     values = z.flatten(1).gather(1, flat.flatten(1)).view(flat.shape)
-    ahead = (
-        flat - _corners(block, (height, width), flat)
-    ).double()  # float division: ten times as fast as of integers
+    corners = _corners(block, (height, width), flat)
+    ahead = (flat - corners).double()  # float division: ten times as fast as of integers
     channel = ((ahead + 0.5) / (height * width)).floor_()
     ahead -= channel * (height * width)
     row = ((ahead + 0.5) / width).floor_()
@@ -138,25 +137,16 @@ class Unpooling:
     @cached_property
     def places(self) -> Tensor:
         """(n, groups · rows · cols) where in the flat feature maps each pooled value belongs, int64."""
-        n_groups, n_rows, n_cols = self.switches.shape[1:]
         place = self.switches.long()
+        inside = torch.arange(
+            self.block.n_places, device=place.device
+        )  # a table, quicker than to divide each switch
         area = self.block.rows * self.block.cols
-        if self.mode == "full":
-            inside = torch.arange(self.block.n_places, device=place.device)
-            steps = inside // area * self.shape[1] + inside % area // self.block.cols
-            steps = steps * self.shape[2] + inside % self.block.cols
-            return (steps[place] + _corners(self.block, self.shape[1:], self.switches)).flatten(1)
-        inner = place // area, place % area // self.block.cols, place % self.block.cols
+        inner = inside // area, inside % area // self.block.cols, inside % self.block.cols
         known = (self.mode in ("full", "map-only"), *(self.mode in ("full", "position-only"),) * 2)
-        sizes = (self.block.maps, self.block.rows, self.block.cols)
         found = torch.zeros((), dtype=torch.int64, device=place.device)
-        axes = zip(inner, known, sizes, self.shape, (n_groups, n_rows, n_cols), strict=True)
-        for axis, (own, is_known, size, length, count) in enumerate(axes):
-            start = torch.arange(count, device=place.device) * size
-            middle = (start + size).clamp_max(length).sub(start).sub(1) // 2
-            ahead = [1] * 4
-            ahead[axis + 1] = count
-            found = found * length + start.view(ahead) + (own if is_known else middle.view(ahead))
+        for own, is_known, length, (start, left) in zip(inner, known, self.shape, self._cuts(), strict=True):
+            found = found * length + start + (own[place] if is_known else (left - 1) // 2)
         return found.expand_as(place).flatten(1)
 
     def __call__(self, pooled: Tensor) -> Tensor:
@@ -186,13 +176,18 @@ class Unpooling:
         return maps.flatten(1).gather(1, self.places).view(len(maps), *self.switches.shape[1:])
 
     def _counts(self) -> Tensor:
-        """Return (1, groups, rows, cols) how many values each block holds: fewer where it is cut."""
-        ones = self.switches.new_ones((1, *self.switches.shape[1:]), dtype=torch.float32)
-        for axis, (size, length) in enumerate(
-            zip((self.block.maps, self.block.rows, self.block.cols), self.shape, strict=True), start=1
+        """Return (groups, rows, cols) how many values each block holds: fewer where it is cut."""
+        groups, rows, cols = (left for _, left in self._cuts())
+        return groups * rows * cols
+
+    def _cuts(self) -> list[tuple[Tensor, Tensor]]:
+        """Return along each axis where blocks begin and how long they are, to broadcast over (groups, rows, cols)."""
+        found = []
+        sizes = (self.block.maps, self.block.rows, self.block.cols)
+        shapes = ((-1, 1, 1), (-1, 1), (-1,))
+        for size, length, count, ahead in zip(
+            sizes, self.shape, self.switches.shape[1:], shapes, strict=True
         ):
-            start = torch.arange(ones.shape[axis], device=ones.device) * size
-            ahead = [1] * 4
-            ahead[axis] = -1
-            ones = ones * ((start + size).clamp_max(length) - start).view(ahead)
-        return ones
+            start = torch.arange(count, device=self.switches.device).view(ahead) * size
+            found.append((start, (start + size).clamp_max(length) - start))
+        return found

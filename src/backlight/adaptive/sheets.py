@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from backlight.render import scale
-from backlight.render.page import LINE, NOTE_SIZE, WHITE, Frame, beside, headed, page
-from backlight.render.text import INK, MUTED, draw_text, line_height, shorten, text_width
+from backlight.render.page import LINE, WHITE, Frame, below, beside, headed, page
+from backlight.render.text import INK, draw_text, line_height, shorten
 from backlight.render.tiles import fit, is_small, resize
 
 WIDTH, GAP = 1152, 16
@@ -43,12 +43,10 @@ class Row:
 
     Attributes:
         heading: Above them.
-        note: Beside the heading, in grey.
         panels: From left to right.
     """
 
     heading: str
-    note: str
     panels: Sequence[Panel]
 
 
@@ -56,13 +54,7 @@ def sheet(rows: Sequence[Row], title: str, subtitle: str, legend: str) -> Image.
     """Return rows below each other, about 1200 pixels wide, wider where a row has more than 8 panels."""
     most = max(len(row.panels) for row in rows)
     size = min(max((WIDTH - (most - 1) * GAP) // most, _SMALLEST), _LARGEST)
-    drawn = [_row(row, size) for row in rows]
-    height = sum(own.height for own in drawn) + _SECTION_GAP * (len(drawn) - 1)
-    body = Image.new("RGB", (max(own.width for own in drawn), height), WHITE)
-    top = 0
-    for own in drawn:
-        body.paste(own, (0, top))
-        top += own.height + _SECTION_GAP
+    body = below([_row(row, size) for row in rows], _SECTION_GAP)
     return page([body], Frame(title, subtitle, legend))
 
 
@@ -89,8 +81,4 @@ def _row(row: Row, size: int) -> Image.Image:
     result.paste(panels, (0, above))
     heading = shorten(row.heading, _HEADING_SIZE, panels.width)
     draw_text(result, 0, 0, heading, _HEADING_SIZE, INK)
-    left = text_width(heading, _HEADING_SIZE) + 12
-    if row.note and left < panels.width:
-        top = line_height(_HEADING_SIZE) - line_height(NOTE_SIZE) - 2
-        draw_text(result, top, left, shorten(row.note, NOTE_SIZE, panels.width - left), NOTE_SIZE, MUTED)
     return result

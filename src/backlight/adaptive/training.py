@@ -17,7 +17,6 @@ from torch import Tensor
 from backlight.adaptive.config import Config, LayerConfig, Learning
 from backlight.adaptive.inference import LayerCode, settle, step
 from backlight.adaptive.learning import (
-    MARGIN,
     Measure,
     Part,
     conjugate_gradient,
@@ -27,6 +26,7 @@ from backlight.adaptive.learning import (
     of_unit_length,
     sparse_weight,
     steps_of,
+    with_margin,
 )
 from backlight.adaptive.operators import Reconstruction, filter_gradient
 from backlight.adaptive.pooling import Unpooling
@@ -254,7 +254,7 @@ class Training:
                 noise, _POWER_STEPS, block
             )
             largest = max(largest, float(norms.max()))
-        return MARGIN * largest if largest > 0 else 1.0
+        return with_margin(largest)
 
     def _note(self) -> str:
         if not self.history:

@@ -20,7 +20,7 @@ from backlight.errors import BadInputError
 from backlight.geometry import ReceptiveField
 from backlight.render import DEFAULT_SCALING, Tile, draw_projection
 from backlight.render.figure import CELL_GAP, cell_grid
-from backlight.render.page import WHITE, Frame, beside, grid_columns, headed, page
+from backlight.render.page import WHITE, Frame, below, beside, grid_columns, headed, page
 
 _SIZE, _ROW_GAP, _LEFT_GAP = 180, 20, 36
 
@@ -61,19 +61,10 @@ def tree_picture(
         root = tree(net.filters, codes, found[0], branching)
     rows = [_first_row(net, image, codes, root)]
     rows += [_row(net, root, depth) for depth in range(1, layer) if root.level(depth)]
-    body = Image.new(
-        "RGB",
-        (max(row.width for row in rows), sum(row.height for row in rows) + _ROW_GAP * (len(rows) - 1)),
-        WHITE,
-    )
-    top = 0
-    for row in rows:
-        body.paste(row, (0, top))
-        top += row.height + _ROW_GAP
     own = root.activation
     title = f"What an activation of layer {layer} is made of"
     subtitle = f"map {own.channel}, row {own.row}, column {own.col}, value {own.value:.3g}: the strongest of the image"
-    return page([body], Frame(title, subtitle, _legend(layer)))
+    return page([below(rows, _ROW_GAP)], Frame(title, subtitle, _legend(layer)))
 
 
 def _legend(layer: int) -> str:

@@ -107,6 +107,12 @@ class Place:
         return max(round(self.stride / 4), 1)
 
     @property
+    def canvas(self) -> int:
+        """Number of pixels of an image that jitter moves about."""
+        edge = self.jitter - 1
+        return (self.shape[1] + edge) * (self.shape[2] + edge)
+
+    @property
     def band(self) -> int:
         """0, 1 or 2: a layer that sees little, some or most of the image."""
         return 0 if self.field <= _SMALL_FIELD else 1 if self.field <= _MIDDLE_FIELD else 2
@@ -163,12 +169,10 @@ def ijcv2016(place: Place, strength: float | None = None) -> Recipe:
     """
     pixels = place.shape[1] * place.shape[2]
     rate = pixels * 0.05 * IJCV_RANGE**2 / 6
-    edge = place.jitter - 1
-    canvas = (place.shape[1] + edge) * (place.shape[2] + edge)
     return Recipe(
         name="ijcv2016",
         weight=_by_band(IJCV_WEIGHTS, place) if strength is None else strength,
-        priors=_ijcv_priors(canvas, IJCV_RANGE),
+        priors=_ijcv_priors(place.canvas, IJCV_RANGE),
         stages=(Stage(LeakyAdaGrad(rate), 300, jitter=True), Stage(LeakyAdaGrad(rate / 10), 50)),
         start="uniform",
         spread=IJCV_RANGE / 3**0.5,
@@ -223,14 +227,12 @@ def exciting(place: Place, strength: float | None = None) -> Recipe:
         place: The layer.
         strength: The weight of the objective; None takes 1000, 200, 10, 5 as `ijcv2016` does its own.
     """
-    edge = place.jitter - 1
-    canvas = (place.shape[1] + edge) * (place.shape[2] + edge)
     moved = (Stage(Adam(12.0), 60, jitter=True), Stage(Adam(8.0), 140))
     return Recipe(
         name="default",
         weight=_by_band(_EXCITING_WEIGHTS, place) if strength is None else strength,
-        priors=_ijcv_priors(canvas, IJCV_RANGE),
-        stages=moved if edge else (Stage(Adam(16.0), 200),),
+        priors=_ijcv_priors(place.canvas, IJCV_RANGE),
+        stages=moved if place.jitter > 1 else (Stage(Adam(16.0), 200),),
         start="uniform",
         spread=IJCV_RANGE / 3**0.5,
         bound=2 * IJCV_RANGE,

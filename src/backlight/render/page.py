@@ -97,6 +97,17 @@ def beside(pictures: Sequence[Image.Image], gap: int) -> Image.Image:
     return result
 
 
+def below(pictures: Sequence[Image.Image], gap: int) -> Image.Image:
+    """Return pictures below each other, aligned at the left, on white."""
+    height = sum(p.height for p in pictures) + gap * (len(pictures) - 1)
+    result = Image.new("RGB", (max(p.width for p in pictures), height), WHITE)
+    top = 0
+    for picture in pictures:
+        result.paste(picture, (0, top))
+        top += picture.height + gap
+    return result
+
+
 def headed(picture: Image.Image, label: str, caption: str = "") -> Image.Image:
     """Return the picture below one line: the label, then the caption in grey, shortened to its width."""
     above = line_height(LABEL_SIZE) + 4
