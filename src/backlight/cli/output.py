@@ -37,7 +37,7 @@ _PHASES = {
     "homogeneity": ("comparing", "hits"),
     "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
-    "prepare": ("preparing", "images"),
+    "prepare": ("preparing", ""),
     "search": ("searching", "images"),
 }
 
