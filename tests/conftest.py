@@ -12,6 +12,9 @@ from torch import nn
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
+# Some modules of tests draw their networks on import: the same ones in every run.
+torch.manual_seed(0)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs the evaluation data, or a GPU, where there is none."""
