@@ -1,9 +1,9 @@
 """How near reconstructions come: the error of each recipe by layer, over photographs, as in the paper's Table 3.
 
-Every photograph is inverted from every layer by every recipe. What is finished is kept after each batch, and the same
-command goes on from there, but for recipes that have changed since. Hours for all of it, so the results are kept with
-the project. Prints a table and writes benchmarks/results/inversion_errors.json; `report.py` puts it into
-docs/inversion.md.
+Every photograph is inverted from every layer by every recipe, each core at work on a batch of its own. What is
+finished is kept after each batch, and the same command goes on from there, but for recipes that have changed since.
+Hours for all of it, so the results are kept with the project. Prints a table and writes
+benchmarks/results/inversion_errors.json; `report.py` puts it into docs/inversion.md.
 
     python benchmarks/inversion_errors.py [--images 100] [--quick]
 """
@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cache
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
+import torch
+from rich.progress import track
 
 from backlight import Network
 from backlight.inversion import RECIPES, Config, Inversion, Spread, invert_all, spread_of
@@ -26,11 +30,11 @@ from backlight.inversion.recipes import place_of
 from common import (
     load_network,
     machine,
+    n_cores,
     photographs,
     print_table,
     read_results,
     settings_from,
-    use_all_cores,
     write_results,
 )
 
@@ -74,26 +78,57 @@ QUICK = Settings(layers=("features.0",), images=2, block=2, batch=2)
 
 def run(settings: Settings) -> dict[str, Any]:
     """Return what each image came to in each layer by each recipe, as plain JSON; goes on where it was stopped."""
-    use_all_cores()
-    _, net, is_random = load_network(settings.network)
-    kept = asdict(settings) | {"network": settings.network}
-    found = read_results(PART)
-    if found is None or not _fits(found["settings"], kept):
-        found = {"machine": machine(0.0), "rows": []}
-    found |= {"settings": kept, "weights": "random" if is_random else "trained"}
+    net, is_random = _network(settings.network)
+    part = _part(settings)
+    found = read_results(part) or {"machine": machine(0.0), "rows": []}
+    found |= {"settings": asdict(settings), "weights": "random" if is_random else "trained"}
     found["rows"] = [row for row in found["rows"] if row["key"] == _key(net, row["layer"], row["recipe"])]
     done = {(row["layer"], row["recipe"], row["image"]) for row in found["rows"]}
-    spreads: dict[str, Spread] = {}
-    for layer, recipe, images in _work(settings):
-        names = [name for name in images if (layer, recipe, name) not in done]
-        if not names:
-            continue
-        if layer not in spreads:
-            spreads[layer] = spread_of(net, layer, photographs(settings.images))
-        found["rows"] += measure(net, layer, recipe, names, spreads[layer])
-        write_results(PART, found)
+    wanted = [
+        (layer, recipe, left)
+        for layer, recipe, names in _work(settings)
+        if (left := [name for name in names if (layer, recipe, name) not in done])
+    ]
+    for rows in track(_measured(settings, wanted), "inverting", len(wanted)):
+        found["rows"] += rows
+        write_results(part, found)
     print_table("normalised error, %", *table(found))
     return found
+
+
+def _part(settings: Settings) -> str:
+    """Return the name of the results; that of the part alone for those that are kept with the project.
+
+    Errors compare where the same photographs normalise them.
+    """
+    own = settings.network, settings.images
+    return PART if own == (Settings.network, Settings.images) else f"{PART}-{own[0]}-{own[1]}"
+
+
+def _measured(
+    settings: Settings, wanted: Sequence[tuple[str, str, list[str]]]
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of each batch, in the order in which they are done; each core works on its own."""
+    if n_cores() == 1:
+        yield from (measure(settings, *one) for one in wanted)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_cores(), spawn, torch.set_num_threads, (1,)) as pool:
+        for done in as_completed([pool.submit(measure, settings, *one) for one in wanted]):
+            yield done.result()
+
+
+@cache
+def _network(name: str) -> tuple[Network, bool]:
+    """Return a network of torchvision, captured, and whether its weights are random; once in each process."""
+    _, net, is_random = load_network(name)
+    return net, is_random
+
+
+@cache
+def _spread(network: str, layer: str, images: int) -> Spread:
+    """Return how far photographs lie apart in a layer; once in each process."""
+    return spread_of(_network(network)[0], layer, photographs(images))
 
 
 @cache
@@ -101,11 +136,6 @@ def _key(net: Network, layer: str, recipe: str) -> str:
     """Return what changes when the recipe does: the beginning of a hash of all that it is for this layer."""
     whole = repr(RECIPES[recipe](place_of(net, net.layer(layer)), None))
     return hashlib.sha256(whole.encode()).hexdigest()[:12]
-
-
-def _fits(before: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Return whether results can be added to: the errors are normalised by the same photographs."""
-    return all(before[key] == now[key] for key in ("network", "images"))
 
 
 def _work(settings: Settings) -> Iterator[tuple[str, str, list[str]]]:
@@ -118,13 +148,13 @@ def _work(settings: Settings) -> Iterator[tuple[str, str, list[str]]]:
                     yield layer, recipe, block[first : first + settings.batch]
 
 
-def measure(
-    net: Network, layer: str, recipe: str, names: Sequence[str], spread: Spread
-) -> list[dict[str, Any]]:
+def measure(settings: Settings, layer: str, recipe: str, names: Sequence[str]) -> list[dict[str, Any]]:
     """Return what photographs came to, one row for each."""
+    net, _ = _network(settings.network)
     folder = photographs(1)[0].parent
     assert net.preprocessing is not None
     inputs = net.preprocessing.batch([folder / name for name in names])
+    spread = _spread(settings.network, layer, settings.images)
     results = invert_all(net, inputs, layer, Config(recipe=recipe), spread)
     weight = RECIPES[recipe](place_of(net, net.layer(layer)), None).weight
     key = {"key": _key(net, layer, recipe)}

@@ -217,10 +217,12 @@ def test_the_errors_of_inversions_go_on_where_they_were_stopped(tmp_path, monkey
     )
     first = inversion_errors.run(settings)
     assert len(first["rows"]) == 3
-    kept = common.read_results("inversion_errors")
+    (part,) = (path.stem for path in tmp_path.iterdir())
+    assert part != inversion_errors.PART  # which holds the results of all photographs
+    kept = common.read_results(part)
     lost = kept["rows"].pop()
     kept["rows"][0]["relative_error"] = 123.0  # what is there is not done again
-    common.write_results("inversion_errors", kept)
+    common.write_results(part, kept)
     second = inversion_errors.run(settings)
     assert second["rows"][0]["relative_error"] == 123.0
     assert second["rows"][2] == lost
