@@ -71,6 +71,32 @@ class Shelf:
             self.left += array.nbytes
 
 
+class _Count:
+    """Tells of the images that one epoch of a layer has gone over."""
+
+    def __init__(
+        self, progress: Progress | None, phase: str, per_epoch: int, epoch: int, epochs: int, note: str
+    ) -> None:
+        self._progress, self._phase, self._note = progress, phase, note
+        self._done, self._end, self._total = epoch * per_epoch, (epoch + 1) * per_epoch, epochs * per_epoch
+
+    def over(self, parts: Iterator[Part]) -> Iterator[Part]:
+        """Yield the same, and tell of each when it is done."""
+        for part in parts:
+            yield part
+            self._tell(self._done + len(part.images))
+
+    def finish(self) -> None:
+        """Tell that the epoch is over: filters may be solved in fewer steps, or codes all zero."""
+        if self._done < self._end:
+            self._tell(self._end)
+
+    def _tell(self, done: int) -> None:
+        self._done = done
+        if self._progress is not None:
+            self._progress(self._phase, done, self._total, self._note)
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """How far a training is, as it is kept.
@@ -187,44 +213,41 @@ class Training:
 
     def _run_epoch(self, progress: Progress | None) -> None:
         """One step of every code, then an update of the filters."""
+        per_epoch = (1 + self.learning.cg_steps) * len(self.images)
+        count = _Count(
+            progress, f"layer {self.layer}", per_epoch, self.epoch, self.learning.epochs, self._note()
+        )
+        gradient, error, active_share = self._step_codes(count)
+        product = normal_product(lambda: count.over(self._parts()), tuple(self.filters))
+        found = conjugate_gradient(product, self.filters[-1], gradient, self.learning.cg_steps)
+        self.filters[-1] = of_unit_length(found, self.config.unit)
+        count.finish()
+        self.epoch += 1
+        self.history.append(Measure(self.layer, self.epoch, error, active_share))
+
+    def _step_codes(self, count: _Count) -> tuple[Tensor, float, float]:
+        """Move every code one step.
+
+        Returns:
+            What is left of the images differentiated by the filters, its length over that of the images, and the share
+            of codes that are not zero.
+        """
         filters, side = tuple(self.filters), self.filters[-1].shape[2]
         self.squared_norms[-1] = self._estimate_norm()
         how = steps_of(self._weighted(), self.squared_norms[-1])
-        total = torch.zeros_like(filters[-1])
+        gradient = torch.zeros_like(filters[-1])
         squares, active = 0.0, 0.0
-        per_epoch = (1 + self.learning.cg_steps) * len(self.images)
-        passes, done_before = self.learning.epochs * per_epoch, self.epoch * per_epoch
-        done = done_before
-
-        def counted(parts: Iterator[Part]) -> Iterator[Part]:
-            nonlocal done
-            for part in parts:
-                yield part
-                done += len(part.images)
-                if progress is not None:
-                    progress(f"layer {self.layer}", done, passes, self._note())
-
-        for start, part in zip(self._starts(), counted(self._parts()), strict=True):
+        for start, part in zip(self._starts(), count.over(self._parts()), strict=True):
             whole = Reconstruction(filters, part.below)
-            z = part.code.maps if self.epoch else None
-            code = step(part.images, z, whole, how)
+            code = step(part.images, part.code.maps if self.epoch else None, whole, how)
             self._put(start, code)
             z = code.maps
             rest = part.images - whole(z)
             squares += float(rest.double().square().sum())
             active += float(code.active_share.double().sum())
-            total += filter_gradient(whole.ascend(rest), z, side)
-        product = normal_product(lambda: counted(self._parts()), filters)
-        found = conjugate_gradient(product, filters[-1], total, self.learning.cg_steps)
-        self.filters[-1] = of_unit_length(found, self.config.unit)
-        end = done_before + per_epoch
-        if (
-            progress is not None and done < end
-        ):  # the filters were solved in fewer steps, or codes are all zero
-            progress(f"layer {self.layer}", end, passes, self._note())
-        self.epoch += 1
+            gradient += filter_gradient(whole.ascend(rest), z, side)
         error = (squares / self._energy) ** 0.5 if self._energy else 0.0
-        self.history.append(Measure(self.layer, self.epoch, error, active / len(self.images)))
+        return gradient, error, active / len(self.images)
 
     def _end_layer(self, progress: Progress | None) -> None:
         """Infer the codes anew by the final filters, and go on to the next layer."""
