@@ -3,7 +3,8 @@
 The network is the paper's: 15, 50, 100 and 150 maps over gray images of 150x150, ten steps a layer. Its filters are
 random (what they hold does not change the arithmetic). A layer's inference is timed by itself, the switches below being
 known. The bare convolutions are those of its steps, at the same sizes and the same batch, with nothing between them:
-no unpooling, no shrinkage, no pooling. Prints tables and writes benchmarks/results/adaptive.json.
+no unpooling, no shrinkage, no pooling. Freed memory is kept for all, as `backlight adaptive` keeps it. Prints tables
+and writes benchmarks/results/adaptive.json.
 
     python benchmarks/adaptive.py [--batch 4] [--counts 100 400] [--quick]
 """
@@ -31,6 +32,7 @@ from backlight.adaptive.inference import settle
 from backlight.adaptive.learning import steps_of
 from backlight.adaptive.operators import Reconstruction, match, paint
 from backlight.adaptive.training import Shelf
+from backlight.cli.allocation import keep_freed_memory
 from common import (
     SEED,
     machine,
@@ -80,6 +82,7 @@ QUICK = Settings("small", 2, 1, (1,), "small", (2, 4), (512,))
 def run(settings: Settings) -> dict[str, Any]:
     """Return the rates of each layer and the peaks of memory, as plain JSON."""
     use_all_cores()
+    keep_freed_memory()
     found: dict[str, Any] = {
         "machine": machine(sgemm_gflops(settings.sgemm_sizes)),
         "settings": asdict(settings),
@@ -187,6 +190,7 @@ def _anonymous_mb(pid: int) -> float:
 def _one(what: str, preset: str, count: int) -> dict[str, Any]:
     """Infer a batch, or train on a set, of noise here, and return the peaks of memory."""
     use_all_cores()
+    keep_freed_memory()
     config = PRESETS[preset]
     net, learning = AdaptiveDeconvNet(config, SEED), Learning(epochs=1, memory_bytes=BOUNDS.get(what, 0))
     shape = (count, config.channels, *config.size)

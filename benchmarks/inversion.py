@@ -2,7 +2,8 @@
 
 What is timed is the whole of `backlight.invert`: graph, starts, priors, optimiser, bound, curves, pictures, answers.
 The bare pass is the user's own model cut at the same layer (torchvision's feature extractor, channels last) and
-`torch.autograd.grad` of the squared distance of the codes, nothing else; the same batch.
+`torch.autograd.grad` of the squared distance of the codes, nothing else; the same batch. Freed memory is
+kept for both, as `backlight invert` keeps it.
 Prints a table and writes benchmarks/results/inversion.json.
 
     python benchmarks/inversion.py [--networks squeezenet1_0] [--steps 40] [--quick]
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from backlight import invert
+from backlight.cli.allocation import keep_freed_memory
 from backlight.inversion import RECIPES, Config
 from common import (
     load_network,
@@ -75,6 +77,7 @@ QUICK = Settings(
 def run(settings: Settings) -> dict[str, Any]:
     """Return the rates of each layer, as plain JSON."""
     use_all_cores()
+    keep_freed_memory()
     sgemm = sgemm_gflops(settings.sgemm_sizes)
     for name in settings.recipes:
         RECIPES[f"short {name}"] = partial(_shortened, name, settings.steps)

@@ -141,6 +141,14 @@ def test_what_does_not_fit_into_memory_lies_in_files() -> None:
     same_training(training.filters, history, learned())
 
 
+@pytest.mark.parametrize(("room", "is_in_file"), [(0, True), (1 << 16, False)])
+def test_images_in_memory_take_of_the_bound(room: int, is_in_file: bool) -> None:
+    learning = replace(LEARNING, epochs=1, memory_bytes=IMAGES.nbytes + room)
+    training = Training(CONFIG, learning, IMAGES)
+    training.run()
+    assert isinstance(training.state.pooled, np.memmap) == is_in_file
+
+
 def test_a_shelf_counts_what_it_has_and_its_files_vanish() -> None:
     shelf = Shelf(100)
     first = shelf.room((10,), np.float64)

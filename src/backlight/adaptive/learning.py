@@ -73,10 +73,14 @@ def growing_weight(first: float, last: float, epoch: int, epochs: int) -> float:
 
 
 def sparse_weight(images: Maps, whole: Reconstruction, block: Block, share: float) -> float:
-    """Return the λ by which a share of the blocks holds a value after one step: 1 over a quantile of |R'y|."""
+    """Return the λ by which a share of the blocks holds a value after one step: 1 over a quantile of |R'y|.
+
+    It lies halfway between two values, so that rounding does not decide which of them are left.
+    """
     pooled, _ = pool(whole.adjoint(images), block)
     sizes = pooled.abs().flatten().sort(descending=True).values
-    least = float(sizes[min(int(share * len(sizes)), len(sizes) - 1)])
+    count = min(max(int(share * len(sizes)), 1), len(sizes) - 1)
+    least = float(sizes[count - 1 : count + 1].mean())
     return 1 / least if least > 0 else inf
 
 

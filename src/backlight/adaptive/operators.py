@@ -45,7 +45,8 @@ def _paint_by_phases(z: Maps, kernel: Tensor) -> Maps:
     phases = kernel.new_zeros(c, 2, 2, k, side + 1, side + 1)
     for top, left in ((0, 0), (0, 1), (1, 0), (1, 1)):
         phases[:, top, left, :, top : top + side, left : left + side] = kernel
-    even = F.pad(z, (0, cols % 2, 0, rows % 2)).contiguous(memory_format=torch.channels_last)
+    even = F.pad(z, (0, cols % 2, 0, rows % 2)) if rows % 2 or cols % 2 else z  # padding by nothing copies
+    even = even.contiguous(memory_format=torch.channels_last)
     parts = F.conv2d(even, phases.flatten(0, 2).contiguous(memory_format=torch.channels_last), stride=2)
     maps = parts.reshape(n, c, 2, 2, *parts.shape[2:]).permute(0, 1, 4, 2, 5, 3)
     return maps.reshape(n, c, 2 * parts.shape[2], 2 * parts.shape[3])[:, :, :rows, :cols].contiguous()

@@ -146,7 +146,8 @@ class Training:
         self.device = torch.device(device)
         size = (images.shape[2], images.shape[3])
         self._shapes, self._pooled_shapes = config.shapes(size), config.pooled_shapes(size)
-        self._shelf = Shelf(learning.memory_bytes)
+        held = 0 if isinstance(images, np.memmap) else images.nbytes
+        self._shelf = Shelf(max(learning.memory_bytes - held, 0))
         self._energy = float(np.sum([np.square(own, dtype=np.float64).sum() for own in images]))
         if not np.isfinite(self._energy):
             raise BadInputError("the images hold NaN or infinite values; look at how they were made")

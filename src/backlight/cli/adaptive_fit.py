@@ -20,6 +20,7 @@ from backlight.adaptive import (
     TrainingImages,
     prepare_all,
 )
+from backlight.cli.allocation import keep_freed_memory
 from backlight.cli.options import Device, on_device, parse_size
 from backlight.cli.output import console, errors, progress_bars
 from backlight.errors import BadInputError
@@ -67,6 +68,7 @@ def fit(
 
     Until it is done, it keeps itself beside the network in a file that ends in .part.
     """
+    keep_freed_memory()
     _check_new(output)
     config = _config(preset, size)
     if not memory >= 0:

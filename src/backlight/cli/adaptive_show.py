@@ -27,6 +27,7 @@ from backlight.adaptive import (
 )
 from backlight.adaptive.inputs import readable
 from backlight.cli.adaptive_fit import Batch, HowMany, Images, drawn, print_skipped
+from backlight.cli.allocation import keep_freed_memory
 from backlight.cli.options import Device, on_device, parse_maps, save_picture
 from backlight.cli.output import console, progress_bars
 from backlight.errors import BadInputError
@@ -66,6 +67,7 @@ def show(
     device: Device = "cpu",
 ) -> None:
     """Draw a network: its filters, what its feature maps stand for, and what becomes of pictures in it."""
+    keep_freed_memory()
     if min(parts, branching) < 1:
         raise BadInputError(f"--parts and --branching are at least 1, but came {parts} and {branching}")
     if output.exists() and not output.is_dir():

@@ -13,6 +13,7 @@ import typer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backlight.cli.allocation import keep_freed_memory
 from backlight.cli.options import (
     Device,
     Mean,
@@ -104,6 +105,7 @@ def invert(
     std: Std = None,
 ) -> None:
     """Search for images that a layer codes as it does the one given: what differs, the layer has thrown away."""
+    keep_freed_memory()
     check_output(output)
     _check_animation(animation)
     check_plot(None, save)
