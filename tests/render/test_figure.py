@@ -152,6 +152,15 @@ def test_the_legend_explains_the_hatching(monkeypatch):
     assert "or of the receptive field" in legend_of(monkeypatch, [MapPanel("a", [tile(Box(-9, 0, 4, 5))])])
 
 
+def test_the_legend_gives_the_size_of_what_is_drawn(monkeypatch):
+    inside = MapPanel("map 0", [solid(1, 5, Box(0, 0, 5, 5))])
+    larger = MapPanel(
+        "map 0", [Tile(np.zeros((6, 9, 3), np.uint8), np.zeros((6, 9, 3)), Box(-20, -30, 40, 50), (6, 9))]
+    )
+    assert "a tile is 5 x 5 pixels" in legend_of(monkeypatch, [inside])
+    assert "a tile is 6 x 9 pixels" in legend_of(monkeypatch, [larger])
+
+
 def test_the_same_input_gives_the_same_bytes():
     assert layer_figure([panel(9)], "a layer").tobytes() == layer_figure([panel(9)], "a layer").tobytes()
 

@@ -165,7 +165,7 @@ def _panel(panel: MapPanel, n_cells: int, size: int, scaling: Scaling) -> Image.
 
 def _field(tiles: Sequence[Tile]) -> str:
     """Return the size of the tiles in words, where they are all alike."""
-    sizes = {(t.box.height, t.box.width) for t in tiles}
+    sizes = {(t.window.height, t.window.width) for t in tiles}
     if len(sizes) != 1:
         return ""
     height, width = sizes.pop()
