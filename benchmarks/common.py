@@ -125,11 +125,19 @@ def median_seconds(call: Callable[[], object], repeats: int = 5, budget_s: float
 
 
 def write_results(part: str, results: dict[str, Any]) -> Path:
-    """Write what a part found, as JSON, and return the file."""
+    """Write what a part found, as JSON with a line for each row of a table, and return the file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{part}.json"
-    path.write_text(json.dumps(results, indent=1) + "\n")
+    values = (f"{json.dumps(name)}: {_in_lines(value)}" for name, value in results.items())
+    path.write_text("{\n" + ",\n".join(values) + "\n}\n")
     return path
+
+
+def _in_lines(value: Any) -> str:
+    """Return a value as JSON; a list of tables' rows with a line for each."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(map(json.dumps, value)) + "\n]"
+    return json.dumps(value)
 
 
 def read_results(part: str) -> dict[str, Any] | None:

@@ -204,6 +204,16 @@ def test_the_steps_of_an_inversion_run():
     assert {len(own) for own in rows} == {len(header)}
 
 
+def test_results_come_back_as_they_were_and_rows_have_a_line_each(tmp_path, monkeypatch):
+    import common
+
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    results = {"rows": [{"a": [1, 2.5]}, {"b": {"c": None}}], "empty": [], "counts": [1, 2], "text": "é\n"}
+    path = common.write_results("part", results)
+    assert common.read_results("part") == results
+    assert '\n{"a": [1, 2.5]},\n{"b": {"c": null}}\n' in path.read_text()
+
+
 def test_the_errors_of_inversions_go_on_where_they_were_stopped(tmp_path, monkeypatch):
     import common
     import inversion_errors
