@@ -12,7 +12,7 @@ from backlight.atlas.tiles import decode_picture, decode_projection, encode_patc
 
 @given(
     arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 7), st.sampled_from([1, 3])),
-           elements=st.floats(-1e3, 1e3, width=32, allow_subnormal=False))
+           elements=st.floats(-1e3, 1e3, width=32))
 )  # fmt: skip
 def test_a_projection_comes_back_within_half_a_code(values: np.ndarray) -> None:
     data, scale = encode_projection(values)
@@ -21,7 +21,7 @@ def test_a_projection_comes_back_within_half_a_code(values: np.ndarray) -> None:
     assert scale == np.abs(values).max()
     exact, largest = values.astype(np.float64), float(scale)
     bound = largest / 127 * (np.sqrt(np.abs(exact) / (largest or 1.0)) + 1 / 508)
-    assert (np.abs(back - exact) <= bound * (1 + 1e-5)).all()
+    assert (np.abs(back - exact) <= bound * (1 + 1e-5) + np.finfo(np.float32).smallest_subnormal).all()
 
 
 def test_zero_sign_and_the_largest_value_come_back_exactly() -> None:
