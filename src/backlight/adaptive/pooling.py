@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -86,24 +87,34 @@ def pool(z: Maps, block: Block) -> tuple[Pooled, Switches]:
     _, flat = F.max_pool3d(z.abs()[:, None], window, ceil_mode=True, return_indices=True)
     flat = flat[:, 0]
     values = z.flatten(1).gather(1, flat.flatten(1)).view(flat.shape)
-    ahead = flat - _corners(block, (height, width), flat)
-    offsets = _offsets(block, (height, width), flat.device)
-    place = torch.zeros(int(offsets[-1]) + 1, dtype=torch.uint8, device=flat.device)
-    place[offsets] = torch.arange(block.n_places, dtype=torch.uint8, device=flat.device)
-    return values, place[ahead]  # a table: ten times as fast as to divide integers
+    offsets = _flat(_inside(block, z.device), (height, width))
+    place = torch.zeros(int(offsets[-1]) + 1, dtype=torch.uint8, device=z.device)
+    place[offsets] = torch.arange(block.n_places, dtype=torch.uint8, device=z.device)
+    corners = _flat([start for start, _ in _cuts(block, tuple(z.shape[1:]), z.device)], (height, width))  # type: ignore[arg-type]
+    return values, place[flat - corners]  # a table: ten times as fast as to divide integers
 
 
-def _offsets(block: Block, size: tuple[int, int], device: torch.device) -> Tensor:
-    """Return (places,) how far into flat feature maps of a size (h, w) each place is from where its block begins."""
-    maps, rows, cols = (torch.arange(n, device=device) for n in (block.maps, block.rows, block.cols))
-    return ((maps.view(-1, 1, 1) * size[0] + rows.view(-1, 1)) * size[1] + cols).flatten()
+def _flat(axes: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Return where in flat feature maps of a size (h, w) maps, rows and columns are, int64."""
+    maps, rows, cols = axes
+    return (maps * size[0] + rows) * size[1] + cols
 
 
-def _corners(block: Block, size: tuple[int, int], pooled: Tensor) -> Tensor:
-    """Return (groups, rows, cols) where in flat feature maps of a size (h, w) each block begins, int64."""
-    groups, rows, cols = (torch.arange(n, device=pooled.device) for n in pooled.shape[1:])
-    first = groups.view(-1, 1, 1) * (block.maps * size[0]) + rows.view(-1, 1) * block.rows
-    return first * size[1] + cols * block.cols
+def _inside(block: Block, device: torch.device) -> list[Tensor]:
+    """Return the map, row and column, from where a block begins, of each of its places, (places,) each."""
+    axes = (torch.arange(n, device=device) for n in (block.maps, block.rows, block.cols))
+    return [axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")]
+
+
+def _cuts(block: Block, shape: tuple[int, int, int], device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Return along each axis where blocks begin and how long they are, to broadcast over (groups, rows, cols)."""
+    found = []
+    sizes = (block.maps, block.rows, block.cols)
+    shapes = ((-1, 1, 1), (-1, 1), (-1,))
+    for size, length, count, ahead in zip(sizes, shape, block.pooled(*shape), shapes, strict=True):
+        start = torch.arange(count, device=device).view(ahead) * size
+        found.append((start, (start + size).clamp_max(length) - start))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,15 +152,17 @@ class Unpooling:
     @cached_property
     def places(self) -> Tensor:
         """(n, groups · rows · cols) where in the flat feature maps each pooled value belongs, int64."""
-        inside = torch.arange(self.block.n_places, device=self.switches.device)
-        area = self.block.rows * self.block.cols
-        inner = inside // area, inside % area // self.block.cols, inside % self.block.cols
         known = (self.mode in ("full", "map-only"), *(self.mode in ("full", "position-only"),) * 2)
-        ahead = begin = torch.zeros((), dtype=torch.int64, device=inside.device)
-        for own, is_known, length, (start, left) in zip(inner, known, self.shape, self._cuts(), strict=True):
-            ahead = ahead * length + (own if is_known else torch.zeros_like(own))
-            begin = begin * length + (start if is_known else start + (left - 1) // 2)
-        return (begin + ahead[self.switches.long()]).flatten(1)
+        inside = _inside(self.block, self.switches.device)
+        ahead = [
+            own if is_known else torch.zeros_like(own) for own, is_known in zip(inside, known, strict=True)
+        ]
+        begin = [
+            start if is_known else start + (left - 1) // 2
+            for (start, left), is_known in zip(self._cuts(), known, strict=True)
+        ]
+        size = self.shape[1:]
+        return (_flat(begin, size) + _flat(ahead, size)[self.switches.long()]).flatten(1)
 
     def __call__(self, pooled: Tensor) -> Tensor:
         """Return the feature maps (n, k, h, w) that pooled values (n, groups, rows, cols) are unpooled to: U."""
@@ -183,13 +196,4 @@ class Unpooling:
         return groups * rows * cols
 
     def _cuts(self) -> list[tuple[Tensor, Tensor]]:
-        """Return along each axis where blocks begin and how long they are, to broadcast over (groups, rows, cols)."""
-        found = []
-        sizes = (self.block.maps, self.block.rows, self.block.cols)
-        shapes = ((-1, 1, 1), (-1, 1), (-1,))
-        for size, length, count, ahead in zip(
-            sizes, self.shape, self.switches.shape[1:], shapes, strict=True
-        ):
-            start = torch.arange(count, device=self.switches.device).view(ahead) * size
-            found.append((start, (start + size).clamp_max(length) - start))
-        return found
+        return _cuts(self.block, self.shape, self.switches.device)
