@@ -3,8 +3,8 @@
     python docs/make_figures.py squeezenet1_0.safetensors docs/figures
     python docs/make_figures.py m.adn docs/figures
 
-The second needs what `backlight adaptive fit` has learned. The feature maps of SqueezeNet are chosen by eye from those
-of their layers; everything else about them is `backlight build`.
+The second needs what `backlight adaptive fit` has learned, and prints the page's table of errors. The feature maps of
+SqueezeNet are chosen by eye from those of their layers; everything else about them is `backlight build`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from statistics import mean, stdev
 
 from PIL import Image
 from torchvision.models import SqueezeNet1_0_Weights
@@ -171,6 +172,23 @@ def adapted(model: Path, folder: Path) -> None:
     webp(adaptive.decomposition_picture(net, images[0], own), folder / "adaptive-decomposition.webp")
     webp(adaptive.switch_picture(net, images[0], own), folder / "adaptive-switches.webp")
     webp(adaptive.tree_picture(net, images[0], own), folder / "adaptive-tree.webp")
+    print_errors(net, sorted(photos.glob("*.jpg")))
+
+
+def print_errors(net: adaptive.AdaptiveDeconvNet, photos: list[Path]) -> None:
+    """Print the page's table: how well each layer rebuilds photographs, and from how many activations."""
+    layers = range(1, net.n_layers + 1)
+    errors, counts = [], []
+    for photo in photos:
+        image = net.prepare(photo)
+        codes = net.infer(image)
+        errors.append([float((net.reconstruct(codes, n) - image).norm() / image.norm()) for n in layers])
+        counts.append([int(codes[n].pooled.count_nonzero()) for n in layers])
+    print("| layer | error | activations |\n|---|---:|---:|")
+    for n, error, count in zip(layers, zip(*errors, strict=True), zip(*counts, strict=True), strict=True):
+        print(f"| {n} | {100 * mean(error):.1f} ± {100 * stdev(error):.1f} % | {mean(count):,.0f} |")
+    rising = sum(own == sorted(own) for own in errors)
+    print(f"in {rising} of {len(photos)} photographs, each layer rebuilds worse than the one below it")
 
 
 if __name__ == "__main__":
