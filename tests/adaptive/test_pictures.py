@@ -34,6 +34,7 @@ from backlight.adaptive.decomposition import strongest, tree
 from backlight.adaptive.sheets import GAP, Panel, Row, sheet
 from backlight.errors import BadInputError
 from backlight.render import MapPanel
+from backlight.render.page import Frame
 
 THREE = Config(
     tuple(LayerConfig(maps, filter=3, block=Block(2, 2, 1), weight=20.0) for maps in (4, 5, 3)), size=(24, 24)
@@ -192,6 +193,26 @@ def test_a_tree_shows_the_superposition_of_each_level(monkeypatch: pytest.Monkey
     assert [panel.caption for panel in shown[4:]] == ["5 activations", "25 activations"]
     for level, panel in zip(levels, (shown[0], *shown[4:]), strict=True):
         np.testing.assert_allclose(panel.values, added(level), atol=1e-6)
+
+
+@pytest.mark.parametrize(("corner", "hatched"), [(0, True), (9, False)])
+def test_a_tree_speaks_of_hatching_where_there_is_any(
+    corner: int, hatched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legends: list[str] = []
+    plain = trees.page
+
+    def record(blocks: Sequence[Image.Image], frame: Frame) -> Image.Image:
+        legends.append(frame.legend)
+        return plain(blocks, frame)
+
+    monkeypatch.setattr(trees, "page", record)
+    net, images, _ = coded(count=1)
+    spot = torch.zeros_like(images)
+    own = slice(corner, corner + 5)
+    spot[..., own, own] = images[..., own, own]
+    tree_picture(net, spot[0], net.infer(spot), layer=2)
+    assert ("Hatched: outside of the image" in legends[0]) == hatched
 
 
 def added(level: Sequence[Branch]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -121,15 +122,17 @@ def test_progress_reaches_its_total_and_never_goes_back() -> None:
     def progress(phase: str, done: int, total: int, note: str = "") -> None:
         told.append((phase, done, total, note))
 
-    Training(CONFIG, LEARNING, IMAGES).run(progress)
+    history = Training(CONFIG, LEARNING, IMAGES).run(progress)
     assert list(dict.fromkeys(phase for phase, *_ in told)) == ["layer 1", "codes 1", "layer 2", "codes 2"]
     for name, expected in (("layer 1", 45), ("codes 1", 5), ("layer 2", 45), ("codes 2", 5)):
         own = [done for phase, done, _, _ in told if phase == name]
         assert own == sorted(set(own))
         assert {total for phase, _, total, _ in told if phase == name} == {own[-1]} == {expected}
-    notes = [note for phase, _, _, note in told if phase == "layer 1"]
-    assert notes[0] == ""
-    assert "% active" in notes[-1]
+    for layer in (1, 2):
+        notes = [note for phase, _, _, note in told if phase == f"layer {layer}"]
+        assert notes[0] == ""
+        last = next(own for own in reversed(history) if own.layer == layer)
+        assert notes[-1] == f"error {last.error:.1%}, {last.active_share:.2%} active"
 
 
 def test_what_does_not_fit_into_memory_lies_in_files() -> None:
@@ -149,21 +152,22 @@ def test_images_in_memory_take_of_the_bound(room: int, is_in_file: bool) -> None
     assert isinstance(training.state.pooled, np.memmap) == is_in_file
 
 
-def test_a_shelf_counts_what_it_has_and_its_files_vanish() -> None:
+def test_a_shelf_counts_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     shelf = Shelf(100)
     first = shelf.room((10,), np.float64)
     assert not isinstance(first, np.memmap)
     second = shelf.room((3,), np.float64)
     assert isinstance(second, np.memmap)
     assert second.tolist() == [0, 0, 0]
-    folder = Path(second.filename).parent  # type: ignore[arg-type]
     shelf.give_back(second)
     assert shelf.left == 20
     shelf.give_back(first)
     assert not isinstance(shelf.room((12,), np.float64), np.memmap)
-    assert folder.is_dir()
     del shelf
-    assert not folder.exists()
+    second[:] = 1, 2, 3
+    assert second.tolist() == [1, 2, 3]
+    assert list(tmp_path.iterdir()) == []  # even while the array lives: a kill leaves nothing
 
 
 def test_a_training_goes_on_with_other_memory_and_batches(tmp_path: Path) -> None:

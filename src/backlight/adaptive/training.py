@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -46,13 +45,11 @@ class Progress(Protocol):
 class Shelf:
     """Room for arrays with a row for each image: in memory as long as they stay within a bound, else in files.
 
-    The files vanish with the shelf.
+    The files have no name, so nothing is left of them where a program is killed.
     """
 
     def __init__(self, bound_bytes: int) -> None:
         self.left = bound_bytes
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._count = 0
 
     def room(self, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
         """Return an array of zeros."""
@@ -60,10 +57,8 @@ class Shelf:
         if size <= self.left:
             self.left -= size
             return np.zeros(shape, dtype)
-        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="backlight-adaptive-")
-        self._count += 1
-        path = Path(self._folder.name) / f"{self._count}.array"
-        return np.memmap(path, dtype, "w+", shape=shape)
+        with tempfile.TemporaryFile() as file:
+            return np.memmap(file, dtype, "w+", shape=shape)
 
     def give_back(self, array: NDArray[Any]) -> None:
         """Count the room of an array as free again."""
@@ -72,12 +67,17 @@ class Shelf:
 
 
 class _Count:
-    """Tells of the images that one epoch of a layer has gone over."""
+    """Tells of the images that one epoch of a layer has gone over.
+
+    Attributes:
+        note: What is told beside it.
+    """
 
     def __init__(
-        self, progress: Progress | None, phase: str, per_epoch: int, epoch: int, epochs: int, note: str
+        self, progress: Progress | None, phase: str, per_epoch: int, epoch: int, epochs: int
     ) -> None:
-        self._progress, self._phase, self._note = progress, phase, note
+        self.note = ""
+        self._progress, self._phase = progress, phase
         self._done, self._end, self._total = epoch * per_epoch, (epoch + 1) * per_epoch, epochs * per_epoch
 
     def over(self, parts: Iterator[Part]) -> Iterator[Part]:
@@ -94,7 +94,7 @@ class _Count:
     def _tell(self, done: int) -> None:
         self._done = done
         if self._progress is not None:
-            self._progress(self._phase, done, self._total, self._note)
+            self._progress(self._phase, done, self._total, self.note)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,24 +215,19 @@ class Training:
     def _run_epoch(self, progress: Progress | None) -> None:
         """One step of every code, then an update of the filters."""
         per_epoch = (1 + self.learning.cg_steps) * len(self.images)
-        count = _Count(
-            progress, f"layer {self.layer}", per_epoch, self.epoch, self.learning.epochs, self._note()
-        )
-        gradient, error, active_share = self._step_codes(count)
+        count = _Count(progress, f"layer {self.layer}", per_epoch, self.epoch, self.learning.epochs)
+        count.note = self._note()
+        gradient, measure = self._step_codes(count)
+        self.history.append(measure)
+        count.note = self._note()
         product = normal_product(lambda: count.over(self._parts()), tuple(self.filters))
         found = conjugate_gradient(product, self.filters[-1], gradient, self.learning.cg_steps)
         self.filters[-1] = of_unit_length(found, self.config.unit)
         count.finish()
         self.epoch += 1
-        self.history.append(Measure(self.layer, self.epoch, error, active_share))
 
-    def _step_codes(self, count: _Count) -> tuple[Tensor, float, float]:
-        """Move every code one step.
-
-        Returns:
-            What is left of the images differentiated by the filters, its length over that of the images, and the share
-            of codes that are not zero.
-        """
+    def _step_codes(self, count: _Count) -> tuple[Tensor, Measure]:
+        """Move every code one step, and return what is left of the images differentiated by the filters."""
         filters, side = tuple(self.filters), self.filters[-1].shape[2]
         self.squared_norms[-1] = self._estimate_norm()
         how = steps_of(self._weighted(), self.squared_norms[-1])
@@ -248,7 +243,7 @@ class Training:
             active += float(code.active_share.double().sum())
             gradient += filter_gradient(whole.ascend(rest), z, side)
         error = (squares / self._energy) ** 0.5 if self._energy else 0.0
-        return gradient, error, active / len(self.images)
+        return gradient, Measure(self.layer, self.epoch + 1, error, active / len(self.images))
 
     def _end_layer(self, progress: Progress | None) -> None:
         """Infer the codes anew by the final filters, and go on to the next layer."""
@@ -281,7 +276,8 @@ class Training:
         return with_margin(largest)
 
     def _note(self) -> str:
-        if not self.history:
+        """Return how the last epoch of this layer went; nothing before there is one."""
+        if not self.history or self.history[-1].layer != self.layer:
             return ""
         last = self.history[-1]
         return f"error {last.error:.1%}, {last.active_share:.2%} active"

@@ -17,9 +17,8 @@ from backlight.adaptive.inference import Codes
 from backlight.adaptive.net import AdaptiveDeconvNet
 from backlight.adaptive.sheets import GAP, Panel, framed, pixels
 from backlight.errors import BadInputError
-from backlight.geometry import ReceptiveField
 from backlight.render import DEFAULT_SCALING, Tile, draw_projection
-from backlight.render.figure import CELL_GAP, cell_grid
+from backlight.render.figure import CELL_GAP, cell_grid, hatching
 from backlight.render.page import WHITE, Frame, below, beside, grid_columns, headed, page
 
 _SIZE, _ROW_GAP, _LEFT_GAP = 180, 20, 36
@@ -64,7 +63,8 @@ def tree_picture(
     own = root.activation
     title = f"What an activation of layer {layer} is made of"
     subtitle = f"map {own.channel}, row {own.row}, column {own.col}, value {own.value:.3g}: the strongest of the image"
-    return page([below(rows, _ROW_GAP)], Frame(title, subtitle, _legend(layer)))
+    tiles = [_tile(net, branch) for depth in range(1, layer) for branch in root.level(depth)]
+    return page([below(rows, _ROW_GAP)], Frame(title, subtitle, f"{_legend(layer)} {hatching(tiles)}"))
 
 
 def _legend(layer: int) -> str:
@@ -75,7 +75,7 @@ def _legend(layer: int) -> str:
         f"Left: the activation of layer {layer} run down to the pixels, and below it the strongest activations that it "
         "puts into each lower layer, each with the value that it has there, superposed. Right: those one by one, each "
         f"cut to its receptive field.{below} Each picture is scaled {DEFAULT_SCALING.caption}; white is brighter than "
-        "its surroundings, black darker. Hatched: outside of the image."
+        "its surroundings, black darker."
     )
 
 
@@ -99,16 +99,16 @@ def _row(net: AdaptiveDeconvNet, root: Branch, depth: int) -> Image.Image:
     added = torch.stack([branch.projection for branch in branches]).sum(0)
     caption = "1 activation" if len(branches) == 1 else f"{len(branches)} activations"
     superposed = framed(Panel(pixels(added), f"layer {layer}", caption), _SIZE)
-    field = net.config.receptive_field(layer)
-    columns = [_column(part.level(depth - 1), field, part) for part in root.parts]
+    columns = [_column(net, part.level(depth - 1), part) for part in root.parts]
     return beside([superposed, beside(columns, GAP)], _LEFT_GAP)
 
 
-def _column(branches: Sequence[Branch], field: ReceptiveField, part: Branch) -> Image.Image:
+def _column(net: AdaptiveDeconvNet, branches: Sequence[Branch], part: Branch) -> Image.Image:
     """Return branches of one part of the root, in a square grid as wide as that part."""
     columns = grid_columns(len(branches))
     size = (_SIZE - 2 - (columns - 1) * CELL_GAP) // columns
-    cells = cell_grid([_cut(branch, field, size) for branch in branches], max(len(branches), 1), size)
+    pictures = [draw_projection(_tile(net, branch), size) for branch in branches]
+    cells = cell_grid(pictures, max(len(branches), 1), size)
     result = Image.new("RGB", (_SIZE, cells.height), WHITE)
     result.paste(cells, (0, 0))
     if list(branches) != [part]:
@@ -117,9 +117,11 @@ def _column(branches: Sequence[Branch], field: ReceptiveField, part: Branch) -> 
     return headed(result, f"map {own.channel}", f"{own.value:.3g} at {own.row}, {own.col}")
 
 
-def _cut(branch: Branch, field: ReceptiveField, size: int) -> Image.Image:
-    box = field.box(branch.activation.row, branch.activation.col)
-    image_size = tuple(branch.projection.shape[1:])
-    projection = pixels(branch.projection)[box.clip(*image_size).slices()]
-    patch = np.zeros((*projection.shape[:2], 3), np.uint8)  # not drawn
-    return draw_projection(Tile(patch, projection, box, (image_size[0], image_size[1])), size)
+def _tile(net: AdaptiveDeconvNet, branch: Branch) -> Tile:
+    """Return what an activation paints, cut to its receptive field; the patch, which is not drawn, is black."""
+    own = branch.activation
+    box = net.config.receptive_field(own.layer).box(own.row, own.col)
+    height, width = branch.projection.shape[1:]
+    projection = pixels(branch.projection)[box.clip(height, width).slices()]
+    patch = np.zeros((*projection.shape[:2], 3), np.uint8)
+    return Tile(patch, projection, box, (height, width))

@@ -109,14 +109,18 @@ def choose_size(tiles: Sequence[Tile], size: int | None) -> int:
 
 def notes(panels: Sequence[MapPanel]) -> str:
     """Return the words of the legend for hatching and blank cells, where a figure has any."""
-    tiles = [tile for panel in panels for tile in panel.tiles]
-    found = []
-    if not all(tile.is_whole for tile in tiles):
-        cut = any(tile.window != tile.box for tile in tiles)
-        found.append("Hatched: outside of the image" + (" or of the receptive field." if cut else "."))
+    found = [hatching([tile for panel in panels for tile in panel.tiles])]
     if any(0 < len(panel.tiles) < panel.top for panel in panels):
         found.append("Blank: no further hit.")
-    return " ".join(found)
+    return " ".join(filter(None, found))
+
+
+def hatching(tiles: Sequence[Tile]) -> str:
+    """Return the words of the legend for hatching; none where no tile has any."""
+    if all(tile.is_whole for tile in tiles):
+        return ""
+    cut = any(tile.window != tile.box for tile in tiles)
+    return "Hatched: outside of the image" + (" or of the receptive field." if cut else ".")
 
 
 def cell_grid(pictures: Sequence[Image.Image], n_cells: int, size: int) -> Image.Image:
