@@ -55,6 +55,8 @@ INVERTED_LAYERS = ["features.0", "features.4.cat", "features.7.cat", "features.8
 INVERTED_LAYERS += ["features.10.cat", "features.12.cat", "classifier.1", "classifier.3"]
 MAXIMISED = [("features.7.cat", 20), ("features.9.cat", 197), ("features.12.cat", 367), ("flatten", 281)]
 
+DESCRIPTORS = {"hogb": "HOG, bilinear bins", "hog": "HOG, hard bins", "dsift": "dense SIFT"}
+
 ADAPTED = ["angelfish", "bicycle_cutout", "berlin_cathedral", "tabby_cat"]
 
 MOVED = ["tabby_cat", "red_panda", "brown_hens", "colosseum", "sheep"]
@@ -134,18 +136,17 @@ def inverted(net: backlight.Network, folder: Path) -> None:
     webp(inversion.figure(late), folder / "inversion-restarts.webp")
     units = [inversion.maximise(net, backlight.Unit(layer, channel)) for layer, channel in MAXIMISED]
     webp(inversion.figure(units), folder / "inversion-goals.webp")
-    classical = [descriptor(name, 160) for name in ("hogb", "hog", "dsift")]
-    codes = [inversion.invert(own, picture, own.layers[-1]) for own in classical]
-    webp(strip(described(classical, codes)), folder / "inversion-descriptors.webp")
+    webp(strip(described(picture)), folder / "inversion-descriptors.webp")
 
 
-def described(
-    nets: list[backlight.Network], codes: list[inversion.Inversion]
-) -> list[tuple[str, Image.Image]]:
-    """Return the original and what was found for each descriptor, with captions."""
-    captions = [f"{net.name}, {own.relative_errors[0]:.0%} off" for net, own in zip(nets, codes, strict=True)]
-    pictures = [own.picture for own in codes]
-    return [("original", Image.fromarray(codes[0].original)), *zip(captions, pictures, strict=True)]
+def described(picture: Path) -> list[tuple[str, Image.Image]]:
+    """Return the original and what was found for each classical descriptor, with captions."""
+    shown = []
+    for name, title in DESCRIPTORS.items():
+        net = descriptor(name, 160)
+        found = inversion.invert(net, picture, net.layers[-1])
+        shown.append((f"{title}: {found.relative_errors[0]:.0%} off", found.picture))
+    return [("original", Image.fromarray(found.original)), *shown]
 
 
 def webp(picture: Image.Image, path: Path) -> None:
