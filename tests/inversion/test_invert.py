@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,73 @@ def test_a_restart_does_not_depend_on_the_others(net: Network, picture: Image.Im
     assert three.best == int(three.goals.argmin())
 
 
+def staged(*stages: Stage, patience: int | None = None) -> Recipe:
+    return replace(best(Place((3, 32, 32), 0.1, False, 2.0)), stages=stages, patience=patience, bound=None)
+
+
+def test_a_restart_that_improves_no_more_rests_by_itself(net: Network, picture: Image.Image) -> None:
+    RECIPES["waiting"] = lambda place, strength: replace(
+        staged(Stage(Adam(30.0), 200), patience=6), tolerance=0.05
+    )
+    six = invert(net, picture, "relu2", Config("waiting", restarts=6))
+    alone = invert(net, picture, "relu2", Config("waiting"))
+    del RECIPES["waiting"]
+    assert (alone.stopped, six.stopped) == ("no improvement", "no improvement")
+    n_steps = alone.curves.shape[1]
+    assert n_steps < six.curves.shape[1]
+    np.testing.assert_allclose(six.images[0], alone.images[0], atol=1e-4)
+    np.testing.assert_allclose(six.curves[:, :n_steps, 0], alone.curves[:, :, 0], rtol=1e-3)
+    assert np.ptp(six.curves[:, n_steps - 1 :, 0], axis=1).max() < 1e-6  # it rests
+
+
+@dataclass(frozen=True)
+class Losing:
+    """Adam that sends the second of several images to infinity at the sixth step."""
+
+    def start(self, n_steps: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Return a fresh descent."""
+        plain, calls = Adam(8.0).start(n_steps), count(1)
+
+        def step(x: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+            following = plain(x, value, gradient)
+            if next(calls) == 6 and len(x) > 1:
+                following[1] = torch.inf
+            return following
+
+        return step
+
+
+def test_a_restart_that_is_lost_takes_none_along(net: Network, picture: Image.Image) -> None:
+    for name, stages in (
+        ("last", [Stage(Losing(), 30)]),
+        ("first", [Stage(Losing(), 30), Stage(Adam(4.0), 9)]),
+    ):
+        RECIPES[name] = lambda place, strength, stages=stages: staged(*stages)  # type: ignore[misc]
+        three = invert(net, picture, "relu2", Config(name, restarts=3))
+        alone = invert(net, picture, "relu2", Config(name))
+        del RECIPES[name]
+        assert (three.stopped, alone.stopped) == ("diverged" if name == "last" else "finished", "finished")
+        assert np.isfinite(three.curves).all()
+        np.testing.assert_allclose(three.images[0], alone.images[0], atol=1e-4)
+        costs = three.curves[:, :, 1].sum(0)
+        assert three.goals[1] == pytest.approx(three.curves[0, costs.argmin(), 1] / staged().weight, rel=1e-3)
+
+
+@pytest.mark.parametrize(("rate", "steps"), [(1e4, 3), (3e3, 4)])
+def test_a_stage_that_makes_it_worse_loses_nothing(
+    rate: float, steps: int, net: Network, picture: Image.Image
+) -> None:
+    stages = Stage(Adam(8.0), 40), Stage(Momentum(rate), steps), Stage(Momentum(1e-12), 5)
+    RECIPES["worse"] = lambda place, strength: staged(*stages)
+    found = invert(net, picture, "relu2", Config("worse"))
+    del RECIPES["worse"]
+    costs = found.curves[:, :, 0].sum(0)
+    assert costs[40 + steps - 1] > 10 * costs[:40].min()
+    at = int(costs.argmin())
+    assert found.goals[0] == pytest.approx(found.curves[0, at, 0] / staged().weight, rel=1e-3)
+    assert costs[-1] == pytest.approx(costs.min(), rel=1e-3)  # the last stage began with the best
+
+
 def test_an_image_does_not_depend_on_its_batch(net: Network, picture: Image.Image, quick: None) -> None:
     other = picture.rotate(90)
     both = invert_all(net, [other, picture], "relu2", Config("quick", restarts=2))
@@ -309,6 +377,16 @@ def test_a_unit_is_maximised(unit: Unit, net: Network) -> None:
     value = float(maps[of_unit])
     assert -found.goals[0] == pytest.approx(value / 2.0, rel=1e-3)
     assert value > float(noise[:, unit.channel].amax())
+
+
+@pytest.mark.parametrize("layer", ["3", "0"])
+def test_a_unit_of_a_network_with_fixed_sizes_is_maximised(layer: str) -> None:
+    """Jitter makes the canvas larger than what such a network takes."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    fixed = capture(model, (3, 32, 32))
+    found = maximise(fixed, Unit(layer, 1))
+    assert -found.goals[0] > 0
+    assert found.images.shape == (1, 3, 32, 32)
 
 
 def test_it_is_saved_and_loaded(net: Network, picture: Image.Image, tmp_path: Path, quick: None) -> None:

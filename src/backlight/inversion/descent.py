@@ -47,13 +47,13 @@ class Descent:
     """How far a search has come.
 
     Attributes:
-        best: (n, c, H, W) the images of the lowest cost in the current stage.
+        best: (n, c, H, W) the images of the lowest cost, since costs compare: jitter changes them.
         costs: (n,) their cost.
         goals: (n,) their objective, without its weight.
         curves: For each step (terms, n) what each term costs.
         frames: (n, c, h, w) the best images after the steps in `frames_at`, and after the last.
         frame_steps: After how many steps each frame was.
-        stopped: Why the search ended.
+        stopped: (n,) why the search of each ended.
     """
 
     best: Tensor
@@ -62,7 +62,7 @@ class Descent:
     curves: list[Tensor] = field(default_factory=list)
     frames: list[Tensor] = field(default_factory=list)
     frame_steps: list[int] = field(default_factory=list)
-    stopped: Stopped = "finished"
+    stopped: list[Stopped] = field(default_factory=list)
 
 
 def descend(
@@ -70,8 +70,8 @@ def descend(
 ) -> Descent:
     """Return the best images of a search, (n, c, h, w).
 
-    Ctrl-C ends it early. A stage in which nothing improves any more gives way to the next; so does one that has lost
-    an image to infinity, and there the next stage begins with the best of it.
+    Each image goes its own way, however many there are: one that improves no more in a stage, or is lost to infinity,
+    rests until the next, and what has exploded begins that with its best. Ctrl-C ends the search early.
 
     Args:
         search: What is searched for.
@@ -83,16 +83,20 @@ def descend(
         ActivationError: The start has no finite cost.
     """
     nothing = start.new_full((len(start),), torch.inf)
-    descent = Descent(start, nothing, nothing)
+    descent = Descent(start, nothing, nothing, stopped=["finished"] * len(start))
     try:
-        x = start
+        x, compares = start, False
         for stage in search.recipe.stages:
-            x = x if stage.jitter else central(x, search.size)
+            if not stage.jitter:
+                x, descent.best = central(x, search.size), central(descent.best, search.size)
+            if stage.jitter or not compares:
+                descent.costs = torch.full_like(descent.costs, torch.inf)
+            compares = not stage.jitter
             x = _run(search, stage, x, generators, descent, watch)
     except KeyboardInterrupt:
         if not descent.curves:
             raise
-        descent.stopped = "interrupted"
+        descent.stopped = ["interrupted"] * len(start)
     descent.best = central(descent.best, search.size)
     if len(descent.curves) not in descent.frame_steps:
         _keep_frame(search, descent)
@@ -115,27 +119,34 @@ def _run(
 ) -> Tensor:
     """Go down one stage, and return where it ends; the best images go into the descent."""
     step = stage.optimiser.start(stage.steps)
-    falls = _Falls(search.recipe)
-    last = stage is search.recipe.stages[-1]
-    descent.costs = torch.full_like(descent.costs, torch.inf)
-    for _ in range(stage.steps):
+    falls = _Falls(search.recipe, x)
+    lost = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    begin = costs = descent.costs
+    for done in range(stage.steps):
         terms, gradient = evaluate(search, x, generators if stage.jitter else ())
         costs = terms.sum(0)
-        if not costs.isfinite().all():
+        gone = ~costs.isfinite()
+        if gone.any():
             if not descent.curves:
                 raise ActivationError(
                     "the noise that the search starts from has no finite code; look for NaN or infinite weights"
                 )
-            descent.stopped = "diverged" if last else "finished"
-            return descent.best
-        _keep_best(search, descent, x, terms, costs)
+            lost, terms = lost | gone, torch.where(gone, descent.curves[-1], terms)
+        begin = begin if done else costs
+        _keep_best(search, descent, x, terms, costs, falls.under_way & ~lost)
         if watch is not None:
             watch(len(descent.curves), float(descent.goals.mean()))
-        if falls.have_ended(descent.costs):
-            descent.stopped = "no improvement" if last else "finished"
+        under_way = falls.of(descent.costs) & ~lost
+        if not under_way.any():
             break
-        x = bounded(step(x, costs, gradient), search.recipe.bound)
-    return x
+        following = bounded(step(x, costs, gradient), search.recipe.bound)
+        x = following if under_way.all() else torch.where(_each(under_way), following, x)
+    descent.stopped = [
+        "diverged" if gone else "finished" if going else "no improvement"
+        for gone, going in zip(lost.tolist(), falls.under_way.tolist(), strict=True)
+    ]
+    exploded = lost | (costs > begin)
+    return torch.where(_each(exploded), descent.best, x) if exploded.any() else x
 
 
 def evaluate(search: Search, x: Tensor, generators: Sequence[torch.Generator] = ()) -> tuple[Tensor, Tensor]:
@@ -194,17 +205,21 @@ def _put_back(inner: Tensor, x: Tensor, corners: Sequence[tuple[int, int]]) -> T
     return whole
 
 
-def _keep_best(search: Search, descent: Descent, x: Tensor, terms: Tensor, costs: Tensor) -> None:
-    better = costs < descent.costs
-    chosen = better.view(-1, 1, 1, 1)
-    fresh = descent.best.shape != x.shape or bool(better.all())
-    best = x if fresh else torch.where(chosen, x, descent.best)
-    goals = torch.where(better, terms[0] / search.recipe.weight, descent.goals)
-    descent.best, descent.goals = best, goals
+def _keep_best(
+    search: Search, descent: Descent, x: Tensor, terms: Tensor, costs: Tensor, under_way: Tensor
+) -> None:
+    better = (costs < descent.costs) & under_way
+    descent.best = x if better.all() else torch.where(_each(better), x, descent.best)
+    descent.goals = torch.where(better, terms[0] / search.recipe.weight, descent.goals)
     descent.costs = torch.where(better, costs, descent.costs)
     descent.curves.append(terms)
     if len(descent.curves) in search.frames_at:
         _keep_frame(search, descent)
+
+
+def _each(chosen: Tensor) -> Tensor:
+    """Return (n,) as it goes with images."""
+    return chosen.view(-1, 1, 1, 1)
 
 
 def _keep_frame(search: Search, descent: Descent) -> None:
@@ -213,18 +228,23 @@ def _keep_frame(search: Search, descent: Descent) -> None:
 
 
 class _Falls:
-    """Whether the best costs of a stage still fall."""
+    """Which images' best costs still fall in a stage.
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.patience, self.tolerance = recipe.patience, recipe.tolerance
-        self.past: list[Tensor] = []
+    Attributes:
+        under_way: (n,) false from where an image's best cost has not fallen by the tolerance over the patience.
+    """
 
-    def have_ended(self, costs: Tensor) -> bool:
-        """Return whether no image's best cost has fallen by the tolerance over the patience."""
-        if self.patience is None:
-            return False
-        self.past = [*self.past[-self.patience :], costs]
-        if len(self.past) <= self.patience:
-            return False
-        before = self.past[0]
-        return bool((before - costs <= self.tolerance * before.abs()).all())
+    def __init__(self, recipe: Recipe, start: Tensor) -> None:
+        self.under_way = torch.ones(len(start), dtype=torch.bool, device=start.device)
+        self._patience, self._tolerance = recipe.patience, recipe.tolerance
+        self._past: list[Tensor] = []
+
+    def of(self, costs: Tensor) -> Tensor:
+        """Return which images are under way after a step that has left them at these best costs."""
+        if self._patience is None:
+            return self.under_way
+        self._past = [*self._past[-self._patience :], costs]
+        if len(self._past) > self._patience:
+            before = self._past[0]
+            self.under_way = self.under_way & (before - costs > self._tolerance * before.abs())
+        return self.under_way

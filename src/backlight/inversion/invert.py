@@ -16,6 +16,7 @@ from torch import Tensor
 
 from backlight.errors import BadInputError
 from backlight.inversion.codes import Coder, is_code, one_image
+from backlight.inversion.descent import central
 from backlight.inversion.measures import Spread, spread
 from backlight.inversion.result import Config, Inversion
 from backlight.inversion.search import Task, Watch, search, starts
@@ -81,8 +82,7 @@ def invert_all(
 ) -> list[Inversion]:
     """Return an inversion of each of several images, searched for in one batch; otherwise as `invert`.
 
-    What is found for an image does not depend on the others, up to rounding; but the search goes on until none
-    improves.
+    What is found for an image does not depend on the others, up to rounding.
     """
     coder, config = Coder(net, layer), config or Config()
     batch = net.prepare(images)
@@ -154,8 +154,9 @@ def maximise(
     coder.mask((unit.channel,))
     target[(0, unit.channel) if row is None else (0, unit.channel, row, col)] = 1.0
     if largest is None:
-        noise = coder(starts(task, task.recipe, 1))
-        largest = max(float(noise.detach().abs().amax()), 1e-12)
+        with torch.no_grad():
+            noise = coder(central(starts(task, task.recipe, 1), net.input_shape[1:]))  # type: ignore[arg-type]
+        largest = max(float(noise.abs().amax()), 1e-12)
     where = "" if row is None else f" at row {row}, column {col}"
     (found,) = search(task, target / largest, None, [f"map {unit.channel}{where}"], watch)
     return found

@@ -69,7 +69,7 @@ class Inversion(Result):
         pictures: (n, h, w, 3) the same as 8-bit RGB.
         original: (h, w, 3) the image whose code was given, as the network sees it; (0,) for a code without one.
         terms: What each row of the curves is: the objective times its weight, then the priors.
-        curves: (terms, steps, n) what each costs at each step.
+        curves: (terms, steps, n) what each costs at each step; of a restart that rests while others go on, the same.
         goals: (n,) the objective of what was found, without its weight: for "invert" the squared relative error.
         norm: Length of the code, the masked rest being 0.
         spread: How far photographs lie apart in this layer; None where none were given.
@@ -77,7 +77,8 @@ class Inversion(Result):
         label: Its answer for the original; None where there is none.
         frames: (f, n, h, w, 3) pictures of the best so far; (0,) for none.
         frame_steps: (f,) after how many steps each was.
-        stopped: Why the search ended.
+        stopped: Why the search ended: "finished" all steps, "no improvement" any more in any restart, "interrupted" by
+            Ctrl-C, "diverged" where a restart went to infinity, which keeps its best.
     """
 
     config: Config

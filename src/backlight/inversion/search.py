@@ -13,7 +13,7 @@ from torch import Tensor
 
 from backlight.errors import BadInputError
 from backlight.inversion.codes import Coder
-from backlight.inversion.descent import Descent, Search, descend
+from backlight.inversion.descent import Descent, Search, Stopped, central, descend
 from backlight.inversion.measures import Spread
 from backlight.inversion.objectives import InnerProduct, Match, Objective
 from backlight.inversion.recipes import Place, Recipe, place_of, recipe_for
@@ -24,6 +24,7 @@ Watch = Callable[[str, int, int, float], None]
 
 _MAXIMISED_AREA = 10_000.0
 _USES = ("start", "jitter")
+_WORST_FIRST: tuple[Stopped, ...] = ("interrupted", "diverged", "finished")
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,10 +196,15 @@ def _results(
                 label=int(own_labels[i]) if own_labels is not None and len(own_labels) else None,
                 frames=np.zeros(0, np.uint8) if frames is None else frames[:, part],
                 frame_steps=np.array(descent.frame_steps if frames is not None else [], np.int64),
-                stopped=descent.stopped,
+                stopped=_why(descent.stopped[part]),
             )
         )
     return found
+
+
+def _why(stopped: Sequence[Stopped]) -> Stopped:
+    """Return why a search of several restarts ended: the worst of them, but "no improvement" only if it is of all."""
+    return next((kind for kind in _WORST_FIRST if kind in stopped), stopped[0])
 
 
 def _labels(coder: Coder, inputs: Tensor) -> NDArray[np.int64]:
