@@ -72,6 +72,14 @@ def test_with_restarts_each_layer_has_a_row() -> None:
     assert len({top for top, *_ in found}) == 2
 
 
+def test_each_of_several_images_has_a_row_with_its_original() -> None:
+    first = result()
+    second = replace(first, title="dog.jpg", original=np.full((40, 40, 3), BLUE, np.uint8))
+    found = squares(figure([first, second]))
+    assert [colour for *_, colour in found] == [GREEN, RED, BLUE, RED]
+    assert found[0][0] == found[1][0] < found[2][0] == found[3][0]
+
+
 def test_the_figure_says_what_the_errors_are() -> None:
     """The legend is drawn text, so what must differ is the picture."""
     plain = result()
@@ -103,6 +111,20 @@ def test_the_animation_ends_with_what_was_found(suffix: str, tmp_path: Path) -> 
             assert last_pause > 5 * film.info["duration"]
     assert colours[0] > 60
     assert colours[3] < 40
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif"])
+@pytest.mark.parametrize("length", range(9, 16))
+def test_frames_have_one_size_where_their_words_need_another_line(
+    suffix: str, length: int, tmp_path: Path
+) -> None:
+    own = replace(
+        result(frames=3), title="x" * length + ".jpg", frame_steps=np.array([1, 10, 1000], np.int64)
+    )
+    animate([own], tmp_path / f"way{suffix}")
+    with Image.open(tmp_path / f"way{suffix}") as film:
+        assert film.n_frames == 3
+        assert film.size == figure([own]).size
 
 
 def test_what_cannot_be_shown_or_written_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from backlight.errors import BadInputError, StorageError
 from backlight.inversion.result import Inversion
-from backlight.render.page import LINE, Frame, headed, page
+from backlight.render.page import LINE, WHITE, Frame, headed, page
 
 ANIMATED = (".webp", ".gif")
 _SMALLEST = 160
@@ -26,7 +26,8 @@ _GOALS = {
 def figure(results: Sequence[Inversion]) -> Image.Image:
     """Return the original and what was found, side by side: the papers' Fig. 6 for several layers, Fig. 7 for one.
 
-    Several layers of one restart follow each other in reading order; with more restarts, each layer has a row.
+    Several layers of one restart follow each other in reading order; with more restarts, or several images, each result
+    has a row.
 
     Raises:
         BadInputError: There is no result.
@@ -47,7 +48,7 @@ def animate(results: Sequence[Inversion], path: Path | str) -> None:
     steps = sorted({int(step) for result in results for step in result.frame_steps})
     if not steps:
         raise BadInputError("no pictures of the way were kept; ask for them with Config(frames=40)")
-    frames = [_figure(results, step) for step in steps]
+    frames = _of_one_size([_figure(results, step) for step in steps])
     pauses = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
     try:
         frames[0].save(path, save_all=True, append_images=frames[1:], duration=pauses, loop=0)
@@ -61,7 +62,8 @@ def _figure(results: Sequence[Inversion], step: int | None) -> Image.Image:
     if not results:
         raise BadInputError("a figure shows at least one inversion, but came none")
     first = results[0]
-    rows = len(results) > 1 and first.config.restarts > 1
+    images = {result.original.tobytes() for result in results}
+    rows = len(results) > 1 and (first.config.restarts > 1 or len(images) > 1)
     blocks: list[Image.Image] = []
     for i, result in enumerate(results):
         if result.original.size and (i == 0 or rows):
@@ -69,9 +71,18 @@ def _figure(results: Sequence[Inversion], step: int | None) -> Image.Image:
         blocks += [_block(result, restart, step) for restart in range(len(result.pictures))]
     columns = len(blocks) // len(results) if rows else None
     way = "" if step is None else f", step {step}"
-    of = "" if first.goal == "maximise" else f" · {first.title}"
-    title = f"{first.model} · {_GOALS[first.goal]}{of}{way}"
-    return page(blocks, Frame(title, f"recipe {first.config.recipe}", _legend(results), columns, gap=16))
+    of = "" if first.goal == "maximise" or len(images) > 1 else f" · {first.title}"
+    title = f"{first.model} · {_GOALS[first.goal]}{of}"
+    return page(blocks, Frame(title, f"recipe {first.config.recipe}{way}", _legend(results), columns, gap=16))
+
+
+def _of_one_size(frames: Sequence[Image.Image]) -> list[Image.Image]:
+    """Return pictures with room at their right and below, as far as the largest goes: films have one size."""
+    width, height = max(own.width for own in frames), max(own.height for own in frames)
+    found = [Image.new("RGB", (width, height), WHITE) for _ in frames]
+    for whole, own in zip(found, frames, strict=True):
+        whole.paste(own, (0, 0))
+    return found
 
 
 def _block(result: Inversion, restart: int, step: int | None) -> Image.Image:
@@ -101,7 +112,7 @@ def _legend(results: Sequence[Inversion]) -> str:
         unit = (
             "its code, rectified"
             if first.goal == "caricature"
-            else "the largest activation of the layer on noise"
+            else "the unit's largest activation if that was given, else of the layer's on noise"
         )
         return f"In grey: the inner product with the code that is sought, in units of {unit}."
     if first.spread is None:
