@@ -116,6 +116,58 @@ def test_ctrl_c_keeps_what_was_found(
     assert Image.open("f.png").width > 300
 
 
+def test_ctrl_c_between_two_searches_keeps_what_was_found(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = command.invert_code
+
+    def interrupted(net: Network, given: object, layer: str, *arguments: object) -> Inversion:
+        if layer == at:
+            raise KeyboardInterrupt
+        return plain(net, given, layer, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(command, "invert_code", interrupted)
+    at = "relu1"
+    assert invert(picture(), "-o", "f.png", "--layers", "relu1,fc") == 130
+    assert "nothing was written" in " ".join(capsys.readouterr().err.split())
+    assert not Path("f.png").exists()
+    at = "fc"
+    assert invert(picture(), "-o", "f.png", "--layers", "relu1,fc") == 130
+    caught = capsys.readouterr()
+    assert "relu1: relative error" in caught.out
+    assert "the best so far is kept" in " ".join(caught.err.split())
+    assert "nothing was written" not in caught.err
+    assert Path("f.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        (("--centre", "3"), {"relu1", "relu2"}),
+        (("--channels", "7"), {"relu1", "relu2"}),
+        ((), {"relu1", "relu2", "fc"}),
+    ],
+)
+def test_without_layers_those_that_have_the_part_are_taken(
+    part: tuple[str, ...], names: set[str], workplace: Path
+) -> None:
+    assert invert(picture(), "-o", "f.png", "--save", "n", *part) == 0
+    assert {path.stem.removeprefix("n-") for path in Path().glob("n-*.json")} == names
+
+
+def test_photographs_that_cannot_be_read_are_counted(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("pictures/a-broken.jpg").write_text("no picture")
+    assert (
+        invert(picture(), "-o", "f.png", "--layers", "relu1", "--save", "n", "--photographs", "pictures") == 0
+    )
+    assert "1 picture could not be read, the first: a-broken.jpg" in " ".join(capsys.readouterr().out.split())
+    spread = Inversion.load("n-relu1").spread
+    assert spread is not None
+    assert spread.n_images == 12
+
+
 def test_an_error_in_a_later_layer_loses_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The maps of relu2 are dead for a code of zeros, which shows only when its turn has come."""
     Image.new("RGB", (32, 32)).save("black.png")
@@ -150,12 +202,32 @@ def test_an_error_in_a_later_layer_loses_nothing(workplace: Path, capsys: pytest
             "made of a picture, but came a code",
         ),
         (("IMAGE", "-o", "f.png", "--layers", "x"), "layer 'x' is the input itself"),
+        (
+            ("IMAGE", "-o", "f.png", "--layers", ""),
+            "--layers names layers with commas, or is all, but came ''",
+        ),
+        (("empty.npy", "-o", "f.png", "--layers", "relu1"), "'empty.npy' is no array of NumPy"),
+        (
+            ("-o", "f.png", "--goal", "maximise", "--layers", "relu2,fc", "--channels", "9"),
+            "channel 9 is out of range for layer 'fc'",
+        ),
+        (
+            ("IMAGE", "-o", "f.png", "--goal", "caricature", "--layers", "fc", "--photographs", "pictures"),
+            "--photographs normalise the error of an inversion",
+        ),
+        (
+            ("IMAGE", "-o", "f.png", "--layers", "fc", "--photographs", "broken"),
+            "needs at least 2 pictures that can be read, but 'broken' has 0",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(
     workplace: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], text: str
 ) -> None:
     Path("bad.npy").write_text("no array")
+    Path("empty.npy").touch()
+    Path("broken").mkdir()
+    Path("broken/a.jpg").touch()
     np.save("code.npy", np.ones((2, 2)))
     assert invert(*(picture() if own == "IMAGE" else own for own in arguments)) == 2
     caught = capsys.readouterr()

@@ -28,9 +28,11 @@ from backlight.inversion import (
     spread_of,
 )
 from backlight.inversion import descent as descents
+from backlight.inversion.codes import Coder
 from backlight.inversion.optimisers import Adam, Momentum
 from backlight.inversion.priors import Norm, TotalVariation
 from backlight.inversion.recipes import best
+from backlight.inversion.search import Task
 from conftest import SmallNet
 
 SIDE = 6
@@ -377,6 +379,38 @@ def test_a_unit_is_maximised(unit: Unit, net: Network) -> None:
     value = float(maps[of_unit])
     assert -found.goals[0] == pytest.approx(value / 2.0, rel=1e-3)
     assert value > float(noise[:, unit.channel].amax())
+
+
+def test_an_array_may_lie_in_memory_in_any_way(net: Network, quick: None) -> None:
+    code = np.random.default_rng(0).random((12, 8, 8)).astype(np.float32)
+    plain = invert(net, code, "relu2", Config("quick"))
+    for own in (code[::-1].copy()[::-1], code.astype(">f4"), np.asfortranarray(code)):
+        np.testing.assert_array_equal(invert(net, own, "relu2", Config("quick")).images, plain.images)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_networks_of_few_channels_have_grey_pictures(channels: int) -> None:
+    torch.manual_seed(0)
+    few = capture(nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU()), (channels, 16, 16))
+    found = invert(few, torch.rand(channels, 16, 16), "1")
+    assert found.pictures.shape == (1, 16, 16, 3)
+    assert (found.pictures[..., 0] == found.pictures[..., 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "strength", "weight"),
+    [
+        ("default", None, 10_000 / 9),
+        ("cvpr2015", None, 10_000 / 9),
+        ("cvpr2015", 3.0, 10_000 / 9),
+        ("ijcv2016", 3.0, 3.0),
+    ],
+)
+def test_a_unit_weighs_by_its_field_unless_a_weight_is_given(
+    recipe: str, strength: float | None, weight: float, net: Network
+) -> None:
+    task = Task(Coder(net, "conv1"), "maximise", Config(recipe, strength))
+    assert task.recipe.weight == pytest.approx(weight)
 
 
 @pytest.mark.parametrize("layer", ["3", "0"])

@@ -101,6 +101,24 @@ def test_unknown_layers_recipes_and_parts(net: Network) -> None:
         Config(restarts=0)
 
 
+def test_networks_of_short_numbers_and_codes_without_numbers(net: Network) -> None:
+    half = capture(SmallNet().to(torch.bfloat16), (3, 32, 32))
+    refused(BadInputError, "of bfloat16; capture model.float()", invert, half, IMAGE.bfloat16(), "relu2")
+    for code in (np.full((12, 8, 8), "a"), np.ones((12, 8, 8), complex), np.full((12, 8, 8), None)):
+        refused(BadInputError, "an array of real numbers, but came one of", invert, net, code, "relu2")
+
+
+def test_an_image_of_another_size_is_told_the_size_of_images(net: Network) -> None:
+    refused(
+        BadInputError,
+        "has the shape 12x8x8, an image 3x32x32, but came 3x48x48",
+        invert,
+        net,
+        torch.rand(3, 48, 48),
+        "relu2",
+    )
+
+
 def test_several_images_and_too_few_photographs(net: Network) -> None:
     refused(
         BadInputError,

@@ -22,7 +22,7 @@ from backlight.adaptive import (
 )
 from backlight.cli.allocation import keep_freed_memory
 from backlight.cli.options import Device, on_device, parse_size
-from backlight.cli.output import console, errors, progress_bars
+from backlight.cli.output import console, errors, print_skipped, progress_bars
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, Skipped, open_images
 
@@ -157,11 +157,3 @@ def _summarise(net: AdaptiveDeconvNet, output: Path, images: str, skipped: Seque
     console.print(f"{output}", soft_wrap=True)
     print_skipped(skipped)
     console.print(f"\nbacklight adaptive show {output} {images} -o {output.stem}-pictures", soft_wrap=True)
-
-
-def print_skipped(skipped: Sequence[Skipped]) -> None:
-    """Say how many pictures could not be read, and the first of them."""
-    if skipped:
-        what = "1 picture" if len(skipped) == 1 else f"{len(skipped)} pictures"
-        console.print(f"[yellow]{what} could not be read[/], the first:", soft_wrap=True)
-        console.print(f"  {skipped[0].path}: {skipped[0].reason}", soft_wrap=True, markup=False)

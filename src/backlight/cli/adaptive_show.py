@@ -26,10 +26,10 @@ from backlight.adaptive import (
     tree_picture,
 )
 from backlight.adaptive.inputs import readable
-from backlight.cli.adaptive_fit import Batch, HowMany, Images, drawn, print_skipped
+from backlight.cli.adaptive_fit import Batch, HowMany, Images, drawn
 from backlight.cli.allocation import keep_freed_memory
 from backlight.cli.options import Device, on_device, parse_maps, save_picture
-from backlight.cli.output import console, progress_bars
+from backlight.cli.output import console, print_skipped, progress_bars
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, open_images
 

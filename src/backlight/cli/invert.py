@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +21,6 @@ from backlight.cli.options import (
     ModelArgument,
     Output,
     Resize,
-    SaveStem,
     Size,
     Std,
     Weights,
@@ -31,9 +31,9 @@ from backlight.cli.options import (
     parse_layers_of,
     save_picture,
 )
-from backlight.cli.output import EXIT_STOPPED, Report, console, errors, progress_bars
+from backlight.cli.output import EXIT_STOPPED, Report, console, errors, print_skipped, progress_bars
 from backlight.errors import BadInputError
-from backlight.images import load_batches, open_images
+from backlight.images import Skipped, load_batches, open_images
 from backlight.inversion import (
     MOST_PHOTOGRAPHS,
     Config,
@@ -47,7 +47,7 @@ from backlight.inversion import (
 from backlight.inversion import invert as invert_code
 from backlight.inversion.pictures import ANIMATED
 from backlight.inversion.search import Watch
-from backlight.network import Network
+from backlight.network import Layer, Network
 from backlight.projection import Unit
 
 _N_LAYERS = 8
@@ -95,7 +95,10 @@ def invert(
     animation: Annotated[
         Path | None, typer.Option("--animation", help="Also write the way there (.webp, .gif).")
     ] = None,
-    save: SaveStem = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", help="Also write the numbers: to SAVE-LAYER.json and SAVE-LAYER.npz."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the starts.")] = 0,
     weights: Weights = None,
     device: Device = "cpu",
@@ -116,16 +119,19 @@ def invert(
         raise BadInputError(
             "with --goal maximise, --channels names the feature maps, and --centre has no meaning"
         )
+    if photographs is not None and goal != "invert":
+        raise BadInputError("--photographs normalise the error of an inversion; other goals have none")
     given = _read(image)
     net = load_network(model, weights, device, size, resize, mean, std)
-    known = _read_photographs(photographs, net)
-    names = parse_layers_of(net, layers) or _spread_layers(net, isinstance(given, np.ndarray))
     frames = _FRAMES if animation is not None else 0
     config = Config(recipe, strength, restarts, seed, frames=frames)
-    if goal != "maximise":
-        config = replace(config, channels=maps, centre=centre)
+    partial = replace(config, channels=maps, centre=centre)
+    names = parse_layers_of(net, layers) or _spread_layers(net, partial, isinstance(given, np.ndarray))
     for name in names:
-        check(net, name, config)
+        check(net, name, partial)
+    if goal != "maximise":
+        config = partial
+    known = _read_photographs(photographs, net)
     tasks: list[tuple[str, int | None]]
     tasks = [(name, own) for name in names for own in (maps if goal == "maximise" and maps else [None])]
 
@@ -142,11 +148,11 @@ def invert(
     results: list[Inversion] = []
     try:
         with progress_bars(resumes=False) as report:
-            _run(tasks, search, report, results, save)
+            stopped = _run(tasks, search, report, results, save)
     finally:  # an error or Ctrl-C in a later layer loses nothing of those before
         if results:
             _write(results, output, animation)
-    if results[-1].stopped == "interrupted":
+    if stopped:
         errors.print("stopped; the best so far is kept", soft_wrap=True)
         raise typer.Exit(EXIT_STOPPED)
 
@@ -157,17 +163,23 @@ def _run(
     report: Report,
     results: list[Inversion],
     save: Path | None,
-) -> None:
-    """Put what is found into results; each is saved as soon as it is there."""
-    for task in tasks:
-        found = search(task, report)
-        results.append(found)
-        n_steps = found.curves.shape[1]
-        report(_name(task), n_steps, n_steps)  # a search that ended early is done
-        if save is not None:
-            found.save(f"{save}-{_name(task)}")
-        if found.stopped == "interrupted":
-            break
+) -> bool:
+    """Put what is found into results, each saved as soon as it is there; return whether Ctrl-C ended it."""
+    try:
+        for task in tasks:
+            found = search(task, report)
+            results.append(found)
+            n_steps = found.curves.shape[1]
+            report(_name(task), n_steps, n_steps)  # a search that ended early is done
+            if save is not None:
+                found.save(f"{save}-{_name(task)}")
+            if found.stopped == "interrupted":
+                return True
+    except KeyboardInterrupt:  # between two searches
+        if not results:
+            raise
+        return True
+    return False
 
 
 def _watch(report: Report, name: str, goal: Goal) -> Watch:
@@ -197,7 +209,9 @@ def _line(result: Inversion) -> str:
     steps = f"{result.curves.shape[1]} steps, {result.stopped}"
     head = f"[bold]{result.layer}[/]" + (f", {result.title}" if result.goal == "maximise" else "")
     if result.goal != "invert":
-        return f"{head}: inner product {-result.goals[result.best]:.4g} ({steps})"
+        product = -result.goals[result.best]
+        silent = "" if product > 0 else "; it stays silent: try more --restarts, or the layer before"
+        return f"{head}: inner product {product:.4g} ({steps}){silent}"
     text = f"{head}: relative error {result.relative_errors[result.best]:.1%}"
     if result.normalised_errors is not None and result.squared_errors is not None:
         normalised, squared = (own[result.best] for own in (result.normalised_errors, result.squared_errors))
@@ -207,13 +221,21 @@ def _line(result: Inversion) -> str:
     return f"{text}{answer} ({steps})"
 
 
-def _spread_layers(net: Network, is_code: bool) -> list[str]:
-    """Return up to 8 of the default layers, from the first to the last, and the network's own output."""
+def _spread_layers(net: Network, config: Config, is_code: bool) -> list[str]:
+    """Return up to 8 of the default layers, first to last, and the network's output; of those that have what counts."""
     if is_code:
         raise BadInputError("a code belongs to one layer; name it with --layers")
-    names = [layer.name for layer in net.default_layers]
+    output = net.layers[-1]
+    fitting = [layer.name for layer in (*net.default_layers, output) if _has_part(layer, config)]
+    *names, last = fitting or [output.name]
     chosen = [names[round(i)] for i in np.linspace(0, len(names) - 1, min(_N_LAYERS - 1, len(names)))]
-    return list(dict.fromkeys([*chosen, net.layers[-1].name]))
+    return list(dict.fromkeys([*chosen, last]))
+
+
+def _has_part(layer: Layer, config: Config) -> bool:
+    """Return whether a layer has the channels and the units in the middle that are to count."""
+    side = min(layer.shape[1:]) if layer.is_spatial else 0
+    return max(config.channels or (0,)) < layer.n_maps and (config.centre is None or config.centre <= side)
 
 
 def _read(image: Path | None) -> Path | NDArray[np.generic] | None:
@@ -226,7 +248,7 @@ def _read(image: Path | None) -> Path | NDArray[np.generic] | None:
         return image
     try:
         found: NDArray[np.generic] = np.load(image)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise BadInputError(
             f"{str(image)!r} is no array of NumPy ({error}); write it with numpy.save"
         ) from error
@@ -240,13 +262,29 @@ def _as_image(given: Path | NDArray[np.generic]) -> Path:
 
 
 def _read_photographs(folder: str | None, net: Network) -> Tensor | None:
-    """Return the first photographs that can be read, as inputs."""
+    """Return the first photographs that can be read, as inputs, and say which could not."""
     if folder is None:
         return None
     source = open_images(folder)
     assert net.preprocessing is not None
-    ids = range(min(len(source.records), MOST_PHOTOGRAPHS))
-    return torch.cat([batch.tensor for batch in load_batches(source, net.preprocessing, ids, batch_size=16)])
+    found: list[Tensor] = []
+    skipped: list[Skipped] = []
+    missing = MOST_PHOTOGRAPHS
+    with closing(
+        load_batches(source, net.preprocessing, range(len(source.records)), batch_size=10)
+    ) as batches:
+        for batch in batches:
+            found.append(batch.tensor[:missing])
+            skipped += batch.skipped
+            missing -= len(found[-1])
+            if not missing:
+                break
+    print_skipped(skipped)
+    if MOST_PHOTOGRAPHS - missing < 2:
+        raise BadInputError(
+            f"--photographs needs at least 2 pictures that can be read, but {folder!r} has {MOST_PHOTOGRAPHS - missing}"
+        )
+    return torch.cat(found)
 
 
 def _check_animation(path: Path | None) -> None:

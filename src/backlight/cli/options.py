@@ -179,7 +179,12 @@ def parse_channels(text: str) -> list[int]:
 
 def parse_layers(text: str) -> list[str] | None:
     """Return the layer names of `all` (every default layer) or `features.3.cat,features.7.cat`."""
-    return None if text == "all" else [p.strip() for p in text.split(",") if p.strip()]
+    if text == "all":
+        return None
+    names = [p.strip() for p in text.split(",") if p.strip()]
+    if not names:
+        raise BadInputError(f"--layers names layers with commas, or is all, but came {text!r}")
+    return names
 
 
 def parse_layers_of(net: Network, text: str) -> list[str] | None:

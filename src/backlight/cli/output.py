@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -20,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from backlight.images import Skipped
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -111,6 +113,14 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
     finally:
         if tasks:
             bars.stop()
+
+
+def print_skipped(skipped: Sequence[Skipped]) -> None:
+    """Say how many pictures could not be read, and the first of them."""
+    if skipped:
+        what = "1 picture" if len(skipped) == 1 else f"{len(skipped)} pictures"
+        console.print(f"[yellow]{what} could not be read[/], the first:", soft_wrap=True)
+        console.print(f"  {skipped[0].path}: {skipped[0].reason}", soft_wrap=True, markup=False)
 
 
 def in_words(seconds: float) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from backlight.errors import ActivationError, BadInputError, UnknownLayerError
 from backlight.geometry import Box
 from backlight.inversion.colours import Colours
+from backlight.inversion.waking import wake_rectifiers
 from backlight.network import Images, Layer, Network
 from backlight.network.fast import FastNetwork, step_images
 from backlight.network.stem import speed_up_stem
@@ -24,17 +25,25 @@ class Coder:
     Args:
         net: The captured network.
         layer: The layer, or its name.
+        wakes: Whether gradients go through rectifiers that would stop all of them (`wake_rectifiers`).
 
     Raises:
         UnknownLayerError: The network has no such layer.
-        BadInputError: The layer is the network's input.
+        BadInputError: The layer is the network's input, or the network's numbers are too short to search with.
     """
 
-    def __init__(self, net: Network, layer: str | Layer) -> None:
+    def __init__(self, net: Network, layer: str | Layer, wakes: bool = False) -> None:
+        if net.dtype not in (torch.float32, torch.float64):
+            raise BadInputError(
+                f"a search needs a network of float32 or float64, but {net.name} is of "
+                f"{str(net.dtype).removeprefix('torch.')}; capture model.float()"
+            )
         self.net, self.colours = net, Colours.of(net)
         self.layer = _known(net, layer)
         self._run = FastNetwork(net, [self.layer])
         speed_up_stem(self._run.graph)
+        if wakes:
+            wake_rectifiers(self._run.graph)
 
     def __call__(self, levels: Float[Tensor, "n c h w"]) -> Tensor:
         """Return the codes of images in grey levels without their mean, (n, c, h, w) or (n, c); differentiable."""
@@ -63,14 +72,15 @@ class Coder:
         """Return a code as a batch of one, (1, c, h, w) or (1, c), on the network's device.
 
         Raises:
-            BadInputError: It has another shape than the layer's, or holds NaN or infinite values.
+            BadInputError: It has another shape than the layer's, or holds NaN, infinite values or no numbers.
         """
-        given = torch.as_tensor(code)
+        given = _numbers(code)
         given = given[None] if tuple(given.shape) == self.layer.shape else given
         if tuple(given.shape) != (1, *self.layer.shape):
-            wanted, came = ("x".join(map(str, shape)) for shape in (self.layer.shape, code.shape))
+            shapes = self.layer.shape, self.net.input_shape, code.shape
+            wanted, image, came = ("x".join(map(str, shape)) for shape in shapes)
             raise BadInputError(
-                f"a code of layer {self.layer.name!r} has the shape {wanted}, but came {came}; "
+                f"a code of layer {self.layer.name!r} has the shape {wanted}, an image {image}, but came {came}; "
                 "`backlight layers MODEL --all` lists the shapes"
             )
         if not given.isfinite().all():
@@ -114,6 +124,15 @@ class Coder:
         return mask
 
 
+def _numbers(code: Tensor | NDArray[np.generic]) -> Tensor:
+    """Return a code as a tensor, in whatever order of bytes and strides an array has it."""
+    if isinstance(code, Tensor):
+        return code
+    if code.dtype.kind not in "fiub":
+        raise BadInputError(f"a code is an array of real numbers, but came one of {code.dtype}")
+    return torch.from_numpy(np.array(code, np.float64))
+
+
 def central_box(layer: Layer, size: int) -> Box:
     """Return the central neighbourhood of size x size units; of an odd margin, half is rounded down.
 
@@ -122,7 +141,8 @@ def central_box(layer: Layer, size: int) -> Box:
     """
     if not layer.is_spatial or not 1 <= size <= min(layer.shape[1:]):
         raise BadInputError(
-            f"layer {layer.name!r} of {'x'.join(map(str, layer.shape))} has no {size} x {size} units in its middle"
+            f"layer {layer.name!r} of {'x'.join(map(str, layer.shape))} has no {size} x {size} units in its middle; "
+            "choose an earlier layer, or fewer"
         )
     top, left = ((side - size) // 2 for side in layer.shape[1:])
     return Box(top, left, top + size, left + size)

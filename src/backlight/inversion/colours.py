@@ -62,9 +62,9 @@ class Colours:
         return (inputs - self.offset) * self.per_unit
 
     def to_pixels(self, levels: Float[Tensor, "n c h w"]) -> NDArray[np.uint8]:
-        """Return (n, h, w, 3) pictures in 8 bits of grey levels without their mean; grey in three channels."""
+        """Return (n, h, w, 3) 8-bit pictures of grey levels without their mean; of 1 or 2 channels the mean in grey."""
         whole = (levels + self.mean).round().clamp(0, LEVELS).permute(0, 2, 3, 1)
-        if whole.shape[3] == 1:
-            whole = whole.expand(-1, -1, -1, 3)
+        if whole.shape[3] < 3:
+            whole = whole.mean(3, keepdim=True).expand(-1, -1, -1, 3)
         pixels: NDArray[np.uint8] = whole[..., :3].to(torch.uint8).cpu().numpy()
         return pixels

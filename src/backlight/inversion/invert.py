@@ -131,6 +131,8 @@ def maximise(
 ) -> Inversion:
     """Return an image, like a photograph as far as the priors go, that excites one unit.
 
+    A unit that is silent on the noise of the start is woken first, by gradients that pass its rectifier.
+
     Args:
         net: The captured network.
         unit: Its layer and channel; its row and column, or None for the one in the middle.
@@ -145,7 +147,7 @@ def maximise(
         BadInputError: The unit is out of range, or `largest` is not positive.
         ActivationError: As for `invert`.
     """
-    coder, config = Coder(net, unit.layer), config or Config()
+    coder, config = Coder(net, unit.layer, wakes=True), config or Config()
     if largest is not None and not largest > 0:
         raise BadInputError(f"the largest activation of a unit is above 0, but came {largest}")
     task = Task(coder, "maximise", config)

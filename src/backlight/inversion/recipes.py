@@ -11,7 +11,7 @@ network (conv2 sees 51, conv4 131 pixels of 227), so that other networks get the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from backlight.errors import BadInputError
@@ -62,6 +62,7 @@ class Recipe:
         patience: A stage ends early where over so many steps no image's best cost has fallen by `tolerance` of it;
             None for never.
         tolerance: See `patience`.
+        strength_of: What a strength that is asked for changes.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Recipe:
     bound: float | None = None
     patience: int | None = None
     tolerance: float = 0.002
+    strength_of: Literal["objective", "variation"] = field(default="objective", repr=False)
 
     @property
     def n_steps(self) -> int:
@@ -156,6 +158,7 @@ def cvpr2015(place: Place, strength: float | None = None) -> Recipe:
         stages=tuple(Stage(Momentum(rate * square), steps) for rate, steps in stages),
         start="normal",
         spread=RMS,
+        strength_of="variation",
     )
 
 

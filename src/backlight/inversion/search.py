@@ -13,7 +13,7 @@ from torch import Tensor
 
 from backlight.errors import BadInputError
 from backlight.inversion.codes import Coder
-from backlight.inversion.descent import Descent, Search, Stopped, central, descend
+from backlight.inversion.descent import Descent, Search, Stopped, descend
 from backlight.inversion.measures import Spread
 from backlight.inversion.objectives import InnerProduct, Match, Objective
 from backlight.inversion.recipes import Place, Recipe, place_of, recipe_for
@@ -53,7 +53,8 @@ class Task:
         """The recipe, its objective weighed as the goal asks."""
         place = self.place
         recipe = recipe_for(self.config.recipe, place, self.config.strength, self.goal == "invert")
-        if self.goal == "maximise" and self.config.strength is None:
+        given = self.config.strength is not None and recipe.strength_of == "objective"
+        if self.goal == "maximise" and not given:
             return replace(recipe, weight=_MAXIMISED_AREA / (place.field * max(place.shape[1:])) ** 2)
         return recipe
 

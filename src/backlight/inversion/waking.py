@@ -1,0 +1,58 @@
+"""Waking units: a gradient for what a rectifier has switched off, where there would be none at all.
+
+A unit to be maximised is often silent on the noise that the search starts from, and a silent rectifier has no gradient:
+nothing would ever move.
+
+*Source*: Olah, Mordvintsev & Schubert (2017), "Feature visualization", whose program lets gradients through rectifiers
+for the first steps. *Differs*: here for as long as a rectifier would stop all of an image's gradient, and no longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from backlight.network.operators import aten, packet
+
+_FLAT_BELOW = {
+    aten.relu,
+    aten.relu_,
+    aten.relu6,
+    aten.hardtanh,
+    aten.clamp_min,
+    aten.threshold,
+    aten.hardswish,
+}
+
+
+def wake_rectifiers(module: fx.GraphModule) -> None:
+    """Let rectifiers that would stop all of an image's gradient pass what of it would raise them; in place."""
+    for node in module.graph.nodes:
+        if node.op == "call_function" and packet(node) in _FLAT_BELOW and len(node.all_input_nodes) == 1:
+            rectify = aten.relu.default if packet(node) is aten.relu_ else node.target
+            node.args, node.target = (rectify, *node.args), woken
+    module.recompile()
+
+
+def woken(rectify: Callable[..., Tensor], x: Tensor, *options: Any, **more: Any) -> Tensor:
+    """Return the rectified x, (n, ...), with a gradient that is to be gone down, as above."""
+    done: Tensor = _Woken.apply(x, lambda own: rectify(own, *options, **more))
+    return done
+
+
+class _Woken(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rectify: Callable[[Tensor], Tensor]) -> Tensor:
+        with torch.enable_grad():
+            ctx.below = x.detach().requires_grad_()
+            ctx.above = rectify(ctx.below)
+        return ctx.above.detach()  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (through,) = torch.autograd.grad(ctx.above, ctx.below, gradient)
+        stopped = ~through.flatten(1).any(1).view(-1, *[1] * (through.dim() - 1))
+        return torch.where(stopped, gradient.clamp_max(0), through), None
