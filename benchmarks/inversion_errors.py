@@ -177,12 +177,15 @@ def _rounded(value: Any) -> Any:
 
 
 def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return the table of the errors in per cent: header and rows, a layer in each."""
+    """Return the table of the errors in per cent: header and rows, a layer in each.
+
+    The header says of how many photographs they are, and a cell where it is of fewer.
+    """
     settings, rows = found["settings"], found["rows"]
-    header = ["layer"]
+    header, counts = ["layer"], {}
     for recipe in settings["recipes"]:
-        count = max((len(_values(rows, layer, recipe, "steps")) for layer in settings["layers"]), default=0)
-        header += [f"{recipe} (n = {count})", "squared", "same answer"]
+        counts[recipe] = max(len(_values(rows, layer, recipe, "steps")) for layer in settings["layers"])
+        header += [f"{recipe} (n = {counts[recipe]})", "squared", "same answer"]
     body = []
     for layer in settings["layers"]:
         cells = [f"`{layer}`"]
@@ -191,7 +194,8 @@ def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
                 _values(rows, layer, recipe, key)
                 for key in ("normalised_error", "normalised_squared_error", "same_label")
             )
-            cells += [_percent(errors), _percent(squares), f"{mean(same):.0%}" if same else "–"]
+            fewer = f" (n = {len(errors)})" if 0 < len(errors) < counts[recipe] else ""
+            cells += [_percent(errors) + fewer, _percent(squares), f"{mean(same):.0%}" if same else "–"]
         body.append(cells)
     return header, body
 

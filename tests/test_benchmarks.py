@@ -240,6 +240,17 @@ def test_the_errors_of_inversions_go_on_where_they_were_stopped(tmp_path, monkey
         assert {len(own) for own in rows} == {len(header)}
 
 
+def test_the_table_of_errors_says_where_there_are_fewer_photographs():
+    import inversion_errors
+
+    row = {"normalised_error": 0.1, "normalised_squared_error": 0.01, "same_label": True, "steps": 3}
+    rows = [{"layer": layer, "recipe": "default", **row} for layer in ("a", "b", "a")]
+    found = {"settings": {"layers": ["a", "b", "c"], "recipes": ["default"]}, "rows": rows}
+    header, (a, b, c) = inversion_errors.table(found)
+    assert header[1] == "default (n = 2)"
+    assert [own[1] for own in (a, b, c)] == ["10.0 ± 0.0", "10.0 (n = 1)", "–"]
+
+
 def _of_three_steps(recipe, place, strength):
     whole = recipe(place, strength)
     return replace(whole, stages=(replace(whole.stages[0], steps=3),))

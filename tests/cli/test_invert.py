@@ -196,7 +196,10 @@ def test_an_error_in_a_later_layer_loses_nothing(workplace: Path, capsys: pytest
         (("IMAGE", "-o", "f.pdf"), "written as .png, .jpg or .webp"),
         (("bad.npy", "-o", "f.png", "--layers", "relu1"), "'bad.npy' is no array of NumPy"),
         (("code.npy", "-o", "f.png"), "a code belongs to one layer; name it with --layers"),
-        (("code.npy", "-o", "f.png", "--layers", "relu1"), "has the shape 8x16x16, but came 2x2"),
+        (
+            ("code.npy", "-o", "f.png", "--layers", "relu1"),
+            "has the shape 8x16x16, an image 3x32x32, but came 2x2",
+        ),
         (
             ("code.npy", "-o", "f.png", "--layers", "relu1", "--goal", "caricature"),
             "made of a picture, but came a code",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -72,6 +74,14 @@ def test_strengths_change_where_the_paper_changes_them(layer: str) -> None:
     assert variation.weight == pytest.approx((0.5, 5, 50)[own.band] / SIGMA**2, rel=2e-3)
     assert ijcv2016(own).weight == (300, 100, 20)[own.band]
     assert ijcv2016(place(227, is_vector=True)).weight == 1
+    at_224 = replace(own, shape=(3, 224, 224), field=min(CAFFENET[layer] / 224, 1))
+    assert at_224.band == own.band
+
+
+def test_only_inversions_by_the_paper_of_2016_end_without_jitter() -> None:
+    for inverts, jitters in ((True, [True, False]), (False, [True])):
+        recipe = recipe_for("ijcv2016", place(), None, inverts)
+        assert [stage.jitter for stage in recipe.stages] == jitters
 
 
 @pytest.mark.parametrize(("stride", "jitter"), [(1, 1), (4, 1), (8, 2), (16, 4), (32, 8)])
@@ -112,4 +122,4 @@ def test_the_default_holds_colours_tighter_where_the_goal_has_no_end() -> None:
     inverted, excited = recipe_for("default", own), recipe_for("default", own, inverts=False)
     assert (inverted.bound, excited.bound) == (240, 160)
     assert (inverted.jitters, excited.jitters) == (False, True)
-    assert recipe_for("ijcv2016", own, inverts=False) == ijcv2016(own)
+    assert recipe_for("cvpr2015", own, inverts=False) == cvpr2015(own)

@@ -31,13 +31,20 @@ def refused(error: type[BacklightError], text: str, call: object, *arguments: ob
 def test_a_code_of_the_wrong_shape(net: Network) -> None:
     refused(
         BadInputError,
-        "'relu2' has the shape 12x8x8, but came 12x9x8",
+        "'relu2' has the shape 12x8x8, an image 3x32x32, but came 12x9x8",
         invert,
         net,
         torch.ones(12, 9, 8),
         "relu2",
     )
-    refused(BadInputError, "'fc' has the shape 5, but came 2x5", invert, net, np.ones((2, 5)), "fc")
+    refused(
+        BadInputError,
+        "'fc' has the shape 5, an image 3x32x32, but came 2x5",
+        invert,
+        net,
+        np.ones((2, 5)),
+        "fc",
+    )
 
 
 def test_a_dead_code(net: Network) -> None:

@@ -142,6 +142,7 @@ def maximise(
         watch: Told of each step.
 
     *Source*: Mahendran & Vedaldi (2016), section 5; the weight is 10000 over the area of the unit's receptive field.
+    *Differs*: that is at most the image, and not divided by the number of units shown: each has a search of its own.
 
     Raises:
         BadInputError: The unit is out of range, or `largest` is not positive.
