@@ -58,12 +58,15 @@ def tree_picture(
         raise BadInputError(f"nothing is active in layer {layer}, so there is no tree; take a lower layer")
     with torch.no_grad():
         root = tree(net.filters, codes, found[0], branching)
-    rows = [_first_row(net, image, codes, root)]
-    rows += [_row(net, root, depth) for depth in range(1, layer) if root.level(depth)]
+    rows, tiles = [_first_row(net, image, codes, root)], []
+    for depth in range(1, layer):
+        if root.level(depth):
+            columns = [[_tile(net, branch) for branch in part.level(depth - 1)] for part in root.parts]
+            rows.append(_row(root, depth, columns))
+            tiles += [tile for column in columns for tile in column]
     own = root.activation
     title = f"What an activation of layer {layer} is made of"
     subtitle = f"map {own.channel}, row {own.row}, column {own.col}, value {own.value:.3g}: the strongest of the image"
-    tiles = [_tile(net, branch) for depth in range(1, layer) for branch in root.level(depth)]
     return page([below(rows, _ROW_GAP)], Frame(title, subtitle, f"{_legend(layer)} {hatching(tiles)}"))
 
 
@@ -92,27 +95,26 @@ def _first_row(net: AdaptiveDeconvNet, image: Tensor, codes: Codes, root: Branch
     return beside([alone, beside([framed(panel, _SIZE) for panel in others], GAP)], _LEFT_GAP)
 
 
-def _row(net: AdaptiveDeconvNet, root: Branch, depth: int) -> Image.Image:
+def _row(root: Branch, depth: int, tiles: Sequence[Sequence[Tile]]) -> Image.Image:
     """Return the activations of one level: superposed, and one by one below the part of the root that they are of."""
     layer = root.activation.layer - depth
     branches = root.level(depth)
     added = torch.stack([branch.projection for branch in branches]).sum(0)
     caption = "1 activation" if len(branches) == 1 else f"{len(branches)} activations"
     superposed = framed(Panel(pixels(added), f"layer {layer}", caption), _SIZE)
-    columns = [_column(net, part.level(depth - 1), part) for part in root.parts]
+    columns = [_column(own, part, depth == 1) for own, part in zip(tiles, root.parts, strict=True)]
     return beside([superposed, beside(columns, GAP)], _LEFT_GAP)
 
 
-def _column(net: AdaptiveDeconvNet, branches: Sequence[Branch], part: Branch) -> Image.Image:
-    """Return branches of one part of the root, in a square grid as wide as that part."""
-    columns = grid_columns(len(branches))
+def _column(tiles: Sequence[Tile], part: Branch, is_itself: bool) -> Image.Image:
+    """Return one part of the root, or what is below it, in a square grid as wide as that part."""
+    columns = grid_columns(len(tiles))
     size = (_SIZE - 2 - (columns - 1) * CELL_GAP) // columns
-    pictures = [draw_projection(_tile(net, branch), size) for branch in branches]
-    cells = cell_grid(pictures, max(len(branches), 1), size)
+    cells = cell_grid([draw_projection(tile, size) for tile in tiles], max(len(tiles), 1), size)
     result = Image.new("RGB", (_SIZE, cells.height), WHITE)
     result.paste(cells, (0, 0))
-    if list(branches) != [part]:
-        return headed(result, "", f"{len(branches)} below map {part.activation.channel}")
+    if not is_itself:
+        return headed(result, "", f"{len(tiles)} below map {part.activation.channel}")
     own = part.activation
     return headed(result, f"map {own.channel}", f"{own.value:.3g} at {own.row}, {own.col}")
 

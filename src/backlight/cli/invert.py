@@ -124,13 +124,10 @@ def invert(
     given = _read(image)
     net = load_network(model, weights, device, size, resize, mean, std)
     frames = _FRAMES if animation is not None else 0
-    config = Config(recipe, strength, restarts, seed, frames=frames)
-    partial = replace(config, channels=maps, centre=centre)
-    names = parse_layers_of(net, layers) or _spread_layers(net, partial, isinstance(given, np.ndarray))
+    config = Config(recipe, strength, restarts, seed, channels=maps, centre=centre, frames=frames)
+    names = parse_layers_of(net, layers) or _spread_layers(net, config, isinstance(given, np.ndarray))
     for name in names:
-        check(net, name, partial)
-    if goal != "maximise":
-        config = partial
+        check(net, name, config)
     known = _read_photographs(photographs, net)
     tasks: list[tuple[str, int | None]]
     tasks = [(name, own) for name in names for own in (maps if goal == "maximise" and maps else [None])]
@@ -139,7 +136,7 @@ def invert(
         layer, channel = task
         watch = _watch(report, _name(task), goal)
         if channel is not None:
-            return maximise(net, Unit(layer, channel), config, watch=watch)
+            return maximise(net, Unit(layer, channel), replace(config, channels=None), watch=watch)
         assert given is not None
         if goal == "caricature":
             return caricature(net, _as_image(given), layer, config, watch)
@@ -267,24 +264,23 @@ def _read_photographs(folder: str | None, net: Network) -> Tensor | None:
         return None
     source = open_images(folder)
     assert net.preprocessing is not None
-    found: list[Tensor] = []
+    read: list[Tensor] = []
     skipped: list[Skipped] = []
-    missing = MOST_PHOTOGRAPHS
     with closing(
         load_batches(source, net.preprocessing, range(len(source.records)), batch_size=10)
     ) as batches:
         for batch in batches:
-            found.append(batch.tensor[:missing])
+            read.append(batch.tensor)
             skipped += batch.skipped
-            missing -= len(found[-1])
-            if not missing:
+            if sum(map(len, read)) >= MOST_PHOTOGRAPHS:
                 break
     print_skipped(skipped)
-    if MOST_PHOTOGRAPHS - missing < 2:
+    found = torch.cat(read)[:MOST_PHOTOGRAPHS]
+    if len(found) < 2:
         raise BadInputError(
-            f"--photographs needs at least 2 pictures that can be read, but {folder!r} has {MOST_PHOTOGRAPHS - missing}"
+            f"--photographs needs at least 2 pictures that can be read, but {folder!r} has {len(found)}"
         )
-    return torch.cat(found)
+    return found
 
 
 def _check_animation(path: Path | None) -> None:

@@ -83,7 +83,7 @@ def descend(
         ActivationError: The start has no finite cost.
     """
     nothing = start.new_full((len(start),), torch.inf)
-    descent = Descent(start, nothing, nothing, stopped=["finished"] * len(start))
+    descent = Descent(start, nothing, nothing)
     try:
         x, compares = start, False
         for stage in search.recipe.stages:
@@ -119,8 +119,9 @@ def _run(
 ) -> Tensor:
     """Go down one stage, and return where it ends; the best images go into the descent."""
     step = stage.optimiser.start(stage.steps)
-    falls = _Falls(search.recipe, x)
+    falls = _Falls(search.recipe)
     lost = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    under_way = ~lost
     begin = costs = descent.costs
     for done in range(stage.steps):
         terms, gradient = evaluate(search, x, generators if stage.jitter else ())
@@ -131,19 +132,20 @@ def _run(
                 raise ActivationError(
                     "the noise that the search starts from has no finite code; look for NaN or infinite weights"
                 )
-            lost, terms = lost | gone, torch.where(gone, descent.curves[-1], terms)
+            lost, under_way = lost | gone, under_way & ~gone
+            terms = torch.where(gone, descent.curves[-1], terms)
         begin = begin if done else costs
-        _keep_best(search, descent, x, terms, costs, falls.under_way & ~lost)
+        _keep_best(search, descent, x, terms, costs, under_way)
         if watch is not None:
             watch(len(descent.curves), float(descent.goals.mean()))
-        under_way = falls.of(descent.costs) & ~lost
+        under_way = under_way & falls.of(descent.costs)
         if not under_way.any():
             break
         following = bounded(step(x, costs, gradient), search.recipe.bound)
         x = following if under_way.all() else torch.where(_each(under_way), following, x)
     descent.stopped = [
         "diverged" if gone else "finished" if going else "no improvement"
-        for gone, going in zip(lost.tolist(), falls.under_way.tolist(), strict=True)
+        for gone, going in zip(lost.tolist(), under_way.tolist(), strict=True)
     ]
     exploded = lost | (costs > begin)
     return torch.where(_each(exploded), descent.best, x) if exploded.any() else x
@@ -228,23 +230,17 @@ def _keep_frame(search: Search, descent: Descent) -> None:
 
 
 class _Falls:
-    """Which images' best costs still fall in a stage.
+    """Which images' best costs still fall in a stage."""
 
-    Attributes:
-        under_way: (n,) false from where an image's best cost has not fallen by the tolerance over the patience.
-    """
-
-    def __init__(self, recipe: Recipe, start: Tensor) -> None:
-        self.under_way = torch.ones(len(start), dtype=torch.bool, device=start.device)
+    def __init__(self, recipe: Recipe) -> None:
         self._patience, self._tolerance = recipe.patience, recipe.tolerance
         self._past: list[Tensor] = []
 
     def of(self, costs: Tensor) -> Tensor:
-        """Return which images are under way after a step that has left them at these best costs."""
-        if self._patience is None:
-            return self.under_way
-        self._past = [*self._past[-self._patience :], costs]
-        if len(self._past) > self._patience:
-            before = self._past[0]
-            self.under_way = self.under_way & (before - costs > self._tolerance * before.abs())
-        return self.under_way
+        """Return (n,) whether an image's best cost, now this, has fallen by the tolerance over the patience."""
+        if self._patience is not None:
+            self._past = [*self._past[-self._patience :], costs]
+            if len(self._past) > self._patience:
+                before = self._past[0]
+                return before - costs > self._tolerance * before.abs()
+        return torch.ones_like(costs, dtype=torch.bool)

@@ -62,8 +62,8 @@ class Recipe:
             which lies within `spread` (2016).
         spread: Grey levels, for "normal" the root mean square.
         bound: Longest colour of a pixel, in grey levels without the mean; None for no bound.
-        patience: A stage ends early where over so many steps no image's best cost has fallen by `tolerance` of it;
-            None for never.
+        patience: An image rests for the remainder of a stage where over so many steps its best cost has not fallen by
+            `tolerance` of it, and the stage ends where all rest; None for never.
         tolerance: See `patience`.
         strength_of: What a strength that is asked for changes.
     """
