@@ -259,7 +259,7 @@ def _as_image(given: Path | NDArray[np.generic]) -> Path:
 
 
 def _read_photographs(folder: str | None, net: Network) -> Tensor | None:
-    """Return the first photographs that can be read, as inputs, and say which could not."""
+    """Return as many photographs that can be read as count, or a few more, as inputs, and say which could not be."""
     if folder is None:
         return None
     source = open_images(folder)
@@ -275,7 +275,7 @@ def _read_photographs(folder: str | None, net: Network) -> Tensor | None:
             if sum(map(len, read)) >= MOST_PHOTOGRAPHS:
                 break
     print_skipped(skipped)
-    found = torch.cat(read)[:MOST_PHOTOGRAPHS]
+    found = torch.cat(read)
     if len(found) < 2:
         raise BadInputError(
             f"--photographs needs at least 2 pictures that can be read, but {folder!r} has {len(found)}"
