@@ -352,3 +352,31 @@ def test_the_page_asks_for_known_tables_and_is_filled():
     filled = report.fill(page, {"growth": found})
     assert filled.count("| 2 | 1 | 2 | 3.00 | 1.00 | 2.00 |") == 2
     assert report.fill(filled, {"growth": found}) == filled
+
+
+def test_the_page_of_inversions_says_what_was_measured():
+    import inversion_errors
+    import report
+    from common import read_results
+
+    found = read_results(inversion_errors.PART)
+    page = (BENCHMARKS.parent / "docs" / "inversion.md").read_text()
+    assert report.fill(page, {inversion_errors.PART: found}) == page
+    header, rows = inversion_errors.table(found)
+    assert header[1::3] == [f"{recipe} (n = 100)" for recipe in ("default", "ijcv2016", "cvpr2015")]
+    bounds = dict.fromkeys(("features.0", "features.3.cat", "features.4.cat"), 10)
+    bounds |= dict.fromkeys(("features.7.cat", "features.9.cat", "features.12.cat", "classifier.1"), 20)
+    means = {row[0].strip("`"): [float(cell.split()[0]) for cell in row[1::3]] for row in rows}
+    assert all(means[layer][0] <= bound for layer, bound in bounds.items())
+    assert all(default < min(published) for default, *published in means.values())
+
+
+def test_the_default_is_nearer_than_the_published_recipes_after_as_many_steps():
+    import inversion_errors
+    from common import read_results
+
+    _, rows = inversion_errors.way(read_results(inversion_errors.PART))
+    for default, *published in zip(*(rows[i::3] for i in range(3)), strict=True):
+        assert default[1:3] == ["default", "100"]
+        for cells in zip(default[3:], *(row[3:] for row in published), strict=True):
+            assert not cells[0] or float(cells[0]) < min(map(float, cells[1:]))
