@@ -29,6 +29,7 @@ from backlight.inversion import (
 )
 from backlight.inversion import descent as descents
 from backlight.inversion.codes import Coder
+from backlight.inversion.colours import Colours
 from backlight.inversion.optimisers import Adam, Momentum
 from backlight.inversion.priors import Norm, TotalVariation
 from backlight.inversion.recipes import best
@@ -322,6 +323,29 @@ def test_ctrl_c_keeps_the_best_so_far(net: Network, picture: Image.Image, quick:
     assert found.stopped == "interrupted"
     assert found.curves.shape[1] == 18
     assert found.relative_errors[0] == pytest.approx(errors[-1], rel=1e-3)
+
+
+def test_ctrl_c_while_the_pictures_are_made_keeps_what_was_found(
+    net: Network, picture: Image.Image, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, presses = Colours.to_pixels, []
+
+    def pressed(self: Colours, levels: torch.Tensor) -> object:
+        presses.append(1)
+        if len(presses) <= n_presses:
+            raise KeyboardInterrupt
+        return plain(self, levels)
+
+    whole = invert(net, picture, "relu2", Config("quick", frames=3))
+    monkeypatch.setattr(Colours, "to_pixels", pressed)
+    n_presses = 1
+    found = invert(net, picture, "relu2", Config("quick", frames=3))
+    assert (whole.stopped, found.stopped) == ("finished", "interrupted")
+    assert np.array_equal(found.images, whole.images)
+    assert np.array_equal(found.frames, whole.frames)
+    presses, n_presses = [], 2
+    with pytest.raises(KeyboardInterrupt):
+        invert(net, picture, "relu2", Config("quick"))
 
 
 def test_it_stops_when_nothing_improves(net: Network, picture: Image.Image) -> None:

@@ -100,17 +100,20 @@ def test_the_animation_ends_with_what_was_found(suffix: str, tmp_path: Path) -> 
     animate([result("relu1", frames=4), result("relu2", frames=2)], path)
     with Image.open(path) as film:
         assert film.n_frames == 4
-        colours = []
+        colours, feet = [], []
         for i in range(4):
             film.seek(i)
             frame = np.asarray(film.convert("RGB")).astype(int)
             colours.append(int(abs(frame - np.array(RED)).sum(2).min()))
+            feet.append(int(frame[-40:].min()))
         if suffix == ".gif":
             last_pause = film.info["duration"]
             film.seek(1)
             assert last_pause > 5 * film.info["duration"]
     assert colours[0] > 60
     assert colours[3] < 40
+    assert min(feet[:3]) > 240, "no errors are told, so no legend"
+    assert feet[3] < 200
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".gif"])

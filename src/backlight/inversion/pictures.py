@@ -36,7 +36,7 @@ def figure(results: Sequence[Inversion]) -> Image.Image:
 
 
 def animate(results: Sequence[Inversion], path: Path | str) -> None:
-    """Write the way of all results as one animation, .webp or .gif.
+    """Write the way of all results as one animation, .webp or .gif; it ends with the finished figure.
 
     Raises:
         BadInputError: No result has frames (Config.frames), or the file is of another kind.
@@ -48,7 +48,7 @@ def animate(results: Sequence[Inversion], path: Path | str) -> None:
     steps = sorted({int(step) for result in results for step in result.frame_steps})
     if not steps:
         raise BadInputError("no pictures of the way were kept; ask for them with Config(frames=40)")
-    frames = _of_one_size([_figure(results, step) for step in steps])
+    frames = _of_one_size([*(_figure(results, step) for step in steps[:-1]), _figure(results, None)])
     pauses = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
     try:
         frames[0].save(path, save_all=True, append_images=frames[1:], duration=pauses, loop=0)
@@ -70,10 +70,10 @@ def _figure(results: Sequence[Inversion], step: int | None) -> Image.Image:
             blocks.append(_below(result.original, "original", result.title))
         blocks += [_block(result, restart, step) for restart in range(len(result.pictures))]
     columns = len(blocks) // len(results) if rows else None
-    way = "" if step is None else f", step {step}"
+    way, legend = ("", _legend(results)) if step is None else (f", step {step}", "")
     of = "" if first.goal == "maximise" or len(images) > 1 else f" · {first.title}"
     title = f"{first.model} · {_GOALS[first.goal]}{of}"
-    return page(blocks, Frame(title, f"recipe {first.config.recipe}{way}", _legend(results), columns, gap=16))
+    return page(blocks, Frame(title, f"recipe {first.config.recipe}{way}", legend, columns, gap=16))
 
 
 def _of_one_size(frames: Sequence[Image.Image]) -> list[Image.Image]:

@@ -92,7 +92,11 @@ def search(
     generators = [_generator(config.seed, k, "jitter") for _ in codes for k in range(config.restarts)]
     begin = starts(task, recipe, len(codes), images)
     descent = descend(wanted, begin, generators, _told(task, recipe, watch))
-    return _results(task, wanted, descent, images, norms, titles)
+    try:
+        return _results(task, wanted, descent, images, norms, titles)
+    except KeyboardInterrupt:  # what took minutes is worth half a second more; a second one is obeyed
+        descent.stopped = ["interrupted"] * len(begin)
+        return _results(task, wanted, descent, images, norms, titles)
 
 
 def _objective(task: Task, codes: Tensor) -> tuple[Objective, Tensor]:
