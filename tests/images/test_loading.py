@@ -1,3 +1,4 @@
+import math
 import threading
 import time
 
@@ -26,14 +27,14 @@ def folder(tmp_path):
 
 
 class Counting:
-    """A source that counts what is asked of it, waits, and may fail otherwise than by ImageError."""
+    """A source that counts what is asked of it, dawdles from an image on, and may fail otherwise than by ImageError."""
 
     name = "counting"
 
-    def __init__(self, n, seconds=0.0, fail_at=None):
+    def __init__(self, n, slow_from=math.inf, fail_at=None):
         inner = SequenceSource([Image.new("RGB", (9, 9))] * n)
         self.records, self._load = inner.records, inner.load
-        self.asked, self.seconds, self.fail_at = [], seconds, fail_at
+        self.asked, self.slow_from, self.fail_at = [], slow_from, fail_at
 
     def __len__(self):
         return len(self.records)
@@ -42,7 +43,8 @@ class Counting:
         self.asked.append(image_id)
         if image_id == self.fail_at:
             raise KeyError("a bug")
-        time.sleep(self.seconds)
+        if image_id >= self.slow_from:
+            time.sleep(0.2)
         return self._load(image_id)
 
     def fingerprint(self):
@@ -102,7 +104,7 @@ def test_exactly_the_next_batch_is_decoded_while_the_last_is_used():
 
 
 def test_closing_early_ends_the_threads_and_drops_what_is_waiting():
-    source = Counting(1000, seconds=0.01)
+    source = Counting(1000, slow_from=100)
     batches = load_batches(source, PLAIN, range(1000), 100, workers=2)
     next(batches)
     batches.close()
