@@ -1,8 +1,8 @@
 """How near reconstructions come: the error of each recipe by layer, over photographs, as in the paper's Table 3.
 
 Every photograph is inverted from every layer by every recipe, each core at work on a batch of its own. What is
-finished is kept after each batch, and the same command goes on from there, but for recipes that have changed since.
-Hours for all of it, so the results are kept with the project. Prints a table and writes
+finished is kept after each batch, and the same command goes on from there, but for recipes that have changed since, or
+the way down (`REVISION`). Hours for all of it, so the results are kept with the project. Prints a table and writes
 benchmarks/results/inversion_errors.json; `report.py` puts it into docs/inversion.md.
 
     python benchmarks/inversion_errors.py [--images 100] [--quick]
@@ -39,6 +39,8 @@ from common import (
 )
 
 PART = "inversion_errors"
+REVISION = 2
+"""Of the way down: to be raised where a change of `inversion/descent.py` gives other images by the same recipe."""
 STEPS = (25, 50, 100, 150, 200, 300, 400)
 MEASURES = ("normalised_error", "normalised_squared_error", "relative_error", "same_label")
 
@@ -133,8 +135,8 @@ def _spread(network: str, layer: str, images: int) -> Spread:
 
 @cache
 def _key(net: Network, layer: str, recipe: str) -> str:
-    """Return what changes when the recipe does: the beginning of a hash of all that it is for this layer."""
-    whole = repr(RECIPES[recipe](place_of(net, net.layer(layer)), None))
+    """Return the beginning of a hash of the way down and of all that a recipe is for this layer."""
+    whole = repr((REVISION, RECIPES[recipe](place_of(net, net.layer(layer)), None)))
     return hashlib.sha256(whole.encode()).hexdigest()[:12]
 
 

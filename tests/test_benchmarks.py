@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -238,6 +239,11 @@ def test_the_errors_of_inversions_go_on_where_they_were_stopped(tmp_path, monkey
     assert second["rows"][2] == lost
     for header, rows in (inversion_errors.table(second), inversion_errors.way(second)):
         assert {len(own) for own in rows} == {len(header)}
+    monkeypatch.setattr(inversion_errors, "REVISION", inversion_errors.REVISION + 1)
+    inversion_errors._key.cache_clear()
+    third = inversion_errors.run(settings)
+    assert [len(third["rows"]), 123.0 in {row["relative_error"] for row in third["rows"]}] == [3, False]
+    inversion_errors._key.cache_clear()
 
 
 def test_the_table_of_errors_says_where_there_are_fewer_photographs():
@@ -362,6 +368,9 @@ def test_the_page_of_inversions_says_what_was_measured():
     found = read_results(inversion_errors.PART)
     page = (BENCHMARKS.parent / "docs" / "inversion.md").read_text()
     assert report.fill(page, {inversion_errors.PART: found}) == page
+    net, _ = inversion_errors._network(found["settings"]["network"])
+    keys = {(row["layer"], row["recipe"], row["key"]) for row in found["rows"]}
+    assert keys == {(layer, recipe, inversion_errors._key(net, layer, recipe)) for layer, recipe, _ in keys}
     header, rows = inversion_errors.table(found)
     assert header[1::3] == [f"{recipe} (n = 100)" for recipe in ("default", "ijcv2016", "cvpr2015")]
     bounds = dict.fromkeys(("features.0", "features.3.cat", "features.4.cat"), 10)
@@ -369,6 +378,13 @@ def test_the_page_of_inversions_says_what_was_measured():
     means = {row[0].strip("`"): [float(cell.split()[0]) for cell in row[1::3]] for row in rows}
     assert all(means[layer][0] <= bound for layer, bound in bounds.items())
     assert all(default < min(published) for default, *published in means.values())
+    still = Counter(
+        row["layer"]
+        for row in found["rows"]
+        if row["recipe"] == "cvpr2015" and row["way"][1] == row["way"][2]
+    )
+    last = sorted(still[layer] for layer in ("features.12.cat", "classifier.1", "classifier.3"))
+    assert f"{last[0]} to {last[-1]} of 100 photographs come no nearer\nbetween steps 50 and 100" in page
 
 
 def test_the_default_is_nearer_than_the_published_recipes_after_as_many_steps():
