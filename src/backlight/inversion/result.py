@@ -29,7 +29,8 @@ class Config:
         recipe: A key of `RECIPES`: "default", "cvpr2015" or "ijcv2016".
         strength: What the recipe weighs by: for "cvpr2015" the total variation λ (1, 10 or 100 in the paper), else
             the objective's C (1 to 300 in the paper); None leaves the choice to the recipe.
-        restarts: From so many starts, in one batch. What becomes of a start does not depend on how many there are.
+        restarts: From so many starts, in one batch. What becomes of a start does not depend on how many there are, up
+            to rounding, which late layers amplify.
         seed: Of the starts and of the jitter.
         channels: The feature maps that count; None for all.
         box: The rows and columns that count; None for all.
