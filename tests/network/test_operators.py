@@ -123,9 +123,9 @@ ELEMENTWISE = {  # (signal, factor) of an elementwise product
     "GRN": response_norm,
     "SK": selective_kernels,
     "ResNeSt": split_attention,
-    "swish by hand": lambda x: (h := CONV(x), torch.sigmoid(h)),
-    "gelu by hand": lambda x: (h := CONV(x), 1 + torch.tanh(0.8 * h)),
-    "hardswish by hand": lambda x: (h := CONV(x), F.relu6(h + 3) / 6),
+    "a steeper swish by hand": lambda x: (h := CONV(x), torch.sigmoid(1.702 * h)),
+    "a steeper gelu by hand": lambda x: (h := CONV(x), 1 + torch.tanh(0.8 * h)),
+    "a wider hardswish by hand": lambda x: (h := CONV(x), F.relu6(h + 2) / 6),
     "gated linear unit": lambda x: (CONV(x), torch.sigmoid(OTHER(x))),
     "gate of a net that squashes everywhere": lambda x: (
         CONV(torch.tanh(x)),

@@ -18,6 +18,7 @@ from torch.export import Dim
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from backlight.errors import CaptureError
+from backlight.network.activations import recognise_activations
 from backlight.network.names import TORCH_FOLDER
 from backlight.network.operators import aten, operator_name
 from backlight.network.quiet import quiet_torch
@@ -93,6 +94,7 @@ def _plain(module: fx.GraphModule) -> fx.GraphModule:
             ):  # the strides seen while tracing need not be those of a run
                 copies[node].target = aten.reshape.default
     graph.eliminate_dead_code()
+    recognise_activations(graph)
     plain = fx.GraphModule(root, graph)
     plain.graph.lint()
     return plain.eval()
