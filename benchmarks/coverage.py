@@ -4,7 +4,7 @@ Takes every classifier of torchvision, the smallest model of every family of tim
 networks; captures each with random weights at its native size, and projects one unit of its deepest default
 layer. Prints a table and writes benchmarks/results/coverage.json. Nothing is downloaded.
 
-    python benchmarks/coverage.py [--zoo torchvision|timm|all] [--only 'PATTERN'] [--markdown FILE]
+    python benchmarks/coverage.py [--zoo torchvision|timm|all|others] [--only 'PATTERN'] [--markdown FILE]
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import fx
+from torch import fx, nn
 
 from backlight import capture, project
 from backlight.errors import CaptureError, UnsupportedOperatorError
 from backlight.network import Layer, Network, OperatorClass
 from backlight.network.operators import ATTENTION, SQUASHES, aten, operator_name, packet
 from backlight.projection.units import strongest_units
+from exactness import fields_hold, same_answer, same_gradient
+from other_zoos import PACKAGES
 from zoos import Candidate, build, candidates
 
 RESULTS = Path(__file__).parent / "results" / "coverage.json"
@@ -54,6 +56,11 @@ class Row:
         local: Default layers whose units see a window of the image.
         gated: Those whose signal sees a window while the factor of a gate sees more.
         whole: Those whose units see the whole image.
+        convolutions: Two-dimensional convolutions on the way to the output.
+        without: Those of them that no default layer shows and that are not said to be left out.
+        answer: `yes` if the network gives what the model gives, else how far it is off.
+        gradient: The same of the projection by GRADIENT against automatic differentiation, in the deepest layer.
+        field: `yes` if gradients stay inside the fields of some layers, `none` if there are no such fields.
         projects: `yes` if the projection of a unit of the deepest default layer is finite and not all zero.
         note: `experimental` where the network has attention, `recurrent` where it has an LSTM or the like.
         seconds: Time for all of it.
@@ -71,6 +78,11 @@ class Row:
     local: int = 0
     gated: int = 0
     whole: int = 0
+    convolutions: int = 0
+    without: tuple[str, ...] = ()
+    answer: str = "no"
+    gradient: str = "no"
+    field: str = "no"
     projects: str = "no"
     note: str = ""
     seconds: float = 0.0
@@ -82,15 +94,35 @@ def measure(candidate: Candidate) -> Row:
     start = time.perf_counter()
     names = asdict(candidate)
     try:
-        net = capture(*build(candidate))
+        model, size = build(candidate)
+        net = capture(model, size)
         found = _describe(net)
     except CaptureError as error:
         return Row(**names, captured=_line(error), seconds=time.perf_counter() - start)
     except Exception as error:
         text = f"{type(error).__name__}: {_line(error)}"
         return Row(**names, captured=text, seconds=time.perf_counter() - start)
+    found |= _checked(net, model)
     projects = _projects(net)
     return Row(**names, captured="yes", **found, projects=projects, seconds=time.perf_counter() - start)
+
+
+def _checked(net: Network, model: nn.Module) -> dict[str, object]:
+    """Return what comparing with the model and with automatic differentiation gives; a failure is its own row's."""
+    image = torch.randn(1, *net.input_shape)
+    layer = (net.default_layers or net.layers)[-1]
+    checks = {
+        "answer": lambda: same_answer(net, model, image),
+        "gradient": lambda: same_gradient(net, image, layer),
+        "field": lambda: fields_hold(net, image),
+    }
+    found: dict[str, object] = {}
+    for name, check in checks.items():
+        try:
+            found[name] = check()
+        except Exception as error:
+            found[name] = f"{type(error).__name__}: {_line(error)}"
+    return found
 
 
 def _describe(net: Network) -> dict[str, object]:
@@ -172,6 +204,10 @@ COLUMNS = {
     "layers": lambda row: str(row.layers),
     "maps": lambda row: str(row.maps),
     "local / gated / whole": lambda row: f"{row.local} / {row.gated} / {row.whole}",
+    "convolutions without a layer": lambda row: f"{len(row.without)} of {row.convolutions}",
+    "answer": lambda row: row.answer,
+    "gradient": lambda row: row.gradient,
+    "field": lambda row: row.field,
     "projects": lambda row: row.projects.partition(":")[0],
     "note": lambda row: row.note,
 }
@@ -220,7 +256,7 @@ def versions() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--zoo", choices=["torchvision", "timm", "all"], default="all")
+    parser.add_argument("--zoo", choices=["torchvision", "timm", "all", "others", *PACKAGES], default="all")
     parser.add_argument(
         "--only", default="*", metavar="PATTERN", help="families (of torchvision also models)"
     )

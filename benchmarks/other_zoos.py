@@ -17,6 +17,30 @@ Made = tuple[nn.Module, tuple[int, int, int]]
 """A network, and the size (c, h, w) of its input."""
 
 _CLASSES = 5
+_ARCHITECTURES = """
+Unet UnetPlusPlus MAnet Linknet FPN PSPNet PAN DeepLabV3 DeepLabV3Plus UPerNet Segformer DPT
+"""
+_ENCODERS = """
+resnext50_32x4d timm-res2net50_26w_4s timm-resnest14d se_resnet50 timm-regnetx_002 densenet121
+vgg11_bn inceptionv4 inceptionresnetv2 xception mobilenet_v2 timm-mobilenetv3_small_100
+efficientnet-b0 dpn68 mit_b0 mobileone_s0 timm-skresnet18 timm-gernet_s tu-convnext_atto
+"""
+_PYTORCHCV = """
+alexnet zfnet vgg11 bn_vgg11 bninception resnet10 preresnet10 resnext14_16x4d seresnet10
+sepreresnet10 seresnext50_32x4d senet16 resnestabc14 ibn_resnet50 ibnb_resnet50 airnet50_1x64d_r2
+bam_resnet18 cbam_resnet18 scnet50 regnetx002 regnety002 diaresnet10 pyramidnet101_a360 diracnet18v2
+densenet121 condensenet74_c4_g4 sparsenet121 peleenet wrn50_2 drnc26 drnd22 dpn68 darknet_tiny
+darknet53 irevnet301 bagnet9 dla34 fishnet99 espnetv2_wd2 dicenet_wd5 hrnet_w18_small_v1 vovnet27s
+selecsls42 hardnet39ds xdensenet121_2 squeezenet_v1_0 squeezeresnet_v1_0 sqnxt23_w1
+shufflenet_g1_wd4 shufflenetv2_wd2 shufflenetv2b_wd2 menet108_8x1_g3 mobilenet_wd4 mobilenetb_wd4
+fdmobilenet_wd4 mobilenetv2_wd4 mobilenetv2b_wd4 mobilenetv3_small_w7d20 igcv3_wd4 ghostnet
+mnasnet_small darts proxylessnas_cpu fbnet_cb xception inceptionv3 inceptionv4 inceptionresnetv1
+inceptionresnetv2 polynet nasnet_4a1056 pnasnet5large spnasnet efficientnet_b0
+efficientnet_edge_small_b mixnet_s resneta10 resnetd50b fastseresnet101b octresnet10_ad2
+dabnet_cityscapes fastscnn_cityscapes bisenet_resnet18_celebamaskhq icnet_resnetd50b_cityscapes
+lednet_cityscapes esnet_cityscapes erfnet_cityscapes enet_cityscapes unet_cityscapes
+sinet_cityscapes
+"""
 
 
 def networks(zoo: str) -> dict[str, Callable[[], Made]]:
@@ -30,7 +54,9 @@ def _transformers() -> Iterator[tuple[str, Callable[[], Made]]]:
     """Yield every image classifier and some of the dense networks of transformers, made small."""
     auto = importlib.import_module("transformers.models.auto.modeling_auto")
     for kinds in ("IMAGE_CLASSIFICATION", "SEMANTIC_SEGMENTATION", "DEPTH_ESTIMATION", "BACKBONE"):
-        mapping = getattr(auto, f"MODEL_FOR_{kinds}_MAPPING", None) or getattr(auto, f"MODEL_{kinds}_MAPPING", {})
+        mapping = getattr(auto, f"MODEL_FOR_{kinds}_MAPPING", None) or getattr(
+            auto, f"MODEL_{kinds}_MAPPING", {}
+        )
         for config, model in dict(mapping).items():
             for kind in model if isinstance(model, tuple) else (model,):
                 yield kind.__name__, _small(config, kind)
@@ -48,7 +74,11 @@ def _small(config: Any, kind: Any) -> Callable[[], Made]:
         side = getattr(settings, "image_size", None) or 224
         side = side if isinstance(side, int) else max(side)
         channels = getattr(settings, "num_channels", 3)
-        return kind(settings), (channels, min(side, 224) if side > 512 else side, min(side, 224) if side > 512 else side)
+        return kind(settings), (
+            channels,
+            min(side, 224) if side > 512 else side,
+            min(side, 224) if side > 512 else side,
+        )
 
     return make
 
@@ -72,14 +102,30 @@ def _monai() -> Iterator[tuple[str, Callable[[], Made]]]:
         "HighResNet": (flat, small),
         "DenseNet121": (flat, small),
         "FlexibleUNet": (
-            {"in_channels": 3, "out_channels": 2, "backbone": "efficientnet-b0", "pretrained": False, "spatial_dims": 2},
+            {
+                "in_channels": 3,
+                "out_channels": 2,
+                "backbone": "efficientnet-b0",
+                "pretrained": False,
+                "spatial_dims": 2,
+            },
             (3, 64, 64),
         ),
         "SwinUNETR": (flat | {"feature_size": 12}, small),
-        "UNETR": (flat | {"img_size": 64, "num_layers": 12, "hidden_size": 48, "mlp_dim": 96, "num_heads": 4}, small),
-        "ViT": ({"in_channels": 1, "img_size": 64, "patch_size": 16, "spatial_dims": 2, "num_layers": 2}, small),
-        "AutoEncoder": (flat | shapes, small),
-        "VarAutoEncoder": (flat | shapes | {"in_shape": small, "latent_size": 4}, small),
+        "UNETR": (
+            flat | {"img_size": 64, "feature_size": 8, "hidden_size": 48, "mlp_dim": 96, "num_heads": 4},
+            small,
+        ),
+        "ViT": (
+            {"in_channels": 1, "img_size": 64, "patch_size": 16, "spatial_dims": 2, "num_layers": 2},
+            small,
+        ),
+        "AutoEncoder": (flat | shapes | {"strides": (2, 2, 2)}, small),
+        "VarAutoEncoder": (
+            {"spatial_dims": 2, "in_shape": small, "out_channels": 1, "latent_size": 4}
+            | {"channels": (4, 8), "strides": (2, 2)},
+            small,
+        ),
         "MedNeXt": (flat | {"init_filters": 8}, small),
         "AHNet": ({"spatial_dims": 2, "psp_block_num": 0, "upsample_mode": "transpose"}, small),
         "Classifier": ({"in_shape": small, "classes": 2, "channels": (4, 8), "strides": (2, 2)}, small),
@@ -87,7 +133,16 @@ def _monai() -> Iterator[tuple[str, Callable[[], Made]]]:
         "HoVerNet": ({}, (3, 256, 256)),
         "Quicknat": ({"num_classes": 2, "num_channels": 1, "num_filters": 8}, small),
         "RegUNet": (flat | {"num_channel_initial": 4, "depth": 2}, small),
-        "GlobalNet": ({"image_size": [64, 64], "spatial_dims": 2, "in_channels": 1, "num_channel_initial": 4, "depth": 2}, small),
+        "GlobalNet": (
+            {
+                "image_size": [64, 64],
+                "spatial_dims": 2,
+                "in_channels": 1,
+                "num_channel_initial": 4,
+                "depth": 2,
+            },
+            small,
+        ),
         "SEResNet50": ({"spatial_dims": 2, "in_channels": 3, "num_classes": 2}, (3, 64, 64)),
         "DiffusionModelUNet": ({}, small),
     }
@@ -110,16 +165,12 @@ def _fixed(kind: Any, options: dict[str, Any], size: tuple[int, int, int]) -> Ca
 def _segmentation_models() -> Iterator[tuple[str, Callable[[], Made]]]:
     """Yield every architecture with one encoder, and one architecture with an encoder of every family."""
     smp = importlib.import_module("segmentation_models_pytorch")
-    names = ("Unet UnetPlusPlus MAnet Linknet FPN PSPNet PAN DeepLabV3 DeepLabV3Plus UPerNet Segformer DPT").split()
+    names = _ARCHITECTURES.split()
     for name in names:
         if hasattr(smp, name):
             options = {"encoder_weights": None} | ({} if name == "DPT" else {"encoder_name": "resnet18"})
             yield name, _fixed(getattr(smp, name), options, (3, 224, 224) if name == "DPT" else (3, 128, 128))
-    encoders = (
-        "resnext50_32x4d timm-res2net50_26w_4s timm-resnest14d se_resnet50 timm-regnetx_002 densenet121 vgg11_bn"
-        " inceptionv4 inceptionresnetv2 xception mobilenet_v2 timm-mobilenetv3_small_100 efficientnet-b0 dpn68 mit_b0"
-        " mobileone_s0 timm-skresnet18 timm-gernet_s tu-convnext_atto"
-    ).split()
+    encoders = _ENCODERS.split()
     for encoder in encoders:
         architecture = "FPN" if encoder == "mit_b0" or "convnext" in encoder else "Unet"
         options = {"encoder_name": encoder, "encoder_weights": None}
@@ -129,26 +180,28 @@ def _segmentation_models() -> Iterator[tuple[str, Callable[[], Made]]]:
 def _pytorchcv() -> Iterator[tuple[str, Callable[[], Made]]]:
     """Yield one network of each family of pytorchcv."""
     provider = importlib.import_module("pytorchcv.model_provider")
-    sides = {"inceptionv3": 299, "inceptionv4": 299, "inceptionresnetv1": 299, "inceptionresnetv2": 299, "xception": 299}
+    sides = {
+        "inceptionv3": 299,
+        "inceptionv4": 299,
+        "inceptionresnetv1": 299,
+        "inceptionresnetv2": 299,
+        "xception": 299,
+    }
     small = (3, 32, 32)
-    own = {"nin_cifar10": small, "resnet20_cifar10": small, "diaresnet20_cifar10": small, "wrn16_10_cifar10": small}
-    own |= {"pyramidnet110_a48_cifar10": small, "densenet40_k12_cifar10": small, "xdensenet40_2_k24_bc_cifar10": small}
+    own = {
+        "nin_cifar10": small,
+        "resnet20_cifar10": small,
+        "diaresnet20_cifar10": small,
+        "wrn16_10_cifar10": small,
+    }
+    own |= {
+        "pyramidnet110_a48_cifar10": small,
+        "densenet40_k12_cifar10": small,
+        "xdensenet40_2_k24_bc_cifar10": small,
+    }
     own |= {"rir_cifar10": small, "shakeshakeresnet20_2x16d_cifar10": small, "ror3_56_cifar10": small}
     own |= {"hardnet39ds": (3, 224, 224), "alexnet": (3, 224, 224)}
-    names = (
-        "alexnet zfnet vgg11 bn_vgg11 bninception resnet10 preresnet10 resnext14_16x4d seresnet10 sepreresnet10"
-        " seresnext50_32x4d senet16 resnestabc14 ibn_resnet50 ibnb_resnet50 airnet50_1x64d_r2 bam_resnet18 cbam_resnet18"
-        " scnet50 regnetx002 regnety002 diaresnet10 pyramidnet101_a360 diracnet18v2 densenet121 condensenet74_c4_g4"
-        " sparsenet121 peleenet wrn50_2 drnc26 drnd22 dpn68 darknet_tiny darknet53 irevnet301 bagnet9 dla34 fishnet99"
-        " espnetv2_wd2 dicenet_wd5 hrnet_w18_small_v1 vovnet27s selecsls42 hardnet39ds xdensenet121_2 squeezenet_v1_0"
-        " squeezeresnet_v1_0 sqnxt23_w1 shufflenet_g1_wd4 shufflenetv2_wd2 shufflenetv2b_wd2 menet108_8x1_g3"
-        " mobilenet_wd4 mobilenetb_wd4 fdmobilenet_wd4 mobilenetv2_wd4 mobilenetv2b_wd4 mobilenetv3_small_w7d20"
-        " igcv3_wd4 ghostnet mnasnet_small darts proxylessnas_cpu fbnet_cb xception inceptionv3 inceptionv4"
-        " inceptionresnetv1 inceptionresnetv2 polynet nasnet_4a1056 pnasnet5large spnasnet efficientnet_b0"
-        " efficientnet_edge_small_b mixnet_s resneta10 resnetd50b fastseresnet101b octresnet10_ad2 res2net50_w14_s8"
-        " dabnet_cityscapes fastscnn_cityscapes bisenet_resnet18_celebamaskhq icnet_resnetd50b_cityscapes"
-        " lednet_cityscapes esnet_cityscapes erfnet_cityscapes enet_cityscapes unet_cityscapes sinet_cityscapes"
-    ).split()
+    names = _PYTORCHCV.split()
     for name in (*names, *own):
         side = sides.get(name.partition("_")[0], 224)
         yield name, _from_provider(provider, name, own.get(name, (3, side, side)))

@@ -11,6 +11,7 @@ from fnmatch import fnmatch
 import torch
 from torch import nn
 
+import other_zoos
 from backlight.network.specs import load_model
 from backlight.network.zfnet import alexnet_lrn, zfnet
 
@@ -22,8 +23,8 @@ class Candidate:
     """One model to measure.
 
     Attributes:
-        zoo: torchvision, timm or backlight.
-        family: The zoo's module that the model is defined in.
+        zoo: torchvision, timm, backlight or one of `other_zoos`.
+        family: The zoo's module that the model is defined in; of other zoos the zoo.
         model: Its name in the zoo.
     """
 
@@ -39,6 +40,9 @@ def candidates(zoo: str, only: str) -> Iterator[Candidate]:
         yield from _torchvision(only)
     if zoo in ("timm", "all"):
         yield from _timm(only)
+    if zoo in other_zoos.PACKAGES or zoo == "others":
+        for own in other_zoos.PACKAGES if zoo == "others" else (zoo,):
+            yield from _other(own, only)
 
 
 def _matches(pattern: str, *names: str) -> bool:
@@ -66,6 +70,12 @@ def _timm(only: str) -> Iterator[Candidate]:
         if _matches(only, family):
             print(f"{family}: the smallest of {len(names)} models", file=sys.stderr, flush=True)
             yield Candidate("timm", family, min(names, key=_n_parameters))
+
+
+def _other(zoo: str, only: str) -> Iterator[Candidate]:
+    names = [name for name in other_zoos.networks(zoo) if _matches(only, zoo, name)]
+    print(f"{zoo}: {len(names)} networks" if names else f"{zoo}: not installed, left out", file=sys.stderr)
+    yield from (Candidate(zoo, zoo, name) for name in names)
 
 
 def _n_parameters(name: str) -> float:
@@ -101,6 +111,8 @@ def _made(candidate: Candidate) -> tuple[nn.Module, tuple[int, ...]]:
 
         model = timm.create_model(candidate.model, pretrained=False)
         return model, tuple(model.pretrained_cfg["input_size"])
+    if candidate.zoo in other_zoos.PACKAGES:
+        return other_zoos.networks(candidate.zoo)[candidate.model]()
     loaded = load_model(f"torchvision:{candidate.model}")
     size = loaded.preprocessing.crop if loaded.preprocessing else (224, 224)
     side = getattr(loaded.model, "image_size", None)  # of a transformer without weights: not always theirs
