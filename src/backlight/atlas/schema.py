@@ -2,6 +2,10 @@
 
 Readers open it read-only. A writer commits every step; SQLite's rollback journal takes back the step that was
 under way when a process was killed.
+
+A file may come from anybody: before anything is read from it, its schema must be exactly these tables, so that no
+trigger or view of its own can run, and no query may run longer than its size can account for.
+Format 2 added checksums (`backlight.atlas.checksums`); an atlas of format 1 is read, and written, without.
 """
 
 from __future__ import annotations
@@ -9,12 +13,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
+from backlight.atlas import checksums
+from backlight.atlas.damage import damaged, reading
 from backlight.errors import AtlasError, StorageError
 
 APPLICATION_ID = 0x424B4C54
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_WITHOUT_CHECKSUMS = 1
+_SMALL_BYTES = 4_000_000
+_STEPS_OF_A_CHECK, _STEPS_PER_BYTE = 1_000_000, 10
+_LONGEST_VALUE = 2**26
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -35,6 +46,11 @@ CREATE TABLE skipped (image_id INTEGER PRIMARY KEY, path TEXT NOT NULL, reason T
 CREATE TABLE filters (layer_id INTEGER PRIMARY KEY, weights BLOB NOT NULL);
 CREATE TABLE scan_state (only INTEGER PRIMARY KEY CHECK (only = 0), n_done INTEGER NOT NULL, arrays BLOB);
 """
+_STUDY_TABLES = """
+CREATE TABLE evidence (layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, found TEXT NOT NULL, \
+PRIMARY KEY (layer_id, channel)) WITHOUT ROWID;
+CREATE TABLE study (layer_id INTEGER PRIMARY KEY, result BLOB NOT NULL);
+"""
 
 
 def connect_for_writing(path: Path) -> sqlite3.Connection:
@@ -51,12 +67,14 @@ def connect_for_writing(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=60, isolation_level=None)
         if is_new:
             connection.executescript(
-                f"PRAGMA page_size = 8192; BEGIN IMMEDIATE; {_TABLES}"
+                f"PRAGMA page_size = 8192; BEGIN IMMEDIATE; {_TABLES}{_STUDY_TABLES}{checksums.TABLE}"
                 f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
             )
         connection.execute("PRAGMA synchronous = NORMAL")
     if not is_new:
-        _check_version(connection, path)
+        _check_content(connection, path)
+    if has_checksums(connection):
+        checksums.watch(connection)
     return connection
 
 
@@ -65,6 +83,7 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
 
     Raises:
         AtlasError: There is no such file, or it is no atlas.
+        DamagedAtlasError: Its tables are not those of an atlas.
     """
     if not path.is_file():
         raise AtlasError(
@@ -72,9 +91,27 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
         )
     _check_header(path)
     uri = f"{path.resolve().as_uri()}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False)
-    _check_version(connection, path)
+    connection = sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False, isolation_level=None)
+    _check_content(connection, path)
+    # No value is longer than its file, but a file may grow while it is open.
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(path.stat().st_size, _LONGEST_VALUE))
     return connection
+
+
+def limit_steps(connection: sqlite3.Connection, n_bytes: int) -> None:
+    """Let the queries from now on take no more steps than a file of so many bytes can account for.
+
+    A row has four bytes at least, and takes less than forty steps. Pages that point to each other can pretend to any
+    number of rows.
+    """
+    checks = iter(range(1 + n_bytes * _STEPS_PER_BYTE // _STEPS_OF_A_CHECK))
+    connection.set_progress_handler(lambda: next(checks, None) is None, _STEPS_OF_A_CHECK)
+
+
+def has_checksums(connection: sqlite3.Connection) -> bool:
+    """Return whether an atlas keeps checksums of its rows."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return bool(version >= FORMAT_VERSION)
 
 
 @contextmanager
@@ -84,6 +121,8 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
+            if has_checksums(connection):
+                checksums.seal(connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -132,16 +171,49 @@ def _check_header(path: Path) -> None:
         raise AtlasError(f"{str(path)!r} exists and is no atlas; it is left as it is, choose another name")
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+def _check_content(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file whose format or tables are others, before anything of it can run; closes the connection then."""
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        connection.execute("SELECT 1 FROM meta LIMIT 1")
-    except sqlite3.DatabaseError as error:
+        with reading(path, "its header"):
+            n_bytes = path.stat().st_size
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA cell_size_check = ON")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            schema = _schema(connection)
+        if version not in (_WITHOUT_CHECKSUMS, FORMAT_VERSION):
+            raise AtlasError(
+                f"{str(path)!r} has atlas format {version}, this Backlight reads {_WITHOUT_CHECKSUMS} and "
+                f"{FORMAT_VERSION}; build it anew, or use the Backlight that wrote it"
+            )
+        if schema not in _schemas(version):
+            raise damaged(path, "its schema", "its tables are not those that Backlight makes")
+        if n_bytes <= _SMALL_BYTES:
+            with reading(path, "its pages"):
+                (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise damaged(path, "its pages", ValueError(found))
+    except BaseException:
         connection.close()
-        raise AtlasError(f"{str(path)!r} is damaged ({error}); build it anew under another name") from error
-    if version != FORMAT_VERSION:
+        raise
+
+
+def _schema(connection: sqlite3.Connection) -> frozenset[tuple[str, ...]]:
+    """Return what a file's schema has, its SQL without regard to line breaks."""
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100").fetchall()
+    return frozenset((kind, name, table, " ".join((sql or "").split())) for kind, name, table, sql in rows)
+
+
+@lru_cache
+def _schemas(version: int) -> tuple[frozenset[tuple[str, ...]], ...]:
+    """Return the schemas that an atlas of a format may have."""
+    if version == _WITHOUT_CHECKSUMS:  # its tables for studies were made with the first study
+        wanted = [_TABLES, _TABLES + _STUDY_TABLES]
+    else:
+        wanted = [_TABLES + _STUDY_TABLES + checksums.TABLE]
+    found = []
+    for tables in wanted:
+        connection = sqlite3.connect(":memory:")
+        connection.executescript(tables)
+        found.append(_schema(connection))
         connection.close()
-        raise AtlasError(
-            f"{str(path)!r} has atlas format {version}, this Backlight reads {FORMAT_VERSION}; "
-            "build it anew, or use the Backlight that wrote it"
-        )
+    return tuple(found)
