@@ -15,7 +15,7 @@ from PIL import Image
 
 from backlight.atlas import checks
 from backlight.atlas.checksums import BLOCK, Group, place, read_group
-from backlight.atlas.damage import damaged, reading
+from backlight.atlas.damage import damaged, printable, reading
 from backlight.atlas.evidence import Evidence, read_evidence, read_study
 from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
@@ -157,7 +157,7 @@ class AtlasImages(Mapping[int, StoredImage]):
     def __getitem__(self, image_id: int) -> StoredImage:
         """Return an image; KeyError if it was skipped or never there."""
         if image_id not in self._block:
-            self._number, self._block = image_id // BLOCK, self._read(image_id // BLOCK)
+            self._number, self._block = image_id // BLOCK, self.block(image_id // BLOCK)
         return self._block[image_id]
 
     def __len__(self) -> int:
@@ -167,10 +167,10 @@ class AtlasImages(Mapping[int, StoredImage]):
     def __iter__(self) -> Iterator[int]:
         """Yield the ids."""
         for number in range(-(-sum(self._atlas.n_listed) // BLOCK)):
-            yield from self._read(number)
+            yield from self.block(number)
 
-    def _read(self, number: int) -> dict[int, StoredImage]:
-        """Return a block of images by id."""
+    def block(self, number: int) -> dict[int, StoredImage]:
+        """Return the images of a block, by id: those whose ids, divided by `checksums.BLOCK`, are its number."""
         (rows,) = self._atlas.group("image", number)
         with reading(self._atlas.path, place("image", (number,))):
             return {image_id: _stored_image(image_id, *values) for image_id, *values in rows}
@@ -386,6 +386,13 @@ class Atlas(Mapping[str, AtlasLayer]):
         raise AtlasError(
             f"{str(self.path)!r} holds nothing yet; run the `backlight build` that began it again"
         )
+
+    def integrity(self) -> list[str]:
+        """Return what SQLite finds wrong with the pages of the file, at most twenty lines; this reads all of it."""
+        with self._lock, reading(self.path, "its pages"):
+            self._connection.set_progress_handler(None, 0)
+            rows = self._connection.execute("PRAGMA integrity_check(20)").fetchall()
+            return [printable(str(text)) for (text,) in rows if text != "ok"]
 
     def group(self, kind: str, *keys: int) -> Group:
         """Return the rows of a group (`backlight.atlas.checksums`), compared with their checksum.

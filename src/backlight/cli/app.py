@@ -12,6 +12,7 @@ from backlight.cli import (
     adaptive_fit,
     adaptive_show,
     build,
+    check,
     correspond,
     demo,
     faithfulness,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("layers")(layers.layers)
 app.command("build")(build.build)
+app.command("check")(check.check)
 app.command("figure")(figure.figure)
 app.command("project")(project.project)
 app.command("superpose")(superpose.superpose)
