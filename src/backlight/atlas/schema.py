@@ -1,17 +1,26 @@
 """The atlas file: one SQLite database, its tables, and how it is opened.
 
-Readers open it read-only. A writer commits every step; SQLite's rollback journal takes back the step that was
-under way when a process was killed.
+Readers open it read-only. One run at a time writes it, under a lock, and commits every step; SQLite's rollback journal
+takes back the step that was under way when a process was killed.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from backlight.errors import AtlasError, StorageError
+from backlight.atlas.opening import (
+    TIMEOUT_S,
+    check_begun,
+    not_an_atlas,
+    open_for_reading,
+    reading_errors,
+    storage_errors,
+)
+from backlight.errors import AtlasError
+from backlight.storage import check_place, locked
 
 APPLICATION_ID = 0x424B4C54
 FORMAT_VERSION = 1
@@ -37,44 +46,83 @@ CREATE TABLE scan_state (only INTEGER PRIMARY KEY CHECK (only = 0), n_done INTEG
 """
 
 
+class _Locked(sqlite3.Connection):
+    """A connection that holds the lock of its atlas until it is closed."""
+
+    lock: ExitStack
+
+    def close(self) -> None:
+        """Close the file and let go of its lock."""
+        super().close()
+        self.lock.close()
+
+
 def connect_for_writing(path: Path) -> sqlite3.Connection:
-    """Return a connection to a new or existing atlas.
+    """Return a connection to a new or existing atlas, which nobody else can write until it is closed.
+
+    What a killed run has left is taken back first: an empty file, or one that was being created, is a new atlas.
 
     Raises:
         AtlasError: The file exists and is no atlas, or one of another format version.
-        StorageError: The file cannot be created or written.
+        BadInputError: The path is a folder, or in no folder.
+        StorageError: The file cannot be created or written, or another run is writing it.
     """
-    is_new = not path.exists() or path.stat().st_size == 0
-    if not is_new:
-        _check_header(path)
-    with storage_errors(path):
-        connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-        if is_new:
-            connection.executescript(
-                f"PRAGMA page_size = 8192; BEGIN IMMEDIATE; {_TABLES}"
-                f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
+    check_place(path, "atlas")
+    with ExitStack() as lock:
+        lock.enter_context(locked(path))
+        with storage_errors(path):
+            # An absolute path is never taken for `:memory:` or a URI.
+            connection = sqlite3.connect(
+                path.absolute(), timeout=TIMEOUT_S, isolation_level=None, factory=_Locked
             )
-        connection.execute("PRAGMA synchronous = NORMAL")
-    if not is_new:
-        _check_version(connection, path)
+        connection.lock = ExitStack()
+        try:
+            with storage_errors(path):
+                _create_or_check(connection, path)
+                connection.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            connection.close()
+            raise
+        connection.lock = lock.pop_all()
     return connection
+
+
+def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of an empty file; refuse a file of something else."""
+    connection.execute("PRAGMA page_size = 8192")  # only counts for a file without a page
+    (n_pages,) = connection.execute("PRAGMA page_count").fetchone()  # rolls back what a killed run has left
+    if not n_pages:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID}; "
+            f"PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
+        )
+    check_kind(connection, path)
+    _check_version(connection, path)
 
 
 def connect_for_reading(path: Path) -> sqlite3.Connection:
     """Return a read-only connection to an atlas, usable from several threads one at a time.
 
     Raises:
-        AtlasError: There is no such file, or it is no atlas.
+        AtlasError: There is no such file, it is no atlas, or it cannot be read now; says which.
     """
-    if not path.is_file():
-        raise AtlasError(
-            f"no atlas at {str(path)!r}; `backlight build MODEL IMAGES -o {path.name}` makes one"
-        )
-    _check_header(path)
-    uri = f"{path.resolve().as_uri()}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False)
-    _check_version(connection, path)
+    connection = open_for_reading(path)
+    try:
+        with reading_errors(path):
+            check_kind(connection, path)
+            _check_version(connection, path)
+            check_begun(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def check_kind(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise AtlasError unless a database is an atlas."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != APPLICATION_ID:
+        raise not_an_atlas(path)
 
 
 @contextmanager
@@ -107,41 +155,11 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line that says what to do."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        text = str(error)
-        if "full" in text:
-            advice = "no space is left on the disk; free some and run the same command again, it goes on from there"
-        elif "locked" in text:
-            advice = "another process is writing it; wait for that one"
-        elif "readonly" in text or "unable to open" in text:
-            advice = "it cannot be written; check the folder and its permissions"
-        else:
-            advice = f"{text}; run the same command again, it goes on from the last step"
-        raise StorageError(f"cannot write the atlas {str(path)!r}: {advice}") from error
-
-
-def _check_header(path: Path) -> None:
-    with path.open("rb") as file:
-        header = file.read(72)
-    if not header.startswith(b"SQLite format 3\0") or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise AtlasError(f"{str(path)!r} exists and is no atlas; it is left as it is, choose another name")
-
-
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        connection.execute("SELECT 1 FROM meta LIMIT 1")
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise AtlasError(f"{str(path)!r} is damaged ({error}); build it anew under another name") from error
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version != FORMAT_VERSION:
-        connection.close()
         raise AtlasError(
             f"{str(path)!r} has atlas format {version}, this Backlight reads {FORMAT_VERSION}; "
             "build it anew, or use the Backlight that wrote it"
         )
+    connection.execute("SELECT 1 FROM meta LIMIT 1")

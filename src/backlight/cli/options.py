@@ -13,12 +13,13 @@ from torch import nn
 
 from backlight.atlas import Atlas, Maps
 from backlight.cli.output import console, errors
-from backlight.errors import BadInputError, StorageError
+from backlight.errors import BadInputError
 from backlight.images import ImageSource, Preprocessing, open_images
 from backlight.network import Network, capture
 from backlight.network.specs import FORMS, LoadedModel, load_model
+from backlight.storage import check_place, replacing
 from backlight.studies.covering import Fill, check_fills
-from backlight.studies.results import Result
+from backlight.studies.results import Result, result_paths
 
 if TYPE_CHECKING:
     from backlight.render.plots import Plot
@@ -209,9 +210,7 @@ def check_output(path: Path) -> Path:
     """Return the path of a picture to write, refusing what cannot be written before any work is done."""
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise BadInputError(f"a picture is written as .png, .jpg or .webp, but came {str(path)!r}")
-    if not path.parent.is_dir():
-        raise BadInputError(f"no such folder: {str(path.parent)!r}; make it first")
-    return path
+    return check_place(path, "picture")
 
 
 PlotOutput = Annotated[
@@ -232,9 +231,11 @@ def check_plot(output: Path | None, save: Path | None) -> None:
     """Refuse a figure or numbers that cannot be written, before any work is done."""
     if output is not None and output.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise BadInputError(f"a figure is written as .png, .pdf or .svg, but came {str(output)!r}")
-    for path in (output, save):
-        if path is not None and not path.parent.is_dir():
-            raise BadInputError(f"no such folder: {str(path.parent)!r}; make it first")
+    if output is not None:
+        check_place(output, "figure")
+    if save is not None:
+        for path in result_paths(save):
+            check_place(path, "file of numbers")
 
 
 def write_result(
@@ -252,12 +253,9 @@ def write_result(
         StorageError: They cannot be written.
     """
     if output is not None:
-        try:
-            (plot or result.plot)().savefig(output, dpi=_DPI)
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {str(output)!r} ({error.strerror or error}); choose another place"
-            ) from error
+        figure = (plot or result.plot)()
+        with replacing(output) as (fresh,):
+            figure.savefig(fresh, dpi=_DPI)
         console.print(f"{output}", soft_wrap=True)
     if save is not None:
         result.save(save)
@@ -268,14 +266,10 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a picture.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: It cannot be written; a picture that was there is as it was.
     """
-    try:
-        picture.save(path)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {str(path)!r} ({error.strerror or error}); choose another place"
-        ) from error
+    with replacing(path) as (fresh,):
+        picture.save(fresh)
 
 
 def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
