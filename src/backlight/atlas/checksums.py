@@ -128,6 +128,14 @@ def read_group(connection: sqlite3.Connection, kind: str, keys: Sequence[int], c
     return found
 
 
+def written(connection: sqlite3.Connection) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the kinds and keys of all groups that have a checksum, tiles and studies, which are large, aside."""
+    rows = connection.execute(
+        "SELECT kind, key1, key2, key3 FROM checksum WHERE kind NOT IN ('tile', 'study')"
+    )
+    return [(kind, tuple(three[: len(KINDS[kind].keys)])) for kind, *three in rows.fetchall()]
+
+
 def watch(connection: sqlite3.Connection) -> None:
     """Note from now on which groups a connection touches, for `seal`."""
     connection.execute("PRAGMA temp_store = MEMORY")

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
+from typing import NoReturn
 
+from backlight.atlas.opening import NOT_DAMAGE, reading_errors
 from backlight.errors import AtlasError, DamagedAtlasError
 
 _MOST_OF_A_REASON = 200
@@ -32,7 +34,7 @@ def reading(path: Path, place: str) -> Iterator[None]:
     except AtlasError:
         raise
     except sqlite3.Error as error:
-        raise _from_sqlite(path, place, error) from error
+        _raise(path, place, error)
     # SQLite, NumPy, Pillow, zipfile and json answer a damaged file with some twenty kinds of errors, MemoryError
     # and RecursionError among them.
     except Exception as error:
@@ -59,22 +61,17 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
-def _from_sqlite(path: Path, place: str, error: sqlite3.Error) -> AtlasError:
+def _raise(path: Path, place: str, error: sqlite3.Error) -> NoReturn:
+    """Raise what an error of SQLite stands for: damage, or a file that cannot be read now."""
     code = getattr(error, "sqlite_errorcode", None)
-    if isinstance(error, sqlite3.ProgrammingError) and code is None:
-        return AtlasError(f"the atlas {_shown(path)} is closed; open it again with open_atlas")
-    if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return AtlasError(f"the atlas {_shown(path)} is being written by another process; try again later")
-    if code is not None and code & 0xFF in (
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-    ):
-        return AtlasError(f"the atlas {_shown(path)} cannot be read ({_in_words(error)}); check the disk")
+    if code is None and isinstance(error, sqlite3.ProgrammingError):
+        raise AtlasError(f"the atlas {_shown(path)} is closed; open it again with open_atlas") from error
     if code == sqlite3.SQLITE_INTERRUPT:
-        return damaged(path, place, "it holds more rows than its file has room for")
-    return damaged(path, place, error)
+        raise damaged(path, place, "it holds more rows than its file has room for") from error
+    if code is not None and code & 0xFF in NOT_DAMAGE:
+        with reading_errors(path):
+            raise error
+    raise damaged(path, place, error) from error
 
 
 def _in_words(error: Exception) -> str:

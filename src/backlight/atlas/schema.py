@@ -1,7 +1,7 @@
 """The atlas file: one SQLite database, its tables, and how it is opened.
 
-Readers open it read-only. A writer commits every step; SQLite's rollback journal takes back the step that was
-under way when a process was killed.
+Readers open it read-only. One run at a time writes it, under a lock, and commits every step; SQLite's rollback journal
+takes back the step that was under way when a process was killed.
 
 A file may come from anybody: before anything is read from it, its schema must be exactly these tables, so that no
 trigger or view of its own can run, and no query may run longer than its size can account for.
@@ -12,13 +12,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 from backlight.atlas import checksums
 from backlight.atlas.damage import damaged, reading
-from backlight.errors import AtlasError, StorageError
+from backlight.atlas.opening import (
+    TIMEOUT_S,
+    check_begun,
+    not_an_atlas,
+    open_for_reading,
+    storage_errors,
+)
+from backlight.errors import AtlasError
+from backlight.storage import check_place, locked
 
 APPLICATION_ID = 0x424B4C54
 FORMAT_VERSION = 2
@@ -53,49 +61,92 @@ CREATE TABLE study (layer_id INTEGER PRIMARY KEY, result BLOB NOT NULL);
 """
 
 
+class _Locked(sqlite3.Connection):
+    """A connection that holds the lock of its atlas until it is closed."""
+
+    lock: ExitStack
+
+    def close(self) -> None:
+        """Close the file and let go of its lock."""
+        super().close()
+        self.lock.close()
+
+
 def connect_for_writing(path: Path) -> sqlite3.Connection:
-    """Return a connection to a new or existing atlas.
+    """Return a connection to a new or existing atlas, which nobody else can write until it is closed.
+
+    What a killed run has left is taken back first: an empty file, or one that was being created, is a new atlas.
 
     Raises:
         AtlasError: The file exists and is no atlas, or one of another format version.
-        StorageError: The file cannot be created or written.
+        BadInputError: The path is a folder, or in no folder.
+        StorageError: The file cannot be created or written, or another run is writing it.
     """
-    is_new = not path.exists() or path.stat().st_size == 0
-    if not is_new:
-        _check_header(path)
-    with storage_errors(path):
-        connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-        if is_new:
-            connection.executescript(
-                f"PRAGMA page_size = 8192; BEGIN IMMEDIATE; {_TABLES}{_STUDY_TABLES}{checksums.TABLE}"
-                f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
+    check_place(path, "atlas")
+    with ExitStack() as lock:
+        lock.enter_context(locked(path))
+        with storage_errors(path):
+            # An absolute path is never taken for `:memory:` or a URI.
+            connection = sqlite3.connect(
+                path.absolute(), timeout=TIMEOUT_S, isolation_level=None, factory=_Locked
             )
-        connection.execute("PRAGMA synchronous = NORMAL")
-    if not is_new:
-        _check_content(connection, path)
-    if has_checksums(connection):
-        checksums.watch(connection)
+        connection.lock = ExitStack()
+        try:
+            with storage_errors(path):
+                _create_or_check(connection, path)
+                connection.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            connection.close()
+            raise
+        connection.lock = lock.pop_all()
     return connection
+
+
+def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of an empty file; refuse a file of something else."""
+    connection.execute("PRAGMA page_size = 8192")  # only counts for a file without a page
+    (n_pages,) = connection.execute("PRAGMA page_count").fetchone()  # rolls back what a killed run has left
+    if not n_pages:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_TABLES}{_STUDY_TABLES}{checksums.TABLE} PRAGMA application_id = {APPLICATION_ID}; "
+            f"PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
+        )
+    check_kind(connection, path)
+    with reading(path, "its header"):
+        _check_content(connection, path)
+        if has_checksums(connection):
+            for kind in ("meta", "layer"):
+                checksums.read_group(connection, kind, (), check=True)
+            checksums.watch(connection)
 
 
 def connect_for_reading(path: Path) -> sqlite3.Connection:
     """Return a read-only connection to an atlas, usable from several threads one at a time.
 
     Raises:
-        AtlasError: There is no such file, or it is no atlas.
+        AtlasError: There is no such file, it is no atlas, or it cannot be read now; says which.
         DamagedAtlasError: Its tables are not those of an atlas.
     """
-    if not path.is_file():
-        raise AtlasError(
-            f"no atlas at {str(path)!r}; `backlight build MODEL IMAGES -o {path.name}` makes one"
-        )
-    _check_header(path)
-    uri = f"{path.resolve().as_uri()}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False, isolation_level=None)
-    _check_content(connection, path)
-    # No value is longer than its file, but a file may grow while it is open.
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(path.stat().st_size, _LONGEST_VALUE))
+    connection = open_for_reading(path)
+    try:
+        with reading(path, "its header"):
+            check_kind(connection, path)
+            _check_content(connection, path)
+            check_begun(connection, path)
+            # No value is longer than its file, but a file may grow while it is open.
+            longest = max(path.stat().st_size, _LONGEST_VALUE)
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def check_kind(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise AtlasError unless a database is an atlas."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != APPLICATION_ID:
+        raise not_an_atlas(path)
 
 
 def limit_steps(connection: sqlite3.Connection, n_bytes: int) -> None:
@@ -146,55 +197,22 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line that says what to do."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        text = str(error)
-        if "full" in text:
-            advice = "no space is left on the disk; free some and run the same command again, it goes on from there"
-        elif "locked" in text:
-            advice = "another process is writing it; wait for that one"
-        elif "readonly" in text or "unable to open" in text:
-            advice = "it cannot be written; check the folder and its permissions"
-        else:
-            advice = f"{text}; run the same command again, it goes on from the last step"
-        raise StorageError(f"cannot write the atlas {str(path)!r}: {advice}") from error
-
-
-def _check_header(path: Path) -> None:
-    with path.open("rb") as file:
-        header = file.read(72)
-    if not header.startswith(b"SQLite format 3\0") or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise AtlasError(f"{str(path)!r} exists and is no atlas; it is left as it is, choose another name")
-
-
 def _check_content(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file whose format or tables are others, before anything of it can run; closes the connection then."""
-    try:
-        with reading(path, "its header"):
-            n_bytes = path.stat().st_size
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("PRAGMA cell_size_check = ON")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            schema = _schema(connection)
-        if version not in (_WITHOUT_CHECKSUMS, FORMAT_VERSION):
-            raise AtlasError(
-                f"{str(path)!r} has atlas format {version}, this Backlight reads {_WITHOUT_CHECKSUMS} and "
-                f"{FORMAT_VERSION}; build it anew, or use the Backlight that wrote it"
-            )
-        if schema not in _schemas(version):
-            raise damaged(path, "its schema", "its tables are not those that Backlight makes")
-        if n_bytes <= _SMALL_BYTES:
-            with reading(path, "its pages"):
-                (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if found != "ok":
-                raise damaged(path, "its pages", ValueError(found))
-    except BaseException:
-        connection.close()
-        raise
+    """Refuse a file whose format or tables are others, before anything of it can run."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in (_WITHOUT_CHECKSUMS, FORMAT_VERSION):
+        raise AtlasError(
+            f"{str(path)!r} has atlas format {version}, this Backlight reads {_WITHOUT_CHECKSUMS} and "
+            f"{FORMAT_VERSION}; build it anew, or use the Backlight that wrote it"
+        )
+    if _schema(connection) not in _schemas(version):
+        raise damaged(path, "its schema", "its tables are not those that Backlight makes")
+    if path.stat().st_size <= _SMALL_BYTES:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise damaged(path, "its pages", ValueError(found))
 
 
 def _schema(connection: sqlite3.Connection) -> frozenset[tuple[str, ...]]:
