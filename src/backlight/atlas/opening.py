@@ -66,9 +66,9 @@ def reading_errors(path: Path) -> Iterator[None]:
             raise AtlasError(f"{name!r} is {by}; try again when that is done") from error
         if code in _UNREADABLE:
             raise AtlasError(f"cannot read {name!r} ({error}); check the file and its permissions") from error
-        raise DamagedAtlasError(
-            f"{name!r} is damaged ({error}); build it anew under another name", f"its header: {error}"
-        ) from error
+        raise _damaged(path, error) from error
+    except UnicodeDecodeError as error:  # SQLite's message quoted damaged bytes of the file
+        raise _damaged(path, error) from error
 
 
 @contextmanager
@@ -81,9 +81,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         if code == sqlite3.SQLITE_NOTADB:
             raise not_an_atlas(path) from error
         if code == sqlite3.SQLITE_CORRUPT:
-            raise AtlasError(
-                f"{str(path)!r} is damaged ({error}); build it anew under another name"
-            ) from error
+            raise _damaged(path, error) from error
         if code == sqlite3.SQLITE_FULL:
             advice = "no space is left on the disk; free some and run the same command again, it goes on from there"
         elif code in _BUSY:
@@ -93,11 +91,19 @@ def storage_errors(path: Path) -> Iterator[None]:
         else:
             advice = f"{error}; run the same command again, it goes on from the last step"
         raise StorageError(f"cannot write the atlas {str(path)!r}: {advice}") from error
+    except UnicodeDecodeError as error:
+        raise _damaged(path, error) from error
 
 
 def not_an_atlas(path: Path) -> AtlasError:
     """Return the error for a file of something else."""
     return AtlasError(f"{str(path)!r} exists and is no atlas; it is left as it is, choose another name")
+
+
+def _damaged(path: Path, error: Exception) -> DamagedAtlasError:
+    return DamagedAtlasError(
+        f"{str(path)!r} is damaged ({error}); build it anew under another name", f"its header: {error}"
+    )
 
 
 def _check_file(path: Path) -> None:
