@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from jaxtyping import TypeCheckError
+
 from backlight import open_atlas
 from backlight.errors import BacklightError
 
@@ -44,22 +46,18 @@ def outcome(path: Path) -> str:
     except _HangError:
         found = "hang"
     except Exception as error:
-        # The tests' own type checks read a map to see of what kind it is, and hide the error that this gives.
-        is_ours = isinstance(error.__context__ or error.__cause__, BacklightError)
-        found = (
-            "refused"
-            if is_ours and type(error).__name__ == "TypeCheckError"
-            else f"raw {type(error).__name__}: {str(error)[:200]}"
-        )
+        # The type checks of the tests read the first map of a layer, and hide the error that this gives.
+        hidden = isinstance(error, TypeCheckError) and isinstance(error.__cause__, BacklightError)
+        found = "refused" if hidden else f"raw {type(error).__name__}: {str(error)[:200]}"
     return f"code {_started[0]}" if _started else found
 
 
-def content(path: Path) -> str:
-    """Return a digest of everything that an atlas shows."""
+def content(path: Path, drawn: bool = True) -> str:
+    """Return a digest of everything that an atlas holds, and of its figures if they are to be drawn."""
     atlas = open_atlas(path)
     try:
         state = sha256()
-        for part in _parts(atlas):
+        for part in (*_parts(atlas), *(_figures(atlas) if drawn else ())):
             state.update(part if isinstance(part, bytes) else repr(part).encode("utf-8", "replace"))
         return state.hexdigest()[:16]
     finally:
@@ -86,6 +84,9 @@ def _parts(atlas: Any) -> Iterator[Any]:
             yield own, own.histogram.tobytes(), own.evidence
             for hit in own.hits:
                 yield hit.image, hit.patch.tobytes(), hit.projection_values.tobytes()
+
+
+def _figures(atlas: Any) -> Iterator[bytes]:
     name = list(atlas)[1]
     for picture in (
         atlas.figure(name),

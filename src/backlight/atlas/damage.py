@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from typing import NoReturn
 
-from backlight.atlas.opening import NOT_DAMAGE, reading_errors
 from backlight.errors import AtlasError, DamagedAtlasError
+from backlight.storage import holder
+
+BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_UNREADABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
 _MOST_OF_A_REASON = 200
 
@@ -34,7 +36,7 @@ def reading(path: Path, place: str) -> Iterator[None]:
     except AtlasError:
         raise
     except sqlite3.Error as error:
-        _raise(path, place, error)
+        raise _from_sqlite(path, place, error) from error
     # SQLite, NumPy, Pillow, zipfile and json answer a damaged file with some twenty kinds of errors, MemoryError
     # and RecursionError among them.
     except Exception as error:
@@ -45,8 +47,8 @@ def damaged(path: Path, place: str, reason: str | Exception) -> DamagedAtlasErro
     """Return the error for a damaged part of an atlas."""
     text = _in_words(reason) if isinstance(reason, Exception) else reason
     return DamagedAtlasError(
-        f"the atlas {_shown(path)} is damaged in {place}: {text}; "
-        f"`backlight check {printable(quote(str(path)))}` lists all damage, restore a copy or build it anew",
+        f"{_shown(path)} is damaged ({place}: {text}); build it anew under another name or restore a copy; "
+        f"`backlight check {printable(quote(str(path)))}` lists all damage",
         f"{place}: {text}",
     )
 
@@ -61,17 +63,32 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
-def _raise(path: Path, place: str, error: sqlite3.Error) -> NoReturn:
-    """Raise what an error of SQLite stands for: damage, or a file that cannot be read now."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None and isinstance(error, sqlite3.ProgrammingError):
-        raise AtlasError(f"the atlas {_shown(path)} is closed; open it again with open_atlas") from error
+def not_an_atlas(path: Path) -> AtlasError:
+    """Return the error for a file of something else."""
+    return AtlasError(f"{_shown(path)} exists and is no atlas; it is left as it is, choose another name")
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code."""
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
+
+
+def _from_sqlite(path: Path, place: str, error: sqlite3.Error) -> AtlasError:
+    """Return what is true when SQLite fails to read: the file is damaged, locked, closed or not allowed."""
+    code = code_of(error)
+    if isinstance(error, sqlite3.ProgrammingError) and not hasattr(error, "sqlite_errorcode"):
+        return AtlasError(f"the atlas {_shown(path)} is closed; open it again with open_atlas")
+    if code == sqlite3.SQLITE_NOTADB:
+        return not_an_atlas(path)
+    if code in BUSY:
+        who = holder(path)
+        by = f"being written by a running build or study ({who})" if who else "locked by another process"
+        return AtlasError(f"{_shown(path)} is {by}; try again when that is done")
+    if code in _UNREADABLE:
+        return AtlasError(f"cannot read {_shown(path)} ({error}); check the file and its permissions")
     if code == sqlite3.SQLITE_INTERRUPT:
-        raise damaged(path, place, "it holds more rows than its file has room for") from error
-    if code is not None and code & 0xFF in NOT_DAMAGE:
-        with reading_errors(path):
-            raise error
-    raise damaged(path, place, error) from error
+        return damaged(path, place, "it holds more rows than its file has room for")
+    return damaged(path, place, error)
 
 
 def _in_words(error: Exception) -> str:

@@ -7,16 +7,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from backlight.errors import AtlasError, DamagedAtlasError, StorageError
+from backlight.atlas.damage import BUSY, code_of, damaged, not_an_atlas, reading
+from backlight.errors import AtlasError, StorageError
 from backlight.storage import holder
 
 TIMEOUT_S = 60.0
 """How long a step waits for readers, and a reader for a step."""
-
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_UNREADABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
-NOT_DAMAGE = (*_BUSY, *_UNREADABLE, sqlite3.SQLITE_NOTADB)
-"""SQLite's codes that say nothing about what a file holds."""
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
@@ -28,13 +24,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         AtlasError: There is no such file, it is empty or no database, or it cannot be read now.
     """
     _check_file(path)
-    with reading_errors(path):
+    with reading(path, "its header"):
         connection = _connect(path, "ro")
         try:
             n_pages = _first_read(connection)
         except sqlite3.OperationalError as error:
             connection.close()
-            if _code(error) in _BUSY:
+            if code_of(error) in BUSY:
                 raise
             _roll_back(path, error)
             connection = _connect(path, "ro")
@@ -52,39 +48,19 @@ def check_begun(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def reading_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors of reading into one line that says what is true: damaged, locked, or not allowed."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        name, code = str(path), _code(error)
-        if code == sqlite3.SQLITE_NOTADB:
-            raise not_an_atlas(path) from error
-        if code in _BUSY:
-            who = holder(path)
-            by = f"being written by a running build or study ({who})" if who else "locked by another process"
-            raise AtlasError(f"{name!r} is {by}; try again when that is done") from error
-        if code in _UNREADABLE:
-            raise AtlasError(f"cannot read {name!r} ({error}); check the file and its permissions") from error
-        raise _damaged(path, error) from error
-    except UnicodeDecodeError as error:  # SQLite's message quoted damaged bytes of the file
-        raise _damaged(path, error) from error
-
-
-@contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors of writing into one line that says what to do."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = _code(error)
+        code = code_of(error)
         if code == sqlite3.SQLITE_NOTADB:
             raise not_an_atlas(path) from error
         if code == sqlite3.SQLITE_CORRUPT:
-            raise _damaged(path, error) from error
+            raise damaged(path, "its pages", error) from error
         if code == sqlite3.SQLITE_FULL:
             advice = "no space is left on the disk; free some and run the same command again, it goes on from there"
-        elif code in _BUSY:
+        elif code in BUSY:
             advice = "another process is reading or writing it; wait for that one"
         elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             advice = "it cannot be written; check the folder and its permissions"
@@ -92,18 +68,7 @@ def storage_errors(path: Path) -> Iterator[None]:
             advice = f"{error}; run the same command again, it goes on from the last step"
         raise StorageError(f"cannot write the atlas {str(path)!r}: {advice}") from error
     except UnicodeDecodeError as error:
-        raise _damaged(path, error) from error
-
-
-def not_an_atlas(path: Path) -> AtlasError:
-    """Return the error for a file of something else."""
-    return AtlasError(f"{str(path)!r} exists and is no atlas; it is left as it is, choose another name")
-
-
-def _damaged(path: Path, error: Exception) -> DamagedAtlasError:
-    return DamagedAtlasError(
-        f"{str(path)!r} is damaged ({error}); build it anew under another name", f"its header: {error}"
-    )
+        raise damaged(path, "its pages", error) from error
 
 
 def _check_file(path: Path) -> None:
@@ -143,7 +108,7 @@ def _roll_back(path: Path, error: sqlite3.OperationalError) -> None:
         with closing(_connect(path, "rw")) as connection:
             _first_read(connection)
     except sqlite3.OperationalError as failed:
-        if _code(failed) in _BUSY or not journal.exists():
+        if code_of(failed) in BUSY or not journal.exists():
             raise failed from error
         raise AtlasError(
             f"a killed run left {str(path)!r} in the middle of a step, and its folder cannot be written to take that "
@@ -158,8 +123,3 @@ def _nothing_yet(path: Path) -> AtlasError:
     return AtlasError(
         f"{str(path)!r} is empty, so it is no atlas yet; run the `backlight build` that began it again"
     )
-
-
-def _code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code."""
-    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF

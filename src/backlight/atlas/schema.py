@@ -17,11 +17,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from backlight.atlas import checksums
-from backlight.atlas.damage import damaged, reading
+from backlight.atlas.damage import damaged, not_an_atlas, reading
 from backlight.atlas.opening import (
     TIMEOUT_S,
     check_begun,
-    not_an_atlas,
     open_for_reading,
     storage_errors,
 )
