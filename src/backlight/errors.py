@@ -50,5 +50,17 @@ class AtlasError(BadInputError):
     """A file that is not an atlas, or an atlas that does not belong to what was asked of it."""
 
 
+class DamagedAtlasError(AtlasError):
+    """An atlas that holds what no build writes: damage, or a file made to do harm.
+
+    Attributes:
+        finding: What is wrong where, without the file's name.
+    """
+
+    def __init__(self, message: str, finding: str) -> None:
+        super().__init__(message)
+        self.finding = finding
+
+
 class StorageError(BacklightError, OSError):
     """A file that could not be written: a full disk, a folder without permission."""

@@ -284,7 +284,7 @@ def test_a_file_is_put_in_its_place_as_a_whole_at_the_end(
         assert path.read_bytes() == before != fresh.read_bytes()  # the new one is whole beside the old one
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(StorageError, match=r"cannot write '.*a\.adn' \(Permission denied\)"):
         AdaptiveDeconvNet(CONFIG, seed=3).save(path)
     assert path.read_bytes() == before

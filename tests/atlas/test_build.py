@@ -273,7 +273,7 @@ def test_a_full_disk_is_said_in_one_line_and_what_was_built_is_kept(
 
     def begin_on_a_small_disk(self, *args) -> None:  # type: ignore[no-untyped-def]
         begin(self, *args)
-        self._connection.execute("PRAGMA max_page_count = 14")  # SQLite then reports a full disk
+        self._connection.execute("PRAGMA max_page_count = 20")  # SQLite then reports a full disk
 
     monkeypatch.setattr(AtlasWriter, "__init__", begin_on_a_small_disk)
     with pytest.raises(

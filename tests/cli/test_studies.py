@@ -12,17 +12,19 @@ from PIL import Image
 import backlight
 from backlight.atlas import Evidence
 from cli.running import BUILD, run
+from fuzz.tiny import make_tiny_atlas
 
+MODEL = "mine.py:make"  # code: an atlas cannot start it, it is named each time
 QUICK = ("--maps", "2", "--hits", "2", "--shares", "20", "--fills", "mean")
 
 
-def test_faithfulness_needs_no_more_than_the_atlas(
+def test_faithfulness_needs_no_more_than_the_atlas_and_its_model(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*BUILD, "--maps", "3") == 0
     assert run("figure", "a.atlas", "relu2", "-o", "before.png") == 0
     capsys.readouterr()
-    assert run("faithfulness", "a.atlas", *QUICK, "-o", "f.png", "--save", "numbers") == 0
+    assert run("faithfulness", "a.atlas", MODEL, *QUICK, "-o", "f.png", "--save", "numbers") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "8 hits of 2 layers, each covered in 1 ways by each of 5 controls" in printed
     assert "lost when covered layer deconvnet guided gradient centre random relu1" in printed
@@ -58,7 +60,7 @@ def test_the_rules_with_the_best_evidence_are_used_layer_by_layer(
     hits = [atlas["relu2"][channel].hits[0].projection_values for atlas in (made, before)]
     assert abs(hits[0] - hits[1]).max() > 0.1 * abs(hits[0]).max()
     assert run(*best) == 0  # the same again: nothing left to do
-    assert run("faithfulness", "best.atlas", *QUICK) == 0
+    assert run("faithfulness", "best.atlas", MODEL, *QUICK) == 0
     assert "deconvnet and guided projections, beside" in " ".join(capsys.readouterr().out.split())
     assert next(iter(backlight.open_atlas("best.atlas")["relu2"].evidence.falls)) == "guided"
 
@@ -89,11 +91,38 @@ def test_an_atlas_built_from_python_is_told_its_model_and_images(
     Path("elsewhere").mkdir()
     Path("a.atlas").rename("elsewhere/a.atlas")
     Path("pictures").rename("moved")
-    assert run("faithfulness", "elsewhere/a.atlas", *QUICK) == 2
+    assert run("faithfulness", "elsewhere/a.atlas", MODEL, *QUICK) == 2
     assert "was built from mine.py:make and pictures: go to the folder" in capsys.readouterr().err
     told = ("faithfulness", "elsewhere/a.atlas", "mine.py:make", "moved", "--weights", "w.safetensors")
     assert run(*told, *QUICK) == 0
     assert backlight.open_atlas("elsewhere/a.atlas")["relu2"].evidence is not None
+
+
+@pytest.mark.parametrize("command", ["faithfulness", "sanity"])
+@pytest.mark.parametrize(
+    ("named", "typed"),
+    [
+        ("evil.py:make", "evil.py:make pictures --weights w.pt"),
+        ("evil:make", "evil:make pictures --weights w.pt"),
+        ("evil.pt2", "evil.pt2 pictures --weights w.pt"),
+        ("torchvision/evil.py:make", "torchvision/evil.py:make pictures --weights w.pt"),
+        ("evil.py:a; rm -rf ~", "'evil.py:a; rm -rf ~' pictures --weights w.pt"),
+        ("evil.py:\x1b[2Jmake\n", "'evil.py:\\x1b[2Jmake\\n' pictures --weights w.pt"),
+    ],
+)
+def test_code_that_an_atlas_names_is_not_run_and_the_command_that_runs_it_is_told(
+    workplace: Path, capsys: pytest.CaptureFixture[str], command: str, named: str, typed: str
+) -> None:
+    for name in ("evil.py", "torchvision/evil.py"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("import pathlib\npathlib.Path('ran').touch()\ndef make(): return None")
+    make_tiny_atlas(Path("a.atlas"))
+    backlight.atlas.keep_origin(Path("a.atlas"), {"model": named, "images": "pictures", "weights": "w.pt"})
+    assert run(command, "a.atlas") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "that is code, which a file cannot start by itself" in line
+    assert line.endswith(f"name it on the command line: backlight {command} a.atlas {typed}")
+    assert not Path("ran").exists()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +141,7 @@ def test_bad_input_to_faithfulness_is_one_line(
 ) -> None:
     assert run(*BUILD, "--maps", "2") == 0
     capsys.readouterr()
-    assert run("faithfulness", "a.atlas", *arguments) == 2
+    assert run("faithfulness", "a.atlas", MODEL, *arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
 
@@ -120,14 +149,14 @@ def test_bad_input_to_faithfulness_is_one_line(
 def test_sanity_prints_what_stays(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*BUILD, "--maps", "3", "--layers", "relu2") == 0
     capsys.readouterr()
-    assert run("sanity", "a.atlas", "--maps", "2", "-o", "s.png", "--save", "s") == 0
+    assert run("sanity", "a.atlas", MODEL, "--maps", "2", "-o", "s.png", "--save", "s") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "relu2: similarity to the trained projection" in printed
     assert "deconvnet all weights random" in printed
     assert "What stays with random weights was not learnt." in printed
     assert Image.open("s.png").width > 300
     assert Path("s.json").exists()
-    assert run("sanity", "a.atlas", "--maps", "1") == 2
+    assert run("sanity", "a.atlas", MODEL, "--maps", "1") == 2
     assert "at least two hits are needed" in capsys.readouterr().err
 
 
@@ -143,13 +172,13 @@ def test_a_stopped_study_of_faithfulness_keeps_its_layers_and_goes_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "run_by_layer", stopped)
-    assert run("faithfulness", "a.atlas", *QUICK) == 130
+    assert run("faithfulness", "a.atlas", MODEL, *QUICK) == 130
     assert "stopped; what is finished is kept" in capsys.readouterr().err
     kept = backlight.open_atlas("a.atlas")
     assert kept["relu1"].evidence is not None
     assert kept["relu2"].evidence is None
     monkeypatch.setattr(command, "run_by_layer", by_layer)
-    assert run("faithfulness", "a.atlas", *QUICK) == 0
+    assert run("faithfulness", "a.atlas", MODEL, *QUICK) == 0
     assert backlight.open_atlas("a.atlas")["relu2"].evidence is not None
 
 
@@ -163,5 +192,5 @@ def test_a_stopped_study_that_keeps_nothing_says_so(
 
     assert run(*BUILD, "--maps", "2", "--layers", "relu2") == 0
     monkeypatch.setattr(command, "run", stopped)
-    assert run("sanity", "a.atlas") == 130
+    assert run("sanity", "a.atlas", MODEL) == 130
     assert "stopped; nothing was written" in capsys.readouterr().err

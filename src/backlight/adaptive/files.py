@@ -7,7 +7,6 @@ epoch, so that a kill at any moment loses at most that epoch.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from torch import Tensor, from_numpy
 from backlight.adaptive.config import Config, Learning
 from backlight.adaptive.learning import Measure
 from backlight.adaptive.training import State
-from backlight.errors import BadInputError, StorageError
+from backlight.errors import BadInputError
+from backlight.storage import replacing, unwritable
 
 _FORMAT = "1"
 _KEY = "backlight-adaptive"
@@ -152,6 +152,19 @@ def read_training(path: Path | str, origin: Origin) -> State:
     return state
 
 
+def is_finished(path: Path | str) -> bool:
+    """Return whether a training has learned all of its layers, so that only its network is left to be written.
+
+    Raises:
+        BadInputError: There is no such file, or it is damaged or something else.
+    """
+    facts, _ = _read(Path(path), "training")
+    try:
+        return int(facts["layer"]) > len(facts["origin"]["config"]["layers"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise _damaged(Path(path), "training", error) from error
+
+
 def _filter_shapes(config: Config) -> list[tuple[int, int, int, int]]:
     layers = enumerate(config.layers, start=1)
     return [(own.maps, config.inputs(i), own.filter, own.filter) for i, own in layers]
@@ -167,19 +180,15 @@ def _listed(name: str, arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]
 
 
 def _write(path: Path, facts: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    """Write a file beside its place, then put it there: what was there is whole until the new one is."""
-    fresh = path.with_name(path.name + ".new")
+    """Write a file as a whole: what was there is whole until the new one is."""
     text = json.dumps({"format": _FORMAT, **cattrs.unstructure(dict(facts))})
-    try:
-        fresh.touch()
+    with replacing(path) as (fresh,):
         mode = fresh.stat().st_mode  # safetensors makes a file that only its owner can read
-        save_file(arrays, fresh, {_KEY: text})
+        try:
+            save_file(arrays, fresh, {_KEY: text})
+        except SafetensorError as error:  # a full disk, by another name
+            raise unwritable(path, error) from error
         fresh.chmod(mode)
-        os.replace(fresh, path)  # noqa: PTH105  (atomic on every system, as Path.replace, but says so)
-    except (OSError, SafetensorError) as error:
-        fresh.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or error
-        raise StorageError(f"cannot write {str(path)!r} ({reason}); choose another place") from error
 
 
 def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -29,9 +30,10 @@ from backlight.adaptive.learning import (
 )
 from backlight.adaptive.operators import Reconstruction, filter_gradient
 from backlight.adaptive.pooling import Unpooling
-from backlight.errors import BadInputError
+from backlight.errors import BadInputError, StorageError
 
 _POWER_STEPS = 12
+_BLOCK_BYTES = 2**20
 
 
 @runtime_checkable
@@ -52,18 +54,40 @@ class Shelf:
         self.left = bound_bytes
 
     def room(self, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-        """Return an array of zeros."""
+        """Return an array of zeros.
+
+        Raises:
+            StorageError: The temporary folder has no room for it.
+        """
         size = prod(shape) * np.dtype(dtype).itemsize
         if size <= self.left:
             self.left -= size
             return np.zeros(shape, dtype)
-        with tempfile.TemporaryFile() as file:
-            return np.memmap(file, dtype, "w+", shape=shape)
+        try:
+            with tempfile.TemporaryFile() as file:
+                _take_room(file.fileno(), size)
+                return np.memmap(file, dtype, "r+", shape=shape)
+        except OSError as error:
+            raise StorageError(
+                f"the temporary folder {tempfile.gettempdir()!r} has no room for {size / 1e9:.2g} GB of images or "
+                f"codes ({error.strerror or error}); set TMPDIR to a folder that has, or allow more memory "
+                "(--memory, Learning.memory_bytes)"
+            ) from error
 
     def give_back(self, array: NDArray[Any]) -> None:
         """Count the room of an array as free again."""
         if not isinstance(array, np.memmap):
             self.left += array.nbytes
+
+
+def _take_room(descriptor: int, size: int) -> None:
+    """Give a file its blocks on the disk: a file with holes ends the process by a signal when the disk is full."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    zeros = bytes(min(size, _BLOCK_BYTES))
+    for start in range(0, size, _BLOCK_BYTES):
+        os.write(descriptor, zeros[: size - start])
 
 
 class _Count:

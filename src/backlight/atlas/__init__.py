@@ -6,6 +6,7 @@ from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
 from backlight.atlas.origin import keep_origin
 from backlight.atlas.plan import Maps, Plan, make_plan
 from backlight.atlas.reader import Atlas, AtlasImages, AtlasLayer, open_atlas
+from backlight.atlas.verify import Verified, verify
 
 __all__ = [
     "Atlas",
@@ -18,10 +19,12 @@ __all__ = [
     "Plan",
     "SkippedImage",
     "StoredImage",
+    "Verified",
     "best_rules",
     "build",
     "keep_evidence",
     "keep_origin",
     "make_plan",
     "open_atlas",
+    "verify",
 ]

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -62,7 +64,8 @@ def build(
         batch_size: Images that are read together, and projected in one forward pass at most; a resumed atlas
             keeps the one that it was begun with.
         compile: Whether to compile the network for the scan: `on`, `off`, or `auto`, by the rule of
-            `backlight.scan.should_compile`; a resumed atlas keeps what it was begun with.
+            `backlight.scan.should_compile`; a resumed atlas keeps what it was begun with, and torch's number of
+            threads likewise.
         progress: Called with `compile`, `scan` or `project`, the number done and the number in all.
 
     Returns:
@@ -74,7 +77,7 @@ def build(
         UnsupportedOperatorError: An operator between a layer and the pixels has no rule; raised before any work.
         ActivationError: An activation is not finite; names the layer and the image.
         CompileError: With `on`: the network could not be compiled.
-        StorageError: The file cannot be written.
+        StorageError: The file cannot be written, or another run is writing it.
 
     *Convention*: a hit is an activation above zero; a map that has none is dead and keeps no tile. Pictures that
     cannot be read are skipped and listed with their reasons.
@@ -85,10 +88,22 @@ def build(
         apply_rules(net, [y for y, its in zip(plan.layers, plan.rules, strict=True) if its == own], own)
     writer = AtlasWriter(path, plan, identity(net, source, plan))
     try:
-        _Build(net, source, plan, writer, compile, progress).run()
+        with _torch_threads(writer.threads):
+            _Build(net, source, plan, writer, compile, progress).run()
     finally:
         writer.close()
     return open_atlas(path)
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    """Run a block on so many of torch's threads: how sums are split among them decides their last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Build:

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backlight.atlas import checks
+from backlight.atlas.checksums import place
+from backlight.atlas.damage import reading
 from backlight.atlas.schema import writing
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.rules import RuleSet, parse_rules
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from backlight.atlas.reader import Atlas
 
 _WHOLE_LAYER = -1
-_TABLES = (
+_TABLES = (  # for atlases of format 1: they got these tables with their first study
     "CREATE TABLE IF NOT EXISTS evidence (layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, found TEXT NOT NULL, "
     "PRIMARY KEY (layer_id, channel)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS study (layer_id INTEGER PRIMARY KEY, result BLOB NOT NULL)",
@@ -108,27 +111,43 @@ def best_rules(atlas: Atlas, fingerprint: str) -> dict[str, RuleSet]:
     return found
 
 
-def read_evidence(rows: Any, layer_id: int) -> tuple[Evidence | None, dict[int, Evidence]]:
-    """Return the evidence of a layer and of its feature maps, as far as there is any.
+def parse_evidence(text: Any) -> Evidence:
+    """Return the evidence in its JSON.
 
-    Args:
-        rows: Runs a query (`Atlas.rows`).
-        layer_id: The layer.
+    Raises:
+        ValueError: It holds something else.
+        KeyError: It lacks something.
     """
-    if not _has_study(rows):
+    found = checks.table(json.loads(text), "evidence")
+    falls = checks.table(found["falls"], "falls")
+    if not falls:
+        raise ValueError("falls must name the rule set, got none")
+    return Evidence(
+        {
+            checks.name(key, "rule set"): None if value is None else checks.real(value, "fall")
+            for key, value in falls.items()
+        },
+        checks.words(found["verdict"], "verdict"),
+        checks.flag(found["is_strong"], "is_strong"),
+        checks.name(found["best_rules"], "best_rules"),
+        checks.whole(found["n"], "n"),
+    )
+
+
+def read_evidence(atlas: Atlas, layer_id: int) -> tuple[Evidence | None, dict[int, Evidence]]:
+    """Return the evidence of a layer and of its feature maps, as far as there is any."""
+    if not atlas.has_studies:
         return None, {}
-    found = {
-        channel: Evidence(**json.loads(text))
-        for channel, text in rows("SELECT channel, found FROM evidence WHERE layer_id = ?", layer_id)
-    }
+    (rows,) = atlas.group("evidence", layer_id)
+    with reading(atlas.path, place("evidence", (layer_id,))):
+        found = {
+            checks.whole(channel, "channel", _WHOLE_LAYER): parse_evidence(text) for channel, text in rows
+        }
     return found.pop(_WHOLE_LAYER, None), found
 
 
-def read_study(rows: Any, layer_id: int) -> bytes | None:
+def read_study(atlas: Atlas, layer_id: int) -> bytes | None:
     """Return the whole result of the study of a layer; None before there is one."""
-    found = rows("SELECT result FROM study WHERE layer_id = ?", layer_id) if _has_study(rows) else []
-    return found[0][0] if found else None
-
-
-def _has_study(rows: Any) -> bool:
-    return bool(rows("SELECT 1 FROM sqlite_master WHERE name = 'study'"))
+    (rows,) = atlas.group("study", layer_id) if atlas.has_studies else [[]]
+    with reading(atlas.path, place("study", (layer_id,))):
+        return checks.npz(rows[0][0]) if rows and rows[0][0] != b"" else None

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from backlight.atlas.reader import Atlas, AtlasLayer
 
 _MAPS_OF_A_FIGURE = 16
+_EMPTY_PLACES = 64
+_LARGEST_SUM = 2**24
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class FigureOptions:
 
 def map_figure(atlas: Atlas, layer: AtlasLayer, options: FigureOptions) -> Image.Image:
     """Return the projections of each map's hits beside their patches (`Atlas.figure`)."""
-    panels, zoomed = _panels(layer, options, atlas.plan["top"])
+    panels, zoomed = _panels(layer, options, _places(atlas))
     title, subtitle = _titles(atlas, layer, zoomed)
     return layer_figure(panels, title, subtitle, columns=options.columns, scaling=options.scaling)
 
@@ -59,11 +61,22 @@ def superposed_figure(
     """Return the top hits of each map added (`Atlas.superposed`)."""
     if top is not None and top < 1:
         raise BadInputError(f"top is the number of hits to superpose, at least 1, but came {top}")
-    wanted = min(top or atlas.plan["top"], atlas.plan["top"])
+    wanted = min(top or _places(atlas), _places(atlas))
     panels, zoomed = _panels(layer, options, wanted)
+    area = max((tile.box.area for panel in panels for tile in panel.tiles), default=0)
+    if area > _LARGEST_SUM:
+        raise BadInputError(
+            f"the receptive fields of layer {layer.name!r} are too large to be added up ({area} pixels, at most "
+            f"{_LARGEST_SUM}); `backlight figure` shows its hits"
+        )
     title, subtitle = _titles(atlas, layer, zoomed)
     title = f"{title}, top {wanted} superposed"
     return overlay_figure(panels, title, subtitle, columns=options.columns, scaling=options.scaling)
+
+
+def _places(atlas: Atlas) -> int:
+    """Return the places that a figure has for the hits of a map; a map has no more hits than there are images."""
+    return min(int(atlas.plan["top"]), max(_EMPTY_PLACES, atlas.n_scanned))
 
 
 def filters_figure(atlas: Atlas, layer: AtlasLayer, columns: int | None) -> Image.Image:

@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from backlight.atlas import checks
+from backlight.atlas.checksums import place
+from backlight.atlas.damage import damaged, reading
 from backlight.atlas.evidence import Evidence
 from backlight.atlas.tiles import decode_picture, decode_projection
 from backlight.errors import AtlasError
@@ -71,15 +74,26 @@ class Hit:
     _key: tuple[int, int, int] = field(repr=False, compare=False)
 
     @property
+    def image(self) -> StoredImage:
+        """The image that caused it."""
+        found = self._atlas.images.get(self.image_id)
+        if found is None:
+            where = f"table hit (layer_id {self._key[0]}, channel {self._key[1]}, rank {self.rank})"
+            raise damaged(self._atlas.path, where, f"there is no image {self.image_id}")
+        return found
+
+    @property
     def patch(self) -> Image.Image:
         """The part of the preprocessed image inside the box (RGB)."""
-        return decode_picture(self._blobs[0])
+        with reading(self._atlas.path, place("tile", self._key)):
+            return decode_picture(self._blobs[0], self._size)
 
     @property
     def projection_values(self) -> NDArray[np.float32]:
         """The projection inside the box, (h, w, c), in the scale of the network's input."""
         _, codes, scale = self._blobs
-        return decode_projection(codes, scale, self._atlas.n_channels)
+        with reading(self._atlas.path, place("tile", self._key)):
+            return decode_projection(codes, scale, self._atlas.n_channels, self._size)
 
     @property
     def projection(self) -> Image.Image:
@@ -88,16 +102,22 @@ class Hit:
 
     @cached_property
     def _blobs(self) -> tuple[bytes, bytes, float]:
-        patch, projection, scale_kept = self._atlas.row(
-            "SELECT patch, projection, scale FROM hit WHERE layer_id = ? AND channel = ? AND rank = ?",
-            *self._key,
-        )
-        if projection is None:
+        (rows,) = self._atlas.group("tile", *self._key)
+        if not rows:
+            if self._atlas.phase == "done":
+                raise damaged(self._atlas.path, place("tile", self._key), "the projection is missing")
             raise AtlasError(
                 f"hit {self.rank} of channel {self._key[1]} is not projected yet; "
                 "run the same `backlight build` again"
             )
-        return patch, projection, scale_kept
+        with reading(self._atlas.path, place("tile", self._key)):
+            return checks.tile(*rows[0])
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Height and width of the part of the box inside the image, which the tile shows."""
+        inside = self.box.clip(*self._atlas.preprocessing.crop)
+        return inside.height, inside.width
 
     @property
     def tile(self) -> Tile:
@@ -106,7 +126,7 @@ class Hit:
         return Tile(np.asarray(self.patch), self.projection_values, self.box, size)
 
     def _repr_png_(self) -> bytes:
-        name = self._atlas.images[self.image_id].path
+        name = self.image.path
         place = "" if self.row is None else f" at row {self.row}, column {self.col}"
         pictures = [("projection", draw_projection(self.tile, 224)), ("patch", draw_patch(self.tile, 224))]
         return as_png(strip(pictures, f"{self.value:.4g}{place} of {name}", "Grey is zero."))

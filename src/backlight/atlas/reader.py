@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from backlight.atlas import checks
+from backlight.atlas.checksums import BLOCK, Group, place, read_group
+from backlight.atlas.damage import damaged, printable, reading
 from backlight.atlas.evidence import Evidence, read_evidence, read_study
 from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
 from backlight.atlas.origin import KEY as ORIGIN
 from backlight.atlas.plan import field_from_json, rules_from_json, tile_box
-from backlight.atlas.schema import connect_for_reading
+from backlight.atlas.schema import connect_for_reading, has_checksums, limit_steps
 from backlight.errors import AtlasError, BadInputError, UnknownLayerError
 from backlight.geometry import ReceptiveField
 from backlight.images import Preprocessing
 from backlight.render import DEFAULT_SCALING, Scaling
 from backlight.rules import RuleSet
+from backlight.scan import N_BINS
 
 
 class AtlasLayer(Mapping[int, FeatureMap]):
@@ -53,7 +57,8 @@ class AtlasLayer(Mapping[int, FeatureMap]):
     @cached_property
     def channels(self) -> tuple[int, ...]:
         """The feature maps that have been chosen for projection."""
-        return tuple(self._atlas.plan["layers"][self.name])
+        channels: list[int] = self._atlas.plan["layers"][self.name]
+        return tuple(channels)
 
     @property
     def rules(self) -> RuleSet:
@@ -68,66 +73,65 @@ class AtlasLayer(Mapping[int, FeatureMap]):
     @property
     def study(self) -> bytes | None:
         """The whole result of `backlight faithfulness` for the layer, for `Faithfulness.from_bytes`; None before."""
-        return read_study(self._atlas.rows, self._id)
+        return read_study(self._atlas, self._id)
 
     @cached_property
     def _evidence(self) -> tuple[Evidence | None, dict[int, Evidence]]:
-        return read_evidence(self._atlas.rows, self._id)
+        return read_evidence(self._atlas, self._id)
 
     @cached_property
     def filters(self) -> NDArray[np.float32] | None:
         """The layer's filters (n, c, k, k), if its convolution reads the pixels directly."""
-        row = self._atlas.row("SELECT weights FROM filters WHERE layer_id = ?", self._id)
-        return None if row is None else np.load(io.BytesIO(row[0]))
+        (rows,) = self._atlas.group("filters")
+        with reading(self._atlas.path, place("filters")):
+            return next((checks.npy(data) for layer_id, data in rows if layer_id == self._id), None)
 
     def __getitem__(self, channel: int) -> FeatureMap:
         """Return a feature map; statistics are there for all, hits for the chosen ones."""
-        row = self._atlas.row(
-            "SELECT mean, max, n_active, histogram FROM feature_map WHERE layer_id = ? AND channel = ?",
-            self._id,
-            channel,
-        )
-        if row is None:
+        if not 0 <= channel < self.n_maps:
+            raise BadInputError(
+                f"channel {channel} is out of range for layer {self.name!r} ({self.n_maps} feature maps)"
+            )
+        maps, hits = self._atlas.group("map", self._id, channel)
+        if not maps:
             if self._atlas.phase == "scan":
                 raise AtlasError(
                     "the scan of this atlas is not finished; run the same `backlight build` again"
                 )
-            raise BadInputError(
-                f"channel {channel} is out of range for layer {self.name!r} ({self.n_maps} feature maps)"
-            )
-        mean, peak, n_active, histogram = row
-        share = n_active / max(self._atlas.n_scanned, 1)
-        return FeatureMap(
-            self.name,
-            channel,
-            self._hits(channel),
-            mean,
-            peak,
-            share,
-            np.frombuffer(histogram, "<i8"),
-            self._evidence[1].get(channel),
-            self._atlas,
-        )
-
-    def _hits(self, channel: int) -> tuple[Hit, ...]:
-        rows = self._atlas.rows(
-            "SELECT rank, value, image_id, row, col FROM hit WHERE layer_id = ? AND channel = ? ORDER BY rank",
-            self._id,
-            channel,
-        )
-        crop = self._atlas.preprocessing.crop
-        return tuple(
-            Hit(
-                rank,
-                value,
-                image_id,
-                row,
-                col,
-                tile_box(self.receptive_field, row, col, crop),
+            raise damaged(self._atlas.path, place("map", (self._id, channel)), "the feature map is missing")
+        n_images = self._atlas.n_scanned
+        with reading(self._atlas.path, place("map", (self._id, channel))):
+            mean, peak, n_active, histogram = maps[0]
+            return FeatureMap(
+                self.name,
+                channel,
+                tuple(self._hit(channel, rank, row) for rank, row in enumerate(hits)),
+                checks.real(mean, "mean"),
+                checks.real(peak, "max"),
+                checks.whole(n_active, "n_active", 0, n_images) / max(n_images, 1),
+                checks.histogram(histogram, N_BINS),
+                self._evidence[1].get(channel),
                 self._atlas,
-                (self._id, channel, rank),
             )
-            for rank, value, image_id, row, col in rows
+
+    def _hit(self, channel: int, rank: int, values: tuple[Any, ...]) -> Hit:
+        """Return a hit, its values checked: the ranks of a map are 0, 1, 2 and so on, its places in the map."""
+        found, value, image_id, row, col = values
+        checks.whole(found, "rank", rank, min(rank, self._atlas.plan["top"] - 1))
+        if len(self.shape) == 1:
+            checks.nothing((row, col), "row and column of a unit without a place")
+        else:
+            checks.whole(row, "row", 0, self.shape[1] - 1)
+            checks.whole(col, "col", 0, self.shape[2] - 1)
+        return Hit(
+            rank,
+            checks.real(value, "value"),
+            checks.whole(image_id, "image_id", 0, self._atlas.image_set["n"] - 1),
+            row,
+            col,
+            tile_box(self.receptive_field, row, col, self._atlas.preprocessing.crop),
+            self._atlas,
+            (self._id, channel, rank),
         )
 
     def __len__(self) -> int:
@@ -148,21 +152,37 @@ class AtlasImages(Mapping[int, StoredImage]):
 
     def __init__(self, atlas: Atlas) -> None:
         self._atlas = atlas
+        self._number, self._block = -1, dict[int, StoredImage]()
 
     def __getitem__(self, image_id: int) -> StoredImage:
         """Return an image; KeyError if it was skipped or never there."""
-        row = self._atlas.row("SELECT path, label, height, width FROM image WHERE image_id = ?", image_id)
-        if row is None:
-            raise KeyError(image_id)
-        return StoredImage(image_id, row[0], row[1], (row[2], row[3]))
+        if image_id not in self._block:
+            self._number, self._block = image_id // BLOCK, self.block(image_id // BLOCK)
+        return self._block[image_id]
 
     def __len__(self) -> int:
         """Return the number of images that were read."""
-        return int(self._atlas.row("SELECT count(*) FROM image")[0])
+        return self._atlas.n_listed[0]
 
     def __iter__(self) -> Iterator[int]:
         """Yield the ids."""
-        return (row[0] for row in self._atlas.rows("SELECT image_id FROM image ORDER BY image_id"))
+        for number in range(-(-sum(self._atlas.n_listed) // BLOCK)):
+            yield from self.block(number)
+
+    def block(self, number: int) -> dict[int, StoredImage]:
+        """Return the images of a block, by id: those whose ids, divided by `checksums.BLOCK`, are its number."""
+        (rows,) = self._atlas.group("image", number)
+        with reading(self._atlas.path, place("image", (number,))):
+            return {image_id: _stored_image(image_id, *values) for image_id, *values in rows}
+
+
+def _stored_image(image_id: Any, path: Any, label: Any, height: Any, width: Any) -> StoredImage:
+    return StoredImage(
+        checks.whole(image_id, "image_id"),
+        checks.words(path, "path", checks.LONGEST_PATH),
+        None if label is None else checks.words(label, "label", checks.LONGEST_PATH),
+        (checks.whole(height, "height", 1), checks.whole(width, "width", 1)),
+    )
 
 
 class Atlas(Mapping[str, AtlasLayer]):
@@ -172,19 +192,36 @@ class Atlas(Mapping[str, AtlasLayer]):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._lock = path, RLock()
         self._connection = connect_for_reading(path)
-        identity = self._meta("identity")
-        self.model: dict[str, Any] = identity["model"]
-        self.rules: dict[str, Any] = identity["rules"]
-        self.image_set: dict[str, Any] = identity["images"]
-        self.plan: dict[str, Any] = identity["plan"]
-        self.preprocessing = Preprocessing.from_dict(identity["preprocessing"])
+        try:
+            self._open()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _open(self) -> None:
+        with reading(self.path, "its header"):
+            self._n_bytes = self.path.stat().st_size
+            self.has_checksums = has_checksums(self._connection)
+        text = self._meta("identity")
+        with reading(self.path, f"{place('meta')} (identity)"):
+            identity = checks.identity(text)
+            self.model: dict[str, Any] = identity["model"]
+            self.rules: dict[str, Any] = identity["rules"]
+            self.image_set: dict[str, Any] = identity["images"]
+            self.plan: dict[str, Any] = identity["plan"]
+            self.preprocessing = Preprocessing.from_dict(identity["preprocessing"])
         self.images = AtlasImages(self)
-        self._layers = {
-            name: AtlasLayer(self, layer_id, name, json.loads(text))
-            for layer_id, name, text in self.rows("SELECT * FROM layer ORDER BY layer_id")
-        }
+        (rows,) = self.group("layer")
+        self._layers: dict[str, AtlasLayer] = {}
+        for layer_id, name, text in rows:
+            with reading(self.path, f"{place('layer')} (layer_id {layer_id})"):
+                checks.whole(layer_id, "layer_id")
+                found = checks.description(text, self.plan["layers"][checks.name(name, "layer name")])
+                self._layers[name] = AtlasLayer(self, layer_id, name, found)
+        if list(self._layers) != list(self.plan["layers"]):
+            raise damaged(self.path, place("layer"), "the layers are not those of the plan")
 
     @property
     def layers(self) -> tuple[AtlasLayer, ...]:
@@ -194,13 +231,16 @@ class Atlas(Mapping[str, AtlasLayer]):
     @property
     def phase(self) -> str:
         """`scan` or `project` while the atlas is unfinished, then `done`."""
-        return str(self._meta("phase"))
+        text = self._meta("phase")
+        with reading(self.path, f"{place('meta')} (phase)"):
+            return checks.one_of(json.loads(text), "phase", ("scan", "project", "done"))
 
     @property
     def origin(self) -> dict[str, str | None]:
         """How `backlight build` was asked for it: `model`, `weights`, `images`; empty if by Python."""
-        row = self.row("SELECT value FROM meta WHERE key = ?", ORIGIN)
-        return {} if row is None else dict(json.loads(row[0]))
+        (rows,) = self.group("meta")
+        with reading(self.path, f"{place('meta')} (origin)"):
+            return next((checks.origin(value) for key, value in rows if key == ORIGIN), {})
 
     @property
     def n_channels(self) -> int:
@@ -210,12 +250,48 @@ class Atlas(Mapping[str, AtlasLayer]):
     @property
     def skipped(self) -> tuple[SkippedImage, ...]:
         """The pictures that could not be read."""
-        return tuple(SkippedImage(*row) for row in self.rows("SELECT * FROM skipped ORDER BY image_id"))
+        with self._lock, reading(self.path, place("skipped", (0,))):
+            limit_steps(self._connection, self._n_bytes)
+            numbers = self._connection.execute(f"SELECT DISTINCT image_id / {BLOCK} FROM skipped ORDER BY 1")
+            blocks = [checks.whole(number, "image_id") for (number,) in numbers.fetchall()]
+        found: list[SkippedImage] = []
+        for number in blocks:
+            (rows,) = self.group("skipped", number)
+            with reading(self.path, place("skipped", (number,))):
+                for image_id, path, reason in rows:
+                    words = checks.words(path, "path", checks.LONGEST_PATH), checks.words(reason, "reason")
+                    found.append(SkippedImage(checks.whole(image_id, "image_id"), *words))
+        return tuple(found)
 
     @cached_property
     def n_scanned(self) -> int:
         """Number of images that were read."""
         return len(self.images)
+
+    @property
+    def n_listed(self) -> tuple[int, int]:
+        """Number of images that were read, and of those that could not be.
+
+        Raises:
+            DamagedAtlasError: They are not as many as the scan has been through.
+        """
+        with self._lock, reading(self.path, "tables image and skipped"):
+            # sum, not count: SQLite counts without steps, so that nothing could stop it (`limit_steps`)
+            read, skipped, n_done = self._connection.execute(
+                "SELECT (SELECT coalesce(sum(1), 0) FROM image), (SELECT coalesce(sum(1), 0) FROM skipped), "
+                "(SELECT n_done FROM scan_state)"
+            ).fetchone()
+            wanted = self.image_set["n"] if self.phase != "scan" else n_done or 0
+            if read + skipped != wanted:
+                raise ValueError(f"{wanted} images were scanned, but {read + skipped} are listed")
+            return read, skipped
+
+    @cached_property
+    def has_studies(self) -> bool:
+        """Whether the file has the tables for evidence."""
+        with self._lock, reading(self.path, "its schema"):
+            found = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'study'").fetchone()
+        return found is not None
 
     def __getitem__(self, layer: str) -> AtlasLayer:
         """Return a layer.
@@ -303,20 +379,35 @@ class Atlas(Mapping[str, AtlasLayer]):
         self._connection.close()
 
     def _meta(self, key: str) -> Any:
-        row = self.row("SELECT value FROM meta WHERE key = ?", key)
-        if row is None:
-            raise AtlasError(
-                f"{str(self.path)!r} holds nothing yet; run the `backlight build` that began it again"
-            )
-        return json.loads(row[0])
+        (rows,) = self.group("meta")
+        for name, value in rows:
+            if name == key:
+                return value
+        raise AtlasError(
+            f"{str(self.path)!r} holds nothing yet; run the `backlight build` that began it again"
+        )
 
-    def row(self, query: str, *values: Any) -> Any:
-        """Return the first row that an SQL query gives, or None."""
-        return self._connection.execute(query, values).fetchone()
+    def integrity(self) -> list[str]:
+        """Return what SQLite finds wrong with the pages of the file, at most twenty lines; this reads all of it."""
+        with self._lock, reading(self.path, "its pages"):
+            self._connection.set_progress_handler(None, 0)
+            rows = self._connection.execute("PRAGMA integrity_check(20)").fetchall()
+            return [printable(str(text)) for (text,) in rows if text != "ok"]
 
-    def rows(self, query: str, *values: Any) -> list[Any]:
-        """Return all rows that an SQL query gives."""
-        return self._connection.execute(query, values).fetchall()
+    def group(self, kind: str, *keys: int) -> Group:
+        """Return the rows of a group (`backlight.atlas.checksums`), compared with their checksum.
+
+        Raises:
+            DamagedAtlasError: They cannot be read, or are not what was written.
+        """
+        with self._lock, reading(self.path, place(kind, keys)):
+            limit_steps(self._connection, self._n_bytes)
+            # One transaction: a build may write between the rows and their checksum.
+            self._connection.execute("BEGIN")
+            try:
+                return read_group(self._connection, kind, keys, self.has_checksums)
+            finally:
+                self._connection.execute("ROLLBACK")
 
 
 def open_atlas(path: Path | str) -> Atlas:

@@ -1,20 +1,38 @@
 """The atlas file: one SQLite database, its tables, and how it is opened.
 
-Readers open it read-only. A writer commits every step; SQLite's rollback journal takes back the step that was
-under way when a process was killed.
+Readers open it read-only. One run at a time writes it, under a lock, and commits every step; SQLite's rollback journal
+takes back the step that was under way when a process was killed.
+
+A file may come from anybody: before anything is read from it, its schema must be exactly these tables, so that no
+trigger or view of its own can run, and no query may run longer than its size can account for.
+Format 2 added checksums (`backlight.atlas.checksums`); an atlas of format 1 is read, and written, without.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 
-from backlight.errors import AtlasError, StorageError
+from backlight.atlas import checksums
+from backlight.atlas.damage import damaged, not_an_atlas, reading
+from backlight.atlas.opening import (
+    TIMEOUT_S,
+    check_begun,
+    open_for_reading,
+    storage_errors,
+)
+from backlight.errors import AtlasError
+from backlight.storage import check_place, locked
 
 APPLICATION_ID = 0x424B4C54
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_WITHOUT_CHECKSUMS = 1
+_SMALL_BYTES = 4_000_000
+_STEPS_OF_A_CHECK, _STEPS_PER_BYTE = 1_000_000, 10
+_LONGEST_VALUE = 2**26
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -35,46 +53,115 @@ CREATE TABLE skipped (image_id INTEGER PRIMARY KEY, path TEXT NOT NULL, reason T
 CREATE TABLE filters (layer_id INTEGER PRIMARY KEY, weights BLOB NOT NULL);
 CREATE TABLE scan_state (only INTEGER PRIMARY KEY CHECK (only = 0), n_done INTEGER NOT NULL, arrays BLOB);
 """
+_STUDY_TABLES = """
+CREATE TABLE evidence (layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, found TEXT NOT NULL, \
+PRIMARY KEY (layer_id, channel)) WITHOUT ROWID;
+CREATE TABLE study (layer_id INTEGER PRIMARY KEY, result BLOB NOT NULL);
+"""
+
+
+class _Locked(sqlite3.Connection):
+    """A connection that holds the lock of its atlas until it is closed."""
+
+    lock: ExitStack
+
+    def close(self) -> None:
+        """Close the file and let go of its lock."""
+        super().close()
+        self.lock.close()
 
 
 def connect_for_writing(path: Path) -> sqlite3.Connection:
-    """Return a connection to a new or existing atlas.
+    """Return a connection to a new or existing atlas, which nobody else can write until it is closed.
+
+    What a killed run has left is taken back first: an empty file, or one that was being created, is a new atlas.
 
     Raises:
         AtlasError: The file exists and is no atlas, or one of another format version.
-        StorageError: The file cannot be created or written.
+        BadInputError: The path is a folder, or in no folder.
+        StorageError: The file cannot be created or written, or another run is writing it.
     """
-    is_new = not path.exists() or path.stat().st_size == 0
-    if not is_new:
-        _check_header(path)
-    with storage_errors(path):
-        connection = sqlite3.connect(path, timeout=60, isolation_level=None)
-        if is_new:
-            connection.executescript(
-                f"PRAGMA page_size = 8192; BEGIN IMMEDIATE; {_TABLES}"
-                f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
+    check_place(path, "atlas")
+    with ExitStack() as lock:
+        lock.enter_context(locked(path))
+        with storage_errors(path):
+            # An absolute path is never taken for `:memory:` or a URI.
+            connection = sqlite3.connect(
+                path.absolute(), timeout=TIMEOUT_S, isolation_level=None, factory=_Locked
             )
-        connection.execute("PRAGMA synchronous = NORMAL")
-    if not is_new:
-        _check_version(connection, path)
+        connection.lock = ExitStack()
+        try:
+            with storage_errors(path):
+                _create_or_check(connection, path)
+                connection.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            connection.close()
+            raise
+        connection.lock = lock.pop_all()
     return connection
+
+
+def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of an empty file; refuse a file of something else."""
+    connection.execute("PRAGMA page_size = 8192")  # only counts for a file without a page
+    (n_pages,) = connection.execute("PRAGMA page_count").fetchone()  # rolls back what a killed run has left
+    if not n_pages:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_TABLES}{_STUDY_TABLES}{checksums.TABLE} PRAGMA application_id = {APPLICATION_ID}; "
+            f"PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
+        )
+    check_kind(connection, path)
+    with reading(path, "its header"):
+        _check_content(connection, path)
+        if has_checksums(connection):
+            for kind in ("meta", "layer"):
+                checksums.read_group(connection, kind, (), check=True)
+            checksums.watch(connection)
 
 
 def connect_for_reading(path: Path) -> sqlite3.Connection:
     """Return a read-only connection to an atlas, usable from several threads one at a time.
 
     Raises:
-        AtlasError: There is no such file, or it is no atlas.
+        AtlasError: There is no such file, it is no atlas, or it cannot be read now; says which.
+        DamagedAtlasError: Its tables are not those of an atlas.
     """
-    if not path.is_file():
-        raise AtlasError(
-            f"no atlas at {str(path)!r}; `backlight build MODEL IMAGES -o {path.name}` makes one"
-        )
-    _check_header(path)
-    uri = f"{path.resolve().as_uri()}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False)
-    _check_version(connection, path)
+    connection = open_for_reading(path)
+    try:
+        with reading(path, "its header"):
+            check_kind(connection, path)
+            _check_content(connection, path)
+            check_begun(connection, path)
+            # No value is longer than its file, but a file may grow while it is open.
+            longest = max(path.stat().st_size, _LONGEST_VALUE)
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def check_kind(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise AtlasError unless a database is an atlas."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if application_id != APPLICATION_ID:
+        raise not_an_atlas(path)
+
+
+def limit_steps(connection: sqlite3.Connection, n_bytes: int) -> None:
+    """Let the queries from now on take no more steps than a file of so many bytes can account for.
+
+    A row has four bytes at least, and takes less than forty steps. Pages that point to each other can pretend to any
+    number of rows.
+    """
+    checks = iter(range(1 + n_bytes * _STEPS_PER_BYTE // _STEPS_OF_A_CHECK))
+    connection.set_progress_handler(lambda: next(checks, None) is None, _STEPS_OF_A_CHECK)
+
+
+def has_checksums(connection: sqlite3.Connection) -> bool:
+    """Return whether an atlas keeps checksums of its rows."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return bool(version >= FORMAT_VERSION)
 
 
 @contextmanager
@@ -84,6 +171,8 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
+            if has_checksums(connection):
+                checksums.seal(connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -107,41 +196,41 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one line that says what to do."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        text = str(error)
-        if "full" in text:
-            advice = "no space is left on the disk; free some and run the same command again, it goes on from there"
-        elif "locked" in text:
-            advice = "another process is writing it; wait for that one"
-        elif "readonly" in text or "unable to open" in text:
-            advice = "it cannot be written; check the folder and its permissions"
-        else:
-            advice = f"{text}; run the same command again, it goes on from the last step"
-        raise StorageError(f"cannot write the atlas {str(path)!r}: {advice}") from error
-
-
-def _check_header(path: Path) -> None:
-    with path.open("rb") as file:
-        header = file.read(72)
-    if not header.startswith(b"SQLite format 3\0") or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise AtlasError(f"{str(path)!r} exists and is no atlas; it is left as it is, choose another name")
-
-
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        connection.execute("SELECT 1 FROM meta LIMIT 1")
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise AtlasError(f"{str(path)!r} is damaged ({error}); build it anew under another name") from error
-    if version != FORMAT_VERSION:
-        connection.close()
+def _check_content(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file whose format or tables are others, before anything of it can run."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in (_WITHOUT_CHECKSUMS, FORMAT_VERSION):
         raise AtlasError(
-            f"{str(path)!r} has atlas format {version}, this Backlight reads {FORMAT_VERSION}; "
-            "build it anew, or use the Backlight that wrote it"
+            f"{str(path)!r} has atlas format {version}, this Backlight reads {_WITHOUT_CHECKSUMS} and "
+            f"{FORMAT_VERSION}; build it anew, or use the Backlight that wrote it"
         )
+    if _schema(connection) not in _schemas(version):
+        raise damaged(path, "its schema", "its tables are not those that Backlight makes")
+    if path.stat().st_size <= _SMALL_BYTES:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise damaged(path, "its pages", ValueError(found))
+
+
+def _schema(connection: sqlite3.Connection) -> frozenset[tuple[str, ...]]:
+    """Return what a file's schema has, its SQL without regard to line breaks."""
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100").fetchall()
+    return frozenset((kind, name, table, " ".join((sql or "").split())) for kind, name, table, sql in rows)
+
+
+@lru_cache
+def _schemas(version: int) -> tuple[frozenset[tuple[str, ...]], ...]:
+    """Return the schemas that an atlas of a format may have."""
+    if version == _WITHOUT_CHECKSUMS:  # its tables for studies were made with the first study
+        wanted = [_TABLES, _TABLES + _STUDY_TABLES]
+    else:
+        wanted = [_TABLES + _STUDY_TABLES + checksums.TABLE]
+    found = []
+    for tables in wanted:
+        connection = sqlite3.connect(":memory:")
+        connection.executescript(tables)
+        found.append(_schema(connection))
+        connection.close()
+    return tuple(found)

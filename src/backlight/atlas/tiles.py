@@ -3,6 +3,9 @@
 A patch is a lossy WebP. A projection is a lossless WebP of 8-bit codes, from which the values can be read back:
 code 128 is zero and r = s · sign(code - 128) · ((code - 128) / 127)², s being the scale kept beside it. The square
 gives small values the finer steps (`decode_projection` states the error).
+
+A file may come from anybody, so bytes are read as WebP and as nothing else (Pillow would start Ghostscript for
+others), and their size is read from the header and compared with the tile's before memory is taken for it.
 """
 
 from __future__ import annotations
@@ -22,10 +25,41 @@ def encode_patch(pixels: NDArray[np.uint8]) -> bytes:
     return _webp(Image.fromarray(pixels).convert("RGB"), quality=PATCH_QUALITY, method=2)
 
 
-def decode_picture(data: bytes) -> Image.Image:
-    """Return the RGB picture of WebP bytes."""
-    with Image.open(io.BytesIO(data)) as image:
+def decode_picture(data: bytes, size: tuple[int, int] | None = None) -> Image.Image:
+    """Return the RGB picture of WebP bytes.
+
+    Args:
+        data: The bytes.
+        size: The height and width that it must have; None for any.
+
+    Raises:
+        ValueError: The bytes are not WebP, or of another size.
+        OSError: They are cut off or damaged.
+    """
+    found = webp_size(data)
+    if size is not None and found != size:
+        raise ValueError(f"a tile of {size[0]} x {size[1]} pixels is expected, got {found[0]} x {found[1]}")
+    with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         return image.convert("RGB")
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Return the height and width in the header of WebP bytes of one opaque picture, lossy or lossless.
+
+    Raises:
+        ValueError: The bytes do not begin so.
+
+    *Source*: RFC 9649 (WebP), RFC 6386 (VP8), sections on the frame headers.
+    """
+    if len(data) >= 30 and data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        if data[12:16] == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
+            width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+            return height, width
+        if data[12:16] == b"VP8L" and data[20] == 0x2F:
+            # 14 bits each, one less than the size
+            bits = int.from_bytes(data[21:25], "little")
+            return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
+    raise ValueError("a tile is a WebP picture, got something else")
 
 
 def encode_projection(values: NDArray[np.float32]) -> tuple[bytes, float]:
@@ -37,12 +71,24 @@ def encode_projection(values: NDArray[np.float32]) -> tuple[bytes, float]:
     return _webp(Image.fromarray(np.ascontiguousarray(rgb)), **_LOSSLESS_EFFORT), scale
 
 
-def decode_projection(data: bytes, scale: float, channels: int = 3) -> NDArray[np.float32]:
+def decode_projection(
+    data: bytes, scale: float, channels: int = 3, size: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
     """Return the projection (h, w, c) that `encode_projection` kept.
+
+    Args:
+        data: Its WebP bytes.
+        scale: Its scale.
+        channels: Its channels, 1 or 3.
+        size: The height and width that it must have; None for any.
+
+    Raises:
+        ValueError: As for `decode_picture`.
+        OSError: As for `decode_picture`.
 
     *Convention*: an entry r comes back within scale/127 · (sqrt(|r|/scale) + 1/508), half a code.
     """
-    codes = np.asarray(decode_picture(data), np.float32)[..., :channels] - 128
+    codes = np.asarray(decode_picture(data, size), np.float32)[..., :channels] - 128
     return np.asarray(scale * np.sign(codes) * (codes / 127) ** 2, np.float32)
 
 

@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from backlight.atlas import checksums
+from backlight.atlas.damage import reading
+from backlight.atlas.opening import storage_errors
 from backlight.atlas.plan import Plan, check_identity, layer_to_json
-from backlight.atlas.schema import connect_for_writing, transaction
+from backlight.atlas.schema import connect_for_writing, has_checksums, transaction
+from backlight.errors import AtlasError, StorageError
 from backlight.images import Batch, ImageSource, Skipped
 from backlight.scan import LayerScan, Scan
+from backlight.storage.arrays import BROKEN, read_npz
 
 
 @dataclass(frozen=True)
@@ -50,32 +56,45 @@ class AtlasWriter:
         plan: What the build will do.
         asked: The identity of the build; an atlas begun with another is refused.
 
+    Attributes:
+        batch_size: Images that are read and projected together, as the atlas was begun.
+        threads: torch's number of threads, as the atlas was begun; an older atlas takes today's.
+
     Raises:
         AtlasError: The file is no atlas, or one of something else.
-        StorageError: The file cannot be written.
+        StorageError: The file cannot be written, or another run is writing it.
     """
 
     def __init__(self, path: Path, plan: Plan, asked: dict[str, Any]) -> None:
         self.path, self.plan = path, plan
         self._connection = connect_for_writing(path)
-        stored = self._meta("identity")
-        if stored is not None:
-            check_identity(str(path), stored, asked)
-            self.batch_size = int(self._meta("batch_size"))
-            return
-        self.batch_size = plan.batch_size
+        try:
+            if self._meta("identity") is None:
+                self._begin(asked)
+            check_identity(str(path), self._meta("identity"), asked)
+            self._check_numbers()
+        except BaseException:
+            self.close()
+            raise
+        self.batch_size = int(self._meta("batch_size"))
+        self.threads = int(self._meta("threads") or torch.get_num_threads())
+
+    def _begin(self, asked: dict[str, Any]) -> None:
+        """Keep what is built, and how: what can decide the last bit of a value stays the same in a resume."""
         with self._step() as connection:
+            self._check_phase(None)
             connection.executemany(
                 "INSERT INTO meta VALUES (?, ?)",
                 [
                     ("identity", json.dumps(asked)),
-                    ("batch_size", json.dumps(plan.batch_size)),
+                    ("batch_size", json.dumps(self.plan.batch_size)),
+                    ("threads", json.dumps(torch.get_num_threads())),
                     ("phase", '"scan"'),
                 ],
             )
             connection.executemany(
                 "INSERT INTO layer VALUES (?, ?, ?)",
-                [(i, layer.name, layer_to_json(layer)) for i, layer in enumerate(plan.layers)],
+                [(i, layer.name, layer_to_json(layer)) for i, layer in enumerate(self.plan.layers)],
             )
 
     def close(self) -> None:
@@ -87,6 +106,7 @@ class AtlasWriter:
         buffer = io.BytesIO()
         np.save(buffer, weights)
         with self._step() as connection:
+            self._check_phase("project")
             connection.execute(
                 "INSERT OR REPLACE INTO filters VALUES (?, ?)", (layer_index, buffer.getvalue())
             )
@@ -100,6 +120,7 @@ class AtlasWriter:
     def keep_compiled(self, compiled: bool) -> None:
         """Keep whether the scan runs compiled, since that can decide the last bit of a value."""
         with self._step() as connection:
+            self._check_phase("scan")
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('compiled', ?)", (json.dumps(compiled),))
 
     @property
@@ -109,21 +130,26 @@ class AtlasWriter:
 
     def load_scan(self) -> tuple[Scan, int]:
         """Return the scan as far as it has got, and the number of images done, bad ones included."""
-        row = self._connection.execute("SELECT n_done, arrays FROM scan_state").fetchone()
-        if row is None:
+        rows = self._rows("SELECT n_done, arrays FROM scan_state")
+        if not rows:
             return Scan.empty(self.plan.layers, self.plan.top), 0
-        with np.load(io.BytesIO(row[1])) as arrays:
-            state = Scan.from_arrays([layer.name for layer in self.plan.layers], dict(arrays))
-        state.skipped = [
-            Skipped(*r) for r in self._connection.execute("SELECT * FROM skipped ORDER BY image_id")
-        ]
-        return state, int(row[0])
+        n_done, data = rows[0]
+        try:
+            state = Scan.from_arrays([layer.name for layer in self.plan.layers], read_npz(io.BytesIO(data)))
+        except BROKEN as error:
+            raise AtlasError(
+                f"{str(self.path)!r} is damaged (the state of its scan cannot be read: {error}); "
+                "build it anew under another name"
+            ) from error
+        state.skipped = [Skipped(*r) for r in self._rows("SELECT * FROM skipped ORDER BY image_id")]
+        return state, int(n_done)
 
     def save_scan(self, scan: Scan, n_done: int, batches: Iterable[Batch], source: ImageSource) -> None:
         """Keep the scan after n_done images, and what is known of the images of the latest batches."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **scan.to_arrays())  # type: ignore[arg-type]
         with self._step() as connection:
+            self._check_phase("scan")
             connection.execute(
                 "INSERT OR REPLACE INTO scan_state VALUES (0, ?, ?)", (n_done, buffer.getvalue())
             )
@@ -141,6 +167,7 @@ class AtlasWriter:
     def finish_scan(self, scan: Scan) -> None:
         """Keep the statistics of every feature map and the hits of the chosen ones; begin the projections."""
         with self._step() as connection:
+            self._check_phase("scan")
             for i, (layer, channels) in enumerate(zip(self.plan.layers, self.plan.channels, strict=True)):
                 result = scan.layers[layer.name]
                 connection.executemany(
@@ -155,22 +182,24 @@ class AtlasWriter:
 
     def pending(self, layer_index: int) -> list[PendingHit]:
         """Return a layer's hits, finished or not, in their order; the build works through them in fixed batches."""
-        rows = self._connection.execute(
+        rows = self._rows(
             "SELECT layer_id, channel, rank, image_id, row, col FROM hit WHERE layer_id = ? ORDER BY channel, rank",
-            (layer_index,),
+            layer_index,
         )
         return [PendingHit(*row) for row in rows]
 
     def finished(self, layer_index: int) -> set[tuple[int, int]]:
         """Return channel and rank of a layer's hits that have their tile."""
-        rows = self._connection.execute(
-            "SELECT channel, rank FROM hit WHERE layer_id = ? AND projection IS NOT NULL", (layer_index,)
+        return set(
+            self._rows(
+                "SELECT channel, rank FROM hit WHERE layer_id = ? AND projection IS NOT NULL", layer_index
+            )
         )
-        return set(rows.fetchall())
 
     def write_tiles(self, tiles: Sequence[FinishedTile]) -> None:
         """Keep the tiles of some hits."""
         with self._step() as connection:
+            self._check_phase("project")
             connection.executemany(
                 "UPDATE hit SET patch = ?, projection = ?, scale = ? WHERE layer_id = ? AND channel = ? AND rank = ?",
                 [
@@ -182,14 +211,39 @@ class AtlasWriter:
     def finish(self) -> None:
         """Mark the atlas as complete."""
         with self._step() as connection:
+            self._check_phase("project")
             self._set_phase(connection, "done")
 
     def _step(self) -> AbstractContextManager[sqlite3.Connection]:
         return transaction(self._connection, self.path)
 
+    def _check_numbers(self) -> None:
+        """Refuse to go on from damaged rows, whose checksums would be made anew with what is added to them."""
+        if has_checksums(self._connection):
+            with reading(self.path, "its checksums"):
+                groups = checksums.written(self._connection)
+            for kind, keys in groups:
+                with reading(self.path, checksums.place(kind, keys)):
+                    checksums.read_group(self._connection, kind, keys, check=True)
+
+    def _check_phase(self, phase: str | None) -> None:
+        """Raise StorageError, inside a step, unless the atlas is in a phase; None is before there is one.
+
+        Where the file system has no locks, another build may have ended the phase meanwhile, and rows of it would be
+        left over.
+        """
+        if self._meta("phase") != phase:
+            raise StorageError(
+                f"another process is building {str(self.path)!r} at the same time; let that one finish"
+            )
+
     def _meta(self, key: str) -> Any:
-        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", key)
+        return json.loads(rows[0][0]) if rows else None
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with storage_errors(self.path):
+            return self._connection.execute(query, values).fetchall()
 
     def _set_phase(self, connection: sqlite3.Connection, phase: str) -> None:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'phase'", (json.dumps(phase),))

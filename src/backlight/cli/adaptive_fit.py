@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 
 from backlight.adaptive import (
@@ -20,11 +21,13 @@ from backlight.adaptive import (
     TrainingImages,
     prepare_all,
 )
+from backlight.adaptive.files import is_finished
 from backlight.cli.allocation import keep_freed_memory
 from backlight.cli.options import Device, on_device, parse_size
 from backlight.cli.output import console, errors, print_skipped, progress_bars
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, Skipped, open_images
+from backlight.storage import check_place, locked, sweep
 
 _SUFFIX = ".adn"
 _FLOAT_BYTES = 4
@@ -69,7 +72,8 @@ def fit(
     Until it is done, it keeps itself beside the network in a file that ends in .part.
     """
     keep_freed_memory()
-    _check_new(output)
+    part = output.with_name(output.name + ".part")
+    _check_new(output, part)
     config = _config(preset, size)
     if not memory >= 0:
         raise BadInputError(f"--memory is a number of GB, at least 0, but came {memory:g}")
@@ -80,26 +84,43 @@ def fit(
     for_images = len(ids) * config.channels * prod(config.size) * _FLOAT_BYTES
     bound = round(memory * 1e9)
     learning = replace(learning, memory_bytes=bound - for_images if for_images <= bound else bound)
-    part = output.with_name(output.name + ".part")
     _announce(config, learning, len(ids), for_images + _code_bytes(config, len(ids)) > bound)
     if part.exists():
         console.print(f"going on with {part}", soft_wrap=True)
-    with progress_bars() as report:
+    with locked(output), progress_bars() as report:
+        for own in (output, part):
+            sweep(own)
         ready = prepare_all(config, source, ids, bound, lambda done: report("prepare", done, len(ids)))
         net.fit(ready.array, learning, report, part, _fingerprint(source, ready))
-    net.save(output)
-    part.unlink(missing_ok=True)
+        _finish(net, output, part)
     _summarise(net, output, images, ready.skipped)
 
 
-def _check_new(output: Path) -> None:
+def _check_new(output: Path, part: Path) -> None:
     """Refuse a network that cannot be written, or would replace another, before any work is done."""
     if output.suffix != _SUFFIX:
         raise BadInputError(f"an adaptive network is written as {_SUFFIX}, but came {str(output)!r}")
-    if not output.parent.is_dir():
-        raise BadInputError(f"no such folder: {str(output.parent)!r}; make it first")
-    if output.exists():
+    check_place(output, "network")
+    if output.exists() and not part.exists():
         raise BadInputError(f"{str(output)!r} is there already; remove it, or write another")
+    if output.exists() and not is_finished(part):
+        raise BadInputError(
+            f"{str(output)!r} is there already, and so is the unfinished training {part.name}; remove the network to "
+            "go on with the training, or write another"
+        )
+
+
+def _finish(net: AdaptiveDeconvNet, output: Path, part: Path) -> None:
+    """Write the network and remove its training; a network that a killed run has written already must be the same."""
+    if output.exists():
+        known = AdaptiveDeconvNet.load(output)
+        same = known.config == net.config and known.history == net.history
+        if not same or not all(map(torch.equal, known.filters, net.filters)):
+            raise BadInputError(
+                f"{str(output)!r} is another network than the one of {part.name}; remove either of them"
+            )
+    net.save(output)
+    part.unlink(missing_ok=True)
 
 
 def _config(preset: str, size: str | None) -> Config:

@@ -32,6 +32,7 @@ from backlight.cli.options import Device, on_device, parse_maps, save_picture
 from backlight.cli.output import console, print_skipped, progress_bars
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, open_images
+from backlight.storage import check_folder, make_folder
 
 _N_EXAMPLES = 4
 
@@ -70,8 +71,7 @@ def show(
     keep_freed_memory()
     if min(parts, branching) < 1:
         raise BadInputError(f"--parts and --branching are at least 1, but came {parts} and {branching}")
-    if output.exists() and not output.is_dir():
-        raise BadInputError(f"{str(output)!r} is a file; pictures are written into a folder")
+    check_folder(output)
     net = on_device(AdaptiveDeconvNet.load(model), device)
     chosen, some = _parse_layers(net, layers), parse_maps(maps)
     number_or_list = some if isinstance(some, int) or some is None else tuple(some)
@@ -81,7 +81,7 @@ def show(
     names, prepared = _examples(net, source, ids, image)
     with progress_bars(resumes=False) as report:
         found = find_hits(net, source, wanted, ids, report)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     _write(filter_picture(net), output / "filters.png", "the filters of layer 1")
     _write_maps(found, chosen, output)
     _write_examples(net, prepared, names, chosen, output, (parts, branching))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from backlight import __version__
 from backlight.cli import (
     adaptive_fit,
     adaptive_show,
     build,
+    check,
     correspond,
     demo,
     faithfulness,
@@ -25,14 +30,42 @@ from backlight.cli import (
     sanity,
     superpose,
 )
-from backlight.cli.output import errors
+from backlight.cli.output import EXIT_STOPPED, errors
 from backlight.errors import BacklightError, BadInputError, StorageError, UnsupportedOperatorError
 
 _EXIT_BAD_INPUT, _EXIT_FAILED = 2, 1
 _BAD_INPUT = (BadInputError, StorageError, UnsupportedOperatorError)
 
+
+class _Stopped(Exception):  # noqa: N818  (it is no error)
+    """Ctrl-C: Typer would end without a word, or with another exit code, by its version."""
+
+
+class _Commands(TyperGroup):
+    """The commands; lets Ctrl-C out of Typer's hands."""
+
+    def make_context(self, *arguments: Any, **named: Any) -> Any:
+        """Read the command line."""
+        with _uninterrupted():
+            return super().make_context(*arguments, **named)
+
+    def invoke(self, *arguments: Any) -> Any:
+        """Run the command."""
+        with _uninterrupted():
+            return super().invoke(*arguments)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise _Stopped from None
+
+
 app = typer.Typer(
     name="backlight",
+    cls=_Commands,
     help="See what the hidden layers of a trained convolutional network respond to.",
     no_args_is_help=True,
     add_completion=False,
@@ -42,6 +75,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("layers")(layers.layers)
 app.command("build")(build.build)
+app.command("check")(check.check)
 app.command("figure")(figure.figure)
 app.command("project")(project.project)
 app.command("superpose")(superpose.superpose)
@@ -78,7 +112,17 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = ["--debug"] * debug + [a for a in arguments if a != "--debug"]
     warnings.simplefilter("ignore")
     try:
+        _run(arguments, debug)
+    except (_Stopped, KeyboardInterrupt):
+        errors.print("stopped", soft_wrap=True)
+        sys.exit(EXIT_STOPPED)
+
+
+def _run(arguments: list[str], debug: bool) -> None:
+    try:
         app(arguments, prog_name="backlight", standalone_mode=True)
+    except _Stopped:
+        raise
     except BacklightError as error:
         if debug:
             raise

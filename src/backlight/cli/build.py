@@ -30,6 +30,7 @@ from backlight.images import open_images
 from backlight.rules import RuleSet, parse_rules
 from backlight.scan import Compile
 from backlight.scan.compiling import MIN_IMAGES
+from backlight.storage import check_place
 
 
 def build(
@@ -76,8 +77,7 @@ def build(
 
     A build that was stopped, by whatever, goes on where it was when the same command runs again.
     """
-    if not output.parent.is_dir():
-        raise BadInputError(f"no such folder: {str(output.parent)!r}; make it first")
+    check_place(output, "atlas")
     if (rules == "best") != (evidence is not None):
         raise BadInputError(
             "--rules best and --evidence ATLAS go together: an atlas that `faithfulness` studied"

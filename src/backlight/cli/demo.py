@@ -11,6 +11,7 @@ from backlight import atlas
 from backlight.cli.options import load_network, save_picture
 from backlight.cli.output import console, progress_bars
 from backlight.images import CropSource, open_images
+from backlight.storage import check_folder, make_folder
 
 _LAYERS = [
     "relu0",
@@ -26,11 +27,12 @@ def demo(
     ),
 ) -> None:
     """Build an atlas of the embedded model over the embedded photographs, and draw figures from it."""
+    check_folder(output)
     net = load_network("demo", None)
     import backlight_demo
 
     source = CropSource(open_images(backlight_demo.photographs()))
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     path = output / "demo.atlas"
     console.print(
         f"dlib's ResNet-34 over {len(source)} crops of {len(source) // 5} photographs: "

@@ -24,6 +24,7 @@ from backlight.cli.options import (
 )
 from backlight.cli.output import console, progress_bars
 from backlight.errors import BadInputError
+from backlight.storage import locked
 from backlight.studies.faithfulness import Config, Faithfulness, count_hits, merged, run_by_layer
 from backlight.studies.faithfulness.scores import CONTROLS
 
@@ -63,7 +64,7 @@ def faithfulness(
         seed=seed,
     )
     opened = open_atlas(atlas)
-    net, source = load_network_of(opened, model, images, weights, device)
+    net, source = load_network_of(opened, model, images, weights, device, "faithfulness")
     chosen = parse_layers(layers)
     ways = len(config.shares) * len(config.fills)
     console.print(
@@ -72,7 +73,7 @@ def faithfulness(
         soft_wrap=True,
     )
     found: list[Faithfulness] = []
-    with progress_bars() as progress:
+    with locked(atlas), progress_bars() as progress:
         for result in run_by_layer(opened, net, source, chosen, config, progress):
             result.keep(atlas)
             found.append(result)

@@ -49,6 +49,8 @@ from backlight.inversion.pictures import ANIMATED
 from backlight.inversion.search import Watch
 from backlight.network import Layer, Network
 from backlight.projection import Unit
+from backlight.storage import check_place, read_npy
+from backlight.storage.arrays import BROKEN
 
 _N_LAYERS = 8
 _FRAMES = 40
@@ -244,8 +246,8 @@ def _read(image: Path | None) -> Path | NDArray[np.generic] | None:
     if image is None or image.suffix != ".npy":
         return image
     try:
-        found: NDArray[np.generic] = np.load(image)
-    except (OSError, EOFError, ValueError) as error:
+        found: NDArray[np.generic] = read_npy(image)
+    except BROKEN as error:
         raise BadInputError(
             f"{str(image)!r} is no array of NumPy ({error}); write it with numpy.save"
         ) from error
@@ -286,5 +288,5 @@ def _read_photographs(folder: str | None, net: Network) -> Tensor | None:
 def _check_animation(path: Path | None) -> None:
     if path is not None and path.suffix.lower() not in ANIMATED:
         raise BadInputError(f"an animation is written as .webp or .gif, but came {str(path)!r}")
-    if path is not None and not path.parent.is_dir():
-        raise BadInputError(f"no such folder: {str(path.parent)!r}; make it first")
+    if path is not None:
+        check_place(path, "animation")

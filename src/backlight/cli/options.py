@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import torch
@@ -12,13 +13,15 @@ from PIL import Image
 from torch import nn
 
 from backlight.atlas import Atlas, Maps
+from backlight.atlas.damage import printable
 from backlight.cli.output import console, errors
-from backlight.errors import BadInputError, StorageError
+from backlight.errors import BadInputError
 from backlight.images import ImageSource, Preprocessing, open_images
 from backlight.network import Network, capture
 from backlight.network.specs import FORMS, LoadedModel, load_model
+from backlight.storage import check_place, replacing
 from backlight.studies.covering import Fill, check_fills
-from backlight.studies.results import Result
+from backlight.studies.results import Result, result_paths
 
 if TYPE_CHECKING:
     from backlight.render.plots import Plot
@@ -84,16 +87,27 @@ def load_network(
 
 
 def load_network_of(
-    atlas: Atlas, model: str | None, images: str | None, weights: str | None, device: str
+    atlas: Atlas, model: str | None, images: str | None, weights: str | None, device: str, command: str
 ) -> tuple[Network, ImageSource]:
     """Return the network and the images of an atlas: those that flags name, else those of its `backlight build`.
 
+    Args:
+        atlas: The atlas; it may come from anybody, so it can only name models of a zoo (docs/security.md).
+        model: As the user named it, or None.
+        images: As the user named them, or None.
+        weights: As the user named them, or None.
+        device: Where the network runs.
+        command: Which command this is, for advice.
+
     Raises:
-        BadInputError: The atlas does not know them, or they are not here.
+        BadInputError: The atlas does not know them, they are not here, or its model is code that must be named.
     """
     known = atlas.origin
-    model = model or known.get("model")
     images = images or known.get("images")
+    if model is None:
+        model = known.get("model")
+        if model is not None and not _is_of_a_zoo(model):
+            raise BadInputError(_to_be_named(atlas, model, images or "IMAGES", weights, command))
     if model is None or images is None:
         raise BadInputError(
             f"{atlas.path.name} was built from Python and does not know its model and images; "
@@ -104,10 +118,28 @@ def load_network_of(
         loaded, source = load_model(model, weights), open_images(images)
     except BadInputError as error:
         raise BadInputError(
-            f"{error}; {atlas.path.name} was built from {known.get('model')} and {known.get('images')}: "
+            f"{error}; {atlas.path.name} was built from {printable(str(known.get('model')))} and "
+            f"{printable(str(known.get('images')))}: "
             "go to the folder where that was, or give ATLAS MODEL IMAGES [--weights FILE]"
         ) from error
     return _captured(loaded, atlas.preprocessing, device), source
+
+
+def _is_of_a_zoo(model: str) -> bool:
+    """Return whether a model runs no code but that of installed zoos: what an atlas from anybody may name."""
+    zoo, _, name = model.partition(":")
+    return model == "demo" or (zoo in ("torchvision", "timm") and bool(name))
+
+
+def _to_be_named(atlas: Atlas, model: str, images: str, weights: str | None, command: str) -> str:
+    """Return in one line why a model that an atlas names is not run, and what to type to run it."""
+    weights = weights or atlas.origin.get("weights")
+    parts = ["backlight", command, str(atlas.path), model, images]
+    typed = " ".join(printable(quote(part)) for part in parts + (["--weights", weights] if weights else []))
+    return (
+        f"{printable(atlas.path.name)} names {printable(repr(model))} as its model, and that is code, which a file "
+        f"cannot start by itself; if you trust it, name it on the command line: {typed}"
+    )
 
 
 def on_device(model: M, device: str) -> M:
@@ -209,9 +241,7 @@ def check_output(path: Path) -> Path:
     """Return the path of a picture to write, refusing what cannot be written before any work is done."""
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise BadInputError(f"a picture is written as .png, .jpg or .webp, but came {str(path)!r}")
-    if not path.parent.is_dir():
-        raise BadInputError(f"no such folder: {str(path.parent)!r}; make it first")
-    return path
+    return check_place(path, "picture")
 
 
 PlotOutput = Annotated[
@@ -232,9 +262,11 @@ def check_plot(output: Path | None, save: Path | None) -> None:
     """Refuse a figure or numbers that cannot be written, before any work is done."""
     if output is not None and output.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise BadInputError(f"a figure is written as .png, .pdf or .svg, but came {str(output)!r}")
-    for path in (output, save):
-        if path is not None and not path.parent.is_dir():
-            raise BadInputError(f"no such folder: {str(path.parent)!r}; make it first")
+    if output is not None:
+        check_place(output, "figure")
+    if save is not None:
+        for path in result_paths(save):
+            check_place(path, "file of numbers")
 
 
 def write_result(
@@ -252,12 +284,9 @@ def write_result(
         StorageError: They cannot be written.
     """
     if output is not None:
-        try:
-            (plot or result.plot)().savefig(output, dpi=_DPI)
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {str(output)!r} ({error.strerror or error}); choose another place"
-            ) from error
+        figure = (plot or result.plot)()
+        with replacing(output) as (fresh,):
+            figure.savefig(fresh, dpi=_DPI)
         console.print(f"{output}", soft_wrap=True)
     if save is not None:
         result.save(save)
@@ -268,14 +297,10 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a picture.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: It cannot be written; a picture that was there is as it was.
     """
-    try:
-        picture.save(path)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {str(path)!r} ({error.strerror or error}); choose another place"
-        ) from error
+    with replacing(path) as (fresh,):
+        picture.save(fresh)
 
 
 def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:

@@ -33,6 +33,7 @@ _PHASES = {
     "compile": ("compiling", ""),
     "scan": ("scanning", "images"),
     "project": ("projecting", "hits"),
+    "check": ("checking", "feature maps"),
     "faithfulness": ("covering", "hits"),
     "invariance": ("moving", "pictures"),
     "correspondence": ("masking", "masks"),

@@ -42,7 +42,7 @@ def sanity(
     check_plot(output, save)
     config = Config(maps, hits, seed)
     opened = open_atlas(atlas)
-    net, source = load_network_of(opened, model, images, weights, device)
+    net, source = load_network_of(opened, model, images, weights, device, "sanity")
     with progress_bars(resumes=False) as progress:
         result = run(opened, net, source, layer, config, progress)
     console.print(_table(result))

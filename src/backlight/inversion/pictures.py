@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from backlight.errors import BadInputError, StorageError
+from backlight.errors import BadInputError
 from backlight.inversion.result import Inversion
 from backlight.render.page import LINE, WHITE, Frame, headed, page
+from backlight.storage import replacing
 
 ANIMATED = (".webp", ".gif")
 _SMALLEST = 160
@@ -50,12 +51,8 @@ def animate(results: Sequence[Inversion], path: Path | str) -> None:
         raise BadInputError("no pictures of the way were kept; ask for them with Config(frames=40)")
     frames = _of_one_size([*(_figure(results, step) for step in steps[:-1]), _figure(results, None)])
     pauses = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
-    try:
-        frames[0].save(path, save_all=True, append_images=frames[1:], duration=pauses, loop=0)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {str(path)!r} ({error.strerror or error}); choose another place"
-        ) from error
+    with replacing(path) as (fresh,):
+        frames[0].save(fresh, save_all=True, append_images=frames[1:], duration=pauses, loop=0)
 
 
 def _figure(results: Sequence[Inversion], step: int | None) -> Image.Image:

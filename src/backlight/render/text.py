@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import lru_cache
 from math import ceil
 from pathlib import Path
@@ -43,9 +44,9 @@ def shorten(text: str, size: int, width: int) -> str:
     """
     if text_width(text, size) <= width:
         return text
-    while text and text_width(f"{text}…", size) > width:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
+    lengths = range(1, len(text) + 1)
+    fitting = bisect_right(lengths, width, key=lambda length: text_width(f"{text[:length]}…", size))
+    return f"{text[:fitting].rstrip()}…"
 
 
 def wrap(text: str, size: int, width: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from abc import ABC, abstractmethod
@@ -13,13 +14,18 @@ import cattrs
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import BadInputError, StorageError
+from backlight.errors import BadInputError
+from backlight.storage import replacing
+from backlight.storage.arrays import BROKEN, read_npz
 
 if TYPE_CHECKING:
     from backlight.render.plots import Plot
 
-_FORMAT = 1
+_FORMAT = 2
+_UNCHECKED = 1
+"""The format before there was a checksum."""
 _JSON = "json"
+_BROKEN = (*BROKEN, AttributeError, cattrs.BaseValidationError)
 _Own = TypeVar("_Own", bound="Result")
 
 
@@ -38,35 +44,35 @@ class Result(ABC):
     def save(self, path: Path | str) -> None:
         """Write `path`.json (summary, configuration, values) and `path`.npz (arrays).
 
+        Both are written whole before either takes the place of an older one. The JSON holds a checksum of itself and
+        of the arrays, so `load` tells when a kill left one new and one old, or when either was changed.
+
         Raises:
-            StorageError: They cannot be written.
+            StorageError: They cannot be written; what was there is as it was.
         """
         text, arrays = self._parts()
-        as_json, as_npz = _paths(path)
-        try:
-            np.savez_compressed(as_npz, **arrays)  # type: ignore[arg-type]
-            as_json.write_text(text, "utf-8")
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {str(as_json)!r} ({error.strerror or error}); choose another place"
-            ) from error
+        as_json, as_npz = result_paths(path)
+        with replacing(as_json, as_npz) as (fresh_json, fresh_npz):
+            with fresh_npz.open("wb") as file:
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            fresh_json.write_text(text, "utf-8")
 
     @classmethod
     def load(cls: type[_Own], path: Path | str) -> _Own:
         """Return the result that `save` wrote.
 
         Raises:
-            BadInputError: There are no such files, or they hold something else.
+            BadInputError: There are no such files, they hold something else, are damaged, or do not belong together.
         """
-        as_json, as_npz = _paths(path)
+        as_json, as_npz = result_paths(path)
         try:
             return cls._joined(as_json.read_text("utf-8"), as_npz)
-        except BadInputError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError, cattrs.BaseValidationError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        except BadInputError as error:
+            raise BadInputError(f"{str(as_json)!r}: {error}") from error
+        except _BROKEN as error:
             raise BadInputError(
-                f"{str(as_json)!r} and its .npz are not a saved {_name(cls)} result ({reason})"
+                f"{str(as_json)!r} and its .npz are not a saved {_name(cls)} result ({_reason(error)}); "
+                "name the files that `save` or --save wrote"
             ) from error
 
     def to_bytes(self) -> bytes:
@@ -78,10 +84,18 @@ class Result(ABC):
 
     @classmethod
     def from_bytes(cls: type[_Own], data: bytes) -> _Own:
-        """Return the result that `to_bytes` gave."""
-        with np.load(io.BytesIO(data)) as arrays:
-            text = arrays[_JSON].tobytes().decode()
-        return cls._joined(text, io.BytesIO(data))
+        """Return the result that `to_bytes` gave.
+
+        Raises:
+            BadInputError: The bytes are something else, or damaged.
+        """
+        try:
+            text = read_npz(io.BytesIO(data))[_JSON].tobytes().decode()
+            return cls._joined(text, io.BytesIO(data))
+        except BadInputError:
+            raise
+        except _BROKEN as error:
+            raise BadInputError(f"these bytes are not a {_name(cls)} result ({_reason(error)})") from error
 
     def _parts(self) -> tuple[str, dict[str, NDArray[Any]]]:
         """Return the JSON text and the arrays."""
@@ -89,6 +103,7 @@ class Result(ABC):
         arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
         values = {name: cattrs.unstructure(value) for name, value in own.items() if name not in arrays}
         found = {"study": _name(type(self)), "format": _FORMAT, "summary": self.summary(), "values": values}
+        found["checksum"] = _checksum(json.loads(json.dumps(found, allow_nan=False)), arrays)
         return json.dumps(found, indent=1, allow_nan=False), arrays
 
     @classmethod
@@ -96,8 +111,15 @@ class Result(ABC):
         found = json.loads(text)
         if found["study"] != _name(cls):
             raise BadInputError(f"this result is of the study {found['study']}, not {_name(cls)}")
-        with np.load(npz) as arrays:
-            own = {name: arrays[name] for name in arrays.files if name != _JSON}
+        own: dict[str, Any] = {name: array for name, array in read_npz(npz).items() if name != _JSON}
+        known = found.pop("checksum", None)
+        if known is None and found["format"] != _UNCHECKED:
+            raise BadInputError("its checksum is missing, so the file was changed; save the result again")
+        if known is not None and known != _checksum(found, own):
+            raise BadInputError(
+                "the .json and the .npz do not belong together, or were changed after they were saved; "
+                "run the study again with --save, or `save` the result again"
+            )
         hints = get_type_hints(cls)
         own |= {name: cattrs.structure(value, hints[name]) for name, value in found["values"].items()}
         return cls(**own)
@@ -115,7 +137,21 @@ def _name(kind: type[Result]) -> str:
     return inside[0] if inside else name
 
 
-def _paths(path: Path | str) -> tuple[Path, Path]:
+def _checksum(found: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
+    """Return a digest of what the JSON holds, however it is laid out, and of the arrays."""
+    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        digest.update(f"{name} {little.dtype.str} {array.shape}".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def result_paths(path: Path | str) -> tuple[Path, Path]:
     """Return the two files of a result; the path may name either of them, or neither's ending."""
     path = Path(path)
     stem = path.with_suffix("") if path.suffix in (".json", ".npz") else path

@@ -1,0 +1,199 @@
+"""Checksums: a damaged row of an atlas is found when it is read, even where it still looks like a row.
+
+The rows that are read together are a group, and each group has one 64-bit BLAKE2b of its keys and values in the
+table `checksum`. No statement that writes has to think of it: temporary triggers, which live in the writer's
+connection and never in the file, note the groups that a step touches, and `seal` computes their checksums just
+before the step is committed. A group that has lost its rows, or its checksum, is as damaged as one that has changed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+BLOCK = 64
+"""Images of one group: those whose ids, divided by it, agree."""
+
+TABLE = (
+    "CREATE TABLE checksum (kind TEXT NOT NULL, key1 INTEGER NOT NULL, key2 INTEGER NOT NULL, key3 INTEGER NOT NULL, "
+    "value BLOB NOT NULL, PRIMARY KEY (kind, key1, key2, key3)) WITHOUT ROWID;"
+)
+
+
+class ChecksumError(ValueError):
+    """Rows that are not those that were written."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one table in a group.
+
+    Attributes:
+        table: The table.
+        columns: Its columns in the group.
+        order: By what its rows are sorted; columns that no two rows of a group share.
+        where: A condition on one of its columns that the rows of the group meet; none if empty.
+    """
+
+    table: str
+    columns: str
+    order: str
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of groups.
+
+    Attributes:
+        keys: Expressions of columns that tell its groups apart, at most three.
+        parts: Its rows, table by table.
+    """
+
+    keys: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+    def query(self, part: Part) -> str:
+        """Return the query for the rows of a part, its placeholders the keys."""
+        conditions = [part.where] * bool(part.where) + [_condition(key) for key in self.keys]
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        return f"SELECT {part.columns} FROM {part.table}{where} ORDER BY {part.order}"
+
+
+def _condition(key: str) -> str:
+    # A range, not the quotient, lets SQLite search the table instead of reading all of it.
+    if key == "image_id":
+        return f"image_id >= {BLOCK} * ?1 AND image_id < {BLOCK} * (?1 + 1)"
+    return f"{key} = ?{('layer_id', 'channel', 'rank').index(key) + 1}"
+
+
+_MAP = ("layer_id", "channel")
+KINDS = {
+    "meta": Kind((), (Part("meta", "key, value", "key"),)),
+    "layer": Kind((), (Part("layer", "layer_id, name, description", "layer_id"),)),
+    "image": Kind(("image_id",), (Part("image", "image_id, path, label, height, width", "image_id"),)),
+    "skipped": Kind(("image_id",), (Part("skipped", "image_id, path, reason", "image_id"),)),
+    "map": Kind(
+        _MAP,
+        (
+            Part("feature_map", "mean, max, n_active, histogram", "channel"),
+            Part("hit", "rank, value, image_id, row, col", "rank"),
+        ),
+    ),
+    "tile": Kind(
+        (*_MAP, "rank"), (Part("hit", "patch, projection, scale", "rank", "projection IS NOT NULL"),)
+    ),
+    "filters": Kind((), (Part("filters", "layer_id, weights", "layer_id"),)),
+    "evidence": Kind(("layer_id",), (Part("evidence", "channel, found", "channel"),)),
+    "study": Kind(("layer_id",), (Part("study", "result", "layer_id"),)),
+    "scan": Kind((), (Part("scan_state", "n_done, arrays", "only"),)),
+}
+_QUERIES = {name: tuple(kind.query(part) for part in kind.parts) for name, kind in KINDS.items()}
+
+Group = list[list[tuple[Any, ...]]]
+"""The rows of a group, for each part of its kind."""
+
+
+def place(kind: str, keys: Sequence[int] = ()) -> str:
+    """Return where a group is, in words.
+
+    Example:
+        >>> place("tile", (0, 17, 3))
+        'table hit (layer_id 0, channel 17, rank 3)'
+    """
+    tables = " and ".join(part.table for part in KINDS[kind].parts)
+    if kind in ("image", "skipped"):
+        return f"table {tables} (image_id {keys[0] * BLOCK} to {keys[0] * BLOCK + BLOCK - 1})"
+    words = ", ".join(f"{name} {key}" for name, key in zip(KINDS[kind].keys, keys, strict=True))
+    return f"table {tables} ({words})" if words else f"table {tables}"
+
+
+def read_group(connection: sqlite3.Connection, kind: str, keys: Sequence[int], check: bool) -> Group:
+    """Return the rows of a group, compared with its checksum.
+
+    Raises:
+        ChecksumError: They are not those that were written.
+    """
+    found = _rows(connection, kind, keys)
+    if check:
+        kept = connection.execute(
+            "SELECT value FROM checksum WHERE kind = ? AND key1 = ? AND key2 = ? AND key3 = ?",
+            (kind, *_three(keys)),
+        ).fetchone()
+        if (None if kept is None else kept[0]) != _checksum(kind, keys, found):
+            raise ChecksumError("the rows are not what was written (their checksum differs)")
+    return found
+
+
+def written(connection: sqlite3.Connection) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the kinds and keys of all groups that have a checksum, tiles and studies, which are large, aside."""
+    rows = connection.execute(
+        "SELECT kind, key1, key2, key3 FROM checksum WHERE kind NOT IN ('tile', 'study')"
+    )
+    return [(kind, tuple(three[: len(KINDS[kind].keys)])) for kind, *three in rows.fetchall()]
+
+
+def watch(connection: sqlite3.Connection) -> None:
+    """Note from now on which groups a connection touches, for `seal`."""
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(
+        "CREATE TEMP TABLE touched (kind, key1, key2, key3, PRIMARY KEY (kind, key1, key2, key3)) WITHOUT ROWID"
+    )
+    for name, kind in KINDS.items():
+        for part in kind.parts:
+            for event in ("INSERT", "DELETE", f"UPDATE OF {part.columns}"):
+                row = "OLD" if event == "DELETE" else "NEW"
+                keys = [f"{row}.{key} / {BLOCK if key == 'image_id' else 1}" for key in kind.keys]
+                values = ", ".join([f"'{name}'", *keys, *"0" * (3 - len(keys))])
+                when = f"WHEN {row}.{part.where} " if part.where else ""
+                connection.execute(
+                    f"CREATE TEMP TRIGGER touch_{name}_{part.table}_{event[:6]} AFTER {event} ON main.{part.table} "
+                    f"{when}BEGIN INSERT OR IGNORE INTO touched VALUES ({values}); END"
+                )
+
+
+def seal(connection: sqlite3.Connection) -> None:
+    """Compute the checksums of the groups that a step has touched; to be called before it is committed."""
+    for kind, *three in connection.execute("SELECT * FROM temp.touched").fetchall():
+        keys = three[: len(KINDS[kind].keys)]
+        value = _checksum(kind, keys, _rows(connection, kind, keys))
+        if value is None:
+            statement = "DELETE FROM checksum WHERE kind = ? AND key1 = ? AND key2 = ? AND key3 = ?"
+            connection.execute(statement, (kind, *three))
+        else:
+            connection.execute(
+                "INSERT OR REPLACE INTO checksum VALUES (?, ?, ?, ?, ?)", (kind, *three, value)
+            )
+    connection.execute("DELETE FROM temp.touched")
+
+
+def _rows(connection: sqlite3.Connection, kind: str, keys: Sequence[int]) -> Group:
+    return [connection.execute(query, tuple(keys)).fetchall() for query in _QUERIES[kind]]
+
+
+def _three(keys: Sequence[int]) -> tuple[int, ...]:
+    return (*keys, 0, 0, 0)[:3]
+
+
+def _checksum(kind: str, keys: Sequence[int], parts: Group) -> bytes | None:
+    """Return the checksum of a group; None where it has no rows."""
+    if not any(parts):
+        return None
+    state = blake2b(repr((kind, *keys)).encode(), digest_size=8)
+    for rows in parts:
+        state.update(b"part %d" % len(rows))
+        for row in rows:
+            for value in row:
+                # Every value says its type and its length, so that no two rows read the same.
+                if isinstance(value, str):
+                    value, mark = value.encode("utf-8", "surrogatepass"), b"t%d:"
+                elif isinstance(value, bytes):
+                    mark = b"b%d:"
+                else:
+                    value, mark = repr(value).encode(), b"n%d:"
+                state.update(mark % len(value))
+                state.update(value)
+    return state.digest()

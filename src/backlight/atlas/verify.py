@@ -1,0 +1,127 @@
+"""Verifying an atlas: everything in its file is read once, and what is damaged is listed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from backlight.atlas.checksums import BLOCK
+from backlight.atlas.hits import FeatureMap
+from backlight.atlas.reader import Atlas, open_atlas
+from backlight.errors import AtlasError, DamagedAtlasError
+
+_MOST_FINDINGS = 1000
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What reading all of an atlas has found.
+
+    Attributes:
+        counts: How many images, layers, feature maps, hits, tiles and so on were read and are as they were written.
+        damaged: What is damaged and how, in the order of reading, the first thousand findings; empty for a sound file.
+        has_checksums: Whether the file has checksums: without them only damage that cannot be read is found.
+        unfinished: Number of hits that are not projected yet, in an unfinished build.
+    """
+
+    counts: dict[str, int]
+    damaged: tuple[str, ...]
+    has_checksums: bool
+    unfinished: int
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is damaged."""
+        return not self.damaged
+
+
+class _TooMuchError(Exception):
+    """So much is damaged that more findings help nobody."""
+
+
+def verify(path: Path | str, progress: Progress | None = None) -> Verified:
+    """Read everything in an atlas and return what of it is damaged.
+
+    Args:
+        path: The file.
+        progress: Called with `check`, the number of feature maps done and of all.
+
+    Raises:
+        AtlasError: There is no such file, it is no atlas, or it is being written.
+    """
+    walk = _Walk()
+    try:
+        with walk.noting():
+            opened = open_atlas(path)
+            try:
+                walk.everything(opened, progress or (lambda *_: None))
+            finally:
+                opened.close()
+    except _TooMuchError:
+        pass
+    return Verified(dict(walk.counts), tuple(walk.damaged), walk.has_checksums, walk.unfinished)
+
+
+class _Walk:
+    """One reading of an atlas."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.damaged: list[str] = []
+        self.has_checksums, self.unfinished = False, 0
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note damage and go on behind the block."""
+        try:
+            yield
+        except DamagedAtlasError as error:
+            self.damaged.append(error.finding)
+            if len(self.damaged) == _MOST_FINDINGS:
+                raise _TooMuchError from error
+
+    def everything(self, atlas: Atlas, progress: Progress) -> None:
+        self.has_checksums = atlas.has_checksums
+        self.counts["layers"] = len(atlas)
+        for line in atlas.integrity():
+            self.damaged.append(f"its pages: {line}")
+        with self.noting():
+            _ = atlas.origin
+        with self.noting():
+            atlas.group("scan")
+        with self.noting():
+            for number in range(-(-sum(atlas.n_listed) // BLOCK)):
+                with self.noting():
+                    self.counts["images"] += len(atlas.images.block(number))
+        with self.noting():
+            self.counts["pictures left out"] = len(atlas.skipped)
+        n_all = sum(layer.n_maps for layer in atlas.layers) if atlas.phase != "scan" else 0
+        for layer in atlas.layers:
+            with self.noting():
+                self.counts["filters"] += layer.filters is not None
+            with self.noting():
+                self.counts["studies"] += layer.study is not None
+            with self.noting():
+                self.counts["layers with evidence"] += layer.evidence is not None
+            for channel in range(layer.n_maps if n_all else 0):
+                with self.noting():
+                    self._map(layer[channel])
+                progress("check", self.counts["feature maps"], n_all)
+
+    def _map(self, feature_map: FeatureMap) -> None:
+        self.counts["feature maps"] += 1
+        self.counts["hits"] += len(feature_map.hits)
+        for hit in feature_map.hits:
+            with self.noting():
+                try:
+                    hit.tile, hit.image  # noqa: B018 - they are read here
+                    self.counts["tiles"] += 1
+                except DamagedAtlasError:
+                    raise
+                except AtlasError:
+                    self.unfinished += 1

@@ -1,0 +1,41 @@
+"""`backlight check`: is everything in an atlas as it was written?"""
+
+from __future__ import annotations
+
+import typer
+from rich.markup import escape
+
+from backlight.atlas import verify
+from backlight.cli.figure import AtlasArgument
+from backlight.cli.output import console, progress_bars
+
+_SHOWN = 10
+
+
+def check(atlas: AtlasArgument) -> None:
+    """Read all of an atlas and compare it with its checksums; exits with 1 if anything is damaged."""
+    with progress_bars(resumes=False) as progress:
+        found = verify(atlas, progress)
+    for what, count in found.counts.items():
+        console.print(f"{count:>9,} {what}")
+    if found.unfinished:
+        console.print(
+            f"{found.unfinished:>9,} hits are not projected yet; rerun the original `backlight build` to resume",
+            soft_wrap=True,
+        )
+    if not found.has_checksums and found.counts:
+        console.print(
+            "This atlas was written by an older Backlight and has no checksums: a changed number or picture cannot "
+            "be found",
+            soft_wrap=True,
+        )
+    name = escape(str(atlas))
+    if found.is_sound:
+        console.print(f"{name}: nothing is damaged", soft_wrap=True)
+        return
+    more = f", the first {_SHOWN}" if len(found.damaged) > _SHOWN else ""
+    console.print(f"[bold red]{name}: damaged in {len(found.damaged)} places[/]{more}:", soft_wrap=True)
+    for finding in found.damaged[:_SHOWN]:
+        console.print(f"  {finding}", soft_wrap=True, markup=False)
+    console.print("restore a copy of the file, or build the atlas anew under another name", soft_wrap=True)
+    raise typer.Exit(1)

@@ -1,0 +1,90 @@
+"""Arrays from files that anybody may have written: nothing is run, and no more memory is taken than they can hold."""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+_KINDS = "biufcU"
+_MOST_DEFLATED = 1032
+"""zlib makes no more of a byte: what a member says beyond that is not in it."""
+
+BROKEN = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    NotImplementedError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+"""What NumPy, zipfile and json raise on damaged files, RecursionError (a RuntimeError) included."""
+
+
+def read_npz(file: Path | io.BytesIO) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz file by name.
+
+    Raises:
+        Exception: One of `BROKEN`: it cannot be read, is damaged, or holds Python objects.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    with zipfile.ZipFile(file) as members:
+        for member in members.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name in found:
+                raise ValueError(f"it holds {name!r} twice")
+            if member.file_size > _MOST_DEFLATED * member.compress_size + 64:
+                raise ValueError(f"{name!r} is said to be larger than it can be")
+            with members.open(member) as stream:
+                found[name] = _array(stream, member.file_size)
+                if stream.read(1):  # reads to the end, where the checksum is compared
+                    raise ValueError(f"{name!r} goes on after its end")
+    return found
+
+
+def read_npy(file: Path) -> NDArray[Any]:
+    """Return the array of an .npy file.
+
+    Raises:
+        Exception: One of `BROKEN`: it cannot be read, is damaged, or holds Python objects.
+    """
+    with file.open("rb") as stream:
+        return _array(stream, file.stat().st_size)
+
+
+def _array(stream: Any, n_bytes: int) -> NDArray[Any]:
+    """Return the array in a stream of so many bytes; its header is held against them before room is made for it."""
+    version = npy.read_magic(stream)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"unknown version {version} of the .npy format")
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    if dtype.kind not in _KINDS:
+        raise ValueError(f"it holds {dtype}, not numbers")
+    if any(side < 0 for side in shape):
+        raise ValueError(f"it has the shape {shape}")
+    count = math.prod(shape)
+    size = count * dtype.itemsize
+    if size > n_bytes or (count and not size):
+        raise ValueError(f"it is said to hold {size} bytes, more than there are")
+    data = stream.read(size)
+    if len(data) != size:
+        raise EOFError("it ends too early")
+    flat = np.frombuffer(bytearray(data), dtype) if size else np.zeros(0, dtype)
+    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)

@@ -1,0 +1,58 @@
+"""A tiny atlas with something in every table: what the fuzzers change."""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from backlight import Preprocessing, build, capture
+from backlight.atlas import Evidence, keep_evidence, keep_origin
+from backlight.studies.faithfulness import Config, Faithfulness
+from conftest import make_pictures
+
+
+def make_tiny_atlas(path: Path) -> None:
+    """Write a finished atlas of three layers, five images and a picture that could not be read."""
+    path.write_bytes(_tiny())
+
+
+def make_old_atlas(path: Path) -> None:
+    """Write the same atlas in format 1, which had no checksums."""
+    make_tiny_atlas(path)
+    connection = sqlite3.connect(path)
+    connection.executescript("DROP TABLE checksum; PRAGMA user_version = 1; VACUUM;")
+    connection.close()
+
+
+@lru_cache
+def _tiny() -> bytes:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 3, 3, stride=2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(75, 2),
+    )  # fmt: skip
+    net = capture(model, (3, 12, 12), Preprocessing(None, (12, 12), (0.5,) * 3, (0.5,) * 3))
+    with TemporaryDirectory() as folder:
+        pictures = make_pictures(Path(folder) / "pictures", 5, (12, 12))
+        (pictures / "a" / "bad.jpg").write_bytes(b"\xff\xd8\xff cut off")
+        path = Path(folder) / "tiny.atlas"
+        build(net, pictures, path, ["1", "3", "5"], top=2, batch_size=4, maps=[0, 1], compile="off").close()
+        keep_origin(path, {"model": "demo", "images": "pictures", "weights": None})
+        found = Evidence({"deconvnet": 0.5, "centre": 0.25, "random": None}, "as good", True, "guided", 2)
+        keep_evidence(path, "3", found, {0: found}, _study().to_bytes())
+        return path.read_bytes()
+
+
+def _study() -> Faithfulness:
+    config = Config(maps=1, hits=1, shares=(0.1,), fills=("mean",))
+    index = np.zeros(1, np.int64)
+    falls = np.full((1, 2, 1, 1), 0.5)
+    return Faithfulness(
+        config, ("deconvnet", "centre"), ("3",), ("deconvnet",), index, index, index, np.ones(1), falls
+    )
