@@ -104,7 +104,8 @@ def _killed(job: Job, start: Path, place: Path, stop_at: int, torn: bool, expect
 
 
 def _points(total: int, first: int, drawn: int, seed: int) -> list[int]:
-    later = range(first + 1, total + 1)
+    """Return the first calls and some drawn of the later ones, or of all where there are no later ones."""
+    later = range(first + 1, total + 1) or range(1, total + 1)
     return [*range(1, min(first, total) + 1), *sorted(random.Random(seed).choices(later, k=drawn))]
 
 
@@ -117,11 +118,12 @@ def kill(job: Job, first: int, drawn: int, seed: int, place: Path) -> dict[str, 
     code = _finished(_command(whole, job.command))
     assert code == 0, (place / "printed").read_text()
     total, expected = int((place / "calls").read_text()), job.outcome(whole)
-    points, wrong = _points(total, first, drawn, seed), {}
+    wrong: dict[int, list[str]] = {}
+    points = _points(total, first, drawn, seed)
     for number, point in enumerate(points):
         found = _killed(job, start, place, point, bool(number % 2), expected)
         if found:
-            wrong[point] = found
+            wrong.setdefault(point, []).extend(found)
     return {"job": job.name, "calls": total, "kills": len(points), "wrong": wrong}
 
 

@@ -119,7 +119,8 @@ def check_folder(path: Path | str) -> Path:
     """
     path = Path(path)
     try:
-        there = next(own for own in (path.absolute(), *path.absolute().parents) if own.exists())
+        whole = path.absolute()
+        there = path if path.exists() else next(own for own in whole.parents if own.exists())
         is_folder = there.is_dir()
         if is_folder:
             _check_access(there)
