@@ -1,11 +1,8 @@
-"""The build: what an atlas holds equals what the parts compute; killed at any moment it resumes to the same rows."""
+"""The build: what an atlas holds equals what the parts compute (`tests/kills`: killed, it resumes to the same rows)."""
 
 from __future__ import annotations
 
-import signal
 import sqlite3
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -127,53 +124,6 @@ def test_a_finished_atlas_is_left_alone(atlas: backlight.Atlas, picture_folder: 
     assert steps == []
 
 
-def _run_build(path: Path, pictures: Path, kill_at: int | None = None, inside: bool = False) -> int:
-    """Build in a process of its own; return how many steps it took.
-
-    With kill_at, the process kills itself (SIGKILL) at that step: inside, after its rows are written and before
-    they are committed, else just after the commit.
-    """
-    code = f"""if True:
-        import sys; sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parent)!r}]
-        import torch; torch.set_num_threads(1)
-        import contextlib, importlib, os, signal
-        b = importlib.import_module('backlight.atlas.build'); b.SCAN_STEP_IMAGES = 4
-        import backlight.atlas.writer as w
-        step, n = w.AtlasWriter._step, 0
-        @contextlib.contextmanager
-        def counted(self):
-            global n
-            n += 1
-            with step(self) as connection:
-                yield connection
-                if n == {kill_at} and {inside}: os.kill(os.getpid(), signal.SIGKILL)
-            if n == {kill_at}: os.kill(os.getpid(), signal.SIGKILL)
-        w.AtlasWriter._step = counted
-        from test_build import make_network
-        b.build(make_network(), {str(pictures)!r}, {str(path)!r}, ['relu1', 'relu2'], top=4, batch_size=4)
-        print(n)
-        """
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
-    assert done.returncode == (-signal.SIGKILL if kill_at else 0)
-    return int(done.stdout or 0)
-
-
-def test_killed_at_any_moment_it_resumes_to_the_same_rows(tmp_path: Path, picture_folder: Path) -> None:
-    whole, killed = tmp_path / "whole.atlas", tmp_path / "killed.atlas"
-    n_steps = _run_build(whole, picture_folder)
-    seen_phases = []
-    for kill_at, inside in ((1, True), (4, False), (3, True), (n_steps // 2, False), (n_steps // 4, True)):
-        _run_build(killed, picture_folder, kill_at, inside)  # each goes on from where the last was killed
-        with sqlite3.connect(killed) as connection:
-            seen_phases += connection.execute("SELECT value FROM meta WHERE key = 'phase'").fetchall() or [
-                None
-            ]
-            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert seen_phases == [None, ('"scan"',), ('"scan"',), ('"project"',), ('"project"',)]
-    assert _run_build(killed, picture_folder) < n_steps // 2
-    assert rows(killed) == rows(whole)
-
-
 def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(
     tmp_path: Path, picture_folder: Path
 ) -> None:
@@ -207,6 +157,39 @@ def test_a_resumed_scan_runs_compiled_or_not_as_it_was_begun(
     build(make_network(), picture_folder, path, compile="on", progress=lambda phase, *_: phases.add(phase))
     assert phases == {"scan", "project"}
     assert ("compiled", "false") in rows(path)["meta"]
+
+
+def test_a_resumed_build_runs_on_as_many_threads_as_it_was_begun_and_gives_them_back(
+    tmp_path: Path, picture_folder: Path
+) -> None:
+    path, options = tmp_path / "a.atlas", {"layers": ["relu1"], "top": 1, "batch_size": 16}
+    seen: list[int] = []
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def watch(*_: object) -> None:
+        seen.append(torch.get_num_threads())
+
+    torch.set_num_threads(2)
+    with pytest.raises(KeyboardInterrupt):
+        build(make_network(), picture_folder, path, progress=stop, **options)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    build(make_network(), picture_folder, path, progress=watch, **options)
+    assert set(seen) == {2}
+    assert torch.get_num_threads() == 1
+    assert ("threads", "2") in rows(path)["meta"]
+
+
+def test_an_atlas_that_knows_no_number_of_threads_takes_todays(
+    atlas: backlight.Atlas, picture_folder: Path
+) -> None:
+    with sqlite3.connect(atlas.path) as connection:
+        connection.execute("DELETE FROM meta WHERE key = 'threads'")
+        connection.execute("UPDATE meta SET value = '\"project\"' WHERE key = 'phase'")
+    built = build(make_network(), picture_folder, atlas.path, ["relu1", "relu2", "fc"], top=4)
+    assert built.phase == "done"
 
 
 def _other_weights() -> Network:
@@ -249,16 +232,18 @@ def test_a_moved_image_set_may_go_on(atlas: backlight.Atlas, picture_folder: Pat
     assert build(make_network(), moved, atlas.path, ["relu1", "relu2", "fc"], top=4).phase == "done"
 
 
-@pytest.mark.parametrize("content", [b"hello, I am a text file", b"", b"SQLite format 3\0" + bytes(90)])
+@pytest.mark.parametrize(
+    "content", [b"hello, I am a text file", b"x" * 9000, b"SQLite format 3\0" + bytes(90)]
+)
 def test_a_file_that_is_no_atlas_is_left_as_it_is(
     tmp_path: Path, picture_folder: Path, content: bytes
 ) -> None:
     path = tmp_path / "thesis.txt"
     path.write_bytes(content)
-    if content:
-        with pytest.raises(AtlasError, match="exists and is no atlas; it is left as it is"):
-            build(make_network(), picture_folder, path)
-        assert path.read_bytes() == content
+    with pytest.raises(AtlasError, match="exists and is no atlas; it is left as it is"):
+        build(make_network(), picture_folder, path)
+    assert path.read_bytes() == content
+    assert list(tmp_path.glob("thesis*")) == [path]
     with pytest.raises(AtlasError, match="is no atlas"):
         open_atlas(path)
 
