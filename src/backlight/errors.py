@@ -5,6 +5,9 @@ the rule, what came, and what to do next. The command line prints that line and 
 (`BadInputError`) and 1 for work that failed.
 """
 
+import sys
+import warnings
+
 
 class BacklightError(Exception):
     """The base of every error that Backlight raises on purpose."""
@@ -64,3 +67,40 @@ class DamagedAtlasError(AtlasError):
 
 class StorageError(BacklightError, OSError):
     """A file that could not be written: a full disk, a folder without permission."""
+
+
+class BacklightWarning(UserWarning):
+    """The base of every warning of Backlight: what it did is right as far as it knows, and may not be what is meant."""
+
+
+class RangeWarning(BacklightWarning):
+    """Pictures of more than 8 bits use little of the range that is taken for black to white, or leave it.
+
+    Attributes:
+        fact: What was seen.
+        proposal: The range to give instead, (LOW, HIGH); None where the fact proposes nothing.
+    """
+
+    def __init__(self, fact: str, proposal: tuple[float, float] | None = None) -> None:
+        """Take the fact and the proposal; the text gives Python's advice, `for_command_line` the flag's."""
+        self.fact, self.proposal = fact, proposal
+        advice = "" if proposal is None else f"; pass Preprocessing(..., range=({_pair(proposal, ', ')}))"
+        super().__init__(fact + advice)
+
+    def for_command_line(self) -> str:
+        """Return the text with the flag in place of the argument."""
+        return (
+            self.fact if self.proposal is None else f"{self.fact}; give --range {_pair(self.proposal, ',')}"
+        )
+
+
+def tell(warning: BacklightWarning) -> None:
+    """Warn the user: the warning is put down to the line that called Backlight, however deep inside it arose."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "backlight":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(warning, stacklevel=level + 1)
+
+
+def _pair(values: tuple[float, float], between: str) -> str:
+    return between.join(f"{value:.6g}" for value in values)

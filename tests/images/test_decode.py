@@ -1,4 +1,5 @@
 import io
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from backlight.errors import BadInputError, ImageError
-from backlight.images import decode
+from backlight.images import DeepPicture, decode
 
 pytestmark = pytest.mark.usefixtures("no_warning")
 RNG = np.random.default_rng(0)
@@ -22,7 +23,7 @@ def encoded(image, kind="PNG", **options):
 
 
 def only_pixel(source, channels=3):
-    picture = decode(source, channels)
+    picture = decode(source, channels).convert("L" if channels == 1 else "RGB")
     colours = picture.getcolors()
     assert len(colours) == 1, f"one colour expected, got {colours}"
     return colours[0][1]
@@ -88,8 +89,10 @@ def test_no_file_stays_open(tmp_path):
 
 @pytest.mark.usefixtures("untyped")
 def test_something_else_is_refused():
-    with pytest.raises(BadInputError, match="a path, bytes, a binary stream or a Pillow image, not ndarray"):
-        decode(PIXELS)
+    with pytest.raises(
+        BadInputError, match="a path, bytes, a binary stream, an array or a Pillow image, not dict"
+    ):
+        decode({})
 
 
 def test_two_or_four_channels_are_refused():
@@ -191,23 +194,97 @@ def test_16_bit_grey_is_scaled_not_clipped(kind, level):
     assert only_pixel(source) == (expected,) * 3
 
 
-def test_32_bit_integers_outside_16_bits_are_refused():
-    with pytest.raises(ImageError, match=r"integers from 0 to 65536: grey must lie in 0\.\.65535"):
-        decode(Image.fromarray(np.array([[0, 65536]], dtype=np.int32)))
-    with pytest.raises(ImageError, match="integers from -1 to 0"):
-        decode(Image.fromarray(np.array([[0, -1]], dtype=np.int32)))
-    signed = encoded(Image.fromarray(np.array([[-5, 7]], dtype=np.int32)), "TIFF")
-    with pytest.raises(ImageError, match="integers from -5 to 7"):
-        decode(signed)
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "npy", "array"])
+def test_more_than_8_bits_come_untouched_and_upright(dtype, kind):
+    values = RNG.integers(0, 4096, (3, 5)).astype(dtype)
+    if kind == "PNG" and dtype != "uint16":
+        pytest.skip("PNG has 16 bits at most")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    if kind == "npy":
+        stream = io.BytesIO()
+        np.save(stream, values)
+        source = stream.getvalue()
+    else:
+        source = values if kind == "array" else encoded(Image.fromarray(values), kind, exif=exif)
+    picture = decode(source)
+    assert isinstance(picture, DeepPicture)
+    assert np.array_equal(picture.values, values if kind in ("npy", "array") else np.rot90(values, -1))
+    assert decode(picture).values is picture.values
 
 
-def test_floats_lie_in_0_to_1():
-    values = np.array([[0.0, 0.5, 1.0]], dtype=np.float32)
-    assert np.asarray(decode(encoded(Image.fromarray(values), "TIFF"), 1)).tolist() == [[0, 128, 255]]
-    with pytest.raises(ImageError, match=r"floats from 0 to 255: grey must lie in 0\.\.1"):
-        decode(Image.fromarray(np.array([[0.0, 255.0]], dtype=np.float32)))
-    with pytest.raises(ImageError, match="floats from nan to nan"):
-        decode(Image.fromarray(np.array([[0.5, np.nan]], dtype=np.float32)))
+def test_unsigned_32_bits_of_a_tiff_are_not_taken_for_negative():
+    data = bytearray(encoded(Image.fromarray(np.array([[7, -1]], np.int32)), "TIFF"))
+    sample_format = struct.pack("<HHLHH", 339, 3, 1, 2, 0)
+    at = data.index(sample_format)
+    data[at : at + 12] = struct.pack("<HHLHH", 339, 3, 1, 1, 0)
+    assert decode(bytes(data)).values.tolist() == [[7, 2**32 - 1]]
+
+
+def test_what_lies_outside_of_the_assumed_range_is_not_turned_into_grey():
+    for values, message in [
+        (np.array([[0, 65536]], np.int32), r"integers from 0 to 65536: .* must lie in 0\.\.65535; .*--range"),
+        (np.array([[0, -1]], np.int16), "integers from -1 to 0"),
+        (np.array([[0, 255]], np.float32), r"floats from 0 to 255: .* must lie in 0\.\.1"),
+        (np.array([[0.5, np.nan]], np.float32), "NaN or infinite"),
+        (np.array([[0.5, np.inf]], np.float64), "NaN or infinite"),
+    ]:
+        with pytest.raises(ImageError, match=message):
+            decode(values).convert("L")
+    shown = decode(encoded(Image.fromarray(np.array([[0, 0.5, 1]], np.float32)), "TIFF"), 1).convert("L")
+    assert np.asarray(shown).tolist() == [[0, 128, 255]]
+
+
+@pytest.mark.parametrize(
+    ("array", "mode", "first"),
+    [
+        (np.full((2, 3), 7, np.uint8), "RGB", (7, 7, 7)),
+        (np.full((2, 3, 1), 7, np.uint8), "RGB", (7, 7, 7)),
+        (np.full((2, 3), True), "RGB", (255, 255, 255)),
+        (np.full((2, 3, 3), (1, 2, 3), np.uint8), "RGB", (1, 2, 3)),
+        (np.full((2, 3, 4), (0, 0, 0, 51), np.uint8), "RGB", (204, 204, 204)),
+        (np.full((2, 3, 2), (0, 51), np.uint8), "RGB", (204, 204, 204)),
+        (np.full((2, 3, 3), (0, 65535, 257), ">u2"), "RGB", (0, 255, 1)),
+        (np.full((2, 3, 1), 0.5, np.float16), "RGB", (128, 128, 128)),
+    ],
+)
+def test_arrays(array, mode, first):
+    picture = decode(array)
+    assert picture.size == (3, 2)
+    assert picture.convert(mode).getpixel((0, 0)) == first
+
+
+def test_an_array_is_copied():
+    for array in (np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint16)):
+        picture = decode(array)
+        array[:] = 99
+        assert np.asarray(picture.convert("L")).max() == 0
+
+
+def test_deep_colour_becomes_luma_as_8_bit_colour_does():
+    deep = decode((PIXELS.astype(np.uint16) * 257), 1).convert("L")
+    assert np.abs(np.asarray(deep, int) - np.asarray(decode(PIXELS, 1), int)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([[object()]]), "an array of Python objects is no picture"),
+        (np.zeros((2, 2), complex), "an array of complex128 is no picture"),
+        (np.array([["a"]]), "an array of <U1 is no picture"),
+        (np.zeros((2, 2), [("a", "i4")]), "an array of fields is no picture"),
+        (np.zeros(5), r"of shape 5 is no picture, \(h, w\) or \(h, w, channels\)"),
+        (np.zeros((3, 8, 8)), r"of shape 3x8x8 is no picture.*numpy\.moveaxis\(array, 0, -1\)"),
+        (np.zeros((9, 8, 8, 3)), "of shape 9x8x8x3 is no picture.*save each by itself"),
+        (np.zeros((8, 8, 4)), "more than 8 bits are read as 1 .* or 3 .* channels"),
+        (np.zeros((0, 8)), "no pixels: 0 x 8"),
+        (np.broadcast_to(np.uint8(0), (20_000, 20_000)), "too large: 20000 x 20000"),
+    ],
+)
+def test_arrays_that_are_no_picture(array, message):
+    with pytest.raises(ImageError, match=message):
+        decode(array)
 
 
 def transparent_palette(transparency):

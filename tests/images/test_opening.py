@@ -1,7 +1,10 @@
+import errno
 import io
+import os
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -79,6 +82,18 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(place):
         ("photos/*/*.png", r"stands for '.*a\.png', which is not a \.tar file; patterns are for shards"),
         ("s-{7..8}.tar", r"^cannot read tar shard '.*s-7\.tar': No such file or directory"),
         ("n" * 400, r"^cannot open '.*': File name too long$"),
+        ("self", r"^cannot open '.*self': Too many levels of symbolic links$"),
+        ("a\0b", r"^cannot open '.*': embedded null byte$"),
+        ("fifo", r"fifo' is neither a file nor a folder"),
+        (":memory:", r"^no such file or folder: '.*:memory:'$"),
+        ("file:x.atlas", r"^no such file or folder: '.*file:x\.atlas'$"),
+        (
+            "s-{000..99999999999}.tar",
+            r"stands for more than 100000 files; look at the numbers in its braces$",
+        ),
+        ("s-{0..9}{0..9}{0..9}{0..9}{0..9}{0..9}.tar", r"stands for more than 100000 files"),
+        ("s-" + "{a,b}" * 40 + ".tar", r"the pattern has more than 32 braces; give the shards as a folder$"),
+        ("s-{0.." + "9" * 5000 + "}.tar", r"^cannot open '.*': File name too long$"),
     ],
 )
 def test_errors(place, spec, message):
@@ -88,6 +103,8 @@ def test_errors(place, spec, message):
     (place / "both" / "deep").mkdir(parents=True)
     (place / "both" / "deep" / "a.png").write_text("x")
     (place / "both" / "s.tar").write_text("x")
+    (place / "self").symlink_to("self")
+    os.mkfifo(place / "fifo")
     with pytest.raises(BadInputError, match=message) as caught:
         open_images(place / spec)
     assert "\n" not in str(caught.value)
@@ -96,6 +113,50 @@ def test_errors(place, spec, message):
 def test_empty_sequence():
     with pytest.raises(BadInputError, match="got 0 images"):
         open_images([])
+
+
+def test_a_user_that_is_not_there():
+    with pytest.raises(BadInputError, match=r"^no such user: '~nosuchuser'; write the whole path$"):
+        open_images("~nosuchuser/photos")
+
+
+@pytest.mark.parametrize("spec", ["photos", "list.txt", "photos/cat/a.png", "shards/s-1.tar"])
+def test_without_permission(place, spec, monkeypatch):
+    """By hand, for the super-user may do everything."""
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(BadInputError, match=r"^cannot open '.*': Permission denied$"):
+        open_images(place / spec)
+
+
+def test_arrays(place):
+    deep = np.full((3, 4), 1000, np.uint16)
+    np.save(place / "a.npy", deep)
+    for spec in (deep, [deep], deep[None, :, :, None], place / "a.npy"):
+        source = open_images(spec)
+        assert len(source) == 1
+        assert np.array_equal(source.load(0).values, deep)
+        assert len(source.fingerprint()) == 64
+    prints = {
+        open_images([own]).fingerprint() for own in (deep, deep + np.uint16(1), deep.T, deep.astype(int))
+    }
+    assert len(prints) == 4
+
+
+def test_images_with_labels(place):
+    source = open_images([(Image.new("L", (2, 2)), 7), (place / "photos" / "cat" / "a.png", None)])
+    assert [record.label for record in source.records] == ["7", None]
+    assert source.load(1).size == (4, 3)
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize("spec", [3, {"a": 1}, b"ab", np.float32(3), iter([])])
+def test_what_is_no_set_of_images(spec):
+    with pytest.raises(BadInputError, match=r"images are a path, a picture, an array, or a list of these"):
+        open_images(spec)
 
 
 @pytest.mark.usefixtures("untyped")

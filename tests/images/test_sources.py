@@ -1,14 +1,16 @@
 import hashlib
 import os
 import pickle
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from backlight.errors import BadInputError, ImageError
+from backlight.errors import BacklightWarning, BadInputError, ImageError
 from backlight.images import FileSource, ImageRecord, ImageSource, SequenceSource, folder_source, list_source
 from backlight.images.sources import digest
 
@@ -46,7 +48,66 @@ def test_hidden_files_other_suffixes_and_folders_named_like_images_are_passed_ov
     for name in ["a.png", ".b.png", ".hidden/c.png", "d.png.txt", "e", "f.npy", "g.jpg/h.png"]:
         save(tmp_path / name)
     os.mkfifo(tmp_path / "i.jpg")
-    assert names(folder_source(tmp_path)) == ["a.png", "g.jpg/h.png"]
+    with pytest.warns(BacklightWarning, match=r"1 \.npy file beside the images of '.*' not read"):
+        found = names(folder_source(tmp_path))
+    assert found == ["a.png", "g.jpg/h.png"]
+
+
+def test_a_folder_of_arrays(tmp_path):
+    for name in ["b.npy", "cat/a.NPY"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with (tmp_path / name).open("wb") as file:
+            np.save(file, np.full((3, 4), 1000, np.uint16))
+    source = folder_source(tmp_path)
+    assert [(record.path, record.label) for record in source.records] == [
+        ("b.npy", None),
+        ("cat/a.NPY", "cat"),
+    ]
+    assert source.load(0).values.max() == 1000
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """Make folders in one another, each of one name, with an image in the last; no path of theirs need be short."""
+
+    def make(name, depth):
+        place = os.open(tmp_path, os.O_RDONLY)
+        for _ in range(depth):
+            os.mkdir(name, dir_fd=place)
+            below = os.open(name, os.O_RDONLY, dir_fd=place)
+            os.close(place)
+            place = below
+        os.close(os.open("a.png", os.O_CREAT | os.O_WRONLY, dir_fd=place))
+        os.close(place)
+        return tmp_path
+
+    yield make
+    subprocess.run(
+        ["rm", "-rf", *tmp_path.iterdir()], check=True
+    )  # pytest's own clearing up goes by recursion
+
+
+def test_folders_1500_deep(deep):
+    assert names(folder_source(deep("d", 1500))) == ["d/" * 1500 + "a.png"]
+
+
+def test_folders_too_deep_for_a_path(deep):
+    with pytest.raises(BadInputError, match=r"cannot read folder .*: File name too long$") as caught:
+        folder_source(deep("d" * 250, 20))
+    assert len(str(caught.value)) < 300
+
+
+def test_links_that_multiply_end_in_an_error(tmp_path):
+    """Two links to the next folder in each of 40: 2**40 ways to the last."""
+    for i in range(40):
+        (tmp_path / str(i)).mkdir()
+        for link in "ab":
+            (tmp_path / str(i) / link).symlink_to(tmp_path / str(i + 1))
+    (tmp_path / "40").mkdir()
+    with pytest.raises(
+        BadInputError, match=r"links lead to folder '.*' more than 1000 times; .* a list file"
+    ):
+        folder_source(tmp_path / "0")
 
 
 def test_links_are_followed_but_never_round_a_loop(tmp_path):
@@ -234,7 +295,9 @@ def test_sequence_errors():
 
 @pytest.mark.usefixtures("untyped")
 def test_a_sequence_of_something_else():
-    with pytest.raises(BadInputError, match="image 1 of the sequence is a int; give Pillow images or paths"):
+    with pytest.raises(
+        BadInputError, match="image 1 of the sequence is a int; give Pillow images, arrays or paths"
+    ):
         SequenceSource(["a.png", 3])
 
 

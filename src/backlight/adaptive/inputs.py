@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,9 +18,20 @@ from backlight.adaptive.config import Config, check_size
 from backlight.adaptive.contrast import ContrastNormalisation
 from backlight.adaptive.training import Shelf
 from backlight.errors import BadInputError, ImageError
-from backlight.images import ImageSource, Skipped, decode
+from backlight.images import (
+    DeepPicture,
+    ImageSource,
+    OneImage,
+    Picture,
+    RangeWatch,
+    Skipped,
+    decode,
+    is_one_image,
+)
 
-Pictures = Tensor | Image.Image | str | Path | Sequence[Image.Image | str | Path]
+_WHITE = 255.0
+
+Pictures = Tensor | OneImage | Sequence[OneImage]
 
 
 def prepare(config: Config, images: Pictures) -> Float[Tensor, "n c h w"]:
@@ -41,11 +51,13 @@ def prepare(config: Config, images: Pictures) -> Float[Tensor, "n c h w"]:
     """
     if isinstance(images, Tensor):
         return _checked(config, images)
-    if isinstance(images, (Image.Image, str, Path)):
-        images = [images]
-    if not len(images):
+    if is_one_image(images):
+        images = [images]  # type: ignore[list-item]
+    if not len(images):  # type: ignore[arg-type]
         raise BadInputError("an adaptive network needs at least 1 image, but came none")
-    return torch.stack([_prepared(config, decode(image, config.channels)) for image in images])
+    pictures = [_resized(config, decode(image, config.channels)) for image in images]  # type: ignore[union-attr]
+    RangeWatch(advises=False).see(pictures)
+    return torch.stack([_prepared(config, picture) for picture in pictures])
 
 
 def prepare_all(
@@ -86,7 +98,7 @@ def readable(
     ids: Iterable[int],
     skipped: list[Skipped],
     told: Callable[[int], None] | None = None,
-) -> Iterator[tuple[int, Float[Tensor, "c h w"], Image.Image]]:
+) -> Iterator[tuple[int, Float[Tensor, "c h w"], Picture]]:
     """Yield those images of a source that can be read: id, prepared, and as it was.
 
     Args:
@@ -96,10 +108,13 @@ def readable(
         skipped: Takes those that cannot be read.
         told: Called after each with how many are done.
     """
+    watch = RangeWatch(advises=False)
     for done, image_id in enumerate(ids, start=1):
         try:
             loaded = source.load(image_id)
-            prepared = _prepared(config, decode(loaded, config.channels))
+            resized = _resized(config, decode(loaded, config.channels))
+            prepared = _prepared(config, resized)
+            watch.see([resized])
         except ImageError as error:
             skipped.append(Skipped(image_id, source.records[image_id].path, str(error)))
         else:
@@ -123,18 +138,21 @@ class TrainingImages:
     skipped: tuple[Skipped, ...]
 
 
-def picture(config: Config, image: Image.Image) -> Image.Image:
+def picture(config: Config, image: Picture) -> Image.Image:
     """Return what `prepare` makes of a picture before its contrast is normalised, in the middle of mid-grey."""
-    small = _resized(config, decode(image, config.channels))
+    small = _resized(config, decode(image, config.channels)).convert("L" if config.channels == 1 else "RGB")
     height, width = config.size
     whole = Image.new(small.mode, (width, height), 128 if config.channels == 1 else (128, 128, 128))
     whole.paste(small, ((width - small.width) // 2, (height - small.height) // 2))
     return whole
 
 
-def _prepared(config: Config, image: Image.Image) -> Float[Tensor, "c h w"]:
-    """Return a decoded picture as the network takes it."""
-    small = TF.pil_to_tensor(_resized(config, image)).float()[None]
+def _prepared(config: Config, resized: Picture) -> Float[Tensor, "c h w"]:
+    """Return a picture that is resized as the network takes it."""
+    if isinstance(resized, DeepPicture):
+        small = torch.from_numpy(resized.planes(config.channels))[None] * _WHITE
+    else:
+        small = TF.pil_to_tensor(resized).float()[None]
     if config.contrast is not None:
         small = _normalised(config.contrast, small)
     whole = torch.zeros(config.channels, *config.size)
@@ -151,10 +169,12 @@ def _normalised(contrast: ContrastNormalisation, small: Tensor) -> Tensor:
         raise ImageError(str(error)) from error
 
 
-def _resized(config: Config, image: Image.Image) -> Image.Image:
-    """Return a picture in its own proportions, as large as fits."""
+def _resized(config: Config, image: Picture) -> Picture:
+    """Return a picture in its own proportions, as large as fits; one of more than 8 bits with its range as 0..1."""
     scale = min(config.size[0] / image.height, config.size[1] / image.width)
     size = [max(1, round(image.height * scale)), max(1, round(image.width * scale))]
+    if isinstance(image, DeepPicture):
+        return image.ranged().resized(size, InterpolationMode.BICUBIC)
     found: Image.Image = TF.resize(image, size, InterpolationMode.BICUBIC, antialias=True)
     return found
 

@@ -23,7 +23,7 @@ from backlight.atlas.reader import Atlas, open_atlas
 from backlight.atlas.tiles import encode_patch, encode_projection
 from backlight.atlas.writer import AtlasWriter, FinishedTile, PendingHit
 from backlight.geometry import Box
-from backlight.images import Batch, ImageSource, Preprocessing, load_batches, open_images
+from backlight.images import Batch, ImageSource, OneImage, Picture, Preprocessing, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.operators import CONVOLUTIONS, packet
 from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit
@@ -36,7 +36,7 @@ _KEPT_PICTURES = 512
 
 def build(
     net: Network,
-    images: ImageSource | Sequence[Image.Image | Path | str] | Path | str,
+    images: ImageSource | Sequence[OneImage] | Path | str,
     path: Path | str,
     layers: Sequence[str | Layer] | None = None,
     top: int = 9,
@@ -208,13 +208,13 @@ class _Build:
                 signals = [
                     found.on(i, box).permute(1, 2, 0).float().cpu().numpy() for i, box in enumerate(boxes)
                 ]
-                seen = [np.asarray(pictures[hit.image_id]) for hit in hits]
+                seen = [_shown(pictures[hit.image_id]) for hit in hits]
                 parts = zip(hits, seen, boxes, signals, strict=True)
                 encoding = [pool.submit(_tile, *part) for part in parts]
             if encoding:
                 yield [tile.result() for tile in encoding]
 
-    def _read(self, hits: Sequence[PendingHit]) -> dict[int, Image.Image]:
+    def _read(self, hits: Sequence[PendingHit]) -> dict[int, Picture]:
         return {hit.image_id: self.pictures[hit.image_id] for hit in hits}
 
     def _box(self, hit: PendingHit) -> Box:
@@ -235,6 +235,12 @@ def _slices(hits: Sequence[PendingHit], most: int, most_images: int) -> list[lis
     return slices
 
 
+def _shown(picture: Picture) -> NDArray[np.uint8]:
+    """Return the pixels of a picture as people see it, 8 bits: "L" of grey, "RGB" of colour."""
+    is_grey = picture.mode == "L" if isinstance(picture, Image.Image) else picture.values.ndim == 2
+    return np.asarray(picture.convert("L" if is_grey else "RGB"))
+
+
 def _tile(hit: PendingHit, picture: NDArray[np.uint8], box: Box, signal: NDArray[np.float32]) -> FinishedTile:
     """Return a hit's tile from the picture that the network saw and the projection on the box."""
     codes, scale = encode_projection(signal)
@@ -246,9 +252,9 @@ class _Pictures:
 
     def __init__(self, source: ImageSource, preprocessing: Preprocessing) -> None:
         self._source, self._preprocessing = source, preprocessing
-        self._kept: OrderedDict[int, Image.Image] = OrderedDict()
+        self._kept: OrderedDict[int, Picture] = OrderedDict()
 
-    def __getitem__(self, image_id: int) -> Image.Image:
+    def __getitem__(self, image_id: int) -> Picture:
         if image_id not in self._kept:
             self._kept[image_id] = self._preprocessing.picture(self._source.load(image_id))
             if len(self._kept) > _KEPT_PICTURES:

@@ -30,8 +30,14 @@ from backlight.cli import (
     sanity,
     superpose,
 )
-from backlight.cli.output import EXIT_STOPPED, errors
-from backlight.errors import BacklightError, BadInputError, StorageError, UnsupportedOperatorError
+from backlight.cli.output import EXIT_STOPPED, errors, show_warning
+from backlight.errors import (
+    BacklightError,
+    BacklightWarning,
+    BadInputError,
+    StorageError,
+    UnsupportedOperatorError,
+)
 
 _EXIT_BAD_INPUT, _EXIT_FAILED = 2, 1
 _BAD_INPUT = (BadInputError, StorageError, UnsupportedOperatorError)
@@ -111,6 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = ["--debug"] * debug + [a for a in arguments if a != "--debug"]
     warnings.simplefilter("ignore")
+    warnings.simplefilter("always", BacklightWarning)
+    warnings.showwarning = show_warning
     try:
         _run(arguments, debug)
     except (_Stopped, KeyboardInterrupt):

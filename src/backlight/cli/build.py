@@ -19,6 +19,7 @@ from backlight.cli.options import (
     Resize,
     Size,
     Std,
+    ValueRange,
     Weights,
     load_network,
     parse_layers,
@@ -72,6 +73,7 @@ def build(
     resize: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    value_range: ValueRange = None,
 ) -> None:
     """Build an atlas: the strongest activations of every feature map, each projected back to pixels.
 
@@ -84,7 +86,7 @@ def build(
         )
     chosen_rules: RuleSet | dict[str, RuleSet] = parse_rules(rules) if evidence is None else {}
     chosen_maps, source = parse_maps(maps), open_images(images)
-    net = load_network(model, weights, device, size, resize, mean, std)
+    net = load_network(model, weights, device, size, resize, mean, std, value_range)
     if evidence is not None:
         chosen_rules = best_rules(open_atlas(evidence), net.fingerprint())
     plan = atlas.make_plan(

@@ -17,6 +17,7 @@ from backlight.cli.options import (
     SaveStem,
     Size,
     Std,
+    ValueRange,
     Weights,
     check_plot,
     load_network,
@@ -57,6 +58,7 @@ def correspond(
     resize: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    value_range: ValueRange = None,
 ) -> None:
     """Mask the same part in several images: does it change a layer in the same way, more than random masks do?
 
@@ -65,7 +67,7 @@ def correspond(
     check_plot(output, save)
     config = Config(n_random=n_random, fill=parse_fill(fill), seed=seed)
     marked = read_parts(boxes)
-    net = load_network(model, weights, device, size, resize, mean, std)
+    net = load_network(model, weights, device, size, resize, mean, std, value_range)
     with progress_bars(resumes=False) as progress:
         result = run(net, marked, parse_layers_of(net, layers), config, progress)
     for layer in result.layers:

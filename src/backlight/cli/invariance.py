@@ -21,6 +21,7 @@ from backlight.cli.options import (
     SaveStem,
     Size,
     Std,
+    ValueRange,
     Weights,
     check_plot,
     load_network,
@@ -82,6 +83,7 @@ def invariance(
     resize: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    value_range: ValueRange = None,
 ) -> None:
     """Shift, magnify and turn pictures: how far do layers move, how far does the class's probability fall?"""
     check_plot(output, save)
@@ -96,7 +98,7 @@ def invariance(
         class_names=read_labels(labels),
     )
     given = None if classes is None else _whole("--class", classes)
-    net = load_network(model, weights, device, size, resize, mean, std)
+    net = load_network(model, weights, device, size, resize, mean, std, value_range)
     with progress_bars(resumes=False) as progress:
         result = run(net, images, parse_layers_of(net, layers), given, config, progress)
     _print(result)

@@ -23,6 +23,7 @@ from backlight.cli.options import (
     Resize,
     Size,
     Std,
+    ValueRange,
     Weights,
     check_output,
     check_plot,
@@ -108,6 +109,7 @@ def invert(
     resize: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    value_range: ValueRange = None,
 ) -> None:
     """Search for images that a layer codes as it does the one given: what differs, the layer has thrown away."""
     keep_freed_memory()
@@ -124,7 +126,7 @@ def invert(
     if photographs is not None and goal != "invert":
         raise BadInputError("--photographs normalise the error of an inversion; other goals have none")
     given = _read(image)
-    net = load_network(model, weights, device, size, resize, mean, std)
+    net = load_network(model, weights, device, size, resize, mean, std, value_range)
     frames = _FRAMES if animation is not None else 0
     config = Config(recipe, strength, restarts, seed, channels=maps, centre=centre, frames=frames)
     names = parse_layers_of(net, layers) or _spread_layers(net, config, isinstance(given, np.ndarray))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from backlight.cli.options import Mean, ModelArgument, Resize, Size, Std, Weights, load_network
+from backlight.cli.options import Mean, ModelArgument, Resize, Size, Std, ValueRange, Weights, load_network
 from backlight.cli.output import console
 from backlight.network import Layer, Network, describe_field
 
@@ -22,9 +22,10 @@ def layers(
     resize: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    value_range: ValueRange = None,
 ) -> None:
     """List a model's layers, with their receptive fields, and what its operators are."""
-    net = load_network(model, weights, "cpu", size, resize, mean, std)
+    net = load_network(model, weights, "cpu", size, resize, mean, std, value_range)
     chosen = net.layers if every else net.default_layers
     if as_json:
         console.print_json(json.dumps([_as_dict(layer) for layer in chosen]))

@@ -19,6 +19,7 @@ from backlight.cli.options import (
     SaveStem,
     Size,
     Std,
+    ValueRange,
     Weights,
     check_plot,
     load_network,
@@ -69,6 +70,7 @@ def occlude(
     resize: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    value_range: ValueRange = None,
 ) -> None:
     """Slide a square over a picture: where does a feature map fall, the class's probability, the answer?"""
     check_plot(output, save)
@@ -87,7 +89,7 @@ def occlude(
         seed=seed,
     )
     beside = open_atlas(atlas) if atlas is not None else others or None
-    net = load_network(model, weights, device, size, resize, mean, std)
+    net = load_network(model, weights, device, size, resize, mean, std, value_range)
     with progress_bars(resumes=False) as progress:
         result = run(net, image, layer, config, beside, progress)
     _print(result)

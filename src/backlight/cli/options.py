@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite, nan
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
@@ -59,6 +60,15 @@ Mean = Annotated[
 Std = Annotated[
     str | None, typer.Option("--std", help="Standard deviation by channel.", rich_help_panel=_PREPROCESSING)
 ]
+ValueRange = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        metavar="LOW,HIGH",
+        help="The stored values that are black and white: 0,4095 of 12 bits in 16-bit files.",
+        rich_help_panel=_PREPROCESSING,
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")]
 
 
@@ -70,6 +80,7 @@ def load_network(
     resize: int | None = None,
     mean: str | None = None,
     std: str | None = None,
+    value_range: str | None = None,
 ) -> Network:
     """Return the network that the flags describe, captured at its input size.
 
@@ -83,7 +94,7 @@ def load_network(
             "its architecture",
             soft_wrap=True,
         )
-    return _captured(loaded, _preprocessing(loaded, size, resize, mean, std), device)
+    return _captured(loaded, _preprocessing(loaded, size, resize, mean, std, value_range), device)
 
 
 def load_network_of(
@@ -162,7 +173,12 @@ def _captured(loaded: LoadedModel, preprocessing: Preprocessing, device: str) ->
 
 
 def _preprocessing(
-    loaded: LoadedModel, size: str | None, resize: int | None, mean: str | None, std: str | None
+    loaded: LoadedModel,
+    size: str | None,
+    resize: int | None,
+    mean: str | None,
+    std: str | None,
+    value_range: str | None = None,
 ) -> Preprocessing:
     """Return the zoo's preprocessing with the flags in its place where they are given."""
     known = loaded.preprocessing or Preprocessing.default(loaded.channels, 224)
@@ -180,6 +196,7 @@ def _preprocessing(
         mean=means or (known.mean if channels == known.channels else (0.0,) * channels),
         std=stds or (known.std if channels == known.channels else (1.0,) * channels),
         interpolation=known.interpolation,
+        range=known.range if value_range is None else parse_range(value_range),
     )
 
 
@@ -189,6 +206,25 @@ def parse_size(text: str) -> tuple[int, int]:
     if len(parts) > 2 or not all(p.strip().isdigit() for p in parts):
         raise BadInputError(f"--size is one number or HxW, such as 224 or 224x320, but came {text!r}")
     return int(parts[0]), int(parts[-1])
+
+
+def parse_range(text: str) -> tuple[float, float]:
+    """Return (LOW, HIGH) of `0,4095`.
+
+    Raises:
+        BadInputError: Not two numbers, the lower first.
+
+    Example:
+        >>> parse_range("-1024,3071")
+        (-1024.0, 3071.0)
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = nan
+    if not (isfinite(low) and isfinite(high) and low < high):
+        raise BadInputError(f"--range is two numbers LOW,HIGH, the lower first, such as 0,4095, got {text!r}")
+    return low, high
 
 
 def parse_maps(text: str) -> Maps:

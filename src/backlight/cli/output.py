@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,6 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from backlight.errors import RangeWarning
 from backlight.images import Skipped
 
 console = Console(highlight=False)
@@ -28,6 +31,7 @@ errors = Console(stderr=True, highlight=False)
 
 EXIT_STOPPED = 130
 _NAME_LENGTH = 24
+_said: set[str] = set()
 
 _PHASES = {
     "compile": ("compiling", ""),
@@ -114,6 +118,18 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
     finally:
         if tasks:
             bars.stop()
+
+
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning of the library as one note, with the advice for the command line.
+
+    Each kind is said once: a command that reads its pictures in several steps would repeat it.
+    """
+    text = message.for_command_line() if isinstance(message, RangeWarning) else str(message)
+    kind = re.sub(r"[\d.,e+-]+", "0", text)
+    if kind not in _said:
+        _said.add(kind)
+        errors.print(f"[yellow]note:[/] {escape(text)}", soft_wrap=True)
 
 
 def print_skipped(skipped: Sequence[Skipped]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from PIL import Image
+from torch import Tensor
 
 from backlight.cli.options import (
     Device,
@@ -18,6 +19,7 @@ from backlight.cli.options import (
     Rules,
     Size,
     Std,
+    ValueRange,
     Weights,
     check_output,
     load_network,
@@ -25,6 +27,7 @@ from backlight.cli.options import (
 )
 from backlight.cli.output import console
 from backlight.errors import BadInputError
+from backlight.images import Picture
 from backlight.network import Network
 from backlight.projection import Unit, activations, strongest, strongest_units
 from backlight.projection import project as project_units
@@ -52,17 +55,19 @@ def project(
     resize: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    value_range: ValueRange = None,
 ) -> None:
     """Project one unit of each image: its activation, all others zero, run back to the pixels."""
     check_output(output)
     if (row is None) != (col is None) or (row is not None and channel is None):
         raise BadInputError("a unit is given by --channel, --row and --col together, or by --channel alone")
     chosen_rules = parse_rules(rules)
-    net = load_network(model, weights, device, size, resize, mean, std)
+    net = load_network(model, weights, device, size, resize, mean, std, value_range)
     pictures = prepared(net, images)
-    units = [_unit(net, picture, layer, channel, row, col) for picture in pictures]
-    signals = project_units(net, net.preprocessing.normalise(pictures), units, chosen_rules)  # type: ignore[union-attr]
-    values = [_activation(net, p, u) for p, u in zip(pictures, units, strict=True)]
+    inputs = net.preprocessing.normalise(pictures)  # type: ignore[union-attr]
+    units = [_unit(net, own, layer, channel, row, col) for own in inputs]
+    signals = project_units(net, inputs, units, chosen_rules)
+    values = [_activation(net, own, unit) for own, unit in zip(inputs, units, strict=True)]
     entries = []
     for path, picture, unit, value, signal in zip(images, pictures, units, values, signals, strict=True):
         place = "" if unit.row is None else f", row {unit.row}, column {unit.col}"
@@ -77,29 +82,30 @@ def project(
     console.print(f"{output}", soft_wrap=True)
 
 
-def prepared(net: Network, images: list[Path]) -> list[Image.Image]:
-    """Return the pictures as the network sees them."""
-    return [net.preprocessing.picture(path) for path in images]  # type: ignore[union-attr]
+def prepared(net: Network, images: list[Path]) -> list[Picture]:
+    """Return the pictures as the network sees them: `normalise` turns them into inputs."""
+    return net.preprocessing.pictures(images)  # type: ignore[union-attr]
 
 
 def three_views(
-    name: str, picture: Image.Image, signal: np.ndarray, scaling: Scaling, what: str
+    name: str, picture: Picture, signal: np.ndarray, scaling: Scaling, what: str
 ) -> list[tuple[str, Image.Image | np.ndarray]]:
     """Return a picture, the projection, and one over the other, each with its caption."""
-    rgb = np.asarray(picture.convert("RGB"))
-    return [(name, picture), (what, scale(signal, scaling)), ("both", blend(rgb, signal, scaling))]
+    shown = picture.convert("RGB")
+    rgb = np.asarray(shown)
+    return [(name, shown), (what, scale(signal, scaling)), ("both", blend(rgb, signal, scaling))]
 
 
 def _unit(
-    net: Network, picture: Image.Image, layer: str, channel: int | None, row: int | None, col: int | None
+    net: Network, image: Tensor, layer: str, channel: int | None, row: int | None, col: int | None
 ) -> Unit:
     if channel is None:
-        return strongest_units(net, picture, layer, 1)[0]
+        return strongest_units(net, image, layer, 1)[0]
     if row is None:
-        return strongest(net, picture, layer, channel)[0]
+        return strongest(net, image, layer, channel)[0]
     return Unit(net.layer(layer).name, channel, row, col)
 
 
-def _activation(net: Network, picture: Image.Image, unit: Unit) -> float:
-    maps = activations(net, net.prepare(picture), net.layer(unit.layer))[0, unit.channel]
+def _activation(net: Network, image: Tensor, unit: Unit) -> float:
+    maps = activations(net, net.prepare(image), net.layer(unit.layer))[0, unit.channel]
     return float(maps if unit.row is None else maps[unit.row, unit.col])

@@ -17,6 +17,7 @@ from backlight.cli.options import (
     Rules,
     Size,
     Std,
+    ValueRange,
     Weights,
     check_output,
     load_network,
@@ -55,6 +56,7 @@ def superpose(
     resize: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    value_range: ValueRange = None,
 ) -> None:
     """Superpose projections, each made by itself: of a feature map's hits, or of an image's strongest units."""
     check_output(output)
@@ -70,10 +72,11 @@ def superpose(
             raise BadInputError("with a model, --layer names the layer whose units are superposed")
         if chosen is not None and len(chosen) > 1:
             raise BadInputError(f"with a model, --channels takes one feature map, but came {channels}")
-        net = load_network(source, weights, device, size, resize, mean, std)
+        net = load_network(source, weights, device, size, resize, mean, std, value_range)
         (shown,) = prepared(net, [Path(target)])
         channel, count = chosen[0] if chosen else None, 3 if top is None else top
-        signal = superpose_units(net, shown, layer, count, channel, parse_rules(rules))
+        image = net.preprocessing.normalise([shown])  # type: ignore[union-attr]
+        signal = superpose_units(net, image, layer, count, channel, parse_rules(rules))
         what = f"the {count} strongest units of {'the layer' if channel is None else f'channel {channel}'}"
         views = three_views(Path(target).name, shown, signal.permute(1, 2, 0).cpu().numpy(), scaling, what)
         title = f"{net.name} · {net.layer(layer).name}, superposed {rules} projections"

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import final
 
-from PIL import Image
-
 from backlight.errors import BadInputError
+from backlight.images.deep import Picture
 from backlight.images.sources import ImageRecord, ImageSource, check_id
 
 _CORNERS = ("top-left", "top-right", "bottom-left", "bottom-right")
@@ -30,6 +29,7 @@ class CropSource:
         BadInputError: A share out of range.
 
     Example:
+        >>> from PIL import Image
         >>> from backlight.images import SequenceSource
         >>> corners = CropSource(SequenceSource([Image.new("RGB", (8, 4))]), share=0.75)
         >>> len(corners), corners.load(4).size
@@ -60,8 +60,8 @@ class CropSource:
         """Number of images and corners."""
         return len(self._source) * (1 + len(_CORNERS))
 
-    def load(self, image_id: int) -> Image.Image:
-        """Return the image or corner, upright, 8-bit "RGB".
+    def load(self, image_id: int) -> Picture:
+        """Return the image or corner, upright; see `ImageSource.load`.
 
         Raises:
             ImageError: It cannot be read.

@@ -1,24 +1,35 @@
-"""Image files, bytes and Pillow images turned into upright 8-bit pictures."""
+"""Image files, bytes, arrays and Pillow images turned into upright pictures."""
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import threading
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from backlight.errors import BadInputError, ImageError
+from backlight.images.arrays import FLOAT_LIMITS, INTEGER_LIMITS, NPY_MAGIC, array_picture, read_npy
+from backlight.images.deep import DeepPicture, Picture
 from backlight.images.quiet import quiet_pillow
 
-ImageLike: TypeAlias = Path | str | bytes | BinaryIO | BufferedIOBase | Image.Image
+ImageLike: TypeAlias = (
+    Path | str | bytes | BinaryIO | BufferedIOBase | Image.Image | DeepPicture | NDArray[Any]
+)
+
+CUT = "backlight: 16-bit colour"
+"""In a picture's `info`: that the file had 16 bits a channel, of which Pillow reads 8."""
 
 _first_use = threading.Lock()
 _MODES = {1: "L", 3: "RGB"}
+_ZIP_MAGIC = b"PK\x03\x04"
+_CUT_MODE = re.compile(r"(L|LA|RGB|RGBA|RGBX|CMYK);16[BLN]")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -30,33 +41,37 @@ _UPRIGHT = {
 }
 
 
-def decode(source: ImageLike, channels: int = 3) -> Image.Image:
-    """Return the picture in `source`: upright, 8 bits a channel, "RGB" or "L".
+def decode(source: ImageLike, channels: int = 3) -> Picture:
+    """Return the picture in `source`, upright: 8 bits a channel as a Pillow image, more as a `DeepPicture`.
 
     Args:
-        source: A path (`Path` or `str`), an encoded image (`bytes`, or a binary stream, read to its end), or
-            a Pillow image, which is left as it was.
+        source: A path (`Path` or `str`), an encoded image (`bytes`, or a binary stream, read to its end), a Pillow
+            image or an array (h, w) or (h, w, c), which are left as they were.
         channels: 3 gives "RGB", 1 gives "L" (ITU-R 601 luma).
 
     Returns:
-        A picture of its own, with no file behind it and no metadata: decoding it again changes nothing.
+        A picture of its own, with no file behind it and no metadata: decoding it again changes nothing. 16-bit grey,
+        integers and floats (PNG, TIFF, PGM, .npy, arrays of anything but uint8 and bool) come with their values
+        untouched, as a `DeepPicture`; `.convert("RGB")` of any picture gives 8 bits to look at.
 
     Raises:
         ImageError: The source cannot be read as an image; for a path the text begins with it.
-        BadInputError: `channels` is neither 1 nor 3.
+        BadInputError: `channels` is neither 1 nor 3, or `source` is something else.
 
     Convention:
-        Transparent pixels (alpha, or a palette entry or colour declared transparent) lie over white. Of an
-        animation the first frame counts. The EXIF (or XMP) orientation is applied; one that cannot be read
-        counts as upright. 16-bit grey is divided by 257 and rounded, so that 65535 gives 255; 32-bit integers
-        are taken as 16-bit grey and refused outside 0..65535; floats are times 255, rounded half up, and
-        refused outside 0..1. 16-bit colour keeps its high byte, as Pillow reads it. Colour profiles are not
-        applied. EPS, which would start a program, is refused, and so is a file of more than
+        Transparent pixels (alpha, or a palette entry or colour declared transparent) lie over white; of more than 8
+        bits, transparency is passed over. Of an animation the first frame counts. The EXIF (or XMP) orientation is
+        applied; one that cannot be read counts as upright. Where no range is given, integers are black at 0 and white
+        at 65535, floats at 0 and 1. 16-bit colour keeps its high byte, as Pillow reads it, and a warning says so when
+        it becomes a tensor; as an array it keeps all. Colour profiles are not applied. Arrays of objects are never
+        unpickled. EPS, which would start a program, is refused, and so is a picture of more than
         `PIL.Image.MAX_IMAGE_PIXELS` pixels.
 
     Example:
-        >>> decode(Image.new("LA", (4, 2), (0, 0))).getpixel((0, 0))
+        >>> decode(Image.new("LA", (4, 2), (0, 0))).convert("RGB").getpixel((0, 0))
         (255, 255, 255)
+        >>> decode(np.array([[0, 4095]], np.uint16)).values
+        array([[   0, 4095]], dtype=uint16)
     """
     try:
         return decode_unnamed(source, channels)
@@ -66,7 +81,7 @@ def decode(source: ImageLike, channels: int = 3) -> Image.Image:
         raise
 
 
-def decode_unnamed(source: ImageLike, channels: int = 3) -> Image.Image:
+def decode_unnamed(source: ImageLike, channels: int = 3) -> Picture:
     """Return what `decode` returns; its `ImageError` holds the reason alone, to be listed beside a path.
 
     Raises:
@@ -77,15 +92,7 @@ def decode_unnamed(source: ImageLike, channels: int = 3) -> Image.Image:
         raise BadInputError(f"a picture has 1 (grey) or 3 (RGB) channels, not {channels!r}")
     with quiet_pillow():
         try:
-            if isinstance(source, Image.Image):
-                # Pillow reads pixels and EXIF on first use, and two threads may hold the same image.
-                with _first_use:
-                    source.load()
-                    _orientation(source)
-                return _picture(source, _MODES[channels])
-            with _open(source) as stream, Image.open(stream) as image:
-                _refuse_unread(image)
-                return _picture(image, _MODES[channels])
+            return _decoded(source, channels)
         except (BadInputError, MemoryError):  # an ImageError is a BadInputError
             raise
         except Image.DecompressionBombError as error:
@@ -95,6 +102,40 @@ def decode_unnamed(source: ImageLike, channels: int = 3) -> Image.Image:
         # On damaged data Pillow's readers let anything out: struct.error, KeyError, SyntaxError, zlib.error.
         except Exception as error:
             raise ImageError(f"damaged image: {_one_line(error)}") from error
+
+
+def _decoded(source: ImageLike, channels: int) -> Picture:
+    if isinstance(source, DeepPicture):
+        return source.with_channels(channels)
+    if isinstance(source, np.ndarray):
+        return _flat(array_picture(source), channels)
+    if isinstance(source, Image.Image):
+        # Pillow reads pixels and EXIF on first use, and two threads may hold the same image.
+        with _first_use:
+            source.load()
+            _orientation(source)
+        return _picture(source, channels)
+    with _open(source) as stream:
+        start = stream.read(len(NPY_MAGIC))
+        stream.seek(0)
+        if start == NPY_MAGIC:
+            return _flat(array_picture(read_npy(stream, _n_bytes(stream))), channels)
+        if start.startswith(_ZIP_MAGIC):
+            raise ImageError("a .zip or .npz archive, not an image; save each picture as .npy by itself")
+        with Image.open(stream) as image:
+            _refuse_unread(image)
+            return _picture(image, channels)
+
+
+def _flat(picture: Picture, channels: int) -> Picture:
+    """Return an array's picture as one that was read: it is upright already."""
+    return (
+        picture.with_channels(channels) if isinstance(picture, DeepPicture) else _picture(picture, channels)
+    )
+
+
+def _n_bytes(stream: BinaryIO | BytesIO) -> int:
+    return stream.getbuffer().nbytes if isinstance(stream, BytesIO) else os.fstat(stream.fileno()).st_size
 
 
 def _open(source: Path | str | bytes | BinaryIO | BufferedIOBase) -> BinaryIO | BytesIO:
@@ -115,7 +156,7 @@ def _open(source: Path | str | bytes | BinaryIO | BufferedIOBase) -> BinaryIO | 
             raise ImageError(f"cannot be opened: {error.strerror}") from error
     if not isinstance(source, bytes) and not hasattr(source, "read"):
         raise BadInputError(
-            f"an image is a path, bytes, a binary stream or a Pillow image, not {type(source).__name__}"
+            f"an image is a path, bytes, a binary stream, an array or a Pillow image, not {type(source).__name__}"
         )
     data = source if isinstance(source, bytes) else source.read()
     if not data:
@@ -143,24 +184,50 @@ def _one_line(error: Exception) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _picture(image: Image.Image, mode: str) -> Image.Image:
-    """Return a picture of `mode` in memory, from an image that may still have to be read."""
+def _picture(image: Image.Image, channels: int) -> Picture:
+    """Return a picture in memory, from an image that may still have to be read."""
     if 0 in image.size:
         raise ImageError(f"no pixels: {image.height} x {image.width}")
+    is_cut = _is_cut(image)
+    is_unsigned = _is_unsigned(image)
     image.load()
     turn = _UPRIGHT.get(_orientation(image))
-    if image.mode == "F":
-        flat = _from_floats(image)
-    elif image.mode.startswith("I"):
-        flat = _from_integers(image)
-    elif image.has_transparency_data:
-        flat = _over_white(image)
-    else:
-        flat = image
-    picture = flat.convert(mode) if turn is None else flat.convert(mode).transpose(turn)
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _deep(image if turn is None else image.transpose(turn), is_unsigned)
+    flat = _over_white(image) if image.has_transparency_data else image
+    picture = flat.convert(_MODES[channels])
+    picture = picture if turn is None else picture.transpose(turn)
     # An orientation left in the metadata would turn the picture once more when it is next decoded.
-    picture.info = {}
+    picture.info = {CUT: True} if is_cut else {}
     return picture
+
+
+def _deep(image: Image.Image, is_unsigned: bool) -> DeepPicture:
+    values = np.array(image)  # a copy: the image may be the caller's own
+    if is_unsigned and values.dtype == np.int32:
+        values = values.view(np.uint32)
+    return DeepPicture(values, FLOAT_LIMITS if image.mode == "F" else INTEGER_LIMITS)
+
+
+def _is_cut(image: Image.Image) -> bool:
+    """Return whether the file has 16 bits a channel and Pillow reads 8 of them."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        return False
+    return CUT in image.info or any(map(_has_cut_mode, getattr(image, "tile", ())))
+
+
+def _has_cut_mode(tile: Any) -> bool:
+    """Return whether Pillow's note of how pixels are stored tells of 16-bit colour: a raw mode, or a maximum (PPM)."""
+    codec, arguments = tile[0], tile[3]
+    mode, *rest = (arguments,) if isinstance(arguments, str) else (arguments or ("",))
+    is_ppm = codec == "ppm" and bool(rest) and isinstance(rest[0], int) and rest[0] > 255
+    return is_ppm or (isinstance(mode, str) and _CUT_MODE.fullmatch(mode) is not None)
+
+
+def _is_unsigned(image: Image.Image) -> bool:
+    """Return whether a TIFF holds unsigned 32-bit integers, which Pillow gives as signed ones."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -177,21 +244,3 @@ def _over_white(image: Image.Image) -> Image.Image:
     white = Image.new("RGBA", image.size, "white")
     white.alpha_composite(rgba)
     return white.convert("RGB")
-
-
-def _from_integers(image: Image.Image) -> Image.Image:
-    values = np.asarray(image)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise ImageError(
-            f"integers from {low} to {high}: grey must lie in 0..65535; rescale it to 8 or 16 bits"
-        )
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
-
-
-def _from_floats(image: Image.Image) -> Image.Image:
-    values = np.asarray(image)
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 1):  # written so that NaN is refused too
-        raise ImageError(f"floats from {low:g} to {high:g}: grey must lie in 0..1; rescale it")
-    return Image.fromarray((values * 255 + 0.5).astype(np.uint8))

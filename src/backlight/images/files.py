@@ -5,16 +5,26 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from backlight.errors import BadInputError
-from backlight.images.sources import IMAGE_SUFFIXES, FileSource, is_image_name
+from backlight.images.sources import (
+    ARRAY_SUFFIX,
+    IMAGE_SUFFIXES,
+    FileSource,
+    choose_pictures,
+    is_array_name,
+    is_image_name,
+)
 
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv"})
 
 _HEADERS = frozenset({"path", "file", "filename", "file_name", "image", "image_path"})
-_SUFFIX = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES, key=len, reverse=True))
+_SUFFIX = "|".join(map(re.escape, sorted({*IMAGE_SUFFIXES, ARRAY_SUFFIX}, key=len, reverse=True)))
+_MOST_VISITS = 1000
+_MOST_LIST_BYTES = 2**30
 _LABELLED = re.compile(rf"(.*(?:{_SUFFIX}))\s*[,\s]\s*(.*)", re.IGNORECASE)
 
 
@@ -25,10 +35,10 @@ def folder_source(folder: Path) -> FileSource:
 
     Args:
         folder: The folder. Hidden files and folders (a leading dot) are passed over, and so is what does not
-            end in one of `IMAGE_SUFFIXES`.
+            end in one of `IMAGE_SUFFIXES`. Arrays (.npy) count where there is no image file.
 
     Raises:
-        BadInputError: No such folder, one that may not be read, or no image in it.
+        BadInputError: No such folder, one that may not be read or that links lead to over and over, or no image in it.
 
     Convention:
         Sorted by code point: upper before lower case, "10.jpg" before "9.jpg". Links to folders are followed,
@@ -37,36 +47,62 @@ def folder_source(folder: Path) -> FileSource:
     """
     if not folder.is_dir():
         raise BadInputError(f"no such folder: '{folder}'")
-    files = sorted(_walk(folder, "", frozenset()))
-    if not files:
-        raise BadInputError(f"no image in folder '{folder}'; looked for {', '.join(sorted(IMAGE_SUFFIXES))}")
+    found = sorted(_walk(folder))
+    if not found:
+        looked_for = ", ".join(sorted({*IMAGE_SUFFIXES, ARRAY_SUFFIX}))
+        raise BadInputError(f"no image in folder '{folder}'; looked for {looked_for}")
+    files = [found[i] for i in choose_pictures(found, str(folder))]
     labels = [file.split("/", 1)[0] if "/" in file else None for file in files]
     return FileSource(str(folder), folder, files, labels)
 
 
 def holds_image(folder: Path) -> bool:
     """Return whether there is an image in the folder or below it."""
-    return next(_walk(folder, "", frozenset()), None) is not None
+    return any(not is_array_name(name) for name in _walk(folder))
 
 
-def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Yield the image files below folder; `above` holds device and inode of the folders it lies in."""
+def _walk(top: Path) -> Iterator[str]:
+    """Yield the image and array files below a folder, in no order; not by recursion, for folders may lie deep."""
+    visits: Counter[tuple[int, int]] = Counter()
+    # A folder, how its files are named, and device and inode of the folders that it lies in.
+    waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(top, "", frozenset())]
+    while waiting:
+        folder, prefix, above = waiting.pop()
+        here, entries = _entries(folder)
+        if here in above:
+            continue
+        visits[here] += 1
+        if visits[here] > _MOST_VISITS:
+            raise BadInputError(
+                f"links lead to folder '{folder}' more than {_MOST_VISITS} times; remove some, or give a list file"
+            )
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                waiting.append((folder / entry.name, f"{prefix}{entry.name}/", above | {here}))
+            elif _is_picture(entry):
+                yield prefix + entry.name
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    has_name = is_image_name(entry.name) or is_array_name(entry.name)
+    return has_name and (entry.is_file() or entry.is_symlink())
+
+
+def _entries(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
+    """Return device and inode of a folder, and what is in it."""
     try:
         status = folder.stat()
-        here = status.st_dev, status.st_ino
-        if here in above:
-            return
         with os.scandir(folder) as found:
-            entries = list(found)
+            return (status.st_dev, status.st_ino), list(found)
     except OSError as error:
-        raise BadInputError(f"cannot read folder '{folder}': {error.strerror}") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if _is_folder(entry):
-            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", above | {here})
-        elif is_image_name(entry.name) and (entry.is_file() or entry.is_symlink()):
-            yield prefix + entry.name
+        raise BadInputError(f"cannot read folder '{_shortened(folder)}': {error.strerror}") from error
+
+
+def _shortened(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 200 else f"{text[:100]}…{text[-90:]}"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -90,6 +126,11 @@ def list_source(path: Path) -> FileSource:
             is no error yet: `load` reports it.
     """
     try:
+        n_bytes = path.stat().st_size
+        if n_bytes > _MOST_LIST_BYTES:
+            raise BadInputError(
+                f"list '{path}' has {n_bytes} bytes, of which at most {_MOST_LIST_BYTES} are read; split it"
+            )
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BadInputError(f"cannot read list '{path}': {error.strerror}") from error

@@ -7,12 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from backlight.errors import BadInputError, ImageError
+from backlight.images.deep import Picture
 from backlight.images.preprocessing import Preprocessing
 from backlight.images.quiet import quiet_pillow
+from backlight.images.ranges import RangeWatch
 from backlight.images.sources import ImageSource
 
 
@@ -45,7 +46,7 @@ class Batch:
 @dataclass(frozen=True)
 class _Decoded:
     id: int
-    picture: Image.Image
+    picture: Picture
     size: tuple[int, int]
 
 
@@ -54,6 +55,8 @@ def load_batches(
 ) -> Generator[Batch, None, None]:
     """Yield the images of `ids` in batches, the next one being decoded while the last is used.
 
+    Pictures of more than 8 bits that use little of the range, or leave it, are told of in a `RangeWarning`, once.
+
     Batches are fixed slices of `ids`: an image that cannot be read is missing from its slice, and a slice of
     which none can be read still comes, with n = 0. So the number of threads never changes what comes.
 
@@ -61,7 +64,7 @@ def load_batches(
         source: Where the images are.
         preprocessing: What is done to each.
         ids: Which images, in which order.
-        batch_size: Length of a slice, at least 1. At most two slices of 8-bit pictures are held at a time.
+        batch_size: Length of a slice, at least 1. At most two slices of pictures are held at a time.
         workers: Number of threads that decode, at least 1.
 
     Returns:
@@ -93,6 +96,7 @@ def _batches(
         except ImageError as error:
             return Skipped(image_id, source.records[image_id].path, str(error))
 
+    watch = RangeWatch()
     with quiet_pillow():
         pool = ThreadPoolExecutor(workers, thread_name_prefix="backlight-decode")
         try:
@@ -100,7 +104,9 @@ def _batches(
             for ids in [*slices, ()]:
                 current, ahead = ahead, [pool.submit(read, int(image_id)) for image_id in ids]
                 if current:
-                    yield _batch([future.result() for future in current], preprocessing)
+                    results = [future.result() for future in current]
+                    watch.see([result.picture for result in results if isinstance(result, _Decoded)])
+                    yield _batch(results, preprocessing)
         finally:
             pool.shutdown(cancel_futures=True)
 

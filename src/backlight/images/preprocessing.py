@@ -8,6 +8,7 @@ from functools import partial
 from math import floor, isfinite
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -17,8 +18,12 @@ from torchvision.transforms import functional as F
 
 from backlight.errors import BadInputError, ImageError
 from backlight.images.decode import ImageLike, decode
+from backlight.images.deep import DeepPicture, Picture, ValueRange
+from backlight.images.ranges import RangeWatch
 
 _INTERPOLATIONS = tuple(mode.value for mode in InterpolationMode)
+_OF_8_BITS = (0, 255)
+_MAY_BE_MISSING = {"interpolation", "range"}
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,14 @@ class Preprocessing:
         mean: Subtracted from each channel of the values in [0, 1]; 1 number for grey, 3 for RGB.
         std: Divides each channel afterwards.
         interpolation: As torchvision's `InterpolationMode` spells it, always antialiased, as Pillow does it.
+        range: (LOW, HIGH), the stored values that become 0 (black) and 1 (white) before the mean is subtracted; what
+            lies outside is clipped, and a warning says so. None takes 0..255 for 8 bits, 0..65535 for integers of more
+            (16-bit PNG and TIFF), 0..1 for floats, and refuses what lies outside. Data of 12 bits stored in 16 need
+            (0, 4095).
 
     Raises:
         BadInputError: A size below 1, a deviation that is not positive, not 1 or 3 channels, an unknown
-            interpolation.
+            interpolation, a range whose LOW is not below its HIGH.
 
     Convention:
         As torchvision's `center_crop`: a picture smaller than the crop is padded with black, the odd pixel of
@@ -51,6 +60,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str = "bilinear"
+    range: ValueRange | None = None
 
     def __post_init__(self) -> None:
         if self.resize is not None and not isinstance(self.resize, int):
@@ -70,32 +80,56 @@ class Preprocessing:
         if self.interpolation not in _INTERPOLATIONS:
             known = ", ".join(_INTERPOLATIONS)
             raise BadInputError(f"unknown interpolation {self.interpolation!r}; known are {known}")
+        if self.range is not None:
+            # Of one kind, so that (0, 4095) and (0.0, 4095.0) are one preprocessing in an atlas.
+            object.__setattr__(self, "range", _checked_range(self.range))
 
     @property
     def channels(self) -> int:
         """Number of channels of the tensor: 1 or 3."""
         return len(self.mean)
 
-    def picture(self, image: ImageLike) -> Image.Image:
-        """Return the 8-bit picture, resized and cropped, that the network sees: for cutting patches.
+    def picture(self, image: ImageLike) -> Picture:
+        """Return the picture, resized and cropped, that the network sees: for `normalise` and for cutting patches.
 
         Args:
             image: Anything that `decode` reads.
 
         Returns:
-            A picture of size `crop`, "RGB" or "L".
+            A picture of size `crop`: 8-bit "RGB" or "L", or a `DeepPicture` of values in 0..1 where the image has more
+            bits or a range is given. `.convert("RGB")` gives either as people see it, with the contrast of the range.
 
         Raises:
-            ImageError: The image cannot be read, or is so narrow that, resized, it would exceed Pillow's
-                limit on pixels.
+            ImageError: The image cannot be read, holds values outside of the range that is assumed where none is
+                given, or is so narrow that, resized, it would exceed Pillow's limit on pixels.
         """
         picture = decode(image, self.channels)
-        if self.resize is not None:
-            size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
+        size = [self.resize] if isinstance(self.resize, int) else list(self.resize or ())
+        if size:
             _check_resized(picture, size)
-            picture = F.resize(picture, size, InterpolationMode(self.interpolation), antialias=True)
-        cropped: Image.Image = F.center_crop(picture, list(self.crop))
-        return cropped
+        mode = InterpolationMode(self.interpolation)
+        if isinstance(picture, Image.Image) and self.range in (None, _OF_8_BITS):
+            resized = F.resize(picture, size, mode, antialias=True) if size else picture
+            cropped: Image.Image = F.center_crop(resized, list(self.crop))
+            return cropped
+        stored = picture if isinstance(picture, DeepPicture) else DeepPicture(np.asarray(picture), _OF_8_BITS)
+        deep = stored.ranged(self.range)
+        return (deep.resized(size, mode) if size else deep).centred(self.crop)
+
+    def pictures(self, images: Sequence[ImageLike], tells: bool = True) -> list[Picture]:
+        """Return what `picture` gives for several images.
+
+        Args:
+            images: Each anything that `decode` reads.
+            tells: Whether a `RangeWarning` says where they use little of the range, leave it or lose bits.
+
+        Raises:
+            ImageError: As for `picture`, for the first image that cannot be read.
+        """
+        found = [self.picture(image) for image in images]
+        if tells:
+            RangeWatch().see(found)
+        return found
 
     def tensor(self, image: ImageLike) -> Float[Tensor, "c h w"]:
         """Return the normalised float32 tensor of one image, as the network takes it.
@@ -106,44 +140,65 @@ class Preprocessing:
         Raises:
             ImageError: As for `picture`.
         """
-        return self.normalise([self.picture(image)])[0]
+        return self.batch([image])[0]
 
-    def batch(self, images: Sequence[ImageLike]) -> Float[Tensor, "n c h w"]:
+    def batch(self, images: Sequence[ImageLike], tells: bool = True) -> Float[Tensor, "n c h w"]:
         """Return the normalised float32 tensor of several images; n is 0 for none.
 
         Args:
             images: Each anything that `decode` reads.
+            tells: As for `pictures`.
 
         Raises:
             ImageError: As for `picture`, for the first image that cannot be read.
         """
-        return self.normalise([self.picture(image) for image in images])
+        return self.normalise(self.pictures(images, tells))
 
-    def normalise(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "n c h w"]:
+    def normalise(self, pictures: Sequence[Picture]) -> Float[Tensor, "n c h w"]:
         """Return the tensor of pictures that `picture` has given: ([0, 1] - mean) / std, float32.
 
         Raises:
             BadInputError: A picture whose size or mode is not what `picture` gives.
         """
-        mode = "L" if self.channels == 1 else "RGB"
         for picture in pictures:
-            came = (picture.height, picture.width, picture.mode)
-            if came != (*self.crop, mode):
-                raise BadInputError(
-                    f"a picture of (h, w, mode) {came} is not the {(*self.crop, mode)} that the "
-                    "network sees; make it with Preprocessing.picture"
-                )
+            self._check_seen(picture)
         if not pictures:
             return torch.empty((0, self.channels, *self.crop), dtype=torch.float32)
-        whole = torch.stack([F.pil_to_tensor(picture) for picture in pictures])
-        scaled = F.convert_image_dtype(whole, torch.float32)
+        if all(isinstance(picture, Image.Image) for picture in pictures):
+            whole = torch.stack([F.pil_to_tensor(picture) for picture in pictures])
+            scaled = F.convert_image_dtype(whole, torch.float32)
+        else:
+            scaled = torch.stack([self._scaled(picture) for picture in pictures])
         normalised: Tensor = F.normalize(scaled, list(self.mean), list(self.std), inplace=True)
         return normalised
 
+    def _scaled(self, picture: Picture) -> Float[Tensor, "c h w"]:
+        if isinstance(picture, DeepPicture):
+            return torch.from_numpy(picture.planes(self.channels))
+        scaled: Tensor = F.convert_image_dtype(F.pil_to_tensor(picture), torch.float32)
+        return scaled
+
+    def _check_seen(self, picture: Picture) -> None:
+        mode = "L" if self.channels == 1 else "RGB"
+        if isinstance(picture, Image.Image):
+            came_mode = picture.mode
+        elif picture.observed is None or (self.channels == 1 and picture.values.ndim == 3):
+            came_mode = "as stored"
+        else:
+            came_mode = mode
+        came = (picture.height, picture.width, came_mode)
+        if came != (*self.crop, mode):
+            raise BadInputError(
+                f"a picture of (h, w, mode) {came} is not the {(*self.crop, mode)} that the "
+                "network sees; make it with Preprocessing.picture"
+            )
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values; `from_dict` reads them back."""
+        """Return the fields as plain JSON values, without a range where there is none; `from_dict` reads them back."""
         return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+            if key != "range" or value is not None
         }
 
     @classmethod
@@ -154,7 +209,7 @@ class Preprocessing:
             BadInputError: A field is missing, unknown or of the wrong kind.
         """
         names = {field.name for field in fields(cls)}
-        wrong = names - {"interpolation"} - set(values) or set(values) - names
+        wrong = names - _MAY_BE_MISSING - set(values) or set(values) - names
         if wrong:
             raise BadInputError(
                 f"a preprocessing has the fields {', '.join(sorted(names))}; "
@@ -267,7 +322,17 @@ def _check_size(name: str, size: tuple[int, int]) -> None:
         raise BadInputError(f"{name} must be (h, w) of at least 1 x 1 pixel, not {size!r}")
 
 
-def _check_resized(picture: Image.Image, size: list[int]) -> None:
+def _checked_range(value_range: ValueRange) -> tuple[float, float]:
+    is_pair = isinstance(value_range, tuple) and len(value_range) == 2
+    if not is_pair or not all(isinstance(value, int | float) and isfinite(value) for value in value_range):
+        raise BadInputError(f"range must be two numbers (LOW, HIGH), got {value_range!r}")
+    low, high = map(float, value_range)
+    if not (low < high and isfinite(high - low)):
+        raise BadInputError(f"range must have its LOW below its HIGH, got ({low:g}, {high:g})")
+    return low, high
+
+
+def _check_resized(picture: Picture, size: list[int]) -> None:
     short, long = sorted(picture.size)
     n_pixels = size[0] * (size[1] if len(size) == 2 else size[0] * long // short)
     if Image.MAX_IMAGE_PIXELS is not None and n_pixels > Image.MAX_IMAGE_PIXELS:

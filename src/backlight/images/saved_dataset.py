@@ -6,10 +6,9 @@ import importlib
 from pathlib import Path
 from typing import Any, final
 
-from PIL import Image
-
 from backlight.errors import BadInputError, ImageError
 from backlight.images.decode import decode_unnamed
+from backlight.images.deep import Picture
 from backlight.images.sources import ImageRecord, check_id, digest, printable
 
 
@@ -40,16 +39,32 @@ class DatasetSource:
         self.name = str(folder)
         datasets = _package(folder)
         table = _load(datasets, folder)
+        try:
+            self._open(datasets, table)
+        except BadInputError:
+            raise
+        # datasets and pyarrow have no common base for what they raise on damaged files.
+        except Exception as error:
+            raise _unreadable(folder, error) from error
+        self._files = _files(table)
+
+    def _open(self, datasets: Any, table: Any) -> None:
         column = next((key for key, kind in table.features.items() if isinstance(kind, datasets.Image)), None)
         if column is None or len(table) == 0:
             columns = ", ".join(table.features)
             raise BadInputError(
-                f"no images in the dataset '{folder}': {len(table)} rows, columns {columns}; "
+                f"no images in the dataset '{self.name}': {len(table)} rows, columns {columns}; "
                 "the images must be a column of the type datasets.Image"
             )
+        # The files are mapped into memory unread. Wrong offsets in a damaged one would end the program when they are
+        # followed, without a word; to check them reads 4 or 8 bytes a row, not the images.
+        table.data.validate(full=True)
         self._column = column
-        # Undecoded: these images too pass through `decode`, so that a bad one is skipped for a stated reason.
-        self._rows = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        # Undecoded: these images too pass through `decode`, so that a bad one is skipped for a stated reason. Without
+        # a format: one kept in the dataset would turn the rows into tensors.
+        self._rows = (
+            table.with_format(None).select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        )
         paths, self._n_bytes = _names_and_sizes(self._rows, column)
         self.records = tuple(
             ImageRecord(i, printable(path) if path else f"row {i}", label)
@@ -60,9 +75,12 @@ class DatasetSource:
         """Number of images."""
         return len(self.records)
 
-    def load(self, image_id: int) -> Image.Image:
+    def load(self, image_id: int) -> Picture:
         """Return the decoded image; see `ImageSource.load`."""
         check_id(image_id, self)
+        # Behind the end of a file that was cut since it was opened, reading from memory would end the program.
+        if any(_size(file) < n_bytes for file, n_bytes in self._files):
+            raise ImageError("a file of the dataset was cut short while it was in use")
         cell = self._rows[image_id][self._column]
         if cell is None or (cell["bytes"] is None and cell["path"] is None):
             raise ImageError("the row has no image")
@@ -97,8 +115,25 @@ def _load(datasets: Any, folder: Path) -> Any:
         return datasets.load_from_disk(str(folder))
     # datasets and pyarrow have no common base for what they raise on damaged files.
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise BadInputError(f"cannot read the dataset '{folder}': {reason}; write it again") from error
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> BadInputError:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return BadInputError(f"cannot read the dataset '{folder}': {reason}; write it again")
+
+
+def _files(table: Any) -> tuple[tuple[str, int], ...]:
+    """Return the files of a dataset that are mapped into memory, and their sizes in bytes."""
+    names = [str(own["filename"]) for own in table.cache_files]
+    return tuple((name, _size(name)) for name in names)
+
+
+def _size(file: str) -> int:
+    try:
+        return Path(file).stat().st_size
+    except OSError:
+        return -1
 
 
 def _names_and_sizes(rows: Any, column: str) -> tuple[list[str | None], list[int | None]]:

@@ -7,12 +7,15 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, final, runtime_checkable
+from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from backlight.errors import BadInputError, ImageError
+from backlight.errors import BacklightWarning, BadInputError, ImageError, tell
 from backlight.images.decode import decode_unnamed
+from backlight.images.deep import DeepPicture, Picture
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
@@ -20,6 +23,23 @@ IMAGE_SUFFIXES = frozenset({
     ".ppm", ".pgm", ".pbm", ".pnm",
 })
 # fmt: on
+ARRAY_SUFFIX = ".npy"
+
+
+OneImage: TypeAlias = Image.Image | DeepPicture | NDArray[Any] | Path | str
+"""What is one image to a person: a picture in memory, an array (h, w) or (h, w, c), or a path."""
+
+
+def is_one_image(given: object) -> bool:
+    """Return whether something is one image, and not several.
+
+    Example:
+        >>> is_one_image(np.zeros((8, 8, 3))), is_one_image(np.zeros((2, 8, 8, 3))), is_one_image(["a.png"])
+        (True, False, False)
+    """
+    if isinstance(given, np.ndarray):
+        return given.ndim in (2, 3)
+    return isinstance(given, Image.Image | DeepPicture | Path | str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +72,8 @@ class ImageSource(Protocol):
     def __len__(self) -> int:
         """Number of images."""
 
-    def load(self, image_id: int) -> Image.Image:
-        """Return the image, upright, 8-bit "RGB" (see `decode`).
+    def load(self, image_id: int) -> Picture:
+        """Return the image, upright: 8-bit "RGB", or a `DeepPicture` where it has more bits (see `decode`).
 
         Raises:
             ImageError: It cannot be read; the text is the reason alone, without the path.
@@ -88,6 +108,36 @@ def digest(entries: Iterable[tuple[str, int]]) -> str:
 def is_image_name(name: str) -> bool:
     """Return whether the name ends as image files do, upper or lower case."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  (100,000 Paths are slow)
+
+
+def is_array_name(name: str) -> bool:
+    """Return whether the name ends as files of one NumPy array do."""
+    return name.lower().endswith(ARRAY_SUFFIX)
+
+
+def choose_pictures(names: Sequence[str], place: str) -> list[int]:
+    """Return which of the names are the pictures of a place: the image files, or the arrays where there is no other.
+
+    A .npy beside image files is mostly something else (features, masks), so it is left out, and a warning says so.
+
+    Args:
+        names: Of image files and arrays.
+        place: Where they are, for people.
+
+    Example:
+        >>> choose_pictures(["b.npy", "a.npy"], "here")
+        [0, 1]
+    """
+    images = [i for i, name in enumerate(names) if not is_array_name(name)]
+    n_arrays = len(names) - len(images)
+    if images and n_arrays:
+        what = "1 .npy file" if n_arrays == 1 else f"{n_arrays} .npy files"
+        tell(
+            BacklightWarning(
+                f"{what} beside the images of {place!r} not read; name arrays in a list to read them"
+            )
+        )
+    return images or list(range(len(names)))
 
 
 def printable(name: str) -> str:
@@ -136,7 +186,7 @@ class FileSource:
         """Number of images."""
         return len(self._files)
 
-    def load(self, image_id: int) -> Image.Image:
+    def load(self, image_id: int) -> Picture:
         """Return the decoded image; see `ImageSource.load`."""
         check_id(image_id, self)
         return decode_unnamed(self._root / self._files[image_id])
@@ -154,7 +204,7 @@ class FileSource:
 
 @final
 class SequenceSource:
-    """Images from a Python sequence: Pillow images, or paths relative to the current folder.
+    """Images from a Python sequence: Pillow images, arrays, or paths relative to the current folder.
 
     Example:
         >>> source = SequenceSource([Image.new("L", (2, 2), 255)], labels=["white"])
@@ -164,7 +214,7 @@ class SequenceSource:
 
     def __init__(
         self,
-        images: Sequence[Image.Image | Path | str],
+        images: Sequence[OneImage],
         labels: Sequence[str | None] | None = None,
         name: str = "memory",
     ) -> None:
@@ -184,14 +234,14 @@ class SequenceSource:
                 f"got {len(images)} images and {len(labels)} labels; give at least one, one label each"
             )
         for i, image in enumerate(images):
-            if not isinstance(image, Image.Image | Path | str):
+            if not is_one_image(image):
                 raise BadInputError(
-                    f"image {i} of the sequence is a {type(image).__name__}; give Pillow images or paths"
+                    f"image {i} of the sequence is a {type(image).__name__}; give Pillow images, arrays or paths"
                 )
         self._images = tuple(images)
         self.name = name
         self.records = tuple(
-            ImageRecord(i, f"image {i}" if isinstance(image, Image.Image) else printable(str(image)), label)
+            ImageRecord(i, printable(str(image)) if isinstance(image, Path | str) else f"image {i}", label)
             for i, (image, label) in enumerate(zip(images, labels, strict=True))
         )
 
@@ -199,7 +249,7 @@ class SequenceSource:
         """Number of images."""
         return len(self._images)
 
-    def load(self, image_id: int) -> Image.Image:
+    def load(self, image_id: int) -> Picture:
         """Return the decoded image; see `ImageSource.load`."""
         check_id(image_id, self)
         return decode_unnamed(self._images[image_id])
@@ -212,14 +262,23 @@ class SequenceSource:
         return digest(map(self._entry, self._images))
 
     @staticmethod
-    def _entry(image: Image.Image | Path | str) -> tuple[str, int]:
-        if isinstance(image, Image.Image):
+    def _entry(image: OneImage) -> tuple[str, int]:
+        if isinstance(image, Path | str):
             try:
-                pixels = hashlib.sha256(decode_unnamed(image).tobytes()).hexdigest()
-            except ImageError as error:
-                pixels = str(error)
-            return f"{image.height} x {image.width}: {pixels}", 0
-        try:
-            return str(image), Path(image).stat().st_size
-        except (OSError, ValueError):
-            return str(image), -1
+                return str(image), Path(image).stat().st_size
+            except (OSError, ValueError):
+                return str(image), -1
+        height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
+        return f"{height} x {width}: {_hash(image)}", 0
+
+
+def _hash(image: Image.Image | DeepPicture | NDArray[Any]) -> str:
+    """Return a hash of the pixels of an image in memory, or why there are none."""
+    try:
+        picture = decode_unnamed(image)
+    except ImageError as error:
+        return str(error)
+    if isinstance(picture, Image.Image):
+        return hashlib.sha256(picture.tobytes()).hexdigest()
+    values = np.ascontiguousarray(picture.values)
+    return hashlib.sha256(f"{values.dtype} {values.shape} ".encode() + values.tobytes()).hexdigest()

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from backlight.errors import BadInputError
+from backlight.images import is_one_image
 from backlight.inversion.codes import Coder, is_code, one_image
 from backlight.inversion.descent import central
 from backlight.inversion.measures import Spread, spread
@@ -65,7 +65,7 @@ def invert(
     if is_code(net, coder.layer, image_or_code):
         code, image, title = coder.check_code(image_or_code), None, "a code"  # type: ignore[arg-type]
     else:
-        image = one_image(net, image_or_code)  # type: ignore[arg-type]
+        image = one_image(net, image_or_code)
         code, title = coder.of_inputs(image), _title(image_or_code)
     task = Task(coder, "invert", config, _spread(coder, photographs, config))
     (found,) = search(task, code, image, [title], watch)
@@ -190,8 +190,8 @@ def _spread(coder: Coder, photographs: Images | Spread | None, config: Config) -
     """Return how far the codes of the first photographs lie apart, if that is not known already."""
     if photographs is None or isinstance(photographs, Spread):
         return photographs
-    if not isinstance(photographs, (Tensor, Image.Image, str, Path)):
-        photographs = list(photographs)[:MOST_PHOTOGRAPHS]
+    if not isinstance(photographs, Tensor) and not is_one_image(photographs):
+        photographs = list(photographs)[:MOST_PHOTOGRAPHS]  # type: ignore[arg-type]
     codes = coder.of_inputs(coder.net.prepare(photographs)[:MOST_PHOTOGRAPHS])
     mask = Task(coder, "invert", config).mask
     return spread(codes if mask is None else codes * mask)

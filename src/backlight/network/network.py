@@ -6,16 +6,14 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor, fx, nn
 
 from backlight.errors import BadInputError, UnknownLayerError
-from backlight.images import Preprocessing
+from backlight.images import OneImage, Preprocessing, is_one_image
 from backlight.network.capture import export_graph
 from backlight.network.coverage import Coverage, CoverageEntry
 from backlight.network.cut import cut
@@ -24,7 +22,7 @@ from backlight.network.names import module_outputs, name_nodes
 from backlight.network.operators import OperatorClass, PathAnalysis, operator_name
 from backlight.network.receptive import trace_spreads
 
-Images = Tensor | Sequence[Image.Image | str | Path] | Image.Image | str | Path
+Images = Tensor | Sequence[OneImage] | OneImage
 
 
 class Network:
@@ -131,8 +129,8 @@ class Network:
         """Return images as a batch of inputs on the network's device.
 
         Args:
-            images: A batch of inputs (n, c, h, w) or one (c, h, w), already normalised; or pictures (PIL images
-                or paths), which need the network's preprocessing.
+            images: A batch of inputs (n, c, h, w) or one (c, h, w), already normalised; or pictures (PIL images,
+                arrays or paths), which need the network's preprocessing.
 
         Raises:
             BadInputError: The shape does not fit, or pictures are given to a network without preprocessing.
@@ -145,7 +143,7 @@ class Network:
                 "pass capture(model, example, preprocessing=Preprocessing(...))"
             )
         else:
-            single = isinstance(images, (Image.Image, str, Path))
+            single = is_one_image(images)
             batch = self.preprocessing.batch([images] if single else list(images))  # type: ignore[list-item, arg-type]
         if batch.dim() != 4 or tuple(batch.shape[1:]) != self.input_shape:
             raise BadInputError(

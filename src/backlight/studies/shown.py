@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from backlight.atlas import Atlas
 from backlight.atlas.plan import tile_box
 from backlight.errors import BadInputError
 from backlight.geometry import Box
+from backlight.images import is_one_image
 from backlight.network import Images, Layer, Network
 from backlight.projection import Unit, project, strongest
 from backlight.render import Tile, pad
@@ -81,8 +81,7 @@ def inputs_of(net: Network, images: Images) -> tuple[Tensor, list[UInt8[np.ndarr
     if isinstance(images, Tensor) or net.preprocessing is None:
         batch = net.prepare(images)
         return batch, [_drawn(one) for one in batch]
-    single = isinstance(images, (Image.Image, str, Path))
-    pictures = [net.preprocessing.picture(i) for i in ([images] if single else images)]  # type: ignore[union-attr, arg-type]
+    pictures = net.preprocessing.pictures([images] if is_one_image(images) else list(images))  # type: ignore[list-item, arg-type]
     batch = net.prepare(net.preprocessing.normalise(pictures))
     return batch, [np.array(picture.convert("RGB")) for picture in pictures]
 

@@ -90,7 +90,7 @@ class Scene:
             }
             for image, own in zip(marked, upright, strict=True)
         ]
-        pictures = [net.preprocessing.picture(own) for own in upright]
+        pictures = net.preprocessing.pictures(upright)
         self.pictures = np.stack([np.asarray(own.convert("RGB")) for own in pictures])
         self._inputs = net.prepare(net.preprocessing.normalise(pictures))
         self._fills = [

@@ -111,7 +111,8 @@ class Falls:
 
     def _images(self, subjects: Sequence[Subject]) -> list[Tensor]:
         ids = list(dict.fromkeys(subject.image_id for subject in subjects))
-        batch = self.net.preprocessing.batch([self.source.load(i) for i in ids])  # type: ignore[union-attr]
+        pictures = [self.source.load(i) for i in ids]
+        batch = self.net.preprocessing.batch(pictures, tells=False)  # type: ignore[union-attr]
         inputs = dict(zip(ids, batch.to(self.net.device, self.net.dtype), strict=True))
         return [inputs[subject.image_id] for subject in subjects]
 
