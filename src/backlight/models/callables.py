@@ -82,7 +82,9 @@ def _attribute(module: Any, place: str, name: str, spec: str) -> Any:
 def _refuse(fact: str, place: str, names: list[str]) -> None:
     more = ", ..." if len(names) > _N_NAMED else ""
     if names:
-        raise BadInputError(f"{fact}; it has {', '.join(names[:_N_NAMED])}{more}: write {place}:{names[0]}")
+        raise BadInputError(
+            f"{fact}; it has {', '.join(names[:_N_NAMED])}{more}: write for instance {place}:{names[0]}"
+        )
     raise BadInputError(
         f"{fact}; write a function in it that returns the model, and name it as {place}:FUNCTION"
     )

@@ -79,9 +79,12 @@ def _fake(model: nn.Module, fake: FakeTensorMode) -> None:
     """Put fake tensors in the place of all that a model holds: what its forward writes in place is lost with them."""
     for module in model.modules():
         for values in (vars(module), *_containers(vars(module)).values()):
-            if isinstance(values, dict):
-                tensors = {k: v for k, v in values.items() if isinstance(v, Tensor)}
-                values.update({k: fake.from_tensor(v, static_shapes=True) for k, v in tensors.items()})
+            if isinstance(values, set):
+                continue
+            keys = list(values) if isinstance(values, dict) else range(len(values))
+            for key in keys:
+                if isinstance(values[key], Tensor):
+                    values[key] = fake.from_tensor(values[key], static_shapes=True)
 
 
 class _FarEnoughError(BaseException):

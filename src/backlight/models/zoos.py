@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
 
-from backlight.errors import BadInputError
+from backlight.errors import BadInputError, WeightsError
 from backlight.images import Preprocessing
 from backlight.models.checkpoints import read_states
 from backlight.models.fitting import best_fit
@@ -73,7 +74,8 @@ def _torchvision(
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     if "weights_backbone" in inspect.signature(get_model_builder(name)).parameters:
         options["weights_backbone"] = None  # segmentation and detection: else their backbone is downloaded
-    return get_model(name, weights="DEFAULT" if download else None, **options), preprocessing
+    with _failures(f"torchvision:{name}", download):
+        return get_model(name, weights="DEFAULT" if download else None, **options), preprocessing
 
 
 def _timm(
@@ -96,11 +98,22 @@ def _timm(
         known = ", ".join(full.partition(".")[2] for full in tagged[:6]) or "none"
         raise BadInputError(f"timm's {architecture} has no weights named {tag!r}; it has {known}")
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
-    try:
+    with _failures(f"timm:{name}", download):
         model: Any = timm.create_model(name, pretrained=download, **options)
-    except Exception as error:
-        raise BadInputError(f"timm cannot make {name!r} ({first_line(error)})") from error
     return model, Preprocessing.from_timm(model.pretrained_cfg)
+
+
+@contextmanager
+def _failures(spec: str, download: bool) -> Iterator[None]:
+    """Turn what fails while a zoo makes a model into one line."""
+    try:
+        yield
+    except Exception as error:
+        if download:
+            raise WeightsError(
+                f"the weights of {spec} cannot be downloaded ({first_line(error)}); give them with --weights FILE"
+            ) from error
+        raise BadInputError(f"{spec} cannot be made without arguments ({first_line(error)})") from error
 
 
 def _suggestion(name: str, known: list[str]) -> str:
