@@ -125,7 +125,8 @@ BAD = [
     ("mine.py:make#fc.x", r"mine.py:make has no submodule 'fc.x'; it has "),
     ("nopackage.models:make", "No module named 'nopackage'"),
     ("w.pth", "'w.pth' is a weights file, not a model; name the model that it belongs to, with --weights w.pth"),
-    ("resnet18", "'resnet18' names no model; a model is torchvision:NAME"),
+    ("resnet18", r"'resnet18' names no model; a model is torchvision:NAME.*; did you mean torchvision:resnet18\?$"),
+    ("resnet", "'resnet' names no model; a model is torchvision:NAME"),
 ]  # fmt: skip
 
 

@@ -75,7 +75,7 @@ TAKEN: dict[str, tuple[State, str]] = {
     "DataParallel": (prefixed("module."), "prefix 'module.'"),
     "compiled": (prefixed("_orig_mod."), "prefix '_orig_mod.'"),
     "both": (prefixed("module._orig_mod."), "prefix 'module._orig_mod.'"),
-    "wrapped inside": ({k.replace(".", "._orig_mod.", 1): v for k, v in STATE.items()}, ""),
+    "wrapped inside": ({k.replace(".", "._orig_mod.", 1): v for k, v in STATE.items()}, "'_orig_mod.', are ignored"),
     "backbone": (prefixed("encoder.backbone.") | {"head.weight": torch.ones(2)}, "left out ('head.')"),
     "key net": ({"net": STATE, "accuracy": 93.0}, "under 'net'"),
     "two deep": ({"checkpoint": {"model_state": STATE}}, "under 'checkpoint.model_state'"),

@@ -290,3 +290,14 @@ def test_other_files(here: Path, records: Records) -> None:
     ):
         with pytest.raises(BadInputError, match=f"'{name}.pt2' is .*{said}"):
             load_model(f"{name}.pt2")
+
+
+def test_a_program_of_a_gpu_is_loaded_on_a_machine_without_one(
+    here: Path, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
+    cpu, gpu = b'{"type": "cpu", "index": null}', b'{"type": "cuda", "index": 0}'
+    write({k: v.replace(cpu, gpu) if k.endswith(".json") else v for k, v in records.items()})
+    model = load_model("net.pt2").model
+    assert {p.device.type for p in model.parameters()} == {"cpu"}
+    assert model(torch.zeros(2, 3, 8, 9))["maps"].device.type == "cpu"

@@ -121,6 +121,17 @@ def test_the_first_files_of_densenet_fit(tmp_path: Path) -> None:
     assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items() if "num_batches" not in k)
 
 
+def test_a_scale_of_inputs_that_a_file_does_not_hold_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = torch.nn.Conv2d(3, 1, 1)
+    net.transform_input = False  # as in GoogLeNet, which is slow to make
+    torch.save(net.state_dict(), tmp_path / "w.pt")
+    monkeypatch.setattr(torchvision.models, "get_model", lambda *_, **__: net)
+    (note,) = load_model("torchvision:googlenet", str(tmp_path / "w.pt")).notes
+    assert "torchvision's own weights for it rescale them first" in note
+
+
 @pytest.mark.parametrize(
     "spec", ["demo", "torchvision:resnet18", "timm:lcnet_050.ra2_in1k", "torchvision:resnet18#layer1"]
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,14 @@ def _run(model: nn.Module, channels: int, size: tuple[int, int]) -> tuple[bool, 
     like = torch.empty(0) if weight is None else weight
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     count = _Count()
-    with _left_as_it_was(model), quiet_torch(), torch.compiler.set_stance("force_eager"), torch.no_grad():
+    silent = redirect_stdout(io.StringIO())  # what a forward prints must not mix with what a command prints
+    with (
+        silent,
+        _left_as_it_was(model),
+        quiet_torch(),
+        torch.compiler.set_stance("force_eager"),
+        torch.no_grad(),
+    ):
         _fake(model, fake)
         with fake, count:
             images = torch.empty(1, channels, *size, dtype=like.dtype, device=like.device)

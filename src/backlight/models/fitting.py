@@ -48,6 +48,7 @@ class Fit:
         extra: Names in the file, with their prefix, that the model does not have; those that only count
             something are not among them.
         integers: The model's integer buffers, which may be missing.
+        remarks: What else was done to bring the names together.
     """
 
     state: State
@@ -56,6 +57,7 @@ class Fit:
     found: Mapping[str, Tensor]
     extra: tuple[str, ...]
     integers: frozenset[str]
+    remarks: tuple[str, ...] = ()
 
     @cached_property
     def missing(self) -> list[str]:
@@ -133,7 +135,10 @@ def _fits(model: nn.Module, state: State) -> Iterator[Fit]:
             extra = tuple(
                 k for k in theirs if k in left and not counts(k) and not is_integer(tensors[theirs[k]])
             )
-            yield Fit(state, prefix, own, found, extra, integers)
+            remarks = [f"the model's own prefix {shell!r} is added"] if shell else []
+            if spelt is _bare:
+                remarks.append("wrappers inside the names, such as '_orig_mod.', are ignored")
+            yield Fit(state, prefix, own, found, extra, integers, tuple(remarks))
 
 
 def _prefixes(names: Mapping[str, str], theirs: Mapping[str, str]) -> list[tuple[str, str]]:

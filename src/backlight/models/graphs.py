@@ -32,6 +32,7 @@ _FUNCTIONS = re.compile(
     "TruncToFloat|ToFloat|RoundDecimal|[LR]Shift|PowByNatural|Float(Pow|TrueDiv)|IntTrueDiv|Identity|floor|ceiling|"
     "IsNonOverlappingAndDenseIndicator"
 )
+_DEVICES = ("device", "as_device")
 _LONGEST = 2000
 _GREATEST_EXPONENT = 8
 
@@ -60,6 +61,8 @@ def _field(key: str, held: Any) -> Any:
         return {}
     if key == "metadata":
         return {k: v for k, v in held.items() if k in _METADATA and isinstance(v, str)}
+    if key in _DEVICES:
+        return _device(held)
     if key in ("custom_obj_values", "as_custom_obj", "custom_obj") and held:
         raise ForbiddenError("it holds an object that is no tensor")
     if key in _TABLES:
@@ -71,6 +74,23 @@ def _field(key: str, held: Any) -> Any:
             check(one)
         return held
     return cleaned(held)
+
+
+def on_a_device_here(value: Any) -> Any:
+    """Return a description of tensors with the CPU in the place of devices that this machine does not have."""
+    if isinstance(value, list):
+        return [on_a_device_here(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {k: _device(v) if k in _DEVICES else on_a_device_here(v) for k, v in value.items()}
+
+
+def _device(held: Any) -> Any:
+    kind = held.get("type") if isinstance(held, dict) else "cpu"
+    if kind == "cpu":
+        return held
+    here = torch.accelerator.current_accelerator(check_available=True)
+    return held if here is not None and here.type == kind else {"type": "cpu", "index": None}
 
 
 def _check_name(name: Any) -> None:

@@ -84,6 +84,7 @@ def _choice(fit: Fit, states: Sequence[State]) -> list[str]:
         notes.append(f"those under {', '.join(map(repr, rivals[:3]))} are not")
     if fit.prefix:
         notes.append(f"the prefix {fit.prefix!r} of the names is stripped")
+    notes += fit.remarks
     if fit.is_averaged:
         notes.append("they are a running average (EMA) of the weights")
     return notes

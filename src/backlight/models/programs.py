@@ -19,7 +19,7 @@ from torch.export.pt2_archive import PT2ArchiveWriter
 
 from backlight.errors import BadInputError
 from backlight.models.channels import input_of_graph
-from backlight.models.graphs import ForbiddenError, cleaned
+from backlight.models.graphs import ForbiddenError, cleaned, on_a_device_here
 from backlight.models.loaded import LoadedModel, first_line
 from backlight.network.quiet import quiet_torch
 
@@ -97,9 +97,10 @@ def _rewritten(records: dict[str, bytes]) -> io.BytesIO:
     """
     graph = cleaned(json.loads(records[_GRAPH]))
     pickled = {name for name in records if name.endswith(".pt")}  # the form of PyTorch 2.8
-    for name, payload in records.items():
-        if name.endswith(_CONFIG):
-            pickled |= _pickled(json.loads(payload), name)
+    for name in [name for name in records if name.endswith(_CONFIG)]:
+        config = json.loads(records[name])
+        pickled |= _pickled(config, name)
+        records[name] = json.dumps(on_a_device_here(config)).encode()
     archive = io.BytesIO()
     with PT2ArchiveWriter(archive) as writer:
         writer.write_bytes(_GRAPH, json.dumps(graph).encode())

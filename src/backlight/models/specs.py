@@ -85,7 +85,14 @@ def _own(spec: str) -> LoadedModel:
         raise BadInputError(
             f"{spec!r} is a weights file, not a model; name the model that it belongs to, with --weights {spec}"
         )
-    raise BadInputError(f"{spec!r} names no model; a model is {FORMS}")
+    raise BadInputError(f"{spec!r} names no model; a model is {FORMS}{_in_a_zoo(spec)}")
+
+
+def _in_a_zoo(name: str) -> str:
+    """Return a question that names the zoo, where a name is that of a model of torchvision."""
+    from torchvision.models import list_models
+
+    return f"; did you mean torchvision:{name}?" if name in list_models() else ""
 
 
 def _demo() -> LoadedModel:

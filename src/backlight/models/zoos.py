@@ -46,8 +46,15 @@ def from_zoo(zoo: str, name: str, weights: str | None) -> LoadedModel:
     if classes is not None and (other := _with_classes(make, name, classes)) is not None:
         model, preprocessing = other
         fit = best_fit(model, states, weights, spec)
-    note = fill(model, fit, states, weights, spec)
-    return LoadedModel(model.eval(), preprocessing, False, spec, (note,) if note else ())
+    notes = [fill(model, fit, states, weights, spec)]
+    if (
+        getattr(model, "transform_input", None) is False
+    ):  # GoogLeNet and Inception: torchvision's own weights need it
+        notes.append(
+            f"{spec} takes its inputs as they are; torchvision's own weights for it rescale them first, which a file "
+            "does not say: use --weights DEFAULT for those"
+        )
+    return LoadedModel(model.eval(), preprocessing, False, spec, tuple(note for note in notes if note))
 
 
 def _with_classes(make: _Maker, name: str, classes: int) -> tuple[nn.Module, Preprocessing | None] | None:
