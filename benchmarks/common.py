@@ -22,8 +22,8 @@ from torch import nn
 
 import backlight_demo
 from backlight import capture
+from backlight.models import load_model
 from backlight.network import Network
-from backlight.network.specs import load_model
 
 RESULTS = Path(__file__).parent / "results"
 SHARED = Path(__file__).resolve().parents[2] / "shared"  # the evaluation data; not needed, see photographs

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import other_zoos
-from backlight.network.specs import load_model
+from backlight.models import load_model
 from backlight.network.zfnet import alexnet_lrn, zfnet
 
 OWN = {"zfnet": (zfnet, 224), "alexnet_lrn": (alexnet_lrn, 227)}

@@ -22,7 +22,7 @@ import backlight_demo
 from backlight import adaptive, inversion
 from backlight.atlas import best_rules
 from backlight.inversion.descriptors import descriptor
-from backlight.network.specs import load_model
+from backlight.models import load_model
 from backlight.render import strip
 from backlight.render.page import Frame, page
 from backlight.render.plots import Plot

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 import torch
 import typer
 from PIL import Image
+from rich.markup import escape
 from torch import nn
 
 from backlight.atlas import Atlas, Maps
@@ -18,8 +19,8 @@ from backlight.atlas.damage import printable
 from backlight.cli.output import console, errors
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, Preprocessing, open_images
+from backlight.models import FORMS, LoadedModel, input_channels, load_model
 from backlight.network import Network, capture
-from backlight.network.specs import FORMS, LoadedModel, load_model
 from backlight.storage import check_place, replacing
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.results import Result, result_paths
@@ -36,7 +37,7 @@ Weights = Annotated[
     str | None,
     typer.Option(
         "--weights",
-        help="A .safetensors file or a saved state dict; DEFAULT downloads the zoo's own.",
+        help="A .safetensors file, a saved state dict or a checkpoint; DEFAULT downloads the zoo's own.",
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
@@ -88,6 +89,7 @@ def load_network(
         BadInputError: An unknown model or device, weights that do not fit, numbers that are none.
     """
     loaded = load_model(model, weights)
+    _print_notes(loaded)
     if loaded.is_random:
         errors.print(
             "[yellow]note:[/] no --weights given, so the network has random weights and its pictures show only "
@@ -133,6 +135,7 @@ def load_network_of(
             f"{printable(str(known.get('images')))}: "
             "go to the folder where that was, or give ATLAS MODEL IMAGES [--weights FILE]"
         ) from error
+    _print_notes(loaded)
     return _captured(loaded, atlas.preprocessing, device), source
 
 
@@ -167,6 +170,12 @@ def on_device(model: M, device: str) -> M:
         raise BadInputError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
 
 
+def _print_notes(loaded: LoadedModel) -> None:
+    """Print what was chosen, stripped or left out while a model was loaded."""
+    for note in loaded.notes:
+        errors.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+
+
 def _captured(loaded: LoadedModel, preprocessing: Preprocessing, device: str) -> Network:
     on_device(loaded.model, device)
     return capture(loaded.model, (preprocessing.channels, *preprocessing.crop), preprocessing)
@@ -181,22 +190,53 @@ def _preprocessing(
     value_range: str | None = None,
 ) -> Preprocessing:
     """Return the zoo's preprocessing with the flags in its place where they are given."""
-    known = loaded.preprocessing or Preprocessing.default(loaded.channels, 224)
+    known = loaded.preprocessing or Preprocessing.default(3, loaded.size or 224)
     crop = parse_size(size) if size is not None else known.crop
     if size is not None and resize is None:
         base = known.resize if isinstance(known.resize, int) else None
         resize_to = round(base * min(crop) / min(known.crop)) if base else None
     else:
         resize_to = resize
-    means, stds = _numbers("--mean", mean), _numbers("--std", std)
-    channels = len(means or stds or known.mean)
+    channels = _channels(loaded, crop)
+    same = loaded.preprocessing is not None and channels == known.channels
     return Preprocessing(
         resize=resize_to if (size or resize) else known.resize,
         crop=crop,
-        mean=means or (known.mean if channels == known.channels else (0.0,) * channels),
-        std=stds or (known.std if channels == known.channels else (1.0,) * channels),
+        mean=_spread("--mean", mean, channels) or (known.mean if same else (0.0,) * channels),
+        std=_spread("--std", std, channels) or (known.std if same else (1.0,) * channels),
         interpolation=known.interpolation,
         range=known.range if value_range is None else parse_range(value_range),
+    )
+
+
+def _channels(loaded: LoadedModel, size: tuple[int, int]) -> int:
+    """Return how many channels the pictures need that a model reads.
+
+    Raises:
+        BadInputError: Neither 1 nor 3.
+    """
+    is_known = loaded.preprocessing is not None and "#" not in loaded.spec  # a part may read other channels
+    if is_known and loaded.preprocessing is not None:
+        return loaded.preprocessing.channels
+    channels = loaded.channels or input_channels(loaded.model, size)
+    if channels not in (1, 3):
+        raise BadInputError(
+            f"{loaded.spec} reads {channels} channels, and pictures have 1 (grey) or 3 (RGB); use it from Python: "
+            f"backlight.capture(model, ({channels}, {size[0]}, {size[1]})), with tensors as images"
+        )
+    return channels
+
+
+def _spread(flag: str, text: str | None, channels: int) -> tuple[float, ...] | None:
+    """Return one number for each channel: those of a flag, or its only one for all of them."""
+    numbers = _numbers(flag, text)
+    if numbers is None or len(numbers) == channels:
+        return numbers
+    if len(numbers) == 1:
+        return numbers * channels
+    reads = "1 channel (grey)" if channels == 1 else f"{channels} channels"
+    raise BadInputError(
+        f"{flag} has {len(numbers)} numbers and the model reads {reads}; give one number, or one for each channel"
     )
 
 

@@ -1,0 +1,195 @@
+"""Fitting a weights file to a model: which state dict, under which prefix, and why it does not fit."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from backlight.errors import WeightsError
+from backlight.models.checkpoints import State, is_usual
+
+_COUNTERS = (
+    "num_batches_tracked",
+    "n_averaged",
+    "total_ops",
+    "total_params",
+)  # of norms, averages, profilers
+_SHELLS = {
+    "module",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+}  # wrappers inside a model
+_AVERAGED = re.compile(r"(^|[._])(ema|avg|averaged?|swa)([._]|$)")
+_RENAMED = (  # the two spellings of weight norm; the names in torchvision's first DenseNet files
+    (re.compile(r"\.parametrizations\.(\w+)\.original0$"), r".\1_g"),
+    (re.compile(r"\.parametrizations\.(\w+)\.original1$"), r".\1_v"),
+    (re.compile(r"^parametrizations\.(\w+)\.original0$"), r"\1_g"),
+    (re.compile(r"^parametrizations\.(\w+)\.original1$"), r"\1_v"),
+    (re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)"), r"\1\2"),
+)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A state dict laid over a model.
+
+    Attributes:
+        state: The state dict.
+        prefix: What its names have in front of the model's.
+        own: The model's tensors by name.
+        found: The file's tensors by the model's names.
+        extra: Names in the file, with their prefix, that the model does not have; those that only count
+            something are not among them.
+        integers: The model's integer buffers, which may be missing.
+        remarks: What else was done to bring the names together.
+    """
+
+    state: State
+    prefix: str
+    own: Mapping[str, Tensor]
+    found: Mapping[str, Tensor]
+    extra: tuple[str, ...]
+    integers: frozenset[str]
+    remarks: tuple[str, ...] = ()
+
+    @cached_property
+    def missing(self) -> list[str]:
+        """The model's tensors that the file lacks, without counters and integer buffers."""
+        return [k for k in self.own if k not in self.found and not counts(k) and k not in self.integers]
+
+    @cached_property
+    def reshaped(self) -> list[str]:
+        """The tensors that have another shape in the file."""
+        return [k for k, v in self.found.items() if v.shape != self.own[k].shape and not counts(k)]
+
+    @cached_property
+    def deeper(self) -> list[str]:
+        """Extra tensors inside parts that the model has too: the file is of a larger model of the same kind."""
+        parts = {_part(name) for name in self.own}
+        extra = [name for name in self.extra if name.startswith(self.prefix)]
+        return [name for name in extra if _part(name.removeprefix(self.prefix)) in parts]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every tensor of the model is there, in its shape, and the file is of no larger model."""
+        return bool(self.found) and not (self.missing or self.reshaped or self.deeper)
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether its name says that it is a running average of the weights."""
+        return bool(_AVERAGED.search(f"{self.state.place}.{self.prefix}".lower()))
+
+    @property
+    def label(self) -> str:
+        """Where in the file it lies: its key and its prefix."""
+        parts = [f"key {self.state.place!r}"] if self.state.place else []
+        return ", ".join(parts + ([f"prefix {self.prefix!r}"] if self.prefix else [])) or "no prefix"
+
+
+def best_fit(model: nn.Module, states: Sequence[State], path: str, spec: str) -> Fit:
+    """Return the state dict and the prefix that fit a model; where none does, the nearest.
+
+    Where several fit, the weights themselves come before their running averages, and the first key before the others.
+
+    Raises:
+        WeightsError: Two different sets of weights fit and nothing tells which is meant.
+    """
+    fits = [fit for state in states for fit in _fits(model, state)]
+    whole = [fit for fit in fits if fit.is_whole]
+    if not whole:
+        return max(fits, key=lambda fit: len(fit.found) - len(fit.reshaped))  # the first of equals
+    plain = [fit for fit in whole if not fit.is_averaged] or whole
+    chosen = plain[0]
+    for other in plain[1:]:
+        alike = other.state is chosen.state or not (is_usual(chosen.state) or is_usual(other.state))
+        if alike and not _same(chosen, other):
+            raise WeightsError(
+                f"{path!r} holds two sets of weights that fit {spec} ({chosen.label}; {other.label}); save the state "
+                "dict of the one that you want"
+            )
+    return chosen
+
+
+def _fits(model: nn.Module, state: State) -> Iterator[Fit]:
+    """Yield the ways to lay a state dict over a model: each prefix that brings names together, the best first."""
+    own, tensors = model.state_dict(), state.tensors
+    trainable = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    integers = frozenset(k for k, v in own.items() if k not in trainable and is_integer(v))
+    tried = None
+    for spelt in (_renamed, _bare):
+        names, theirs = {spelt(k): k for k in own}, {spelt(k): k for k in tensors}
+        if (names, theirs) == tried or len(names) < len(own) or len(theirs) < len(tensors):
+            continue  # nothing is new, or two names became one
+        tried = names, theirs
+        for prefix, shell in _prefixes(names, theirs):
+            keys = {own_name: prefix + name.removeprefix(shell) for name, own_name in names.items()}
+            found = {name: tensors[theirs[key]] for name, key in keys.items() if key in theirs}
+            left = theirs.keys() - set(keys.values())
+            extra = tuple(
+                k for k in theirs if k in left and not counts(k) and not is_integer(tensors[theirs[k]])
+            )
+            remarks = [f"the model's own prefix {shell!r} is added"] if shell else []
+            if spelt is _bare:
+                remarks.append("wrappers inside the names, such as '_orig_mod.', are ignored")
+            yield Fit(state, prefix, own, found, extra, integers, tuple(remarks))
+
+
+def _prefixes(names: Mapping[str, str], theirs: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return pairs of a prefix of the file's names and one of the model's that go against each other."""
+    shells = [""]
+    first = next(iter(names), "")
+    for end in (i + 1 for i, c in enumerate(first) if c == "."):
+        if all(name.startswith(first[:end]) for name in names):
+            shells.append(first[:end])
+    tally: Counter[tuple[str, str]] = Counter({("", ""): 0})
+    for shell in shells:
+        bare = {name.removeprefix(shell) for name in names}
+        for key in theirs:
+            for start in (0, *(i + 1 for i, c in enumerate(key) if c == ".")):
+                if key[start:] in bare:
+                    tally[key[:start], shell] += 1
+    return [pair for pair, _ in tally.most_common(8)]
+
+
+def _renamed(name: str) -> str:
+    for pattern, new in _RENAMED:
+        name = pattern.sub(new, name)
+    return name
+
+
+def _bare(name: str) -> str:
+    """Return a name without the wrappers inside of a model."""
+    return ".".join(part for part in _renamed(name).split(".") if part not in _SHELLS)
+
+
+def _part(name: str) -> str:
+    """Return the part of a model that a tensor belongs to; `layer1` and `layer2` are one, as are 0 and 3."""
+    return re.sub(r"\d+", "", name.partition(".")[0])
+
+
+def counts(name: str) -> bool:
+    """Return whether a tensor only counts something, by its name."""
+    return name.rpartition(".")[2] in _COUNTERS
+
+
+def is_integer(tensor: Tensor) -> bool:
+    """Return whether a tensor holds plain integers or booleans."""
+    return not tensor.is_quantized and not tensor.is_floating_point() and not tensor.is_complex()
+
+
+def _same(one: Fit, other: Fit) -> bool:
+    """Return whether two fits take the same values."""
+    return all(_equal(tensor, other.found.get(name)) for name, tensor in one.found.items())
+
+
+def _equal(one: Tensor, other: Tensor | None) -> bool:
+    if other is None or (one.dtype, one.layout, one.is_meta) != (other.dtype, other.layout, other.is_meta):
+        return False
+    return one.is_meta or torch.equal(one.to_dense(), other.to_dense())

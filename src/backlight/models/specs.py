@@ -1,0 +1,118 @@
+"""Model specs: how a model is named on the command line, and where its weights and preprocessing come from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from torch import nn
+
+from backlight.errors import BadInputError
+from backlight.images import Preprocessing
+from backlight.models.callables import from_callable
+from backlight.models.loaded import LoadedModel
+from backlight.models.loading import load_weights
+from backlight.models.programs import from_program
+from backlight.models.zoos import from_zoo
+
+FORMS = (
+    "torchvision:NAME, timm:NAME, package.module:callable, path/file.py:callable, a .pt2 file, or demo; "
+    "MODEL#backbone takes a part of it"
+)
+
+_WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".h5", ".onnx", ".tflite", ".npz", ".pb")
+_FILE = re.compile(r"(?P<place>.+\.py)(?::(?P<name>.*))?", re.DOTALL)  # a path may have colons of its own
+_SUBMODULE = re.compile(r"(?P<spec>.+)#(?P<path>\w+(?:\.\w+)*)", re.DOTALL)
+
+
+def load_model(spec: str, weights: str | None = None) -> LoadedModel:
+    """Return the model that a spec names, with its weights.
+
+    Args:
+        spec: One of torchvision:NAME, timm:NAME, package.module:callable, path/file.py:callable, a .pt2 file,
+            demo. A callable takes no arguments and returns the model; it may be the model itself. With #PATH, the
+            submodule at that path, such as mine.py:make#backbone.layer1.
+        weights: A .safetensors file or what torch.save wrote, for the whole model, read without running anything
+            of it; DEFAULT downloads the zoo's own; None leaves what the spec gives.
+
+    Raises:
+        BadInputError: There is no such model.
+        WeightsError: The weights cannot be read or do not fit.
+    """
+    part = _SUBMODULE.fullmatch(spec)
+    if part is not None:
+        whole = load_model(part["spec"], weights)
+        model = _submodule(whole.model, part["path"], part["spec"])
+        return replace(whole, model=model, spec=spec, channels=None, size=None)
+    kind, _, name = spec.partition(":")
+    if kind in ("torchvision", "timm") and name:
+        return from_zoo(kind, name, weights)
+    loaded = _own(spec)
+    if weights == "DEFAULT":
+        raise BadInputError(f"{spec!r} is in no zoo and has no DEFAULT weights; give a file")
+    if weights is None:
+        return loaded
+    note = load_weights(loaded.model, weights, spec)
+    return replace(loaded, notes=(*loaded.notes, note) if note else loaded.notes)
+
+
+def is_code(spec: str) -> bool:
+    """Return whether loading a model by this spec runs code that its author wrote.
+
+    False only for the names of zoos and the demo: those alone may be taken from a stranger's file.
+
+    Example:
+        >>> is_code("torchvision:resnet50"), is_code("mine.py:make")
+        (False, True)
+    """
+    return re.fullmatch(r"(demo|(torchvision|timm):[\w.]+)(#\w+(\.\w+)*)?", spec) is None
+
+
+def _own(spec: str) -> LoadedModel:
+    """Return a model that is in no zoo, as its spec gives it."""
+    place, _, name = spec.rpartition(":")
+    if spec == "demo":
+        return _demo()
+    if spec.endswith(".pt2"):
+        return from_program(Path(spec))
+    if (file := _FILE.fullmatch(spec)) is not None:
+        return from_callable(file["place"], file["name"] or "", spec)
+    if place and name:
+        return from_callable(place, name, spec)
+    if spec.lower().endswith(_WEIGHTS):
+        raise BadInputError(
+            f"{spec!r} is a weights file, not a model; name the model that it belongs to, with --weights {spec}"
+        )
+    raise BadInputError(f"{spec!r} names no model; a model is {FORMS}{_in_a_zoo(spec)}")
+
+
+def _in_a_zoo(name: str) -> str:
+    """Return a question that names the zoo, where a name is that of a model of torchvision."""
+    from torchvision.models import list_models
+
+    return f"; did you mean torchvision:{name}?" if name in list_models() else ""
+
+
+def _demo() -> LoadedModel:
+    try:
+        import backlight_demo
+    except ImportError as error:
+        raise BadInputError(
+            "the demo's model is not installed; `make demo` in a clone does it, or `pip install backlight-demo`"
+        ) from error
+    return LoadedModel(
+        backlight_demo.model(), Preprocessing.from_dict(backlight_demo.PREPROCESSING), False, "demo"
+    )
+
+
+def _submodule(model: nn.Module, path: str, spec: str) -> nn.Module:
+    """Return the submodule at a path."""
+    found: nn.Module | None = dict(model.named_modules(remove_duplicate=False)).get(path)
+    if found is not None:
+        return found
+    names = [name for name, _ in model.named_modules() if name]
+    close = get_close_matches(path, names, 3) or [name for name, _ in model.named_children()][:6]
+    known = f"; it has {', '.join(close)}" if close else "; it has no submodules"
+    raise BadInputError(f"{spec} has no submodule {path!r}{known}")
