@@ -13,13 +13,21 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, fx, nn
-from torch.utils._pytree import TreeSpec
+from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import Preprocessing
 from backlight.network.capture import export_graph
+from backlight.network.class_output import (
+    ClassOutput,
+    Output,
+    Wanted,
+    class_output,
+    list_outputs,
+    output_values,
+)
 from backlight.network.coverage import Coverage, CoverageEntry
-from backlight.network.cut import cut
+from backlight.network.cut import ancestors, cut
 from backlight.network.layers import Layer, find_layers
 from backlight.network.names import module_outputs, name_nodes
 from backlight.network.operators import OperatorClass, PathAnalysis, operator_name
@@ -63,10 +71,9 @@ class Network:
         self._path = set(self.analysis.path(n for n in module.graph.nodes if n.op == "output"))
 
     def __call__(self, x: Float[Tensor, "n c h w"]) -> Any:
-        """Return what the model returns for a batch of inputs (a tensor, or a tuple where it gives several)."""
+        """Return what the model returns for a batch of inputs: a tensor, or its tuple, dict or other container."""
         with torch.no_grad():
-            outputs = self.module(x)
-        return outputs[0] if isinstance(outputs, (tuple, list)) and len(outputs) == 1 else outputs
+            return tree_unflatten(self.module(x), self.out_spec)
 
     @property
     def out_spec(self) -> TreeSpec:
@@ -84,6 +91,31 @@ class Network:
     def layers(self) -> tuple[Layer, ...]:
         """Every nameable layer, in the order of the graph."""
         return find_layers(self._nodes, self.analysis, self.spreads, self._path)
+
+    @cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        """The tensors that the model returns, each with its name and the shape that it has for one image."""
+        return list_outputs(self.module.graph, self.output_names)
+
+    def class_output(self, wanted: Wanted = None, n_labels: int = 0) -> ClassOutput:
+        """Return the output that gives the class; `network.class_output` has the rule.
+
+        Args:
+            wanted: The output's name or place; None follows the rule.
+            n_labels: How many names of classes are given; 0 for none.
+
+        Raises:
+            BadInputError: There is no such output, or it is not one number for each of several classes.
+        """
+        return class_output(self.name, self.outputs, wanted, n_labels)
+
+    def leading_to(self, output: Output | None) -> tuple[Layer, ...]:
+        """Return the layers that an output is computed from, itself included; all for None or the only output."""
+        if output is None or len(self.outputs) < 2:
+            return self.layers
+        value = output_values(self.module.graph)[output.index]
+        needed = ancestors([value]) if isinstance(value, fx.Node) else set()
+        return tuple(layer for layer in self.layers if self.node(layer) in needed)
 
     @property
     def default_layers(self) -> tuple[Layer, ...]:

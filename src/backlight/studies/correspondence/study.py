@@ -241,6 +241,8 @@ def run(
 def default_layers(net: Network) -> list[str]:
     """Return the last default layer and the one before the output; without a linear output the last three defaults.
 
+    Where the model has several outputs, it is the one that gives the class; without such, any.
+
     Raises:
         BadInputError: The network has neither.
 
@@ -255,9 +257,10 @@ def default_layers(net: Network) -> list[str]:
         ['1', '4']
     """
     spatial = [layer.name for layer in net.default_layers]
-    linear = [i for i, layer in enumerate(net.layers) if layer.operator == "linear" and not layer.is_spatial]
+    layers = net.leading_to(net.class_output().output)
+    linear = [i for i, layer in enumerate(layers) if layer.operator == "linear" and not layer.is_spatial]
     if linear and linear[-1] > 0:
-        return list(dict.fromkeys([*spatial[-1:], net.layers[linear[-1] - 1].name]))
+        return list(dict.fromkeys([*spatial[-1:], layers[linear[-1] - 1].name]))
     if not spatial:
         raise BadInputError(f"{net.name} has no feature maps to take by default; name layers")
     return spatial[-3:]
