@@ -238,7 +238,8 @@ def test_one_image_at_a_time_and_a_class_only_of_a_classifier() -> None:
         ):
             run(finder(), images, "relu", SQUARES)
     with pytest.raises(
-        BadInputError, match="classes cannot be followed: Finder returns one output \\(1\\), which is not one number"
+        BadInputError,
+        match="classes cannot be followed: Finder returns one output \\(1\\), which is not one number",
     ):
         run(finder(lambda x: x[:, :1]), picture(1), "relu", Config(size=7, class_index=2))
 

@@ -70,8 +70,9 @@ def filters_figure(atlas: Atlas, layer: AtlasLayer, columns: int | None) -> Imag
     """Return the filters of a layer that reads the pixels (`Atlas.filters`)."""
     if layer.filters is None:
         raise BadInputError(
-            f"layer {layer.name!r} does not read the pixels directly, so its filters are no pictures; "
-            "`backlight figure` without --filters shows its projections"
+            f"layer {layer.name!r} does not read the pixels directly, so its filters are no pictures",
+            python="figure(layer) shows its projections",
+            command="`backlight figure` without --filters shows its projections",
         )
     title = f"{atlas.model['name']} · {layer.name}: filters"
     return filter_figure(layer.filters, title, columns=columns)
@@ -99,8 +100,9 @@ def _chosen(layer: AtlasLayer, channels: Sequence[int] | None) -> list[FeatureMa
     for channel in channels:
         if channel not in projected and 0 <= channel < layer.n_maps:
             raise BadInputError(
-                f"channel {channel} of layer {layer.name!r} was not projected, only {_listed(layer.channels)}; "
-                "build an atlas with --maps all"
+                f"channel {channel} of layer {layer.name!r} was not projected, only {_listed(layer.channels)}",
+                python="build an atlas with maps=None to project all",
+                command="build an atlas with --maps all",
             )
     return [layer[channel] for channel in channels]
 

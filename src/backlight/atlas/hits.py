@@ -94,8 +94,9 @@ class Hit:
         )
         if projection is None:
             raise AtlasError(
-                f"hit {self.rank} of channel {self._key[1]} is not projected yet; "
-                "run the same `backlight build` again"
+                f"hit {self.rank} of channel {self._key[1]} is not projected yet",
+                python="call build again as before to resume it",
+                command="rerun the original `backlight build` to resume it",
             )
         return patch, projection, scale_kept
 

@@ -107,7 +107,11 @@ def make_plan(
         raise BadInputError(f"{source.name!r} holds no image; name a folder that does")
     chosen = choose_layers(net, layers)
     if not chosen:
-        raise BadInputError(f"{net.name} has no feature maps to show by default; name layers with --layers")
+        raise BadInputError(
+            f"{net.name} has no feature maps to show by default",
+            python="name some: layers=[...]",
+            command="name some with --layers",
+        )
     channels = tuple(_choose_maps(layer, maps, seed) for layer in chosen)
     own = {} if isinstance(rules, RuleSet) else {net.layer(name): found for name, found in rules.items()}
     default = rules if isinstance(rules, RuleSet) else DECONVNET

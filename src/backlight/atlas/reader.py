@@ -90,7 +90,9 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         if row is None:
             if self._atlas.phase == "scan":
                 raise AtlasError(
-                    "the scan of this atlas is not finished; run the same `backlight build` again"
+                    "the scan of this atlas is not finished",
+                    python="call build again as before to resume it",
+                    command="rerun the original `backlight build` to resume it",
                 )
             raise BadInputError(
                 f"channel {channel} is out of range for layer {self.name!r} ({self.n_maps} feature maps)"
@@ -306,7 +308,9 @@ class Atlas(Mapping[str, AtlasLayer]):
         row = self.row("SELECT value FROM meta WHERE key = ?", key)
         if row is None:
             raise AtlasError(
-                f"{str(self.path)!r} holds nothing yet; run the `backlight build` that began it again"
+                f"{str(self.path)!r} holds nothing yet",
+                python="call build again as before to resume it",
+                command="rerun the original `backlight build` to resume it",
             )
         return json.loads(row[0])
 

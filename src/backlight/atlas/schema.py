@@ -68,7 +68,9 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise AtlasError(
-            f"no atlas at {str(path)!r}; `backlight build MODEL IMAGES -o {path.name}` makes one"
+            f"no atlas at {str(path)!r}",
+            python=f"build(net, images, {path.name!r}) makes one",
+            command=f"`backlight build MODEL IMAGES -o {path.name}` makes one",
         )
     _check_header(path)
     uri = f"{path.resolve().as_uri()}?mode=ro"

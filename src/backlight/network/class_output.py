@@ -20,7 +20,7 @@ Wanted = str | int | None
 """Which output gives the class: its name, its place from 0, or None for the rule of `class_output`."""
 
 _NAMES = ("logits", "out")
-_NO_SCORES = "not one number for each of several classes"
+_SCORES = "one number for each of several classes"
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,13 @@ def class_output(
     named = [own for name in _NAMES for own in every[::-1] if own.name.split(".")[-1].lower() == name]
     if named:
         if not named[0].is_scores:
-            return ClassOutput(None, f"and {named[0].name!r} is {_NO_SCORES}", every)
+            return ClassOutput(None, f"and {named[0].name!r} is not {_SCORES}", every)
         return ClassOutput(named[0], "by its name", every)
     scores = [own for own in every if own.is_scores]
     if not scores:
-        return ClassOutput(None, f"{'none of which' if len(every) > 1 else 'which'} is {_NO_SCORES}", every)
+        return ClassOutput(
+            None, f"{'none of which is' if len(every) > 1 else 'which is not'} {_SCORES}", every
+        )
     fitting = [own for own in scores if own.shape[0] == n_labels]
     if fitting:
         return ClassOutput(
@@ -167,7 +169,7 @@ def class_output(
     last = [own for own in scores if not own.is_feature]
     rule = "the widest" if len(last) > 1 else "computed from the others"
     if len(scores) == 1:
-        rule = "the only one with a number for each of several classes"
+        rule = f"the only one with {_SCORES}"
     return ClassOutput(max(reversed(last), key=lambda own: own.shape[0]), rule, every)
 
 
@@ -198,7 +200,7 @@ def _asked(network: str, outputs: tuple[Output, ...], wanted: str | int) -> Outp
         )
     if not found.is_scores:
         raise BadInputError(
-            f"output {wanted!r} of {network} gives no class: it is {_NO_SCORES}, and the network returns "
+            f"output {wanted!r} of {network} gives no class: it is not {_SCORES}, and the network returns "
             f"{in_words(outputs)}; choose another"
         )
     return found

@@ -139,8 +139,9 @@ class Network:
         if key not in self._by_name:
             close = _closest(key, self._by_name)
             raise UnknownLayerError(
-                f"{self.name} has no layer {key!r}{f'; did you mean {close!r}?' if close else ''}; "
-                "`backlight layers MODEL --all` lists them"
+                f"{self.name} has no layer {key!r}{f'; did you mean {close!r}?' if close else ''}",
+                python="net.layers lists them",
+                command="`backlight layers MODEL --all` lists them",
             )
         return self._by_name[key]
 

@@ -53,7 +53,9 @@ def check_watched(layer: Layer, config: Config) -> None:
     if not layer.is_spatial:
         raise BadInputError(
             f"a feature map with rows and columns is watched, but layer {layer.name!r} has none "
-            f"({layer.n_maps} units); choose another, `backlight layers MODEL` lists them"
+            f"({layer.n_maps} units)",
+            python="choose another, net.layers lists them",
+            command="choose another, `backlight layers MODEL` lists them",
         )
     if config.channel is not None:
         check_channel(layer, config.channel)
