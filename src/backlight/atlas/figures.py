@@ -34,13 +34,13 @@ class FigureOptions:
     """How a figure of feature maps is drawn.
 
     Attributes:
-        channels: Feature maps, in the order of the figure; None takes the first 16 that were projected.
+        channels: Feature maps, in the order of the figure, or one; None takes the first 16 that were projected.
         scaling: How values become colours.
         columns: Maps side by side; None chooses.
         full_field: Draw whole receptive fields, even where the projections fill only their centre.
     """
 
-    channels: Sequence[int] | None = None
+    channels: Sequence[int] | int | None = None
     scaling: Scaling | str = DEFAULT_SCALING
     columns: int | None = None
     full_field: bool = False
@@ -93,9 +93,10 @@ def atlas_html(atlas: Atlas) -> str:
     return f"<p>{escape(words)}{state}</p><table>{head}{rows}</table>"
 
 
-def _chosen(layer: AtlasLayer, channels: Sequence[int] | None) -> list[FeatureMap]:
+def _chosen(layer: AtlasLayer, channels: Sequence[int] | int | None) -> list[FeatureMap]:
     if channels is None:
         channels = layer.channels[:_MAPS_OF_A_FIGURE]
+    channels = [channels] if isinstance(channels, int) else channels
     projected = set(layer.channels)
     for channel in channels:
         if channel not in projected and 0 <= channel < layer.n_maps:

@@ -242,7 +242,7 @@ class Atlas(Mapping[str, AtlasLayer]):
     def figure(
         self,
         layer: str,
-        channels: Sequence[int] | None = None,
+        channels: Sequence[int] | int | None = None,
         scaling: Scaling | str = DEFAULT_SCALING,
         columns: int | None = None,
         full_field: bool = False,
@@ -251,7 +251,7 @@ class Atlas(Mapping[str, AtlasLayer]):
 
         Args:
             layer: The layer's name.
-            channels: Feature maps, in the order of the figure; None takes the first 16 that were projected.
+            channels: Feature maps, in the order of the figure, or one; None takes the first 16 that were projected.
             scaling: How values become colours.
             columns: Maps side by side; None chooses.
             full_field: Draw whole receptive fields, even where the projections fill only their centre.
@@ -266,7 +266,7 @@ class Atlas(Mapping[str, AtlasLayer]):
     def superposed(
         self,
         layer: str,
-        channels: Sequence[int] | None = None,
+        channels: Sequence[int] | int | None = None,
         top: int | None = None,
         scaling: Scaling | str = DEFAULT_SCALING,
         full_field: bool = False,
@@ -275,7 +275,7 @@ class Atlas(Mapping[str, AtlasLayer]):
 
         Args:
             layer: The layer's name.
-            channels: Feature maps; None takes the first 16 that were projected.
+            channels: Feature maps, or one; None takes the first 16 that were projected.
             top: How many hits of each map; None takes all.
             scaling: How values become colours.
             full_field: Draw whole receptive fields, even where the projections fill only their centre.

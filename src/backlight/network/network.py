@@ -28,7 +28,7 @@ from backlight.network.class_output import (
 )
 from backlight.network.coverage import Coverage, CoverageEntry
 from backlight.network.cut import ancestors, cut
-from backlight.network.layers import Layer, find_layers
+from backlight.network.layers import Layer, Layers, find_layers, layer_names
 from backlight.network.names import module_outputs, name_nodes
 from backlight.network.operators import OperatorClass, PathAnalysis, operator_name
 from backlight.network.outputs import output_names
@@ -158,9 +158,10 @@ class Network:
         path = next(reversed(stack.values()))[0] if stack else ""
         return f"{path}.{operator_name(node)}" if path else operator_name(node)
 
-    def features(self, layers: Iterable[Layer]) -> fx.GraphModule:
+    def features(self, layers: Layers) -> fx.GraphModule:
         """Return a module of the layers' activations, each (n, c, h, w) or (n, c), as a tuple; cut at the last."""
-        return cut(self.module, [(self.node(layer), layer.order) for layer in layers])
+        chosen = [self.layer(name) for name in layer_names(layers)]
+        return cut(self.module, [(self.node(layer), layer.order) for layer in chosen])
 
     def coverage(self) -> Coverage:
         """Return each operator on the way from the default layers to the pixels, its class, and where it stands."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.network import Network
+from backlight.network.layers import Layers, layer_names
 from backlight.scan import Progress
 from backlight.studies.correspondence.masking import (
     CONTROLS,
@@ -169,7 +170,7 @@ class Correspondence(Result):
 def run(
     net: Network,
     parts: Path | str | Sequence[MarkedImage],
-    layers: Sequence[str] | None = None,
+    layers: Layers | None = None,
     config: Config | None = None,
     progress: Progress | None = None,
 ) -> Correspondence:
@@ -211,7 +212,7 @@ def run(
     scene = Scene(
         net, read_parts(parts) if isinstance(parts, str | Path) else list(parts), config.fill, config.seed
     )
-    chosen = [net.layer(name) for name in (layers or default_layers(net))]
+    chosen = [net.layer(name) for name in layer_names(layers or default_layers(net))]
     masks = [mask for part in range(len(scene.parts)) for mask in scene.masks(part, config.n_random)]
     pairs = list(combinations(range(len(scene.boxes)), 2))
     shape = len(MEASURES), len(chosen), len(scene.parts)

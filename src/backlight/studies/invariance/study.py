@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.network import Images, Network
 from backlight.network.class_output import Wanted
+from backlight.network.layers import Layers, layer_names
 from backlight.scan import Progress
 from backlight.studies import correspondence
 from backlight.studies.classes import check_classes
@@ -196,7 +197,7 @@ class Invariance(Changes, Result):
 def run(
     net: Network,
     images: Images,
-    layers: Sequence[str] | None = None,
+    layers: Layers | None = None,
     classes: Sequence[int] | None = None,
     config: Config | None = None,
     progress: Progress | None = None,
@@ -239,7 +240,7 @@ def run(
     if not len(inputs):
         raise BadInputError("images are shifted, magnified and turned, but came none; give at least one")
     amounts = config.amounts(net.input_shape[1])
-    chosen = [net.layer(name) for name in dict.fromkeys(layers or default_layers(net))]
+    chosen = [net.layer(name) for name in dict.fromkeys(layer_names(layers or default_layers(net)))]
     scores = net.class_output(config.output, len(config.class_names))
     check_classes(net.name, scores, len(inputs), classes, config.class_names)
     answers = Answers(net, chosen, scores, config.batch_size)
