@@ -4,6 +4,10 @@ It shines the activation of a unit back through the network to the pixels (the d
 2013), for every feature map of every layer, over a whole set of images.
 """
 
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from backlight.atlas import Atlas, AtlasLayer, FeatureMap, Hit, build, open_atlas
 from backlight.errors import BacklightError
 from backlight.geometry import Box, ReceptiveField
@@ -14,6 +18,10 @@ from backlight.network.zfnet import zfnet
 from backlight.projection import Unit, project, strongest, superpose
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Scan, scan
+
+if TYPE_CHECKING:
+    from backlight import adaptive as adaptive
+    from backlight import studies as studies
 
 __version__ = "0.1.0"
 
@@ -47,3 +55,16 @@ __all__ = [
     "superpose",
     "zfnet",
 ]
+
+_ON_FIRST_USE = ("adaptive", "studies")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import what takes long to import when it is first used: `backlight.adaptive`, `backlight.studies`."""
+    if name in _ON_FIRST_USE:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_FIRST_USE})

@@ -2,7 +2,8 @@
 
 Each derives from `BacklightError` and from the builtin that it is, and its text is one line: what was asked,
 the rule, what came, and what to do next. The command line prints that line and exits with 2 for bad input
-(`BadInputError`) and 1 for work that failed.
+(`BadInputError`) and 1 for work that failed. Where what to do next is another call in Python than on the command line,
+the error is given both, and each caller reads its own.
 """
 
 import sys
@@ -10,7 +11,32 @@ import warnings
 
 
 class BacklightError(Exception):
-    """The base of every error that Backlight raises on purpose."""
+    """The base of every error that Backlight raises on purpose.
+
+    Args:
+        *message: What was asked, the rule and what came; all of the line where the advice suits every caller.
+        python: What to do next from Python; follows the message.
+        command: What to do next on the command line, instead.
+
+    Attributes:
+        for_command_line: The line that the command line prints.
+
+    Example:
+        >>> error = BadInputError("no such layer", python="net.layers lists them", command="add --all to list them")
+        >>> str(error), error.for_command_line
+        ('no such layer; net.layers lists them', 'no such layer; add --all to list them')
+    """
+
+    def __init__(self, *message: object, python: str | None = None, command: str | None = None) -> None:
+        """Keep both texts; Python's is the error's own."""
+        text = str(message[0]) if message else type(self).__name__
+        super().__init__(*(message if python is None else (f"{text}; {python}",)))
+        self._for_command_line = text if python is command is None else f"{text}; {command or python}"
+
+    @property
+    def for_command_line(self) -> str:
+        """The line that the command line prints."""
+        return self._for_command_line
 
 
 class BadInputError(BacklightError, ValueError):

@@ -138,7 +138,7 @@ def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(
     part = open_atlas(path)
     assert part.phase == "project"
     assert part["relu2"][0].hits[0].projection_values.any()  # the deepest layer is projected first
-    with pytest.raises(AtlasError, match="is not projected yet; run the same `backlight build` again"):
+    with pytest.raises(AtlasError, match="is not projected yet; call build again as before"):
         _ = part["relu1"][5].hits[0].projection_values
 
 

@@ -233,7 +233,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_program_starts_without_what_only_figures_and_statistics_need() -> None:
     code = (
-        "import sys, backlight.cli.app; print([m for m in ('matplotlib', 'scipy.stats') if m in sys.modules])"
+        "import sys, backlight\n"
+        "late = ('backlight.adaptive', 'backlight.studies.faithfulness')\n"
+        "print([m for m in late if m in sys.modules], backlight.studies.faithfulness.__name__)\n"
+        "import backlight.cli.app; print([m for m in ('matplotlib', 'scipy.stats') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.splitlines() == ["[] backlight.studies.faithfulness", "[]"]

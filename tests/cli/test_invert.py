@@ -198,7 +198,7 @@ def test_an_error_in_a_later_layer_loses_nothing(workplace: Path, capsys: pytest
         (("code.npy", "-o", "f.png"), "a code belongs to one layer; name it with --layers"),
         (
             ("code.npy", "-o", "f.png", "--layers", "relu1"),
-            "has the shape 8x16x16, an image 3x32x32, but came 2x2",
+            "has the shape 8x16x16, an image 3x32x32, got 2x2",
         ),
         (
             ("code.npy", "-o", "f.png", "--layers", "relu1", "--goal", "caricature"),

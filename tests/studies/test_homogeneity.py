@@ -493,9 +493,7 @@ def test_an_unfinished_atlas_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     net = backlight.capture(SmallNet().eval(), (3, SIZE, SIZE), MEAN)
     monkeypatch.setattr(AtlasWriter, "finish", lambda self: None)
     atlas = backlight.build(net, make_pictures(tmp_path / "p", 4), tmp_path / "a.atlas", ["relu2"])
-    with pytest.raises(
-        BadInputError, match=r"a.atlas is not finished; run the `backlight build` that began it"
-    ):
+    with pytest.raises(BadInputError, match=r"a.atlas is not finished; call build again as before"):
         homogeneity.run(atlas)
 
 

@@ -320,7 +320,7 @@ def test_the_default_layers_are_the_first_and_the_one_before_the_output() -> Non
     assert result.summary()["rotation"]["probability"] is None
     assert result.summary()["images"][0]["class"] is None
     assert len(result.plot().axes) == 3 * 3 + 1
-    with pytest.raises(BadInputError, match="classes cannot be followed: the output of Sequential"):
+    with pytest.raises(BadInputError, match="classes cannot be followed: Sequential returns one output"):
         run(net, torch.rand(2, 3, SIZE, SIZE), classes=[0, 1], config=FEW)
 
 
@@ -339,6 +339,7 @@ def test_the_class_is_the_networks_own_unless_given_and_the_figure_says_which() 
         "index": 3,
         "name": "class 3",
         "is_given": True,
+        "output": None,
         "probability": pytest.approx(net(net.prepare(pictures)).softmax(1)[1, 3].item(), rel=1e-4),
     }
     assert "true class" in [axes.get_title() for axes in given.plot().axes]
@@ -397,8 +398,8 @@ def test_amounts_that_cannot_be_used_are_refused(values: dict[str, object], mess
         ({"images": []}, "images are shifted, magnified and turned, but came none"),
         ({"classes": [0, 5]}, "class 5 is out of range: SmallNet has 5 classes, 0 to 4"),
         ({"classes": [-1, 0]}, "class -1 is out of range"),
-        ({"classes": [0]}, "each image has one class, but came 1 for 2 images"),
-        ({"config": Config(class_names=("a", "b"))}, "has 5 classes, but came 2 names"),
+        ({"classes": [0]}, "each image has one class, got 1 for 2 images"),
+        ({"config": Config(class_names=("a", "b"))}, "has 5 classes, got 2 names"),
         ({"config": Config(translation=(0, -32))}, "a shift of -32 leaves nothing of an image of 32 rows"),
     ],
 )
@@ -565,7 +566,7 @@ def test_the_command_draws_what_is_asked_for(
     ("arguments", "message"),
     [
         (("-o", "c.jpg"), "a figure is written as .png, .pdf or .svg"),
-        (("--class", "1"), "each image has one class, but came 1 for 2 images"),
+        (("--class", "1"), "each image has one class, got 1 for 2 images"),
         (("--class", "1,9"), "class 9 is out of range: SmallNet has 5 classes"),
         (("--class", "1,a"), "--class is a list of numbers"),
         (("--translation", "1.5"), "--translation takes whole numbers, but came '1.5'"),

@@ -199,7 +199,7 @@ def test_a_layer_that_is_the_output_itself_can_be_watched() -> None:
         (Config(size=33), "relu", "the square that covers must be 1 to 32 pixels large, .* but came 33"),
         (Config(size=4, class_index=4), "relu", "class 4 is out of range: Finder has 4 classes, 0 to 3"),
         (Config(size=4, class_index=-1), "relu", "class -1 is out of range"),
-        (Config(size=4, class_names=("a", "b")), "relu", "Finder has 4 classes, but came 2 names"),
+        (Config(size=4, class_names=("a", "b")), "relu", "Finder has 4 classes, got 2 names"),
         (Config(size=4, channel=3), "relu", r"channel 3 is out of range for layer 'relu' \(3 feature maps\)"),
         (
             Config(size=4, channel=1, row=28, col=0),
@@ -238,7 +238,8 @@ def test_one_image_at_a_time_and_a_class_only_of_a_classifier() -> None:
         ):
             run(finder(), images, "relu", SQUARES)
     with pytest.raises(
-        BadInputError, match="classes cannot be followed: the output of Finder is not one number"
+        BadInputError,
+        match="classes cannot be followed: Finder returns one output \\(1\\), which is not one number",
     ):
         run(finder(lambda x: x[:, :1]), picture(1), "relu", Config(size=7, class_index=2))
 

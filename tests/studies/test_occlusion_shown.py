@@ -150,7 +150,7 @@ def test_an_unfinished_atlas_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(import_module("backlight.atlas.build"), "projection_groups", stop)
     with pytest.raises(StopError):
         backlight.build(net, source, tmp_path / "a.atlas", ["relu"])
-    with pytest.raises(AtlasError, match="is not projected yet; run the same `backlight build` again"):
+    with pytest.raises(AtlasError, match="is not projected yet; call build again as before"):
         run(net, picture(3), "relu", SQUARES, backlight.open_atlas(tmp_path / "a.atlas"))
 
 
@@ -204,7 +204,7 @@ def test_the_command_writes_the_figure_and_the_numbers_and_says_what_it_found(
         (("--class", "5"), "class 5 is out of range: SmallNet has 5 classes, 0 to 4"),
         (("--labels", "none.txt"), r"cannot read the labels 'none.txt' \(No such file or directory\)"),
         (("--labels", "w.pt"), r"cannot read the labels 'w.pt' \(it is no text\)"),
-        (("--labels", "mine.py"), "SmallNet has 5 classes, but came 8 names; give one name a class"),
+        (("--labels", "mine.py"), "SmallNet has 5 classes, got 8 names; give one name for each class"),
         (("--rules", "magic"), "rule set 'magic' does not exist"),
         (("--atlas", "a.atlas", "--other", "pictures/a/002.png"), "but both were given; choose one"),
         (("--square", "40"), "the square that covers must be 1 to 32 pixels large"),

@@ -206,7 +206,9 @@ def _write(path: Path, facts: Mapping[str, Any], arrays: dict[str, NDArray[Any]]
 def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if not path.is_file():
         raise BadInputError(
-            f"no such file: {str(path)!r}; `backlight adaptive fit IMAGES -o FILE.adn` makes one"
+            f"no such file: {str(path)!r}",
+            python="fit an AdaptiveDeconvNet and save it there",
+            command="`backlight adaptive fit IMAGES -o FILE.adn` makes one",
         )
     try:
         with safe_open(path, "numpy") as file:
@@ -226,6 +228,7 @@ def _damaged(path: Path, kind: str, error: Exception) -> BadInputError:
     lines = str(error).strip().splitlines()
     what = "an adaptive network" if kind == "network" else "a training of an adaptive network"
     return BadInputError(
-        f"{str(path)!r} is damaged, or not {what} ({lines[0] if lines else type(error).__name__}); "
-        "make it anew with `backlight adaptive fit`"
+        f"{str(path)!r} is damaged, or not {what} ({lines[0] if lines else type(error).__name__})",
+        python="fit an AdaptiveDeconvNet again and save it there",
+        command="make it anew with `backlight adaptive fit`",
     )

@@ -25,6 +25,7 @@ from backlight.atlas.writer import AtlasWriter, FinishedTile, PendingHit
 from backlight.geometry import Box
 from backlight.images import Batch, ImageSource, OneImage, Picture, Preprocessing, load_batches, open_images
 from backlight.network import Layer, Network
+from backlight.network.layers import Layers
 from backlight.network.operators import CONVOLUTIONS, packet
 from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit
 from backlight.rules import DECONVNET, RuleSet, apply_rules
@@ -38,7 +39,7 @@ def build(
     net: Network,
     images: ImageSource | Sequence[OneImage] | Path | str,
     path: Path | str,
-    layers: Sequence[str | Layer] | None = None,
+    layers: Layers | None = None,
     top: int = 9,
     rules: RuleSet | Mapping[str, RuleSet] = DECONVNET,
     *,
@@ -55,7 +56,7 @@ def build(
         images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures.
         path: The file to write: one SQLite database. If it holds a part of this very atlas, only the rest is
             done.
-        layers: Layer names; None takes the network's default layers.
+        layers: Layer names, or one; None takes the network's default layers.
         top: Hits of a feature map.
         rules: How a signal goes down; by layer name if it differs, DECONVNET for the layers that are not named.
         maps: Feature maps of each layer to project: a number drawn at random, a list of channels, None for

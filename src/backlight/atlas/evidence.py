@@ -106,7 +106,9 @@ def best_rules(atlas: Atlas, fingerprint: str) -> dict[str, RuleSet]:
     found = {y.name: parse_rules(y.evidence.best_rules) for y in atlas.layers if y.evidence is not None}
     if not found:
         raise BadInputError(
-            f"{atlas.path.name} has no evidence yet; run `backlight faithfulness {atlas.path.name}`"
+            f"{atlas.path.name} has no evidence yet",
+            python="run studies.faithfulness on it and keep its result",
+            command=f"run `backlight faithfulness {atlas.path.name}`",
         )
     return found
 

@@ -36,13 +36,13 @@ class FigureOptions:
     """How a figure of feature maps is drawn.
 
     Attributes:
-        channels: Feature maps, in the order of the figure; None takes the first 16 that were projected.
+        channels: Feature maps, in the order of the figure, or one; None takes the first 16 that were projected.
         scaling: How values become colours.
         columns: Maps side by side; None chooses.
         full_field: Draw whole receptive fields, even where the projections fill only their centre.
     """
 
-    channels: Sequence[int] | None = None
+    channels: Sequence[int] | int | None = None
     scaling: Scaling | str = DEFAULT_SCALING
     columns: int | None = None
     full_field: bool = False
@@ -83,8 +83,9 @@ def filters_figure(atlas: Atlas, layer: AtlasLayer, columns: int | None) -> Imag
     """Return the filters of a layer that reads the pixels (`Atlas.filters`)."""
     if layer.filters is None:
         raise BadInputError(
-            f"layer {layer.name!r} does not read the pixels directly, so its filters are no pictures; "
-            "`backlight figure` without --filters shows its projections"
+            f"layer {layer.name!r} does not read the pixels directly, so its filters are no pictures",
+            python="figure(layer) shows its projections",
+            command="`backlight figure` without --filters shows its projections",
         )
     title = f"{atlas.model['name']} · {layer.name}: filters"
     return filter_figure(layer.filters, title, columns=columns)
@@ -105,15 +106,17 @@ def atlas_html(atlas: Atlas) -> str:
     return f"<p>{escape(words)}{state}</p><table>{head}{rows}</table>"
 
 
-def _chosen(layer: AtlasLayer, channels: Sequence[int] | None) -> list[FeatureMap]:
+def _chosen(layer: AtlasLayer, channels: Sequence[int] | int | None) -> list[FeatureMap]:
     if channels is None:
         channels = layer.channels[:_MAPS_OF_A_FIGURE]
+    channels = [channels] if isinstance(channels, int) else channels
     projected = set(layer.channels)
     for channel in channels:
         if channel not in projected and 0 <= channel < layer.n_maps:
             raise BadInputError(
-                f"channel {channel} of layer {layer.name!r} was not projected, only {_listed(layer.channels)}; "
-                "build an atlas with --maps all"
+                f"channel {channel} of layer {layer.name!r} was not projected, only {_listed(layer.channels)}",
+                python="build an atlas with maps=None to project all",
+                command="build an atlas with --maps all",
             )
     return [layer[channel] for channel in channels]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,8 +108,9 @@ class Hit:
             if self._atlas.phase == "done":
                 raise damaged(self._atlas.path, place("tile", self._key), "the projection is missing")
             raise AtlasError(
-                f"hit {self.rank} of channel {self._key[1]} is not projected yet; "
-                "run the same `backlight build` again"
+                f"hit {self.rank} of channel {self._key[1]} is not projected yet",
+                python="call build again as before to resume it",
+                command="rerun the original `backlight build` to resume it",
             )
         with reading(self._atlas.path, place("tile", self._key)):
             return checks.tile(*rows[0])
@@ -125,7 +127,21 @@ class Hit:
         size = self._atlas.preprocessing.crop
         return Tile(np.asarray(self.patch), self.projection_values, self.box, size)
 
-    def _repr_png_(self) -> bytes:
+    @property
+    def _reason(self) -> str | None:
+        """Why there is no picture of it; None where there is."""
+        try:
+            _ = self._blobs
+        except AtlasError as error:
+            return str(error)
+        return None
+
+    def _repr_html_(self) -> str | None:
+        return self._reason and _card(f"activation {self.value:.4g} of image {self.image_id}", self._reason)
+
+    def _repr_png_(self) -> bytes | None:
+        if self._reason:
+            return None
         name = self.image.path
         place = "" if self.row is None else f" at row {self.row}, column {self.col}"
         pictures = [("projection", draw_projection(self.tile, 224)), ("patch", draw_patch(self.tile, 224))]
@@ -162,8 +178,24 @@ class FeatureMap:
         """Whether it is active in no image of the set."""
         return self.active_share == 0
 
-    def _repr_png_(self) -> bytes:
-        return as_png(self._atlas.figure(self.layer, [self.channel]))
+    @property
+    def _reason(self) -> str | None:
+        """Why there is no picture of it; None where there is."""
+        if self.channel not in self._atlas[self.layer].channels:
+            return "it was not projected; build an atlas with maps=None to project all"
+        return next((reason for hit in self.hits if (reason := hit._reason) is not None), None)
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self._reason else as_png(self._atlas.figure(self.layer, [self.channel]))
+
+    def _repr_html_(self) -> str | None:
+        facts = f"mean activation {self.mean:.4g}, largest {self.max:.4g}, active in {self.active_share:.1%} of images"
+        return self._reason and _card(f"{self.layer}, feature map {self.channel}: {facts}", self._reason)
+
+
+def _card(title: str, reason: str) -> str:
+    """Return for a notebook what is known of a thing without a picture, and why it has none."""
+    return f"<p>{escape(title)}</p><p>No picture: {escape(reason)}.</p>"
 
 
 def as_png(picture: Image.Image) -> bytes:

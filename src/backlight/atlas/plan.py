@@ -15,6 +15,7 @@ from backlight.errors import AtlasError, BadInputError
 from backlight.geometry import Axis, Box, ReceptiveField
 from backlight.images import ImageSource, Preprocessing
 from backlight.network import Layer, Network
+from backlight.network.layers import Layers
 from backlight.projection import Crops, check_channel, group_layers
 from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import choose_layers
@@ -75,7 +76,7 @@ def make_plan(
     net: Network,
     source: ImageSource,
     rules: RuleSet | Mapping[str, RuleSet],
-    layers: Sequence[str | Layer] | None = None,
+    layers: Layers | None = None,
     top: int = 9,
     maps: Maps = None,
     seed: int = 0,
@@ -87,7 +88,7 @@ def make_plan(
         net: The captured network; needs a preprocessing.
         source: The images.
         rules: How a signal goes down; by layer name if it differs, DECONVNET for the layers that are not named.
-        layers: Layer names; None takes the default layers.
+        layers: Layer names, or one; None takes the default layers.
         top: Hits of a feature map, at least 1.
         maps: Feature maps of each layer: a number drawn at random, a list of channels, None for all.
         seed: Decides which maps a number draws; the draw knows nothing of the images.
@@ -107,7 +108,11 @@ def make_plan(
         raise BadInputError(f"{source.name!r} holds no image; name a folder that does")
     chosen = choose_layers(net, layers)
     if not chosen:
-        raise BadInputError(f"{net.name} has no feature maps to show by default; name layers with --layers")
+        raise BadInputError(
+            f"{net.name} has no feature maps to show by default",
+            python="name some: layers=[...]",
+            command="name some with --layers",
+        )
     channels = tuple(_choose_maps(layer, maps, seed) for layer in chosen)
     own = {} if isinstance(rules, RuleSet) else {net.layer(name): found for name, found in rules.items()}
     default = rules if isinstance(rules, RuleSet) else DECONVNET

@@ -96,7 +96,9 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         if not maps:
             if self._atlas.phase == "scan":
                 raise AtlasError(
-                    "the scan of this atlas is not finished; run the same `backlight build` again"
+                    "the scan of this atlas is not finished",
+                    python="call build again as before to resume it",
+                    command="rerun the original `backlight build` to resume it",
                 )
             raise damaged(self._atlas.path, place("map", (self._id, channel)), "the feature map is missing")
         n_images = self._atlas.n_scanned
@@ -316,7 +318,7 @@ class Atlas(Mapping[str, AtlasLayer]):
     def figure(
         self,
         layer: str,
-        channels: Sequence[int] | None = None,
+        channels: Sequence[int] | int | None = None,
         scaling: Scaling | str = DEFAULT_SCALING,
         columns: int | None = None,
         full_field: bool = False,
@@ -325,7 +327,7 @@ class Atlas(Mapping[str, AtlasLayer]):
 
         Args:
             layer: The layer's name.
-            channels: Feature maps, in the order of the figure; None takes the first 16 that were projected.
+            channels: Feature maps, in the order of the figure, or one; None takes the first 16 that were projected.
             scaling: How values become colours.
             columns: Maps side by side; None chooses.
             full_field: Draw whole receptive fields, even where the projections fill only their centre.
@@ -340,7 +342,7 @@ class Atlas(Mapping[str, AtlasLayer]):
     def superposed(
         self,
         layer: str,
-        channels: Sequence[int] | None = None,
+        channels: Sequence[int] | int | None = None,
         top: int | None = None,
         scaling: Scaling | str = DEFAULT_SCALING,
         full_field: bool = False,
@@ -349,7 +351,7 @@ class Atlas(Mapping[str, AtlasLayer]):
 
         Args:
             layer: The layer's name.
-            channels: Feature maps; None takes the first 16 that were projected.
+            channels: Feature maps, or one; None takes the first 16 that were projected.
             top: How many hits of each map; None takes all.
             scaling: How values become colours.
             full_field: Draw whole receptive fields, even where the projections fill only their centre.
@@ -384,7 +386,9 @@ class Atlas(Mapping[str, AtlasLayer]):
             if name == key:
                 return value
         raise AtlasError(
-            f"{str(self.path)!r} holds nothing yet; run the `backlight build` that began it again"
+            f"{str(self.path)!r} holds nothing yet",
+            python="call build again as before to resume it",
+            command="rerun the original `backlight build` to resume it",
         )
 
     def integrity(self) -> list[str]:

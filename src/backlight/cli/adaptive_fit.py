@@ -24,7 +24,7 @@ from backlight.adaptive import (
 from backlight.adaptive.files import is_finished
 from backlight.cli.allocation import keep_freed_memory
 from backlight.cli.options import Device, on_device, parse_size
-from backlight.cli.output import console, errors, print_skipped, progress_bars
+from backlight.cli.output import console, errors, print_command, print_skipped, progress_bars, styled
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, Skipped, open_images
 from backlight.storage import check_place, locked, sweep
@@ -170,13 +170,19 @@ def _summarise(net: AdaptiveDeconvNet, output: Path, images: str, skipped: Seque
     last = {measure.layer: measure for measure in net.history}
     for layer, measure in sorted(last.items()):
         console.print(
-            f"[bold]layer {layer}[/]: relative error {measure.error:.1%}, {measure.active_share:.2%} of values active"
+            styled(
+                "[bold]layer {}[/]: relative error {:.1%}, {:.2%} of values active",
+                *(layer, measure.error, measure.active_share),
+            )
         )
         if not measure.active_share:
             errors.print(
-                f"[yellow]note:[/] nothing is active in layer {layer}; a layer of larger weight would be",
+                styled(
+                    "[yellow]note:[/] nothing is active in layer {}; a layer of larger weight would be", layer
+                ),
                 soft_wrap=True,
             )
     console.print(f"{output}", soft_wrap=True)
     print_skipped(skipped)
-    console.print(f"\nbacklight adaptive show {output} {images} -o {output.stem}-pictures", soft_wrap=True)
+    console.print()
+    print_command("backlight", "adaptive", "show", output, images, "-o", f"{output.stem}-pictures")

@@ -115,7 +115,7 @@ def _examples(
 
 def _write(picture: Image.Image, path: Path, what: str) -> None:
     save_picture(picture, path)
-    console.print(f"{path}: {what}", soft_wrap=True, markup=False)
+    console.print(f"{path}: {what}", soft_wrap=True)
 
 
 def _write_maps(found: Projections, layers: Sequence[int], output: Path) -> None:
@@ -170,4 +170,4 @@ def _write_examples(
 
 
 def _say_left_out(name: str, why: str) -> None:
-    console.print(f"{name} is left out: {why}", soft_wrap=True, markup=False)
+    console.print(f"{name} is left out: {why}", soft_wrap=True)

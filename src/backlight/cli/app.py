@@ -30,7 +30,7 @@ from backlight.cli import (
     sanity,
     superpose,
 )
-from backlight.cli.output import EXIT_STOPPED, errors, show_warning
+from backlight.cli.output import EXIT_STOPPED, errors, show_warning, styled
 from backlight.errors import (
     BacklightError,
     BacklightWarning,
@@ -134,20 +134,16 @@ def _run(arguments: list[str], debug: bool) -> None:
     except BacklightError as error:
         if debug:
             raise
-        errors.print(f"[bold red]error:[/] {_plain(error)}", highlight=False, soft_wrap=True)
+        errors.print(styled("[bold red]error:[/] {}", error.for_command_line), soft_wrap=True)
         sys.exit(_EXIT_BAD_INPUT if isinstance(error, _BAD_INPUT) else _EXIT_FAILED)
     except Exception as error:
         if debug:
             raise
-        text = f"{type(error).__name__}: {_plain(error)}"
-        errors.print(
-            f"[bold red]unexpected error:[/] {text}; --debug shows where", highlight=False, soft_wrap=True
-        )
+        text = f"{type(error).__name__}: {_first_line(error)}"
+        errors.print(styled("[bold red]unexpected error:[/] {}; --debug shows where", text), soft_wrap=True)
         sys.exit(_EXIT_FAILED)
 
 
-def _plain(error: Exception) -> str:
-    from rich.markup import escape
-
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return escape(lines[0] if lines else type(error).__name__)
+    return lines[0] if lines else type(error).__name__

@@ -25,7 +25,7 @@ from backlight.cli.options import (
     parse_layers,
     parse_maps,
 )
-from backlight.cli.output import console, in_words, progress_bars, size_in_words
+from backlight.cli.output import console, in_words, print_command, progress_bars, size_in_words, styled
 from backlight.errors import BadInputError
 from backlight.images import open_images
 from backlight.rules import RuleSet, parse_rules
@@ -129,7 +129,9 @@ def _print_rules(plan: atlas.Plan, known: Mapping[str, RuleSet]) -> None:
             console.print(f"  {rules.name}, by evidence: {', '.join(names)}", soft_wrap=True)
     without = [layer.name for layer in plan.layers if layer.name not in known]
     if without:
-        console.print(f"  [yellow]no evidence, so deconvnet:[/] {', '.join(without)}", soft_wrap=True)
+        console.print(
+            styled("  [yellow]no evidence, so deconvnet:[/] {}", ", ".join(without)), soft_wrap=True
+        )
 
 
 def _print_estimate(found: Estimate) -> None:
@@ -141,15 +143,18 @@ def _print_estimate(found: Estimate) -> None:
 
 def _print_summary(result: atlas.Atlas) -> None:
     dead = sum(result[name][c].dead for name in result for c in result[name].channels)
-    console.print(f"{result.path} ({size_in_words(result.path.stat().st_size)}): {result.n_scanned} images")
+    size = size_in_words(result.path.stat().st_size)
+    console.print(f"{result.path} ({size}): {result.n_scanned} images", soft_wrap=True)
     if dead:
         console.print(f"{dead} of the feature maps are dead: active in no image")
     if result.skipped:
         console.print(
-            f"[yellow]{len(result.skipped)} pictures could not be read[/] and were left out:", soft_wrap=True
+            styled("[yellow]{} pictures could not be read[/] and were left out:", len(result.skipped)),
+            soft_wrap=True,
         )
         for picture in result.skipped[:10]:
-            console.print(f"  {picture.path}: {picture.reason}", soft_wrap=True, markup=False)
+            console.print(f"  {picture.path}: {picture.reason}", soft_wrap=True)
         if len(result.skipped) > 10:
             console.print(f"  … and {len(result.skipped) - 10} more; `open_atlas(...).skipped` lists all")
-    console.print(f"\nbacklight figure {result.path} {result.layers[-1].name} -o figure.png", soft_wrap=True)
+    console.print()
+    print_command("backlight", "figure", result.path, result.layers[-1].name, "-o", "figure.png")

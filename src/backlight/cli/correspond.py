@@ -25,7 +25,7 @@ from backlight.cli.options import (
     parse_layers_of,
     write_result,
 )
-from backlight.cli.output import console, progress_bars
+from backlight.cli.output import console, progress_bars, styled
 from backlight.studies.correspondence import Config, Correspondence, run
 from backlight.studies.correspondence.masking import CONTROLS, Measure
 from backlight.studies.correspondence.parts import read_parts
@@ -82,7 +82,7 @@ def correspond(
 
 
 def _table(result: Correspondence, layer: str) -> Table:
-    table = Table(title=f"[bold]{layer}[/]", title_justify="left", box=None, pad_edge=False)
+    table = Table(title=styled("[bold]{}[/]", layer), title_justify="left", box=None, pad_edge=False)
     table.add_column("part", no_wrap=True)
     table.add_column("entries", style="dim")
     table.add_column("differs", justify="right")

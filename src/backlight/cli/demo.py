@@ -47,8 +47,9 @@ def demo(
     written += [output / "filters.png", output / f"{_FIGURES[2]}-superposed.png"]
     save_picture(built.filters("relu0"), written[-2])
     save_picture(built.superposed(_FIGURES[2]), written[-1])
+    console.print()
     console.print(
-        "\nEach figure shows feature maps: their strongest activations run back to the pixels, and the patches."
+        "Each figure shows feature maps: their strongest activations run back to the pixels, and the patches."
     )
     for file in written:
         console.print(f"  {file}", soft_wrap=True)

@@ -22,7 +22,7 @@ from backlight.cli.options import (
     parse_layers,
     write_result,
 )
-from backlight.cli.output import console, progress_bars
+from backlight.cli.output import console, progress_bars, styled
 from backlight.errors import BadInputError
 from backlight.storage import locked
 from backlight.studies.faithfulness import Config, Faithfulness, count_hits, merged, run_by_layer
@@ -80,7 +80,8 @@ def faithfulness(
     whole = merged(found)
     console.print(_table(whole))
     rules = " and ".join(dict.fromkeys(whole.rules))
-    console.print(f"\n{rules} projections, beside {', '.join(CONTROLS)}:", soft_wrap=True)
+    console.print()
+    console.print(f"{rules} projections, beside {', '.join(CONTROLS)}:", soft_wrap=True)
     _print_verdicts(whole)
     write_result(whole, output, save)
 
@@ -105,8 +106,8 @@ def _print_verdicts(result: Faithfulness) -> None:
     for layer in result.layers:
         verdict, best = result.verdict(layer), result.best_rules(layer)
         advice = "" if best == result.own_rules(layer) else f"; advised: --rules {best}"
-        colour = "green" if verdict.is_strong else "yellow"
-        console.print(f"[bold]{layer}[/]: [{colour}]{verdict.text}[/]{advice}", soft_wrap=True)
+        template = "[bold]{}[/]: [green]{}[/]{}" if verdict.is_strong else "[bold]{}[/]: [yellow]{}[/]{}"
+        console.print(styled(template, layer, verdict.text, advice), soft_wrap=True)
 
 
 def _count(text: str) -> int | None:

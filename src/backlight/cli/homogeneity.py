@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from backlight.atlas import open_atlas
 from backlight.cli.figure import AtlasArgument
 from backlight.cli.options import PlotOutput, SaveStem, check_plot, parse_layers, write_result
-from backlight.cli.output import console, progress_bars
+from backlight.cli.output import console, progress_bars, styled
 from backlight.studies.homogeneity import Config, Homogeneity, run
 from backlight.studies.homogeneity.likeness import Measure
 
@@ -37,8 +37,9 @@ def homogeneity(
     with progress_bars(resumes=False) as progress:
         result = run(open_atlas(atlas), parse_layers(layers), config, progress)
     console.print(_table(result))
+    console.print()
     console.print(
-        f"\nmean score of the maps, and how likely a map scores higher than hits of different maps ({draws} sets): "
+        f"mean score of the maps, and how likely a map scores higher than hits of different maps ({draws} sets): "
         "50 % is chance",
         soft_wrap=True,
     )
@@ -64,17 +65,17 @@ def _table(result: Homogeneity) -> Table:
         cells = [_cell(result, layer, measure) for measure in result.measures]
         pure = result.mean_purity(layer)
         if "labels" in result.measures:
-            cells.append("–" if pure is None else f"{pure:.0%}")
-        table.add_row(escape(layer), *cells)
+            cells.append(Text("–" if pure is None else f"{pure:.0%}"))
+        table.add_row(layer, *cells)
     return table
 
 
-def _cell(result: Homogeneity, layer: str, measure: Measure) -> str:
+def _cell(result: Homogeneity, layer: str, measure: Measure) -> Text:
     found = result.layer_score(layer, measure)
     if found.score is None or found.auc is None:
-        return "–"
-    colour = "green" if found.excess.above_zero else "yellow"
-    return f"{found.score:.2f} [{colour}]{found.auc:.0%}[/]"
+        return Text("–")
+    template = "{:.2f} [green]{:.0%}[/]" if found.excess.above_zero else "{:.2f} [yellow]{:.0%}[/]"
+    return styled(template, found.score, found.auc)
 
 
 def _print_maps(result: Homogeneity, layer: str) -> None:
@@ -83,7 +84,9 @@ def _print_maps(result: Homogeneity, layer: str) -> None:
     if n:
         found = result.layer_score(layer, "projections")
         console.print(
-            f"[bold]{escape(layer)}[/]: channels most alike by projections {', '.join(ranked[:n])}; least "
-            f"{', '.join(ranked[::-1][:n])}; {found.n_above} of {found.n} above chance (p at most 0.05)",
+            styled(
+                "[bold]{}[/]: channels most alike by projections {}; least {}; {} of {} above chance (p at most 0.05)",
+                *(layer, ", ".join(ranked[:n]), ", ".join(ranked[::-1][:n]), found.n_above, found.n),
+            ),
             soft_wrap=True,
         )

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from backlight.cli.labels import read_labels
 from backlight.cli.options import (
+    ClassOutput,
     Device,
     Mean,
     ModelArgument,
@@ -26,9 +26,10 @@ from backlight.cli.options import (
     check_plot,
     load_network,
     parse_layers_of,
+    say_class_output,
     write_result,
 )
-from backlight.cli.output import console, progress_bars
+from backlight.cli.output import console, progress_bars, styled
 from backlight.errors import BadInputError
 from backlight.studies.invariance import Config, Invariance, run
 from backlight.studies.invariance.moves import MEASURES
@@ -59,6 +60,7 @@ def invariance(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="A text file with the name of a class on each line.")
     ] = None,
+    class_output: ClassOutput = None,
     translation: Annotated[
         str | None,
         typer.Option(
@@ -96,9 +98,11 @@ def invariance(
         rotation=parse_amounts("--rotation", rotation),
         border=cast(Border, border),
         class_names=read_labels(labels),
+        output=class_output,
     )
     given = None if classes is None else _whole("--class", classes)
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
+    say_class_output(net, class_output, len(config.class_names))
     with progress_bars(resumes=False) as progress:
         result = run(net, images, parse_layers_of(net, layers), given, config, progress)
     _print(result)
@@ -164,7 +168,7 @@ def _print(result: Invariance) -> None:
 
 def _table(found: dict[str, Any], transform: Transform) -> Table:
     layers = found[transform]["layers"]
-    table = Table(title=f"[bold]{transform}[/]", title_justify="left", box=None, pad_edge=False)
+    table = Table(title=styled("[bold]{}[/]", transform), title_justify="left", box=None, pad_edge=False)
     table.add_column("layer", no_wrap=True)
     table.add_column("", style="dim")
     table.add_column("mean", justify="right")
@@ -176,7 +180,7 @@ def _table(found: dict[str, Any], transform: Transform) -> Table:
         for measure, own in measures.items():
             first, furthest = own["least_change"], own["furthest"]
             table.add_row(
-                escape(layer) if measure == MEASURES[0] else "",
+                layer if measure == MEASURES[0] else "",
                 measure,
                 _number(own["mean"]),
                 "–" if first is None else _number(first["value"]),
@@ -206,8 +210,10 @@ def _print_maps(found: dict[str, Any], layer: str, transform: Transform) -> None
             ", ".join(f"{row['map']} ({row['moves']:.2f})" for row in maps[end]) for end in ("most", "least")
         )
         console.print(
-            f"[bold]{escape(layer)}[/], {transform}: of {maps['n_active']} maps, by their peaks, the most invariant "
-            f"{most}; the least {least}",
+            styled(
+                "[bold]{}[/], {}: of {} maps, by their peaks, the most invariant {}; the least {}",
+                *(layer, transform, maps["n_active"], most, least),
+            ),
             soft_wrap=True,
         )
 

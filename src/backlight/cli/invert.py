@@ -12,10 +12,12 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
+from rich.text import Text
 from torch import Tensor
 
 from backlight.cli.allocation import keep_freed_memory
 from backlight.cli.options import (
+    ClassOutput,
     Device,
     Mean,
     ModelArgument,
@@ -31,8 +33,9 @@ from backlight.cli.options import (
     parse_channels,
     parse_layers_of,
     save_picture,
+    say_class_output,
 )
-from backlight.cli.output import EXIT_STOPPED, Report, console, errors, print_skipped, progress_bars
+from backlight.cli.output import EXIT_STOPPED, Report, console, errors, print_skipped, progress_bars, styled
 from backlight.errors import BadInputError
 from backlight.images import Skipped, load_batches, open_images
 from backlight.inversion import (
@@ -102,6 +105,7 @@ def invert(
         Path | None,
         typer.Option("--save", help="Also write the numbers: to SAVE-LAYER.json and SAVE-LAYER.npz."),
     ] = None,
+    class_output: ClassOutput = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the starts.")] = 0,
     weights: Weights = None,
     device: Device = "cpu",
@@ -128,7 +132,17 @@ def invert(
     given = _read(image)
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
     frames = _FRAMES if animation is not None else 0
-    config = Config(recipe, strength, restarts, seed, channels=maps, centre=centre, frames=frames)
+    config = Config(
+        recipe,
+        strength,
+        restarts,
+        seed,
+        channels=maps,
+        centre=centre,
+        frames=frames,
+        output=class_output,
+    )
+    say_class_output(net, class_output, always=False)
     names = parse_layers_of(net, layers) or _spread_layers(net, config, isinstance(given, np.ndarray))
     for name in names:
         check(net, name, config)
@@ -206,14 +220,18 @@ def _write(results: list[Inversion], output: Path, animation: Path | None) -> No
         console.print(f"{animation}", soft_wrap=True)
 
 
-def _line(result: Inversion) -> str:
+def _line(result: Inversion) -> Text:
+    what = f", {result.title}" if result.goal == "maximise" else ""
+    return styled("[bold]{}[/]{}: {}", result.layer, what, _found(result))
+
+
+def _found(result: Inversion) -> str:
     steps = f"{result.curves.shape[1]} steps, {result.stopped}"
-    head = f"[bold]{result.layer}[/]" + (f", {result.title}" if result.goal == "maximise" else "")
     if result.goal != "invert":
         product = -result.goals[result.best]
         silent = "" if product > 0 else "; it stays silent: try more --restarts, or the layer before"
-        return f"{head}: inner product {product:.4g} ({steps}){silent}"
-    text = f"{head}: relative error {result.relative_errors[result.best]:.1%}"
+        return f"inner product {product:.4g} ({steps}){silent}"
+    text = f"relative error {result.relative_errors[result.best]:.1%}"
     if result.normalised_errors is not None and result.squared_errors is not None:
         normalised, squared = (own[result.best] for own in (result.normalised_errors, result.squared_errors))
         text += f", normalised {normalised:.1%}, squared form {squared:.1%}"
@@ -226,7 +244,7 @@ def _spread_layers(net: Network, config: Config, is_code: bool) -> list[str]:
     """Return up to 8 of the default layers, first to last, and the network's output; of those that have what counts."""
     if is_code:
         raise BadInputError("a code belongs to one layer; name it with --layers")
-    output = net.layers[-1]
+    output = (net.leading_to(net.class_output(config.output).output) or net.layers)[-1]
     fitting = [layer.name for layer in (*net.default_layers, output) if _has_part(layer, config)]
     *names, last = fitting or [output.name]
     chosen = [names[round(i)] for i in np.linspace(0, len(names) - 1, min(_N_LAYERS - 1, len(names)))]

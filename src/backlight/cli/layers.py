@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from backlight.cli.options import Mean, ModelArgument, Resize, Size, Std, ValueRange, Weights, load_network
-from backlight.cli.output import console
+from backlight.cli.output import console, styled
 from backlight.network import Layer, Network, describe_field
 
 
@@ -31,7 +31,11 @@ def layers(
         console.print_json(json.dumps([_as_dict(layer) for layer in chosen]))
         return
     console.print(_table(net, chosen))
-    console.print(_coverage(net), soft_wrap=True)
+    console.print()
+    _print_coverage(net)
+    note = net.class_output().note(net.name) if len(net.outputs) > 1 else None
+    if note is not None:
+        console.print(f"{note}.", soft_wrap=True)
 
 
 def _as_dict(layer: Layer) -> dict[str, object]:
@@ -59,11 +63,14 @@ def _table(net: Network, chosen: tuple[Layer, ...]) -> Table:
     return table
 
 
-def _coverage(net: Network) -> str:
+def _print_coverage(net: Network) -> None:
     maps = sum(layer.n_maps for layer in net.default_layers)
-    summary = f"\n{len(net.default_layers)} layers with {maps} feature maps are shown by default."
+    summary = f"{len(net.default_layers)} layers with {maps} feature maps are shown by default."
     unsupported = net.coverage().unsupported
     if not unsupported:
-        return f"{summary} Every operator below them has a rule."
+        console.print(f"{summary} Every operator below them has a rule.", soft_wrap=True)
+        return
+    console.print(summary, soft_wrap=True)
     listed = "; ".join(f"{e.operator} ({', '.join(e.places[:3])})" for e in unsupported)
-    return f"{summary}\n[yellow]No rule for:[/] {listed}. Layers above cannot be projected by deconvnet or guided."
+    rest = "Layers above cannot be projected by deconvnet or guided."
+    console.print(styled("[yellow]No rule for:[/] {}. {}", listed, rest), soft_wrap=True)

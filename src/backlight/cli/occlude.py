@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from backlight.atlas import open_atlas
 from backlight.cli.labels import read_labels
 from backlight.cli.options import (
+    ClassOutput,
     Device,
     Mean,
     ModelArgument,
@@ -24,9 +24,10 @@ from backlight.cli.options import (
     check_plot,
     load_network,
     parse_fill,
+    say_class_output,
     write_result,
 )
-from backlight.cli.output import console, progress_bars
+from backlight.cli.output import console, progress_bars, styled
 from backlight.errors import BadInputError
 from backlight.rules import parse_rules
 from backlight.studies.occlusion import Config, Occlusion, run
@@ -54,6 +55,7 @@ def occlude(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="A text file with the name of a class on each line.")
     ] = None,
+    class_output: ClassOutput = None,
     atlas: Annotated[
         Path | None, typer.Option("--atlas", help="An atlas with the map's projections in other images.")
     ] = None,
@@ -87,9 +89,11 @@ def occlude(
         class_names=read_labels(labels),
         rules=parse_rules(rules) if rules is not None else None,
         seed=seed,
+        output=class_output,
     )
     beside = open_atlas(atlas) if atlas is not None else others or None
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
+    say_class_output(net, class_output, len(config.class_names))
     with progress_bars(resumes=False) as progress:
         result = run(net, image, layer, config, beside, progress)
     _print(result)
@@ -99,13 +103,13 @@ def occlude(
 def _print(result: Occlusion) -> None:
     found, unit = result.summary(), result.watched.unit
     place = f"row {unit.row}, column {unit.col}"
-    _say(f"[bold]{unit.layer}, map {unit.channel}[/], summed: {_fall(found['map_sum'])}")
-    _say(f"its unit at {place}: {_fall(found['unit_value'])}")
+    _say("[bold]{}, map {}[/], summed: {}", unit.layer, unit.channel, _fall(found["map_sum"]))
+    _say("its unit at {}: {}", place, _fall(found["unit_value"]))
     own = found["class"]
     if own is not None:
         kind = "class given" if own["is_given"] else "the network's own answer"
-        _say(f"probability of [bold]{escape(own['name'])}[/] ({kind}): {_fall(own['probability'])}")
-        _say(f"answers over {found['n_positions']} positions: {_labels(own['labels'])}")
+        _say("probability of [bold]{}[/] ({}): {}", own["name"], kind, _fall(own["probability"]))
+        _say("answers over {} positions: {}", found["n_positions"], _labels(own["labels"]))
 
 
 def _fall(part: dict[str, Any]) -> str:
@@ -119,10 +123,10 @@ def _fall(part: dict[str, Any]) -> str:
 
 
 def _labels(labels: list[dict[str, Any]]) -> str:
-    shown = [f"{escape(own['name'])} {own['positions']}" for own in labels[:_N_LABELS]]
+    shown = [f"{own['name']} {own['positions']}" for own in labels[:_N_LABELS]]
     rest = sum(own["positions"] for own in labels[_N_LABELS:])
     return ", ".join([*shown, *([f"{len(labels) - _N_LABELS} others {rest}"] if rest else [])])
 
 
-def _say(text: str) -> None:
-    console.print(text, soft_wrap=True)
+def _say(template: str, *values: object) -> None:
+    console.print(styled(template, *values), soft_wrap=True)

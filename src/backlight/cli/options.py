@@ -16,7 +16,7 @@ from torch import nn
 
 from backlight.atlas import Atlas, Maps
 from backlight.atlas.damage import printable
-from backlight.cli.output import console, errors
+from backlight.cli.output import console, errors, styled
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, Preprocessing, open_images
 from backlight.models import FORMS, LoadedModel, input_channels, load_model
@@ -73,6 +73,14 @@ ValueRange = Annotated[
 Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")]
 
 
+ClassOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--class-output", help="The output that gives the class, by name or place, where there are several."
+    ),
+]
+
+
 def load_network(
     model: str,
     weights: str | None,
@@ -92,8 +100,10 @@ def load_network(
     _print_notes(loaded)
     if loaded.is_random:
         errors.print(
-            "[yellow]note:[/] no --weights given, so the network has random weights and its pictures show only "
-            "its architecture",
+            styled(
+                "[yellow]note:[/] no --weights given, so the network has random weights and its pictures show only "
+                "its architecture"
+            ),
             soft_wrap=True,
         )
     return _captured(loaded, _preprocessing(loaded, size, resize, mean, std, value_range), device)
@@ -131,9 +141,9 @@ def load_network_of(
         loaded, source = load_model(model, weights), open_images(images)
     except BadInputError as error:
         raise BadInputError(
-            f"{error}; {atlas.path.name} was built from {printable(str(known.get('model')))} and "
-            f"{printable(str(known.get('images')))}: "
-            "go to the folder where that was, or give ATLAS MODEL IMAGES [--weights FILE]"
+            f"{error.for_command_line}; {atlas.path.name} was built from {printable(str(known.get('model')))} and "
+            f"{printable(str(known.get('images')))}: go to the folder where that was, or give "
+            "ATLAS MODEL IMAGES [--weights FILE]"
         ) from error
     _print_notes(loaded)
     return _captured(loaded, atlas.preprocessing, device), source
@@ -154,6 +164,25 @@ def _to_be_named(atlas: Atlas, model: str, images: str, weights: str | None, com
         f"{printable(atlas.path.name)} names {printable(repr(model))} as its model, and that is code, which a file "
         f"cannot start by itself; if you trust it, name it on the command line: {typed}"
     )
+
+
+def say_class_output(net: Network, wanted: str | None, n_labels: int = 0, always: bool = True) -> None:
+    """Say which of several outputs of a network the class is read from, or that there is none.
+
+    Args:
+        net: The captured network.
+        wanted: What --class-output names.
+        n_labels: How many names of classes are given.
+        always: Whether to say too that a network does not classify, if it has one output only.
+
+    Raises:
+        BadInputError: There is no such output, or it gives no class.
+    """
+    chosen = net.class_output(wanted, n_labels)
+    note = chosen.note(net.name)
+    if note is not None and (always or len(chosen.outputs) > 1):
+        way = "; --class-output takes another" if wanted is None and len(chosen.outputs) > 1 else ""
+        errors.print(styled("[yellow]note:[/] {}{}", note, way), soft_wrap=True)
 
 
 def on_device(model: M, device: str) -> M:

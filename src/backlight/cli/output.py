@@ -1,11 +1,18 @@
-"""What the commands print: consoles, progress bars, amounts in words."""
+"""What the commands print: consoles that take text as it is, progress bars, amounts in words.
+
+Paths, names of layers and labels come from files and may hold anything: `[red]`, `:cat:`, escape sequences. So a
+console prints strings as they are, and only the template of `styled` is markup.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from shlex import join
+from string import Formatter
+from typing import Any, Protocol, runtime_checkable
+from unicodedata import category
 
 import typer
 from rich.console import Console
@@ -26,8 +33,62 @@ from rich.text import Text
 from backlight.errors import RangeWarning
 from backlight.images import Skipped
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+
+def visible(text: str) -> str:
+    r"""Return text with its control characters written out, line breaks and escape sequences among them.
+
+    Example:
+        >>> print(visible("a\x1b[31m\nb.atlas"))
+        a\x1b[31m\nb.atlas
+    """
+    if text.isprintable():
+        return text
+    return "".join(own if own.isprintable() or category(own) == "Zs" else _written(own) for own in text)
+
+
+def _written(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+class _PlainConsole(Console):
+    """A console to which strings, cells of tables among them, are text and nothing else."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+
+class _Fields(Formatter):
+    """Fills a template of markup with values that are not markup."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return escape(visible(format(value, format_spec)))
+
+
+def styled(template: str, *values: object) -> Text:
+    """Return text with styles: the template is markup, the values in its braces are not.
+
+    Args:
+        template: Always a literal, such as `[bold]{}[/]: {:.0%}`.
+        values: What stands in its braces.
+
+    Example:
+        >>> styled("[bold]{}[/] lost {:.0%}", "[red]x.atlas", 0.5).plain
+        '[red]x.atlas lost 50%'
+    """
+    return Text.from_markup(_Fields().vformat(template, values, {}), emoji=False)
+
+
+console = _PlainConsole()
+errors = _PlainConsole(stderr=True)
+
+
+def print_command(*words: object) -> None:
+    """Print a command to run next, quoted for a shell where its words ask for it."""
+    console.print(join(map(str, words)), soft_wrap=True)
+
 
 EXIT_STOPPED = 130
 _NAME_LENGTH = 24
@@ -69,6 +130,7 @@ class Report(Protocol):
 
 def _shortened(name: str) -> str:
     """Return the end of a long name: layers of a network differ there."""
+    name = visible(name)
     return name if len(name) <= _NAME_LENGTH else f"…{name[1 - _NAME_LENGTH :]}"
 
 
@@ -82,14 +144,14 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
         resumes: Whether the same command goes on where this one was stopped.
     """
     bars = Progress(
-        TextColumn("{task.description:<11}"),
+        TextColumn("{task.description:<11}", markup=False),
         BarColumn(bar_width=32),
         MofNCompleteColumn(),
         _Rate(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=errors,
     )
     tasks: dict[str, TaskID] = {}
@@ -136,8 +198,8 @@ def print_skipped(skipped: Sequence[Skipped]) -> None:
     """Say how many pictures could not be read, and the first of them."""
     if skipped:
         what = "1 picture" if len(skipped) == 1 else f"{len(skipped)} pictures"
-        console.print(f"[yellow]{what} could not be read[/], the first:", soft_wrap=True)
-        console.print(f"  {skipped[0].path}: {skipped[0].reason}", soft_wrap=True, markup=False)
+        console.print(styled("[yellow]{} could not be read[/], the first:", what), soft_wrap=True)
+        console.print(f"  {skipped[0].path}: {skipped[0].reason}", soft_wrap=True)
 
 
 def in_words(seconds: float) -> str:

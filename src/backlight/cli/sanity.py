@@ -46,8 +46,9 @@ def sanity(
     with progress_bars(resumes=False) as progress:
         result = run(opened, net, source, layer, config, progress)
     console.print(_table(result))
+    console.print()
     console.print(
-        "\n1: the projection stays as it is; 0: nothing of it stays. What stays with random weights was not learnt.",
+        "1: the projection stays as it is; 0: nothing of it stays. What stays with random weights was not learnt.",
         soft_wrap=True,
     )
     write_result(result, output, save)

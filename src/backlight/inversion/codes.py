@@ -80,8 +80,9 @@ class Coder:
             shapes = self.layer.shape, self.net.input_shape, code.shape
             wanted, image, came = ("x".join(map(str, shape)) for shape in shapes)
             raise BadInputError(
-                f"a code of layer {self.layer.name!r} has the shape {wanted}, an image {image}, but came {came}; "
-                "`backlight layers MODEL --all` lists the shapes"
+                f"a code of layer {self.layer.name!r} has the shape {wanted}, an image {image}, got {came}",
+                python="net.layers lists the shapes",
+                command="`backlight layers MODEL --all` lists the shapes",
             )
         if not given.isfinite().all():
             raise BadInputError(f"the code for layer {self.layer.name!r} holds NaN or infinite values")
@@ -109,7 +110,9 @@ class Coder:
         if wrong or not chosen:
             raise BadInputError(
                 f"channel {wrong[0] if wrong else 'list ()'} is out of range for layer {self.layer.name!r} "
-                f"({self.layer.n_maps} feature maps); `backlight layers MODEL` lists them"
+                f"({self.layer.n_maps} feature maps)",
+                python="net.layers lists them",
+                command="`backlight layers MODEL` lists them",
             )
         if box is None:
             mask[:, chosen] = 1

@@ -13,6 +13,7 @@ from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.inversion.descent import Stopped
 from backlight.inversion.measures import Spread
+from backlight.network.class_output import Wanted
 from backlight.studies.results import Result
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Config:
         box: The rows and columns that count; None for all.
         centre: Instead of a box, so many rows and columns in the middle: the paper's central neighbourhood, 5.
         frames: So many pictures of the way are kept, the most of them early on; 0 for none.
+        output: The output of the model that gives the answer for an image, by name or place; None follows the rule of
+            `Network.class_output`.
     """
 
     recipe: str = "default"
@@ -46,6 +49,7 @@ class Config:
     box: Box | None = None
     centre: int | None = None
     frames: int = 0
+    output: Wanted = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
@@ -80,6 +84,7 @@ class Inversion(Result):
         frame_steps: (f,) after how many steps each was.
         stopped: Why the search ended: "finished" all steps, "no improvement" any more in any restart, "interrupted" by
             Ctrl-C, "diverged" where a restart went to infinity, which keeps its best.
+        output: The name of the output that the answers are read from; None where the network has one output only.
     """
 
     config: Config
@@ -100,6 +105,7 @@ class Inversion(Result):
     frames: NDArray[np.uint8]
     frame_steps: NDArray[np.int64]
     stopped: Stopped
+    output: str | None = None
 
     @property
     def relative_errors(self) -> NDArray[np.float64]:
@@ -142,6 +148,7 @@ class Inversion(Result):
             "recipe": self.config.recipe,
             "steps": self.curves.shape[1],
             "stopped": self.stopped,
+            "output": self.output,
             "label": self.label,
             "labels": self.labels.tolist(),
             "same_label": None if same is None else same.tolist(),

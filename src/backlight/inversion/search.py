@@ -18,6 +18,7 @@ from backlight.inversion.measures import Spread
 from backlight.inversion.objectives import InnerProduct, Match, Objective
 from backlight.inversion.recipes import Place, Recipe, place_of, recipe_for
 from backlight.inversion.result import Config, Goal, Inversion
+from backlight.network.class_output import ClassOutput
 
 Watch = Callable[[str, int, int, float], None]
 """Told the layer, how many steps are done and of how many, and the error (or the objective) of the best so far."""
@@ -59,6 +60,11 @@ class Task:
         return recipe
 
     @property
+    def answers(self) -> ClassOutput:
+        """The output that the network's answers are read from."""
+        return self.coder.net.class_output(self.config.output)
+
+    @property
     def mask(self) -> Tensor | None:
         """What counts of a code; None for all of it."""
         return self.coder.mask(self.config.channels, self.config.box, self.config.centre)
@@ -77,10 +83,12 @@ def search(
         watch: Told of each step.
 
     Raises:
-        BadInputError: A code is zero, or for a caricature not positive, wherever it counts.
+        BadInputError: A code is zero, or for a caricature not positive, wherever it counts; the network has no such
+            output.
         ActivationError: The network gives no finite code.
     """
     coder, config, recipe = task.coder, task.config, task.recipe
+    _ = task.answers  # an unknown output is refused before the search, not after it
     objective, norms = _objective(task, codes)
     wanted = Search(
         codes=coder,
@@ -178,7 +186,9 @@ def _results(
     frames = (
         np.stack([coder.colours.to_pixels(own) for own in descent.frames]) if task.config.frames else None
     )
-    labels, own_labels = _labels(coder, inputs), None if images is None else _labels(coder, images)
+    answers = task.answers
+    labels = _labels(coder, inputs, answers)
+    own_labels = None if images is None else _labels(coder, images, answers)
     found = []
     for i, title in enumerate(titles):
         part = slice(i * restarts, (i + 1) * restarts)
@@ -202,6 +212,7 @@ def _results(
                 frames=np.zeros(0, np.uint8) if frames is None else frames[:, part],
                 frame_steps=np.array(descent.frame_steps if frames is not None else [], np.int64),
                 stopped=_why(descent.stopped[part]),
+                output=answers.name,
             )
         )
     return found
@@ -212,12 +223,13 @@ def _why(stopped: Sequence[Stopped]) -> Stopped:
     return next((kind for kind in _WORST_FIRST if kind in stopped), stopped[0])
 
 
-def _labels(coder: Coder, inputs: Tensor) -> NDArray[np.int64]:
-    """Return (n,) the network's answers; (0,) where it gives no vector of classes."""
-    outputs = coder.net(inputs)
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] < 2:
+def _labels(coder: Coder, inputs: Tensor, answers: ClassOutput) -> NDArray[np.int64]:
+    """Return (n,) the network's answers; (0,) where it does not classify."""
+    if answers.output is None:
         return np.zeros(0, np.int64)
-    labels: NDArray[np.int64] = outputs.argmax(1).cpu().numpy()
+    with torch.no_grad():
+        scores = coder.net.module(inputs)[answers.output.index]
+    labels: NDArray[np.int64] = scores.argmax(1).cpu().numpy()
     return labels
 
 

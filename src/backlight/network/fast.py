@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from backlight.network.class_output import Output, output_values
 from backlight.network.cut import cut
 from backlight.network.dimensions import views_channels
 from backlight.network.fold import fold_batch_norms
@@ -37,12 +38,12 @@ def rectify_in_place(module: fx.GraphModule) -> None:
 
 
 class FastNetwork:
-    """Runs a network up to some layers, and to its output if asked, without a gradient.
+    """Runs a network up to some layers, and to one of its outputs if asked, without a gradient.
 
     Args:
         net: The captured network; later changes of its weights are not seen where a batch norm was folded.
         layers: The layers to compute.
-        with_output: Whether to compute the model's own (first) output too.
+        output: The output of the model to compute too; None for the layers alone.
         any_size: Whether inputs may have another height and width than the network's; only for graphs of local
             operators (`crops_of`), whose views leave rows and columns as they are.
 
@@ -51,11 +52,13 @@ class FastNetwork:
     """
 
     def __init__(
-        self, net: Network, layers: Sequence[Layer], with_output: bool = False, any_size: bool = False
+        self, net: Network, layers: Sequence[Layer], output: Output | None = None, any_size: bool = False
     ) -> None:
-        heads = [(net.node(layer), layer.order) for layer in layers]
-        if with_output:
-            heads.append((_first_output(net), None))  # type: ignore[arg-type]
+        heads: list[tuple[fx.Node, tuple[int, ...] | None]] = [(net.node(own), own.order) for own in layers]
+        if output is not None:
+            value = output_values(net.module.graph)[output.index]
+            assert isinstance(value, fx.Node)
+            heads.append((value, None))
         self._home = net.device, net.dtype
         self.graph = fold_batch_norms(cut(net.module, heads, _view_any_size if any_size else None))
         rectify_in_place(self.graph)
@@ -76,12 +79,3 @@ def _view_any_size(
 
 def _view_channels(maps: Tensor, sizes: Sequence[int]) -> Tensor:
     return maps.reshape(*sizes[:-2], *maps.shape[-2:])
-
-
-def _first_output(net: Network) -> fx.Node:
-    (output,) = net.module.graph.find_nodes(op="output")
-    found = output.args[0]
-    while isinstance(found, (tuple, list)):
-        found = found[0]
-    assert isinstance(found, fx.Node)
-    return found

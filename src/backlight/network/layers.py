@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import fx
@@ -49,6 +50,21 @@ class Layer:
     def is_spatial(self) -> bool:
         """Whether units have a row and a column."""
         return len(self.shape) == 3
+
+
+Layers = str | Layer | Sequence[str | Layer]
+"""Layers as callers give them: one, or several, by name or as they are."""
+
+
+def layer_names(layers: Layers) -> list[str]:
+    """Return the names of layers; one that is given alone is one layer.
+
+    Example:
+        >>> layer_names("features.3"), layer_names(["relu1", "relu2"])
+        (['features.3'], ['relu1', 'relu2'])
+    """
+    given = [layers] if isinstance(layers, (str, Layer)) else layers
+    return [own.name if isinstance(own, Layer) else own for own in given]
 
 
 def find_layers(

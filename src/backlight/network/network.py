@@ -11,15 +11,25 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
+from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import OneImage, Preprocessing, is_one_image
 from backlight.network.capture import export_graph
+from backlight.network.class_output import (
+    ClassOutput,
+    Output,
+    Wanted,
+    class_output,
+    list_outputs,
+    output_values,
+)
 from backlight.network.coverage import Coverage, CoverageEntry
-from backlight.network.cut import cut
-from backlight.network.layers import Layer, find_layers
+from backlight.network.cut import ancestors, cut
+from backlight.network.layers import Layer, Layers, find_layers, layer_names
 from backlight.network.names import module_outputs, name_nodes
 from backlight.network.operators import OperatorClass, PathAnalysis, operator_name
+from backlight.network.outputs import output_names
 from backlight.network.receptive import trace_spreads
 
 Images = Tensor | Sequence[OneImage] | OneImage
@@ -32,7 +42,7 @@ class Network:
 
     Attributes:
         name: The class of the model.
-        module: The graph; takes (n, c, h, w) and returns the model's outputs.
+        module: The graph; takes (n, c, h, w) and returns the model's outputs as one flat tuple.
         input_shape: (c, h, w) of one input.
         preprocessing: How pictures become inputs; None where only tensors can be given.
     """
@@ -59,15 +69,51 @@ class Network:
         self._path = set(self.analysis.path(n for n in module.graph.nodes if n.op == "output"))
 
     def __call__(self, x: Float[Tensor, "n c h w"]) -> Any:
-        """Return what the model returns for a batch of inputs (a tensor, or a tuple where it gives several)."""
+        """Return what the model returns for a batch of inputs: a tensor, or its tuple, dict or other container."""
         with torch.no_grad():
-            outputs = self.module(x)
-        return outputs[0] if isinstance(outputs, (tuple, list)) and len(outputs) == 1 else outputs
+            return tree_unflatten(self.module(x), self.out_spec)
+
+    @property
+    def out_spec(self) -> TreeSpec:
+        """How the graph's flat tuple of outputs makes what the model returns (torch's `tree_unflatten`)."""
+        (returned,) = self.module.graph.find_nodes(op="output")
+        spec: TreeSpec = returned.meta["out_spec"]
+        return spec
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """A name for each of the graph's flat outputs: `logits`, `aux.0`; `output` where the model returns one."""
+        return output_names(self.out_spec)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Every nameable layer, in the order of the graph."""
         return find_layers(self._nodes, self.analysis, self.spreads, self._path)
+
+    @cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        """The tensors that the model returns, each with its name and the shape that it has for one image."""
+        return list_outputs(self.module.graph, self.output_names)
+
+    def class_output(self, wanted: Wanted = None, n_labels: int = 0) -> ClassOutput:
+        """Return the output that gives the class; `network.class_output` has the rule.
+
+        Args:
+            wanted: The output's name or place; None follows the rule.
+            n_labels: How many names of classes are given; 0 for none.
+
+        Raises:
+            BadInputError: There is no such output, or it is not one number for each of several classes.
+        """
+        return class_output(self.name, self.outputs, wanted, n_labels)
+
+    def leading_to(self, output: Output | None) -> tuple[Layer, ...]:
+        """Return the layers that an output is computed from, itself included; all for None or the only output."""
+        if output is None or len(self.outputs) < 2:
+            return self.layers
+        value = output_values(self.module.graph)[output.index]
+        needed = ancestors([value]) if isinstance(value, fx.Node) else set()
+        return tuple(layer for layer in self.layers if self.node(layer) in needed)
 
     @property
     def default_layers(self) -> tuple[Layer, ...]:
@@ -91,8 +137,9 @@ class Network:
         if key not in self._by_name:
             close = _closest(key, self._by_name)
             raise UnknownLayerError(
-                f"{self.name} has no layer {key!r}{f'; did you mean {close!r}?' if close else ''}; "
-                "`backlight layers MODEL --all` lists them"
+                f"{self.name} has no layer {key!r}{f'; did you mean {close!r}?' if close else ''}",
+                python="net.layers lists them",
+                command="`backlight layers MODEL --all` lists them",
             )
         return self._by_name[key]
 
@@ -109,9 +156,10 @@ class Network:
         path = next(reversed(stack.values()))[0] if stack else ""
         return f"{path}.{operator_name(node)}" if path else operator_name(node)
 
-    def features(self, layers: Iterable[Layer]) -> fx.GraphModule:
+    def features(self, layers: Layers) -> fx.GraphModule:
         """Return a module of the layers' activations, each (n, c, h, w) or (n, c), as a tuple; cut at the last."""
-        return cut(self.module, [(self.node(layer), layer.order) for layer in layers])
+        chosen = [self.layer(name) for name in layer_names(layers)]
+        return cut(self.module, [(self.node(layer), layer.order) for layer in chosen])
 
     def coverage(self) -> Coverage:
         """Return each operator on the way from the default layers to the pixels, its class, and where it stands."""

@@ -33,8 +33,9 @@ def check_channel(layer: Layer, channel: int) -> None:
     """Raise BadInputError unless the layer has that feature map."""
     if not 0 <= channel < layer.n_maps:
         raise BadInputError(
-            f"channel {channel} is out of range for layer {layer.name!r} ({layer.n_maps} feature maps); "
-            "`backlight layers MODEL` lists them"
+            f"channel {channel} is out of range for layer {layer.name!r} ({layer.n_maps} feature maps)",
+            python="net.layers lists them",
+            command="`backlight layers MODEL` lists them",
         )
 
 
@@ -43,13 +44,18 @@ def check_unit(layer: Layer, unit: Unit) -> None:
     check_channel(layer, unit.channel)
     if not layer.is_spatial:
         if unit.row is not None or unit.col is not None:
-            raise BadInputError(f"layer {layer.name!r} has no rows and columns; leave row and col out")
+            raise BadInputError(
+                f"layer {layer.name!r} has no rows and columns",
+                python="leave row and col out",
+                command="leave --row and --col out",
+            )
         return
     height, width = layer.shape[1:]
     if unit.row is None or unit.col is None:
         raise BadInputError(
-            f"a unit of layer {layer.name!r} needs a row and a column ({height}x{width}); "
-            "`strongest` finds the strongest of an image"
+            f"a unit of layer {layer.name!r} needs a row and a column ({height}x{width})",
+            python="strongest(net, images, layer, channel) finds the strongest of an image",
+            command="leave --row and --col out to take the strongest",
         )
     if not (0 <= unit.row < height and 0 <= unit.col < width):
         raise BadInputError(

@@ -113,9 +113,16 @@ def _refuse_unknown(net: Network, path: set[fx.Node], rules: RuleSet) -> None:
         return
     listed = "; ".join(f"{name} at {', '.join(places)}" for name, places in unknown.items())
     squashes = all(getattr(aten, name, None) in SQUASHES for name in unknown)
-    advice = (
-        "choose a layer below, or --rules deconvnet,squash=identity"
+    python, command = (
+        (
+            'rules=backlight.rules.parse_rules("deconvnet,squash=identity")',
+            "--rules deconvnet,squash=identity",
+        )
         if squashes
-        else ("choose a layer below them, or --rules gradient, which needs no rule")
+        else ("rules=GRADIENT, which needs no rule", "--rules gradient, which needs no rule")
     )
-    raise UnsupportedOperatorError(f"no {rules.name} rule for {listed}; {advice}")
+    raise UnsupportedOperatorError(
+        f"no {rules.name} rule for {listed}",
+        python=f"choose a layer below, or {python}",
+        command=f"choose a layer below, or {command}",
+    )

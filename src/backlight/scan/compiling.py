@@ -63,7 +63,9 @@ def compile_frozen(module: fx.GraphModule, example: Tensor) -> Callable[[Tensor]
             (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
         )
         raise CompileError(
-            f"the scan could not be compiled ({reason}); leave --compile at auto, which goes on without"
+            f"the scan could not be compiled ({reason})",
+            python='leave compile="auto", which goes on without',
+            command="leave --compile at auto, which goes on without",
         ) from error
     return compiled
 

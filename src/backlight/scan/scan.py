@@ -17,6 +17,7 @@ from backlight.errors import ActivationError, BadInputError, CompileError
 from backlight.images import ImageSource, Skipped, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.fast import step_images
+from backlight.network.layers import Layers, layer_names
 from backlight.scan.compiling import Compile, compile_frozen, should_compile
 from backlight.scan.peaks import Peaks, as_peaks, peaks_graph
 from backlight.scan.statistics import MapStatistics
@@ -185,18 +186,18 @@ def _add(
     return LayerScan(hits, result.statistics.add(maxima, means))
 
 
-def choose_layers(net: Network, layers: Sequence[str | Layer] | None) -> tuple[Layer, ...]:
+def choose_layers(net: Network, layers: Layers | None) -> tuple[Layer, ...]:
     """Return the layers of those names, each once, in the order of the graph; None gives the default layers."""
     if layers is None:
         return net.default_layers
-    wanted = {net.layer(name) for name in layers}
+    wanted = {net.layer(name) for name in layer_names(layers)}
     return tuple(layer for layer in net.layers if layer in wanted)
 
 
 def scan(
     net: Network,
     images: ImageSource | Tensor | Sequence[object] | str,
-    layers: Sequence[str | Layer] | None = None,
+    layers: Layers | None = None,
     top: int = 9,
     batch_size: int = 32,
     progress: Progress | None = None,
@@ -207,7 +208,7 @@ def scan(
     Args:
         net: The captured network.
         images: Inputs (n, c, h, w), or whatever `open_images` takes: a folder, a list file, tar shards, pictures.
-        layers: Layer names; None takes the network's default layers.
+        layers: Layer names, or one; None takes the network's default layers.
         top: Hits to keep of each feature map, one an image.
         batch_size: Images that are read and added at a time; does not show in the results.
         progress: Called after each batch.

@@ -12,7 +12,9 @@ def check_finished(atlas: Atlas) -> None:
     """Raise BadInputError unless the build of an atlas is finished."""
     if atlas.phase != "done":
         raise BadInputError(
-            f"{atlas.path.name} is not finished; run the `backlight build` that began it again, it goes on"
+            f"{atlas.path.name} is not finished",
+            python="call build again as before to resume it",
+            command="rerun the original `backlight build` to resume it",
         )
 
 

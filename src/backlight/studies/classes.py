@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from backlight.errors import BadInputError
+from backlight.network.class_output import ClassOutput, in_words
 
 _SUM_TOLERANCE = 1e-3
 
@@ -35,13 +36,13 @@ def probabilities(rows: NDArray[np.floating], like: NDArray[np.floating]) -> NDA
 
 
 def check_classes(
-    network: str, n_classes: int, n_images: int, classes: Sequence[int] | None, names: Sequence[str]
+    network: str, chosen: ClassOutput, n_images: int, classes: Sequence[int] | None, names: Sequence[str]
 ) -> None:
     """Refuse classes that are not one of the network's for each image, and names that are not one a class.
 
     Args:
         network: The network's name.
-        n_classes: Number of its classes; 0 where it has none.
+        chosen: Its output that gives the class.
         n_images: Number of images.
         classes: The class of each image; None where none are given.
         names: Of the classes; empty where none are given.
@@ -49,20 +50,24 @@ def check_classes(
     Raises:
         BadInputError: They do not fit.
     """
+    n_classes = chosen.n_classes
     if n_classes and names and len(names) != n_classes:
+        output = "" if chosen.name is None else f" in its output {chosen.name!r}"
+        other = " or choose another output" if len(chosen.outputs) > 1 else ""
         raise BadInputError(
-            f"{network} has {n_classes} classes, but came {len(names)} names; give one name a class, in their order"
+            f"{network} has {n_classes} classes{output}, got {len(names)} names; give one name for each class, in "
+            f"their order{',' * bool(other)}{other}"
         )
     if classes is None:
         return
     if not n_classes:
         raise BadInputError(
-            f"classes cannot be followed: the output of {network} is not one number for each of several classes; "
-            "leave the classes out"
+            f"classes cannot be followed: {network} returns {in_words(chosen.outputs)}, {chosen.rule}; leave the "
+            "classes out"
         )
     if len(classes) != n_images:
         raise BadInputError(
-            f"each image has one class, but came {len(classes)} for {n_images} images; give one each, in their order"
+            f"each image has one class, got {len(classes)} for {n_images} images; give one each, in their order"
         )
     wrong = [index for index in classes if not 0 <= index < n_classes]
     if wrong:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import cattrs
 import numpy as np
+from cattrs.strategies import configure_union_passthrough
 from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
@@ -26,6 +27,11 @@ _UNCHECKED = 1
 _JSON = "json"
 _BROKEN = (*BROKEN, AttributeError, cattrs.BaseValidationError)
 _Own = TypeVar("_Own", bound="Result")
+
+_CONVERTER = cattrs.Converter()
+configure_union_passthrough(
+    str | int | float | bool | None, _CONVERTER
+)  # JSON keeps these types apart itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +106,7 @@ class Result(ABC):
         """Return the JSON text and the arrays."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
-        values = {name: cattrs.unstructure(value) for name, value in own.items() if name not in arrays}
+        values = {name: _CONVERTER.unstructure(value) for name, value in own.items() if name not in arrays}
         found = {"study": _name(type(self)), "format": _FORMAT, "summary": self.summary(), "values": values}
         found["checksum"] = checksum(json.loads(json.dumps(found, allow_nan=False)), arrays)
         return json.dumps(found, indent=1, allow_nan=False), arrays
@@ -120,7 +126,7 @@ class Result(ABC):
                 "run the study again with --save, or `save` the result again"
             )
         hints = get_type_hints(cls)
-        own |= {name: cattrs.structure(value, hints[name]) for name, value in found["values"].items()}
+        own |= {name: _CONVERTER.structure(value, hints[name]) for name, value in found["values"].items()}
         result = cls(**own)
         result.summary()  # raises where arrays and values do not fit each other
         return result

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.network import Network
+from backlight.network.layers import Layers, layer_names
 from backlight.scan import Progress
 from backlight.studies.correspondence.masking import (
     CONTROLS,
@@ -169,7 +170,7 @@ class Correspondence(Result):
 def run(
     net: Network,
     parts: Path | str | Sequence[MarkedImage],
-    layers: Sequence[str] | None = None,
+    layers: Layers | None = None,
     config: Config | None = None,
     progress: Progress | None = None,
 ) -> Correspondence:
@@ -211,7 +212,7 @@ def run(
     scene = Scene(
         net, read_parts(parts) if isinstance(parts, str | Path) else list(parts), config.fill, config.seed
     )
-    chosen = [net.layer(name) for name in (layers or default_layers(net))]
+    chosen = [net.layer(name) for name in layer_names(layers or default_layers(net))]
     masks = [mask for part in range(len(scene.parts)) for mask in scene.masks(part, config.n_random)]
     pairs = list(combinations(range(len(scene.boxes)), 2))
     shape = len(MEASURES), len(chosen), len(scene.parts)
@@ -241,6 +242,8 @@ def run(
 def default_layers(net: Network) -> list[str]:
     """Return the last default layer and the one before the output; without a linear output the last three defaults.
 
+    Where the model has several outputs, it is the one that gives the class; without such, any.
+
     Raises:
         BadInputError: The network has neither.
 
@@ -255,9 +258,10 @@ def default_layers(net: Network) -> list[str]:
         ['1', '4']
     """
     spatial = [layer.name for layer in net.default_layers]
-    linear = [i for i, layer in enumerate(net.layers) if layer.operator == "linear" and not layer.is_spatial]
+    layers = net.leading_to(net.class_output().output)
+    linear = [i for i, layer in enumerate(layers) if layer.operator == "linear" and not layer.is_spatial]
     if linear and linear[-1] > 0:
-        return list(dict.fromkeys([*spatial[-1:], net.layers[linear[-1] - 1].name]))
+        return list(dict.fromkeys([*spatial[-1:], layers[linear[-1] - 1].name]))
     if not spatial:
         raise BadInputError(f"{net.name} has no feature maps to take by default; name layers")
     return spatial[-3:]

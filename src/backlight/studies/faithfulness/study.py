@@ -18,6 +18,7 @@ from backlight.atlas import Atlas, Evidence, keep_evidence
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, open_images
 from backlight.network import Network
+from backlight.network.layers import Layers, layer_names
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.belonging import check_belongs
@@ -181,7 +182,7 @@ def run(
     atlas: Atlas,
     net: Network,
     images: ImageSource | Any,
-    layers: Sequence[str] | None = None,
+    layers: Layers | None = None,
     config: Config | None = None,
     progress: Progress | None = None,
 ) -> Faithfulness:
@@ -210,7 +211,7 @@ def run_by_layer(
     atlas: Atlas,
     net: Network,
     images: ImageSource | Any,
-    layers: Sequence[str] | None = None,
+    layers: Layers | None = None,
     config: Config | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Faithfulness]:
@@ -218,7 +219,7 @@ def run_by_layer(
     config = config or Config()
     source = open_images(images)
     check_belongs(atlas, net, source)
-    chosen = {name: choose_subjects(atlas, name, config) for name in (layers or list(atlas))}
+    chosen = {name: choose_subjects(atlas, name, config) for name in layer_names(layers or list(atlas))}
     n_all = sum(len(subjects) for maps in chosen.values() for subjects in maps)
     if not n_all:
         raise BadInputError("none of the layers has a hit to study; build the atlas with more maps or images")
@@ -240,14 +241,18 @@ def run_by_layer(
             yield _result(study, name, atlas[name].rules.name, parts)
 
 
-def count_hits(atlas: Atlas, layers: Sequence[str] | None = None, config: Config | None = None) -> int:
+def count_hits(atlas: Atlas, layers: Layers | None = None, config: Config | None = None) -> int:
     """Return how many hits `run` would study.
 
     Raises:
         UnknownLayerError: The atlas has no such layer.
     """
     config = config or Config()
-    return sum(len(own) for name in layers or atlas for own in choose_subjects(atlas, name, config))
+    return sum(
+        len(own)
+        for name in layer_names(layers or list(atlas))
+        for own in choose_subjects(atlas, name, config)
+    )
 
 
 def _kept(atlas: Atlas, layer: str, config: Config) -> Faithfulness | None:

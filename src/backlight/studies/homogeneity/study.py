@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from backlight.atlas import Atlas
 from backlight.errors import BadInputError, UnknownLayerError
+from backlight.network.layers import Layers, layer_names
 from backlight.scan import Progress
 from backlight.studies.belonging import check_finished
 from backlight.studies.homogeneity.alike import Judged, purity
@@ -207,7 +208,7 @@ class Homogeneity(Result):
 
 def run(
     atlas: Atlas,
-    layers: Sequence[str] | None = None,
+    layers: Layers | None = None,
     config: Config | None = None,
     progress: Progress | None = None,
 ) -> Homogeneity:
@@ -237,7 +238,7 @@ def run(
     """
     config = config or Config()
     check_finished(atlas)
-    chosen = [hits_of(atlas, name) for name in (layers or list(atlas))]
+    chosen = [hits_of(atlas, name) for name in layer_names(layers or list(atlas))]
     n_before = [0, *accumulate(len(own.hits) for own in chosen)]
     judged = []
     for own, done in zip(chosen, n_before, strict=False):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from backlight.errors import ActivationError
 from backlight.network import Layer, Network
+from backlight.network.class_output import ClassOutput
 from backlight.network.fast import FastNetwork
 from backlight.projection import MOST_IMAGES
 
@@ -71,28 +72,24 @@ class Answers:
     Args:
         net: The captured network.
         layers: The layers.
-        example: An input (c, h, w), to see what the output is.
+        chosen: The output that gives the class.
         batch_size: Inputs run at once; None takes 16.
 
     Attributes:
         n_classes: Number of classes; 0 where the network does not classify.
         map_counts: Number of feature maps of each layer.
 
-    *Convention*: a network classifies if its first output is (n, classes), with at least 2 classes. Every batch has
-    the same size (the last one is filled up), so that equal inputs give equal activations.
+    *Convention*: every batch has the same size (the last one is filled up), so that equal inputs give equal
+    activations.
     """
 
     def __init__(
-        self, net: Network, layers: Sequence[Layer], example: Tensor, batch_size: int | None = None
+        self, net: Network, layers: Sequence[Layer], chosen: ClassOutput, batch_size: int | None = None
     ) -> None:
         self.map_counts = [layer.n_maps for layer in layers]
         self._size = batch_size or MOST_IMAGES
-        self._run = FastNetwork(net, layers, with_output=True)
-        output = self._run(example[None])[-1]
-        classifies = output.dim() == 2 and output.shape[1] > 1
-        self.n_classes = output.shape[1] if classifies else 0
-        if not classifies:
-            self._run = FastNetwork(net, layers)
+        self.n_classes = chosen.n_classes
+        self._run = FastNetwork(net, layers, chosen.output)
 
     def __call__(self, inputs: Iterable[Tensor]) -> Iterator[Answer]:
         """Yield what the network makes of each input (c, h, w).

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.network import Images, Network
+from backlight.network.class_output import Wanted
+from backlight.network.layers import Layers, layer_names
 from backlight.scan import Progress
 from backlight.studies import correspondence
 from backlight.studies.classes import check_classes
@@ -44,6 +46,8 @@ class Config:
         rotation: Degrees by which it is turned about its middle, counter-clockwise.
         border: What shows where the image has moved away.
         class_names: A name for each class; empty for none.
+        output: The output of the model that gives the class, by name or place; None follows the rule of
+            `Network.class_output`.
         batch_size: Images run at once; None takes 16. The results agree up to rounding.
 
     Raises:
@@ -58,6 +62,7 @@ class Config:
     border: Border = "mean"
     class_names: tuple[str, ...] = ()
     batch_size: int | None = None
+    output: Wanted = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
@@ -109,6 +114,7 @@ class Invariance(Changes, Result):
         images: The images' names.
         class_given: Whether the true classes were given; else they are the most probable ones of the originals.
         pictures: (n, h, w, 3) uint8, what the network sees.
+        output: The name of the output that the class is read from; None where the network has one output only.
     """
 
     config: Config
@@ -118,6 +124,7 @@ class Invariance(Changes, Result):
     images: tuple[str, ...]
     class_given: bool
     pictures: NDArray[np.uint8]
+    output: str | None = None
 
     def of(self, transform: Transform) -> NDArray[np.bool_]:
         """Return which of the k amounts are of a transformation."""
@@ -190,7 +197,7 @@ class Invariance(Changes, Result):
 def run(
     net: Network,
     images: Images,
-    layers: Sequence[str] | None = None,
+    layers: Layers | None = None,
     classes: Sequence[int] | None = None,
     config: Config | None = None,
     progress: Progress | None = None,
@@ -211,7 +218,7 @@ def run(
 
     Raises:
         BadInputError: No image, shifts that leave nothing of it, classes that are not one of the network's for each
-            image, names that are not one a class.
+            image, names that are not one a class, an output that the network does not have.
         ImageError: An image that cannot be read.
         UnknownLayerError: The network has no such layer.
         ActivationError: Activations that are not finite.
@@ -233,9 +240,10 @@ def run(
     if not len(inputs):
         raise BadInputError("images are shifted, magnified and turned, but came none; give at least one")
     amounts = config.amounts(net.input_shape[1])
-    chosen = [net.layer(name) for name in dict.fromkeys(layers or default_layers(net))]
-    answers = Answers(net, chosen, inputs[0], config.batch_size)
-    check_classes(net.name, answers.n_classes, len(inputs), classes, config.class_names)
+    chosen = [net.layer(name) for name in dict.fromkeys(layer_names(layers or default_layers(net)))]
+    scores = net.class_output(config.output, len(config.class_names))
+    check_classes(net.name, scores, len(inputs), classes, config.class_names)
+    answers = Answers(net, chosen, scores, config.batch_size)
     changes = Sweep(answers, inputs, amounts, config.border)(classes, progress)
     return Invariance(
         config=config,
@@ -245,6 +253,7 @@ def run(
         images=tuple(_names(images, len(inputs))),
         class_given=classes is not None,
         pictures=np.stack(pictures),
+        output=scores.name,
         **vars(changes),
     )
 

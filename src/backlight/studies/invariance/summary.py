@@ -37,6 +37,7 @@ def _image(result: Invariance, i: int) -> dict[str, Any]:
             "index": int(result.classes[i]),
             "name": result.class_name(i),
             "is_given": result.class_given,
+            "output": result.output,
             "probability": float(result.original_probabilities[i]),
         }
     return found

@@ -19,6 +19,7 @@ from backlight.atlas import Atlas
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.network import Images, Network
+from backlight.network.class_output import Wanted
 from backlight.projection import project
 from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import Progress
@@ -48,6 +49,8 @@ class Config:
         col: Column of the unit.
         class_index: The true class; None takes the most probable one of the uncovered image.
         class_names: A name for each class; empty for none.
+        output: The output of the model that gives the class, by name or place; None follows the rule of
+            `Network.class_output`.
         rules: How the unit is projected; None takes the atlas's, or the deconvnet where there is no atlas.
         n_others: Hits of an atlas that are shown beside the image's own.
         batch_size: Covered copies run at once; None chooses by the device. The results agree up to rounding.
@@ -66,6 +69,7 @@ class Config:
     n_others: int = 3
     batch_size: int | None = None
     seed: int = 0
+    output: Wanted = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
@@ -193,6 +197,7 @@ class Occlusion(Result):
             "index": index,
             "name": self.class_name(index),
             "is_given": self.config.class_index is not None,
+            "output": self.watched.output,
             "probability": self._fall(self.probabilities, probability),
             "label": self.class_name(label),
             "labels": [{"index": i, "name": self.class_name(i), "positions": n} for i, n in counts],
@@ -225,8 +230,8 @@ def run(
         progress: Called with `occlusion`, the number of positions done and the number in all.
 
     Raises:
-        BadInputError: Not one image, a square that does not fit, a layer without rows and columns, a channel, unit or
-            class that the network does not have, names that are not one a class, an atlas that does not fit.
+        BadInputError: Not one image, a square that does not fit, a layer without rows and columns, a channel, unit,
+            class or output that the network does not have, names that are not one a class, an atlas that does not fit.
         UnsupportedOperatorError: No rule for an operator between the unit and the pixels.
         ActivationError: Activations that are not finite.
 
@@ -246,8 +251,9 @@ def run(
     inputs, picture = _one_image(net, image)
     height, width = net.input_shape[1:]
     rows, cols = sliding_squares(height, width, config.size, config.stride)
-    sweep = Sweep(net, found, inputs, config.batch_size)
-    watched = choose_watched(net, found, sweep, config)
+    chosen = net.class_output(config.output, len(config.class_names))
+    sweep = Sweep(net, found, inputs, chosen.output, config.batch_size)
+    watched = choose_watched(net, found, sweep, config, chosen)
     rules = _rules(others, found.name, config)
     beside = _others(net, others, watched, rules, config.n_others)
     signal = project(net, inputs, [watched.unit], rules)[0].permute(1, 2, 0).float().cpu().numpy()

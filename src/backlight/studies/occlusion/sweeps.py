@@ -14,6 +14,7 @@ from torch import Tensor
 from backlight.errors import ActivationError
 from backlight.geometry import Box
 from backlight.network import Layer, Network
+from backlight.network.class_output import Output
 from backlight.network.fast import FastNetwork, step_images
 from backlight.projection import Unit
 from backlight.scan import Progress
@@ -45,6 +46,7 @@ class Sweep:
         net: The captured network.
         layer: A layer with rows and columns.
         image: An input (c, h, w).
+        output: The output that gives the class; None where the network does not classify.
         batch_size: Copies run at once; None chooses by the device.
 
     Attributes:
@@ -54,24 +56,27 @@ class Sweep:
     Raises:
         ActivationError: An activation of the image is not finite.
 
-    *Convention*: a network classifies if its first output is (n, classes), with at least 2 classes. What it gives are
-    probabilities if those of the uncovered image are not negative and sum to 1; else their softmax is taken.
+    *Convention*: what the output gives are probabilities if those of the uncovered image are not negative and sum to 1;
+    else their softmax is taken.
     """
 
     def __init__(
-        self, net: Network, layer: Layer, image: Float[Tensor, "c h w"], batch_size: int | None = None
+        self,
+        net: Network,
+        layer: Layer,
+        image: Float[Tensor, "c h w"],
+        output: Output | None = None,
+        batch_size: int | None = None,
     ) -> None:
         self._layer, self._image = layer, image
-        self._run = FastNetwork(net, [layer], with_output=True)
+        self._run = FastNetwork(net, [layer], output)
         self._batch_size = batch_size or step_images(net.device)
-        maps, output = self._run(image[None])
+        maps, *scores = self._run(image[None])
         self.maps = _as_array(maps[0])
         self.probabilities: NDArray[np.float64] | None = None
-        if output.dim() == 2 and output.shape[1] > 1:
-            self._uncovered = _as_array(output)[0]
-            self.probabilities = self._probabilities(output)[0]
-        else:
-            self._run = FastNetwork(net, [layer])
+        if scores:
+            self._uncovered = _as_array(scores[0])[0]
+            self.probabilities = self._probabilities(scores[0])[0]
         self._check(self.maps)
 
     def __call__(
@@ -128,4 +133,4 @@ class Sweep:
 
 def _as_array(values: Tensor) -> NDArray[np.float64]:
     with torch.no_grad():
-        return values.float().cpu().numpy().astype(np.float64)  # a half has no numpy everywhere
+        return values.double().cpu().numpy()

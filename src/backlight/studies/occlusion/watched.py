@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.network import Layer, Network
+from backlight.network.class_output import ClassOutput
 from backlight.projection import Unit
 from backlight.projection.units import check_channel, check_unit
 from backlight.studies.classes import check_classes
@@ -34,6 +35,7 @@ class Watched:
             that follows from it.
         probability: Its probability.
         label: The most probable class.
+        output: The name of the output that the class is read from; None where the network has one output only.
     """
 
     unit: Unit
@@ -43,6 +45,7 @@ class Watched:
     class_index: int | None
     probability: float | None
     label: int | None
+    output: str | None = None
 
 
 def check_watched(layer: Layer, config: Config) -> None:
@@ -50,7 +53,9 @@ def check_watched(layer: Layer, config: Config) -> None:
     if not layer.is_spatial:
         raise BadInputError(
             f"a feature map with rows and columns is watched, but layer {layer.name!r} has none "
-            f"({layer.n_maps} units); choose another, `backlight layers MODEL` lists them"
+            f"({layer.n_maps} units)",
+            python="choose another, net.layers lists them",
+            command="choose another, `backlight layers MODEL` lists them",
         )
     if config.channel is not None:
         check_channel(layer, config.channel)
@@ -58,8 +63,15 @@ def check_watched(layer: Layer, config: Config) -> None:
             check_unit(layer, Unit(layer.name, config.channel, config.row, config.col))
 
 
-def choose_watched(net: Network, layer: Layer, sweep: Sweep, config: Config) -> Watched:
+def choose_watched(net: Network, layer: Layer, sweep: Sweep, config: Config, chosen: ClassOutput) -> Watched:
     """Return what is watched: what is asked for, else the strongest map, its strongest unit, the most probable class.
+
+    Args:
+        net: The captured network.
+        layer: The layer of the map.
+        sweep: Has run the uncovered image.
+        config: What is asked for.
+        chosen: The output that gives the class.
 
     Raises:
         BadInputError: A class that the network does not have, names that are not one a class.
@@ -74,17 +86,16 @@ def choose_watched(net: Network, layer: Layer, sweep: Sweep, config: Config) -> 
         row, col = divmod(int(maps[channel].argmax()), maps.shape[2])
     unit = Unit(layer.name, channel, row, col)
     map_sum, value = float(maps[channel].sum()), float(maps[channel, row, col])
-    index, probability, label = _class(net, sweep.probabilities, config)
-    return Watched(unit, view(net, layer, unit), map_sum, value, index, probability, label)
+    given = None if config.class_index is None else [config.class_index]
+    check_classes(net.name, chosen, 1, given, config.class_names)
+    found = _class(sweep.probabilities, config.class_index)
+    return Watched(unit, view(net, layer, unit), map_sum, value, *found, chosen.name)
 
 
 def _class(
-    net: Network, probabilities: NDArray[np.float64] | None, config: Config
+    probabilities: NDArray[np.float64] | None, index: int | None
 ) -> tuple[int | None, float | None, int | None]:
     """Return the class that is followed, its probability, and the most probable class."""
-    index = config.class_index
-    given = None if index is None else [index]
-    check_classes(net.name, 0 if probabilities is None else len(probabilities), 1, given, config.class_names)
     if probabilities is None:
         return None, None, None
     label = int(probabilities.argmax())
