@@ -6,6 +6,7 @@ import json
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from backlight.cli.options import Mean, ModelArgument, Resize, Size, Std, Weights, load_network
@@ -31,6 +32,7 @@ def layers(
         return
     console.print(_table(net, chosen))
     console.print(_coverage(net), soft_wrap=True)
+    print_left_out(net)
 
 
 def _as_dict(layer: Layer) -> dict[str, object]:
@@ -63,6 +65,12 @@ def _coverage(net: Network) -> str:
     summary = f"\n{len(net.default_layers)} layers with {maps} feature maps are shown by default."
     unsupported = net.coverage().unsupported
     if not unsupported:
-        return f"{summary} Every operator below them has a rule."
+        return f"{summary} Every operator below them has a rule." if net.default_layers else summary
     listed = "; ".join(f"{e.operator} ({', '.join(e.places[:3])})" for e in unsupported)
     return f"{summary}\n[yellow]No rule for:[/] {listed}. Layers above cannot be projected by deconvnet or guided."
+
+
+def print_left_out(net: Network) -> None:
+    """Say what makes features on the way to the output and is no layer: what, where it begins, and why."""
+    for line in net.coverage().left_out_in_words():
+        console.print(f"[yellow]Left out:[/] {escape(line)}", soft_wrap=True)
