@@ -16,7 +16,7 @@ from backlight.geometry import Axis, Box, ReceptiveField
 from backlight.images import ImageSource, Preprocessing
 from backlight.network import Layer, Network
 from backlight.projection import Crops, check_channel, group_layers
-from backlight.rules import DECONVNET, RuleSet
+from backlight.rules import DECONVNET, RuleSet, under_rules
 from backlight.scan import choose_layers
 
 Maps = int | Sequence[int] | None
@@ -28,7 +28,7 @@ class Plan:
     """Everything that decides what an atlas will hold.
 
     Attributes:
-        layers: The layers, in the order of the graph.
+        layers: The layers, in the order of the graph, each with the field that its rules' projections stay in.
         channels: For each layer, the feature maps that are projected, ascending.
         top: Hits of a feature map.
         rules: For each layer, how a signal goes down.
@@ -107,12 +107,18 @@ def make_plan(
         raise BadInputError(f"{source.name!r} holds no image; name a folder that does")
     chosen = choose_layers(net, layers)
     if not chosen:
-        raise BadInputError(f"{net.name} has no feature maps to show by default; name layers with --layers")
+        why = "".join(f" ({line})" for line in net.coverage().left_out_in_words())
+        raise BadInputError(
+            f"{net.name} has no feature maps to show by default{why}; name layers with --layers"
+        )
     channels = tuple(_choose_maps(layer, maps, seed) for layer in chosen)
     own = {} if isinstance(rules, RuleSet) else {net.layer(name): found for name, found in rules.items()}
     default = rules if isinstance(rules, RuleSet) else DECONVNET
     its = tuple(own.get(layer, default) for layer in chosen)
     by_layer = not isinstance(rules, RuleSet)
+    chosen = tuple(
+        under_rules(layer, rule) for layer, rule in zip(chosen, its, strict=True)
+    )  # so that no tile cuts
     return Plan(chosen, channels, top, its, net.preprocessing, len(source), batch_size, by_layer)
 
 

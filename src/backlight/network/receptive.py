@@ -141,8 +141,8 @@ def _as_map(node: fx.Node, spread: Spread, analysis: PathAnalysis) -> Spread:
     """Return the spread with the roles that a four-dimensional tensor has by its operator's definition.
 
     *Convention*: what a rectifier gives keeps its input's order. Where that is unknown it is (n, c, h, w), or
-    (n, h, w, c) where the channels are known to be last, as behind a linear map. Positions in a row, and windows that take the place of
-    images, are no rows and columns.
+    (n, h, w, c) where the channels are known to be last, as behind a linear map. Positions in a row, and windows
+    that take the place of images, are no rows and columns.
     """
     roles, sizes = spread.roles, sizes_of(node)
     known = sorted(roles) == sorted(_MAP) or {"hw", "nc"} & set(roles)
