@@ -17,7 +17,7 @@ from backlight.images import ImageSource, Preprocessing
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
 from backlight.projection import Crops, check_channel, group_layers
-from backlight.rules import DECONVNET, RuleSet
+from backlight.rules import DECONVNET, RuleSet, under_rules
 from backlight.scan import choose_layers
 
 Maps = int | Sequence[int] | None
@@ -29,7 +29,7 @@ class Plan:
     """Everything that decides what an atlas will hold.
 
     Attributes:
-        layers: The layers, in the order of the graph.
+        layers: The layers, in the order of the graph, each with the field that its rules' projections stay in.
         channels: For each layer, the feature maps that are projected, ascending.
         top: Hits of a feature map.
         rules: For each layer, how a signal goes down.
@@ -108,8 +108,9 @@ def make_plan(
         raise BadInputError(f"{source.name!r} holds no image; name a folder that does")
     chosen = choose_layers(net, layers)
     if not chosen:
+        why = "".join(f" ({line})" for line in net.coverage().left_out_in_words())
         raise BadInputError(
-            f"{net.name} has no feature maps to show by default",
+            f"{net.name} has no feature maps to show by default{why}",
             python="name some: layers=[...]",
             command="name some with --layers",
         )
@@ -118,6 +119,9 @@ def make_plan(
     default = rules if isinstance(rules, RuleSet) else DECONVNET
     its = tuple(own.get(layer, default) for layer in chosen)
     by_layer = not isinstance(rules, RuleSet)
+    chosen = tuple(
+        under_rules(layer, rule) for layer, rule in zip(chosen, its, strict=True)
+    )  # so that no tile cuts
     return Plan(chosen, channels, top, its, net.preprocessing, len(source), batch_size, by_layer)
 
 

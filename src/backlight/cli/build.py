@@ -11,6 +11,7 @@ import typer
 from backlight import atlas
 from backlight.atlas import best_rules, open_atlas
 from backlight.atlas.estimate import Estimate, estimate
+from backlight.cli.layers import print_left_out
 from backlight.cli.options import (
     RULES_HELP,
     Device,
@@ -96,6 +97,8 @@ def build(
         f"{plan.n_images} images, {len(plan.layers)} layers, {plan.n_maps} feature maps, "
         f"{plan.n_projections} projections by {plan.rules_name}"
     )
+    if layers == "all":
+        print_left_out(net)
     if isinstance(chosen_rules, dict):
         _print_rules(plan, chosen_rules)
     if dry_run:

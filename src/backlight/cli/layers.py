@@ -33,6 +33,7 @@ def layers(
     console.print(_table(net, chosen))
     console.print()
     _print_coverage(net)
+    print_left_out(net)
     note = net.class_output().note(net.name) if len(net.outputs) > 1 else None
     if note is not None:
         console.print(f"{note}.", soft_wrap=True)
@@ -68,9 +69,16 @@ def _print_coverage(net: Network) -> None:
     summary = f"{len(net.default_layers)} layers with {maps} feature maps are shown by default."
     unsupported = net.coverage().unsupported
     if not unsupported:
-        console.print(f"{summary} Every operator below them has a rule.", soft_wrap=True)
+        rules = " Every operator below them has a rule." if net.default_layers else ""
+        console.print(f"{summary}{rules}", soft_wrap=True)
         return
     console.print(summary, soft_wrap=True)
     listed = "; ".join(f"{e.operator} ({', '.join(e.places[:3])})" for e in unsupported)
     rest = "Layers above cannot be projected by deconvnet or guided."
     console.print(styled("[yellow]No rule for:[/] {}. {}", listed, rest), soft_wrap=True)
+
+
+def print_left_out(net: Network) -> None:
+    """Say what makes features on the way to the output and is no layer: what, where it begins, and why."""
+    for line in net.coverage().left_out_in_words():
+        console.print(styled("[yellow]Left out:[/] {}", line), soft_wrap=True)

@@ -33,14 +33,14 @@ class Spread:
         cols: What an index along the "w" dimension sees; None is the whole width.
         gates_ignored: True where a factor below (a gate, attention weights, statistics of a normalisation)
             sees more than the signal that it scales.
-        grid: Height and width behind an "hw" dimension.
+        grids: Height and width behind each "hw" dimension; their products tell them apart.
     """
 
     roles: tuple[str, ...]
     rows: Axis | None
     cols: Axis | None
     gates_ignored: bool = False
-    grid: tuple[int, int] | None = None
+    grids: frozenset[tuple[int, int]] = frozenset()
 
     def with_roles(self, roles: Iterable[str]) -> Spread:
         """Return the spread under other roles; an axis that no single dimension carries becomes None."""
@@ -49,6 +49,11 @@ class Spread:
         rows = self.rows if carried.count("h") == 1 else None
         cols = self.cols if carried.count("w") == 1 else None
         return replace(self, roles=roles, rows=rows, cols=cols)
+
+    def with_grid(self, grid: tuple[int, int]) -> Spread:
+        """Return the spread of a tensor that gets an "hw" dimension of this height and width."""
+        others = {other for other in self.grids if prod(other) != prod(grid)}
+        return replace(self, grids=frozenset({grid, *others}))
 
     def mixed(self, dims: Iterable[int]) -> Spread:
         """Return the spread after positions along these dimensions were mixed."""
@@ -142,6 +147,8 @@ def joined(spreads: Sequence[Spread]) -> Spread:
     """Return the union of spreads of equal rank: whatever any of them sees.
 
     Along an axis the union is one interval where all strides are equal, else the whole image.
+
+    *Convention*: two views of as many positions as rows and columns that differ (4 x 9 and 6 x 6) are neither.
     """
     roles = []
     for candidates in zip(*(s.roles for s in spreads), strict=True):
@@ -149,12 +156,12 @@ def joined(spreads: Sequence[Spread]) -> Spread:
         if len(named) > 1:  # rows met columns, say: neither is what it was
             spreads = [s.mixed(d for d, role in enumerate(s.roles) if role in named) for s in spreads]
         roles.append(named.pop() if len(named) == 1 else "")
-    grids = {s.grid for s in spreads if "hw" in s.roles}
-    if len(grids) > 1:
-        roles = ["" if role == "hw" else role for role in roles]
+    grids = frozenset[tuple[int, int]]().union(*(s.grids for s in spreads))
+    if len({prod(grid) for grid in grids}) < len(grids):
+        roles, grids = ["" if role == "hw" else role for role in roles], frozenset()
     rows, cols = _union([s.rows for s in spreads]), _union([s.cols for s in spreads])
     ignored = any(s.gates_ignored for s in spreads)
-    return Spread((), rows, cols, ignored, next(iter(grids), None)).with_roles(roles)
+    return Spread((), rows, cols, ignored, grids).with_roles(roles)
 
 
 def _union(axes: Sequence[Axis | None]) -> Axis | None:
@@ -176,7 +183,8 @@ def contracted(spread: Spread, place: int, other: Spread | None = None) -> Sprea
     if set(role) & set("".join(roles)) & set("nhw"):
         role = ""
     roles.insert(place % len(spread.roles), role)
-    return spread.mixed([place]).with_roles(roles)
+    grids = spread.grids if other is None else spread.grids | other.grids
+    return replace(spread.mixed([place]).with_roles(roles), grids=grids)
 
 
 # --- views --------------------------------------------------------------------------------------------------
@@ -200,7 +208,10 @@ def reshaped(spread: Spread, old: Sequence[int], new: Sequence[int]) -> Spread:
 
     Dimensions of size 1 come and go freely. Channels may be split and merged. Rows merged with the columns
     behind them are remembered as "hw". Where rows (or columns) are split into blocks, the first new dimension
-    stays "h" and sees its whole block. Every other split or merge of rows or columns gives "".
+    stays "h" and sees its whole block; where they are merged with what is no row or column behind them, as in an
+    upsampling by copies, each stands for so many new ones. Every other split or merge of rows or columns gives "".
+
+    *Convention*: a first dimension as long as the batch is the batch, whatever it was made of (windows, as a rule).
     """
     if tuple(old) == tuple(new):
         return spread
@@ -212,25 +223,40 @@ def reshaped(spread: Spread, old: Sequence[int], new: Sequence[int]) -> Spread:
     for before, after in _groups([old[d] for d in here], [new[d] for d in there]):
         sizes = [new[there[j]] for j in after]
         sources = tuple(spread.roles[here[i]] for i in before)
+        first = here[before[0]]
         if sources in (("h",), ("w",)):
             block = prod(sizes[1:])
-            spread = spread.windowed(here[before[0]], Window(block, 0, block - 1))
-        if sources == ("h", "w") and len(sizes) == 1:
-            spread = replace(spread, grid=(old[here[before[0]]], old[here[before[1]]]))
-        for j, role in zip(after, _regrouped(sources, sizes, spread.grid), strict=True):
+            spread = spread.windowed(first, Window(block, 0, block - 1))
+        elif _repeats(sources) and len(sizes) == 1:
+            copies = sizes[0] // old[first]
+            spread = spread.windowed(first, Window(Fraction(1, copies), Fraction(1, copies) - 1, 0))
+        elif sources == ("h", "w") and len(sizes) == 1:
+            spread = spread.with_grid((old[first], old[here[before[1]]]))
+        for j, role in zip(after, _regrouped(sources, sizes, spread.grids), strict=True):
             roles[there[j]] = role
+    if new and new[0] == BATCH and "n" not in roles:
+        roles[0] = "n"
     return spread.with_roles(roles)
 
 
-def _regrouped(sources: tuple[str, ...], sizes: list[int], grid: tuple[int, int] | None) -> Sequence[str]:
+def _repeats(sources: tuple[str, ...]) -> bool:
+    """Return whether rows (or columns) come first, and behind them only dimensions that are neither."""
+    return len(sources) > 1 and sources[0] in ("h", "w") and set(sources[1:]) <= {"", "c"}
+
+
+def _regrouped(
+    sources: tuple[str, ...], sizes: list[int], grids: frozenset[tuple[int, int]]
+) -> Sequence[str]:
     """Return the roles of dimensions of these sizes that were made of dimensions with the roles `sources`."""
     if len(sources) == len(sizes) == 1:
         return sources
     match sources:
         case ("h", "w") if len(sizes) == 1:
             return ["hw"]
-        case ("hw",) if tuple(sizes) == grid:
+        case ("hw",) if tuple(sizes) in grids:
             return ["h", "w"]
+        case _ if _repeats(sources) and len(sizes) == 1:
+            return [sources[0]]
         case ("h" | "w" as letter,):
             return [letter, *["c"] * (len(sizes) - 1)]
     carried = set("".join(sources))
@@ -251,97 +277,3 @@ def _groups(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[range, ran
             else:
                 needed, j = needed * new[j], j + 1
         yield range(start[0], i), range(start[1], j)
-
-
-# --- operators that keep, rearrange, drop or mix dimensions -------------------------------------------------
-
-
-@rule(
-    "clone contiguous alias detach _to_copy to lift_fresh_copy dropout feature_dropout channel_shuffle"
-    " _native_batch_norm_legit_no_training batch_norm hardswish prelu _prelu_kernel log_sigmoid"
-)
-def _unchanged(node: fx.Node, spread: Spread) -> Spread:
-    return spread
-
-
-def _dims(node: fx.Node, rank: int) -> list[int]:
-    """Return the dimensions that an operator names, from 0; none named means all."""
-    given, every = arguments(node), range(rank)
-    value = given.get("dim", given.get("dims"))
-    return [every[value]] if isinstance(value, int) else [every[d] for d in value or every]
-
-
-@rule("softmax _softmax log_softmax _log_softmax cumsum cumprod flip roll sort topk glu index_select")
-def _mixing(node: fx.Node, spread: Spread) -> Spread:
-    return spread.mixed(_dims(node, len(spread.roles)))
-
-
-@rule("mean sum prod amax amin max min var std logsumexp norm linalg_vector_norm argmax argmin")
-def _reduction(node: fx.Node, spread: Spread) -> Spread:
-    rank, keeps = len(spread.roles), arguments(node).get("keepdim")
-    dims = _dims(node, rank)
-    return spread.mixed(dims).with_roles(spread.roles[d] for d in range(rank) if keeps or d not in dims)
-
-
-@rule("expand expand_as broadcast_to")
-def _expansion(node: fx.Node, spread: Spread) -> Spread:
-    return stretched(spread, sizes_of(node.args[0]), sizes_of(node))
-
-
-@rule("linear")
-def _linear(node: fx.Node, spread: Spread) -> Spread:
-    return contracted(spread, -1)
-
-
-@rule("select unbind")
-def _selection(node: fx.Node, spread: Spread) -> Spreads:
-    (dropped,) = _dims(node, len(spread.roles))
-    one = spread.with_roles(role for d, role in enumerate(spread.roles) if d != dropped)
-    value = node.meta["val"]
-    return (one,) * len(value) if isinstance(value, (tuple, list)) else one
-
-
-@rule("permute transpose t")
-def _permutation(node: fx.Node, spread: Spread) -> Spread:
-    order = list(range(len(spread.roles)))
-    if operator_name(node) == "permute":
-        order = _dims(node, len(order))
-    elif len(order) > 1:
-        a, b = (arguments(node).get(key, default) for key, default in (("dim0", 0), ("dim1", 1)))
-        order[a], order[b] = order[b], order[a]
-    return replace(spread, roles=tuple(spread.roles[d] for d in order))
-
-
-@rule("repeat")
-def _repetition(node: fx.Node, spread: Spread) -> Spread:
-    times: Any = node.args[1]
-    spread = spread.with_roles([""] * (len(times) - len(spread.roles)) + list(spread.roles))
-    return spread.mixed(d for d, n_times in enumerate(times) if n_times != 1)
-
-
-@rule("index")
-def _gathering(node: fx.Node, spread: Spread) -> Spread:
-    """Follow places that a constant names, which may stand in any order."""
-    indices: Any = node.args[1]
-    named = [d for d, index in enumerate(indices) if index is not None]
-    return spread.mixed(named) if len(named) == 1 else spread.with_roles("" for _ in spread.roles)
-
-
-@rule("slice")
-def _slicing(node: fx.Node, spread: Spread) -> Spread:
-    given = arguments(node)
-    dim, start, step = given["dim"], given["start"] or 0, given["step"]
-    if not (isinstance(start, int) and isinstance(step, int)):
-        return spread.mixed([dim])
-    size = sizes_of(node.args[0])[dim]
-    start = max(start + size, 0) if start < 0 else min(start, size)
-    return spread.windowed(dim, Window(step, start, start))
-
-
-@rule("split split_with_sizes chunk")
-def _splitting(node: fx.Node, spread: Spread) -> Spreads:
-    (dim,), start, parts = _dims(node, len(spread.roles)), 0, []
-    for part in node.meta["val"]:
-        parts.append(spread.windowed(dim, Window(1, start, start)))
-        start += as_sizes(part)[dim]
-    return tuple(parts)

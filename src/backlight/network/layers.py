@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -98,10 +99,16 @@ def find_layers(
 
 
 def _order(spread: Spread) -> tuple[int, ...] | None:
-    """Return the dimensions in the order (n, c, h, w) or (n, c); None where a layer has no such form."""
+    """Return the dimensions in the order (n, c, h, w) or (n, c); None where a layer has no such form.
+
+    Beside images, rows and columns one further dimension is the channels, even if it was made of something else.
+    """
+    roles = spread.roles
+    if len(roles) == 4 and sorted(roles) == ["", "h", "n", "w"]:
+        roles = tuple(role or "c" for role in roles)
     for wanted in (("n", "c", "h", "w"), ("n", "c")):
-        if sorted(spread.roles) == sorted(wanted):
-            return tuple(spread.roles.index(role) for role in wanted)
+        if sorted(roles) == sorted(wanted):
+            return tuple(roles.index(role) for role in wanted)
     return None
 
 
@@ -110,43 +117,50 @@ def _default_nodes(
 ) -> set[fx.Node]:
     """Return the rectified feature maps on the way to the output, and unrectified conv outputs.
 
-    *Convention*: a convolution that no rectifier follows before the next convolution counts by what its
+    *Convention*: a convolution that no such rectifier follows before the next convolution counts by what its
     normalisation made of it.
     """
-    default: set[fx.Node] = set()
-    for node in output_path:
-        spread = spreads.get(node)
-        if spread is None or not _is_feature_map(node, spread):
-            continue
-        if analysis.classify(node) is OperatorClass.RECTIFIER:
-            default.add(node)
-        elif packet(node) in CONVOLUTIONS and not _is_rectified_later(node, analysis):
-            default.add(_end_of_norm(node, analysis))
-    return default
+    maps = {node for node in output_path if is_feature_map(node, spreads.get(node))}
+    rectified = {node for node in maps if analysis.classify(node) is OperatorClass.RECTIFIER}
+    convolved = {node for node in maps if packet(node) in CONVOLUTIONS}
+    plain = {node for node in convolved if not _is_rectified_later(node, rectified, analysis, output_path)}
+    return rectified | {_end_of_norm(node, analysis) for node in plain}
 
 
-def _is_feature_map(node: fx.Node, spread: Spread) -> bool:
-    order = _order(spread)
+def is_feature_map(node: fx.Node, spread: Spread | None) -> bool:
+    """Return whether a node gives maps of more than one position."""
+    order = _order(spread) if spread is not None else None
     if order is None or len(order) != 4:
         return False
     sizes = shape_of(node) or ()
     return any(int(sizes[i]) > 1 for i in order[2:])
 
 
-def _is_rectified_later(node: fx.Node, analysis: PathAnalysis) -> bool:
-    """Return whether the node's signal meets a rectifier before the next convolution or linear map."""
+def _is_rectified_later(
+    node: fx.Node, rectified: set[fx.Node], analysis: PathAnalysis, output_path: set[fx.Node]
+) -> bool:
+    """Return whether the node's signal meets one of the rectified maps before the next convolution or linear map.
+
+    A rectifier inside a gate (squeeze-excite, a hand-written activation) or of a vector is not among them.
+    """
     seen: set[fx.Node] = set()
-    todo = list(node.users)
+    todo = _signal_users(node, analysis, output_path)
     while todo:
         user = todo.pop()
-        if user in seen or user.op != "call_function":
+        if user in seen:
             continue
         seen.add(user)
-        if analysis.classify(user) is OperatorClass.RECTIFIER:
+        if user in rectified:
             return True
         if packet(user) not in CONVOLUTIONS and operator_name(user) not in ("linear", "matmul"):
-            todo.extend(user.users)
+            todo.extend(_signal_users(user, analysis, output_path))
     return False
+
+
+def _signal_users(node: fx.Node, analysis: PathAnalysis, output_path: set[fx.Node]) -> list[fx.Node]:
+    """Return the nodes on the way to the output that the node's signal goes on to, not those that it scales."""
+    users = [user for user in node.users if user in output_path and user.op == "call_function"]
+    return [user for user in users if node in analysis.signal_inputs(user) or user.target is operator.getitem]
 
 
 def _end_of_norm(node: fx.Node, analysis: PathAnalysis) -> fx.Node:

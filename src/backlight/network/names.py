@@ -77,11 +77,12 @@ def _call_of(node: fx.Node, line: str) -> tuple[tuple[str, ...], str] | None:
     if function is None:
         return None
     name = _function_name(function[1]) if own_line == line else operator_name(node)
-    return (path, function[0], own_line), ".".join(filter(None, (path, name)))
+    return (path, *function, own_line), ".".join(filter(None, (path, name)))
 
 
 def _function_id(node: fx.Node) -> str:
-    return str((node.meta.get("torch_fn") or ("", ""))[0])
+    """Return what tells one call from another: each kind of function (`F.relu`, `x.relu`) is counted by itself."""
+    return "/".join(node.meta.get("torch_fn") or ("", ""))
 
 
 def _users_line(node: fx.Node) -> str:

@@ -27,6 +27,7 @@ from backlight.network.class_output import (
 from backlight.network.coverage import Coverage, CoverageEntry
 from backlight.network.cut import ancestors, cut
 from backlight.network.layers import Layer, Layers, find_layers, layer_names
+from backlight.network.left_out import find_left_out, why_not
 from backlight.network.names import module_outputs, name_nodes
 from backlight.network.operators import OperatorClass, PathAnalysis, operator_name
 from backlight.network.outputs import output_names
@@ -131,10 +132,17 @@ class Network:
         """Return the layer of that name; a module's path names what the module gave back.
 
         Raises:
-            UnknownLayerError: The network has no such layer.
+            UnknownLayerError: The network has no such layer, or what has that name gives no feature maps.
         """
         key = name.name if isinstance(name, Layer) else name
         if key not in self._by_name:
+            known = self._nodes.get(key) or self._modules.get(key)
+            if known is not None:
+                raise UnknownLayerError(
+                    f"{key!r} of {self.name} cannot be shown: {why_not(known, self.analysis, self.spreads)}",
+                    python="net.layers lists what can",
+                    command="`backlight layers MODEL --all` lists what can",
+                )
             close = _closest(key, self._by_name)
             raise UnknownLayerError(
                 f"{self.name} has no layer {key!r}{f'; did you mean {close!r}?' if close else ''}",
@@ -162,7 +170,10 @@ class Network:
         return cut(self.module, [(self.node(layer), layer.order) for layer in chosen])
 
     def coverage(self) -> Coverage:
-        """Return each operator on the way from the default layers to the pixels, its class, and where it stands."""
+        """Return each operator on the way from the default layers to the pixels, its class, where it stands.
+
+        And what is left out: what makes features on the way to the output, but no feature maps (tokens, volumes).
+        """
         heads = [self.node(layer) for layer in self.default_layers]
         heads = heads or [n for n in self.module.graph.nodes if n.op == "output"]
         found: dict[tuple[str, OperatorClass], list[str]] = {}
@@ -171,7 +182,8 @@ class Network:
                 found.setdefault((operator_name(node), self.analysis.classify(node)), []).append(
                     self.where(node)
                 )
-        return Coverage(tuple(CoverageEntry(op, kind, tuple(at)) for (op, kind), at in found.items()))
+        entries = tuple(CoverageEntry(op, kind, tuple(at)) for (op, kind), at in found.items())
+        return Coverage(entries, find_left_out(self._path, self.analysis, self.spreads, self.where))
 
     def prepare(self, images: Images) -> Float[Tensor, "n c h w"]:
         """Return images as a batch of inputs on the network's device.

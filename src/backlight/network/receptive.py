@@ -2,7 +2,8 @@
 
 Every operator has a small rule that says how the dimensions and intervals of its input become those of its
 output. A field always contains what the unit sees; where that cannot be told along an axis, it is the whole
-image.
+image. What a tensor's dimensions are is another question: an operator that by its own definition takes
+(n, c, h, w), such as a convolution, gives feature maps even where nobody can say any more what they see.
 
 *Source*: the arithmetic of Araujo et al., *Computing Receptive Fields of Convolutional Neural Networks* (2019).
 *Differs*: an interval for each axis, so that branches that are not aligned give their union and no error.
@@ -12,7 +13,7 @@ image.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -21,35 +22,71 @@ import torch
 from torch import fx
 
 from backlight.geometry import Axis, ReceptiveField
+from backlight.network import sliding  # noqa: F401, registers its rules
 from backlight.network.dimensions import (
     RULES,
     Spread,
     Spreads,
-    Window,
     arguments,
+    as_sizes,
     contracted,
     joined,
-    rule,
     sizes_of,
     stretched,
 )
 from backlight.network.operators import (
     ATTENTION,
+    OperatorClass,
     PathAnalysis,
     all_operands,
     operator_name,
     packet,
     shape_of,
 )
+from backlight.network.rearrange import scattered
 
 __all__ = ["Spread", "receptive_field", "trace_spreads"]
 
 aten = torch.ops.aten
 _PRODUCTS = ATTENTION | {aten.matmul, aten.mm, aten.bmm, aten.addmm, aten.baddbmm}
-_BUNDLES = {aten.cat, aten.concat, aten.concatenate, aten.stack, aten.slice_scatter}
-_PADS = {aten.pad, aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d}
-_MIRRORS = {"constant": 0, "reflect": 2, "reflection": 2, "replicate": 1, "replication": 1}
-_LARGEST_EXACT_SCALE = 32  # float32 finds every source index of a nearest upsampling; the first miss is at 41
+_BUNDLES = {aten.cat, aten.concat, aten.concatenate, aten.stack}
+_SCATTERS = {aten.slice_scatter, aten.select_scatter}
+_CHOICES = {aten.where, aten.masked_fill}  # elementwise, but not all of their overloads are tagged so
+_OF_MAPS = frozenset(
+    (
+        *("conv2d", "conv_transpose2d", "convolution", "_native_batch_norm_legit_no_training", "batch_norm"),
+        *("instance_norm", "group_norm", "native_group_norm", "channel_shuffle", "feature_dropout"),
+        *(
+            "max_pool2d",
+            "max_pool2d_with_indices",
+            "adaptive_max_pool2d",
+            "avg_pool2d",
+            "adaptive_avg_pool2d",
+        ),
+        *(
+            "_adaptive_avg_pool2d",
+            "max_unpool2d",
+            "col2im",
+            "pixel_shuffle",
+            "pixel_unshuffle",
+            "grid_sampler",
+        ),
+        *(
+            "grid_sampler_2d",
+            "reflection_pad2d",
+            "replication_pad2d",
+            "upsample_nearest2d",
+            "upsample_bilinear2d",
+        ),
+        *(
+            "upsample_bicubic2d",
+            "_upsample_nearest_exact2d",
+            "_upsample_bilinear2d_aa",
+            "_upsample_bicubic2d_aa",
+        ),
+    )
+)
+_MAP = ("n", "c", "h", "w")
 
 
 def receptive_field(spread: Spread) -> ReceptiveField | None:
@@ -76,7 +113,8 @@ def trace_spreads(graph: fx.Graph, analysis: PathAnalysis) -> dict[fx.Node, Spre
     found: dict[fx.Node, Spreads] = {}
     for node in graph.nodes:
         if node in analysis.dependent and node.op != "output":
-            found[node] = _follow(node, analysis, found)
+            spread = _follow(node, analysis, found)
+            found[node] = _as_map(node, spread, analysis) if isinstance(spread, Spread) else spread
     return {n: s for n, s in found.items() if isinstance(s, Spread) and shape_of(n) is not None}
 
 
@@ -99,6 +137,43 @@ def _follow(node: fx.Node, analysis: PathAnalysis, found: dict[fx.Node, Spreads]
     return result
 
 
+def _as_map(node: fx.Node, spread: Spread, analysis: PathAnalysis) -> Spread:
+    """Return the spread with the roles that a four-dimensional tensor has by its operator's definition.
+
+    *Convention*: what a rectifier gives keeps its input's order. Where that is unknown it is (n, c, h, w), or
+    (n, h, w, c) where the channels are known to be last, as behind a linear map. Positions in a row, and windows
+    that take the place of images, are no rows and columns.
+    """
+    roles, sizes = spread.roles, sizes_of(node)
+    known = sorted(roles) == sorted(_MAP) or {"hw", "nc"} & set(roles)
+    if len(sizes) != 4 or known or (roles[0] != "n" and not _is_batch(node, sizes[0])):
+        return spread
+    made_by = node.args[0] if node.target is operator.getitem else node
+    order: tuple[str, ...] | None = None
+    if isinstance(made_by, fx.Node) and operator_name(made_by) in _OF_MAPS:
+        order = _MAP
+    elif analysis.classify(node) is OperatorClass.RECTIFIER or packet(node) is aten.linear:
+        order = _likely_order(roles)
+    if order is None:
+        return spread
+    rows = spread.rows if roles[order.index("h")] == "h" else None
+    cols = spread.cols if roles[order.index("w")] == "w" else None
+    return replace(spread, roles=order, rows=rows, cols=cols)
+
+
+def _likely_order(roles: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the roles of a map's dimensions, as far as the known ones tell; None for heads of tokens."""
+    if roles[3] == "c" and roles[1] in ("", "h") and roles[2] in ("", "w"):
+        return ("n", "h", "w", "c")
+    fits = all(role in ("", "c", letter) for role, letter in zip(roles[1:], _MAP[1:], strict=True))
+    return _MAP if fits and not (roles[2] == "" and roles[3] == "c") else None
+
+
+def _is_batch(node: fx.Node, size: int) -> bool:
+    pixels = next(iter(node.graph.find_nodes(op="placeholder")))
+    return size == sizes_of(pixels)[0]
+
+
 def _apply_rule(node: fx.Node, signals: dict[fx.Node, Spread], operands: dict[fx.Node, Spread]) -> Spreads:
     target = packet(node)
     if _is_pointwise(node):
@@ -108,6 +183,9 @@ def _apply_rule(node: fx.Node, signals: dict[fx.Node, Spread], operands: dict[fx
         return _product(node, signals, operands)
     if target in _BUNDLES:
         return _bundle(node, signals)
+    if target in _SCATTERS:
+        below, source = (signals.get(n) for n in node.args[:2])  # type: ignore[arg-type]
+        return scattered(node, source, below) if source is not None else below or _unknown(node, ())
     if target in RULES and len(signals) == 1:
         result = RULES[target](node, *signals.values())
         if len(operands) > 1 and isinstance(result, Spread):  # weights made from the image
@@ -123,17 +201,19 @@ def _pixels(node: fx.Node) -> Spread:
 
 
 def _unknown(node: fx.Node, spreads: Iterable[Spread]) -> Spreads:
-    """Return the cautious answer: every entry sees the whole image; the first dimension is the batch."""
+    """Return the cautious answer: every entry sees the whole image; the first dimension is the batch, if as long."""
     value, ignored = node.meta.get("val"), any(s.gates_ignored for s in spreads)
-    values = value if isinstance(value, (tuple, list)) else [value]
-    ranks = [v.dim() if isinstance(v, torch.Tensor) else 0 for v in values]
-    answers = tuple(Spread(("n", *[""] * (rank - 1))[:rank], None, None, ignored) for rank in ranks)
+    shapes = [as_sizes(v) for v in (value if isinstance(value, (tuple, list)) else [value])]
+    firsts = ["n" if sizes and _is_batch(node, sizes[0]) else "" for sizes in shapes]
+    roles = [(first, *[""] * len(sizes))[: len(sizes)] for first, sizes in zip(firsts, shapes, strict=True)]
+    answers = tuple(Spread(own, None, None, ignored) for own in roles)
     return answers if isinstance(value, (tuple, list)) else answers[0]
 
 
 def _is_pointwise(node: fx.Node) -> bool:
     target: Any = node.target
-    return torch.Tag.pointwise in getattr(target, "tags", ()) or target in (aten.max.other, aten.min.other)
+    is_tagged = torch.Tag.pointwise in getattr(target, "tags", ())
+    return is_tagged or target in (aten.max.other, aten.min.other) or packet(node) in _CHOICES
 
 
 def _gated(signals: list[Spread], factors: list[Spread]) -> Spread:
@@ -149,7 +229,7 @@ def _gated(signals: list[Spread], factors: list[Spread]) -> Spread:
 
 
 def _bundle(node: fx.Node, signals: dict[fx.Node, Spread]) -> Spreads:
-    """Follow cat, stack, and assignment to a slice: what does not fill its dimension was moved along it."""
+    """Follow cat and stack: what does not fill its dimension was moved along it."""
     dim, rank = arguments(node)["dim"], len(sizes_of(node))
     if packet(node) is aten.stack:
         dim %= rank
@@ -181,147 +261,3 @@ def _product(node: fx.Node, signals: dict[fx.Node, Spread], operands: dict[fx.No
         keys = keys.with_roles((*keys.roles[:-2], "", ""))
         held.append(stretched(keys, (*sizes_of(args[1])[:-2], *target[-2:]), target))
     return _gated(kept, held)
-
-
-# --- windows over the image ---------------------------------------------------------------------------------
-
-
-@rule("group_norm native_group_norm instance_norm layer_norm native_layer_norm rms_norm _fused_rms_norm")
-def _normalisation(node: fx.Node, spread: Spread) -> Spread:
-    """Keep the field: the statistics are the factor of a gate, noted where they span rows or columns."""
-    given = arguments(node)
-    if not given.get("use_input_stats", True):
-        return spread
-    shape = given.get("normalized_shape")
-    held = spread.mixed(range(len(spread.roles))[-len(shape) if shape else 1 :])
-    spans = (held.rows, held.cols) != (spread.rows, spread.cols)
-    return replace(spread, gates_ignored=spread.gates_ignored or spans)
-
-
-@rule("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution")
-def _convolution(node: fx.Node, spread: Spread) -> Spread:
-    given = arguments(node)
-    kernel = sizes_of(given["weight"])[2:]
-    spread = contracted(spread, -len(kernel) - 1)
-    transposed = given.get("transposed", "transpose" in operator_name(node))
-    return _slide(spread, _kernel_windows(node, kernel, transposed))
-
-
-@rule("avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d max_pool2d_with_indices")
-def _pool(node: fx.Node, spread: Spread) -> Spread:
-    return _slide(spread, _kernel_windows(node, _per_axis(arguments(node)["kernel_size"], _n_axes(node))))
-
-
-def _slide(spread: Spread, windows: list[Window]) -> Spread:
-    """Slide one window along each of the last dimensions."""
-    for place, window in enumerate(windows, start=-len(windows)):
-        spread = spread.windowed(place, window)
-    return spread
-
-
-def _n_axes(node: fx.Node) -> int:
-    """Return 2 for `avg_pool2d`."""
-    return next(int(letter) for letter in operator_name(node) if letter.isdigit())
-
-
-def _per_axis(value: Any, n_axes: int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values * n_axes if len(values) == 1 else values
-
-
-def _kernel_windows(node: fx.Node, kernel: Sequence[int], transposed: bool = False) -> list[Window]:
-    """Return the window of a convolution or pooling along each of its axes.
-
-    A mirrored border below shows nothing new to a kernel thatreaches as far in: its allowance is undone.
-    """
-    given, n_axes, windows = arguments(node), len(kernel), []
-    dilations = _per_axis(given.get("dilation", 1), n_axes)
-    reaches = [d * (k - 1) for k, d in zip(kernel, dilations, strict=True)]
-    named = {"same": [reach // 2 for reach in reaches], "valid": [0]}
-    pads = _per_axis(named.get(str(given["padding"]), given["padding"]), n_axes)
-    strides = _per_axis(given["stride"] or kernel, n_axes)
-    below: Any = node.args[0]
-    borders, mirror = _borders(below) if packet(below) in _PADS else ({}, 0)
-    for place, (stride, pad, reach) in enumerate(zip(strides, pads, reaches, strict=True), start=-n_axes):
-        before, after = (mirror * max(width, 0) for width in borders.get(place, (0, 0)))
-        if transposed:
-            windows.append(Window(Fraction(1, stride), Fraction(pad - reach, stride), Fraction(pad, stride)))
-        elif reach - pad >= max(before, after):
-            windows.append(Window(stride, after - pad, reach - pad - before))
-        else:
-            windows.append(Window(stride, -pad, reach - pad))
-    return windows
-
-
-def _borders(node: fx.Node) -> tuple[dict[int, tuple[int, int]], int]:
-    """Return the border before and after each place (-1: the last), and how far inwards its pixels repeat.
-
-    That is in widths of the border: 0 for a constant, 1 for a replicated edge, 2 for a reflection; else -1.
-    """
-    given = arguments(node)
-    widths: Any = given.get("pad", given.get("padding"))
-    mode = given.get("mode") or operator_name(node).partition("_")[0]
-    pairs = enumerate(zip(widths[::2], widths[1::2], strict=True), start=1)
-    return {-place: pair for place, pair in pairs}, _MIRRORS.get(mode, -1)
-
-
-@rule("pad constant_pad_nd reflection_pad2d replication_pad2d")
-def _pad(node: fx.Node, spread: Spread) -> Spread:
-    borders, mirror = _borders(node)
-    for place, (before, after) in borders.items():
-        if mirror < 0 and (before or after):  # circular: the border shows the other end
-            spread = spread.mixed([place])
-        left, right = (mirror * max(width, 0) for width in (before, after))
-        spread = spread.windowed(place, Window(1, -before - right, -before + left))
-    return spread
-
-
-def _resized_axes(node: fx.Node) -> list[tuple[int, int, int]]:
-    """Return each image axis of a resizing operator: its place, its size before and its size after."""
-    before, after = sizes_of(node.args[0]), sizes_of(node)
-    return [(place, before[place], after[place]) for place in range(-_n_axes(node), 0)]
-
-
-@rule("adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d")
-def _adaptive_pool(node: fx.Node, spread: Spread) -> Spread:
-    """Follow windows fromfloor(i * in / out) to ceil((i + 1) * in / out); one alone is the whole image."""
-    for place, before, after in _resized_axes(node):
-        step = Fraction(before, after)
-        remainder = 1 - Fraction(1, step.denominator)
-        spread = spread.mixed([place]) if after == 1 < before else spread
-        spread = spread.windowed(place, Window(step, -remainder, step - 1 + remainder))
-    return spread
-
-
-@rule(
-    "upsample_nearest2d _upsample_nearest_exact2d upsample_bilinear2d upsample_bicubic2d"
-    " _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
-)
-def _resize(node: fx.Node, spread: Spread) -> Spread:
-    """Follow a resizing by a whole factor; by any other, the axis becomes the whole image."""
-    given, name = arguments(node), operator_name(node)
-    scales = given.get("scale_factors") or [given.get("scales_h"), given.get("scales_w")]
-    for (place, before, after), scale in zip(_resized_axes(node), scales, strict=True):
-        step, grows = Fraction(before, after), after % before == 0
-        whole = grows or (before % after == 0 and not name.endswith("aa"))
-        inexact = after > _LARGEST_EXACT_SCALE * before or (scale and scale * before != after)
-        if before == after:
-            continue
-        if not whole or inexact or given.get("align_corners"):
-            spread = spread.mixed([place])
-        elif "nearest" in name:
-            middle = int(step) // 2 if "exact" in name else 0
-            window = Window(step, step - 1, 0) if grows else Window(step, middle, middle)
-            spread = spread.windowed(place, window)
-        else:
-            reach = 2 if "bicubic" in name else 1
-            spread = spread.windowed(place, Window(step, (step - 1) / 2 - reach, (step - 1) / 2 + reach))
-    return spread
-
-
-@rule("pixel_shuffle pixel_unshuffle")
-def _shuffle_pixels(node: fx.Node, spread: Spread) -> Spread:
-    factor: Any = node.args[1]
-    if operator_name(node) == "pixel_unshuffle":
-        return _slide(spread, [Window(factor, 0, factor - 1)] * 2)
-    return _slide(spread, [Window(Fraction(1, factor), Fraction(1, factor) - 1, 0)] * 2)

@@ -19,7 +19,7 @@ from backlight.images import is_one_image
 from backlight.network import Images, Layer, Network
 from backlight.projection import Unit, project, strongest
 from backlight.render import Tile, pad
-from backlight.rules import RuleSet
+from backlight.rules import RuleSet, under_rules
 from backlight.studies.belonging import check_network
 
 _SAME = 1e-4
@@ -163,7 +163,7 @@ def others_of_images(net: Network, images: Images, unit: Unit, rules: RuleSet) -
     batch, pictures = inputs_of(net, images)
     units = strongest(net, batch, unit.layer, unit.channel)
     signals = project(net, batch, units, rules).permute(0, 2, 3, 1).float().cpu().numpy()
-    boxes = [view(net, net.layer(own.layer), own) for own in units]
+    boxes = [view(net, under_rules(net.layer(own.layer), rules), own) for own in units]
     tiles = [tile_of(*own) for own in zip(pictures, signals, boxes, strict=True)]
     return Others.of(_names(images, len(batch)), tiles)
 

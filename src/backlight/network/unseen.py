@@ -1,0 +1,43 @@
+"""A check of the choice of layers: convolutions on the way to the output that nobody would get to see."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from torch import fx
+
+from backlight.network.network import Network
+from backlight.network.operators import CONVOLUTIONS, packet, shape_of
+
+
+def unseen_convolutions(net: Network) -> tuple[str, ...]:
+    """Return the two-dimensional convolutions that no default layer shows and `coverage` does not name either.
+
+    Shown is a convolution that can be named itself, and of which a default layer is made: it, its normalisation or a
+    rectifier, before the next convolution.
+
+    Example:
+        >>> import torch, backlight
+        >>> unseen_convolutions(backlight.capture(torch.nn.Conv2d(3, 8, 3), (3, 8, 8)))
+        ()
+    """
+    path = net.analysis.path(n for n in net.module.graph.nodes if n.op == "output")
+    default = {net.node(layer) for layer in net.default_layers}
+    named = {net.node(layer) for layer in net.layers}
+    left_out = {own.name for own in net.coverage().left_out}
+    convolutions = [n for n in path if packet(n) in CONVOLUTIONS and len(shape_of(n) or ()) == 4]
+    unseen = [n for n in convolutions if n not in named or not _leads_to(n, default, set(path))]
+    return tuple(name for node in unseen if (name := net.where(node)) not in left_out)
+
+
+def _leads_to(node: fx.Node, goals: Collection[fx.Node], path: set[fx.Node]) -> bool:
+    todo, seen = [node], {node}
+    while todo:
+        here = todo.pop()
+        if here in goals:
+            return True
+        if here is node or packet(here) not in CONVOLUTIONS:
+            new = {user for user in here.users if user in path} - seen
+            seen |= new
+            todo.extend(new)
+    return False

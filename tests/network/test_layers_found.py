@@ -1,0 +1,338 @@
+"""Which layers a network has: none vanishes without a word, whatever stands below it."""
+
+from functools import cache
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from backlight import capture
+from backlight.errors import UnknownLayerError
+from backlight.network import Network, describe_field
+from backlight.network.unseen import unseen_convolutions
+
+SIDE = 8
+
+
+class Net(nn.Module):
+    """A network from a function and the modules that it uses."""
+
+    def __init__(self, function, *parts: nn.Module) -> None:
+        super().__init__()
+        self.function, self.parts = function, nn.ModuleList(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, *self.parts)
+
+
+def captured(model: nn.Module, channels: int = 3, side: int = SIDE) -> Network:
+    return capture(model.eval(), (channels, side, side))
+
+
+def defaults(net: Network) -> list[str]:
+    return [layer.name for layer in net.default_layers]
+
+
+# --- behind any operator ------------------------------------------------------------------------------------
+
+
+def unpooled(y: Tensor) -> Tensor:
+    largest, places = F.max_pool2d(y, 2, return_indices=True)
+    return F.max_unpool2d(largest, places, 2)
+
+
+def shifted(y: Tensor) -> Tensor:
+    out = torch.zeros_like(y)
+    out[:, :2, :-1] = y[:, :2, 1:]
+    out[:, 2:] = y[:, 2:]
+    return out
+
+
+def channel_by_channel(y: Tensor) -> Tensor:
+    out = torch.zeros_like(y)
+    out[:, 0] = y[:, 1]
+    return out
+
+
+def row_by_row(y: Tensor) -> Tensor:
+    out = torch.zeros_like(y)
+    out[:, :, 0] = y[:, :, 1]
+    return out
+
+
+def holes(y: Tensor) -> Tensor:
+    out = y.new_zeros(y.shape[0], 4, 2 * SIDE, 2 * SIDE)
+    out[:, :, ::2, ::2] = y
+    return out
+
+
+def copies(y: Tensor) -> Tensor:
+    n, c, h, w = y.shape
+    return y[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2).reshape(n, c, 2 * h, 2 * w)
+
+
+def shuffled(y: Tensor) -> Tensor:
+    n, c, h, w = y.shape
+    return y.view(n, c // 4, 2, 2, h, w).permute(0, 1, 4, 2, 5, 3).reshape(n, c // 4, 2 * h, 2 * w)
+
+
+def windows(y: Tensor) -> Tensor:
+    n, c, h, w = y.shape
+    cut = y.permute(0, 2, 3, 1).reshape(n, h // 4, 4, w // 4, 4, c).permute(0, 1, 3, 2, 4, 5)
+    attended = cut.reshape(-1, 16, c).softmax(1) * 2
+    back = attended.reshape(n, h // 4, w // 4, 4, 4, c).permute(0, 1, 3, 2, 4, 5)
+    return back.reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def sampled(y: Tensor) -> Tensor:
+    grid = F.affine_grid(torch.eye(2, 3)[None].expand(y.shape[0], 2, 3), [y.shape[0], 4, SIDE, SIDE])
+    return F.grid_sample(y, grid, align_corners=False)
+
+
+ONCE, WHOLE = "5x5 every 1", "whole image"
+TWICE = "5x5 every 1/2"  # on a map of twice as many rows and columns
+BEHIND = {  # between two convolutions; with what a unit of the second sees
+    "max_unpool": (unpooled, WHOLE),
+    "slices written": (shifted, "6x5 every 1"),
+    "channels written": (channel_by_channel, ONCE),
+    "rows written": (row_by_row, WHOLE),
+    "holes": (holes, "5x5 every 1/2"),
+    "copies by views": (copies, TWICE),
+    "copies in place": (lambda y: y.repeat_interleave(2, 2).repeat_interleave(2, -1), TWICE),
+    "copies of channels": (lambda y: y.repeat_interleave(2, 1)[:, ::2], ONCE),
+    "pixel shuffle by views": (shuffled, TWICE),
+    "patches and back": (lambda y: F.fold(F.unfold(y, 3, padding=1), (SIDE, SIDE), 3, padding=1), "9x9 every 1"),
+    "patches in another order": (
+        lambda y: F.fold(F.unfold(y, 3, padding=1).flip(2), (SIDE, SIDE), 3, padding=1), WHOLE
+    ),
+    "windows slid": (lambda y: F.pad(y, [1] * 4).unfold(2, 3, 1).unfold(3, 3, 1).mean((4, 5)), "7x7 every 1"),
+    "choice with a number": (lambda y: torch.where(y > 0.1, y, 0.0), ONCE),
+    "Fourier transform": (lambda y: torch.fft.irfft2(torch.fft.rfft2(y)), WHOLE),
+    "sampling": (sampled, WHOLE),
+    "windows": (windows, WHOLE),
+    "written over": (lambda y: torch.zeros_like(y).copy_(y), ONCE),
+    "vector viewed as maps": (lambda y: y.flatten(1).view(-1, 4, SIDE, SIDE), WHOLE),
+    "sorted": (lambda y: y.flatten(1).sort(1)[0].view(-1, 4, SIDE, SIDE), WHOLE),
+}  # fmt: skip
+
+
+@cache
+def behind() -> Network:
+    """One network of all: for each a convolution, the operator, a convolution, a batch norm, a ReLU."""
+
+    class Together(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.ModuleList(nn.Conv2d(3, 4, 3, padding=1) for _ in BEHIND)
+            second = (nn.Conv2d(1 if "shuffle" in name else 4, 4, 3, padding=1) for name in BEHIND)
+            self.second = nn.ModuleList(nn.Sequential(own, nn.BatchNorm2d(4), nn.ReLU()) for own in second)
+
+        def forward(self, x: Tensor) -> list[Tensor]:
+            functions = [function for function, _ in BEHIND.values()]
+            parts = zip(self.first, functions, self.second, strict=True)
+            return [second(function(F.relu(first(x)))) for first, function, second in parts]
+
+    return captured(Together())
+
+
+@pytest.mark.parametrize("index", range(len(BEHIND)), ids=list(BEHIND))
+def test_layers_behind_any_operator(index):
+    _, field = list(BEHIND.values())[index]
+    layers = [behind().layer(f"second.{index}.{part}") for part in range(3)]
+    assert [layer.is_default for layer in layers] == [False, False, True]
+    assert {layer.shape for layer in layers} in [{(4, SIDE, SIDE)}, {(4, 2 * SIDE, 2 * SIDE)}]
+    assert {describe_field(layer) for layer in layers} == {field}
+
+
+def test_no_convolution_behind_any_operator_is_unseen():
+    assert unseen_convolutions(behind()) == ()
+    assert behind().coverage().left_out == ()
+
+
+def test_a_rectifier_alone_makes_maps_of_a_vector():
+    """Decoders view a vector as maps; without a convolution nothing else says what its dimensions are."""
+    decoder = Net(lambda x, up: F.relu(up(x.mean((2, 3)))).view(-1, 4, 6, 5).relu(), nn.Linear(3, 120))
+    net = captured(decoder)
+    assert [(own.name, own.shape, own.order) for own in net.default_layers] == [
+        ("relu_1", (4, 6, 5), (0, 1, 2, 3))
+    ]
+    last = Net(lambda x, up: F.gelu(up(x.flatten(1).sort(1)[0].view(-1, 6, 8, 4))), nn.Linear(4, 5))
+    assert [(own.shape, own.order) for own in captured(last).default_layers] == [((5, 6, 8), (0, 3, 1, 2))]
+
+
+# --- attention, and what is left out ------------------------------------------------------------------------
+
+
+class Reduced(nn.Module):
+    """Attention of all positions to fewer keys, as PVT and SegFormer have it."""
+
+    def __init__(self, by_hand: bool) -> None:
+        super().__init__()
+        self.reduce, self.by_hand = nn.Conv2d(8, 8, 2, 2), by_hand
+        self.q, self.k, self.v = (nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens, fewer = x.flatten(2).mT, self.reduce(x).flatten(2).mT
+        q, k, v = (
+            own.unflatten(2, (2, 4)).transpose(1, 2) for own in (self.q(tokens), self.k(fewer), self.v(fewer))
+        )
+        mixed = (q @ k.mT).softmax(-1) @ v if self.by_hand else F.scaled_dot_product_attention(q, k, v)
+        return (tokens + mixed.transpose(1, 2).flatten(2)).mT.reshape(x.shape)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_attention_with_reduced_keys_keeps_the_maps(by_hand):
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), Reduced(by_hand), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1)
+    )  # fmt: skip
+    net = captured(model)
+    assert defaults(net) == ["0", "1.reduce", "3", "4"]
+    assert [describe_field(net.layer(name)) for name in ("0", "1.reduce", "2")] == [
+        "3x3 every 1", "4x4 every 2", "whole image"
+    ]  # fmt: skip
+    assert unseen_convolutions(net) == ()
+
+
+@cache
+def transformer() -> Network:
+    return captured(torchvision.models.VisionTransformer(16, 8, 2, 2, 8, 16), side=16)
+
+
+def test_tokens_are_said_to_be_left_out():
+    net = transformer()
+    assert defaults(net) == ["conv_proj"]
+    left_out = {own.name: own for own in net.coverage().left_out}
+    gelu = left_out["encoder.layers.encoder_layer_0.mlp.1"]
+    assert (gelu.operator, gelu.shape, gelu.kind) == ("gelu", ("n", 5, 16), "tokens")
+    (line,) = net.coverage().left_out_in_words()
+    assert line.startswith(
+        "encoder.layers.encoder_layer_0.self_attention.linear (linear): its output is tokens ("
+    )
+    assert line.endswith("not feature maps, and 9 more of this kind behind it")
+    assert unseen_convolutions(net) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("encoder.ln", "tokens (n, 5, 8)"),
+        ("encoder", "tokens (n, 5, 8)"),
+        ("encoder.layers.encoder_layer_1.mlp.1", "tokens (n, 5, 16)"),
+    ],
+)
+def test_what_is_no_layer_is_said_to_be_tokens(name, output):
+    with pytest.raises(UnknownLayerError) as error:
+        transformer().layer(name)
+    assert str(error.value).startswith(
+        f"'{name}' of VisionTransformer cannot be shown: its output is {output}, not feature maps; "
+    )
+
+
+def in_volumes(x: Tensor, first: nn.Module, second: nn.Module, last: nn.Module) -> Tensor:
+    return last(second(first(x[:, None])).relu().mean(2)).relu()
+
+
+def in_windows(x: Tensor, first: nn.Module, second: nn.Module) -> Tensor:
+    n = x.shape[0]
+    cut = first(x).reshape(n, 4, 2, 4, 2, 4).permute(0, 2, 4, 1, 3, 5).reshape(-1, 4, 4, 4)
+    return second(cut).relu().reshape(n, -1)
+
+
+LEFT_OUT = {  # with the default layers and what is left out
+    "volumes": (
+        lambda: Net(in_volumes, nn.Conv3d(1, 4, 3, padding=1), nn.Conv3d(4, 4, 3), nn.Conv2d(4, 4, 1)),
+        ["relu_1"],
+        [
+            ("parts.0", ("n", 4, 3, 8, 8), "3-D volumes"),
+            ("parts.1", ("n", 4, 1, 6, 6), "3-D volumes"),
+            ("relu", ("n", 4, 1, 6, 6), "3-D volumes"),
+        ],
+    ),
+    "windows": (
+        lambda: Net(in_windows, nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, padding=1)),
+        ["parts.0"],
+        [("parts.1", ("4n", 4, 4, 4), "parts of images"), ("relu", ("4n", 4, 4, 4), "parts of images")],
+    ),
+    "single positions": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 6, 1), nn.ReLU()),
+        ["1"],
+        [("3", ("n", 6, 1, 1), "single positions"), ("4", ("n", 6, 1, 1), "single positions")],
+    ),
+    "sequences": (
+        lambda: Net(
+            lambda x, a, b: F.relu(b(F.relu(a(x)).flatten(2))).mean(2), nn.Conv2d(3, 4, 3), nn.Conv1d(4, 5, 3)
+        ),
+        ["relu"],
+        [("parts.1", ("n", 5, 34), "tokens"), ("relu_1", ("n", 5, 34), "tokens")],
+    ),
+    "nothing": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5), nn.ReLU()),
+        ["1"],
+        [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_what_is_left_out(name):
+    make, default, expected = LEFT_OUT[name]
+    net = captured(make())
+    assert defaults(net) == default
+    assert [(own.name, own.shape, own.kind) for own in net.coverage().left_out] == expected
+    assert unseen_convolutions(net) == ()
+
+
+# --- which convolutions count by their rectifier ------------------------------------------------------------
+
+
+def hard_swish(x: Tensor) -> Tensor:
+    return x * F.relu6(x + 3) / 6
+
+
+def mish(x: Tensor) -> Tensor:
+    return x * torch.tanh(F.softplus(x))
+
+
+def with_gate(x: Tensor, conv: nn.Module, squeeze: nn.Module, last: nn.Module) -> Tensor:
+    y = conv(x)
+    return last(y * squeeze(F.relu(y.mean((2, 3)))).sigmoid()[:, :, None, None])
+
+
+def conv() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4))
+
+
+CHOSEN = {
+    "hard swish by hand": (
+        lambda: nn.Sequential(conv(), Net(hard_swish), conv(), Net(hard_swish)), ["0.1", "2.1"]
+    ),
+    "mish by hand": (lambda: nn.Sequential(conv(), Net(mish), conv(), Net(mish)), ["0.1", "2.1"]),
+    "ReLU inside the gate": (
+        lambda: Net(with_gate, conv(), nn.Linear(4, 4), nn.Conv2d(4, 4, 1)), ["parts.0.1", "parts.2"]
+    ),
+    "ReLU of the pooled vector": (
+        lambda: nn.Sequential(conv(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.ReLU()), ["0.1"]
+    ),
+    "ReLU behind the pool": (lambda: nn.Sequential(conv(), nn.MaxPool2d(2), nn.ReLU()), ["2"]),
+    "ReLU behind the sum": (lambda: Net(lambda x, a: F.relu(x + a(x)), conv()), ["relu"]),
+    "ReLU of one half": (
+        lambda: Net(lambda x, a: torch.cat([F.relu(a(x)[:, :2]), x], 1), conv()), ["relu"]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_convolution_counts_by_a_rectifier_on_its_own_way_to_the_output(name):
+    make, expected = CHOSEN[name]
+    net = captured(make(), channels=4)
+    assert defaults(net) == expected
+    assert unseen_convolutions(net) == ()
+
+
+def test_an_unseen_convolution_is_found():
+    """The check itself: a layer that is taken away is missed."""
+    net = captured(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
+    net.__dict__["layers"] = tuple(layer for layer in net.layers if layer.name != "2")
+    assert unseen_convolutions(net) == ("2",)
