@@ -31,6 +31,8 @@ _ADVICE = (
 def export_graph(model: nn.Module, example: Tensor) -> fx.GraphModule:
     """Return a functional graph of the model's inference with one tensor input, its weights not copied.
 
+    The graph returns a flat tuple; `meta["out_spec"]` of its output node puts the model's own containers together.
+
     Args:
         model: Any module that takes one image batch. It is put into inference mode for the capture and put
             back exactly as it was.
@@ -49,6 +51,8 @@ def export_graph(model: nn.Module, example: Tensor) -> fx.GraphModule:
         except Exception as error:
             raise CaptureError(_explain(model, example, error)) from error
     plain = _plain(module)
+    (returned,) = plain.graph.find_nodes(op="output")
+    returned.meta["out_spec"] = program.call_spec.out_spec
     if not _takes_any_number(plain, batch):
         raise CaptureError(
             f"{type(model).__name__} makes the number of images a constant in its forward, as len(x) does; "
@@ -67,7 +71,7 @@ def _takes_any_number(plain: fx.GraphModule, batch: Tensor) -> bool:
             outputs = plain(batch.new_zeros(3, *batch.shape[1:]))
         except RuntimeError:
             return False
-    return all(len(out) == 3 for out in outputs)
+    return all(len(out) == 3 for out in outputs if isinstance(out, Tensor))
 
 
 def _plain(module: fx.GraphModule) -> fx.GraphModule:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, fx, nn
+from torch.utils._pytree import TreeSpec
 
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import Preprocessing
@@ -22,6 +23,7 @@ from backlight.network.cut import cut
 from backlight.network.layers import Layer, find_layers
 from backlight.network.names import module_outputs, name_nodes
 from backlight.network.operators import OperatorClass, PathAnalysis, operator_name
+from backlight.network.outputs import output_names
 from backlight.network.receptive import trace_spreads
 
 Images = Tensor | Sequence[Image.Image | str | Path] | Image.Image | str | Path
@@ -34,7 +36,7 @@ class Network:
 
     Attributes:
         name: The class of the model.
-        module: The graph; takes (n, c, h, w) and returns the model's outputs.
+        module: The graph; takes (n, c, h, w) and returns the model's outputs as one flat tuple.
         input_shape: (c, h, w) of one input.
         preprocessing: How pictures become inputs; None where only tensors can be given.
     """
@@ -65,6 +67,18 @@ class Network:
         with torch.no_grad():
             outputs = self.module(x)
         return outputs[0] if isinstance(outputs, (tuple, list)) and len(outputs) == 1 else outputs
+
+    @property
+    def out_spec(self) -> TreeSpec:
+        """How the graph's flat tuple of outputs makes what the model returns (torch's `tree_unflatten`)."""
+        (returned,) = self.module.graph.find_nodes(op="output")
+        spec: TreeSpec = returned.meta["out_spec"]
+        return spec
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """A name for each of the graph's flat outputs: `logits`, `aux.0`; `output` where the model returns one."""
+        return output_names(self.out_spec)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
