@@ -77,7 +77,7 @@ _ELEMENTWISE_OR_VIEW = (
     | frozenset(CHOOSERS)
     | _packets(
         "add sub mul div rsub neg cumsum diff adaptive_avg_pool3d"
-        " alias clone contiguous detach _to_copy to lift_fresh_copy copy type_as"
+        " alias clone contiguous detach _to_copy to lift_fresh lift_fresh_copy copy type_as"
         " dropout feature_dropout alpha_dropout feature_alpha_dropout"
         " view _unsafe_view reshape view_as reshape_as flatten unflatten permute transpose t movedim"
         " squeeze unsqueeze expand expand_as broadcast_to repeat repeat_interleave tile"
@@ -103,9 +103,10 @@ _LINEAR = _LINEAR_OF_FIRST | _LINEAR_OF_ALL | _PRODUCTS
 _RECTIFYING = RECTIFIERS | CLAMPS
 _MADE_TO_SCALE = SQUASHES | STEPS | _packets("reciprocal rsqrt")
 _LIKE_FIRST = _packets(
-    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty"
+    "zeros_like ones_like full_like empty_like rand_like randn_like randint_like zero"
+    " new_zeros new_ones new_full new_empty new_empty_strided"
 )
-_LIKE_SECOND = _packets("type_as expand_as view_as reshape_as")
+_LIKE_SECOND = _packets("type_as expand_as view_as reshape_as resize_as")
 _OVERWRITES = _packets("copy fill")
 _EXPANSIONS = _packets("expand expand_as broadcast_to")
 _ALIASES: dict[Any, Any] = {
@@ -154,9 +155,24 @@ def all_operands(node: fx.Node) -> list[fx.Node]:
     target, args = packet(node), node.args
     if target in _LIKE_FIRST or target in _OVERWRITES:
         args = args[1:]
-    elif target in _LIKE_SECOND:
+    elif target in _LIKE_SECOND or node.target is aten.to.other:
         args = args[:1]
     return [*operands(args), *operands(node.kwargs)]
+
+
+def carries_signal(node: fx.Node) -> bool:
+    """Return whether a node's values can carry a signal: the pixels, and whatever is floating or complex.
+
+    Comparisons, masks, indices and sizes cannot: between their steps they do not change with the pixels.
+    """
+    if node.op == "placeholder":
+        return True
+    value = node.meta.get("val")
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return any(
+        v is None or (isinstance(v, torch.Tensor) and (v.is_floating_point() or v.is_complex()))
+        for v in values
+    )
 
 
 def options_of(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -219,7 +235,8 @@ class PathAnalysis:
         """Return the inputs through which a signal goes further down; a gate's factors are not among them."""
         held = self.held_fixed(node)
         added = node.args[0] if packet(node) in ADDED_FIRST else None
-        return tuple(dict.fromkeys(n for n in self._signals(node) if n not in held or n is added))
+        passed = [n for n in self._signals(node) if carries_signal(n)]
+        return tuple(dict.fromkeys(n for n in passed if n not in held or n is added))
 
     def held_fixed(self, node: fx.Node) -> tuple[fx.Node, ...]:
         """Return the operands whose values are recorded and held fixed: a gate's factors, a choice's condition."""
@@ -238,14 +255,25 @@ class PathAnalysis:
 
     def path(self, heads: Iterable[fx.Node]) -> list[fx.Node]:
         """Return the nodes that a signal put in at `heads` passes, in the order of the graph."""
+        seen = self._reached(heads, self.signal_inputs)
+        return [n for n in self.graph.nodes if n in seen]
+
+    def branches(self, gates: Iterable[fx.Node]) -> set[fx.Node]:
+        """Return the nodes that a signal put in at gates passes only if it goes through their factors too."""
+        factors = [n for gate in gates for n in self.held_fixed(gate) if carries_signal(n)]
+        return self._reached(factors, lambda node: [n for n in self._signals(node) if carries_signal(n)])
+
+    def _reached(
+        self, heads: Iterable[fx.Node], below: Callable[[fx.Node], Iterable[fx.Node]]
+    ) -> set[fx.Node]:
         seen: set[fx.Node] = set()
         todo = [n for n in heads if n in self.dependent]
         while todo:
             node = todo.pop()
             if node not in seen:
                 seen.add(node)
-                todo.extend(self.signal_inputs(node))
-        return [n for n in self.graph.nodes if n in seen]
+                todo.extend(below(node))
+        return seen
 
     def _signals(self, node: fx.Node) -> list[fx.Node]:
         return [n for n in all_operands(node) if n in self.dependent]
@@ -263,12 +291,13 @@ class PathAnalysis:
     def _signals_of_product(self, left: fx.Node, right: fx.Node) -> tuple[fx.Node, ...]:
         """Choose through which of two factors the signal goes; the others are held fixed.
 
-        *Convention*: held fixed is what came out of a sigmoid, a softmax, a comparison or the like; else a linear
-        map of that (talking heads); else what is broadcast over the other; else what was computed from the other;
-        else what came out of a rectifier. Where none of these tells the two apart, the signal goes to both, each
-        with the other held fixed.
+        *Convention*: held fixed is a mask or an index (`carries_signal`); else what came out of a sigmoid, a
+        softmax, a comparison or the like; else a linear map of that (talking heads); else what is broadcast over the
+        other; else what was computed from the other; else what came out of a rectifier. Where none of these tells
+        the two apart, the signal goes to both, each with the other held fixed.
         """
         tests: tuple[Callable[[fx.Node, fx.Node], bool], ...] = (
+            lambda a, _: not carries_signal(a),
             lambda a, _: self._comes_from(a, _MADE_TO_SCALE, _ELEMENTWISE_OR_VIEW),
             lambda a, _: self._comes_from(a, _MADE_TO_SCALE, _LINEAR),
             _is_broadcast_over,
@@ -285,8 +314,14 @@ class PathAnalysis:
         """Return whether all that a node carries came out of such operators, seen through operators `through`."""
         if packet(node) in kinds:
             return True
-        below = self.signal_inputs(node) if packet(node) in through else ()
+        if not carries_signal(node):  # a mask, whatever made it, scales and is no rectified signal
+            return kinds is _MADE_TO_SCALE
+        below = self._origins(node) if packet(node) in through else ()
         return bool(below) and all(self._comes_from(n, kinds, through) for n in below)
+
+    def _origins(self, node: fx.Node) -> tuple[fx.Node, ...]:
+        """Return the inputs that a node's values come from: those that pass a signal, else the masks it is made of."""
+        return self.signal_inputs(node) or tuple(self._signals(node))
 
     def _find_ancestors(self, node: fx.Node) -> frozenset[fx.Node]:
         seen: set[fx.Node] = set()

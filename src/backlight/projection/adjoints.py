@@ -7,7 +7,7 @@ windows of its inputs, and what is left on whole maps. So the walk is complete, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,7 @@ from backlight.network.operators import (
 )
 from backlight.projection.windows import Axes, Windows, in_order
 from backlight.rules import pooling
-from backlight.rules.carry import carry, rectify_signal
+from backlight.rules.carry import carry, passed_operands, rectify_signal
 from backlight.rules.gates import carried_division, frozen_layer_norm, frozen_power, inverse_division
 from backlight.rules.rectifiers import leak_signal
 
@@ -59,11 +59,18 @@ class Descent:
         record: The forward pass.
         image_of: (n,) the image of each unit; None if each has its own, in their order.
         live: The nodes from which a signal can reach the pixels.
+        by_image: The nodes that hold an entry for each image, along their first dimension; all others are as
+            constants are: one value for all images.
     """
 
     record: Record
     image_of: Tensor | None
     live: frozenset[fx.Node]
+    by_image: frozenset[fx.Node]
+
+    def sizes(self, node: fx.Node) -> Sequence[int]:
+        """Return the shape of a node's tensor, a constant's too."""
+        return self.record.shapes[node] if node in self.record.shapes else self.record.values[node].shape
 
 
 def _pass(node: fx.Node, signal: Windows, descent: Descent) -> Below:
@@ -80,7 +87,7 @@ def _convolve(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     below: Any = node.args[0]
     weight, options = descent.record.values[node.args[1]], convolution_options(node)  # type: ignore[index]
     stride, padding, dilation = options["stride"], options["padding"], options["dilation"]
-    shape = descent.record.shapes[below]
+    shape, signal = descent.record.shapes[below], _on_maps(signal, node, descent)
     if signal.covers(descent.record.shapes[node]):
         axes, cut = signal.axes, padding
         used = [(signal.data.shape[2 + i] - 1) * stride[i] - 2 * padding[i] for i in (0, 1)]
@@ -90,6 +97,12 @@ def _convolve(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     groups = options["groups"]
     data = F.conv_transpose2d(in_order(signal.data), weight, None, stride, cut, more, groups, dilation)
     yield below, Windows(data, axes).inside(shape)
+
+
+def _on_maps(signal: Windows, node: fx.Node, descent: Descent) -> Windows:
+    """Return the signal on windows along the last two of four dimensions, where filters slide; else on whole maps."""
+    slides = [dim for dim, _ in signal.axes] == [2, 3]
+    return signal if slides else signal.whole(descent.record.shapes[node])
 
 
 def _moved(axes: Axes, stride: Sequence[int], padding: Sequence[int]) -> Axes:
@@ -109,7 +122,11 @@ def _pool_options(node: fx.Node) -> dict[str, Any]:
 def _unpool(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     """Unpool by the switches: each value goes to the place that was recorded; values for one place are added."""
     below: Any = node.args[0]
-    options, shape = _pool_options(node), descent.record.shapes[below]
+    options, shape, signal = (
+        _pool_options(node),
+        descent.record.shapes[below],
+        _on_maps(signal, node, descent),
+    )
     stride, kernel, dilation = options["stride"], options["kernel_size"], options["dilation"]
     switches = signal.of(descent.record.switches[node], descent.image_of)
     n, c, *sizes = signal.data.shape
@@ -147,8 +164,9 @@ def _within(switches: Tensor, axes: Axes, width: int, sizes: Sequence[int]) -> T
 def _fill(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     """Unpool an average by copying each value to all of its window; values for one place are added."""
     below: Any = node.args[0]
-    options, shape, n_maps = _pool_options(node), descent.record.shapes[below], signal.data.shape[1]
-    signal = signal if signal.axes else signal.on_axes((2, 3))
+    options, shape = _pool_options(node), descent.record.shapes[below]
+    signal = _on_maps(signal, node, descent)
+    n_maps, signal = signal.data.shape[1], signal if signal.axes else signal.on_axes((2, 3))
     ones = signal.data.new_ones(n_maps, 1, *options["kernel_size"])
     data = F.conv_transpose2d(in_order(signal.data), ones, None, options["stride"], groups=n_maps)
     axes = _moved(signal.axes, options["stride"], options["padding"])
@@ -159,7 +177,7 @@ def _concatenate(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     (bundle, dim), shape = _bundle(node), descent.record.shapes[node]
     signal, first = signal.along(dim, shape), 0
     for below in bundle:
-        size = descent.record.shapes[below][dim]
+        size = descent.sizes(below)[dim]
         if below in descent.live:
             yield below, signal.with_data(in_order(signal.data.narrow(dim, first, size)), fresh=False)
         first += size
@@ -189,8 +207,9 @@ def _split(node: fx.Node, signals: dict[int, Windows], descent: Descent) -> Belo
 
 
 def _add(node: fx.Node, signal: Windows, descent: Descent) -> Below:
-    second = node.kwargs.get("alpha", 1) * (-1 if packet(node) is aten.sub else 1)  # type: ignore[operator]
-    for below, factor in zip(node.args, (1, second), strict=True):
+    scale: Any = options_of(node, node.args, node.kwargs).get("alpha", 1)
+    second = scale * (-1 if packet(node) is aten.sub else 1)
+    for below, factor in zip(node.args[:2], (1, second), strict=True):
         if below in descent.live:
             data = signal.data if factor == 1 else signal.data * factor
             yield below, _summed(signal.with_data(data, factor != 1), below, node, descent)  # type: ignore[arg-type]
@@ -205,11 +224,12 @@ def _multiply(node: fx.Node, signal: Windows, descent: Descent) -> Below:
 
 
 def _summed(signal: Windows, below: fx.Node, node: fx.Node, descent: Descent) -> Windows:
-    """Return the signal of an operand that was stretched to the operator's shape."""
+    """Return the signal of an operand that was stretched to the operator's shape: the sum of what it was copied to."""
     shape, own = descent.record.shapes[node], descent.record.shapes[below]
     if own == shape:
         return signal
-    return Windows(signal.whole(shape).data.sum_to_size(len(signal.data), *own[1:]))
+    sizes = (len(signal.data), *own[1:]) if len(own) == len(shape) and own[0] == shape[0] else own
+    return Windows(signal.whole(shape).data.sum_to_size(*sizes))
 
 
 def _level(node: fx.Node, signal: Windows, descent: Descent) -> Windows:
@@ -221,7 +241,7 @@ def _level(node: fx.Node, signal: Windows, descent: Descent) -> Windows:
         value = record.values[operand]
         if isinstance(value, Tensor):
             own = [value.shape[dim] if value.dim() >= -dim else 1 for dim in dims]
-            is_map = operand in record.shapes and value.dim() == len(shape)
+            is_map = operand in descent.by_image and value.dim() == len(shape)
             if (own != one and not (is_map and own == cells)) or (operand in record.shapes and not is_map):
                 return signal.whole(shape)
     return signal
@@ -232,7 +252,7 @@ def _seen(value: Any, signal: Windows, descent: Descent) -> Any:
     if not isinstance(value, fx.Node):
         return value
     found = descent.record.values[value]
-    if value not in descent.record.shapes or not isinstance(found, Tensor):
+    if value not in descent.by_image or not isinstance(found, Tensor):
         return found
     if signal.axes and all(found.shape[dim] == 1 for dim, _ in signal.axes):
         return found if descent.image_of is None else found[descent.image_of]
@@ -291,7 +311,7 @@ def _anywhere(node: fx.Node, signal: Windows | dict[int, Windows], descent: Desc
     seen, shape = {}, descent.record.shapes[node]
     for n in dict.fromkeys(operands([node.args, node.kwargs])):
         value = descent.record.values[n]
-        is_map = descent.image_of is not None and n in descent.record.shapes and isinstance(value, Tensor)
+        is_map = descent.image_of is not None and n in descent.by_image and isinstance(value, Tensor)
         seen[n] = value[descent.image_of] if is_map else value
     if isinstance(signal, dict):
         whole: Any = {i: s.whole(shape[i]) for i, s in signal.items()}
@@ -303,19 +323,34 @@ def _anywhere(node: fx.Node, signal: Windows | dict[int, Windows], descent: Desc
 def _differentiate(
     node: fx.Node, signal: Windows | dict[int, Windows], descent: Descent, seen: dict[fx.Node, Any]
 ) -> Below:
-    below = [n for n in seen if n in descent.live]
+    """Yield what PyTorch's derivative of an operator makes of the signal, for each operand that passes one."""
+    below = [n for n in passed_operands(node) if n in descent.live]
     with torch.enable_grad():
         seen = seen | {n: seen[n].detach().requires_grad_() for n in below}
         target: Any = node.target
         out = target(*fx.map_arg(node.args, seen.__getitem__), **fx.map_arg(node.kwargs, seen.__getitem__))
         parts = signal if isinstance(signal, dict) else {None: signal}
-        outs = [out if i is None else out[i] for i in parts]
-        leaves, signals = [seen[n] for n in below], [s.data for s in parts.values()]
-        found = torch.autograd.grad(outs, leaves, signals, allow_unused=True)
-    axes = signal.axes if isinstance(signal, Windows) else ()
+        outs = [(out if i is None else out[i], part.data) for i, part in parts.items()]
+        outs = [(value, data) for value, data in outs if value.requires_grad]  # others are steps, or indices
+        if not outs:
+            return
+        found = torch.autograd.grad(
+            [value for value, _ in outs],
+            [seen[n] for n in below],
+            [data for _, data in outs],
+            allow_unused=True,
+        )
     for n, data in zip(below, found, strict=True):
         if data is not None:
-            yield n, Windows(in_order(data), axes)
+            yield n, Windows(in_order(data), _own_axes(n, node, signal, descent))
+
+
+def _own_axes(below: fx.Node, node: fx.Node, signal: Windows | dict[int, Windows], descent: Descent) -> Axes:
+    """Return where the windows of an operand's signal lie: nowhere, the map is whole, if one value served all cells."""
+    if isinstance(signal, dict):
+        return ()
+    shape, own = descent.record.shapes[node], descent.record.shapes[below]
+    return () if any(own[dim] != shape[dim] for dim, _ in signal.axes) else signal.axes
 
 
 _OWN: dict[Any, Any] = {
@@ -341,9 +376,16 @@ NEED_VALUES = frozenset({_multiply, _cellwise, _normalise, _anywhere})
 """The adjoints that read the values of an operator's inputs."""
 
 
-def adjoint_of(node: fx.Node) -> Any:
-    """Return the adjoint of a node."""
+def adjoint_of(node: fx.Node, dependent: Set[fx.Node]) -> Any:
+    """Return the adjoint of a node.
+
+    Args:
+        node: A node of a rewritten graph.
+        dependent: The nodes whose values are those of the pixels; weights that are made of them are no constants.
+    """
     own = _OWN.get(packet(node))
+    if own in (_convolve, _linear) and any(n in dependent for n in operands([node.args[1:], node.kwargs])):
+        return _anywhere
     sizes = shape_of(node)
     if own in (_convolve, _unpool, _fill) and (sizes is None or len(sizes) != 4):
         return _anywhere

@@ -21,7 +21,7 @@ from backlight.network.dimensions import views_channels
 from backlight.network.operators import aten, operands, packet
 from backlight.projection.adjoints import NEED_VALUES, Descent, Record, adjoint_of
 from backlight.projection.windows import Windows
-from backlight.rules.carry import carry, rectify_signal
+from backlight.rules.carry import carry, passed_operands, rectify_signal
 from backlight.rules.rectifiers import leak_signal
 
 MOST_CELLS = 1 << 21
@@ -42,7 +42,9 @@ class Backward:
         self.heads: tuple[fx.Node, ...] = tuple(self._nodes[-1].args[0])
         self._constants, self._dependent = _constants(module, self._nodes, self._pixels)
         self._live = _live(self._nodes, self._pixels)
-        self._adjoints = {n: adjoint_of(n) for n in self._live if n is not self._pixels}
+        of_images = (n for n in self._dependent if _has_an_entry_for_each(n, self._pixels))
+        self._by_image = frozenset((self._pixels, *of_images))
+        self._adjoints = {n: adjoint_of(n, self._dependent) for n in self._live if n is not self._pixels}
         readers = [node for node, adjoint in self._adjoints.items() if adjoint in NEED_VALUES]
         kept = {*operands([[n.args, n.kwargs] for n in readers]), *self.heads}
         last = {n: user for user in self._nodes for n in operands([user.args, user.kwargs])}
@@ -116,7 +118,8 @@ class Backward:
         seeds = values if seed is None else torch.full_like(values, seed)
         first = 0
         for found in self._walk(
-            {node: Windows.at(units, seeds, out.shape[1])}, Descent(record, image_of, self._live)
+            {node: Windows.at(units, seeds, out.shape[1])},
+            Descent(record, image_of, self._live, self._by_image),
         ):
             part = slice(first, first + len(found.data))
             yield order[part], values[part], found
@@ -151,7 +154,7 @@ class Backward:
 
     def _has_batch_first(self, node: fx.Node) -> bool:
         """Return whether each image has one entry along a node's first dimension, so that it can serve many units."""
-        if any(packet(n) is aten.sym_size for n in operands([node.args, node.kwargs])):
+        if any(_is_number(n) for n in operands([node.args, node.kwargs])):
             return packet(node) is aten.reshape and _leads(node)
         spread = node.meta.get("spread")
         return spread is None or spread.roles[:1] == ("n",)
@@ -194,12 +197,23 @@ def _live(nodes: Sequence[fx.Node], pixels: fx.Node) -> frozenset[fx.Node]:
     """Return the nodes from which a signal can reach the pixels."""
     live = {pixels}
     for node in nodes:
-        sources = node.args[:1] if node.target is carry else [node.args, node.kwargs]
-        is_number = isinstance(node.meta.get("val"), (int, float, torch.SymInt, torch.SymFloat))
-        passes = node.op == "call_function" and node.target is not torch.detach and not is_number
-        if passes and any(n in live for n in operands(sources)):
+        if any(n in live for n in passed_operands(node)):
             live.add(node)
     return frozenset(live)
+
+
+def _has_an_entry_for_each(node: fx.Node, pixels: fx.Node) -> bool:
+    """Return whether a node's first dimension is that of the images."""
+    spread, value = node.meta.get("spread"), node.meta.get("val")
+    if spread is not None:
+        return spread.roles[:1] == ("n",)  # type: ignore[no-any-return]
+    if isinstance(value, Tensor):  # it has the shape of something that depends on the pixels, not its values
+        return value.dim() > 0 and str(value.shape[0]) == str(pixels.meta["val"].shape[0])
+    return True  # what a rule has put beside a node of the path
+
+
+def _is_number(node: fx.Node) -> bool:
+    return isinstance(node.meta.get("val"), (int, float, torch.SymInt, torch.SymFloat))
 
 
 def _halved(arrived: dict[fx.Node, Any], descent: Descent) -> Iterator[tuple[dict[fx.Node, Any], Descent]]:

@@ -28,6 +28,7 @@ from backlight.network.operators import (
     RECTIFIERS,
     aten,
     operator_name,
+    options_of,
     packet,
     shape_of,
 )
@@ -42,6 +43,12 @@ _ELEMENTWISE = frozenset(
 )
 _SIZED = frozenset({aten.adaptive_avg_pool1d, aten.adaptive_avg_pool2d, aten.adaptive_max_pool2d, aten.mean})
 _LOCAL = CONVOLUTIONS | BATCH_NORMS | RECTIFIERS | CLAMPS | (MAX_POOLS | AVERAGE_POOLS) - _SIZED
+
+
+_SPLITS = frozenset({aten.split, aten.split_with_sizes, aten.chunk})
+_BY_CHANNEL = BATCH_NORMS | {aten.prelu, aten.rrelu}
+_MIXING = frozenset({aten.linear, aten.layer_norm})
+_POSITIONS = frozenset({"h", "w", "hw", ""})
 
 
 _COST_OF_SHARING = 1 / 64  # of a forward pass of the image
@@ -181,17 +188,37 @@ def _keeps_to_the_grid(node: fx.Node, net: Network) -> bool:
         spread.rows is not None and spread.cols is not None and not spread.gates_ignored
     )
     known = packet(node) in _LOCAL or operator_name(node) in _ELEMENTWISE or views_channels(node)
-    return (
-        local
-        and known
-        and not any(_is_picture(n) for n in node.all_input_nodes if n not in net.analysis.dependent)
+    return local and known and not _is_bound_to_positions(node, net)
+
+
+def _is_bound_to_positions(node: fx.Node, net: Network) -> bool:
+    """Return whether an operator's numbers lie along rows or columns, so that they do not fit a crop.
+
+    Those are a constant with an entry for every row or column, the numbers of a batch norm or PReLU whose channels
+    are rows or columns (as where audio networks normalise each frequency), and the sizes of a split along them.
+    """
+    roles = _roles(node, net)
+    constants = [n for n in node.all_input_nodes if n not in net.analysis.dependent]
+    if packet(node) in _SPLITS:
+        dim = ({"dim": 0} | options_of(node, node.args, node.kwargs))["dim"]
+        return roles[dim] in _POSITIONS
+    if packet(node) in _BY_CHANNEL:
+        sizes = [size for n in constants for size in shape_of(n) or ()]
+        return roles[1] in _POSITIONS and any(size != 1 for size in sizes)
+    if (
+        packet(node) in CONVOLUTIONS or packet(node) in _MIXING
+    ):  # `spread` says what they do to rows and columns
+        return False
+    return any(
+        role in _POSITIONS and size != 1
+        for n in constants
+        for role, size in zip(reversed(roles), reversed(shape_of(n) or ()), strict=False)
     )
 
 
-def _is_picture(node: fx.Node) -> bool:
-    """Return whether a constant has an entry for every position, and so does not fit a crop."""
-    shape = shape_of(node)
-    if shape is None or len(shape) < 3:
-        return False
-    is_weight = any(packet(user) in CONVOLUTIONS and user.args[0] is not node for user in node.users)
-    return not is_weight and any(size != 1 for size in shape[-2:])
+def _roles(node: fx.Node, net: Network) -> tuple[str, ...]:
+    """Return the roles of a node's dimensions; of what gives several tensors, those of its input."""
+    for n in (node, *node.all_input_nodes):
+        if n in net.spreads:
+            return net.spreads[n].roles
+    return ()

@@ -1,11 +1,13 @@
-"""The two building blocks of all rules: a value from one place with a gradient to another, and a rectified gradient."""
+"""The building blocks of all rules: a value from one place with a gradient to another, and a rectified gradient."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
+
+from backlight.network.operators import all_operands, carries_signal, operands
 
 
 class _Carry(torch.autograd.Function):
@@ -40,3 +42,23 @@ def carry(source: Tensor, value: Tensor) -> Tensor:
 def rectify_signal(x: Tensor) -> Tensor:
     """Return x, with a gradient whose negative entries become zero."""
     return _Rectify.apply(x)  # type: ignore[no-any-return]
+
+
+def written_over(place: Tensor, value: Tensor) -> Tensor:
+    """Return value in the shape and type of the place that it is written to."""
+    return value.to(place.dtype).expand_as(place)
+
+
+_PASSED = {carry: slice(1), written_over: slice(1, 2)}
+
+
+def passed_operands(node: fx.Node) -> list[fx.Node]:
+    """Return the operands through which a node of a rewritten graph passes a signal, each once.
+
+    Not among them: what only lends its shape, what is held fixed, and masks and indices, which carry none.
+    """
+    if node.op != "call_function" or node.target is torch.detach or not carries_signal(node):
+        return []
+    passed = _PASSED.get(node.target)
+    found = all_operands(node) if passed is None else operands(node.args[passed])
+    return [n for n in dict.fromkeys(found) if carries_signal(n)]

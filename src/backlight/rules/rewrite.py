@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,9 +13,18 @@ from backlight.errors import UnsupportedOperatorError
 from backlight.network.cut import cut
 from backlight.network.layers import Layer
 from backlight.network.network import Network
-from backlight.network.operators import AVERAGE_POOLS, SQUASHES, OperatorClass, aten, operator_name, packet
-from backlight.rules.carry import carry
-from backlight.rules.gates import replace_gate
+from backlight.network.operators import (
+    AVERAGE_POOLS,
+    SQUASHES,
+    OperatorClass,
+    all_operands,
+    aten,
+    carries_signal,
+    operator_name,
+    packet,
+)
+from backlight.rules.carry import carry, written_over
+from backlight.rules.gates import is_local_response_norm, replace_gate
 from backlight.rules.pooling import replace_average, replace_selector
 from backlight.rules.rectifiers import replace_rectifier
 from backlight.rules.ruleset import RuleSet
@@ -35,25 +45,34 @@ def apply_rules(net: Network, layers: Iterable[Layer], rules: RuleSet) -> fx.Gra
     path = set(net.analysis.path([node for node, _ in heads]))
     if not rules.is_plain_gradient:
         _refuse_unknown(net, path, rules)
+        _refuse_dead_ends(net, [node for node, _ in heads], path)
     return cut(net.module, heads, _Rewriter(net, path, rules))
 
 
 class _Rewriter:
-    """Gives each operator on the path its way down, and cuts the signal off everywhere else."""
+    """Gives each operator on the path its rule, and cuts the signal off everywhere else.
+
+    *Convention*: with `gates=vjp` the signal goes through the factors of gates too. In their branches rectifiers and
+    selectors follow their rules, and all else its derivative: an average that filled, or a squash that passed the
+    signal on as it is, would give the factor another weight than it has.
+    """
 
     def __init__(self, net: Network, path: set[fx.Node], rules: RuleSet) -> None:
         self.net, self.path, self.rules = net, path, rules
+        gates = (n for n in path if net.analysis.classify(n) is OperatorClass.GATE)
+        through = [n for n in gates if rules.gates == "vjp" and not is_local_response_norm(n)]
+        self.branches = net.analysis.branches(through) - path
 
     def __call__(
         self, graph: fx.Graph, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> fx.Node | None:
         rules = self.rules
         if packet(node) is aten.copy:  # of a write in place; it has no derivative of its own
-            return graph.call_function(_written_over, args[:2])
-        if node not in self.path or rules.is_plain_gradient:
-            return None
+            return graph.call_function(written_over, args[:2])
         if packet(node) is aten.detach:  # the author's own stop of the gradient is no stop of the signal
             return args[0]  # type: ignore[no-any-return]
+        if rules.is_plain_gradient or not (node in self.path or node in self.branches):
+            return None
         kind = self.net.analysis.classify(node)
         if kind is OperatorClass.RECTIFIER:
             if node.args[0] not in self.net.analysis.dependent:  # max(c, x)
@@ -61,6 +80,8 @@ class _Rewriter:
             return replace_rectifier(graph, node, args, kwargs, rules)
         if kind is OperatorClass.SELECTOR:
             return replace_selector(graph, node, args, kwargs, rules)
+        if node in self.branches:
+            return None
         if kind is OperatorClass.GATE:
             return replace_gate(graph, node, args, kwargs, rules, self._factors(node, args, kwargs))
         if packet(node) in AVERAGE_POOLS and rules.average_pool == "fill":
@@ -86,11 +107,6 @@ class _Rewriter:
         return tuple(i for i, role in enumerate(spread.roles) if role in "hw" and role) if spread else ()
 
 
-def _written_over(place: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Return value in the shape and type of the place that it is written to."""
-    return value.to(place.dtype).expand_as(place)
-
-
 def _nodes(value: Any) -> list[fx.Node]:
     found: list[fx.Node] = []
 
@@ -112,17 +128,31 @@ def _refuse_unknown(net: Network, path: set[fx.Node], rules: RuleSet) -> None:
     if not unknown:
         return
     listed = "; ".join(f"{name} at {', '.join(places)}" for name, places in unknown.items())
-    squashes = all(getattr(aten, name, None) in SQUASHES for name in unknown)
-    python, command = (
-        (
-            'rules=backlight.rules.parse_rules("deconvnet,squash=identity")',
-            "--rules deconvnet,squash=identity",
-        )
-        if squashes
-        else ("rules=GRADIENT, which needs no rule", "--rules gradient, which needs no rule")
-    )
+    if all(getattr(aten, name, None) in SQUASHES for name in unknown):
+        passing = replace(rules, squash="identity").spelled
+        python, command = f"rules=backlight.rules.parse_rules({passing!r})", f"--rules {passing}"
+    else:
+        python, command = ("rules=GRADIENT, which needs no rule", "--rules gradient, which needs no rule")
     raise UnsupportedOperatorError(
         f"no {rules.name} rule for {listed}",
         python=f"choose a layer below, or {python}",
         command=f"choose a layer below, or {command}",
     )
+
+
+def _refuse_dead_ends(net: Network, heads: Sequence[fx.Node], path: set[fx.Node]) -> None:
+    """Raise where all of a layer's signal ends at comparisons, masks or indices: its picture would be empty."""
+    alive = {n for n in path if n.op == "placeholder"}
+    stops = []
+    for node in net.module.graph.nodes:
+        if node in path and any(n in alive for n in net.analysis.signal_inputs(node)):
+            alive.add(node)
+        elif node in path and node not in alive:
+            stops += [n for n in all_operands(node) if n in net.analysis.dependent and not carries_signal(n)]
+    for head in heads:
+        if head not in alive and head in net.analysis.dependent:
+            ends = ", ".join(dict.fromkeys(f"{operator_name(n)} at {net.where(n)}" for n in stops))
+            raise UnsupportedOperatorError(
+                f"no signal can reach the pixels from {net.where(head)}: all of it depends on them by steps only "
+                f"({ends}); choose a layer below"
+            )

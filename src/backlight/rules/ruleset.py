@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Literal, get_args, get_type_hints
 
 from backlight.errors import BadInputError
@@ -10,7 +10,9 @@ from backlight.errors import BadInputError
 
 @dataclass(frozen=True)
 class RuleSet:
-    """How a signal r goes down through each class of operator.
+    """How a signal r is passed back through each class of operator.
+
+    Two rule sets are equal if all of their options are, whatever they are called.
 
     Attributes:
         name: What the rule set is called in files and captions.
@@ -31,7 +33,7 @@ class RuleSet:
     happens at average pooling and contrast normalisation.
     """
 
-    name: str
+    name: str = field(compare=False)
     rectifier: Literal["deconvnet", "guided", "gradient", "identity"] = "deconvnet"
     unpool: Literal["add", "assign-largest", "assign-last"] = "add"
     average_pool: Literal["fill", "transpose"] = "fill"
@@ -42,17 +44,36 @@ class RuleSet:
 
     def __post_init__(self) -> None:
         """Refuse values that an option does not have."""
-        for field in fields(self)[1:]:
-            _check_option(field.name, getattr(self, field.name))
+        for option in OPTIONS:
+            _check_option(option, getattr(self, option))
 
     @property
     def is_plain_gradient(self) -> bool:
         """Whether every operator passes its exact derivative, so that none can lack a rule."""
-        return self == replace(GRADIENT, name=self.name)
+        return self == GRADIENT
+
+    @property
+    def spelled(self) -> str:
+        """The text that `parse_rules` reads as these rules: a base, then the options that differ from it, in order.
+
+        *Convention*: the base is the set that the name begins with, else the one with the fewest options to change.
+        """
+        options = {base: _differing(self, rules) for base, rules in RULE_SETS.items()}
+        named = self.name.partition(",")[0].strip()
+        base = named if named in options else min(options, key=lambda known: len(options[known]))
+        return ",".join([base, *(f"{option}={getattr(self, option)}" for option in options[base])])
 
     def to_dict(self) -> dict[str, str]:
         """Return the options as plain JSON."""
         return asdict(self)
+
+
+OPTIONS = tuple(option.name for option in fields(RuleSet)[1:])
+"""The names of a rule set's options, in the order in which a text gives them."""
+
+
+def _differing(rules: RuleSet, other: RuleSet) -> list[str]:
+    return [option for option in OPTIONS if getattr(rules, option) != getattr(other, option)]
 
 
 def _check_option(name: str, value: str) -> None:
@@ -90,21 +111,22 @@ RULE_SETS = {rules.name: rules for rules in (DECONVNET, GUIDED, GRADIENT)}
 def parse_rules(text: str) -> RuleSet:
     """Return the rule set that a text such as `deconvnet,unpool=assign-largest` describes.
 
+    *Convention*: whatever the spelling (spaces, dashes for underscores, order, options that change nothing), equal
+    rules of one base get one name: `spelled`.
+
     Raises:
         BadInputError: An unknown rule set, option or value.
     """
     name, *options = (part.strip() for part in text.split(","))
     if name not in RULE_SETS:
         raise BadInputError(f"rule set {name!r} does not exist; choose one of {', '.join(RULE_SETS)}")
-    if not options:
-        return RULE_SETS[name]
-    known = [field.name for field in fields(RuleSet)[1:]]
     changes = {}
     for option in options:
         key, _, value = option.partition("=")
         key = key.strip().replace("-", "_")
-        if key not in known:
-            raise BadInputError(f"rule option {key!r} does not exist; choose one of {', '.join(known)}")
-        changes[key] = value.strip()
+        if key not in OPTIONS:
+            raise BadInputError(f"rule option {key!r} does not exist; choose one of {', '.join(OPTIONS)}")
+        changes[key] = value.strip().replace("_", "-")
         _check_option(key, changes[key])
-    return replace(RULE_SETS[name], name=",".join([name, *options]), **changes)  # type: ignore[arg-type]
+    found = replace(RULE_SETS[name], **changes)  # type: ignore[arg-type]
+    return RULE_SETS[name] if found == RULE_SETS[name] else replace(found, name=found.spelled)
