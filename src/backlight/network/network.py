@@ -86,18 +86,6 @@ class Network:
         """A name for each of the graph's flat outputs: `logits`, `aux.0`; `output` where the model returns one."""
         return output_names(self.out_spec)
 
-    @property
-    def out_spec(self) -> TreeSpec:
-        """How the graph's flat tuple of outputs makes what the model returns (torch's `tree_unflatten`)."""
-        (returned,) = self.module.graph.find_nodes(op="output")
-        spec: TreeSpec = returned.meta["out_spec"]
-        return spec
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """A name for each of the graph's flat outputs: `logits`, `aux.0`; `output` where the model returns one."""
-        return output_names(self.out_spec)
-
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Every nameable layer, in the order of the graph."""
