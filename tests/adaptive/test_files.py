@@ -74,6 +74,8 @@ def changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]
     with safe_open(path, "numpy") as file:
         facts = json.loads(file.metadata()["backlight-adaptive"])
         arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    del facts["checksum"]
+    facts["format"] = "1"  # the format without a checksum, so that other damage is found for itself
     change(facts, arrays)
     save_file(arrays, path, {"backlight-adaptive": json.dumps(facts)})
     return path
@@ -167,15 +169,15 @@ def test_a_file_of_something_else(fitted: AdaptiveDeconvNet, kept: State, tmp_pa
     save_file({"weight": np.zeros(3, np.float32)}, path, {"backlight-adaptive": "no JSON"})
     refused(path, "is damaged, or not an adaptive network")
     write_training(kept, ORIGIN, path)
-    refused(path, "not an adaptive network .it holds a training of format 1")
+    refused(path, "not an adaptive network .it holds a training of format 2")
     fitted.save(path)
     refused(
-        path, "not a training of an adaptive network .it holds a network of format 1", read_training, ORIGIN
+        path, "not a training of an adaptive network .it holds a network of format 2", read_training, ORIGIN
     )
 
 
 NETWORK_DAMAGE: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
-    "another format": lambda facts, arrays: facts.update(format="2"),
+    "another format": lambda facts, arrays: facts.update(format="9"),
     "no configuration": lambda facts, arrays: facts.pop("config"),
     "a configuration of another kind": lambda facts, arrays: facts.update(config=[1, 2]),
     "an impossible layer": lambda facts, arrays: facts["config"]["layers"][0].update(maps=0),
@@ -305,7 +307,7 @@ def test_the_header_says_all_in_plain_json(fitted: AdaptiveDeconvNet, tmp_path: 
     with safe_open(tmp_path / "a.adn", "numpy") as file:
         facts = json.loads(file.metadata()["backlight-adaptive"])
         assert sorted(file.keys()) == ["filters1", "filters2"]
-    assert (facts["format"], facts["kind"]) == ("1", "network")
+    assert (facts["format"], facts["kind"]) == ("2", "network")
     assert facts["config"] == json.loads(json.dumps(asdict(CONFIG)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from copy import deepcopy
 from dataclasses import replace
@@ -16,7 +18,7 @@ from torch import Tensor
 from backlight.adaptive import AdaptiveDeconvNet, Block, Config, LayerConfig, Learning, Measure
 from backlight.adaptive.files import Origin, read_training, write_training
 from backlight.adaptive.training import Shelf, State, Training
-from backlight.errors import BadInputError
+from backlight.errors import BadInputError, StorageError
 from replicas.compare import same, same_bits
 
 CONFIG = Config(
@@ -255,3 +257,24 @@ def test_what_is_no_learning_is_refused(changes: dict[str, int]) -> None:
 def test_a_first_share_of_blocks_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(BadInputError, match="first share of blocks is above 0 and at most 1, but came"):
         Learning(first_share=share)
+
+
+def test_room_in_a_file_is_taken_for_real_and_a_full_folder_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[tuple[int, int]] = []
+
+    def full(descriptor: int, start: int, size: int) -> None:
+        taken.append((start, size))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(
+        StorageError,
+        match=r"the temporary folder '.+' has no room for 1\.6e-08 GB of images or codes \(No space left on device\); "
+        r"set TMPDIR to a folder that has, or allow more memory \(--memory, Learning\.memory_bytes\)",
+    ):
+        Shelf(0).room((4, 1), np.float32)
+    assert taken == [(0, 16)]
+    monkeypatch.delattr(os, "posix_fallocate")  # a system without it gets zeros
+    room = Shelf(0).room((4, 1), np.float32)
+    assert isinstance(room, np.memmap)
+    assert not room.any()

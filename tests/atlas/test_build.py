@@ -1,11 +1,11 @@
-"""The build: what an atlas holds equals what the parts compute; killed at any moment it resumes to the same rows."""
+"""The build: what an atlas holds equals what the parts compute (`tests/kills`: killed, it resumes to the same rows)."""
 
 from __future__ import annotations
 
-import signal
 import sqlite3
-import subprocess
-import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from PIL import Image
 
 import backlight
 from backlight import DECONVNET, GUIDED, Network, Preprocessing, build, capture, open_atlas, project
+from backlight.atlas.plan import identity, make_plan
 from backlight.atlas.writer import AtlasWriter
 from backlight.errors import AtlasError, BadInputError, StorageError, UnknownLayerError
 from backlight.images import open_images
@@ -127,53 +128,6 @@ def test_a_finished_atlas_is_left_alone(atlas: backlight.Atlas, picture_folder: 
     assert steps == []
 
 
-def _run_build(path: Path, pictures: Path, kill_at: int | None = None, inside: bool = False) -> int:
-    """Build in a process of its own; return how many steps it took.
-
-    With kill_at, the process kills itself (SIGKILL) at that step: inside, after its rows are written and before
-    they are committed, else just after the commit.
-    """
-    code = f"""if True:
-        import sys; sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parent)!r}]
-        import torch; torch.set_num_threads(1)
-        import contextlib, importlib, os, signal
-        b = importlib.import_module('backlight.atlas.build'); b.SCAN_STEP_IMAGES = 4
-        import backlight.atlas.writer as w
-        step, n = w.AtlasWriter._step, 0
-        @contextlib.contextmanager
-        def counted(self):
-            global n
-            n += 1
-            with step(self) as connection:
-                yield connection
-                if n == {kill_at} and {inside}: os.kill(os.getpid(), signal.SIGKILL)
-            if n == {kill_at}: os.kill(os.getpid(), signal.SIGKILL)
-        w.AtlasWriter._step = counted
-        from test_build import make_network
-        b.build(make_network(), {str(pictures)!r}, {str(path)!r}, ['relu1', 'relu2'], top=4, batch_size=4)
-        print(n)
-        """
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
-    assert done.returncode == (-signal.SIGKILL if kill_at else 0)
-    return int(done.stdout or 0)
-
-
-def test_killed_at_any_moment_it_resumes_to_the_same_rows(tmp_path: Path, picture_folder: Path) -> None:
-    whole, killed = tmp_path / "whole.atlas", tmp_path / "killed.atlas"
-    n_steps = _run_build(whole, picture_folder)
-    seen_phases = []
-    for kill_at, inside in ((1, True), (4, False), (3, True), (n_steps // 2, False), (n_steps // 4, True)):
-        _run_build(killed, picture_folder, kill_at, inside)  # each goes on from where the last was killed
-        with sqlite3.connect(killed) as connection:
-            seen_phases += connection.execute("SELECT value FROM meta WHERE key = 'phase'").fetchall() or [
-                None
-            ]
-            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert seen_phases == [None, ('"scan"',), ('"scan"',), ('"project"',), ('"project"',)]
-    assert _run_build(killed, picture_folder) < n_steps // 2
-    assert rows(killed) == rows(whole)
-
-
 def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(
     tmp_path: Path, picture_folder: Path
 ) -> None:
@@ -207,6 +161,83 @@ def test_a_resumed_scan_runs_compiled_or_not_as_it_was_begun(
     build(make_network(), picture_folder, path, compile="on", progress=lambda phase, *_: phases.add(phase))
     assert phases == {"scan", "project"}
     assert ("compiled", "false") in rows(path)["meta"]
+
+
+def test_a_resumed_build_runs_on_as_many_threads_as_it_was_begun_and_gives_them_back(
+    tmp_path: Path, picture_folder: Path
+) -> None:
+    path, options = tmp_path / "a.atlas", {"layers": ["relu1"], "top": 1, "batch_size": 16}
+    seen: list[int] = []
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def watch(*_: object) -> None:
+        seen.append(torch.get_num_threads())
+
+    torch.set_num_threads(2)
+    with pytest.raises(KeyboardInterrupt):
+        build(make_network(), picture_folder, path, progress=stop, **options)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    build(make_network(), picture_folder, path, progress=watch, **options)
+    assert set(seen) == {2}
+    assert torch.get_num_threads() == 1
+    assert ("threads", "2") in rows(path)["meta"]
+
+
+def test_an_atlas_that_knows_no_number_of_threads_takes_todays(
+    atlas: backlight.Atlas, picture_folder: Path
+) -> None:
+    with sqlite3.connect(atlas.path) as connection:
+        connection.execute("DELETE FROM meta WHERE key = 'threads'")
+        connection.execute("UPDATE meta SET value = '\"project\"' WHERE key = 'phase'")
+    built = build(make_network(), picture_folder, atlas.path, ["relu1", "relu2", "fc"], top=4)
+    assert built.phase == "done"
+
+
+def test_of_two_builds_without_locks_the_later_step_is_refused_and_leaves_no_row(
+    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "backlight.atlas.schema.locked", lambda path: nullcontext()
+    )  # a file system without them
+    net, source, path = make_network(), open_images(picture_folder), tmp_path / "a.atlas"
+    plan = make_plan(net, source, DECONVNET, ["relu1"], top=1)
+    loser = AtlasWriter(path, plan, identity(net, source, plan))
+    state, _ = loser.load_scan()
+    build(net, source, path, ["relu1"], top=1)
+    before = rows(path)
+    steps: list[Callable[[], None]] = [
+        lambda: loser.keep_compiled(True),
+        lambda: loser.save_scan(state, 4, [], source),
+        lambda: loser.finish_scan(state),
+        lambda: loser.write_tiles([]),
+        lambda: loser.write_filters(0, np.zeros((1, 1, 1, 1), np.float32)),
+        loser.finish,
+    ]
+    for step in steps:
+        with pytest.raises(
+            StorageError, match=r"another process is building '.*a\.atlas' at the same time; let that"
+        ):
+            step()
+    loser.close()
+    assert rows(path) == before
+
+
+def test_a_second_build_of_a_file_is_refused_before_any_work(
+    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backlight.storage.locking.PATIENCE_S", 0.0)
+    net, path, raised = make_network(), tmp_path / "a.atlas", []
+
+    def second(*_: object) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            raised.append(str(pool.submit(build, net, picture_folder, path, ["relu1"], 1).exception()))
+
+    build(net, picture_folder, path, ["relu1"], top=1, progress=second)
+    assert "a.atlas' is being written by process" in raised[0]
+    assert [own.name for own in tmp_path.iterdir() if own.is_file()] == ["a.atlas"]
 
 
 def _other_weights() -> Network:
@@ -249,16 +280,18 @@ def test_a_moved_image_set_may_go_on(atlas: backlight.Atlas, picture_folder: Pat
     assert build(make_network(), moved, atlas.path, ["relu1", "relu2", "fc"], top=4).phase == "done"
 
 
-@pytest.mark.parametrize("content", [b"hello, I am a text file", b"", b"SQLite format 3\0" + bytes(90)])
+@pytest.mark.parametrize(
+    "content", [b"hello, I am a text file", b"x" * 9000, b"SQLite format 3\0" + bytes(90)]
+)
 def test_a_file_that_is_no_atlas_is_left_as_it_is(
     tmp_path: Path, picture_folder: Path, content: bytes
 ) -> None:
     path = tmp_path / "thesis.txt"
     path.write_bytes(content)
-    if content:
-        with pytest.raises(AtlasError, match="exists and is no atlas; it is left as it is"):
-            build(make_network(), picture_folder, path)
-        assert path.read_bytes() == content
+    with pytest.raises(AtlasError, match="exists and is no atlas; it is left as it is"):
+        build(make_network(), picture_folder, path)
+    assert path.read_bytes() == content
+    assert list(tmp_path.glob("thesis*")) == [path]
     with pytest.raises(AtlasError, match="is no atlas"):
         open_atlas(path)
 

@@ -255,3 +255,48 @@ def test_what_is_drawn_does_not_depend_on_the_batch() -> None:
     for name in ALL:
         one, five = (np.asarray(Image.open(Path(batch, name)), np.int16) for batch in ("1", "5"))
         assert np.abs(one - five).max() <= 1
+
+
+def test_fit_killed_between_its_two_files_ends_by_the_same_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Path.unlink
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "m.adn.part":
+            raise KeyboardInterrupt
+        plain(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        assert run(*FIT) == 130
+    whole = Path("m.adn").read_bytes()
+    assert Path("m.adn.part").exists()
+    part = Path("m.adn.part").read_bytes()
+    assert run(*FIT) == 0
+    assert Path("m.adn").read_bytes() == whole
+    assert not Path("m.adn.part").exists()
+    Path("m.adn.part").write_bytes(part)
+    save(LIVELY)
+    before = Path("m.adn").read_bytes()
+    capsys.readouterr()
+    assert run(*FIT) == 2
+    assert (
+        "error: 'm.adn' is another network than the one of m.adn.part; remove either"
+        in capsys.readouterr().err
+    )
+    assert Path("m.adn").read_bytes() == before
+
+
+def test_an_unfinished_training_beside_a_network_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "_end_layer", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        assert run(*FIT) == 130
+    save(LIVELY)
+    assert run(*FIT) == 2
+    assert (
+        "'m.adn' is there already, and so is the unfinished training m.adn.part; remove"
+        in capsys.readouterr().err
+    )

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import cattrs
@@ -24,8 +25,11 @@ from backlight.adaptive.learning import Measure
 from backlight.adaptive.training import State
 from backlight.errors import BadInputError
 from backlight.storage import replacing, unwritable
+from backlight.storage.arrays import BROKEN, checksum
 
-_FORMAT = "1"
+_FORMAT = "2"
+_UNCHECKED = "1"
+"""The format before there was a checksum."""
 _KEY = "backlight-adaptive"
 
 
@@ -72,7 +76,7 @@ def read_network(path: Path | str) -> Saved:
             raise ValueError("its filters do not fit its layers")
         norms = tuple(float(n) for n in facts["squared_norms"])
         return Saved(config, filters, norms, tuple(cattrs.structure(facts["history"], list[Measure])))
-    except (KeyError, ValueError, TypeError, cattrs.BaseValidationError) as error:
+    except (*BROKEN, AttributeError, cattrs.BaseValidationError) as error:
         raise _damaged(Path(path), "network", error) from error
 
 
@@ -137,7 +141,7 @@ def read_training(path: Path | str, origin: Origin) -> State:
             or state.layer not in (count, count + 1)
         ):
             raise ValueError("its arrays do not fit its layers")
-    except (KeyError, ValueError, TypeError, cattrs.BaseValidationError) as error:
+    except (*BROKEN, AttributeError, cattrs.BaseValidationError) as error:
         raise _damaged(path, "training", error) from error
     if known != origin:
         what = next(
@@ -161,7 +165,7 @@ def is_finished(path: Path | str) -> bool:
     facts, _ = _read(Path(path), "training")
     try:
         return int(facts["layer"]) > len(facts["origin"]["config"]["layers"])
-    except (KeyError, ValueError, TypeError) as error:
+    except BROKEN as error:
         raise _damaged(Path(path), "training", error) from error
 
 
@@ -181,13 +185,21 @@ def _listed(name: str, arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]
 
 def _write(path: Path, facts: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     """Write a file as a whole: what was there is whole until the new one is."""
-    text = json.dumps({"format": _FORMAT, **cattrs.unstructure(dict(facts))})
+    all_facts = {"format": _FORMAT, **cattrs.unstructure(dict(facts))}
+    text = json.dumps(all_facts | {"checksum": checksum(json.loads(json.dumps(all_facts)), arrays)})
     with replacing(path) as (fresh,):
         mode = fresh.stat().st_mode  # safetensors makes a file that only its owner can read
+        # It also makes a file of a name that nobody knows first: in a folder that `sweep` finds after a kill.
+        folder = fresh.with_suffix("")
+        folder.mkdir()
         try:
-            save_file(arrays, fresh, {_KEY: text})
+            save_file(arrays, folder / "new", {_KEY: text})
+            fresh.unlink()
+            (folder / "new").rename(fresh)
         except SafetensorError as error:  # a full disk, by another name
             raise unwritable(path, error) from error
+        finally:
+            rmtree(folder, ignore_errors=True)
         fresh.chmod(mode)
 
 
@@ -199,10 +211,14 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]
     try:
         with safe_open(path, "numpy") as file:
             facts = json.loads((file.metadata() or {})[_KEY])
-            if facts["format"] != _FORMAT or facts["kind"] != kind:
+            if facts["format"] not in (_FORMAT, _UNCHECKED) or facts["kind"] != kind:
                 raise ValueError(f"it holds a {facts['kind']} of format {facts['format']}")
-            return facts, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        known = facts.pop("checksum", None)
+        if known != checksum(facts, arrays) and (known is not None or facts["format"] != _UNCHECKED):
+            raise ValueError("its checksum is not that of what it holds")
+        return facts, arrays
+    except (SafetensorError, *BROKEN) as error:
         raise _damaged(path, kind, error) from error
 
 

@@ -92,7 +92,10 @@ def fit(
             sweep(own)
         ready = prepare_all(config, source, ids, bound, lambda done: report("prepare", done, len(ids)))
         net.fit(ready.array, learning, report, part, _fingerprint(source, ready))
-        _finish(net, output, part)
+        _write(net, output, part)
+    part.unlink(
+        missing_ok=True
+    )  # the last thing of all: until then the same command ends what a kill has left
     _summarise(net, output, images, ready.skipped)
 
 
@@ -110,8 +113,8 @@ def _check_new(output: Path, part: Path) -> None:
         )
 
 
-def _finish(net: AdaptiveDeconvNet, output: Path, part: Path) -> None:
-    """Write the network and remove its training; a network that a killed run has written already must be the same."""
+def _write(net: AdaptiveDeconvNet, output: Path, part: Path) -> None:
+    """Write the network; one that a killed run has written already must be the same."""
     if output.exists():
         known = AdaptiveDeconvNet.load(output)
         same = known.config == net.config and known.history == net.history
@@ -120,7 +123,6 @@ def _finish(net: AdaptiveDeconvNet, output: Path, part: Path) -> None:
                 f"{str(output)!r} is another network than the one of {part.name}; remove either of them"
             )
     net.save(output)
-    part.unlink(missing_ok=True)
 
 
 def _config(preset: str, size: str | None) -> Config:

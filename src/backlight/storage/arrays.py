@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import math
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -25,11 +29,12 @@ BROKEN = (
     KeyError,
     TypeError,
     IndexError,
-    OverflowError,
     MemoryError,
     RuntimeError,
     NotImplementedError,
     SyntaxError,
+    ArithmeticError,
+    TokenError,
     struct.error,
     zlib.error,
     zipfile.BadZipFile,
@@ -66,6 +71,16 @@ def read_npy(file: Path) -> NDArray[Any]:
     """
     with file.open("rb") as stream:
         return _array(stream, file.stat().st_size)
+
+
+def checksum(facts: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return a digest of arrays and of the plain JSON that goes with them, however that is laid out."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        digest.update(f"{name} {little.dtype.str} {array.shape}".encode())
+        digest.update(little.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _array(stream: Any, n_bytes: int) -> NDArray[Any]:

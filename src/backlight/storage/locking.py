@@ -65,7 +65,7 @@ def holder(path: Path | str) -> str | None:
     """Return who writes a file now, such as `process 4711`; None where no run holds its lock."""
     try:
         descriptor = os.open(_lock_name(path), os.O_RDONLY)
-    except OSError:
+    except (OSError, ValueError):  # no such file; a null byte in its name
         return None
     try:
         if fcntl is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,9 +74,14 @@ def _told(path: Path) -> Iterator[None]:
 def sweep(path: Path | str) -> None:
     """Remove fresh files of a path that a killed process has left; call it only while nothing else writes the path."""
     target = Path(os.path.realpath(path))
+    fresh = re.compile(rf"{re.escape(_prefix(target))}[0-9a-f]{{8}}\.new({re.escape(target.suffix)})?")
     with suppress(OSError):
         for left in target.parent.iterdir():
-            if left.name.startswith(_prefix(target)) and left.name.endswith(f".new{target.suffix}"):
+            if not fresh.fullmatch(left.name):
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
                 left.unlink(missing_ok=True)
 
 
@@ -112,7 +119,8 @@ def check_folder(path: Path | str) -> Path:
     """
     path = Path(path)
     try:
-        there = next(own for own in (path.absolute(), *path.absolute().parents) if own.exists())
+        whole = path.absolute()
+        there = path if path.exists() else next(own for own in whole.parents if own.exists())
         is_folder = there.is_dir()
         if is_folder:
             _check_access(there)

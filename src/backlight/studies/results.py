@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from abc import ABC, abstractmethod
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.storage import replacing
-from backlight.storage.arrays import BROKEN, read_npz
+from backlight.storage.arrays import BROKEN, checksum, read_npz
 
 if TYPE_CHECKING:
     from backlight.render.plots import Plot
@@ -103,7 +102,7 @@ class Result(ABC):
         arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
         values = {name: cattrs.unstructure(value) for name, value in own.items() if name not in arrays}
         found = {"study": _name(type(self)), "format": _FORMAT, "summary": self.summary(), "values": values}
-        found["checksum"] = _checksum(json.loads(json.dumps(found, allow_nan=False)), arrays)
+        found["checksum"] = checksum(json.loads(json.dumps(found, allow_nan=False)), arrays)
         return json.dumps(found, indent=1, allow_nan=False), arrays
 
     @classmethod
@@ -115,14 +114,16 @@ class Result(ABC):
         known = found.pop("checksum", None)
         if known is None and found["format"] != _UNCHECKED:
             raise BadInputError("its checksum is missing, so the file was changed; save the result again")
-        if known is not None and known != _checksum(found, own):
+        if known is not None and known != checksum(found, own):
             raise BadInputError(
                 "the .json and the .npz do not belong together, or were changed after they were saved; "
                 "run the study again with --save, or `save` the result again"
             )
         hints = get_type_hints(cls)
         own |= {name: cattrs.structure(value, hints[name]) for name, value in found["values"].items()}
-        return cls(**own)
+        result = cls(**own)
+        result.summary()  # raises where arrays and values do not fit each other
+        return result
 
     def _repr_png_(self) -> bytes:
         return self.plot()._repr_png_()
@@ -135,16 +136,6 @@ def _name(kind: type[Result]) -> str:
         folders[2 if folders[:2] == ["backlight", "studies"] else 1 :] if folders[:1] == ["backlight"] else []
     )
     return inside[0] if inside else name
-
-
-def _checksum(found: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
-    """Return a digest of what the JSON holds, however it is laid out, and of the arrays."""
-    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode())
-    for name, array in sorted(arrays.items()):
-        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        digest.update(f"{name} {little.dtype.str} {array.shape}".encode())
-        digest.update(little.tobytes())
-    return digest.hexdigest()
 
 
 def _reason(error: BaseException) -> str:
