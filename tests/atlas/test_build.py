@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from PIL import Image
 
 import backlight
 from backlight import DECONVNET, GUIDED, Network, Preprocessing, build, capture, open_atlas, project
+from backlight.atlas.plan import identity, make_plan
 from backlight.atlas.writer import AtlasWriter
 from backlight.errors import AtlasError, BadInputError, StorageError, UnknownLayerError
 from backlight.images import open_images
@@ -190,6 +194,50 @@ def test_an_atlas_that_knows_no_number_of_threads_takes_todays(
         connection.execute("UPDATE meta SET value = '\"project\"' WHERE key = 'phase'")
     built = build(make_network(), picture_folder, atlas.path, ["relu1", "relu2", "fc"], top=4)
     assert built.phase == "done"
+
+
+def test_of_two_builds_without_locks_the_later_step_is_refused_and_leaves_no_row(
+    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "backlight.atlas.schema.locked", lambda path: nullcontext()
+    )  # a file system without them
+    net, source, path = make_network(), open_images(picture_folder), tmp_path / "a.atlas"
+    plan = make_plan(net, source, DECONVNET, ["relu1"], top=1)
+    loser = AtlasWriter(path, plan, identity(net, source, plan))
+    state, _ = loser.load_scan()
+    build(net, source, path, ["relu1"], top=1)
+    before = rows(path)
+    steps: list[Callable[[], None]] = [
+        lambda: loser.keep_compiled(True),
+        lambda: loser.save_scan(state, 4, [], source),
+        lambda: loser.finish_scan(state),
+        lambda: loser.write_tiles([]),
+        lambda: loser.write_filters(0, np.zeros((1, 1, 1, 1), np.float32)),
+        loser.finish,
+    ]
+    for step in steps:
+        with pytest.raises(
+            StorageError, match=r"another process is building '.*a\.atlas' at the same time; let that"
+        ):
+            step()
+    loser.close()
+    assert rows(path) == before
+
+
+def test_a_second_build_of_a_file_is_refused_before_any_work(
+    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backlight.storage.locking.PATIENCE_S", 0.0)
+    net, path, raised = make_network(), tmp_path / "a.atlas", []
+
+    def second(*_: object) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            raised.append(str(pool.submit(build, net, picture_folder, path, ["relu1"], 1).exception()))
+
+    build(net, picture_folder, path, ["relu1"], top=1, progress=second)
+    assert "a.atlas' is being written by process" in raised[0]
+    assert [own.name for own in tmp_path.iterdir() if own.is_file()] == ["a.atlas"]
 
 
 def _other_weights() -> Network:

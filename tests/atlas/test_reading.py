@@ -6,6 +6,7 @@ import io
 import json
 import sqlite3
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from backlight.atlas.hits import Hit
 from backlight.atlas.schema import limit_steps, writing
 from backlight.atlas.tiles import decode_picture, encode_patch, encode_projection, webp_size
 from backlight.errors import AtlasError, BadInputError, DamagedAtlasError
+from backlight.rules import RuleSet
 from cli.running import run
 from fuzz.tiny import make_old_atlas, make_tiny_atlas
 from fuzz.walking import content, without_type_checks
@@ -196,6 +198,47 @@ def test_a_build_does_not_go_on_from_damaged_rows(tmp_path: Path, picture_folder
         backlight.build(make_network(), picture_folder, path, **asked)
 
 
+def test_an_atlas_opened_while_a_build_runs_shows_what_is_there_by_then(
+    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from atlas.test_build import make_network
+
+    monkeypatch.setattr(import_module("backlight.atlas.build"), "SCAN_STEP_IMAGES", 16)
+    path, opened = tmp_path / "a.atlas", {}
+
+    def look(phase: str, done: int, _: int) -> None:
+        opened.setdefault(phase, backlight.open_atlas(path))
+        counts.append([len(atlas.images) for atlas in opened.values()])
+        assert all(len(list(atlas.images)) == len(atlas.images) for atlas in opened.values())
+
+    counts: list[list[int]] = []
+    asked = {"layers": ["relu1"], "top": 2, "batch_size": 16, "compile": "off", "maps": [0, 1]}
+    with without_type_checks():
+        whole = backlight.build(make_network(), picture_folder, path, **asked, progress=look)
+    assert counts[:3] == [[16], [32], [32]]
+    assert counts[-1] == [40, 40]
+    for atlas in opened.values():
+        assert atlas["relu1"][0] == whole["relu1"][0]
+        assert atlas["relu1"][0].hits[0].patch == whole["relu1"][0].hits[0].patch
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"top": 100_001}, "top is at most 100000"),
+        ({"rules": RuleSet("a\x1b[2J")}, "names of at most 1000 printable"),
+    ],
+)
+def test_what_no_reader_would_read_is_not_begun(
+    tmp_path: Path, picture_folder: Path, change: dict[str, object], message: str
+) -> None:
+    from atlas.test_build import make_network
+
+    with pytest.raises(BadInputError, match=message):
+        backlight.build(make_network(), picture_folder, tmp_path / "a.atlas", ["relu1"], **change)
+    assert not (tmp_path / "a.atlas").exists()
+
+
 def first_hit(path: Path) -> Hit:
     return backlight.open_atlas(path)["1"][0].hits[0]
 
@@ -250,7 +293,7 @@ def test_the_size_of_a_tile_is_read_from_its_header(size: tuple[int, int]) -> No
     assert webp_size(encode_projection(np.ones((*size, 3), np.float32))[0]) == size
 
 
-@pytest.mark.parametrize("scale", [float("inf"), -1.0, "word", None])
+@pytest.mark.parametrize("scale", [float("inf"), 1e39, -1.0, "word", None])
 def test_a_scale_that_is_no_size_is_refused(tiny: Path, scale: object) -> None:
     put_tile(tiny, scale=scale)
     with pytest.raises(DamagedAtlasError, match="scale must be a finite number from 0"):

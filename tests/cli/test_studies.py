@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +13,11 @@ from PIL import Image
 
 import backlight
 from backlight.atlas import Evidence
+from backlight.cli.options import write_result
+from backlight.errors import StorageError
+from backlight.render.plots import Plot
+from backlight.storage import locked
+from backlight.studies.results import Result
 from cli.running import BUILD, run
 from fuzz.tiny import make_tiny_atlas
 
@@ -194,3 +201,61 @@ def test_a_stopped_study_that_keeps_nothing_says_so(
     monkeypatch.setattr(command, "run", stopped)
     assert run("sanity", "a.atlas", MODEL) == 130
     assert "stopped; nothing was written" in capsys.readouterr().err
+
+
+def test_a_study_that_keeps_evidence_waits_for_no_build(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("backlight.storage.locking.PATIENCE_S", 0.0)
+    assert run(*BUILD, "--maps", "1") == 0
+    monkeypatch.setattr(
+        import_module("backlight.cli.faithfulness"), "run_by_layer", lambda *_: pytest.fail("work was done")
+    )
+    with (  # held by another thread, as by another process
+        ThreadPoolExecutor(1) as pool,
+        ExitStack() as held,
+    ):
+        pool.submit(held.enter_context, locked("a.atlas")).result()
+        assert run("faithfulness", "a.atlas", *QUICK) == 2
+    assert "error: 'a.atlas' is being written by process" in capsys.readouterr().err
+
+
+class StandIn(Result):
+    def summary(self) -> dict[str, object]:
+        return {}
+
+    def plot(self) -> Plot:
+        return Plot()
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(self: object, path: Path, dpi: int) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "f.png"
+    path.write_bytes(b"older")
+    monkeypatch.setattr("backlight.render.plots.Plot.savefig", half)
+    with pytest.raises(StorageError, match=r"cannot write '.*f\.png' \(No space left on device\)"):
+        write_result(StandIn(), path, None)
+    assert [own.read_bytes() for own in tmp_path.iterdir()] == [b"older"]
+
+
+@pytest.mark.parametrize(
+    ("output", "save", "what"),
+    [
+        ("folder.png", None, "'folder.png' is a folder; give the name of the figure to write"),
+        (None, "r", "'r.npz' is a folder; give the name of the file of numbers to write"),
+        ("no/f.png", None, "no such folder: 'no'; make it first"),
+    ],
+)
+def test_where_nothing_can_be_written_no_work_is_done(
+    workplace: Path, capsys: pytest.CaptureFixture[str], output: str | None, save: str | None, what: str
+) -> None:
+    for name in ("folder.png", "r.npz"):
+        Path(name).mkdir()
+    flags = [*(["-o", output] if output else []), *(["--save", save] if save else [])]
+    assert run("faithfulness", "none.atlas", *flags) == 2
+    assert capsys.readouterr().err.splitlines() == [f"error: {what}"]

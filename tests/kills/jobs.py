@@ -26,6 +26,9 @@ NOTHING_YET = (
     "is empty, so it is no atlas yet; run the `backlight build` that began it again",
 )
 
+REFUSED = ("is being written by process ", "is being written by another process", "is there already")
+"""What a command is told that comes second."""
+
 _BUILD = "build model pictures -o a.atlas --layers relu1,pool,relu2,fc --maps 3 --top 2 --batch-size 4 --compile off"
 _STUDY = "faithfulness a.atlas --maps 2 --hits 1 --shares 20 --fills mean"
 _FIT = "adaptive fit pictures -o m.adn --preset small --epochs 4 --batch 6"

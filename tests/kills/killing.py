@@ -1,7 +1,7 @@
 """Kills commands at chosen calls that change files, runs them again, and compares what comes out.
 
 Run as a program with `stopping.so` preloaded: forks a process for each kill, so that imports are paid once. It prints a
-JSON object of each job: the number of calls, the kills, what went wrong.
+JSON object of each job: the number of calls, the kills, and what went wrong by call, 0 for the race of several at once.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def _in_child(work: Callable[[], int]) -> int:
         os._exit(code)
 
 
-def _command(folder: Path, command: str, stop_at: int = 0, torn: bool = False) -> int:
+def _command(folder: Path, command: str, stop_at: int = 0, torn: bool = False, tag: str = "") -> int:
     """Start a command in a folder; it stops itself at so manyth call, or never for 0. Return its process."""
 
     def work() -> int:
         os.chdir(folder)
-        out = os.open(folder.parent / "printed", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        out = os.open(folder.parent / f"printed{tag}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1)
         os.dup2(out, 2)
         shim = ctypes.CDLL(None)
@@ -109,7 +109,23 @@ def _points(total: int, first: int, drawn: int, seed: int) -> list[int]:
     return [*range(1, min(first, total) + 1), *sorted(random.Random(seed).choices(later, k=drawn))]
 
 
-def kill(job: Job, first: int, drawn: int, seed: int, place: Path) -> dict[str, Any]:
+def race(job: Job, rivals: int, start: Path, place: Path, expected: Any) -> list[str]:
+    """Start a job several times at once, and return what is wrong: all but one are refused in a line, or come later."""
+    folder = place / "work"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(start, folder)
+    codes = [_finished(child) for child in [_command(folder, job.command, tag=f"{i}") for i in range(rivals)]]
+    wrong = [] if 0 in codes else ["nobody went through"]
+    for i, code in enumerate(codes):
+        printed = (place / f"printed{i}").read_text()
+        if code and not (code == 2 and any(text in printed for text in jobs.REFUSED)):
+            wrong.append(f"a rival ended with {code}: {printed[-300:]}")
+    if job.outcome(folder) != expected:
+        wrong.append("what came out is not what an undisturbed run gives")
+    return wrong
+
+
+def kill(job: Job, asked: argparse.Namespace, place: Path) -> dict[str, Any]:
     """Kill a job at its first calls and at some drawn of the later ones."""
     start, whole = jobs.make_folder(place / "start"), place / "whole"
     if job.needs is not None:
@@ -119,12 +135,14 @@ def kill(job: Job, first: int, drawn: int, seed: int, place: Path) -> dict[str, 
     assert code == 0, (place / "printed").read_text()
     total, expected = int((place / "calls").read_text()), job.outcome(whole)
     wrong: dict[int, list[str]] = {}
-    points = _points(total, first, drawn, seed)
+    points = _points(total, asked.first, asked.drawn, asked.seed)
     for number, point in enumerate(points):
         found = _killed(job, start, place, point, bool(number % 2), expected)
         if found:
             wrong.setdefault(point, []).extend(found)
-    return {"job": job.name, "calls": total, "kills": len(points), "wrong": wrong}
+    wrong[0] = race(job, asked.rivals, start, place, expected)
+    wrong = {point: found for point, found in wrong.items() if found}
+    return {"job": job.name, "calls": total, "kills": len(points), "rivals": asked.rivals, "wrong": wrong}
 
 
 def main() -> None:
@@ -134,12 +152,13 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=_FIRST)
     parser.add_argument("--drawn", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rivals", type=int, default=16)
     asked = parser.parse_args()
     jobs.prepare()
     for name in asked.jobs or JOBS:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder).resolve()
-            print(json.dumps(kill(JOBS[name], asked.first, asked.drawn, asked.seed, place)), flush=True)
+            print(json.dumps(kill(JOBS[name], asked, place)), flush=True)
 
 
 if __name__ == "__main__":

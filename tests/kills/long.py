@@ -38,7 +38,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = [json.loads(line) for line in run_killing(Path(folder), *sys.argv[1:]).splitlines()]
     for own in found:
-        print(f"{own['job']}: {own['calls']} calls, {own['kills']} kills, {len(own['wrong'])} went wrong")
+        counts = f"{own['calls']} calls, {own['kills']} kills, {own['rivals']} at once"
+        print(f"{own['job']}: {counts}, {len(own['wrong'])} went wrong")
         for point, what in own["wrong"].items():
             print(f"  at call {point}: {'; '.join(what)}")
     sys.exit(any(own["wrong"] for own in found))

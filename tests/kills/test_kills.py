@@ -13,7 +13,10 @@ from kills.long import run_killing
 
 # One process for all: it loads the libraries once, as long as any test of a killed process takes, then forks.
 def test_killed_commands_go_on_to_the_same_end_and_readers_are_told_the_truth(tmp_path: Path) -> None:
-    found = [json.loads(line) for line in run_killing(tmp_path, "--first", "4", "--drawn", "3").splitlines()]
+    found = [
+        json.loads(line)
+        for line in run_killing(tmp_path, "--first", "4", "--drawn", "3", "--rivals", "3").splitlines()
+    ]
     assert [(own["job"], own["kills"], own["wrong"]) for own in found] == [
         ("build", 7, {}),
         ("faithfulness", 7, {}),

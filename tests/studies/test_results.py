@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import BadInputError, StorageError
 from backlight.render.plots import Plot, new_plot
+from backlight.studies.homogeneity import Homogeneity
 from backlight.studies.intervals import bootstrap
 from backlight.studies.results import Result
 
@@ -67,6 +69,60 @@ def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
         Found.load(tmp_path / "r")
     with pytest.raises(StorageError, match="choose another place"):
         FOUND.save(tmp_path / "missing" / "r")
+
+
+def test_one_new_and_one_old_file_do_not_pass_for_a_result(tmp_path: Path) -> None:
+    FOUND.save(tmp_path / "r")
+    old = (tmp_path / "r.npz").read_bytes()
+    Found(Config(), ("a",), 1, np.array([2.0])).save(tmp_path / "r")
+    (tmp_path / "r.npz").write_bytes(old)  # as a kill between the two leaves them
+    with pytest.raises(BadInputError, match=r"r\.json': the \.json and the \.npz do not belong together"):
+        Found.load(tmp_path / "r")
+
+
+def test_a_save_that_fails_leaves_both_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    FOUND.save(tmp_path / "r")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(file: object, **arrays: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(StorageError, match=r"cannot write '.*r\.json' \(No space left on device\)"):
+        Found(Config(), ("a",), 1, np.array([2.0])).save(tmp_path / "r")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_changed_value_is_told_but_another_layout_is_not(tmp_path: Path) -> None:
+    FOUND.save(tmp_path / "r")
+    path = tmp_path / "r.json"
+    text = path.read_text()
+    path.write_text(json.dumps(json.loads(text)))
+    assert Found.load(tmp_path / "r").names == ("a", "b")
+    path.write_text(text.replace('"blur"', '"mean"'))
+    with pytest.raises(BadInputError, match="or were changed after they were saved"):
+        Found.load(tmp_path / "r")
+    path.write_text(json.dumps({k: v for k, v in json.loads(text).items() if k != "checksum"}))
+    with pytest.raises(BadInputError, match="its checksum is missing, so the file was changed"):
+        Found.load(tmp_path / "r")
+
+
+def test_a_result_from_before_there_were_checksums_is_read(tmp_path: Path) -> None:
+    FOUND.save(tmp_path / "r")
+    found = json.loads((tmp_path / "r.json").read_text())
+    del found["checksum"]
+    (tmp_path / "r.json").write_text(json.dumps(found | {"format": 1}))
+    assert Found.load(tmp_path / "r").config == FOUND.config
+
+
+def test_bytes_come_back_and_damaged_bytes_are_refused() -> None:
+    data = FOUND.to_bytes()
+    assert Found.from_bytes(data).config == FOUND.config
+    for damaged in (data[:-40], b"no", data.replace(b"json", b"jsom")):
+        with pytest.raises(BadInputError, match="these bytes are not a test_results result"):
+            Found.from_bytes(damaged)
+    with pytest.raises(BadInputError, match="of the study test_results"):
+        Homogeneity.from_bytes(data)
 
 
 def test_an_interval_holds_the_mean_and_narrows_with_the_number_of_samples() -> None:

@@ -3,9 +3,10 @@
 from backlight.atlas.build import build
 from backlight.atlas.evidence import Evidence, best_rules, keep_evidence
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
+from backlight.atlas.listed import AtlasImages
 from backlight.atlas.origin import keep_origin
 from backlight.atlas.plan import Maps, Plan, make_plan
-from backlight.atlas.reader import Atlas, AtlasImages, AtlasLayer, open_atlas
+from backlight.atlas.reader import Atlas, AtlasLayer, open_atlas
 from backlight.atlas.verify import Verified, verify
 
 __all__ = [

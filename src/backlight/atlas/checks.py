@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from backlight.atlas.plan import field_from_json, rules_from_json
+from backlight.atlas.plan import LONGEST_NAME, MOST_HITS, check_pixels, field_from_json, rules_from_json
 from backlight.images import Preprocessing
 
-LONGEST_NAME, LONGEST_PATH, LONGEST_TEXT = 1_000, 10_000, 100_000
-_MOST_HITS, _MOST_PIXELS, _LARGEST = 100_000, 1_000_000, 2**53
+LONGEST_PATH = 10_000
+_LARGEST_FIELD, _LARGEST_SHAPE, _LARGEST = 1_000_000, 2**31, 2**53
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 _LARGEST_RESULT_BYTES = 2**28
 _STRIDE = re.compile(r"\d{1,9}(/\d{1,9})?", re.ASCII)
 
@@ -33,10 +33,11 @@ def whole(value: Any, what: str, least: int = 0, most: int = _LARGEST) -> int:
     return value
 
 
-def real(value: Any, what: str, least: float = -math.inf) -> float:
-    """Return a finite number, at least `least`."""
-    if type(value) not in (int, float) or not math.isfinite(value) or value < least:
-        raise ValueError(f"{what} must be a finite number{_from(least)}, got {_short(value)}")
+def real(value: Any, what: str, least: float = -math.inf, most: float = math.inf) -> float:
+    """Return a finite number from least to most."""
+    if type(value) not in (int, float) or not math.isfinite(value) or not least <= value <= most:
+        bounds = "" if least == -math.inf else f" from {least:g}"
+        raise ValueError(f"{what} must be a finite number{bounds}, got {_short(value)}")
     return float(value)
 
 
@@ -98,14 +99,12 @@ def identity(text: Any) -> dict[str, Any]:
     name(images["fingerprint"], "image fingerprint")
     whole(images["n"], "number of images")
     preprocessing = Preprocessing.from_dict(table(found["preprocessing"], "preprocessing"))
-    limit = Image.MAX_IMAGE_PIXELS or _LARGEST
-    if math.prod(preprocessing.crop) > limit:
-        raise ValueError(f"crop {preprocessing.crop} is above the limit of {limit} pixels")
+    check_pixels(preprocessing.crop)
     shape = wholes(model["input_shape"], "input_shape", 1)
     if shape != (preprocessing.channels, *preprocessing.crop):
         raise ValueError(f"input_shape {shape} is not that of the preprocessing")
     plan = table(found["plan"], "plan")
-    whole(plan["top"], "top", 1, _MOST_HITS)
+    whole(plan["top"], "top", 1, MOST_HITS)
     for layer, channels in table(plan["layers"], "layers").items():
         wholes(channels, f"channels of {_short(layer)}")
         name(rules_from_json(found["rules"], layer).name, "rule set")
@@ -129,7 +128,7 @@ def description(text: Any, channels: Any) -> dict[str, Any]:
     found = table(json.loads(text), "description")
     name(found["operator"], "operator")
     flag(found["rectified"], "rectified")
-    shape = wholes(found["shape"], "shape", 1, _MOST_PIXELS)
+    shape = wholes(found["shape"], "shape", 1, _LARGEST_SHAPE)
     if len(shape) not in (1, 3):
         raise ValueError(f"shape must be (c, h, w) or (c,), got {_short(found['shape'])}")
     wholes(channels, "projected channels", 0, shape[0] - 1)
@@ -137,8 +136,8 @@ def description(text: Any, channels: Any) -> dict[str, Any]:
     if field is not None:
         for axis in (field["rows"], field["cols"]):
             size, stride, offset = axis
-            whole(size, "size of a receptive field", 1, _MOST_PIXELS)
-            whole(offset, "offset of a receptive field", -_MOST_PIXELS, _MOST_PIXELS)
+            whole(size, "size of a receptive field", 1, _LARGEST_FIELD)
+            whole(offset, "offset of a receptive field", -_LARGEST_FIELD, _LARGEST_FIELD)
             if not _STRIDE.fullmatch(words(stride, "stride")):
                 raise ValueError(f"the stride of a receptive field must be a fraction, got {_short(stride)}")
         flag(field["gates_ignored"], "gates_ignored")
@@ -187,17 +186,13 @@ def histogram(data: Any, n_bins: int) -> NDArray[np.int64]:
 
 def tile(patch: Any, projection: Any, scale: Any) -> tuple[bytes, bytes, float]:
     """Return what is kept of a hit's tile."""
-    return _bytes(patch, "patch"), _bytes(projection, "projection"), real(scale, "scale", 0.0)
+    return _bytes(patch, "patch"), _bytes(projection, "projection"), real(scale, "scale", 0.0, _LARGEST_FLOAT)
 
 
 def _bytes(value: Any, what: str) -> bytes:
     if not isinstance(value, bytes):
         raise ValueError(f"{what} must be bytes, got {_short(value)}")
     return value
-
-
-def _from(least: float) -> str:
-    return "" if least == -math.inf else f" from {least:g}"
 
 
 def _short(value: Any) -> str:

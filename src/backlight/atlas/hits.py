@@ -105,13 +105,15 @@ class Hit:
     def _blobs(self) -> tuple[bytes, bytes, float]:
         (rows,) = self._atlas.group("tile", *self._key)
         if not rows:
-            if self._atlas.phase == "done":
-                raise damaged(self._atlas.path, place("tile", self._key), "the projection is missing")
-            raise AtlasError(
-                f"hit {self.rank} of channel {self._key[1]} is not projected yet",
-                python="call build again as before to resume it",
-                command="rerun the original `backlight build` to resume it",
-            )
+            if self._atlas.phase != "done":
+                raise AtlasError(
+                    f"hit {self.rank} of channel {self._key[1]} is not projected yet",
+                    python="call build again as before to resume it",
+                    command="rerun the original `backlight build` to resume it",
+                )
+            (rows,) = self._atlas.group("tile", *self._key)  # a build may just have written it
+        if not rows:
+            raise damaged(self._atlas.path, place("tile", self._key), "the projection is missing")
         with reading(self._atlas.path, place("tile", self._key)):
             return checks.tile(*rows[0])
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from backlight.errors import AtlasError, BadInputError
 from backlight.geometry import Axis, Box, ReceptiveField
@@ -19,6 +21,8 @@ from backlight.network.layers import Layers
 from backlight.projection import Crops, check_channel, group_layers
 from backlight.rules import DECONVNET, RuleSet, under_rules
 from backlight.scan import choose_layers
+
+LONGEST_NAME, MOST_HITS = 1_000, 100_000
 
 Maps = int | Sequence[int] | None
 """Which feature maps of a layer: a number of them drawn at random, their channels, or None for all."""
@@ -122,7 +126,32 @@ def make_plan(
     chosen = tuple(
         under_rules(layer, rule) for layer, rule in zip(chosen, its, strict=True)
     )  # so that no tile cuts
+    _check_limits(
+        top, [net.name, *(y.name for y in chosen), *(own.name for own in its)], net.preprocessing.crop
+    )
     return Plan(chosen, channels, top, its, net.preprocessing, len(source), batch_size, by_layer)
+
+
+def _check_limits(top: int, names: Sequence[str], crop: tuple[int, int]) -> None:
+    """Refuse, before any work, what a reader of the atlas would refuse: it may come from anybody (`atlas.checks`)."""
+    if top > MOST_HITS:
+        raise BadInputError(f"top is at most {MOST_HITS}, got {top}")
+    for name in names:
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise BadInputError(
+                f"an atlas holds names of at most {LONGEST_NAME} printable characters, got {name[:80]!r}; "
+                "rename the layer, the model or the rule set"
+            )
+    check_pixels(crop)
+
+
+def check_pixels(crop: tuple[int, int]) -> None:
+    """Raise BadInputError where an image has more pixels than Pillow opens."""
+    if Image.MAX_IMAGE_PIXELS is not None and math.prod(crop) > Image.MAX_IMAGE_PIXELS:
+        raise BadInputError(
+            f"an atlas holds images of at most {Image.MAX_IMAGE_PIXELS} pixels (PIL.Image.MAX_IMAGE_PIXELS), "
+            f"got {crop[0]} x {crop[1]}; choose a smaller crop"
+        )
 
 
 def projection_groups(

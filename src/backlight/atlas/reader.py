@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backlight.atlas import checks
-from backlight.atlas.checksums import BLOCK, Group, place, read_group
+from backlight.atlas.checksums import Group, place, read_group
 from backlight.atlas.damage import damaged, printable, reading
 from backlight.atlas.evidence import Evidence, read_evidence, read_study
 from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
-from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
+from backlight.atlas.hits import FeatureMap, Hit, SkippedImage
+from backlight.atlas.listed import AtlasImages
 from backlight.atlas.origin import KEY as ORIGIN
 from backlight.atlas.plan import field_from_json, rules_from_json, tile_box
 from backlight.atlas.schema import connect_for_reading, has_checksums, limit_steps
@@ -100,6 +102,8 @@ class AtlasLayer(Mapping[int, FeatureMap]):
                     python="call build again as before to resume it",
                     command="rerun the original `backlight build` to resume it",
                 )
+            maps, hits = self._atlas.group("map", self._id, channel)  # a build may just have written it
+        if not maps:
             raise damaged(self._atlas.path, place("map", (self._id, channel)), "the feature map is missing")
         n_images = self._atlas.n_scanned
         with reading(self._atlas.path, place("map", (self._id, channel))):
@@ -149,44 +153,6 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         return f"AtlasLayer({self.name!r}, {'x'.join(map(str, self.shape))})"
 
 
-class AtlasImages(Mapping[int, StoredImage]):
-    """The images of an atlas by id."""
-
-    def __init__(self, atlas: Atlas) -> None:
-        self._atlas = atlas
-        self._number, self._block = -1, dict[int, StoredImage]()
-
-    def __getitem__(self, image_id: int) -> StoredImage:
-        """Return an image; KeyError if it was skipped or never there."""
-        if image_id not in self._block:
-            self._number, self._block = image_id // BLOCK, self.block(image_id // BLOCK)
-        return self._block[image_id]
-
-    def __len__(self) -> int:
-        """Return the number of images that were read."""
-        return self._atlas.n_listed[0]
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the ids."""
-        for number in range(-(-sum(self._atlas.n_listed) // BLOCK)):
-            yield from self.block(number)
-
-    def block(self, number: int) -> dict[int, StoredImage]:
-        """Return the images of a block, by id: those whose ids, divided by `checksums.BLOCK`, are its number."""
-        (rows,) = self._atlas.group("image", number)
-        with reading(self._atlas.path, place("image", (number,))):
-            return {image_id: _stored_image(image_id, *values) for image_id, *values in rows}
-
-
-def _stored_image(image_id: Any, path: Any, label: Any, height: Any, width: Any) -> StoredImage:
-    return StoredImage(
-        checks.whole(image_id, "image_id"),
-        checks.words(path, "path", checks.LONGEST_PATH),
-        None if label is None else checks.words(label, "label", checks.LONGEST_PATH),
-        (checks.whole(height, "height", 1), checks.whole(width, "width", 1)),
-    )
-
-
 class Atlas(Mapping[str, AtlasLayer]):
     """An atlas, opened read-only; `atlas[layer][channel]` is a feature map.
 
@@ -194,7 +160,7 @@ class Atlas(Mapping[str, AtlasLayer]):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self._lock = path, RLock()
+        self.path, self._lock, self._n_bytes = path, RLock(), 0
         self._connection = connect_for_reading(path)
         try:
             self._open()
@@ -204,7 +170,6 @@ class Atlas(Mapping[str, AtlasLayer]):
 
     def _open(self) -> None:
         with reading(self.path, "its header"):
-            self._n_bytes = self.path.stat().st_size
             self.has_checksums = has_checksums(self._connection)
         text = self._meta("identity")
         with reading(self.path, f"{place('meta')} (identity)"):
@@ -252,48 +217,17 @@ class Atlas(Mapping[str, AtlasLayer]):
     @property
     def skipped(self) -> tuple[SkippedImage, ...]:
         """The pictures that could not be read."""
-        with self._lock, reading(self.path, place("skipped", (0,))):
-            limit_steps(self._connection, self._n_bytes)
-            numbers = self._connection.execute(f"SELECT DISTINCT image_id / {BLOCK} FROM skipped ORDER BY 1")
-            blocks = [checks.whole(number, "image_id") for (number,) in numbers.fetchall()]
-        found: list[SkippedImage] = []
-        for number in blocks:
-            (rows,) = self.group("skipped", number)
-            with reading(self.path, place("skipped", (number,))):
-                for image_id, path, reason in rows:
-                    words = checks.words(path, "path", checks.LONGEST_PATH), checks.words(reason, "reason")
-                    found.append(SkippedImage(checks.whole(image_id, "image_id"), *words))
-        return tuple(found)
+        return self.images.skipped
 
-    @cached_property
+    @property
     def n_scanned(self) -> int:
         """Number of images that were read."""
         return len(self.images)
 
-    @property
-    def n_listed(self) -> tuple[int, int]:
-        """Number of images that were read, and of those that could not be.
-
-        Raises:
-            DamagedAtlasError: They are not as many as the scan has been through.
-        """
-        with self._lock, reading(self.path, "tables image and skipped"):
-            # sum, not count: SQLite counts without steps, so that nothing could stop it (`limit_steps`)
-            read, skipped, n_done = self._connection.execute(
-                "SELECT (SELECT coalesce(sum(1), 0) FROM image), (SELECT coalesce(sum(1), 0) FROM skipped), "
-                "(SELECT n_done FROM scan_state)"
-            ).fetchone()
-            wanted = self.image_set["n"] if self.phase != "scan" else n_done or 0
-            if read + skipped != wanted:
-                raise ValueError(f"{wanted} images were scanned, but {read + skipped} are listed")
-            return read, skipped
-
     @cached_property
     def has_studies(self) -> bool:
         """Whether the file has the tables for evidence."""
-        with self._lock, reading(self.path, "its schema"):
-            found = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'study'").fetchone()
-        return found is not None
+        return bool(self.rows("its schema", "SELECT 1 FROM sqlite_master WHERE name = 'study'"))
 
     def __getitem__(self, layer: str) -> AtlasLayer:
         """Return a layer.
@@ -405,13 +339,25 @@ class Atlas(Mapping[str, AtlasLayer]):
             DamagedAtlasError: They cannot be read, or are not what was written.
         """
         with self._lock, reading(self.path, place(kind, keys)):
-            limit_steps(self._connection, self._n_bytes)
+            self._limit()
             # One transaction: a build may write between the rows and their checksum.
             self._connection.execute("BEGIN")
             try:
                 return read_group(self._connection, kind, keys, self.has_checksums)
             finally:
                 self._connection.execute("ROLLBACK")
+
+    def rows(self, where: str, query: str) -> list[Any]:
+        """Return the rows of a query, which are not compared with any checksum; `where` says in words what is read."""
+        with self._lock, reading(self.path, where):
+            self._limit()
+            return self._connection.execute(query).fetchall()
+
+    def _limit(self) -> None:
+        """Bound the steps of the next queries by the size of the file, which may grow while a build writes it."""
+        with suppress(OSError):  # moved meanwhile: it is open all the same
+            self._n_bytes = self.path.stat().st_size
+        limit_steps(self._connection, self._n_bytes)
 
 
 def open_atlas(path: Path | str) -> Atlas:

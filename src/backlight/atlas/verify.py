@@ -95,7 +95,7 @@ class _Walk:
         with self.noting():
             atlas.group("scan")
         with self.noting():
-            for number in range(-(-sum(atlas.n_listed) // BLOCK)):
+            for number in range(-(-sum(atlas.images.n_listed) // BLOCK)):
                 with self.noting():
                     self.counts["images"] += len(atlas.images.block(number))
         with self.noting():
