@@ -9,7 +9,16 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
+
+_TITLE, _NOTE = 13.0, 8.0
+_HINTED = 1.1
+_INCH, _SPACING, _USED = 72.0, 1.2, 0.97
+"""Points in an inch, the height of a line in sizes of its font, and how much of a width lines of text fill."""
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -24,7 +33,8 @@ _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "xtick.color": "#686870",
     "ytick.color": "#686870",
-    "figure.titlesize": 13,
+    "axes.formatter.useoffset": False,
+    "figure.titlesize": _TITLE,
     "lines.linewidth": 1.6,
 }
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c8c94")
@@ -32,7 +42,21 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 
 
 class Plot(Figure):
-    """A matplotlib figure that a notebook shows by itself."""
+    """A matplotlib figure that a notebook shows by itself, and whose texts are text: `$` in a name is no formula."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw it."""
+        ticks = {
+            id(label)
+            for axes in self.axes
+            for axis in (axes.xaxis, axes.yaxis)
+            if axis.get_scale() != "linear"  # their numbers are formulas
+            for label in axis.findobj(Text)
+        }
+        for text in self.findobj(Text):
+            if id(text) not in ticks:
+                text.set_parse_math(False)
+        super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -51,15 +75,98 @@ def new_plot(
         size: Width and height in inches.
         title: Above the axes.
         note: Below them: what the colours mean, what was measured.
+
+    *Convention*: lines of the title and of the note that are wider than the figure are broken, and the figure grows by
+    as much as they take.
     """
+    texts = [wrapped(text, size[0], points) for text, points in ((title, _TITLE), (note, _NOTE))]
+    grown = sum(
+        (new.count("\n") - old.count("\n")) * line_height(points)
+        for old, new, points in zip((title, note), texts, (_TITLE, _NOTE), strict=True)
+    )
+    title, note = texts
+    size = size[0], size[1] + grown
     with matplotlib.rc_context(_STYLE):
         figure = Plot(figsize=size, layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
         if title:
             figure.suptitle(title, x=0.01, ha="left")
         if note:
-            figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color="#686870")
+            figure.supxlabel(note, x=0.01, ha="left", fontsize=_NOTE, color="#686870")
     return figure, [list(row) for row in axes]
+
+
+def width_of(text: str, points: float) -> float:
+    """Return the width in inches of the widest line of a text in a font of some points, or a little more.
+
+    At low resolution letters are set on whole pixels, which makes a line up to a tenth wider than its outlines are.
+    """
+    font = FontProperties(size=points)
+    lines = text.split("\n")
+    widest = max(text_to_path.get_text_width_height_descent(one, font, False)[0] for one in lines)
+    return float(widest / _INCH * _HINTED)
+
+
+def wrapped(text: str, width: float, points: float) -> str:
+    """Return a text with its lines broken to a width in inches, at blanks where there are any.
+
+    Example:
+        >>> wrapped("what is\\nwritten here", 0.6, 10.0).split("\\n")
+        ['what is', 'written', 'here']
+    """
+    return "\n".join(own for line in text.split("\n") for own in _lines(line, width * _USED, points))
+
+
+def _lines(line: str, width: float, points: float) -> list[str]:
+    found = [""]
+    for word in line.split(" "):
+        longer = f"{found[-1]} {word}" if found[-1] else word
+        if width_of(longer, points) <= width:
+            found[-1] = longer
+        else:
+            found[-1:] = [*([found[-1]] if found[-1] else []), *_pieces(word, width, points)]
+    return found
+
+
+def line_height(points: float) -> float:
+    """Return the height in inches of a line of text in a font of some points."""
+    return points * _SPACING / _INCH
+
+
+def shortened_end(name: str, width: float, points: float) -> str:
+    """Return the beginning of a name that is wider than so many inches: what classes are called begins with it.
+
+    Example:
+        >>> shortened_end("standard poodle, a dog of many names", 1.2, 9.0)
+        'standard poodle, a…'
+    """
+    if width_of(name, points) <= width:
+        return name
+    end = next((i for i in range(len(name), 0, -1) if width_of(f"{name[:i]}…", points) <= width), 0)
+    return f"{name[:end].rstrip(' ,')}…"
+
+
+def shortened(name: str, width: float, points: float) -> str:
+    """Return the end of a name that is wider than so many inches: names of layers and files differ there.
+
+    Example:
+        >>> shortened("features.denseblock4.denselayer16.relu2", 1.2, 9.0)
+        '…ayer16.relu2'
+    """
+    if width_of(name, points) <= width:
+        return name
+    start = next((i for i in range(1, len(name)) if width_of(f"…{name[i:]}", points) <= width), len(name))
+    return f"…{name[start:]}"
+
+
+def _pieces(word: str, width: float, points: float) -> list[str]:
+    """Return a word cut into pieces that are no wider than so many inches, or one letter."""
+    pieces = [""]
+    for letter in word:
+        if pieces[-1] and width_of(pieces[-1] + letter, points) > width:
+            pieces.append("")
+        pieces[-1] += letter
+    return pieces
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from backlight.render.plots import Plot, colours, new_plot, without_axes
+from backlight.render.plots import Plot, colours, new_plot, shortened, shortened_end, without_axes
 from backlight.studies.correspondence.masking import CONTROLS, MEASURES, Control, Measure
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MOST_IMAGES, _A_ROW, _GAP = 16, 8, 12
 _LETTERS_PER_INCH = 14.5
+_COLUMN, _PART = 3.9, 1.4
+"""Inches that a layer takes, and the name of a part at most."""
 _OFFSETS: dict[Control, float] = {"random": 0.26, "shifted": 0.48}
 _GREYS: dict[Control, str] = {"random": "#52525b", "shifted": "#a1a1aa"}
 _MARKERS: dict[Control, str] = {"random": "D", "shifted": "s"}
@@ -32,7 +34,7 @@ def plot_correspondence(result: Correspondence) -> Plot:
     """Return for each layer (columns) and measure (rows) Delta of every part, and below the images."""
     n_layers, shown = len(result.layers), min(len(result.images), _MOST_IMAGES)
     a_row = min(shown, _A_ROW)
-    width = max(3.9 * n_layers + 1.2, 7.5)
+    width = max(_COLUMN * n_layers + 1.2, 7.5)
     heights = [0.72 * len(result.parts) + 0.9] * 2
     heights.append(width / a_row * ceil(shown / a_row) + 0.2)
     figure, axes = new_plot(
@@ -44,7 +46,8 @@ def plot_correspondence(result: Correspondence) -> Plot:
     for measure, row in zip(MEASURES, axes, strict=False):
         for layer, one in zip(result.layers, row, strict=True):
             _dots(one, result, layer, measure)
-            one.set_yticks(range(len(result.parts)), result.parts if one is row[0] else [])
+            names = [shortened_end(part, _PART, 10.0) for part in result.parts]
+            one.set_yticks(range(len(result.parts)), names if one is row[0] else [])
     for one in axes[2]:
         one.remove()
     _thumbnails(figure.add_subplot(grid[2, :]), result, shown, a_row)
@@ -82,7 +85,7 @@ def _dots(axes: Axes, result: Correspondence, layer: str, measure: Measure) -> N
     axes.grid(False, axis="y")
     axes.set_xlabel(_MEASURED[measure])
     if measure == MEASURES[0]:
-        axes.set_title(layer, pad=14)
+        axes.set_title(shortened(layer, _COLUMN - 0.7, 12.0), pad=14)
 
 
 def _row(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
-from backlight.render.plots import COLOURS, Plot, new_plot
+from backlight.render.plots import COLOURS, Plot, new_plot, shortened
 from backlight.studies.faithfulness.scores import CONTROLS
 from backlight.studies.intervals import bootstrap
 
@@ -59,7 +59,7 @@ def _curves(axes: Axes, result: Faithfulness, layer: str) -> None:
         axes.plot(shares, means, _DASHES.get(name, "-"), color=colour, label=name, marker="o", markersize=2.5)
         if name == result.own_rules(layer):
             axes.fill_between(shares, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.set_title(layer, loc="left", fontsize=9)
+    axes.set_title(shortened(layer, 2.4, 9.0), loc="left", fontsize=9)
     axes.set_xlabel("covered, % of the receptive field")
     axes.set_ylabel("fall of the activation")
     axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.02)

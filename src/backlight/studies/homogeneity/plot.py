@@ -12,7 +12,7 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from backlight.render.plots import COLOURS, Plot, new_plot, without_axes
+from backlight.render.plots import COLOURS, Plot, new_plot, shortened, without_axes
 from backlight.studies.homogeneity.likeness import Measure
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _AXES: dict[Measure, str] = {
 }
 _ROW, _JITTER = 0.42, 0.16
 _LETTERS_PER_INCH = 16.5
+_NAME = 1.6
+"""Inches that the name of a layer takes at most."""
 
 
 def plot_homogeneity(result: Homogeneity) -> Plot:
@@ -68,7 +70,8 @@ def _strips(axes: Axes, result: Homogeneity, measure: Measure, is_first: bool) -
         _null(axes, y, result.null(layer, measure))
         _maps(axes, y, result, layer, measure)
     axes.set_ylim(len(result.layers) - 0.45, -0.6)
-    axes.set_yticks(range(len(result.layers)), result.layers if is_first else [])
+    names = [shortened(layer, _NAME, 10.0) for layer in result.layers]
+    axes.set_yticks(range(len(result.layers)), names if is_first else [])
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
     axes.set_title(measure)
@@ -139,7 +142,7 @@ def _examples(figure: Plot, place: SubplotSpec, result: Homogeneity) -> None:
         text = f"channel {channel}: {own.score:.2f} (chance {own.null_mean:.2f}, p = {own.p_value:.2g})"
         if row == 0:
             which = ("most", "least")[column]
-            text = f"{layer}, {which} alike by projections\n{text}"
+            text = f"{shortened(layer, _NAME, 8.5)}, {which} alike by projections\n{text}"
         axes.set_title(text, fontsize=8.5)
         without_axes(axes)
 

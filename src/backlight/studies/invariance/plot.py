@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from backlight.render.plots import COLOURS, Plot, new_plot, without_axes
-from backlight.studies.invariance.moves import Measure
+from backlight.render.plots import COLOURS, Plot, new_plot, shortened, width_of, without_axes
+from backlight.studies.invariance.moves import MEASURES, Measure
 from backlight.studies.invariance.transforms import TRANSFORMS, Transform, transformed
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ _LETTERS_PER_INCH = 14.5
 _DASHES = ("-", "--", ":", "-.")
 _OTHER: dict[str, Any] = {"color": "#8c8c94", "linestyle": (0, (4, 3)), "linewidth": 1.2}
 _INCHES_PER_LETTER, _HANDLE, _LINE = 0.085, 0.7, 0.21
+_TITLE, _LABEL = 12.0, 10.0
+_LEAST_TOP = 0.01
+"""Where the axis of distances ends at the lowest, as a share of the originals' lengths: less is next to nothing."""
 _AXES: dict[Transform, str] = {
     "translation": "shift down, pixels",
     "scale": "magnification",
@@ -58,8 +61,11 @@ def plot_invariance(result: Invariance, raw: bool = False, measure: Measure = "w
         if classified:
             _probabilities(row[-1], result, transform)
     for i, (layer, shape) in enumerate(zip(result.layers, result.shapes, strict=True), 1):
-        axes[0][i].set_title(f"{layer} · {'×'.join(map(str, shape))}")
-        _level([row[i] for row in axes[: len(TRANSFORMS)]])
+        extent = f" · {'×'.join(map(str, shape))}"
+        room = _PANEL[0] - 0.6 - width_of(extent, _TITLE)
+        axes[0][i].set_title(f"{shortened(layer, room, _TITLE)}{extent}")
+        lengths = result.lengths[MEASURES.index(measure), i - 1]
+        _level([row[i] for row in axes[: len(TRANSFORMS)]], _LEAST_TOP * (lengths.max() if raw else 1.0))
     if classified:
         axes[0][-1].set_title("true class" if result.class_given else "own class")
     _replace_last_row(figure, axes, heights).legend(handles=handles, loc="center", ncols=a_row, frameon=False)
@@ -115,9 +121,9 @@ def _distances(axes: Axes, result: Invariance, what: tuple[str, Transform, Measu
     axes.set_ylabel("distance" if raw else "relative distance")
 
 
-def _level(column: list[Axes]) -> None:
-    """Let all axes of a column end at the same value."""
-    top = max(axes.get_ylim()[1] for axes in column)
+def _level(column: list[Axes], least: float) -> None:
+    """Let all axes of a column end at the same value, and not at less than some."""
+    top = max(least, *(axes.get_ylim()[1] for axes in column))
     for axes in column:
         axes.set_ylim(0, top)
 
@@ -185,6 +191,7 @@ def _legend_rows(result: Invariance, width: float) -> tuple[list[Line2D], int]:
         f"{name} ({result.class_name(i)})" if len(result.classes) else name
         for i, name in enumerate(result.images)
     ]
+    names = [shortened(name, width - _HANDLE - 0.5, _LABEL) for name in names]
     handles = [Line2D([], [], label=name, **_line(i)) for i, name in enumerate(names)]
     if len(names) > 1:
         handles.append(Line2D([], [], label="another image", **_OTHER))

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from backlight.geometry import Box
 from backlight.render import draw_patch, draw_projection, zoom
-from backlight.render.plots import COLOURS, Plot, new_plot, without_axes
+from backlight.render.plots import COLOURS, Plot, line_height, new_plot, shortened_end, width_of, without_axes
 from backlight.studies.covering import filled
 from backlight.studies.shown import tile_of
 
@@ -27,15 +28,31 @@ if TYPE_CHECKING:
 _N_LABELS = 6
 _OTHER, _NOWHERE = "#c4c4ca", "#f0f0f2"
 _TILE, _GAP = 200, 8
-_NAME_LENGTH = 22
-_FLAT = 1e-5
+_NARROW = 0.01
+"""The least range of a heat map, as a share of the uncovered value: what changes by less is shown as one colour."""
 
-_SIDE = 2.5
-_LEFT, _ABOVE, _BELOW = 0.7, 1.0, 0.95
-_BETWEEN, _BAR, _LETTER = 0.25, 1.05, 0.078
-"""Inches: of the pictures' height, around them, right of a picture, of one with a colour bar, and of a letter."""
+_SIDE, _NARROWEST = 2.5, 0.5
+_LEFT, _ABOVE, _BELOW = 0.7, 1.0, 0.82
+_BETWEEN, _BAR, _KEY = 0.25, 1.05, 0.35
+"""Inches: of the pictures' height and least width, around them, right of a picture, of one with a colour bar or a key.
+"""
+_BAR_GAP, _BAR_WIDTH = 0.1, 0.11
+_TITLE, _LABEL, _NAME = 12.0, 9.0, 1.9
+"""Points of a panel's title and of the names in a key, and how many inches the name of a class takes at most."""
 
-_Panel = tuple[float, float, Callable[[Axes, "Occlusion"], None]]
+
+class _Panel(NamedTuple):
+    """A panel: its width in inches and the space right of it, its title, and what draws it."""
+
+    width: float
+    right: float
+    title: str
+    draw: Callable[[Axes, Occlusion], None]
+
+    @property
+    def step(self) -> float:
+        """Inches to the next panel: a title never runs into the next one."""
+        return max(self.width + self.right, width_of(self.title, _TITLE) + _BETWEEN)
 
 
 def plot_occlusion(result: Occlusion) -> Plot:
@@ -44,30 +61,43 @@ def plot_occlusion(result: Occlusion) -> Plot:
     A unit that was asked for has a heat map of its own; the last two are left out where the network does not classify.
     """
     panels = _panels(result)
-    width = _LEFT + sum(own + right for own, right, _ in panels)
-    height = _ABOVE + _SIDE + _BELOW
-    figure, (axes,) = new_plot(1, len(panels), (width, height), _title(result), _note(result))
+    width = _LEFT + sum(panel.step for panel in panels)
+    figure, (axes,) = new_plot(1, len(panels), (width, _SIDE), _title(result), _note(result))
     figure.set_layout_engine("none")  # pictures of one height, whatever stands beside them
+    above = _ABOVE + line_height(13) * figure.get_suptitle().count("\n")
+    below = _BELOW + line_height(8) * figure.get_supxlabel().count("\n")
+    height = above + _SIDE + below
+    figure.set_size_inches(width, height)
     left = _LEFT
-    for one, (own, right, draw) in zip(axes, panels, strict=True):
-        one.set_position((left / width, _BELOW / height, own / width, _SIDE / height))
-        draw(one, result)
-        left += own + right
+    for one, panel in zip(axes, panels, strict=True):
+        one.set_position((left / width, below / height, panel.width / width, _SIDE / height))
+        one.set_anchor("W")  # where a picture is narrower than its panel
+        panel.draw(one, result)
+        one.set_title(panel.title, loc="left", fontsize=_TITLE)
+        left += panel.step
     return figure
 
 
 def _panels(result: Occlusion) -> list[_Panel]:
-    """Return of each panel its width, the space right of it, and what draws it."""
     rows, cols = result.image.shape[:2]
-    width = _SIDE * cols / rows
-    n_tiles = 1 + len(result.other_names)
-    panels: list[_Panel] = [(width, _BETWEEN, _image), (width, _BAR, _map)]
+    width = max(_SIDE * cols / rows, _NARROWEST)
+    unit, n_others = result.watched.unit, len(result.other_names)
+    panels = [
+        _Panel(width, _BETWEEN, "a  the image, covered\n    where b is lowest", _image),
+        _Panel(width, _BAR, f"b  what is left of map {unit.channel},\n    summed", _map),
+    ]
     if result.config.row is not None:
-        panels.append((width, _BAR, _unit))
-    panels.append((n_tiles * _SIDE / 2, _BETWEEN if n_tiles > 1 else 0.95, _projections))
+        panels.append(_Panel(width, _BAR, f"b′  its unit at row {unit.row},\n     column {unit.col}", _unit))
+    others = ", in other images" if n_others else ""
+    title = f"c  its projection here{others},\n    above what is seen"
+    panels.append(_Panel((1 + n_others) * _SIDE / 2, _BETWEEN, title, _projections))
     if result.watched.class_index is not None:
-        longest = max(len(name) for _, name, _ in _legend(result))
-        panels += [(width, _BAR, _probability), (width, 0.35 + _LETTER * longest, _labels)]
+        kind = "class given" if result.config.class_index is not None else "the network's own answer"
+        name = shortened_end(result.class_name(result.watched.class_index), _NAME, _TITLE)
+        panels.append(_Panel(width, _BAR, f"d  probability of {name}\n    ({kind})", _probability))
+        longest = max(width_of(name, _LABEL) for _, name, _ in _legend(result))
+        title = "e  most probable class,\n    share of the positions"
+        panels.append(_Panel(width, _KEY + longest, title, _labels))
     return panels
 
 
@@ -101,7 +131,6 @@ def _image(axes: Axes, result: Occlusion) -> None:
     axes.add_patch(
         Rectangle((box.left - 0.5, box.top - 0.5), size, size, fill=False, edgecolor="black", linewidth=0.8)
     )
-    axes.set_title("a  the image, covered\n    where b is lowest", loc="left")
     _pixels(axes, result)
     axes.tick_params(labelleft=True)
     axes.set_ylabel("row, pixels")
@@ -117,14 +146,10 @@ def _covered(result: Occlusion, box: Box) -> NDArray[np.uint8]:
 
 def _map(axes: Axes, result: Occlusion) -> None:
     _heat(axes, result, result.map_sums, result.watched.map_sum, "sum of the map's activations")
-    axes.set_title(f"b  what is left of map {result.watched.unit.channel},\n    summed", loc="left")
 
 
 def _unit(axes: Axes, result: Occlusion) -> None:
     _heat(axes, result, result.unit_values, result.watched.unit_value, "activation of the unit")
-    axes.set_title(
-        f"b′  its unit at row {result.watched.unit.row},\n     column {result.watched.unit.col}", loc="left"
-    )
 
 
 def _projections(axes: Axes, result: Occlusion) -> None:
@@ -148,18 +173,15 @@ def _projections(axes: Axes, result: Occlusion) -> None:
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
             )
     axes.imshow(np.asarray(page))
-    others = ", in other images" if result.other_names else ""
-    axes.set_title(f"c  its projection here{others},\n    above what is seen", loc="left")
     without_axes(axes)
 
 
 def _probability(axes: Axes, result: Occlusion) -> None:
+    uncovered = result.watched.probability
     index, uncovered = result.watched.class_index, result.watched.probability
     assert index is not None
     assert uncovered is not None
     _heat(axes, result, result.probabilities, uncovered, "probability")
-    kind = "class given" if result.config.class_index is not None else "the network's own answer"
-    axes.set_title(f"d  probability of {_short(result.class_name(index))}\n    ({kind})", loc="left")
 
 
 def _labels(axes: Axes, result: Occlusion) -> None:
@@ -172,11 +194,10 @@ def _labels(axes: Axes, result: Occlusion) -> None:
     mesh = axes.pcolormesh(
         *_edges(result), codes, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5
     )
-    bar = axes.figure.colorbar(mesh, cax=axes.inset_axes((1.04, 0, 0.045, 1)), ticks=range(len(colours)))
+    bar = axes.figure.colorbar(mesh, cax=_beside(axes, result), ticks=range(len(colours)))
     bar.ax.set_yticklabels([name for _, name, _ in legend])
     bar.ax.invert_yaxis()
     bar.ax.tick_params(length=0, labelsize=9)
-    axes.set_title("e  most probable class,\n    share of the positions", loc="left")
     _pixels(axes, result)
 
 
@@ -184,7 +205,7 @@ def _legend(result: Occlusion) -> list[tuple[int | None, str, str]]:
     """Return index, name and colour of the labels with a colour of their own, most frequent first, then the rest."""
     counts, n = Counter(result.labels.ravel().tolist()).most_common(), result.labels.size
     found: list[tuple[int | None, str, str]] = [
-        (index, f"{_short(result.class_name(index))} {count / n:.0%}", COLOURS[i])
+        (index, f"{shortened_end(result.class_name(index), _NAME, _LABEL)} {count / n:.0%}", COLOURS[i])
         for i, (index, count) in enumerate(counts[:_N_LABELS])
     ]
     if len(counts) > _N_LABELS:
@@ -195,15 +216,23 @@ def _legend(result: Occlusion) -> list[tuple[int | None, str, str]]:
 
 def _heat(axes: Axes, result: Occlusion, values: NDArray[np.floating], uncovered: float, label: str) -> None:
     low, high = min(float(values.min()), uncovered), max(float(values.max()), uncovered)
-    if high - low <= _FLAT * max(abs(low), abs(high)):
-        low, high = low - 0.5 * abs(low) - _FLAT, high + 0.5 * abs(high) + _FLAT
+    missing = _NARROW * (abs(uncovered) or 1) - (high - low)
+    if missing > 0:
+        low, high = low - missing / 2, high + missing / 2
     mesh = axes.pcolormesh(*_edges(result), values, cmap="viridis", vmin=low, vmax=high)
-    bar = axes.figure.colorbar(mesh, cax=axes.inset_axes((1.04, 0, 0.045, 1)))
+    place, numbers = _beside(axes, result), ScalarFormatter(useOffset=False)
+    bar = axes.figure.colorbar(mesh, cax=place, format=numbers)
     bar.set_label(label, fontsize=8)
     bar.ax.axhline(uncovered, color="#d55e00", linewidth=2)
     bar.ax.tick_params(labelsize=8)
     bar.ax.grid(False)
     _pixels(axes, result)
+
+
+def _beside(axes: Axes, result: Occlusion) -> Axes:
+    """Return the place of a colour bar right of a picture, as wide whatever the picture's shape is."""
+    width = _SIDE * result.image.shape[1] / result.image.shape[0]
+    return axes.inset_axes((1 + _BAR_GAP / width, 0, _BAR_WIDTH / width, 1))
 
 
 def _edges(result: Occlusion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -229,7 +258,3 @@ def _pixels(axes: Axes, result: Occlusion) -> None:
     axes.grid(False)
     axes.tick_params(labelleft=False)
     axes.set_xlabel("column, pixels")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1].rstrip(' ,')}…"
