@@ -29,6 +29,7 @@ from backlight import capture, project
 from backlight.errors import CaptureError, UnsupportedOperatorError
 from backlight.network import Layer, Network, OperatorClass
 from backlight.network.operators import ATTENTION, SQUASHES, aten, operator_name, packet
+from backlight.network.unseen import unseen_convolutions
 from backlight.projection.units import strongest_units
 from exactness import fields_hold, same_answer, same_gradient
 from other_zoos import PACKAGES
@@ -56,8 +57,7 @@ class Row:
         local: Default layers whose units see a window of the image.
         gated: Those whose signal sees a window while the factor of a gate sees more.
         whole: Those whose units see the whole image.
-        convolutions: Two-dimensional convolutions on the way to the output.
-        without: Those of them that no default layer shows and that are not said to be left out.
+        unseen: Convolutions on the way to the output that no layer shows and that are not named as left out.
         answer: `yes` if the network gives what the model gives, else how far it is off.
         gradient: The same of the projection by GRADIENT against automatic differentiation, in the deepest layer.
         field: `yes` if gradients stay inside the fields of some layers, `none` if there are no such fields.
@@ -78,8 +78,7 @@ class Row:
     local: int = 0
     gated: int = 0
     whole: int = 0
-    convolutions: int = 0
-    without: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     answer: str = "no"
     gradient: str = "no"
     field: str = "no"
@@ -139,6 +138,7 @@ def _describe(net: Network) -> dict[str, object]:
         "local": sum(field is not None and not field.gates_ignored for field in fields_seen),
         "gated": sum(field is not None and field.gates_ignored for field in fields_seen),
         "whole": sum(field is None for field in fields_seen),
+        "unseen": unseen_convolutions(net),
         "note": _note(net, top),
     }
 
@@ -204,7 +204,7 @@ COLUMNS = {
     "layers": lambda row: str(row.layers),
     "maps": lambda row: str(row.maps),
     "local / gated / whole": lambda row: f"{row.local} / {row.gated} / {row.whole}",
-    "convolutions without a layer": lambda row: f"{len(row.without)} of {row.convolutions}",
+    "convolutions without a layer": lambda row: str(len(row.unseen)),
     "answer": lambda row: row.answer,
     "gradient": lambda row: row.gradient,
     "field": lambda row: row.field,
@@ -245,7 +245,8 @@ def summary(rows: list[Row]) -> str:
         f"{len(rows)} models: {sum(row.captured == 'yes' for row in rows)} captured, "
         f"{sum(row.projects == 'yes' for row in rows)} project; "
         f"of {len(conv)} convolutional ones {len(clean)} have a rule for every operator up to the output; "
-        f"of all, {sum(not row.unsupported for row in rows)} for every operator below a default layer"
+        f"of all, {sum(not row.unsupported for row in rows)} for every operator below a default layer; "
+        f"{sum(len(row.unseen) for row in rows)} convolutions on the way to an output have no layer and are not said to be left out"
     )
 
 

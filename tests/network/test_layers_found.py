@@ -120,7 +120,10 @@ BEHIND = {  # between two convolutions; with what a unit of the second sees
 
 @cache
 def behind() -> Network:
-    """One network of all: for each a convolution, the operator, a convolution, a batch norm, a ReLU."""
+    """One network of all: for each a convolution, the operator, a convolution, a batch norm, a ReLU.
+
+    The capture of all takes seconds, once; of each by itself it would take longer.
+    """
 
     class Together(nn.Module):
         def __init__(self) -> None:

@@ -114,3 +114,12 @@ def test_a_module_path_names_what_the_module_gave_back() -> None:
 
 def _found(net: object, name: str) -> bool:
     return name in net._nodes or name in net._modules  # type: ignore[attr-defined]
+
+
+def test_a_function_and_a_method_of_one_line_are_two_nodes() -> None:
+    class Twice(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.relu(x - 1).sub(x).relu()
+
+    net = capture(Twice(), (1, 2, 2))
+    assert [layer.name for layer in net.layers] == ["sub", "relu", "sub_1", "relu_1"]

@@ -290,6 +290,17 @@ STEPS = {  # with the rows that each sees on 8 x 12 pixels: the smallest axis th
     "blocks": (lambda: Net(lambda x: F.pixel_unshuffle(x[:, :1, :8, :8], 2)), (2, 2, 0)),
     "blocks by views": (lambda: Net(lambda x: blocks(x[:, :1, :8, :8])), (2, 2, 0)),
     "unblocks": (lambda: Net(lambda x: F.pixel_shuffle(x, 2).repeat(1, 4, 1, 1)), (1, HALF, 0)),
+    "unblocks by views": (lambda: Net(unblocks), (1, HALF, 0)),
+    "copies in place": (lambda: Net(lambda x: x.repeat_interleave(2, 2).repeat_interleave(3, 3)), (1, HALF, 0)),
+    "copies by views": (lambda: Net(copied), (1, HALF, 0)),
+    "patches": (lambda: Net(lambda x: patched(x, 3, 2)), (3, 2, 0)),
+    "patches put together": (lambda: Net(fitted), (1, HALF, 0)),
+    "patches and back": (lambda: Net(patched_and_back), (5, 1, -2)),
+    "windows slid": (lambda: Net(lambda x: x.unfold(2, 3, 2).sum(-1)), (3, 2, 0)),
+    "written below": (lambda: Net(written_below), (1, 1, -1)),
+    "written apart": (lambda: Net(written_apart), (1, HALF, 0)),
+    "written into itself": (lambda: Net(written_into_itself), (2, 1, -1)),
+    "choice with a number": (lambda: Net(lambda x: torch.where(x > 0, x, 0.0)), (1, 1, 0)),
     "adaptive": (lambda: nn.AdaptiveAvgPool2d((4, 5)), (2, 2, 0)),
     "adaptive, overlapping": (lambda: nn.AdaptiveAvgPool2d((3, 5)), (4, Fraction(8, 3), 0)),
     "down and up": (lambda: Net(lambda x, a, b: x + b(a(x)), conv4(2, 2), resized(2, "nearest")), (3, 1, -1)),
@@ -299,6 +310,54 @@ STEPS = {  # with the rows that each sees on 8 x 12 pixels: the smallest axis th
 def blocks(x: Tensor) -> Tensor:
     n, c, h, w = x.shape
     return x.view(n, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4).reshape(n, 4 * c, h // 2, w // 2)
+
+
+def unblocks(x: Tensor) -> Tensor:
+    n, c, h, w = x.shape
+    return (
+        x.view(n, c // 4, 2, 2, h, w)
+        .permute(0, 1, 4, 2, 5, 3)
+        .reshape(n, -1, 2 * h, 2 * w)
+        .repeat(1, 4, 1, 1)
+    )
+
+
+def copied(x: Tensor) -> Tensor:
+    n, c, h, w = x.shape
+    return x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 3).reshape(n, c, 2 * h, 3 * w)
+
+
+def patched(x: Tensor, k: int, s: int) -> Tensor:
+    rows, cols = ((size - k) // s + 1 for size in x.shape[2:])
+    return F.unfold(x, k, stride=s).reshape(-1, k * k, 4, rows, cols)[:, 4]
+
+
+def fitted(x: Tensor) -> Tensor:
+    h, w = x.shape[2:]
+    return F.fold(x.flatten(2), (2 * h, 2 * w), 2, stride=2).repeat(1, 4, 1, 1)
+
+
+def patched_and_back(x: Tensor) -> Tensor:
+    return F.fold(F.unfold(x, 3, padding=1), x.shape[2:], 3, padding=1)
+
+
+def written_below(x: Tensor) -> Tensor:
+    place = torch.zeros_like(x)
+    place[:, :, 1:] = x[:, :, :-1]
+    return place
+
+
+def written_apart(x: Tensor) -> Tensor:
+    n, c, h, w = x.shape
+    place = x.new_zeros(n, c, 2 * h, 2 * w)
+    place[:, :, ::2, ::2] = x
+    return place
+
+
+def written_into_itself(x: Tensor) -> Tensor:
+    place = 1 * x
+    place[:, :, 1:-1] = x[:, :, :-2] + 1
+    return place
 
 
 @cache

@@ -66,7 +66,10 @@ def _table(net: Network, chosen: tuple[Layer, ...]) -> Table:
 
 def _print_coverage(net: Network) -> None:
     maps = sum(layer.n_maps for layer in net.default_layers)
-    summary = f"{len(net.default_layers)} layers with {maps} feature maps are shown by default."
+    n_layers = len(net.default_layers)
+    summary = (
+        f"{n_layers} {'layer' if n_layers == 1 else 'layers'} with {maps} feature maps: shown by default."
+    )
     unsupported = net.coverage().unsupported
     if not unsupported:
         rules = " Every operator below them has a rule." if net.default_layers else ""
