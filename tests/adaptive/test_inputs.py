@@ -19,7 +19,7 @@ from backlight.adaptive import (
     prepare_all,
 )
 from backlight.adaptive.inputs import picture, prepare
-from backlight.errors import BadInputError, ImageError
+from backlight.errors import BadInputError, ImageError, RangeWarning
 from backlight.images import FileSource, SequenceSource
 from conftest import make_pictures
 from replicas.compare import differ, same, same_bits
@@ -69,6 +69,26 @@ def test_without_normalisation_pixels_stay_as_they_are() -> None:
     image = photograph(30, 24)
     expected = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
     same_bits(prepare(COLOUR, image)[0], expected)
+
+
+def test_16_bit_pictures_keep_their_grey_levels_and_one_that_is_nearly_flat_is_told() -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (30, 24), dtype=np.uint16)
+    plain = Config((LAYER,), size=(30, 24), contrast=None)
+    found = prepare(plain, Image.fromarray(deep))
+    same(found[0, 0], torch.from_numpy(deep / 257).float(), 1e-6)
+    assert len(found.unique()) == len(np.unique(deep))
+    same(prepare(plain, deep), found, 0)
+    with pytest.warns(RangeWarning, match="nearly all values of 1 picture lie in .* nearly flat$"):
+        dark = prepare(plain, deep // 16)
+    assert len(dark.unique()) > 256
+    assert picture(plain, Image.fromarray(deep)).mode == "L"
+
+
+def test_a_picture_without_a_known_range_is_skipped_for_its_reason() -> None:
+    source = SequenceSource([np.array([[-5, 7]], np.int16), photograph(30, 24)])
+    found = prepare_all(COLOUR, source, range(2), 10**9)
+    assert found.ids == (1,)
+    assert "integers from -5 to 7" in found.skipped[0].reason
 
 
 def test_colour_pictures_are_turned_gray_and_gray_ones_into_colour() -> None:

@@ -130,6 +130,69 @@ def test_damaged_bytes_give_a_picture_or_an_image_error(data, changes, cut):
         assert picture.mode == "RGB"
 
 
+def test_rows_that_a_tiff_does_not_hold_are_not_made_up():
+    data = bytearray(encoded(Image.fromarray(PIXELS), "TIFF"))
+    height = struct.pack("<HHL", 257, 4, 1)
+    at = data.index(height) + len(height)
+    data[at : at + 4] = struct.pack("<L", 1_000_000)
+    with pytest.raises(ImageError, match=r"damaged image: .* of 1000000 x 5 = 5000000 pixels are stored"):
+        decode(bytes(data))
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "I;16", "F"])
+def test_a_whole_tiff_is_whole(mode, compression):
+    image = Image.new(mode, (300, 200)) if mode == "I;16" else Image.new("L", (300, 200)).convert(mode)
+    assert decode(encoded(image, "TIFF", compression=compression)).size == (300, 200)
+
+
+def npy(array, **changes):
+    """Return a .npy file whose header says something else than the array."""
+    stream = io.BytesIO()
+    header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape, **changes}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue() + array.tobytes()
+
+
+def pickled():
+    stream = io.BytesIO()
+    np.save(stream, np.array([[Bomb()]], object), allow_pickle=True)
+    return stream.getvalue()
+
+
+class Bomb:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('unpickled')",)
+
+
+NPY = npy(np.zeros((4, 4), np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (npy(np.zeros((4, 4), np.uint16), shape=(10**6, 10**6)), "too large: 1000000 x 1000000"),
+        (npy(np.zeros((4, 4), np.uint16), shape=(8000, 8000)), "tells of 128000000 bytes, but 32 follow"),
+        (npy(np.zeros((4, 4), np.uint16), shape=(-4, -4)), "no pixels: -4 x -4"),
+        (npy(np.zeros((4, 4), np.uint16), descr="|O"), "an array of Python objects is no picture"),
+        (npy(np.zeros((4, 4), np.uint16), descr="<U900000000"), "is no picture|cannot be read"),
+        (pickled(), "an array of Python objects is no picture"),
+        (NPY[:-1], r"tells of 32 bytes, but 31 follow"),
+        (NPY[:20], "its header cannot be read"),
+        (NPY.replace(b"{'descr'", b"((((((((("), "its header cannot be read"),
+        (b"\x93NUMPY\x09\x00" + NPY[8:], r"a \.npy file of version 9\.0"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + NPY[10:], "its header cannot be read"),
+        (b"PK\x03\x04" + bytes(40), r"a \.zip or \.npz archive, not an image; save each picture as \.npy"),
+    ],
+)
+def test_a_damaged_array_file(data, message, tmp_path):
+    for source in (data, tmp_path / "a.npy"):
+        (tmp_path / "a.npy").write_bytes(data)
+        with pytest.raises(ImageError, match=message) as caught:
+            decode(source)
+        assert "\n" not in str(caught.value)
+
+
 # Warnings
 
 

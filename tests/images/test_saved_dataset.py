@@ -109,6 +109,45 @@ def test_errors(datasets, saved, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_format_that_the_dataset_keeps_changes_nothing(datasets, saved, tmp_path):
+    datasets.load_from_disk(str(saved)).with_format("numpy").save_to_disk(tmp_path / "numpy")
+    source = DatasetSource(tmp_path / "numpy")
+    assert [record.label for record in source.records] == ["dog", "cat", None, "dog", "cat"]
+    assert source.load(0).getpixel((0, 0)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["state.json", "dataset_info.json", "*.arrow"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "swapped", "deep"])
+def test_damaged_files_are_refused_in_one_line_or_read(saved, name, damage):
+    """A wrong offset in an Arrow file, followed in mapped memory, would end the program without a word."""
+    path = next(saved.glob(name))
+    data = path.read_bytes()
+    changed = {
+        "cut": data[: len(data) // 2],
+        "flipped": data.replace(b"\x04\0\0\0", b"\xff\xff\xff\x7f"),
+        "swapped": data[::-1],
+        "deep": b"[" * 5000 + data,
+    }[damage]
+    path.write_bytes(changed)
+    try:
+        source = DatasetSource(saved)
+    except BadInputError as error:
+        assert "\n" not in str(error)
+        assert f"the dataset '{saved}'" in str(error)
+    else:
+        assert changed == data or len(source)
+
+
+def test_a_file_that_is_cut_while_it_is_open(saved):
+    source = DatasetSource(saved)
+    path = next(saved.glob("*.arrow"))
+    assert source.load(0).size == (4, 3)
+    with path.open("r+b") as file:
+        file.truncate(200)
+    with pytest.raises(ImageError, match=r"^a file of the dataset was cut short while it was in use$"):
+        source.load(0)
+
+
 def test_without_the_package(tmp_path, monkeypatch):
     (tmp_path / "state.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "datasets", None)

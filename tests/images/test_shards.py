@@ -225,6 +225,13 @@ def test_patterns(tmp_path):
         "s-*.tar": ["s-000.tar", "s-001.tar", "s-002.tar"],
         "s-00[01].tar": ["s-000.tar", "s-001.tar"],
     }
+    write_tar(tmp_path / "x[1]" / "y" / "u.tar", [])
+    write_tar(tmp_path / ".hidden" / "v.tar", [])
+    for link in "ab":  # with two, there is no end to the ways round
+        (tmp_path / "x[1]" / link).symlink_to(tmp_path / "x[1]")
+    for pattern in ("x*/**/*.tar", "**/y/*.tar", "**/**/u.tar"):
+        assert [path.name for path in find_shards(f"{tmp_path}/{pattern}")] == ["u.tar"]
+    assert len(find_shards(f"{tmp_path}/**/*.tar")) == 5
     assert [p.name for p in find_shards(f"{tmp_path}/{{t,s-*}}.tar")] == [
         "t.tar", "s-000.tar", "s-001.tar", "s-002.tar",
     ]  # fmt: skip

@@ -170,6 +170,13 @@ def _refuse_unread(image: Image.Image) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and height * width > limit:
         raise ImageError(_too_large(height * width, f"{height} x {width} = "))
+    # A TIFF's height may be damaged and its rows not: Pillow would make up millions of black ones.
+    parts = [tile[1] for tile in getattr(image, "tile", ())] if image.format == "TIFF" else []
+    n_stored = sum((right - left) * (bottom - top) for left, top, right, bottom in parts)
+    if parts and n_stored < height * width:
+        raise ImageError(
+            f"damaged image: {n_stored} of {height} x {width} = {height * width} pixels are stored"
+        )
     if image.format == "EPS":
         raise ImageError("EPS drawings are not read: they would be run as a program; convert it to PNG")
 

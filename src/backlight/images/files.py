@@ -61,8 +61,22 @@ def holds_image(folder: Path) -> bool:
     return any(not is_array_name(name) for name in _walk(folder))
 
 
+def folders_below(top: Path) -> Iterator[Path]:
+    """Yield a folder and those below it, in no order, as `folder_source` goes through them."""
+    return (folder for folder, _, _ in _folders(top))
+
+
 def _walk(top: Path) -> Iterator[str]:
-    """Yield the image and array files below a folder, in no order; not by recursion, for folders may lie deep."""
+    """Yield the image and array files below a folder, in no order."""
+    for _, prefix, entries in _folders(top):
+        yield from (prefix + entry.name for entry in entries if _is_picture(entry))
+
+
+def _folders(top: Path) -> Iterator[tuple[Path, str, list[os.DirEntry[str]]]]:
+    """Yield the folders below one, how their files are named, and what is in them but for what is hidden.
+
+    Not by recursion, for folders may lie deep.
+    """
     visits: Counter[tuple[int, int]] = Counter()
     # A folder, how its files are named, and device and inode of the folders that it lies in.
     waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(top, "", frozenset())]
@@ -76,13 +90,9 @@ def _walk(top: Path) -> Iterator[str]:
             raise BadInputError(
                 f"links lead to folder '{folder}' more than {_MOST_VISITS} times; remove some, or give a list file"
             )
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if _is_folder(entry):
-                waiting.append((folder / entry.name, f"{prefix}{entry.name}/", above | {here}))
-            elif _is_picture(entry):
-                yield prefix + entry.name
+        for entry in filter(_is_folder, entries):
+            waiting.append((folder / entry.name, f"{prefix}{entry.name}/", above | {here}))
+        yield folder, prefix, [entry for entry in entries if not _is_folder(entry)]
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
@@ -91,11 +101,11 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
 
 
 def _entries(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
-    """Return device and inode of a folder, and what is in it."""
+    """Return device and inode of a folder, and what is in it but for what is hidden."""
     try:
         status = folder.stat()
         with os.scandir(folder) as found:
-            return (status.st_dev, status.st_ino), list(found)
+            return (status.st_dev, status.st_ino), [own for own in found if not own.name.startswith(".")]
     except OSError as error:
         raise BadInputError(f"cannot read folder '{_shortened(folder)}': {error.strerror}") from error
 

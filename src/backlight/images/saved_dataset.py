@@ -40,7 +40,9 @@ class DatasetSource:
         datasets = _package(folder)
         table = _load(datasets, folder)
         try:
-            self._open(datasets, table)
+            self._open(
+                datasets, table.with_format(None)
+            )  # a format kept in it would turn the rows into tensors
         except BadInputError:
             raise
         # datasets and pyarrow have no common base for what they raise on damaged files.
@@ -60,11 +62,8 @@ class DatasetSource:
         # followed, without a word; to check them reads 4 or 8 bytes a row, not the images.
         table.data.validate(full=True)
         self._column = column
-        # Undecoded: these images too pass through `decode`, so that a bad one is skipped for a stated reason. Without
-        # a format: one kept in the dataset would turn the rows into tensors.
-        self._rows = (
-            table.with_format(None).select_columns([column]).cast_column(column, datasets.Image(decode=False))
-        )
+        # Undecoded: these images too pass through `decode`, so that a bad one is skipped for a stated reason.
+        self._rows = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
         paths, self._n_bytes = _names_and_sizes(self._rows, column)
         self.records = tuple(
             ImageRecord(i, printable(path) if path else f"row {i}", label)

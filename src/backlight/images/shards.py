@@ -14,6 +14,7 @@ from typing import BinaryIO, cast, final
 from backlight.errors import BacklightWarning, BadInputError, ImageError, tell
 from backlight.images.decode import decode_unnamed
 from backlight.images.deep import Picture
+from backlight.images.files import folders_below
 from backlight.images.sources import (
     IMAGE_SUFFIXES,
     ImageRecord,
@@ -235,8 +236,23 @@ def find_shards(pattern: str) -> list[Path]:
             raise BadInputError(
                 f"the pattern '{pattern}' stands for more than {_MOST_FILES} files; look at the numbers in its braces"
             )
-        found += map(Path, sorted(glob.glob(path, recursive=True))) if glob.has_magic(path) else [Path(path)]  # noqa: PTH207
+        found += map(Path, sorted(_globbed(path))) if glob.has_magic(path) else [Path(path)]
     return found
+
+
+def _globbed(pattern: str) -> set[str]:
+    """Return the paths that a pattern finds; `**` is any number of folders, and no link to a folder above is followed.
+
+    `glob` follows such links round and round: with two of them in a folder it would not end.
+    """
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return set(glob.glob(pattern))  # noqa: PTH207
+    at = parts.index("**")
+    tops = glob.glob(str(Path(*parts[:at])))  # noqa: PTH207
+    rest = parts[at + 1 :] or ("*",)
+    folders = (folder for top in tops if Path(top).is_dir() for folder in folders_below(Path(top)))
+    return set().union(*(_globbed(str(Path(glob.escape(str(folder)), *rest))) for folder in folders))
 
 
 def _expand(pattern: str) -> Iterator[str]:
