@@ -239,6 +239,32 @@ def test_what_no_reader_would_read_is_not_begun(
     assert not (tmp_path / "a.atlas").exists()
 
 
+def test_an_atlas_for_many_hits_of_few_images_has_figures_of_bounded_size(tiny: Path) -> None:
+    with writing(tiny) as connection:
+        (text,) = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
+        changed = json.loads(text)
+        changed["plan"]["top"] = 64
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'identity'", (json.dumps(changed),))
+    size = backlight.open_atlas(tiny).figure("3").size
+    with writing(tiny) as connection:
+        changed["plan"]["top"] = 100_000
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'identity'", (json.dumps(changed),))
+    assert backlight.open_atlas(tiny).figure("3").size == size
+
+
+def test_receptive_fields_too_large_to_be_added_are_refused(tiny: Path) -> None:
+    with writing(tiny) as connection:
+        (text,) = connection.execute("SELECT description FROM layer WHERE name = '3'").fetchone()
+        changed = json.loads(text)
+        for axis in ("rows", "cols"):
+            changed["receptive_field"][axis][::2] = 100_000, -50_000  # the whole image and far beyond
+        connection.execute("UPDATE layer SET description = ? WHERE name = '3'", (json.dumps(changed),))
+        connection.execute("UPDATE hit SET patch = x, projection = y FROM (SELECT patch AS x, projection AS y FROM hit "
+                           "WHERE layer_id = 2) WHERE layer_id = 1 AND projection IS NOT NULL")  # fmt: skip
+    with pytest.raises(BadInputError, match="too large to be added up"):
+        backlight.open_atlas(tiny).superposed("3", full_field=True)
+
+
 def first_hit(path: Path) -> Hit:
     return backlight.open_atlas(path)["1"][0].hits[0]
 
@@ -303,7 +329,7 @@ def test_a_scale_that_is_no_size_is_refused(tiny: Path, scale: object) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shape": [2, 12]}, r"shape must be \(c, h, w\) or \(c,\)"),
+        ({"shape": []}, r"shape must be \(c, h, w\) or \(c,\)"),
         ({"shape": [1, 12, 12]}, "projected channels must be a whole number from 0 to 0, got 1"),
         ({"rectified": 1}, "rectified must be true or false, got 1"),
         ({"receptive_field": {"rows": [3, "1e1000000000", 0]}}, "must be a fraction, got '1e1000000000'"),

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,6 +38,20 @@ def test_shortened_text_fits_and_keeps_its_beginning():
     assert text_width(short, 12) <= 120
     assert short.endswith("…")
     assert text.startswith(short[:-1])
+    longer = text[: len(short)].rstrip()  # one more character than the short one has
+    assert text_width(f"{longer}…", 12) > 120
+
+
+def test_a_text_of_any_length_is_shortened_by_measuring_it_a_few_times(monkeypatch):
+    measured = []
+
+    def measure(text, size):
+        measured.append(text)
+        return text_width(text, size)
+
+    monkeypatch.setattr(import_module("backlight.render.text"), "text_width", measure)
+    assert shorten("x" * 5000, 12, 120).endswith("x…")
+    assert len(measured) < 20
 
 
 def test_wrapped_lines_fit_and_keep_every_word():
