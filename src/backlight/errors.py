@@ -2,7 +2,7 @@
 
 Each derives from `BacklightError` and from the builtin that it is, and its text is one line: what was asked,
 the rule, what came, and what to do next. The command line prints that line and exits with 2 for bad input
-(`BadInputError`) and 1 for work that failed.
+(`BadInputError`) and 1 for work that failed. A warning is shown there as a note.
 """
 
 
@@ -52,3 +52,7 @@ class AtlasError(BadInputError):
 
 class StorageError(BacklightError, OSError):
     """A file that could not be written: a full disk, a folder without permission."""
+
+
+class CaptureWarning(UserWarning):
+    """Something of a model that its owner should know: what it does in inference besides answering."""

@@ -26,7 +26,13 @@ from backlight.cli import (
     superpose,
 )
 from backlight.cli.output import errors
-from backlight.errors import BacklightError, BadInputError, StorageError, UnsupportedOperatorError
+from backlight.errors import (
+    BacklightError,
+    BadInputError,
+    CaptureWarning,
+    StorageError,
+    UnsupportedOperatorError,
+)
 
 _EXIT_BAD_INPUT, _EXIT_FAILED = 2, 1
 _BAD_INPUT = (BadInputError, StorageError, UnsupportedOperatorError)
@@ -77,6 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = ["--debug"] * debug + [a for a in arguments if a != "--debug"]
     warnings.simplefilter("ignore")
+    warnings.simplefilter("default", CaptureWarning)
+    warnings.showwarning = _show_note
     try:
         app(arguments, prog_name="backlight", standalone_mode=True)
     except BacklightError as error:
@@ -94,7 +102,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(_EXIT_FAILED)
 
 
-def _plain(error: Exception) -> str:
+def _show_note(message: Warning | str, *_: object, **__: object) -> None:
+    errors.print(f"[yellow]note:[/] {_plain(message)}", highlight=False, soft_wrap=True)
+
+
+def _plain(error: Exception | str) -> str:
     from rich.markup import escape
 
     lines = str(error).strip().splitlines()
