@@ -2,8 +2,8 @@
 
 Each derives from `BacklightError` and from the builtin that it is, and its text is one line: what was asked,
 the rule, what came, and what to do next. The command line prints that line and exits with 2 for bad input
-(`BadInputError`) and 1 for work that failed. Where what to do next is another call in Python than on the command line,
-the error is given both, and each caller reads its own.
+(`BadInputError`) and 1 for work that failed; a warning is shown there as a note. Where what to do next is another call
+in Python than on the command line, the error is given both, and each caller reads its own.
 """
 
 import sys
@@ -130,3 +130,7 @@ def tell(warning: BacklightWarning) -> None:
 
 def _pair(values: tuple[float, float], between: str) -> str:
     return between.join(f"{value:.6g}" for value in values)
+
+
+class CaptureWarning(BacklightWarning):
+    """Something of a model that its owner should know: what it does in inference besides answering."""

@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from backlight import capture
+from backlight import DECONVNET, GRADIENT, RuleSet, capture, project, strongest
 
 # Nodes that a functional graph does not have: arithmetic on sizes, parameters, the input itself, operators that do
 # nothing at inference. `_get_postfix` counts of getitem then differ, since unpacked shapes are getitems too.
@@ -110,6 +110,49 @@ def test_a_module_path_names_what_the_module_gave_back() -> None:
     net = capture(torchvision.models.resnet18(), (3, 64, 64))
     assert net.layer("layer1.0").name == "layer1.0.relu_1"
     assert net.layer("layer1.0.bn2").operator == "getitem"
+
+
+class _Shared(nn.Module):
+    """A block that is called by one path and registered by another too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+        self.skip = nn.ModuleDict({"down": self.block})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.skip["down"](x)
+
+
+def test_a_module_that_is_registered_twice_has_both_names() -> None:
+    model = _Shared()
+    net = capture(model, (3, 8, 8))
+    assert net.layer("block.0") == net.layer("skip.down.0")
+    assert net.layer("block.1") == net.layer("skip.down.1") == net.layer("block") == net.layer("skip.down")
+    assert len(net.layers) == 2
+
+
+class _Detached(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        padding = torch.zeros(y.shape[0], 2, *y.shape[2:])
+        return self.relu(torch.cat([y.data, padding.data], 1).detach() * self.conv.weight.data.sum())
+
+
+@pytest.mark.parametrize("rules", [DECONVNET, GRADIENT], ids=["deconvnet", "gradient"])
+def test_data_and_detach_are_steps_that_a_projection_passes_through(rules: RuleSet) -> None:
+    torch.manual_seed(0)
+    model = _Detached().eval()
+    net = capture(model, (3, 8, 8))
+    assert [layer.name for layer in net.layers] == ["conv", "getattr", "cat", "detach", "mul", "relu"]
+    x = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), model(x), rtol=0, atol=0)
+    assert project(net, x, strongest(net, x, "relu", 1), rules=rules).any()
 
 
 def _found(net: object, name: str) -> bool:

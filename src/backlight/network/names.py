@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from backlight.network.operators import operator_name
 
@@ -58,6 +59,32 @@ def module_outputs(graph: fx.Graph) -> dict[str, fx.Node]:
                 if path and outputs.get(path, (key,))[0] == key:
                     outputs[path] = key, node
     return {path: node for path, (_, node) in outputs.items()}
+
+
+def other_paths(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Return, for every path of a module that is registered more than once, its further paths."""
+    paths: dict[nn.Module, list[str]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        if path:
+            paths.setdefault(module, []).append(path)
+    shared = [same for same in paths.values() if len(same) > 1]
+    return {path: tuple(p for p in same if p != path) for same in shared for path in same}
+
+
+def under_other_paths(names: Iterable[str], other: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return, by each further name that shared modules give to something, the name that it has.
+
+    Args:
+        names: Names of nodes or paths of modules.
+        other: What `other_paths` found.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        parts = name.split(".")
+        for end in range(len(parts), 0, -1):
+            for path in other.get(".".join(parts[:end]), ()):
+                found.setdefault(".".join((path, *parts[end:])), name)
+    return found
 
 
 def _call_of(node: fx.Node, line: str) -> tuple[tuple[str, ...], str] | None:
@@ -109,4 +136,6 @@ def module_of(node: fx.Node) -> str:
 def _function_name(qualified: str) -> str:
     """Return the function's name; `x += y` and `x.add_(y)` cannot be told apart and are both `add`."""
     kind, _, name = qualified.rpartition(".")
+    if name == "__get__":  # `x.data`
+        return "getattr"
     return name.rstrip("_") if kind == "method_descriptor" else name

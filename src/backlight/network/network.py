@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
-from backlight.errors import BadInputError, UnknownLayerError
+from backlight.errors import BadInputError, CaptureWarning, UnknownLayerError, tell
 from backlight.images import OneImage, Preprocessing, is_one_image
 from backlight.network.capture import export_graph
 from backlight.network.class_output import (
@@ -28,10 +28,11 @@ from backlight.network.coverage import Coverage, CoverageEntry
 from backlight.network.cut import ancestors, cut
 from backlight.network.layers import Layer, Layers, find_layers, layer_names
 from backlight.network.left_out import find_left_out, why_not
-from backlight.network.names import module_outputs, name_nodes
+from backlight.network.names import module_outputs, name_nodes, under_other_paths
 from backlight.network.operators import OperatorClass, PathAnalysis, operator_name
 from backlight.network.outputs import output_names
 from backlight.network.receptive import trace_spreads
+from backlight.network.wrappers import unwrap
 
 Images = Tensor | Sequence[OneImage] | OneImage
 
@@ -125,8 +126,9 @@ class Network:
     def _by_name(self) -> dict[str, Layer]:
         layers = {layer.name: layer for layer in self.layers}
         by_node = {self._nodes[layer.name]: layer for layer in self.layers}
-        aliases = {path: by_node[node] for path, node in self._modules.items() if node in by_node}
-        return aliases | layers
+        known = {path: by_node[node] for path, node in self._modules.items() if node in by_node} | layers
+        other = under_other_paths(known, self.module.meta.get("other_paths", {}))
+        return {name: known[same] for name, same in other.items()} | known
 
     def layer(self, name: str | Layer) -> Layer:
         """Return the layer of that name; a module's path names what the module gave back.
@@ -268,8 +270,9 @@ def capture(
 
     Args:
         model: A PyTorch model that takes one batch of images. Training mode is no obstacle: what is captured
-            is its inference mode.
-        example: An input (n, c, h, w) or (c, h, w), or just its size (c, h, w). The values do not matter.
+            is its inference mode. Of DataParallel, torch.compile and other wrappers it is the model inside.
+        example: An input (n, c, h, w) or (c, h, w), or just its size (c, h, w). The values do not matter; its
+            numbers get the floating type of the model's weights.
         preprocessing: How pictures become inputs, if pictures or paths are to be given later.
 
     Returns:
@@ -279,24 +282,38 @@ def capture(
         CaptureError: torch.export cannot take the model; the message names the line of its forward.
         BadInputError: The example is no image batch.
 
+    Warns:
+        CaptureWarning: The model's inference draws random numbers, or dropout was left on and is switched off.
+
     Example:
         >>> import torchvision, backlight
         >>> net = backlight.capture(torchvision.models.squeezenet1_1(), (3, 224, 224))
         >>> net.layer("features.3.cat").shape
         (128, 55, 55)
     """
-    parameter = next(model.parameters(), torch.zeros(0))
+    batch = _example_batch(model, example)
+    model = unwrap(model, batch)
+    graph = export_graph(model, batch)
+    for remark in graph.meta["remarks"]:
+        tell(CaptureWarning(f"{type(model).__name__}: {remark}"))
+    return Network(graph, type(model).__name__, tuple(batch.shape[1:]), preprocessing)
+
+
+def _example_batch(model: nn.Module, example: Tensor | tuple[int, int, int]) -> Float[Tensor, "1 c h w"]:
+    """Return one image of the model's device and floating type."""
+    weights = [*model.parameters(), *model.buffers()]
+    device = weights[0].device if weights else torch.device("cpu")
+    dtype = next((w.dtype for w in weights if w.is_floating_point()), None)
     if isinstance(example, Tensor):
         batch = example[None] if example.dim() == 3 else example
-        batch = batch[:1].to(parameter.device)
+        own = batch.dtype if batch.is_floating_point() else torch.float32
+        batch = batch[:1].to(device, dtype or own)
     else:
-        batch = torch.zeros(1, *example, device=parameter.device, dtype=parameter.dtype)
+        batch = torch.zeros(1, *example, device=device, dtype=dtype)
     if batch.dim() != 4:
-        raise BadInputError(
-            f"an example is (n, c, h, w) or (c, h, w), but came {tuple(example)}; give one image"
-        )
-    shape = tuple(batch.shape[1:])
-    return Network(export_graph(model, batch), type(model).__name__, shape, preprocessing)
+        given = tuple(example.shape) if isinstance(example, Tensor) else tuple(example)
+        raise BadInputError(f"an example is (n, c, h, w) or (c, h, w), got {given}; give one image")
+    return batch
 
 
 def _closest(name: str, names: Iterable[str]) -> str | None:

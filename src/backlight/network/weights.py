@@ -67,6 +67,7 @@ def with_weights(net: Network, weights: Mapping[str, Tensor]) -> Network:
     graph.output(graph.graph_copy(net.module.graph, {}))
     graph.find_nodes(op="output")[0].meta = dict(net.module.graph.find_nodes(op="output")[0].meta)
     module = fx.GraphModule(net.module, graph)
+    module.meta.update(net.module.meta)
     for name, tensor in weights.items():
         old = net.module.get_buffer(name)
         module.register_buffer(name, tensor.to(old.device, old.dtype))
