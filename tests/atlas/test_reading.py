@@ -329,7 +329,7 @@ def test_a_scale_that_is_no_size_is_refused(tiny: Path, scale: object) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shape": [2, 12]}, r"shape must be \(c, h, w\) or \(c,\)"),
+        ({"shape": []}, r"shape must be \(c, h, w\) or \(c,\)"),
         ({"shape": [1, 12, 12]}, "projected channels must be a whole number from 0 to 0, got 1"),
         ({"rectified": 1}, "rectified must be true or false, got 1"),
         ({"receptive_field": {"rows": [3, "1e1000000000", 0]}}, "must be a fraction, got '1e1000000000'"),

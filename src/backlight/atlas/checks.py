@@ -129,8 +129,8 @@ def description(text: Any, channels: Any) -> dict[str, Any]:
     name(found["operator"], "operator")
     flag(found["rectified"], "rectified")
     shape = wholes(found["shape"], "shape", 1, _LARGEST_SHAPE)
-    if len(shape) not in (1, 3):
-        raise ValueError(f"shape must be (c, h, w) or (c,), got {_short(found['shape'])}")
+    if not shape:
+        raise ValueError("shape must be (c, h, w) or (c,), got ()")
     wholes(channels, "projected channels", 0, shape[0] - 1)
     field = found["receptive_field"]
     if field is not None:

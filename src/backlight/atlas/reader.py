@@ -122,11 +122,11 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         """Return a hit, its values checked: the ranks of a map are 0, 1, 2 and so on, its places in the map."""
         found, value, image_id, row, col = values
         checks.whole(found, "rank", rank, min(rank, self._atlas.plan["top"] - 1))
-        if len(self.shape) == 1:
-            checks.nothing((row, col), "row and column of a unit without a place")
-        else:
+        if len(self.shape) == 3:
             checks.whole(row, "row", 0, self.shape[1] - 1)
             checks.whole(col, "col", 0, self.shape[2] - 1)
+        else:
+            checks.nothing((row, col), "row and column of a unit without a place")
         return Hit(
             rank,
             checks.real(value, "value"),
