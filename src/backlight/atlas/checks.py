@@ -131,31 +131,6 @@ def description(text: Any, channels: Any) -> dict[str, Any]:
     shape = wholes(found["shape"], "shape", 1, _LARGEST_SHAPE)
     if not shape:
         raise ValueError("shape must be (c, h, w) or (c,), got ()")
-    wholes(channels, f"channels of {_short(layer)}")
-        name(rules_from_json(found["rules"], layer).name, "rule set")
-    name(table(found["rules"], "rules")["name"], "rules")
-    return found
-
-
-def origin(text: Any) -> dict[str, str | None]:
-    """Return how a build was asked for, from its JSON: texts, or None."""
-    found = table(json.loads(text), "origin")
-    return {key: None if value is None else words(value, key, LONGEST_PATH) for key, value in found.items()}
-
-
-def description(text: Any, channels: Any) -> dict[str, Any]:
-    """Return the description of a layer from its JSON (`plan.layer_to_json`).
-
-    Args:
-        text: The JSON.
-        channels: The layer's feature maps that are projected.
-    """
-    found = table(json.loads(text), "description")
-    name(found["operator"], "operator")
-    flag(found["rectified"], "rectified")
-    shape = wholes(found["shape"], "shape", 1, _LARGEST_SHAPE)
-    if len(shape) not in (1, 3):
-        raise ValueError(f"shape must be (c, h, w) or (c,), got {_short(found['shape'])}")
     wholes(channels, "projected channels", 0, shape[0] - 1)
     field = found["receptive_field"]
     if field is not None:
