@@ -205,6 +205,7 @@ HOLDS_NONE = {
     "optimiser": (torch.optim.SGD(small().parameters(), 0.1).state_dict(), r"its keys: state, param_groups"),
     "settings": (Settings(), "but a .*Settings"),
     "tensor": (torch.ones(3), "but a single tensor"),
+    "NumPy": ({k: v.numpy() for k, v in STATE.items()}, "but NumPy arrays: make tensors of them with torch.from_numpy"),
     "nothing": ({}, "but an empty dict"),
     "program of 2016": ({"model": Runs()}, "holds no state dict"),
     "integers": (STATE | {"4.weight": STATE["4.weight"].to(torch.int8)}, "'4.weight' as int8, the model as float32"),
@@ -220,6 +221,12 @@ def test_what_holds_no_weights_is_said_in_one_line(here: Path, name: str) -> Non
         load_weights(small(), "w.pt", "mine.py:make")
     assert "\n" not in str(raised.value) and "\x1b" not in str(raised.value)
     assert not Path("ran").exists()
+
+
+def test_a_whole_module_in_the_old_format_is_refused_for_what_it_is(here: Path) -> None:
+    torch.save({"model": small()}, "w.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(WeightsError, match="a whole pickled module"):
+        load_weights(small(), "w.pt", "mine.py:make")
 
 
 @pytest.mark.filterwarnings("ignore:.*quantized:UserWarning")

@@ -28,6 +28,7 @@ class Placeholder(dict[Any, Any]):
     """
 
     kind = "unknown"
+    dump_patches = False  # torch asks classes in old files whether to write out how their source has changed
     state: dict[str, Any]
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Placeholder:
