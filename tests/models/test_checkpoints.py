@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backlight.errors import WeightsError
-from backlight.models import load_weights
+from backlight.models import inert, load_weights
 
 State = dict[str, Any]
 
@@ -146,6 +148,15 @@ def test_what_is_pickled_beside_the_weights_is_not_run(here: Path, options: dict
     load_weights(model, "w.pt", "mine.py:make")
     assert holds(model)
     assert not Path("ran").exists()
+
+
+def test_a_file_that_announces_billions_of_objects_takes_no_room_for_them() -> None:
+    announced = b"\x80\x02cargparse\nNamespace\nr\xff\xff\xff\x7f."  # kept as object 2**31 - 1
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert inert.load(io.BytesIO(announced)).kind == "argparse.Namespace"
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20
+    )  # KiB: the pointers alone are 16 GiB
 
 
 def test_half_weights_become_the_numbers_of_the_model(here: Path) -> None:
