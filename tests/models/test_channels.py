@@ -130,3 +130,17 @@ def test_a_deep_model_is_not_run_to_its_end() -> None:
     model = nn.Sequential(nn.Conv2d(3, 2, 1), *(Counting() for _ in range(500)))
     assert input_channels(model, (8, 8)) == 3
     assert Counting.n_calls < 200
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")
+def test_a_script_module_stays_in_its_mode() -> None:
+    model = torch.jit.script(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))).train()
+    assert input_channels(model, (8, 8)) == 1
+    assert model.training and model[1].training
+
+
+def test_a_compiled_model_is_not_compiled_for_it() -> None:
+    def fail(*_: object) -> None:
+        pytest.fail("it was compiled")
+
+    assert input_channels(torch.compile(nn.Conv2d(1, 2, 3), backend=fail), (8, 8)) == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from backlight.errors import WeightsError
-from backlight.models import load_weights
+from backlight.models import inert, load_weights
 
 State = dict[str, Any]
 
@@ -148,6 +150,15 @@ def test_what_is_pickled_beside_the_weights_is_not_run(here: Path, options: dict
     assert not Path("ran").exists()
 
 
+def test_a_file_that_announces_billions_of_objects_takes_no_room_for_them() -> None:
+    announced = b"\x80\x02cargparse\nNamespace\nr\xff\xff\xff\x7f."  # kept as object 2**31 - 1
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert inert.load(io.BytesIO(announced)).kind == "argparse.Namespace"
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20
+    )  # KiB: the pointers alone are 16 GiB
+
+
 def test_half_weights_become_the_numbers_of_the_model(here: Path) -> None:
     torch.save({k: v.bfloat16() if v.is_floating_point() else v for k, v in STATE.items()}, "w.pt")
     model = small()
@@ -205,6 +216,7 @@ HOLDS_NONE = {
     "optimiser": (torch.optim.SGD(small().parameters(), 0.1).state_dict(), r"its keys: state, param_groups"),
     "settings": (Settings(), "but a .*Settings"),
     "tensor": (torch.ones(3), "but a single tensor"),
+    "NumPy": ({k: v.numpy() for k, v in STATE.items()}, "but NumPy arrays: make tensors of them with torch.from_numpy"),
     "nothing": ({}, "but an empty dict"),
     "program of 2016": ({"model": Runs()}, "holds no state dict"),
     "integers": (STATE | {"4.weight": STATE["4.weight"].to(torch.int8)}, "'4.weight' as int8, the model as float32"),
@@ -220,6 +232,12 @@ def test_what_holds_no_weights_is_said_in_one_line(here: Path, name: str) -> Non
         load_weights(small(), "w.pt", "mine.py:make")
     assert "\n" not in str(raised.value) and "\x1b" not in str(raised.value)
     assert not Path("ran").exists()
+
+
+def test_a_whole_module_in_the_old_format_is_refused_for_what_it_is(here: Path) -> None:
+    torch.save({"model": small()}, "w.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(WeightsError, match="a whole pickled module"):
+        load_weights(small(), "w.pt", "mine.py:make")
 
 
 @pytest.mark.filterwarnings("ignore:.*quantized:UserWarning")

@@ -121,6 +121,33 @@ def test_the_first_files_of_densenet_fit(tmp_path: Path) -> None:
     assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items() if "num_batches" not in k)
 
 
+def test_a_segmentation_network_has_the_mean_and_deviation_of_its_weights() -> None:
+    preprocessing = load_model("torchvision:lraspp_mobilenet_v3_large").preprocessing
+    assert preprocessing is not None
+    assert (preprocessing.mean, preprocessing.crop) == ((0.485, 0.456, 0.406), (224, 224))
+    assert (
+        load_model("torchvision:ssdlite320_mobilenet_v3_large").preprocessing is None
+    )  # it normalises itself
+
+
+def test_a_crop_that_is_not_supported_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = torch.nn.Conv2d(3, 1, 1)
+    net.pretrained_cfg = {
+        "input_size": (3, 96, 128),
+        "crop_mode": "border",
+        "crop_pct": 1.0,
+        "mean": (0.5,) * 3,
+    }
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: net)
+    loaded = load_model("timm:lcnet_050")
+    assert loaded.preprocessing is not None
+    assert (loaded.preprocessing.crop, loaded.preprocessing.mean) == ((96, 128), (0.5,) * 3)
+    assert loaded.notes == (
+        "timm crops the pictures of lcnet_050 in a way that is not supported (border, 96 x 128); "
+        "their centre is taken instead",
+    )
+
+
 def test_a_scale_of_inputs_that_a_file_does_not_hold_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ def input_channels(model: nn.Module, size: tuple[int, int] = (224, 224)) -> int:
     """
     if any(nn.parameter.is_lazy(p) for p in (*model.parameters(), *model.buffers())):
         return _USUAL[0]  # its first run decides
+    model = model.module if isinstance(model, nn.DataParallel) else model  # it would look for GPUs
     reached = {}
     for channels in _candidates(model):
         ran, n_operators = _run(model, channels, size)
@@ -92,7 +93,8 @@ def _fake(model: nn.Module, fake: FakeTensorMode) -> None:
             keys = list(values) if isinstance(values, dict) else range(len(values))
             for key in keys:
                 if isinstance(values[key], Tensor):
-                    values[key] = fake.from_tensor(values[key], static_shapes=True)
+                    with suppress(Exception):  # a kind of tensor that cannot be faked runs as it is
+                        values[key] = fake.from_tensor(values[key], static_shapes=True)
 
 
 class _FarEnoughError(BaseException):
@@ -118,6 +120,7 @@ class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _left_as_it_was(model: nn.Module) -> Iterator[None]:
     """Put a model into inference mode, and afterwards put back its attributes, all they contain, and the seeds."""
     saved = [(vars(module), dict(vars(module))) for module in model.modules()]
+    flags = [(module, module.training) for module in model.modules()]
     contents = [(held, held.copy()) for _, attributes in saved for held in _containers(attributes).values()]
     seeds = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
@@ -128,6 +131,9 @@ def _left_as_it_was(model: nn.Module) -> Iterator[None]:
         for now, before in saved:
             now.clear()
             now.update(before)
+        for module, flag in flags:
+            if module.training != flag:  # a script module keeps it elsewhere
+                module.training = flag
         for container, held in contents:
             container.clear()
             container.extend(held) if isinstance(container, list) else container.update(held)

@@ -220,6 +220,8 @@ def _found(content: Any) -> str:
     if isinstance(content, Tensor):
         return ", but a single tensor"
     if isinstance(content, Mapping):
+        if any(isinstance(v, inert.Placeholder) and v.kind.startswith("numpy.") for v in content.values()):
+            return ", but NumPy arrays: make tensors of them with torch.from_numpy"
         keys = ", ".join(str(key)[:40] for key in list(content)[:4])
         return f" (its keys: {keys})" if keys else ", but an empty dict"
     return f", but a {type(content).__name__}"

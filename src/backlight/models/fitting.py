@@ -119,7 +119,10 @@ def best_fit(model: nn.Module, states: Sequence[State], path: str, spec: str) ->
 
 def _fits(model: nn.Module, state: State) -> Iterator[Fit]:
     """Yield the ways to lay a state dict over a model: each prefix that brings names together, the best first."""
-    own, tensors = model.state_dict(), state.tensors
+    own = {
+        k: v for k, v in model.state_dict().items() if isinstance(v, Tensor) and not nn.parameter.is_lazy(v)
+    }
+    tensors = state.tensors
     trainable = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     integers = frozenset(k for k, v in own.items() if k not in trainable and is_integer(v))
     tried = None

@@ -28,6 +28,7 @@ class Placeholder(dict[Any, Any]):
     """
 
     kind = "unknown"
+    dump_patches = False  # torch asks classes in old files whether to write out how their source has changed
     state: dict[str, Any]
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Placeholder:
@@ -108,8 +109,11 @@ _KNOWN: dict[str, Any] = {
 }
 
 
-class Unpickler(pickle.Unpickler):
-    """Reads a pickle in which every class and function but those for tensors is a placeholder."""
+class Unpickler(pickle._Unpickler):
+    """Reads a pickle in which every class and function but those for tensors is a placeholder.
+
+    It is Python's own in Python: the one in C makes room for as many objects as a damaged file says that it has.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a name stands for: a function for tensors, a dtype, or a class of placeholders."""

@@ -45,15 +45,7 @@ def from_program(path: Path) -> LoadedModel:
         archive = _rewritten(records)
     except ForbiddenError as error:
         raise BadInputError(f"{str(path)!r} is not loaded: {error}; {_ADVICE}") from error
-    except (
-        OSError,
-        zipfile.BadZipFile,
-        ValueError,
-        KeyError,
-        RecursionError,
-        AttributeError,
-        TypeError,
-    ) as error:
+    except Exception as error:  # whatever zipfile and json find in damaged bytes
         raise BadInputError(
             f"{str(path)!r} is damaged, or no program saved by torch.export.save ({first_line(error)})"
         ) from error

@@ -42,7 +42,7 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
         WeightsError: The weights cannot be read or do not fit.
     """
     part = _SUBMODULE.fullmatch(spec)
-    if part is not None:
+    if part is not None and not Path(spec).exists():
         whole = load_model(part["spec"], weights)
         model = _submodule(whole.model, part["path"], part["spec"])
         return replace(whole, model=model, spec=spec, channels=None, size=None)

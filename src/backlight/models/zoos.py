@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,7 +19,17 @@ from backlight.models.loaded import LoadedModel, first_line
 from backlight.models.loading import fill
 from backlight.models.misfits import head_rows
 
-_Maker = Callable[..., tuple[nn.Module, Preprocessing | None]]
+
+@dataclass(frozen=True)
+class _Made:
+    """A model as a zoo makes it, what the zoo says about its pictures, and what Backlight cannot do of that."""
+
+    model: nn.Module
+    preprocessing: Preprocessing | None
+    note: str | None = None
+
+
+_Maker = Callable[..., _Made]
 
 
 def from_zoo(zoo: str, name: str, weights: str | None) -> LoadedModel:
@@ -37,27 +48,23 @@ def from_zoo(zoo: str, name: str, weights: str | None) -> LoadedModel:
     make = _torchvision if zoo == "torchvision" else _timm
     spec = f"{zoo}:{name}"
     if weights is None or weights == "DEFAULT":
-        model, preprocessing = make(name, download=weights == "DEFAULT")
-        return LoadedModel(model.eval(), preprocessing, weights is None, spec)
-    states = read_states(weights)
-    model, preprocessing = make(name)
-    fit = best_fit(model, states, weights, spec)
-    classes = head_rows(fit)
-    if classes is not None and (other := _with_classes(make, name, classes)) is not None:
-        model, preprocessing = other
-        fit = best_fit(model, states, weights, spec)
-    notes = [fill(model, fit, states, weights, spec)]
-    if (
-        getattr(model, "transform_input", None) is False
-    ):  # GoogLeNet and Inception: torchvision's own weights need it
-        notes.append(
-            f"{spec} takes its inputs as they are; torchvision's own weights for it rescale them first, which a file "
-            "does not say: use --weights DEFAULT for those"
-        )
-    return LoadedModel(model.eval(), preprocessing, False, spec, tuple(note for note in notes if note))
+        made = make(name, download=weights == "DEFAULT")
+        notes = [made.note]
+    else:
+        states = read_states(weights)
+        made = make(name)
+        fit = best_fit(made.model, states, weights, spec)
+        if (classes := head_rows(fit)) is not None and (
+            other := _with_classes(make, name, classes)
+        ) is not None:
+            made = other
+            fit = best_fit(made.model, states, weights, spec)
+        notes = [made.note, fill(made.model, fit, states, weights, spec), _scale(made.model, spec)]
+    said = tuple(note for note in notes if note)
+    return LoadedModel(made.model.eval(), made.preprocessing, weights is None, spec, said)
 
 
-def _with_classes(make: _Maker, name: str, classes: int) -> tuple[nn.Module, Preprocessing | None] | None:
+def _with_classes(make: _Maker, name: str, classes: int) -> _Made | None:
     """Return the model with that many classes; None where its builder cannot."""
     try:
         return make(name, num_classes=classes)
@@ -65,29 +72,47 @@ def _with_classes(make: _Maker, name: str, classes: int) -> tuple[nn.Module, Pre
         return None
 
 
-def _torchvision(
-    name: str, download: bool = False, num_classes: int | None = None
-) -> tuple[nn.Module, Preprocessing | None]:
+def _scale(model: nn.Module, spec: str) -> str | None:
+    """Return what a weights file does not say of GoogLeNet and Inception, whose own weights of the zoo need it."""
+    if getattr(model, "transform_input", None) is not False:
+        return None
+    return (
+        f"{spec} takes its inputs as they are; torchvision's own weights for it rescale them first, which a file "
+        "does not say: use --weights DEFAULT for those"
+    )
+
+
+def _torchvision(name: str, download: bool = False, num_classes: int | None = None) -> _Made:
     from torchvision.models import get_model, get_model_builder, get_model_weights, list_models
 
     if name not in list_models():
         raise BadInputError(f"torchvision has no model {name!r}{_suggestion(name, list_models())}")
     zoo = get_model_weights(name)
-    default = zoo.DEFAULT if len(zoo) else None
-    try:
-        preprocessing = Preprocessing.from_torchvision(default) if default is not None else None
-    except BadInputError:  # a detection or video model: its transforms are not those of a classifier
-        preprocessing = None
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     if "weights_backbone" in inspect.signature(get_model_builder(name)).parameters:
         options["weights_backbone"] = None  # segmentation and detection: else their backbone is downloaded
     with _failures(f"torchvision:{name}", download):
-        return get_model(name, weights="DEFAULT" if download else None, **options), preprocessing
+        model = get_model(name, weights="DEFAULT" if download else None, **options)
+    return _Made(model, _of_torchvision(zoo.DEFAULT) if len(zoo) else None)
 
 
-def _timm(
-    name: str, download: bool = False, num_classes: int | None = None
-) -> tuple[nn.Module, Preprocessing | None]:
+def _of_torchvision(weights: Any) -> Preprocessing | None:
+    """Return what torchvision does to the pictures of some weights; None where it leaves them in 0..1.
+
+    Of a preset that is not for classifiers only the mean and deviation are taken, with an input of 224 x 224: a
+    segmentation network takes any size.
+    """
+    try:
+        return Preprocessing.from_torchvision(weights)
+    except BadInputError:
+        preset = weights.transforms()
+        mean, std = getattr(preset, "mean", None), getattr(preset, "std", None)
+    if mean is None or std is None:  # a detector: it normalises its pictures itself
+        return None
+    return replace(Preprocessing.default(len(mean), 224), mean=tuple(mean), std=tuple(std))
+
+
+def _timm(name: str, download: bool = False, num_classes: int | None = None) -> _Made:
     try:
         import timm
     except ImportError as error:
@@ -107,7 +132,24 @@ def _timm(
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     with _failures(f"timm:{name}", download):
         model: Any = timm.create_model(name, pretrained=download, **options)
-    return model, Preprocessing.from_timm(model.pretrained_cfg)
+    return _of_timm(model, name)
+
+
+def _of_timm(model: Any, name: str) -> _Made:
+    """Return a model of timm with its preprocessing, or with the nearest and a note that says so."""
+    cfg = model.pretrained_cfg
+    try:
+        return _Made(model, Preprocessing.from_timm(cfg))
+    except BadInputError:
+        height, width = cfg["input_size"][1:]
+    longer = max(height, width)
+    nearest = Preprocessing.from_timm({**cfg, "crop_mode": "center", "input_size": (3, longer, longer)})
+    return _Made(
+        model,
+        replace(nearest, crop=(height, width)),
+        f"timm crops the pictures of {name} in a way that is not supported ({cfg['crop_mode']}, {height} x {width}); "
+        "their centre is taken instead",
+    )
 
 
 @contextmanager
