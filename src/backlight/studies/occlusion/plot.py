@@ -118,6 +118,7 @@ def _note(result: Occlusion) -> str:
         "is left. The red line in a colour bar is the value of the uncovered image.\n"
         f"c: {result.rules.name} projection of the map's {kind} unit (row {result.watched.unit.row}, "
         f"column {result.watched.unit.col}) above what it sees{others}; grey is zero."
+        + ("" if result.watched.output is None else f" d, e: by the output {result.watched.output!r}.")
     )
 
 
