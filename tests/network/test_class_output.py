@@ -90,8 +90,10 @@ def test_every_study_reads_the_class_from_the_logits(form: str, name: str, rule:
     assert (covered.watched.class_index, covered.watched.output) == (truth.argmax(), name)
     assert covered.watched.probability == pytest.approx(truth.max(), rel=1e-5)
     assert covered.summary()["class"]["output"] == name
+    assert f"d, e: by the output '{name}'." in covered.plot().get_supxlabel()
     moved = invariance.run(net, [_picture()], ["act"], config=FEW)
     assert (moved.classes.tolist(), moved.output) == ([truth.argmax()], name)
+    assert f"read from the output '{name}'." in " ".join(moved.plot().get_supxlabel().split())
     assert moved.original_probabilities[0] == pytest.approx(truth.max(), rel=1e-5)
     found = backlight.invert(net, _picture(), "conv", InversionConfig())
     assert (found.label, found.output) == (truth.argmax(), name)

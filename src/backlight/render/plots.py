@@ -9,7 +9,6 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
@@ -44,8 +43,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 class Plot(Figure):
     """A matplotlib figure that a notebook shows by itself, and whose texts are text: `$` in a name is no formula."""
 
-    def draw(self, renderer: RendererBase) -> None:
-        """Draw it."""
+    def draw(self, renderer: Any) -> None:
+        """Draw it; a PDF comes with a renderer of its own kind."""
         ticks = {
             id(label)
             for axes in self.axes

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 def nanmean(values: NDArray[np.floating], axis: int = 0) -> NDArray[np.float64]:
@@ -26,3 +28,14 @@ def plain(value: float) -> float | None:
         (0.5, None)
     """
     return None if np.isnan(value) else value
+
+
+def as_array(values: Tensor) -> NDArray[np.floating]:
+    """Return a tensor's values in its own precision, or as float32 where it is lower: NumPy has no bfloat16.
+
+    Example:
+        >>> as_array(torch.ones(1, dtype=torch.float64)).dtype, as_array(torch.ones(1, dtype=torch.bfloat16)).dtype
+        (dtype('float64'), dtype('float32'))
+    """
+    found: NDArray[np.floating] = (values if values.dtype == torch.float64 else values.float()).cpu().numpy()
+    return found

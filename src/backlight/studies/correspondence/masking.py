@@ -22,6 +22,7 @@ from backlight.scan import Progress
 from backlight.studies.correspondence.parts import MarkedImage, checked_box, part_names
 from backlight.studies.correspondence.placing import random_boxes, shifted_boxes
 from backlight.studies.covering import Fill, covered, filled
+from backlight.studies.numbers import as_array
 
 Measure = Literal["all", "changed"]
 """Over which entries: all of them, as in the paper, or those that the mask changes in at least one of two images."""
@@ -193,7 +194,7 @@ class SignDifferences:
         for start in range(0, len(jobs), MOST_IMAGES):
             part = jobs[start : start + MOST_IMAGES]
             outputs = self._run(torch.stack([self._scene.masked(*job) for job in part]))
-            vectors = [maps.flatten(1).float().cpu().numpy() for maps in outputs]
+            vectors = [as_array(maps.flatten(1)) for maps in outputs]
             for i in range(len(part)):
                 yield tuple(layer[i] for layer in vectors)
 

@@ -127,7 +127,7 @@ class Sweep:
         return np.bincount(kinds, minlength=len(TRANSFORMS))
 
     def _class(
-        self, original: NDArray[np.float32], outputs: NDArray[np.float32], class_index: int | None
+        self, original: NDArray[np.floating], outputs: NDArray[np.floating], class_index: int | None
     ) -> dict[str, NDArray[Any]]:
         if not self._answers.n_classes:
             return {}

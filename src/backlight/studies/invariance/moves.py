@@ -18,6 +18,7 @@ from backlight.network import Layer, Network
 from backlight.network.class_output import ClassOutput
 from backlight.network.fast import FastNetwork
 from backlight.projection import MOST_IMAGES
+from backlight.studies.numbers import as_array
 
 Measure = Literal["whole", "peak"]
 """What of feature maps is compared: all activations, each at its place; or only each map's largest, wherever it is."""
@@ -34,8 +35,8 @@ class Answer:
         output: (classes,) the network's output; empty where it does not classify.
     """
 
-    maps: tuple[NDArray[np.float32], ...]
-    output: NDArray[np.float32]
+    maps: tuple[NDArray[np.floating], ...]
+    output: NDArray[np.floating]
 
 
 def map_sizes(maps: Sequence[Float[np.ndarray, "_ _"]]) -> Float64[np.ndarray, "measures maps"]:
@@ -100,7 +101,7 @@ class Answers:
         left = iter(inputs)
         while batch := list(islice(left, self._size)):
             filled_up = batch + batch[-1:] * (self._size - len(batch))
-            found = [own.float().cpu().numpy() for own in self._run(torch.stack(filled_up))]
+            found = [as_array(own) for own in self._run(torch.stack(filled_up))]
             if not all(np.isfinite(own).all() for own in found):
                 raise ActivationError(
                     "the layers give activations that are not finite for these images; check the weights and the images"

@@ -108,6 +108,8 @@ def _note(result: Invariance, raw: bool, measure: Measure) -> str:
         text += (
             " Own class: the network's most probable class of the original, which need not be the true one."
         )
+    if result.output is not None:
+        text += f" The class is read from the output {result.output!r}."
     n_left = len(result.images) - _MOST_SHOWN
     return text + (f" Examples of the first {_MOST_SHOWN} images." if n_left > 0 else "")
 

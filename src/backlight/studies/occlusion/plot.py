@@ -64,8 +64,8 @@ def plot_occlusion(result: Occlusion) -> Plot:
     width = _LEFT + sum(panel.step for panel in panels)
     figure, (axes,) = new_plot(1, len(panels), (width, _SIDE), _title(result), _note(result))
     figure.set_layout_engine("none")  # pictures of one height, whatever stands beside them
-    above = _ABOVE + line_height(13) * figure.get_suptitle().count("\n")
-    below = _BELOW + line_height(8) * figure.get_supxlabel().count("\n")
+    above = _ABOVE + line_height(13.0) * figure.get_suptitle().count("\n")
+    below = _BELOW + line_height(8.0) * figure.get_supxlabel().count("\n")
     height = above + _SIDE + below
     figure.set_size_inches(width, height)
     left = _LEFT
@@ -118,6 +118,7 @@ def _note(result: Occlusion) -> str:
         "is left. The red line in a colour bar is the value of the uncovered image.\n"
         f"c: {result.rules.name} projection of the map's {kind} unit (row {result.watched.unit.row}, "
         f"column {result.watched.unit.col}) above what it sees{others}; grey is zero."
+        + ("" if result.watched.output is None else f" d, e: by the output {result.watched.output!r}.")
     )
 
 
