@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 
 import torch
 import typer
@@ -38,6 +39,14 @@ Weights = Annotated[
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
 RULES_HELP = "deconvnet, guided or gradient; with options such as deconvnet,unpool=assign-largest."
 Rules = Annotated[str, typer.Option("--rules", help=RULES_HELP)]
+SeedValue = Annotated[
+    str,
+    typer.Option(
+        "--seed-value",
+        help="What is projected back from the unit: `activation`, its own, or a number; 1 shows what raises a unit "
+        "whose activation is negative.",
+    ),
+]
 Size = Annotated[
     str | None, typer.Option("--size", help="Input size, 224 or 224x320.", rich_help_panel=_PREPROCESSING)
 ]
@@ -149,6 +158,19 @@ def _preprocessing(
         std=stds or (known.std if channels == known.channels else (1.0,) * channels),
         interpolation=known.interpolation,
     )
+
+
+def parse_seed_value(text: str) -> float | Literal["activation"]:
+    """Return what `--seed-value` says."""
+    if text.strip() == "activation":
+        return "activation"
+    try:
+        value = float(text)
+    except ValueError:
+        value = nan
+    if not isfinite(value):
+        raise BadInputError(f"--seed-value is `activation` or a number such as 1, got {text!r}")
+    return value
 
 
 def parse_size(text: str) -> tuple[int, int]:
