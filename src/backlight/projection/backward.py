@@ -122,7 +122,11 @@ class Backward:
             units, image_of = [units[i] for i in order], image_of[order]
         images = torch.arange(len(units)) if image_of is None else image_of
         values = out[(images, *torch.tensor(units).unbind(1))]
-        seeds = values if seed is None else torch.as_tensor(seed).to(values).expand_as(values)[order]
+        seeds = (
+            values
+            if seed is None
+            else torch.as_tensor(seed, dtype=values.dtype).to(values.device).expand_as(values)[order]
+        )
         first = 0
         for found in self._walk(
             {node: Windows.at(units, seeds, out.shape[1])},

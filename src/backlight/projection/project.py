@@ -337,7 +337,7 @@ def _seeds(seed: Seed, n_units: int) -> Tensor | None:
         if seed != "activation":
             raise BadInputError(f"seed is 'activation', a number, or one number for each unit, got {seed!r}")
         return None
-    seeds = torch.as_tensor(seed).detach()
+    seeds = seed.detach() if isinstance(seed, Tensor) else torch.tensor(seed, dtype=torch.float64)
     if seeds.dim() and tuple(seeds.shape) != (n_units,):
         raise BadInputError(
             f"seed is one number, or a tensor of one for each of the {n_units} units, got shape {tuple(seeds.shape)}"
