@@ -7,16 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import backlight
 from backlight.atlas.writer import AtlasWriter
 from backlight.cli import main
+from backlight.cli.project import describe_seed
 from cli.running import BUILD, run
 from conftest import SmallNet
 
@@ -95,6 +97,33 @@ def test_project_and_superpose_an_image(workplace: Path, capsys: pytest.CaptureF
     assert Image.open("p.png").width > 600
 
 
+def test_the_seed_of_a_unit_can_be_given_and_the_legend_says_so(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legends: list[str] = []
+    for name in ("project", "superpose"):
+        module = import_module(f"backlight.cli.{name}")
+        monkeypatch.setattr(
+            module, "strip", lambda views, title, legend: legends.append(legend) or views[0][1]
+        )
+    weights = load_file("w.safetensors")
+    weights["conv2.bias"] -= 100
+    save_file(weights, "low.safetensors")
+    for asked, said in (((), "what lowers it."), (("--seed-value", "1"), "seeded with 1 in the place of")):
+        shared = ("--weights", "low.safetensors", "--size", "32", "--layer", "conv2", "-o", "p.png", *asked)
+        unit = ("--channel", "3", "--row", "2", "--col", "1")
+        assert run("project", "mine.py:make", "pictures/a/000.png", *shared, *unit) == 0
+        assert "activation -" in capsys.readouterr().out
+        assert said in legends.pop()
+        assert run("superpose", "mine.py:make", "pictures/a/000.png", *shared, "--top", "99") == 0
+        assert said in legends.pop()
+
+
+def test_nothing_is_said_of_a_unit_that_is_seeded_with_its_own_positive_activation() -> None:
+    assert describe_seed("activation", [0.5, 2.0]) == ""
+    assert describe_seed("activation", [0.5, 0.0]) == "A unit at zero has an empty picture."
+
+
 BAD = [
     (("build", "mine.py:make", "nowhere", "-o", "a.atlas"), "no such file or folder: 'nowhere'"),
     (("build", "mine.py:make", "empty", "-o", "a.atlas"), "empty"),
@@ -128,6 +157,7 @@ BAD = [
     (("project", "mine.py:make", "mine.py", "--layer", "relu1", "-o", "p.png", "--size", "32"), "'mine.py': "),
     (("project", "mine.py:make", "pictures/a/000.png", "--layer", "relu1", "--row", "1", "-o", "p.png"), "--channel, --row and --col"),
     (("superpose", "mine.py:make", "pictures/a/000.png", "-o", "p.png"), "--layer names the layer"),
+    (("project", "mine.py:make", "pictures/a/000.png", "--layer", "relu1", "-o", "p.png", "--seed-value", "high"), "--seed-value is `activation` or a number such as 1, got 'high'"),
 ]  # fmt: skip
 
 

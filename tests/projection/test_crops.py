@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from backlight import DECONVNET, GUIDED, Unit, capture
+from backlight import DECONVNET, GUIDED, Unit, capture, project, strongest
 from backlight.geometry import Axis, Box
 from backlight.projection import MOST_UNITS, Projector
 from backlight.projection.crops import AxisCrop, crops_of
@@ -145,10 +145,84 @@ class _Rolled(nn.Module):
         return torch.relu(self.conv(torch.roll(x, 5, 2)))
 
 
-@pytest.mark.parametrize("model", [_Positions(), _Rolled()], ids=["a bias by position", "rows rolled"])
-def test_what_is_bound_to_the_images_size_runs_on_whole_images(model: nn.Module) -> None:
-    net = capture(model, (3, 32, 32))
-    assert crops_of(net, net.layers[-1]) is None
+class _Swapped(nn.Module):
+    """An operator over channels that stands where the columns are, as audio networks normalise each frequency."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.conv = inner, nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.conv(self.inner(x.transpose(1, 3)).transpose(1, 3)))
+
+
+class _Numbers(nn.Module):
+    """Numbers of its own that are added to the image, or multiplied, or joined with it."""
+
+    def __init__(self, *shape: int, last: bool = False) -> None:
+        super().__init__()
+        self.conv, self.last, self.numbers = (
+            nn.Conv2d(3, 4, 3, padding=1),
+            last,
+            nn.Parameter(torch.randn(shape)),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        if self.last:
+            return torch.relu((x.permute(0, 2, 3, 1) * self.numbers).permute(0, 3, 1, 2))
+        return torch.relu(x + self.numbers)
+
+
+class _Split(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        upper, lower = self.conv(x).split(16, 2)
+        return torch.relu(upper + lower)
+
+
+BOUND = {
+    "a bias by position": _Positions,
+    "rows rolled": _Rolled,
+    "a batch norm of columns": lambda: _Swapped(nn.BatchNorm2d(32)),
+    "a leaky slope for each column": lambda: _Swapped(nn.PReLU(32)),
+    "a number for each column": lambda: _Numbers(32),
+    "a number for each column, of one row": lambda: _Numbers(1, 32),
+    "a number for each row": lambda: _Numbers(32, 1),
+    "a number for each row, channels last": lambda: _Numbers(32, 1, 1, last=True),
+    "a split of the rows": _Split,
+}
+
+
+@pytest.mark.parametrize("name", BOUND)
+def test_what_is_bound_to_the_images_size_runs_on_whole_images(name: str) -> None:
+    net = capture(BOUND[name]().eval(), (3, 32, 32))
+    layer = net.layers[-1]
+    assert crops_of(net, layer) is None
+    image = torch.rand(3, 32, 32)
+    unit = strongest(net, image, layer.name, 1)[0]
+    found, value = project(net, image, unit, return_activations=True)
+    assert value.item() > 0
+    assert found.any()
+
+
+FREE = {
+    "a batch norm": lambda: stacked(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()),
+    "a leaky slope for each map": lambda: stacked(nn.Conv2d(3, 4, 3), nn.PReLU(4)),
+    "a leaky slope for all columns": lambda: _Swapped(nn.PReLU(1)),
+    "a number for each map": lambda: _Numbers(4, 1, 1),
+    "a number for each map, channels last": lambda: _Numbers(4, last=True),
+    "one number": lambda: _Numbers(1),
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_what_has_its_numbers_along_channels_runs_on_crops(name: str) -> None:
+    net = capture(FREE[name]().eval(), (3, 32, 32))
+    assert crops_of(net, net.layers[-1]) is not None
 
 
 def test_layers_behind_a_gate_of_the_whole_image_run_on_whole_images() -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import Preprocessing
 from backlight.network import capture
-from backlight.projection import Unit, project
+from backlight.projection import Unit, project, strongest_units, superpose
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from replicas.compare import differ, same, same_bits
 
@@ -99,6 +99,81 @@ def test_the_seed_is_the_units_own_activation_in_its_own_image(net):
         same(project(net, IMAGES, [Unit("mix", *at)] * 9, GRADIENT), expected)
 
 
+def test_a_single_unit_is_projected_in_every_image(net):
+    same_bits(project(net, IMAGES, UNITS[2]), project(net, IMAGES, [UNITS[2]] * 9))
+    assert project(net, IMAGES[0], UNITS[1]).shape == (1, 3, 17, 15)
+
+
+@pytest.mark.parametrize("batch_size", [2, 100])
+def test_the_activations_are_given_back_if_asked(net, batch_size):
+    pictures, values = project(net, IMAGES, UNITS, batch_size=batch_size, return_activations=True)
+    same_bits(pictures, project(net, IMAGES, UNITS, batch_size=batch_size))
+    expected = []
+    for i, unit in enumerate(UNITS):
+        place = (unit.channel,) if unit.row is None else (unit.channel, unit.row, unit.col)
+        expected.append(net.features([net.layer(unit.layer)])(IMAGES[i : i + 1])[0][0, *place])
+    same(values, torch.stack(expected))
+
+
+def signs(net):
+    """Return a unit's activation in each image, of both signs, and what one rectified step back makes of a seed."""
+    values = net.features([net.layer("conv2")])(IMAGES)[0][:, 0, 1, 2]
+    assert values.min() < 0 < values.max()
+    return values
+
+
+def test_a_negative_unit_shows_what_lowers_it_unless_another_seed_is_given(net):
+    """*Convention*: of weights w a negative seed passes max(-w, 0) through a rectifier, a positive one max(w, 0)."""
+    unit, values = Unit("conv2", 0, 1, 2), signs(net)
+    raises, lowers = (project(net, IMAGES, unit, seed=seed) for seed in (1, -1))
+    differ(raises, -lowers)
+    own = torch.where((values > 0).view(-1, 1, 1, 1), raises, lowers) * values.abs().view(-1, 1, 1, 1)
+    same(project(net, IMAGES, unit), own)
+    same(project(net, IMAGES, unit, seed="activation"), own)
+
+
+def test_seeds_belong_to_their_units_whatever_the_batches_and_layers(net):
+    seeds = torch.tensor([1.0, -2.0, 0.5, 3.0, -1.0, 2.0, 0.0, -0.5, 4.0])
+    for batch_size in (2, 100):
+        found = project(net, IMAGES, UNITS, seed=seeds, batch_size=batch_size)
+        alone = [project(net, i, u, seed=float(s))[0] for i, u, s in zip(IMAGES, UNITS, seeds, strict=True)]
+        same(found, torch.stack(alone), 1e-14)
+    assert not found[6].any()
+
+
+def test_with_a_seed_a_bias_does_not_count():
+    """The picture of a unit depends on its bias by its activation only: by the sign, and the scale."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).double()
+    found = []
+    for bias in (-20.0, 20.0):
+        model[2].bias.data.fill_(bias)
+        net, unit = capture(model, IMAGES), Unit("2", 1, 3, 2)
+        found.append((project(net, IMAGES[0], unit), project(net, IMAGES[0], unit, seed=1)))
+    (low, one), (high, other) = found
+    same_bits(one, other)
+    differ(low / low.abs().max(), high / high.abs().max())
+
+
+def test_superposed_units_take_the_seeds_too(net):
+    units = strongest_units(net, IMAGES[0], "relu1", 2)
+    expected = project(net, IMAGES[0], units, seed=torch.tensor([1.0, 3.0])).sum(0)
+    same_bits(superpose(net, IMAGES[0], "relu1", 2, seed=torch.tensor([1.0, 3.0])), expected)
+
+
+@pytest.mark.parametrize(
+    ("seed", "message"),
+    [
+        (torch.ones(3), "seed is one number, or a tensor of one for each of the 9 units, got shape (3,)"),
+        (float("nan"), "a seed is a finite real number, got nan"),
+        (float("inf"), "a seed is a finite real number, got inf"),
+    ],
+)
+def test_a_seed_that_is_none_is_refused(net, seed, message):
+    with pytest.raises(BadInputError, match="^" + re.escape(message)):
+        project(net, IMAGES, UNITS, seed=seed)
+
+
 def test_one_projection_is_one_float_picture_that_holds_no_graph(net):
     found = project(net, IMAGES[0], UNITS[2:3])
     assert found.shape == (1, 3, 17, 15)
@@ -169,7 +244,9 @@ def test_units_that_do_not_exist_are_refused(net, case):
 
 def test_numbers_of_images_and_units_that_differ_are_refused(net):
     for n_images, n_units in ((3, 2), (2, 3), (1, 0), (2, 1)):
-        message = f"^one unit an image is projected, but came {n_images} images and {n_units} units$"
+        message = (
+            f"^one unit is projected in each image, got {n_images} images and {n_units} units; give as many"
+        )
         with pytest.raises(BadInputError, match=message):
             project(net, IMAGES[:n_images], UNITS[:n_units])
 
@@ -177,7 +254,7 @@ def test_numbers_of_images_and_units_that_differ_are_refused(net):
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_a_batch_of_nothing_is_refused(net, batch_size):
     with pytest.raises(
-        BadInputError, match=f"^batch_size is a number of images, at least 1, but came {batch_size}$"
+        BadInputError, match=f"^batch_size is a number of images, at least 1, got {batch_size}$"
     ):
         project(net, IMAGES, UNITS, batch_size=batch_size)
 

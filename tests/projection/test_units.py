@@ -72,6 +72,11 @@ def test_over_a_layer_each_map_counts_by_its_strongest_unit_only(net):
     ]
 
 
+def test_without_a_channel_the_strongest_of_the_layer_is_taken(net):
+    images = torch.stack([image(c0={(1, 2): 3.0}, c1={(0, 0): 2.0}), image(c2={(3, 0): 1.0})])
+    assert strongest(net, images, "relu") == [Unit("relu", 0, 1, 2), Unit("relu", 2, 3, 0)]
+
+
 def test_equal_maps_come_in_their_own_order(net):
     picture = image(c2={(0, 0): 5.0}, c0={(3, 4): 5.0}, c1={(2, 2): 7.0})
     assert [unit.channel for unit in strongest_units(net, picture, "relu", 3)] == [1, 0, 2]
@@ -123,12 +128,10 @@ def test_superpose_of_a_fully_connected_layer(net):
 
 def test_what_cannot_be_asked(net):
     pictures = torch.zeros(2, 3, 4, 5).double()
-    with pytest.raises(BadInputError, match=r"^units of one image are superposed, but came 2 images$"):
+    with pytest.raises(BadInputError, match=r"^units of one image are superposed, got 2 images; "):
         superpose(net, pictures, "relu")
     for ask in (strongest_units, superpose):
-        with pytest.raises(
-            BadInputError, match=r"^top is the number of units to take, at least 1, but came 0$"
-        ):
+        with pytest.raises(BadInputError, match=r"^top is the number of units to take, at least 1, got 0$"):
             ask(net, pictures[0], "relu", 0)
         with pytest.raises(
             BadInputError, match=r"^channel 3 is out of range for layer 'relu' \(3 feature maps\); "

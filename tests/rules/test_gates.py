@@ -70,9 +70,9 @@ def frozen(request, net):
 
 @pytest.fixture(scope="module")
 def differentiated(net):
-    return dict(
-        zip(CASES, ways_down(net, RuleSet("vjp", average_pool="transpose", gates="vjp")), strict=True)
-    )
+    """Rectifiers pass their gradient here: inside a factor they follow their rule too."""
+    rules = RuleSet("vjp", rectifier="gradient", average_pool="transpose", gates="vjp")
+    return dict(zip(CASES, ways_down(net, rules), strict=True))
 
 
 def through_head(model, name, value):
@@ -136,3 +136,50 @@ def test_what_came_out_of_a_squash_itself_is_the_factor_before_a_linear_map_of_a
     expected = F.conv_transpose2d(signal * torch.sigmoid(OTHER(PIXELS)), CONV.weight, padding=1)
     net = capture(Squashed(), PIXELS)
     same(pull(net, "mul", PIXELS, signal, RuleSet("passing", squash="identity"))[1], expected)
+
+
+class Guided(torch.autograd.Function):
+    """A ReLU of guided backpropagation, written from the paper: a signal passes where it and the unit are positive."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.clamp_min(0)
+
+    @staticmethod
+    def backward(ctx, signal):
+        return signal.clamp_min(0) * (ctx.saved_tensors[0] > 0)
+
+
+class SqueezeExcite(nn.Module):
+    """A block as its authors write it; its rectifiers are whatever function is given."""
+
+    def __init__(self, rectify):
+        super().__init__()
+        torch.manual_seed(5)
+        self.rectify = rectify
+        self.first, self.last = nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(6, 5, 3, padding=1)
+        self.squeeze, self.excite = nn.Conv2d(6, 3, 1), nn.Conv2d(3, 6, 1)
+
+    def factor(self, x):
+        squeezed = self.rectify(self.squeeze(x.mean((2, 3), keepdim=True)) + 0.5)
+        return torch.sigmoid(self.excite(squeezed)) / (x - 0.1).norm(dim=1, keepdim=True).clamp_min(1e-6)
+
+    def forward(self, x):
+        x = self.rectify(self.first(x))
+        return self.last(x * self.factor(x))
+
+
+@pytest.mark.parametrize("squash", ["error", "identity"])
+def test_with_vjp_the_rectifiers_inside_a_factor_follow_their_rule_too(squash):
+    """*Convention*: and nothing else there does: averages, squashes and bounds of a divisor have their derivative."""
+    net, replica = capture(SqueezeExcite(F.relu).double(), PIXELS), SqueezeExcite(Guided.apply).double()
+    signal = torch.randn(2, 5, 5, 6, generator=torch.Generator().manual_seed(3)).double()
+    x = PIXELS.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(replica(x), x, signal)
+    rules = RuleSet("guided", rectifier="guided", gates="vjp", squash=squash)
+    same(pull(net, "last", PIXELS, signal, rules)[1], expected)
+    differ(pull(net, "last", PIXELS, signal, GUIDED)[1], expected)
+    x = PIXELS.clone().requires_grad_()
+    (plain,) = torch.autograd.grad(SqueezeExcite(F.relu).double()(x), x, signal)
+    differ(plain, expected)

@@ -1,5 +1,6 @@
 """What has no rule is refused by name and place, never projected by a silent gradient."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +8,8 @@ from torch import nn
 
 from backlight.errors import UnsupportedOperatorError
 from backlight.network import capture
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet, apply_rules
+from backlight.projection import Unit, project
+from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet, apply_rules, parse_rules
 from replicas.compare import pull, same
 
 IMAGE = torch.randn(1, 4, 5, 6, generator=torch.Generator().manual_seed(0)).double()
@@ -43,7 +45,8 @@ def test_every_unknown_operator_is_named_with_all_its_places(odd):
     net = odd[1]
     message = (
         r"^no deconvnet rule for cumprod at inner\.cumprod, again\.cumprod; sin at inner\.sin, again\.sin; "
-        r"softmax at softmax; reciprocal at \S+; choose a layer below them, or --rules gradient, which needs no rule$"
+        r"softmax at softmax; reciprocal at \S+; choose a layer below them, or --rules gradient "
+        r"\(in Python rules=GRADIENT\), which needs no rule$"
     )
     with pytest.raises(UnsupportedOperatorError, match=message):
         apply_rules(net, [net.layer("add_1")], DECONVNET)
@@ -121,10 +124,37 @@ def squashed():
 def test_a_squash_on_the_path_is_refused_with_the_advice_to_let_it_pass(squashed):
     message = (
         r"^no deconvnet rule for sigmoid at sigmoid; tanh at tanh; softmax at softmax; hardsigmoid at hardsigmoid; "
-        r"choose a layer below, or --rules deconvnet,squash=identity$"
+        r"choose a layer below, or let them pass with --rules deconvnet,squash=identity "
+        r"\(in Python parse_rules\('deconvnet,squash=identity'\)\)$"
     )
     with pytest.raises(UnsupportedOperatorError, match=message):
         apply_rules(squashed, [squashed.layer("cat")], DECONVNET)
+
+
+@pytest.mark.parametrize("text", ["deconvnet", "guided,unpool=assign-last"])
+def test_the_advice_works_and_keeps_the_other_options(squashed, text):
+    with pytest.raises(UnsupportedOperatorError) as refused:
+        apply_rules(squashed, [squashed.layer("cat")], parse_rules(text))
+    advised = str(refused.value).partition("--rules ")[2].partition(" ")[0]
+    assert advised == f"{text},squash=identity"
+    apply_rules(squashed, [squashed.layer("cat")], parse_rules(advised))
+
+
+@pytest.mark.parametrize(
+    "function", [torch.sin, torch.sign, torch.log1p, lambda x: x.clamp(-1, 1), F.hardtanh]
+)
+def test_what_no_rule_covers_is_refused_and_the_gradient_that_is_advised_works(function):
+    class Net(nn.Module):
+        def forward(self, x):
+            return 2 * function(x.abs())
+
+    net = capture(Net(), IMAGE)
+    with pytest.raises(UnsupportedOperatorError, match="or --rules gradient"):
+        apply_rules(net, [net.layer("mul")], RuleSet("passing", squash="identity"))
+    x = IMAGE.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(2 * function(x.abs()), x, SIGNAL)
+    found = project(net, IMAGE, Unit("mul", 1, 2, 3), GRADIENT, seed=1)
+    np.testing.assert_allclose(found[0, 1, 2, 3], (slope / SIGNAL)[0, 1, 2, 3], rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("name", SQUASHES)

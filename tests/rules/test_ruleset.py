@@ -57,13 +57,40 @@ def test_a_name_alone_is_the_rule_set_itself(name):
 
 def test_options_change_it_and_its_name():
     found = parse_rules("deconvnet, unpool=assign-largest,average-pool = transpose")
-    assert found == replace(
-        DECONVNET,
-        name="deconvnet,unpool=assign-largest,average-pool = transpose",
-        unpool="assign-largest",
-        average_pool="transpose",
+    assert found == RuleSet("by hand", unpool="assign-largest", average_pool="transpose")
+    assert found.name == "deconvnet,unpool=assign-largest,average_pool=transpose"
+
+
+SPELLINGS = {
+    "deconvnet,unpool=assign-last,average_pool=transpose": [
+        "deconvnet,average-pool=transpose,unpool=assign-last",
+        " deconvnet , unpool = assign_last , average_pool = transpose",
+        "deconvnet,average_pool=transpose,rectifier=deconvnet,unpool=add,unpool=assign-last",
+    ],
+    "guided": ["guided,rectifier=guided", "guided,average-pool=fill"],
+    "gradient,gates=frozen": ["gradient,gates=frozen,lrn=vjp"],
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_every_spelling_has_one_name_which_is_read_as_the_same_rules(name):
+    for text in [name, *SPELLINGS[name]]:
+        found = parse_rules(text)
+        assert found.name == found.spelled == name, text
+        assert found == parse_rules(name), text
+        assert found.to_dict() == parse_rules(name).to_dict(), text
+
+
+def test_rules_are_equal_by_their_options_whatever_they_are_called():
+    mine = RuleSet("mine", rectifier="guided")
+    assert mine == GUIDED
+    assert hash(mine) == hash(GUIDED)
+    assert mine.spelled == "guided"
+    assert mine != DECONVNET
+    assert (
+        RuleSet("guided of a kind", gates="vjp", leaky="literal").spelled
+        == "deconvnet,leaky=literal,gates=vjp"
     )
-    assert parse_rules(found.name) == found
 
 
 @pytest.mark.usefixtures("untyped")

@@ -27,8 +27,8 @@ from backlight.images import Batch, ImageSource, OneImage, Picture, Preprocessin
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
 from backlight.network.operators import CONVOLUTIONS, packet
-from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit
-from backlight.rules import DECONVNET, RuleSet, apply_rules
+from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit, check_rules
+from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import Compile, Progress, make_scanner
 
 SCAN_STEP_IMAGES = 256
@@ -86,7 +86,7 @@ def build(
     source, path = open_images(images), Path(path)
     plan = make_plan(net, source, rules, layers, top, maps, seed, batch_size)
     for own in set(plan.rules):
-        apply_rules(net, [y for y, its in zip(plan.layers, plan.rules, strict=True) if its == own], own)
+        check_rules(net, [y for y, its in zip(plan.layers, plan.rules, strict=True) if its == own], own)
     writer = AtlasWriter(path, plan, identity(net, source, plan))
     try:
         with _torch_threads(writer.threads):

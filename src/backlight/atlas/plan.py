@@ -227,12 +227,22 @@ def check_identity(path: str, stored: dict[str, Any], asked: dict[str, Any]) -> 
         stored, asked = (
             {**d, part: {k: v for k, v in d[part].items() if k != "name"}} for d in (stored, asked)
         )
+    stored, asked = ({**d, "rules": _without_names(d.get("rules"))} for d in (stored, asked))
     different = [name for part, name in _NAMES.items() if stored.get(part) != asked[part]]
     if different:
         raise AtlasError(
             f"{path!r} was begun with another {' and another '.join(different)}; "
             "it is left as it is: choose another name, or delete it to start anew"
         )
+
+
+def _without_names(rules: Any) -> Any:
+    """Return stored rules by their options alone: how their names were spelled makes no other rules."""
+    if not isinstance(rules, dict):
+        return rules
+    if isinstance(rules.get("layers"), dict):
+        return {"layers": {layer: _without_names(own) for layer, own in rules["layers"].items()}}
+    return {option: value for option, value in rules.items() if option != "name"}
 
 
 def layer_to_json(layer: Layer) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import isfinite, nan
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 
 import torch
 import typer
@@ -43,6 +43,14 @@ Weights = Annotated[
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
 RULES_HELP = "deconvnet, guided or gradient; with options such as deconvnet,unpool=assign-largest."
 Rules = Annotated[str, typer.Option("--rules", help=RULES_HELP)]
+SeedValue = Annotated[
+    str,
+    typer.Option(
+        "--seed-value",
+        help="What is projected back from the unit: `activation`, its own, or a number; 1 shows what raises a unit "
+        "whose activation is negative.",
+    ),
+]
 Size = Annotated[
     str | None, typer.Option("--size", help="Input size, 224 or 224x320.", rich_help_panel=_PREPROCESSING)
 ]
@@ -267,6 +275,19 @@ def _spread(flag: str, text: str | None, channels: int) -> tuple[float, ...] | N
     raise BadInputError(
         f"{flag} has {len(numbers)} numbers and the model reads {reads}; give one number, or one for each channel"
     )
+
+
+def parse_seed_value(text: str) -> float | Literal["activation"]:
+    """Return what `--seed-value` says."""
+    if text.strip() == "activation":
+        return "activation"
+    try:
+        value = float(text)
+    except ValueError:
+        value = nan
+    if not isfinite(value):
+        raise BadInputError(f"--seed-value is `activation` or a number such as 1, got {text!r}")
+    return value
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -17,19 +18,21 @@ from backlight.cli.options import (
     Output,
     Resize,
     Rules,
+    SeedValue,
     Size,
     Std,
     ValueRange,
     Weights,
     check_output,
     load_network,
+    parse_seed_value,
     save_picture,
 )
 from backlight.cli.output import console
 from backlight.errors import BadInputError
 from backlight.images import Picture
 from backlight.network import Network
-from backlight.projection import Unit, activations, strongest, strongest_units
+from backlight.projection import Unit, strongest, strongest_units
 from backlight.projection import project as project_units
 from backlight.render import DEFAULT_SCALING, Scaling, blend, scale, strip
 from backlight.rules import parse_rules
@@ -47,6 +50,7 @@ def project(
     col: Annotated[int | None, typer.Option("--col", help="Column of the unit; else the strongest.")] = None,
     weights: Weights = None,
     rules: Rules = "deconvnet",
+    seed_value: SeedValue = "activation",
     scaling: Annotated[
         Scaling, typer.Option("--scaling", help="How values become colours.")
     ] = DEFAULT_SCALING,
@@ -61,13 +65,13 @@ def project(
     check_output(output)
     if (row is None) != (col is None) or (row is not None and channel is None):
         raise BadInputError("a unit is given by --channel, --row and --col together, or by --channel alone")
-    chosen_rules = parse_rules(rules)
+    chosen_rules, seed = parse_rules(rules), parse_seed_value(seed_value)
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
     pictures = prepared(net, images)
     inputs = net.preprocessing.normalise(pictures)  # type: ignore[union-attr]
     units = [_unit(net, own, layer, channel, row, col) for own in inputs]
-    signals = project_units(net, inputs, units, chosen_rules)
-    values = [_activation(net, own, unit) for own, unit in zip(inputs, units, strict=True)]
+    signals, found = project_units(net, inputs, units, chosen_rules, seed=seed, return_activations=True)
+    values = found.tolist()
     entries = []
     for path, picture, unit, value, signal in zip(images, pictures, units, values, signals, strict=True):
         place = "" if unit.row is None else f", row {unit.row}, column {unit.col}"
@@ -78,13 +82,26 @@ def project(
             path.name, picture, signal.permute(1, 2, 0).cpu().numpy(), scaling, f"channel {unit.channel}"
         )
     title = f"{net.name} · {units[0].layer}, {chosen_rules.name} projection"
-    save_picture(strip(entries, title, f"Each projection is scaled {scaling.caption}."), output)
+    legend = f"Each projection is scaled {scaling.caption}. {describe_seed(seed, values)}".strip()
+    save_picture(strip(entries, title, legend), output)
     console.print(f"{output}", soft_wrap=True)
 
 
 def prepared(net: Network, images: list[Path]) -> list[Picture]:
     """Return the pictures as the network sees them: `normalise` turns them into inputs."""
     return net.preprocessing.pictures(images)  # type: ignore[union-attr]
+
+
+def describe_seed(seed: float | Literal["activation"], values: Sequence[float]) -> str:
+    """Return what a reader must know of what was sent back from units of these activations; nothing if it is usual."""
+    if seed != "activation":
+        return f"Every unit was seeded with {seed:g} in the place of its activation."
+    said = []
+    if any(value < 0 for value in values):
+        said.append("A negative unit was seeded with its own value: its picture shows what lowers it.")
+    if any(value == 0 for value in values):
+        said.append("A unit at zero has an empty picture.")
+    return " ".join(said)
 
 
 def three_views(
@@ -104,8 +121,3 @@ def _unit(
     if row is None:
         return strongest(net, image, layer, channel)[0]
     return Unit(net.layer(layer).name, channel, row, col)
-
-
-def _activation(net: Network, image: Tensor, unit: Unit) -> float:
-    maps = activations(net, net.prepare(image), net.layer(unit.layer))[0, unit.channel]
-    return float(maps if unit.row is None else maps[unit.row, unit.col])

@@ -15,6 +15,7 @@ from backlight.cli.options import (
     Output,
     Resize,
     Rules,
+    SeedValue,
     Size,
     Std,
     ValueRange,
@@ -22,12 +23,13 @@ from backlight.cli.options import (
     check_output,
     load_network,
     parse_channels,
+    parse_seed_value,
     save_picture,
 )
 from backlight.cli.output import console
-from backlight.cli.project import prepared, three_views
+from backlight.cli.project import describe_seed, prepared, three_views
 from backlight.errors import BadInputError
-from backlight.projection import superpose as superpose_units
+from backlight.projection import project, strongest_units
 from backlight.render import DEFAULT_SCALING, Scaling, strip
 from backlight.rules import parse_rules
 
@@ -48,6 +50,7 @@ def superpose(
     full_field: FullField = False,
     weights: Weights = None,
     rules: Rules = "deconvnet",
+    seed_value: SeedValue = "activation",
     scaling: Annotated[
         Scaling, typer.Option("--scaling", help="How values become colours.")
     ] = DEFAULT_SCALING,
@@ -66,6 +69,10 @@ def superpose(
         and (Path(source).is_file() or source.endswith(".atlas"))
         and not source.endswith(".pt2")
     ):
+        if seed_value != "activation":
+            raise BadInputError(
+                f"--seed-value {seed_value} projects anew, which needs a model; an atlas holds finished projections"
+            )
         picture = open_atlas(source).superposed(target, chosen, top, scaling, full_field)
     else:
         if layer is None:
@@ -76,10 +83,14 @@ def superpose(
         (shown,) = prepared(net, [Path(target)])
         channel, count = chosen[0] if chosen else None, 3 if top is None else top
         image = net.preprocessing.normalise([shown])  # type: ignore[union-attr]
-        signal = superpose_units(net, image, layer, count, channel, parse_rules(rules))
+        seed, chosen_rules = parse_seed_value(seed_value), parse_rules(rules)
+        units = strongest_units(net, image, layer, count, channel)
+        shares, values = project(net, image, units, chosen_rules, seed=seed, return_activations=True)
+        signal = shares.sum(0)
         what = f"the {count} strongest units of {'the layer' if channel is None else f'channel {channel}'}"
         views = three_views(Path(target).name, shown, signal.permute(1, 2, 0).cpu().numpy(), scaling, what)
-        title = f"{net.name} · {net.layer(layer).name}, superposed {rules} projections"
-        picture = strip(views, title, f"The sum is scaled {scaling.caption}.")
+        title = f"{net.name} · {net.layer(layer).name}, superposed {chosen_rules.name} projections"
+        legend = f"The sum is scaled {scaling.caption}. {describe_seed(seed, values.tolist())}".strip()
+        picture = strip(views, title, legend)
     save_picture(picture, output)
     console.print(f"{output} ({picture.width}x{picture.height})", soft_wrap=True)

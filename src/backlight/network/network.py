@@ -68,7 +68,7 @@ class Network:
             node.meta["spread"] = spread
         self._nodes = name_nodes(module.graph)
         self._modules = module_outputs(module.graph)
-        self._path = set(self.analysis.path(n for n in module.graph.nodes if n.op == "output"))
+        self._path = set(self.analysis.path(module.graph.find_nodes(op="output"), past_steps=True))
 
     def __call__(self, x: Float[Tensor, "n c h w"]) -> Any:
         """Return what the model returns for a batch of inputs: a tensor, or its tuple, dict or other container."""

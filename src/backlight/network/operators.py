@@ -238,6 +238,10 @@ class PathAnalysis:
         passed = [n for n in self._signals(node) if carries_signal(n)]
         return tuple(dict.fromkeys(n for n in passed if n not in held or n is added))
 
+    def origins(self, node: fx.Node) -> tuple[fx.Node, ...]:
+        """Return the inputs that a node's values come from: those that pass a signal, else the masks it is made of."""
+        return self.signal_inputs(node) or tuple(self._signals(node))
+
     def held_fixed(self, node: fx.Node) -> tuple[fx.Node, ...]:
         """Return the operands whose values are recorded and held fixed: a gate's factors, a choice's condition."""
         target, signals = packet(node), self._signals(node)
@@ -253,9 +257,14 @@ class PathAnalysis:
         kept = factors[:1] if target in _WEIGHTED else self._signals_of_product(factors[0], factors[-1])
         return tuple(n for n in factors if n not in kept)
 
-    def path(self, heads: Iterable[fx.Node]) -> list[fx.Node]:
-        """Return the nodes that a signal put in at `heads` passes, in the order of the graph."""
-        seen = self._reached(heads, self.signal_inputs)
+    def path(self, heads: Iterable[fx.Node], past_steps: bool = False) -> list[fx.Node]:
+        """Return the nodes that a signal put in at `heads` passes, in the order of the graph.
+
+        Args:
+            heads: Where the signal is put in.
+            past_steps: Whether to go on where all that a node carries comes from comparisons, which pass no signal.
+        """
+        seen = self._reached(heads, self.origins if past_steps else self.signal_inputs)
         return [n for n in self.graph.nodes if n in seen]
 
     def branches(self, gates: Iterable[fx.Node]) -> set[fx.Node]:
@@ -316,12 +325,8 @@ class PathAnalysis:
             return True
         if not carries_signal(node):  # a mask, whatever made it, scales and is no rectified signal
             return kinds is _MADE_TO_SCALE
-        below = self._origins(node) if packet(node) in through else ()
+        below = self.origins(node) if packet(node) in through else ()
         return bool(below) and all(self._comes_from(n, kinds, through) for n in below)
-
-    def _origins(self, node: fx.Node) -> tuple[fx.Node, ...]:
-        """Return the inputs that a node's values come from: those that pass a signal, else the masks it is made of."""
-        return self.signal_inputs(node) or tuple(self._signals(node))
 
     def _find_ancestors(self, node: fx.Node) -> frozenset[fx.Node]:
         seen: set[fx.Node] = set()

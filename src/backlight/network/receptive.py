@@ -121,7 +121,7 @@ def trace_spreads(graph: fx.Graph, analysis: PathAnalysis) -> dict[fx.Node, Spre
 def _follow(node: fx.Node, analysis: PathAnalysis, found: dict[fx.Node, Spreads]) -> Spreads:
     """Return the spread of a node from the spreads of its operands."""
     operands = {n: s for n in all_operands(node) if isinstance(s := found.get(n), Spread)}
-    signals = {n: operands[n] for n in analysis.signal_inputs(node) if n in operands}
+    signals = {n: operands[n] for n in analysis.origins(node) if n in operands}
     result: Spreads
     if node.op == "placeholder":
         return _pixels(node)

@@ -1,7 +1,16 @@
 """Projection: units, project, superpose."""
 
+from backlight.projection.check import check_rules
 from backlight.projection.crops import Crops, crops_of, group_layers, paying_crops
-from backlight.projection.project import MOST_IMAGES, MOST_UNITS, Projections, Projector, project, superpose
+from backlight.projection.project import (
+    MOST_IMAGES,
+    MOST_UNITS,
+    Projections,
+    Projector,
+    Seed,
+    project,
+    superpose,
+)
 from backlight.projection.units import (
     Unit,
     activations,
@@ -17,9 +26,11 @@ __all__ = [
     "Crops",
     "Projections",
     "Projector",
+    "Seed",
     "Unit",
     "activations",
     "check_channel",
+    "check_rules",
     "check_unit",
     "crops_of",
     "group_layers",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
+from backlight.errors import UnsupportedOperatorError
 from backlight.network.operators import (
     CLAMPS,
     RECTIFIERS,
@@ -22,6 +23,7 @@ from backlight.network.operators import (
     aten,
     convolution_options,
     operands,
+    operator_name,
     options_of,
     packet,
     shape_of,
@@ -68,9 +70,10 @@ class Descent:
     live: frozenset[fx.Node]
     by_image: frozenset[fx.Node]
 
-    def sizes(self, node: fx.Node) -> Sequence[int]:
+    def sizes(self, node: fx.Node) -> Any:
         """Return the shape of a node's tensor, a constant's too."""
-        return self.record.shapes[node] if node in self.record.shapes else self.record.values[node].shape
+        known = self.record.shapes.get(node)
+        return tuple(self.record.values[node].shape) if known is None else known
 
 
 def _pass(node: fx.Node, signal: Windows, descent: Descent) -> Below:
@@ -323,23 +326,31 @@ def _anywhere(node: fx.Node, signal: Windows | dict[int, Windows], descent: Desc
 def _differentiate(
     node: fx.Node, signal: Windows | dict[int, Windows], descent: Descent, seen: dict[fx.Node, Any]
 ) -> Below:
-    """Yield what PyTorch's derivative of an operator makes of the signal, for each operand that passes one."""
+    """Yield what PyTorch's derivative of an operator makes of the signal, for each operand that passes one.
+
+    Raises:
+        UnsupportedOperatorError: PyTorch has no derivative of it.
+    """
     below = [n for n in passed_operands(node) if n in descent.live]
     with torch.enable_grad():
         seen = seen | {n: seen[n].detach().requires_grad_() for n in below}
         target: Any = node.target
         out = target(*fx.map_arg(node.args, seen.__getitem__), **fx.map_arg(node.kwargs, seen.__getitem__))
-        parts = signal if isinstance(signal, dict) else {None: signal}
-        outs = [(out if i is None else out[i], part.data) for i, part in parts.items()]
-        outs = [(value, data) for value, data in outs if value.requires_grad]  # others are steps, or indices
-        if not outs:
-            return
-        found = torch.autograd.grad(
-            [value for value, _ in outs],
-            [seen[n] for n in below],
-            [data for _, data in outs],
-            allow_unused=True,
-        )
+        parts: dict[Any, Windows] = dict(signal) if isinstance(signal, dict) else {None: signal}
+        outs = {i: out if i is None else out[i] for i in parts}
+        smooth = [i for i, value in outs.items() if value.is_floating_point() or value.is_complex()]
+        values, signals = [outs[i] for i in smooth], [parts[i].data for i in smooth]
+        try:
+            if not all(value.requires_grad for value in values):
+                raise NotImplementedError("no derivative")
+            found = torch.autograd.grad(values, [seen[n] for n in below], signals, allow_unused=True)
+        except RuntimeError as error:
+            if "derivative" not in str(error):
+                raise
+            raise UnsupportedOperatorError(
+                f"PyTorch has no derivative of {operator_name(node)}, so no signal can be passed back through it; "
+                "choose a layer below it"
+            ) from error
     for n, data in zip(below, found, strict=True):
         if data is not None:
             yield n, Windows(in_order(data), _own_axes(n, node, signal, descent))

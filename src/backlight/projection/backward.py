@@ -34,6 +34,11 @@ class Backward:
 
     Args:
         module: What `apply_rules` gives, batch norms folded.
+
+    Attributes:
+        heads: The layers' nodes.
+        shares: Whether one image can serve many units.
+        at: The node that was run last, forward or backward: where an error came from.
     """
 
     def __init__(self, module: fx.GraphModule) -> None:
@@ -53,16 +58,18 @@ class Backward:
             if node in self._dependent and node not in kept:
                 self._freed.setdefault(user, []).append(node)
         self.shares = all(self._has_batch_first(n) for n in self._live)
+        self.at: fx.Node = self._pixels
 
     def forward(self, x: Tensor) -> Record:
         """Run the graph on a batch (m, c, h, w) and return what the way down needs of it."""
-        record = Record(values=dict(self._constants))
+        record = Record(values={n: _on(v, x.device) for n, v in self._constants.items()})
         values = record.values
         values[self._pixels] = x.contiguous(memory_format=torch.channels_last)
         record.shapes[self._pixels] = tuple(x.shape)
         with torch.no_grad():
             for node in self._nodes:
                 if node in self._dependent:
+                    self.at = node
                     values[node] = self._value(node, record)
                     if isinstance(values[node], Tensor):
                         record.shapes[node] = tuple(values[node].shape)
@@ -94,7 +101,7 @@ class Backward:
         head: int,
         units: Sequence[tuple[int, ...]],
         image_of: Tensor | None,
-        seed: float | None = None,
+        seed: Tensor | float | None = None,
     ) -> Iterator[tuple[Sequence[int], Tensor, Windows]]:
         """Yield some units at a time: their places among the units, their activations and their signals at the pixels.
 
@@ -105,7 +112,7 @@ class Backward:
             head: Which of the heads.
             units: (channel, row, col) of each unit, or (channel,).
             image_of: (n,) which image of the record each belongs to; None if each has its own.
-            seed: What to send down in the place of each unit's own activation.
+            seed: What to send back in the place of each unit's own activation: one value, or (n,) of them.
         """
         node = self.heads[head]
         out = record.values[node]
@@ -115,7 +122,11 @@ class Backward:
             units, image_of = [units[i] for i in order], image_of[order]
         images = torch.arange(len(units)) if image_of is None else image_of
         values = out[(images, *torch.tensor(units).unbind(1))]
-        seeds = values if seed is None else torch.full_like(values, seed)
+        seeds = (
+            values
+            if seed is None
+            else torch.as_tensor(seed, dtype=values.dtype).to(values.device).expand_as(values)[order]
+        )
         first = 0
         for found in self._walk(
             {node: Windows.at(units, seeds, out.shape[1])},
@@ -125,11 +136,27 @@ class Backward:
             yield order[part], values[part], found
             first = part.stop
 
+    def rehearse(self, image: Tensor) -> None:
+        """Run everything once, for two units of every head, whose signals are added on their way.
+
+        Args:
+            image: (1, c, h, w), of any values; on the device `meta` nothing is computed but shapes and types.
+        """
+        record = self.forward(image if self.shares else image.repeat(2, 1, 1, 1))
+        arrived = {}
+        for head in self.heads:
+            out = record.values[head]
+            units = [(0,) * (out.dim() - 1), (0, *(size // 2 for size in out.shape[2:]))]
+            arrived[head] = Windows.at(units, out.new_ones(2), out.shape[1])
+        images = torch.zeros(2, dtype=torch.long, device=image.device) if self.shares else None
+        for _ in self._walk(arrived, Descent(record, images, self._live, self._by_image)):
+            pass
+
     def _walk(self, arrived: dict[fx.Node, Any], descent: Descent) -> Iterator[Windows]:
         """Take what has arrived down to the pixels; where the windows outgrow MOST_CELLS, half of the units first."""
         n = next(len(s.data) for s in arrived.values() if isinstance(s, Windows))
         for node in reversed(self._nodes):
-            if node not in arrived or node is self._pixels:
+            if node not in arrived or node is self._pixels or node not in self._live:
                 continue
             with torch.no_grad():
                 self._pass_down(node, arrived, descent)
@@ -143,7 +170,7 @@ class Backward:
         yield arrived.get(self._pixels) or Windows(nothing)
 
     def _pass_down(self, node: fx.Node, arrived: dict[fx.Node, Any], descent: Descent) -> None:
-        signal = arrived.pop(node)
+        self.at, signal = node, arrived.pop(node)
         if node.target is operator.getitem:
             arrived.setdefault(node.args[0], {})[node.args[1]] = signal  # type: ignore[arg-type]
             return
@@ -191,6 +218,10 @@ def _constants(
                     args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
                     values[node] = target(*args, **kwargs)
     return values, dependent
+
+
+def _on(value: Any, device: torch.device) -> Any:
+    return value.to(device) if isinstance(value, Tensor) else value
 
 
 def _live(nodes: Sequence[fx.Node], pixels: fx.Node) -> frozenset[fx.Node]:

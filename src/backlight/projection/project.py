@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, overload
 
 import torch
 from jaxtyping import Float
@@ -99,6 +100,7 @@ class Projector:
         images: Sequence[Float[Tensor, "c h w"]] | Tensor,
         units: Sequence[Unit],
         image_of: Sequence[int] | None = None,
+        seeds: Tensor | None = None,
     ) -> Projections:
         """Return the activation and the projection of each unit.
 
@@ -106,12 +108,17 @@ class Projector:
             images: Inputs (c, h, w), on any device; only what is run goes to the network's.
             units: Units of the layers.
             image_of: The place of each unit's image among the images; None if each has its own, in their order.
+            seeds: (n,) what to send back from each unit; None for what the control says, else its own activation.
         """
         with torch.inference_mode(False):  # whatever the user has turned off around it
-            return self._project(images, units, image_of)
+            return self._project(images, units, image_of, seeds)
 
     def _project(
-        self, images: Sequence[Tensor] | Tensor, units: Sequence[Unit], image_of: Sequence[int] | None
+        self,
+        images: Sequence[Tensor] | Tensor,
+        units: Sequence[Unit],
+        image_of: Sequence[int] | None,
+        seeds: Tensor | None,
     ) -> Projections:
         found: dict[int, tuple[Tensor, Tensor, tuple[int, int]]] = {}
         for batch in self._batches(images, units, image_of):
@@ -120,7 +127,8 @@ class Projector:
             for head, layer in enumerate(self.layers):
                 members = [i for i in batch.members if units[i].layer == layer.name]
                 if members:
-                    found |= self._descend(record, head, units, members, batch)
+                    own = self._control.seed if seeds is None else seeds[members]
+                    found |= self._descend((record, head, own), units, members, batch)
         values, signals, corners = zip(*(found[i] for i in range(len(units))), strict=True)
         return Projections(torch.stack(values), signals, corners)
 
@@ -145,13 +153,25 @@ class Projector:
                 yield _Batch([self._cut(images[own[i]], corners[i]) for i in members], members, None, corners)
 
     def _descend(
-        self, record: Record, head: int, units: Sequence[Unit], members: list[int], batch: _Batch
+        self,
+        source: tuple[Record, int, Tensor | float | None],
+        units: Sequence[Unit],
+        members: list[int],
+        batch: _Batch,
     ) -> dict[int, tuple[Tensor, Tensor, tuple[int, int]]]:
-        """Return the activation, the signal and its corner of units of one layer."""
+        """Return the activation, the signal and its corner of units of one layer.
+
+        Args:
+            source: The forward pass, the place of the layer among the projector's, and the seeds of the units.
+            units: The units of all layers.
+            members: Which of them are meant.
+            batch: What was run for them.
+        """
+        record, head, seeds = source
         places = [self._place(units[i]) for i in members]
         owners = None if batch.owners is None else torch.tensor([batch.owners[i] for i in members])
         found = {}
-        for at, values, windows in self._backward.descend(record, head, places, owners, self._control.seed):
+        for at, values, windows in self._backward.descend(record, head, places, owners, seeds):
             starts = [s.tolist() for _, s in windows.axes] or [[0] * len(values)] * 2
             for place, value, signal, row, col in zip(at, values, windows.data, *starts, strict=True):
                 top, left = batch.corners.get(members[place], (0, 0))
@@ -196,28 +216,71 @@ class _Batch:
     corners: dict[int, tuple[int, int]]
 
 
+Seed = int | float | Tensor | Literal["activation"]
+"""What is sent back from a unit: its own activation, a number, or (n,) a number for each unit."""
+
+
+@overload
 def project(
-    net: Network, images: Images, units: Sequence[Unit], rules: RuleSet = DECONVNET, batch_size: int = 32
-) -> Float[Tensor, "n c h w"]:
+    net: Network,
+    images: Images,
+    units: Unit | Sequence[Unit],
+    rules: RuleSet = DECONVNET,
+    batch_size: int = 32,
+    *,
+    seed: Seed = "activation",
+    return_activations: Literal[False] = False,
+) -> Float[Tensor, "n c h w"]: ...
+
+
+@overload
+def project(
+    net: Network,
+    images: Images,
+    units: Unit | Sequence[Unit],
+    rules: RuleSet = DECONVNET,
+    batch_size: int = 32,
+    *,
+    seed: Seed = "activation",
+    return_activations: Literal[True],
+) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, " n"]]: ...
+
+
+def project(
+    net: Network,
+    images: Images,
+    units: Unit | Sequence[Unit],
+    rules: RuleSet = DECONVNET,
+    batch_size: int = 32,
+    *,
+    seed: Seed = "activation",
+    return_activations: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Return the projection of one unit in each image: its activation, all others zero, run back to the pixels.
 
     Args:
         net: The captured network.
         images: Inputs (n, c, h, w), or pictures as `Network.prepare` takes them. One image serves all units.
-        units: One unit an image; each is seeded with its own activation there.
-        rules: How a signal goes down; DECONVNET, GUIDED, GRADIENT or your own.
+        units: One unit an image; or a single `Unit`, which is projected in every image.
+        rules: How a signal is passed back; DECONVNET, GUIDED, GRADIENT or your own.
         batch_size: How many units are projected at once.
+        seed: What is sent back from each unit: `"activation"`, its own in its image; a number; or (n,) numbers.
+        return_activations: Whether to return the units' activations as well.
 
     Returns:
-        (n, c, h, w) in the scale of the network's input: signed, zero where nothing arrives.
+        (n, c, h, w) in the scale of the network's input: signed, zero where nothing arrives. With
+        `return_activations` a tuple of that and the activations, (n,).
 
     Raises:
         BadInputError: An unknown layer, a unit out of range, numbers of images and units that differ, a
-            batch_size below 1.
-        UnsupportedOperatorError: No rule for an operator on the way.
+            batch_size below 1, a seed that is no finite number or not one for each unit.
+        UnsupportedOperatorError: No rule for an operator between the units and the pixels.
 
     *Convention*: the mean and standard deviation of the preprocessing are not undone: the projection is a
     pattern, not a picture, and its zero is grey.
+
+    *Convention*: a negative activation is sent back with its sign, so that the picture shows what lowers the unit;
+    `seed=1` shows what raises it, whatever its activation. The picture of a unit at zero is empty but for a seed.
 
     Example:
         >>> import torch, torchvision, backlight
@@ -226,20 +289,28 @@ def project(
         >>> units = backlight.strongest(net, images, "features.3.cat", channel=5)
         >>> backlight.project(net, images, units).shape
         torch.Size([2, 3, 64, 64])
+        >>> one = backlight.Unit("features.3.cat", 5, 2, 3)
+        >>> pictures, values = backlight.project(net, images, one, seed=1, return_activations=True)
+        >>> values.shape
+        torch.Size([2])
     """
     if batch_size < 1:
-        raise BadInputError(f"batch_size is a number of images, at least 1, but came {batch_size}")
+        raise BadInputError(f"batch_size is a number of images, at least 1, got {batch_size}")
     batch = net.prepare(images)
+    units = [units] * len(batch) if isinstance(units, Unit) else list(units)
     is_one = len(batch) == 1 and len(units) > 1
     if len(batch) != len(units) and not is_one:
         raise BadInputError(
-            f"one unit an image is projected, but came {len(batch)} images and {len(units)} units"
+            f"one unit is projected in each image, got {len(batch)} images and {len(units)} units; "
+            "give as many of both, one image, or a single Unit"
         )
     layers = [net.layer(unit.layer) for unit in units]
     for layer, unit in zip(layers, units, strict=True):
         check_unit(layer, unit)
     units = [replace(unit, layer=layer.name) for layer, unit in zip(layers, units, strict=True)]
+    seeds = _seeds(seed, len(units))
     result = torch.zeros(len(units), *net.input_shape, device=net.device, dtype=net.dtype)
+    values = torch.zeros(len(units), device=net.device, dtype=net.dtype)
     box = Box(0, 0, *net.input_shape[1:])
     for layer in dict.fromkeys(layers):
         members = [i for i, own in enumerate(layers) if own == layer]
@@ -248,10 +319,32 @@ def project(
         for start in range(0, len(members), batch_size):
             chosen = members[start : start + batch_size]
             owners = [0 if is_one else i for i in chosen]
-            found = projector(batch, [units[i] for i in chosen], owners)
+            own = None if seeds is None else seeds[chosen]
+            found = projector(batch, [units[i] for i in chosen], owners, own)
+            values[chosen] = found.values.to(values)
             for at, i in enumerate(chosen):
                 result[i] = found.on(at, box)
-    return result
+    return (result, values) if return_activations else result
+
+
+def _seeds(seed: Seed, n_units: int) -> Tensor | None:
+    """Return (n,) what is sent back from each unit; None for its own activation.
+
+    Raises:
+        BadInputError: The seed is another word, not finite, or not one number for each unit.
+    """
+    if isinstance(seed, str):
+        if seed != "activation":
+            raise BadInputError(f"seed is 'activation', a number, or one number for each unit, got {seed!r}")
+        return None
+    seeds = seed.detach() if isinstance(seed, Tensor) else torch.tensor(seed, dtype=torch.float64)
+    if seeds.dim() and tuple(seeds.shape) != (n_units,):
+        raise BadInputError(
+            f"seed is one number, or a tensor of one for each of the {n_units} units, got shape {tuple(seeds.shape)}"
+        )
+    if seeds.is_complex() or not seeds.isfinite().all():
+        raise BadInputError(f"a seed is a finite real number, got {seed}")
+    return seeds.expand(n_units)
 
 
 def superpose(
@@ -261,6 +354,8 @@ def superpose(
     top: int = 3,
     channel: int | None = None,
     rules: RuleSet = DECONVNET,
+    *,
+    seed: Seed = "activation",
 ) -> Float[Tensor, "c h w"]:
     """Return the sum of the projections of the strongest units of one image, each projected by itself.
 
@@ -271,13 +366,14 @@ def superpose(
         top: How many units.
         channel: Take the strongest positions of this feature map only; None takes the strongest maps of the
             layer, each by its strongest unit.
-        rules: How a signal goes down.
+        rules: How a signal is passed back.
+        seed: What is sent back from each unit, as for `project`; several numbers go to the units strongest first.
 
     Returns:
         (c, h, w) in the scale of the network's input.
 
     Raises:
-        BadInputError: An unknown layer, a channel out of range, several images.
+        BadInputError: An unknown layer, a channel out of range, several images, a seed as for `project`.
 
     *Convention*: projected one by one and then added; the deconvnet is not additive, so projecting the units
     together would give another picture (ReLU is not linear).
@@ -290,6 +386,8 @@ def superpose(
     """
     batch = net.prepare(image)
     if len(batch) != 1:
-        raise BadInputError(f"units of one image are superposed, but came {len(batch)} images")
+        raise BadInputError(
+            f"units of one image are superposed, got {len(batch)} images; superpose them one by one"
+        )
     units = strongest_units(net, batch, layer, top, channel)
-    return project(net, batch, units, rules).sum(0)
+    return project(net, batch, units, rules, seed=seed).sum(0)

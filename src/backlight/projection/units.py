@@ -63,14 +63,14 @@ def check_unit(layer: Layer, unit: Unit) -> None:
         )
 
 
-def strongest(net: Network, images: Images, layer: str, channel: int) -> list[Unit]:
-    """Return the strongest unit of a feature map in each image.
+def strongest(net: Network, images: Images, layer: str, channel: int | None = None) -> list[Unit]:
+    """Return the strongest unit of a feature map, or of the whole layer, in each image.
 
     Args:
         net: The captured network.
         images: A batch of inputs (n, c, h, w), or pictures as `Network.prepare` takes them.
         layer: The layer's name.
-        channel: The feature map.
+        channel: The feature map; None takes the layer's strongest unit, whatever its map.
 
     Returns:
         One unit an image, in their order.
@@ -78,7 +78,7 @@ def strongest(net: Network, images: Images, layer: str, channel: int) -> list[Un
     Raises:
         BadInputError: An unknown layer, a channel out of range, images that do not fit.
 
-    *Convention*: of equal activations the first in raster order.
+    *Convention*: of equal activations the first in raster order, of equal maps the first.
 
     Example:
         >>> import backlight
@@ -87,6 +87,9 @@ def strongest(net: Network, images: Images, layer: str, channel: int) -> list[Un
         [1, 1, 1]
     """
     found = net.layer(layer)
+    if channel is None:
+        batch = net.prepare(images)
+        return [strongest_units(net, image[None], layer, 1)[0] for image in batch]
     check_channel(found, channel)
     maps = activations(net, net.prepare(images), found)[:, channel]
     if not found.is_spatial:
@@ -104,7 +107,7 @@ def strongest_units(
     """
     found = net.layer(layer)
     if top < 1:
-        raise BadInputError(f"top is the number of units to take, at least 1, but came {top}")
+        raise BadInputError(f"top is the number of units to take, at least 1, got {top}")
     if channel is not None:
         check_channel(found, channel)
     maps = activations(net, net.prepare(image)[:1], found)[0]

@@ -49,7 +49,7 @@ def written_over(place: Tensor, value: Tensor) -> Tensor:
     return value.to(place.dtype).expand_as(place)
 
 
-_PASSED = {carry: slice(1), written_over: slice(1, 2)}
+_PASSED: dict[Any, slice] = {carry: slice(1), written_over: slice(1, 2)}
 
 
 def passed_operands(node: fx.Node) -> list[fx.Node]:

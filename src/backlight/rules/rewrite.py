@@ -15,6 +15,7 @@ from backlight.network.layers import Layer
 from backlight.network.network import Network
 from backlight.network.operators import (
     AVERAGE_POOLS,
+    CLAMPS,
     SQUASHES,
     OperatorClass,
     all_operands,
@@ -49,12 +50,16 @@ def apply_rules(net: Network, layers: Iterable[Layer], rules: RuleSet) -> fx.Gra
     return cut(net.module, heads, _Rewriter(net, path, rules))
 
 
+_RULED_IN_BRANCHES = (OperatorClass.RECTIFIER, OperatorClass.SELECTOR)
+
+
 class _Rewriter:
     """Gives each operator on the path its rule, and cuts the signal off everywhere else.
 
     *Convention*: with `gates=vjp` the signal goes through the factors of gates too. In their branches rectifiers and
-    selectors follow their rules, and all else its derivative: an average that filled, or a squash that passed the
-    signal on as it is, would give the factor another weight than it has.
+    selectors follow their rules, and all else has its derivative: an average that filled, or a squash that passed the
+    signal on as it is, would give the factor another weight than it has. A bound that only keeps a divisor away from
+    zero, max(x, 1e-6), is no rectifier there.
     """
 
     def __init__(self, net: Network, path: set[fx.Node], rules: RuleSet) -> None:
@@ -74,14 +79,14 @@ class _Rewriter:
         if rules.is_plain_gradient or not (node in self.path or node in self.branches):
             return None
         kind = self.net.analysis.classify(node)
+        if node in self.branches and (kind not in _RULED_IN_BRANCHES or _guards(node)):
+            return None
         if kind is OperatorClass.RECTIFIER:
             if node.args[0] not in self.net.analysis.dependent:  # max(c, x)
                 args = args[::-1]
             return replace_rectifier(graph, node, args, kwargs, rules)
         if kind is OperatorClass.SELECTOR:
             return replace_selector(graph, node, args, kwargs, rules)
-        if node in self.branches:
-            return None
         if kind is OperatorClass.GATE:
             return replace_gate(graph, node, args, kwargs, rules, self._factors(node, args, kwargs))
         if packet(node) in AVERAGE_POOLS and rules.average_pool == "fill":
@@ -105,6 +110,11 @@ class _Rewriter:
     def _spatial_dims(self, node: fx.Node) -> tuple[int, ...]:
         spread = self.net.spreads.get(node.args[0])  # type: ignore[arg-type]
         return tuple(i for i, role in enumerate(spread.roles) if role in "hw" and role) if spread else ()
+
+
+def _guards(node: fx.Node) -> bool:
+    """Return whether an operator is max(x, c) with another constant than zero."""
+    return packet(node) in CLAMPS and node.args[1] not in (0, 0.0)
 
 
 def _nodes(value: Any) -> list[fx.Node]:

@@ -15,8 +15,8 @@ from backlight.errors import UnsupportedOperatorError
 from backlight.geometry import Box
 from backlight.images import ImageSource
 from backlight.network import Layer, Network
-from backlight.projection import Unit
-from backlight.rules import RuleSet, apply_rules
+from backlight.projection import Unit, check_rules
+from backlight.rules import RuleSet
 from backlight.studies.covering import filled, largest_shares
 from backlight.studies.faithfulness.scores import CONTROLS, RANDOM, Scorer, Subject, draw_other, stack_masks
 from backlight.studies.responses import UnitResponses
@@ -124,7 +124,7 @@ class Falls:
 def applies(net: Network, layer: Layer, rules: RuleSet) -> bool:
     """Return whether the rules cover every operator between a layer and the pixels."""
     try:
-        apply_rules(net, [layer], rules)
+        check_rules(net, [layer], rules)
     except UnsupportedOperatorError:
         return False
     return True
