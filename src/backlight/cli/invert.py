@@ -34,7 +34,7 @@ from backlight.cli.options import (
 )
 from backlight.cli.output import EXIT_STOPPED, Report, console, errors, print_skipped, progress_bars
 from backlight.errors import BadInputError
-from backlight.images import Skipped, load_batches, open_images
+from backlight.images import Skipped, load_batches, load_numbers, open_images
 from backlight.inversion import (
     MOST_PHOTOGRAPHS,
     Config,
@@ -245,12 +245,7 @@ def _read(image: Path | None) -> Path | NDArray[np.generic] | None:
     """
     if image is None or image.suffix != ".npy":
         return image
-    try:
-        found: NDArray[np.generic] = np.load(image)
-    except (OSError, EOFError, ValueError) as error:
-        raise BadInputError(
-            f"{str(image)!r} is no array of NumPy ({error}); write it with numpy.save"
-        ) from error
+    found: NDArray[np.generic] = load_numbers(image)
     return found
 
 
