@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, TiffImagePlugin
+from PIL import EpsImagePlugin, Image, TiffImagePlugin
 
-from backlight.errors import ImageError
-from backlight.images import decode
+from backlight.errors import BadInputError, ImageError
+from backlight.images import decode, load_numbers
 from backlight.images.quiet import quiet_pillow
 
 pytestmark = pytest.mark.usefixtures("no_warning")
@@ -52,6 +52,15 @@ def test_truncated(kind):
     data = encoded(Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)), kind)
     with pytest.raises(ImageError, match="damaged image: "):
         decode(data[: len(data) // 2])
+
+
+def test_a_drawing_that_pillow_has_opened_starts_no_program_either(monkeypatch):
+    monkeypatch.setattr(
+        EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started")
+    )
+    drawing = Image.open(io.BytesIO(encoded(Image.new("RGB", (8, 8)), "EPS")))
+    with pytest.raises(ImageError, match="EPS drawings are not read"):
+        decode(drawing)
 
 
 def test_a_truncated_pillow_image_too(tmp_path):
@@ -191,6 +200,33 @@ def test_a_damaged_array_file(data, message, tmp_path):
         with pytest.raises(ImageError, match=message) as caught:
             decode(source)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            npy(np.zeros(4), shape=(10**12,)),
+            r"a\.npy' is no array of NumPy \(damaged \.npy: its header tells of 8000000000000 bytes, but 32 ",
+        ),
+        (npy(np.zeros(4), shape=(-1,)), "the shape -1"),
+        (pickled(), r"a\.npy' is no array of NumPy \(it holds Python objects, not numbers\)"),
+        (b"PK\x03\x04", "its header cannot be read; write it again with numpy.save"),
+        (b"", "its header cannot be read"),
+    ],
+)
+def test_a_damaged_file_of_numbers(data, message, tmp_path):
+    (tmp_path / "a.npy").write_bytes(data)
+    with pytest.raises(BadInputError, match=message):
+        load_numbers(tmp_path / "a.npy")
+
+
+def test_numbers_of_any_shape(tmp_path):
+    for values in (np.arange(5), np.asfortranarray(RNG.random((2, 3, 4, 5))), np.float32(3), np.ones((0, 2))):
+        np.save(tmp_path / "a.npy", values)
+        assert np.array_equal(load_numbers(tmp_path / "a.npy"), values)
+    with pytest.raises(BadInputError, match=r"cannot read '.*b\.npy': No such file"):
+        load_numbers(tmp_path / "b.npy")
 
 
 # Warnings

@@ -37,7 +37,7 @@ from backlight.cli.options import (
 )
 from backlight.cli.output import EXIT_STOPPED, Report, console, errors, print_skipped, progress_bars, styled
 from backlight.errors import BadInputError
-from backlight.images import Skipped, load_batches, open_images
+from backlight.images import Skipped, load_batches, load_numbers, open_images
 from backlight.inversion import (
     MOST_PHOTOGRAPHS,
     Config,
@@ -53,8 +53,7 @@ from backlight.inversion.pictures import ANIMATED
 from backlight.inversion.search import Watch
 from backlight.network import Layer, Network
 from backlight.projection import Unit
-from backlight.storage import check_place, read_npy
-from backlight.storage.arrays import BROKEN
+from backlight.storage import check_place
 
 _N_LAYERS = 8
 _FRAMES = 40
@@ -265,12 +264,7 @@ def _read(image: Path | None) -> Path | NDArray[np.generic] | None:
     """
     if image is None or image.suffix != ".npy":
         return image
-    try:
-        found: NDArray[np.generic] = read_npy(image)
-    except BROKEN as error:
-        raise BadInputError(
-            f"{str(image)!r} is no array of NumPy ({error}); write it with numpy.save"
-        ) from error
+    found: NDArray[np.generic] = load_numbers(image)
     return found
 
 

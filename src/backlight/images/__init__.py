@@ -1,5 +1,6 @@
 """Where images come from: sources with stable ids, decoding, preprocessing, batches."""
 
+from backlight.images.arrays import load_numbers
 from backlight.images.crops import CropSource
 from backlight.images.decode import ImageLike, decode
 from backlight.images.deep import DeepPicture, Picture
@@ -42,5 +43,6 @@ __all__ = [
     "is_one_image",
     "list_source",
     "load_batches",
+    "load_numbers",
     "open_images",
 ]

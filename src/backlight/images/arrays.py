@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from io import BytesIO
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backlight.errors import ImageError
+from backlight.errors import BadInputError, ImageError
 from backlight.images.deep import DeepPicture, Picture
 
 NPY_MAGIC = b"\x93NUMPY"
@@ -60,6 +61,32 @@ def read_npy(stream: BinaryIO | BytesIO, n_bytes: int) -> NDArray[Any]:
     """
     shape, is_fortran, dtype = _header(stream)
     _check(shape, dtype)
+    return _values(stream, n_bytes, shape, is_fortran, dtype)
+
+
+def load_numbers(path: Path) -> NDArray[Any]:
+    """Return the numbers of a .npy file, of any shape; `numpy.load` believes whatever size a header tells of.
+
+    Raises:
+        BadInputError: It cannot be read, is damaged, or holds something else than numbers.
+    """
+    try:
+        with path.open("rb") as stream:
+            shape, is_fortran, dtype = _header(stream)
+            if dtype.hasobject or dtype.kind not in "biufc":
+                raise ImageError(f"it holds {_kind(dtype)}, not numbers")
+            return _values(stream, path.stat().st_size, shape, is_fortran, dtype)
+    except OSError as error:
+        raise BadInputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except ImageError as error:
+        raise BadInputError(f"{str(path)!r} is no array of NumPy ({error})") from error
+
+
+def _values(
+    stream: BinaryIO | BytesIO, n_bytes: int, shape: tuple[int, ...], is_fortran: bool, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    if any(side < 0 for side in shape):
+        raise ImageError(f"damaged .npy: its header tells of the shape {_times(shape)}")
     wanted = math.prod(shape) * dtype.itemsize
     left = n_bytes - stream.tell()
     if left < wanted:

@@ -112,6 +112,8 @@ def _decoded(source: ImageLike, channels: int) -> Picture:
     if isinstance(source, Image.Image):
         # Pillow reads pixels and EXIF on first use, and two threads may hold the same image.
         with _first_use:
+            if getattr(source, "tile", None):
+                _refuse_unread(source)
             source.load()
             _orientation(source)
         return _picture(source, channels)

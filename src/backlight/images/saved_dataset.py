@@ -60,7 +60,8 @@ class DatasetSource:
             )
         # The files are mapped into memory unread. Wrong offsets in a damaged one would end the program when they are
         # followed, without a word; to check them reads 4 or 8 bytes a row, not the images.
-        table.data.validate(full=True)
+        used = [column, *filter(None, [_label_column(table, datasets.ClassLabel)])]
+        table.select_columns(used).data.validate(full=True)
         self._column = column
         # Undecoded: these images too pass through `decode`, so that a bad one is skipped for a stated reason.
         self._rows = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
@@ -143,10 +144,17 @@ def _names_and_sizes(rows: Any, column: str) -> tuple[list[str | None], list[int
     return compute.struct_field(cells, "path").to_pylist(), sizes.to_pylist()
 
 
-def _labels(table: Any, class_label: type) -> list[str | None]:
+def _label_column(table: Any, class_label: type) -> str | None:
     kinds = table.features
-    column = next((key for key, kind in kinds.items() if isinstance(kind, class_label)), "label")
-    if column not in kinds:
+    return next(
+        (key for key, kind in kinds.items() if isinstance(kind, class_label)),
+        "label" if "label" in kinds else None,
+    )
+
+
+def _labels(table: Any, class_label: type) -> list[str | None]:
+    kinds, column = table.features, _label_column(table, class_label)
+    if column is None:
         return [None] * len(table)
     values = table[column][:]
     if not isinstance(kinds[column], class_label):
