@@ -75,6 +75,7 @@ def load_batches(
             Whatever else than `ImageError` the source raises comes through too.
 
     Example:
+        >>> from PIL import Image
         >>> from backlight.images import SequenceSource
         >>> images = SequenceSource([Image.new("RGB", (9, 6))] * 3)
         >>> [batch.ids for batch in load_batches(images, Preprocessing.default(3, 4), range(3), batch_size=2)]
