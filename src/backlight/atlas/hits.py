@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backlight.atlas.evidence import Evidence
+from backlight.atlas.opening import how_to_finish
 from backlight.atlas.tiles import decode_picture, decode_projection
 from backlight.errors import AtlasError
 from backlight.geometry import Box
@@ -95,7 +96,7 @@ class Hit:
         if projection is None:
             raise AtlasError(
                 f"hit {self.rank} of channel {self._key[1]} is not projected yet; "
-                "run the same `backlight build` again"
+                f"{how_to_finish(self._atlas.path)}"
             )
         return patch, projection, scale_kept
 

@@ -100,6 +100,14 @@ def not_an_atlas(path: Path) -> AtlasError:
     return AtlasError(f"{str(path)!r} exists and is no atlas; it is left as it is, choose another name")
 
 
+def how_to_finish(path: Path) -> str:
+    """Return what to do about an atlas that is not finished: wait for the build that runs, or run it again."""
+    who = holder(path)
+    return (
+        f"a build of it is running ({who}), wait for that" if who else "run the same `backlight build` again"
+    )
+
+
 def _check_file(path: Path) -> None:
     try:
         is_file, is_folder = path.is_file(), path.is_dir()

@@ -16,6 +16,7 @@ from PIL import Image
 from backlight.atlas.evidence import Evidence, read_evidence, read_study
 from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
+from backlight.atlas.opening import how_to_finish
 from backlight.atlas.origin import KEY as ORIGIN
 from backlight.atlas.plan import field_from_json, rules_from_json, tile_box
 from backlight.atlas.schema import connect_for_reading
@@ -89,9 +90,7 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         )
         if row is None:
             if self._atlas.phase == "scan":
-                raise AtlasError(
-                    "the scan of this atlas is not finished; run the same `backlight build` again"
-                )
+                raise AtlasError(f"the scan of this atlas is not finished; {how_to_finish(self._atlas.path)}")
             raise BadInputError(
                 f"channel {channel} is out of range for layer {self.name!r} ({self.n_maps} feature maps)"
             )
