@@ -269,11 +269,11 @@ def test_room_in_a_file_is_taken_for_real_and_a_full_folder_is_said(monkeypatch:
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(
         StorageError,
-        match=r"the temporary folder '.+' has no room for 1\.6e-08 GB of images or codes \(No space left on device\); "
+        match=r"the temporary folder '.+' has no room for 8 MB of images or codes \(No space left on device\); "
         r"set TMPDIR to a folder that has, or allow more memory \(--memory, Learning\.memory_bytes\)",
     ):
-        Shelf(0).room((4, 1), np.float32)
-    assert taken == [(0, 16)]
+        Shelf(0).room((2, 10**6), np.float32)
+    assert taken == [(0, 8 * 10**6)]
     monkeypatch.delattr(os, "posix_fallocate")  # a system without it gets zeros
     room = Shelf(0).room((4, 1), np.float32)
     assert isinstance(room, np.memmap)

@@ -228,7 +228,7 @@ class StandIn(Result):
         return Plot()
 
 
-def test_a_figure_that_cannot_be_written_leaves_the_older_one(
+def test_a_figure_that_cannot_be_written_leaves_the_older_one_and_loses_no_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def half(self: object, path: Path, dpi: int) -> None:
@@ -239,8 +239,13 @@ def test_a_figure_that_cannot_be_written_leaves_the_older_one(
     path.write_bytes(b"older")
     monkeypatch.setattr("backlight.render.plots.Plot.savefig", half)
     with pytest.raises(StorageError, match=r"cannot write '.*f\.png' \(No space left on device\)"):
-        write_result(StandIn(), path, None)
-    assert [own.read_bytes() for own in tmp_path.iterdir()] == [b"older"]
+        write_result(StandIn(), path, tmp_path / "r")
+    assert sorted(own.name for own in tmp_path.iterdir()) == [
+        "f.png",
+        "r.json",
+        "r.npz",
+    ]  # the numbers are there
+    assert path.read_bytes() == b"older"
 
 
 @pytest.mark.parametrize(

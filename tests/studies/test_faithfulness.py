@@ -191,6 +191,11 @@ def test_what_is_kept_is_not_done_again_but_another_study_is(
     assert called == []
     faithfulness.run(again, net, source, config=Config(hits=2, shares=(0.2,)))
     assert called == ["relu_1"]
+    known = again["relu_1"].evidence
+    assert known is not None
+    backlight.atlas.keep_evidence(atlas.path, "relu_1", known, {}, b"damaged")
+    faithfulness.run(backlight.open_atlas(atlas.path), net, source, config=config)
+    assert called == ["relu_1"] * 2
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from backlight.adaptive.operators import Maps, Reconstruction
 from backlight.adaptive.pooling import SwitchMode
 from backlight.adaptive.training import Progress, State, Training
 from backlight.errors import BadInputError
+from backlight.storage import check_place
 
 _BATCH = 4
 """Images at a time in inference: their maps stay in the processor's cache, which makes layer 1 twice as fast as 16."""
@@ -110,7 +111,7 @@ class AdaptiveDeconvNet(nn.Module):
 
         Raises:
             BadInputError: No images, images that do not fit, or a checkpoint of another training.
-            StorageError: The checkpoint cannot be written.
+            StorageError: The checkpoint cannot be written, or the temporary folder has no room.
         """
         learning = learning or Learning()
         if not isinstance(images, np.ndarray):
@@ -122,6 +123,8 @@ class AdaptiveDeconvNet(nn.Module):
         known = fingerprint or ("" if checkpoint is None else _digest(array))
         origin = Origin(self.config, learning.essence, known)
         state: State | None = None
+        if checkpoint is not None:
+            check_place(checkpoint, "checkpoint")
         if checkpoint is not None and Path(checkpoint).exists():
             state = read_training(checkpoint, origin)
             if len(state.pooled) != len(array):

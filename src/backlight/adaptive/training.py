@@ -69,7 +69,7 @@ class Shelf:
                 return np.memmap(file, dtype, "r+", shape=shape)
         except OSError as error:
             raise StorageError(
-                f"the temporary folder {tempfile.gettempdir()!r} has no room for {size / 1e9:.2g} GB of images or "
+                f"the temporary folder {tempfile.gettempdir()!r} has no room for {size / 1e6:.0f} MB of images or "
                 f"codes ({error.strerror or error}); set TMPDIR to a folder that has, or allow more memory "
                 "(--memory, Learning.memory_bytes)"
             ) from error

@@ -15,6 +15,7 @@ from backlight.atlas import checks
 from backlight.atlas.checksums import place
 from backlight.atlas.damage import damaged, reading
 from backlight.atlas.evidence import Evidence
+from backlight.atlas.opening import how_to_finish
 from backlight.atlas.tiles import decode_picture, decode_projection
 from backlight.errors import AtlasError
 from backlight.geometry import Box
@@ -107,7 +108,7 @@ class Hit:
             if self._atlas.phase != "done":
                 raise AtlasError(
                     f"hit {self.rank} of channel {self._key[1]} is not projected yet; "
-                    "run the same `backlight build` again"
+                    f"{how_to_finish(self._atlas.path)}"
                 )
             (rows,) = self._atlas.group("tile", *self._key)  # a build may just have written it
         if not rows:

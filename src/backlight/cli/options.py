@@ -272,7 +272,7 @@ def check_plot(output: Path | None, save: Path | None) -> None:
 def write_result(
     result: Result, output: Path | None, save: Path | None, plot: Callable[[], Plot] | None = None
 ) -> None:
-    """Write a study's figure and its numbers, where they are asked for.
+    """Write a study's numbers and its figure, where they are asked for.
 
     Args:
         result: What the study found.
@@ -283,14 +283,16 @@ def write_result(
     Raises:
         StorageError: They cannot be written.
     """
-    if output is not None:
-        figure = (plot or result.plot)()
-        with replacing(output) as (fresh,):
-            figure.savefig(fresh, dpi=_DPI)
-        console.print(f"{output}", soft_wrap=True)
-    if save is not None:
-        result.save(save)
-        console.print(f"{save.with_suffix('')}.json, .npz", soft_wrap=True)
+    try:
+        if save is not None:
+            result.save(save)
+            console.print(f"{save.with_suffix('')}.json, .npz", soft_wrap=True)
+    finally:  # where one of them cannot be written, the other is
+        if output is not None:
+            figure = (plot or result.plot)()
+            with replacing(output) as (fresh,):
+                figure.savefig(fresh, dpi=_DPI)
+            console.print(f"{output}", soft_wrap=True)
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

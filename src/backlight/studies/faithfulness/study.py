@@ -252,8 +252,11 @@ def count_hits(atlas: Atlas, layers: Sequence[str] | None = None, config: Config
 
 def _kept(atlas: Atlas, layer: str, config: Config) -> Faithfulness | None:
     """Return what the atlas has kept of the same study of a layer."""
-    data = atlas[layer].study
-    found = Faithfulness.from_bytes(data) if data else None
+    try:
+        data = atlas[layer].study
+        found = Faithfulness.from_bytes(data) if data else None
+    except BadInputError:  # damaged: the layer is studied again, and the answer takes its place
+        return None
     return found if found is not None and found.config == config else None
 
 
