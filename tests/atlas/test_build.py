@@ -20,6 +20,7 @@ from backlight.atlas.plan import identity, make_plan
 from backlight.atlas.writer import AtlasWriter
 from backlight.errors import AtlasError, BadInputError, StorageError, UnknownLayerError
 from backlight.images import open_images
+from backlight.storage import locked
 from conftest import SmallNet, make_pictures
 
 
@@ -143,6 +144,13 @@ def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(
     assert part.phase == "project"
     assert part["relu2"][0].hits[0].projection_values.any()  # the deepest layer is projected first
     with pytest.raises(AtlasError, match="is not projected yet; call build again as before"):
+        _ = part["relu1"][5].hits[0].projection_values
+    with (
+        locked(path),
+        pytest.raises(
+            AtlasError, match=r"not projected yet; a build of it is running \(process \d+\), wait for that"
+        ),
+    ):
         _ = part["relu1"][5].hits[0].projection_values
 
 

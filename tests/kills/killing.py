@@ -140,6 +140,7 @@ def kill(job: Job, asked: argparse.Namespace, place: Path) -> dict[str, Any]:
         found = _killed(job, start, place, point, bool(number % 2), expected)
         if found:
             wrong.setdefault(point, []).extend(found)
+        print(f"{job.name}: {number + 1} of {len(points)} kills, {len(wrong)} went wrong", file=sys.stderr)
     wrong[0] = race(job, asked.rivals, start, place, expected)
     wrong = {point: found for point, found in wrong.items() if found}
     return {"job": job.name, "calls": total, "kills": len(points), "rivals": asked.rivals, "wrong": wrong}

@@ -16,6 +16,7 @@ from backlight.atlas import checks
 from backlight.atlas.checksums import place
 from backlight.atlas.damage import damaged, reading
 from backlight.atlas.evidence import Evidence
+from backlight.atlas.opening import how_to_finish
 from backlight.atlas.tiles import decode_picture, decode_projection
 from backlight.errors import AtlasError
 from backlight.geometry import Box
@@ -107,9 +108,8 @@ class Hit:
         if not rows:
             if self._atlas.phase != "done":
                 raise AtlasError(
-                    f"hit {self.rank} of channel {self._key[1]} is not projected yet",
-                    python="call build again as before to resume it",
-                    command="rerun the original `backlight build` to resume it",
+                    f"hit {self.rank} of channel {self._key[1]} is not projected yet; "
+                    f"{how_to_finish(self._atlas.path)}"
                 )
             (rows,) = self._atlas.group("tile", *self._key)  # a build may just have written it
         if not rows:

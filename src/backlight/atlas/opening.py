@@ -71,6 +71,14 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise damaged(path, "its pages", error) from error
 
 
+def how_to_finish(path: Path) -> str:
+    """Return what to do about an atlas that is not finished: wait for the build that runs, or run it again."""
+    who = holder(path)
+    return (
+        f"a build of it is running ({who}), wait for that" if who else "run the same `backlight build` again"
+    )
+
+
 def _check_file(path: Path) -> None:
     try:
         is_file, is_folder = path.is_file(), path.is_dir()

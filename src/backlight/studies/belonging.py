@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backlight.atlas import Atlas
+from backlight.atlas.opening import how_to_finish
 from backlight.errors import BadInputError
 from backlight.images import ImageSource
 from backlight.network import Network
@@ -11,11 +12,7 @@ from backlight.network import Network
 def check_finished(atlas: Atlas) -> None:
     """Raise BadInputError unless the build of an atlas is finished."""
     if atlas.phase != "done":
-        raise BadInputError(
-            f"{atlas.path.name} is not finished",
-            python="call build again as before to resume it",
-            command="rerun the original `backlight build` to resume it",
-        )
+        raise BadInputError(f"{atlas.path.name} is not finished; {how_to_finish(atlas.path)}")
 
 
 def check_network(atlas: Atlas, net: Network) -> None:

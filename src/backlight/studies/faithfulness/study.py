@@ -257,8 +257,8 @@ def count_hits(atlas: Atlas, layers: Layers | None = None, config: Config | None
 
 def _kept(atlas: Atlas, layer: str, config: Config) -> Faithfulness | None:
     """Return what the atlas has kept of the same study of a layer."""
-    data = atlas[layer].study
     try:
+        data = atlas[layer].study
         found = Faithfulness.from_bytes(data) if data else None
     except BadInputError:  # damaged: the layer is studied again, and the answer takes its place
         return None
