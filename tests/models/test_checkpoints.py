@@ -191,6 +191,22 @@ def test_the_two_spellings_of_weight_norm_are_one(here: Path) -> None:
     assert torch.equal(new.state_dict()["0.parametrizations.weight.original1"], old["0.weight_v"])
 
 
+class Twice(nn.Module):
+    """One convolution under two names, which safetensors keeps under one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = self.second = nn.Conv2d(3, 2, 3)
+
+
+def test_a_tensor_with_two_names_may_be_saved_under_one(here: Path) -> None:
+    state = {"second.weight": torch.rand(2, 3, 3, 3), "second.bias": torch.rand(2)}
+    save_file(state, "w.safetensors")
+    model = Twice()
+    load_weights(model, "w.safetensors", "mine.py:Twice")
+    assert torch.equal(model.first.weight, state["second.weight"])
+
+
 AMBIGUOUS = {
     "keys": {"student": STATE, "teacher": OTHER},
     "unknown keys": {"a": STATE, "b": OTHER},
@@ -259,7 +275,7 @@ FILES = {
     "keras.bin": (b"\x89HDF\r\n", "is an HDF5 file"),
     "page.pth": (b"<!DOCTYPE html>", "is a web page, not the weights"),
     "pointer.pth": (b"version https://git-lfs.github.com", "is a Git LFS pointer"),
-    "w.bin.index.json": (b'{"weight_map": {"a": "1", "b": "2"}}', r"split into \(2 files\); merge them"),
+    "w.bin.index.json": (b'{"weight_map": {"a": "1", "b": "2"}}', r"split into \(2 files\); load it with the library"),
     "short.safetensors": (b"\x10", "cut off, damaged, or no safetensors file"),
     "broken.safetensors": (b"\x02" + b"\0" * 7 + b"{]", "cut off, damaged, or no safetensors file"),
 }  # fmt: skip

@@ -62,7 +62,6 @@ _SUFFIXES = {
     ".onnx": "an ONNX graph",
     ".tflite": "a TensorFlow Lite model",
     ".pb": "a TensorFlow graph",
-    ".ckpt-index": "a TensorFlow checkpoint",
     ".index": "a TensorFlow checkpoint",
     ".msgpack": "a Flax checkpoint",
     ".gguf": "a GGUF file",
@@ -127,8 +126,8 @@ def _check_kind(file: Path, start: bytes) -> None:
         raise WeightsError(f"{path!r} is empty (0 bytes); copy or download it again")
     if file.name.endswith(".index.json"):
         raise WeightsError(
-            f"{path!r} only lists the files that a model is split into{_n_shards(file)}; merge them into one "
-            f"state dict and give that file"
+            f"{path!r} only lists the files that a model is split into{_n_shards(file)}; load it with the library that "
+            "wrote it, and save its state_dict() as one file"
         )
     kind = _SUFFIXES.get(file.suffix.lower())
     kind = kind or next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)

@@ -61,8 +61,10 @@ class Fit:
 
     @cached_property
     def missing(self) -> list[str]:
-        """The model's tensors that the file lacks, without counters and integer buffers."""
-        return [k for k in self.own if k not in self.found and not counts(k) and k not in self.integers]
+        """The model's tensors that the file lacks, without counters, integer buffers and second names of one tensor."""
+        held = {_memory(self.own[name]) for name in self.found}
+        left = [k for k in self.own if k not in self.found and not counts(k) and k not in self.integers]
+        return [k for k in left if _memory(self.own[k]) not in held]
 
     @cached_property
     def reshaped(self) -> list[str]:
@@ -185,6 +187,12 @@ def counts(name: str) -> bool:
 def is_integer(tensor: Tensor) -> bool:
     """Return whether a tensor holds plain integers or booleans."""
     return not tensor.is_quantized and not tensor.is_floating_point() and not tensor.is_complex()
+
+
+def _memory(tensor: Tensor) -> tuple[object, ...]:
+    """Return what two names of one tensor have in common; nothing else has it."""
+    is_shared = tensor.layout == torch.strided and not tensor.is_meta and tensor.numel()
+    return (tensor.data_ptr(), tensor.shape, tensor.stride()) if is_shared else (id(tensor),)
 
 
 def _same(one: Fit, other: Fit) -> bool:
