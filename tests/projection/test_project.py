@@ -128,11 +128,11 @@ REFUSED = {
     ),
     "a layer far from any": (
         Unit("zzz", 0),
-        "Net has no layer 'zzz'; `backlight layers MODEL --all` lists them",
+        "Net has no layer 'zzz'; net.layers lists them",
     ),
     "a channel too high": (
         Unit("relu1", 6, 0, 0),
-        "channel 6 is out of range for layer 'relu1' (6 feature maps); `backlight layers MODEL` lists them",
+        "channel 6 is out of range for layer 'relu1' (6 feature maps); net.layers lists them",
     ),
     "a channel below zero": (
         Unit("fc2", -1),
