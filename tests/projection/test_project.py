@@ -124,7 +124,7 @@ def test_works_where_the_user_has_turned_gradients_off(net, mode):
 REFUSED = {
     "an unknown layer": (
         Unit("relu4", 0, 0, 0),
-        "Net has no layer 'relu4'; did you mean 'relu3'?; `backlight layers",
+        "Net has no layer 'relu4'; did you mean 'relu3'?; net.layers lists",
     ),
     "a layer far from any": (
         Unit("zzz", 0),
@@ -140,7 +140,7 @@ REFUSED = {
     ),
     "no row and column": (
         Unit("relu2", 1),
-        "a unit of layer 'relu2' needs a row and a column (4x4); `strongest` finds the strongest of an image",
+        "a unit of layer 'relu2' needs a row and a column (4x4); strongest(net, images, layer, channel) finds",
     ),
     "no column": (Unit("relu2", 1, 2), "a unit of layer 'relu2' needs a row and a column (4x4); "),
     "a row too high": (
