@@ -138,9 +138,7 @@ def test_a_training_is_read_as_it_was_written(kept: State, tmp_path: Path) -> No
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    refused(
-        tmp_path / "no.adn", "no such file: '.*no.adn'; `backlight adaptive fit IMAGES -o FILE.adn` makes one"
-    )
+    refused(tmp_path / "no.adn", "no such file: '.*no.adn'; fit an AdaptiveDeconvNet and save it there")
     refused(tmp_path, "no such file")
 
 
@@ -150,7 +148,8 @@ def test_a_truncated_file(fitted: AdaptiveDeconvNet, tmp_path: Path, kept_bytes:
     fitted.save(path)
     path.write_bytes(path.read_bytes()[:kept_bytes])
     refused(
-        path, r"is damaged, or not an adaptive network \(.+\); make it anew with `backlight adaptive fit`"
+        path,
+        r"is damaged, or not an adaptive network \(.+\); fit an AdaptiveDeconvNet again and save it there",
     )
 
 

@@ -31,7 +31,7 @@ def refused(error: type[BacklightError], text: str, call: object, *arguments: ob
 def test_a_code_of_the_wrong_shape(net: Network) -> None:
     refused(
         BadInputError,
-        "'relu2' has the shape 12x8x8, an image 3x32x32, but came 12x9x8",
+        "'relu2' has the shape 12x8x8, an image 3x32x32, got 12x9x8",
         invert,
         net,
         torch.ones(12, 9, 8),
@@ -39,7 +39,7 @@ def test_a_code_of_the_wrong_shape(net: Network) -> None:
     )
     refused(
         BadInputError,
-        "'fc' has the shape 5, an image 3x32x32, but came 2x5",
+        "'fc' has the shape 5, an image 3x32x32, got 2x5",
         invert,
         net,
         np.ones((2, 5)),
@@ -118,7 +118,7 @@ def test_networks_of_short_numbers_and_codes_without_numbers(net: Network) -> No
 def test_an_image_of_another_size_is_told_the_size_of_images(net: Network) -> None:
     refused(
         BadInputError,
-        "has the shape 12x8x8, an image 3x32x32, but came 3x48x48",
+        "has the shape 12x8x8, an image 3x32x32, got 3x48x48",
         invert,
         net,
         torch.rand(3, 48, 48),

@@ -199,15 +199,15 @@ def test_works_where_the_user_has_turned_gradients_off(net, mode):
 REFUSED = {
     "an unknown layer": (
         Unit("relu4", 0, 0, 0),
-        "Net has no layer 'relu4'; did you mean 'relu3'?; `backlight layers",
+        "Net has no layer 'relu4'; did you mean 'relu3'?; net.layers lists",
     ),
     "a layer far from any": (
         Unit("zzz", 0),
-        "Net has no layer 'zzz'; `backlight layers MODEL --all` lists them",
+        "Net has no layer 'zzz'; net.layers lists them",
     ),
     "a channel too high": (
         Unit("relu1", 6, 0, 0),
-        "channel 6 is out of range for layer 'relu1' (6 feature maps); `backlight layers MODEL` lists them",
+        "channel 6 is out of range for layer 'relu1' (6 feature maps); net.layers lists them",
     ),
     "a channel below zero": (
         Unit("fc2", -1),
@@ -215,7 +215,7 @@ REFUSED = {
     ),
     "no row and column": (
         Unit("relu2", 1),
-        "a unit of layer 'relu2' needs a row and a column (4x4); `strongest` finds the strongest of an image",
+        "a unit of layer 'relu2' needs a row and a column (4x4); strongest(net, images, layer, channel) finds",
     ),
     "no column": (Unit("relu2", 1, 2), "a unit of layer 'relu2' needs a row and a column (4x4); "),
     "a row too high": (

@@ -45,8 +45,7 @@ def test_every_unknown_operator_is_named_with_all_its_places(odd):
     net = odd[1]
     message = (
         r"^no deconvnet rule for cumprod at inner\.cumprod, again\.cumprod; sin at inner\.sin, again\.sin; "
-        r"softmax at softmax; reciprocal at \S+; choose a layer below them, or --rules gradient "
-        r"\(in Python rules=GRADIENT\), which needs no rule$"
+        r"softmax at softmax; reciprocal at \S+; choose a layer below, or rules=GRADIENT, which needs no rule$"
     )
     with pytest.raises(UnsupportedOperatorError, match=message):
         apply_rules(net, [net.layer("add_1")], DECONVNET)
@@ -124,8 +123,7 @@ def squashed():
 def test_a_squash_on_the_path_is_refused_with_the_advice_to_let_it_pass(squashed):
     message = (
         r"^no deconvnet rule for sigmoid at sigmoid; tanh at tanh; softmax at softmax; hardsigmoid at hardsigmoid; "
-        r"choose a layer below, or let them pass with --rules deconvnet,squash=identity "
-        r"\(in Python parse_rules\('deconvnet,squash=identity'\)\)$"
+        r"choose a layer below, or rules=backlight.rules.parse_rules\(.deconvnet,squash=identity.\)$"
     )
     with pytest.raises(UnsupportedOperatorError, match=message):
         apply_rules(squashed, [squashed.layer("cat")], DECONVNET)

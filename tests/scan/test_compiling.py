@@ -90,7 +90,7 @@ def test_where_it_cannot_be_compiled_auto_goes_on_and_on_says_so(
     net = capture(small_net, (3, 32, 32))
     assert not make_scanner(net, net.default_layers, "auto", MANY).is_compiled
     with pytest.raises(
-        CompileError, match=r"could not be compiled \(CppCompileError\); leave --compile at auto"
+        CompileError, match=r"could not be compiled \(CppCompileError\); leave compile=.auto."
     ):
         scan(net, torch.zeros(1, 3, 32, 32), compile="on")
 

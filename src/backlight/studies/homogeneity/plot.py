@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from backlight.render.plots import COLOURS, Plot, new_plot, shortened, without_axes
+from backlight.render.plots import COLOURS, NOTE_POINTS, Plot, new_plot, shortened, without_axes, wrapped
 from backlight.studies.homogeneity.likeness import Measure
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ _AXES: dict[Measure, str] = {
     "labels": "share of pairs with\nthe same label",
 }
 _ROW, _JITTER = 0.42, 0.16
-_LETTERS_PER_INCH = 16.5
 _NAME = 1.6
 """Inches that the name of a layer takes at most."""
 
@@ -62,7 +60,7 @@ def _note(result: Homogeneity, width: float) -> str:
         "tick: their mean). AUC: how likely a map scores higher than such a set; 0.5 is chance. Lines of the means: "
         f"95 % bootstrap interval over maps. Projections: {result.rules}; tiles are aligned on the unit."
     )
-    return fill(text, round(_LETTERS_PER_INCH * width))
+    return wrapped(text, width, NOTE_POINTS)
 
 
 def _strips(axes: Axes, result: Homogeneity, measure: Measure, is_first: bool) -> None:

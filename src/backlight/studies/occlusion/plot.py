@@ -18,7 +18,17 @@ from PIL import Image, ImageOps
 
 from backlight.geometry import Box
 from backlight.render import draw_patch, draw_projection, zoom
-from backlight.render.plots import COLOURS, Plot, line_height, new_plot, shortened_end, width_of, without_axes
+from backlight.render.plots import (
+    COLOURS,
+    NOTE_POINTS,
+    TITLE_POINTS,
+    Plot,
+    line_height,
+    new_plot,
+    shortened_end,
+    width_of,
+    without_axes,
+)
 from backlight.studies.covering import filled
 from backlight.studies.shown import tile_of
 
@@ -64,8 +74,8 @@ def plot_occlusion(result: Occlusion) -> Plot:
     width = _LEFT + sum(panel.step for panel in panels)
     figure, (axes,) = new_plot(1, len(panels), (width, _SIDE), _title(result), _note(result))
     figure.set_layout_engine("none")  # pictures of one height, whatever stands beside them
-    above = _ABOVE + line_height(13.0) * figure.get_suptitle().count("\n")
-    below = _BELOW + line_height(8.0) * figure.get_supxlabel().count("\n")
+    above = _ABOVE + line_height(TITLE_POINTS) * figure.get_suptitle().count("\n")
+    below = _BELOW + line_height(NOTE_POINTS) * figure.get_supxlabel().count("\n")
     height = above + _SIDE + below
     figure.set_size_inches(width, height)
     left = _LEFT
