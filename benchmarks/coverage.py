@@ -29,7 +29,6 @@ from backlight import capture, project
 from backlight.errors import CaptureError, UnsupportedOperatorError
 from backlight.network import Layer, Network, OperatorClass
 from backlight.network.operators import ATTENTION, SQUASHES, aten, operator_name, packet
-from backlight.network.unseen import unseen_convolutions
 from backlight.projection.units import strongest_units
 from zoos import Candidate, build, candidates
 
@@ -55,7 +54,6 @@ class Row:
         local: Default layers whose units see a window of the image.
         gated: Those whose signal sees a window while the factor of a gate sees more.
         whole: Those whose units see the whole image.
-        unseen: Convolutions on the way to the output that no layer shows and that are not named as left out.
         projects: `yes` if the projection of a unit of the deepest default layer is finite and not all zero.
         note: `experimental` where the network has attention, `recurrent` where it has an LSTM or the like.
         seconds: Time for all of it.
@@ -73,7 +71,6 @@ class Row:
     local: int = 0
     gated: int = 0
     whole: int = 0
-    unseen: tuple[str, ...] = ()
     projects: str = "no"
     note: str = ""
     seconds: float = 0.0
@@ -110,7 +107,6 @@ def _describe(net: Network) -> dict[str, object]:
         "local": sum(field is not None and not field.gates_ignored for field in fields_seen),
         "gated": sum(field is not None and field.gates_ignored for field in fields_seen),
         "whole": sum(field is None for field in fields_seen),
-        "unseen": unseen_convolutions(net),
         "note": _note(net, top),
     }
 
@@ -176,7 +172,6 @@ COLUMNS = {
     "layers": lambda row: str(row.layers),
     "maps": lambda row: str(row.maps),
     "local / gated / whole": lambda row: f"{row.local} / {row.gated} / {row.whole}",
-    "convolutions without a layer": lambda row: str(len(row.unseen)),
     "projects": lambda row: row.projects.partition(":")[0],
     "note": lambda row: row.note,
 }
@@ -214,8 +209,7 @@ def summary(rows: list[Row]) -> str:
         f"{len(rows)} models: {sum(row.captured == 'yes' for row in rows)} captured, "
         f"{sum(row.projects == 'yes' for row in rows)} project; "
         f"of {len(conv)} convolutional ones {len(clean)} have a rule for every operator up to the output; "
-        f"of all, {sum(not row.unsupported for row in rows)} for every operator below a default layer; "
-        f"{sum(len(row.unseen) for row in rows)} convolutions on the way to an output have no layer and are not said to be left out"
+        f"of all, {sum(not row.unsupported for row in rows)} for every operator below a default layer"
     )
 
 
