@@ -61,6 +61,7 @@ CHOOSERS = {  # with the place of the argument that only says which or where: it
     aten.index: 1,
     aten.index_put: 1,
     aten.take_along_dim: 1,
+    aten.max_unpool2d: 1,
     aten.grid_sampler: 1,
     aten.grid_sampler_2d: 1,
     aten.index_select: 2,
