@@ -51,14 +51,14 @@ def _write_parts_of_a_buffer(model: _Writing, _: Tensor, maps: Tensor | None) ->
     if maps is not None:
         model.mean[1:3] = maps.mean((0, 2, 3))[1:3]
         model.mean[torch.tensor([0, 3])] += 1
-        model.mean.data[0] = 2
 
 
 def _cache(model: _Writing, _: Tensor, maps: Tensor | None) -> None:
     if maps is not None:
         model.last = maps
-        model.kept.append(maps)
-        model.by_name["maps"] = maps
+        if torch.__version__ >= (2, 14):  # older ones refuse these
+            model.kept.append(maps)
+            model.by_name["maps"] = maps
 
 
 WRITES = [_normalise, _erase_a_corner, _average, _write_parts_of_a_buffer, _cache]

@@ -131,9 +131,13 @@ def _unknown(node: fx.Node, spreads: Iterable[Spread]) -> Spreads:
     return answers if isinstance(value, (tuple, list)) else answers[0]
 
 
+_POINTWISE_UNTAGGED = {aten.max.other, aten.min.other, aten.leaky_relu.default}
+"""The last is tagged by newer torch only (not by 2.9 and 2.10)."""
+
+
 def _is_pointwise(node: fx.Node) -> bool:
     target: Any = node.target
-    return torch.Tag.pointwise in getattr(target, "tags", ()) or target in (aten.max.other, aten.min.other)
+    return torch.Tag.pointwise in getattr(target, "tags", ()) or target in _POINTWISE_UNTAGGED
 
 
 def _gated(signals: list[Spread], factors: list[Spread]) -> Spread:
