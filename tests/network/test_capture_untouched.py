@@ -19,6 +19,7 @@ class _Writing(nn.Module):
         super().__init__()
         self.conv, self.relu, self.write = nn.Conv2d(3, 4, 3), nn.ReLU(), write
         self.register_buffer("mean", torch.zeros(4))
+        self.register_buffer("which", torch.tensor([0, 3]))
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))
         self.last: Tensor | None = None
         self.kept: list[Tensor] = []
@@ -50,7 +51,7 @@ def _average(model: _Writing, _: Tensor, maps: Tensor | None) -> None:
 def _write_parts_of_a_buffer(model: _Writing, _: Tensor, maps: Tensor | None) -> None:
     if maps is not None:
         model.mean[1:3] = maps.mean((0, 2, 3))[1:3]
-        model.mean[torch.tensor([0, 3])] += 1
+        model.mean[model.which] += 1
 
 
 def _cache(model: _Writing, _: Tensor, maps: Tensor | None) -> None:
