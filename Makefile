@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench coverage clean
+.PHONY: demo test test-oldest check bench coverage clean
 
 $(VENV)/.installed: pyproject.toml demo/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -15,6 +15,22 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+# The oldest releases that pyproject.toml states: capture, rules, projection, scan and one build.
+OLDEST := .venv-oldest
+
+$(OLDEST)/.installed: pyproject.toml tests/oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/oldest.txt --editable '.[test]'
+	@touch $@
+
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest -n auto -m "not slow and not shared" tests/test_oldest.py \
+		tests/network/test_capture_untouched.py tests/network/test_capture_randomness.py \
+		tests/network/test_capture_inside.py tests/network/test_capture_inputs.py tests/network/test_outputs.py \
+		tests/network/test_fold.py tests/rules/test_algebra.py tests/rules/test_linear.py \
+		tests/projection/test_project.py tests/projection/test_untouched.py tests/scan/test_scan.py \
+		tests/atlas/test_build.py $(PYTEST_ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -36,4 +52,4 @@ coverage: $(VENV)/.installed
 	$(BIN)/python benchmarks/coverage.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis

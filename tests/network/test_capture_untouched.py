@@ -19,6 +19,7 @@ class _Writing(nn.Module):
         super().__init__()
         self.conv, self.relu, self.write = nn.Conv2d(3, 4, 3), nn.ReLU(), write
         self.register_buffer("mean", torch.zeros(4))
+        self.register_buffer("which", torch.tensor([0, 3]))
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))
         self.last: Tensor | None = None
         self.kept: list[Tensor] = []
@@ -50,15 +51,15 @@ def _average(model: _Writing, _: Tensor, maps: Tensor | None) -> None:
 def _write_parts_of_a_buffer(model: _Writing, _: Tensor, maps: Tensor | None) -> None:
     if maps is not None:
         model.mean[1:3] = maps.mean((0, 2, 3))[1:3]
-        model.mean[torch.tensor([0, 3])] += 1
-        model.mean.data[0] = 2
+        model.mean[model.which] += 1
 
 
 def _cache(model: _Writing, _: Tensor, maps: Tensor | None) -> None:
     if maps is not None:
         model.last = maps
-        model.kept.append(maps)
-        model.by_name["maps"] = maps
+        if torch.__version__ >= (2, 14):  # older ones refuse these
+            model.kept.append(maps)
+            model.by_name["maps"] = maps
 
 
 WRITES = [_normalise, _erase_a_corner, _average, _write_parts_of_a_buffer, _cache]

@@ -210,10 +210,14 @@ def _unknown(node: fx.Node, spreads: Iterable[Spread]) -> Spreads:
     return answers if isinstance(value, (tuple, list)) else answers[0]
 
 
+_POINTWISE_UNTAGGED = {aten.max.other, aten.min.other, aten.leaky_relu.default}
+"""The last is tagged by newer torch only (not by 2.9 and 2.10)."""
+
+
 def _is_pointwise(node: fx.Node) -> bool:
     target: Any = node.target
     is_tagged = torch.Tag.pointwise in getattr(target, "tags", ())
-    return is_tagged or target in (aten.max.other, aten.min.other) or packet(node) in _CHOICES
+    return is_tagged or target in _POINTWISE_UNTAGGED or packet(node) in _CHOICES
 
 
 def _gated(signals: list[Spread], factors: list[Spread]) -> Spread:

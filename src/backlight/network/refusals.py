@@ -23,7 +23,8 @@ _READS_VALUES = re.compile(r"data-dependent|data dependent|numpy|\.item\(|\.toli
 _BETWEEN = (  # what stands between the model's lines and torch's: no place to send a user to
     TORCH_FOLDER,
     str(Path(jaxtyping.__file__).parent),
-    *(str(Path(__file__).parent / name) for name in ("tracing.py", "eager.py", "refusals.py")),
+    str(Path(traceback.__file__).parent / "contextlib.py"),
+    *(str(Path(__file__).parent / name) for name in ("capture.py", "tracing.py", "eager.py", "refusals.py")),
     "<",
 )
 
