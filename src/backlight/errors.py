@@ -10,8 +10,8 @@ import sys
 import warnings
 
 
-class BacklightError(Exception):
-    """The base of every error that Backlight raises on purpose.
+class _Advice:
+    """A message with what to do next for each caller; the base of errors and warnings.
 
     Args:
         *message: What was asked, the rule and what came; all of the line where the advice suits every caller.
@@ -37,6 +37,10 @@ class BacklightError(Exception):
     def for_command_line(self) -> str:
         """The line that the command line prints."""
         return self._for_command_line
+
+
+class BacklightError(_Advice, Exception):
+    """The base of every error that Backlight raises on purpose."""
 
 
 class BadInputError(BacklightError, ValueError):
@@ -95,7 +99,7 @@ class StorageError(BacklightError, OSError):
     """A file that could not be written: a full disk, a folder without permission."""
 
 
-class BacklightWarning(UserWarning):
+class BacklightWarning(_Advice, UserWarning):
     """The base of every warning of Backlight: what it did is right as far as it knows, and may not be what is meant."""
 
 
@@ -108,16 +112,13 @@ class RangeWarning(BacklightWarning):
     """
 
     def __init__(self, fact: str, proposal: tuple[float, float] | None = None) -> None:
-        """Take the fact and the proposal; the text gives Python's advice, `for_command_line` the flag's."""
+        """Take the fact and the proposal."""
         self.fact, self.proposal = fact, proposal
-        advice = "" if proposal is None else f"; pass Preprocessing(..., range=({_pair(proposal, ', ')}))"
-        super().__init__(fact + advice)
-
-    def for_command_line(self) -> str:
-        """Return the text with the flag in place of the argument."""
-        return (
-            self.fact if self.proposal is None else f"{self.fact}; give --range {_pair(self.proposal, ',')}"
-        )
+        if proposal is None:
+            super().__init__(fact)
+        else:
+            python = f"pass Preprocessing(..., range=({_pair(proposal, ', ')}))"
+            super().__init__(fact, python=python, command=f"give --range {_pair(proposal, ',')}")
 
 
 def tell(warning: BacklightWarning) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 import backlight
 from backlight import DECONVNET, GUIDED, Network, Preprocessing, build, capture, open_atlas, project
 from backlight.atlas.plan import identity, make_plan
+from backlight.atlas.schema import writing
 from backlight.atlas.writer import AtlasWriter
 from backlight.errors import AtlasError, BadInputError, StorageError, UnknownLayerError
 from backlight.images import open_images
@@ -197,7 +198,7 @@ def test_a_resumed_build_runs_on_as_many_threads_as_it_was_begun_and_gives_them_
 def test_an_atlas_that_knows_no_number_of_threads_takes_todays(
     atlas: backlight.Atlas, picture_folder: Path
 ) -> None:
-    with sqlite3.connect(atlas.path) as connection:
+    with writing(atlas.path) as connection:
         connection.execute("DELETE FROM meta WHERE key = 'threads'")
         connection.execute("UPDATE meta SET value = '\"project\"' WHERE key = 'phase'")
     built = build(make_network(), picture_folder, atlas.path, ["relu1", "relu2", "fc"], top=4)

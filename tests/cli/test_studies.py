@@ -216,7 +216,7 @@ def test_a_study_that_keeps_evidence_waits_for_no_build(
         ExitStack() as held,
     ):
         pool.submit(held.enter_context, locked("a.atlas")).result()
-        assert run("faithfulness", "a.atlas", *QUICK) == 2
+        assert run("faithfulness", "a.atlas", MODEL, *QUICK) == 2
     assert "error: 'a.atlas' is being written by process" in capsys.readouterr().err
 
 

@@ -67,7 +67,9 @@ def superposed_figure(
     if area > _LARGEST_SUM:
         raise BadInputError(
             f"the receptive fields of layer {layer.name!r} are too large to be added up ({area} pixels, at most "
-            f"{_LARGEST_SUM}); `backlight figure` shows its hits"
+            f"{_LARGEST_SUM})",
+            python="figure() shows its hits",
+            command="`backlight figure` shows its hits",
         )
     title, subtitle = _titles(atlas, layer, zoomed)
     title = f"{title}, top {wanted} superposed"

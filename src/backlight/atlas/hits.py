@@ -108,8 +108,8 @@ class Hit:
         if not rows:
             if self._atlas.phase != "done":
                 raise AtlasError(
-                    f"hit {self.rank} of channel {self._key[1]} is not projected yet; "
-                    f"{how_to_finish(self._atlas.path)}"
+                    f"hit {self.rank} of channel {self._key[1]} is not projected yet",
+                    **how_to_finish(self._atlas.path),
                 )
             (rows,) = self._atlas.group("tile", *self._key)  # a build may just have written it
         if not rows:

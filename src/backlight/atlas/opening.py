@@ -71,12 +71,20 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise damaged(path, "its pages", error) from error
 
 
-def how_to_finish(path: Path) -> str:
-    """Return what to do about an atlas that is not finished: wait for the build that runs, or run it again."""
+def how_to_finish(path: Path) -> dict[str, str]:
+    """Return what to do about an atlas that is not finished, as an error's advice: wait, or run the build again."""
     who = holder(path)
-    return (
-        f"a build of it is running ({who}), wait for that" if who else "run the same `backlight build` again"
-    )
+    if who:
+        waiting = f"a build of it is running ({who}), wait for that"
+        return {"python": waiting, "command": waiting}
+    return RESUME
+
+
+RESUME = {
+    "python": "call build again as before to resume it",
+    "command": "rerun the original `backlight build` to resume it",
+}
+"""An error's advice for an atlas whose build was interrupted."""
 
 
 def _check_file(path: Path) -> None:
@@ -93,7 +101,9 @@ def _check_file(path: Path) -> None:
         raise _nothing_yet(path)
     if not is_file:
         raise AtlasError(
-            f"no atlas at {str(path)!r}; `backlight build MODEL IMAGES -o {path.name}` makes one"
+            f"no atlas at {str(path)!r}",
+            python=f"build(net, images, {path.name!r}) makes one",
+            command=f"`backlight build MODEL IMAGES -o {path.name}` makes one",
         )
 
 

@@ -21,7 +21,7 @@ from backlight.atlas.evidence import Evidence, read_evidence, read_study
 from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage
 from backlight.atlas.listed import AtlasImages
-from backlight.atlas.opening import how_to_finish
+from backlight.atlas.opening import RESUME, how_to_finish
 from backlight.atlas.origin import KEY as ORIGIN
 from backlight.atlas.plan import field_from_json, rules_from_json, tile_box
 from backlight.atlas.schema import connect_for_reading, has_checksums, limit_steps
@@ -98,7 +98,7 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         maps, hits = self._atlas.group("map", self._id, channel)
         if not maps:
             if self._atlas.phase == "scan":
-                raise AtlasError(f"the scan of this atlas is not finished; {how_to_finish(self._atlas.path)}")
+                raise AtlasError("the scan of this atlas is not finished", **how_to_finish(self._atlas.path))
             maps, hits = self._atlas.group("map", self._id, channel)  # a build may just have written it
         if not maps:
             raise damaged(self._atlas.path, place("map", (self._id, channel)), "the feature map is missing")
@@ -318,8 +318,7 @@ class Atlas(Mapping[str, AtlasLayer]):
                 return value
         raise AtlasError(
             f"{str(self.path)!r} holds nothing yet",
-            python="call build again as before to resume it",
-            command="rerun the original `backlight build` to resume it",
+            **RESUME,
         )
 
     def integrity(self) -> list[str]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import typer
-from rich.markup import escape
 
 from backlight.atlas import verify
 from backlight.cli.figure import AtlasArgument
-from backlight.cli.output import console, progress_bars
+from backlight.cli.output import console, progress_bars, styled
 
 _SHOWN = 10
 
@@ -29,13 +28,13 @@ def check(atlas: AtlasArgument) -> None:
             "be found",
             soft_wrap=True,
         )
-    name = escape(str(atlas))
     if found.is_sound:
-        console.print(f"{name}: nothing is damaged", soft_wrap=True)
+        console.print(f"{atlas}: nothing is damaged", soft_wrap=True)
         return
     more = f", the first {_SHOWN}" if len(found.damaged) > _SHOWN else ""
-    console.print(f"[bold red]{name}: damaged in {len(found.damaged)} places[/]{more}:", soft_wrap=True)
+    places = "1 place" if len(found.damaged) == 1 else f"{len(found.damaged)} places"
+    console.print(styled("[bold red]{}: damaged in {}[/]{}:", atlas, places, more), soft_wrap=True)
     for finding in found.damaged[:_SHOWN]:
-        console.print(f"  {finding}", soft_wrap=True, markup=False)
+        console.print(f"  {finding}", soft_wrap=True)
     console.print("restore a copy of the file, or build the atlas anew under another name", soft_wrap=True)
     raise typer.Exit(1)

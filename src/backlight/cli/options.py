@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 import torch
 import typer
 from PIL import Image
-from rich.markup import escape
 from torch import nn
 
 from backlight.atlas import Atlas, Maps
@@ -210,7 +209,7 @@ def on_device(model: M, device: str) -> M:
 def _print_notes(loaded: LoadedModel) -> None:
     """Print what was chosen, stripped or left out while a model was loaded."""
     for note in loaded.notes:
-        errors.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+        errors.print(styled("[yellow]note:[/] {}", note), soft_wrap=True)
 
 
 def _captured(loaded: LoadedModel, preprocessing: Preprocessing, device: str) -> Network:

@@ -30,7 +30,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from backlight.errors import RangeWarning
+from backlight.errors import BacklightWarning
 from backlight.images import Skipped
 
 
@@ -187,11 +187,11 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
     Each kind is said once: a command that reads its pictures in several steps would repeat it.
     """
-    text = message.for_command_line() if isinstance(message, RangeWarning) else str(message)
+    text = message.for_command_line if isinstance(message, BacklightWarning) else str(message)
     kind = re.sub(r"[\d.,e+-]+", "0", text)
     if kind not in _said:
         _said.add(kind)
-        errors.print(f"[yellow]note:[/] {escape(text)}", soft_wrap=True)
+        errors.print(styled("[yellow]note:[/] {}", text), soft_wrap=True)
 
 
 def print_skipped(skipped: Sequence[Skipped]) -> None:

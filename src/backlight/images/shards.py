@@ -97,7 +97,7 @@ class TarSource:
         check_id(image_id, self)
         member = self._members[image_id]
         if member.is_sparse:
-            raise ImageError("stored sparsely in the shard; pack it again without --sparse")
+            raise ImageError("stored sparsely in the shard; pack it again as a plain archive")
         # Opened anew each time: no position is shared between threads and no descriptor kept.
         try:
             with self._shards[member.shard].open("rb") as stream:

@@ -83,7 +83,9 @@ def _own(spec: str) -> LoadedModel:
         return from_callable(place, name, spec)
     if spec.lower().endswith(_WEIGHTS):
         raise BadInputError(
-            f"{spec!r} is a weights file, not a model; name the model that it belongs to, with --weights {spec}"
+            f"{spec!r} is a weights file, not a model",
+            python="name the model that it belongs to, and the file as its weights",
+            command=f"name the model that it belongs to, with --weights {spec}",
         )
     raise BadInputError(f"{spec!r} names no model; a model is {FORMS}{_in_a_zoo(spec)}")
 

@@ -119,8 +119,9 @@ def _timm(name: str, download: bool = False, num_classes: int | None = None) -> 
         raise BadInputError("timm is not installed; `pip install 'backlight[timm]'`") from error
     if ":" in name or "/" in name:
         raise BadInputError(
-            f"timm:{name} is not in timm itself, and nothing is downloaded from a hub; download its weights and "
-            "give timm:NAME with --weights FILE"
+            f"timm:{name} is not in timm itself, and nothing is downloaded from a hub",
+            python="download its weights and load them into timm:NAME",
+            command="download its weights and give timm:NAME with --weights FILE",
         )
     architecture, _, tag = name.partition(".")
     if architecture not in timm.list_models():
@@ -160,7 +161,9 @@ def _failures(spec: str, download: bool) -> Iterator[None]:
     except Exception as error:
         if download:
             raise WeightsError(
-                f"the weights of {spec} cannot be downloaded ({first_line(error)}); give them with --weights FILE"
+                f"the weights of {spec} cannot be downloaded ({first_line(error)})",
+                python="give them as a file",
+                command="give them with --weights FILE",
             ) from error
         raise BadInputError(f"{spec} cannot be made without arguments ({first_line(error)})") from error
 

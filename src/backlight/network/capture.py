@@ -48,7 +48,7 @@ def export_graph(model: nn.Module, example: Tensor) -> fx.GraphModule:
     if version < OLDEST_TORCH:
         raise CaptureError(
             f"capturing a model takes torch {'.'.join(map(str, OLDEST_TORCH))} or newer, got {version}; "
-            "pip install --upgrade torch torchvision"
+            "upgrade torch and torchvision with pip"
         )
     reason = reason_before_tracing(model, example)
     if reason is not None:

@@ -12,7 +12,7 @@ from backlight.network import Network
 def check_finished(atlas: Atlas) -> None:
     """Raise BadInputError unless the build of an atlas is finished."""
     if atlas.phase != "done":
-        raise BadInputError(f"{atlas.path.name} is not finished; {how_to_finish(atlas.path)}")
+        raise BadInputError(f"{atlas.path.name} is not finished", **how_to_finish(atlas.path))
 
 
 def check_network(atlas: Atlas, net: Network) -> None:

@@ -76,8 +76,9 @@ class Result(ABC):
             raise BadInputError(f"{str(as_json)!r}: {error}") from error
         except _BROKEN as error:
             raise BadInputError(
-                f"{str(as_json)!r} and its .npz are not a saved {_name(cls)} result ({_reason(error)}); "
-                "name the files that `save` or --save wrote"
+                f"{str(as_json)!r} and its .npz are not a saved {_name(cls)} result ({_reason(error)})",
+                python="name the files that `save` wrote",
+                command="name the files that --save wrote",
             ) from error
 
     def to_bytes(self) -> bytes:
@@ -122,8 +123,9 @@ class Result(ABC):
             raise BadInputError("its checksum is missing, so the file was changed; save the result again")
         if known is not None and known != checksum(found, own):
             raise BadInputError(
-                "the .json and the .npz do not belong together, or were changed after they were saved; "
-                "run the study again with --save, or `save` the result again"
+                "the .json and the .npz do not belong together, or were changed after they were saved",
+                python="`save` the result again",
+                command="run the study again with --save",
             )
         hints = get_type_hints(cls)
         own |= {name: _CONVERTER.structure(value, hints[name]) for name, value in found["values"].items()}
