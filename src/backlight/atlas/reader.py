@@ -16,7 +16,7 @@ from PIL import Image
 from backlight.atlas.evidence import Evidence, read_evidence, read_study
 from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage, StoredImage
-from backlight.atlas.opening import how_to_finish
+from backlight.atlas.opening import how_to_finish, reading_errors
 from backlight.atlas.origin import KEY as ORIGIN
 from backlight.atlas.plan import field_from_json, rules_from_json, tile_box
 from backlight.atlas.schema import connect_for_reading
@@ -311,11 +311,13 @@ class Atlas(Mapping[str, AtlasLayer]):
 
     def row(self, query: str, *values: Any) -> Any:
         """Return the first row that an SQL query gives, or None."""
-        return self._connection.execute(query, values).fetchone()
+        with reading_errors(self.path):
+            return self._connection.execute(query, values).fetchone()
 
     def rows(self, query: str, *values: Any) -> list[Any]:
         """Return all rows that an SQL query gives."""
-        return self._connection.execute(query, values).fetchall()
+        with reading_errors(self.path):
+            return self._connection.execute(query, values).fetchall()
 
 
 def open_atlas(path: Path | str) -> Atlas:
