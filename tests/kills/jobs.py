@@ -26,7 +26,7 @@ NOTHING_YET = (
     "is empty, so it is no atlas yet; run the `backlight build` that began it again",
 )
 
-REFUSED = ("is being written by process ", "is being written by another process", "is there already")
+REFUSED = ("is being written by ", "is there already", "is locked by another process")
 """What a command is told that comes second."""
 
 _BUILD = "build model pictures -o a.atlas --layers relu1,pool,relu2,fc --maps 3 --top 2 --batch-size 4 --compile off"
