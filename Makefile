@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-oldest check bench coverage clean
+.PHONY: demo test test-oldest fuzz check bench coverage clean
 
 $(VENV)/.installed: pyproject.toml demo/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,17 @@ test-oldest: $(OLDEST)/.installed
 		tests/projection/test_project.py tests/projection/test_untouched.py tests/scan/test_scan.py \
 		tests/atlas/test_build.py $(PYTEST_ARGS)
 
+# Hours: what docs/reliability.md counts. FUZZ divides the counts, for a look in minutes.
+FUZZ ?= 1
+
+fuzz: $(VENV)/.installed
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/pictures.py $$((20000 / $(FUZZ))) 0
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/shards.py $$((2000 / $(FUZZ))) 0
+	PYTHONPATH=tests $(BIN)/python -m fuzz.atlases $$((2000 / $(FUZZ))) 10
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/results.py $$((1000 / $(FUZZ)))
+	BACKLIGHT_FUZZ=$$((400 / $(FUZZ))) $(BIN)/python -m pytest -n0 tests/models/test_damaged.py
+	$(BIN)/python tests/kills/long.py
+
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,8 +59,9 @@ $(VENV)/.bench: $(VENV)/.installed
 bench: $(VENV)/.bench
 	set -e; for part in $(BENCHMARKS); do $(BIN)/python benchmarks/$$part.py $(BENCH_ARGS); done
 
+# Networks of other people's zoos too: COVERAGE_ARGS='--zoo others' after `pip install '.[zoos]'`.
 coverage: $(VENV)/.installed
-	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/coverage.py $(COVERAGE_ARGS)
 
 clean:
 	rm -rf $(VENV) $(OLDEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,7 +18,7 @@ from backlight.atlas.damage import printable
 from backlight.cli.output import console, errors, styled
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, Preprocessing, open_images
-from backlight.models import FORMS, LoadedModel, input_channels, load_model
+from backlight.models import FORMS, LoadedModel, input_channels, is_code, load_model
 from backlight.network import Network, capture
 from backlight.storage import check_place, replacing
 from backlight.studies.covering import Fill, check_fills
@@ -136,7 +136,7 @@ def load_network_of(
     images = images or known.get("images")
     if model is None:
         model = known.get("model")
-        if model is not None and not _is_of_a_zoo(model):
+        if model is not None and is_code(model):
             raise BadInputError(_to_be_named(atlas, model, images or "IMAGES", weights, command))
     if model is None or images is None:
         raise BadInputError(
@@ -154,12 +154,6 @@ def load_network_of(
         ) from error
     _print_notes(loaded)
     return _captured(loaded, atlas.preprocessing, device), source
-
-
-def _is_of_a_zoo(model: str) -> bool:
-    """Return whether a model runs no code but that of installed zoos: what an atlas from anybody may name."""
-    zoo, _, name = model.partition(":")
-    return model == "demo" or (zoo in ("torchvision", "timm") and bool(name))
 
 
 def _to_be_named(atlas: Atlas, model: str, images: str, weights: str | None, command: str) -> str:
