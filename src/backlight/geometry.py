@@ -70,7 +70,7 @@ class Axis:
 
     Attributes:
         size: Number of pixels seen, at least 1.
-        stride: Pixels from one unit to the next; a fraction below 1 behind an upsampling.
+        stride: Pixels from one unit to the next; a fraction below 1 behind an upsampling, 0 where all see the same.
         offset: First pixel that unit 0 sees; negative where it reaches into the padding.
     """
 
@@ -98,6 +98,21 @@ class ReceptiveField:
     rows: Axis
     cols: Axis
     gates_ignored: bool = False
+
+    @classmethod
+    def whole(cls, height: int, width: int) -> ReceptiveField:
+        """Return the field of units that all see the whole of an image.
+
+        Example:
+            >>> ReceptiveField.whole(24, 32).box(3, 5)
+            Box(top=0, left=0, bottom=24, right=32)
+        """
+        return cls(Axis(height, Fraction(0), 0), Axis(width, Fraction(0), 0))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole image for every unit."""
+        return not any(self.stride)
 
     def box(self, row: int, col: int) -> Box:
         """Return the box of the unit at (row, col); it reaches outside the image where padding is seen."""

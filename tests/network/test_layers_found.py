@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from backlight import DECONVNET, capture, project, strongest
+from backlight import DECONVNET, Box, capture, project, strongest
 from backlight.errors import UnknownLayerError
 from backlight.network import Network, describe_field
 from backlight.network.unseen import unseen_convolutions
@@ -365,3 +365,27 @@ def test_an_unseen_convolution_is_found():
     net = captured(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
     net.__dict__["layers"] = tuple(layer for layer in net.layers if layer.name != "2")
     assert unseen_convolutions(net) == ("2",)
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [nn.InstanceNorm2d(4), nn.GroupNorm(2, 4), nn.LayerNorm([4, 8, 8]), lambda x: x - x.mean((2, 3), True)],
+    ids=["instance", "group", "layer", "mean by hand"],
+)
+def test_behind_a_mean_over_positions_the_field_is_the_whole_image_for_every_unit(norm):
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+            self.norm = norm
+
+        def forward(self, x):
+            return self.last(torch.relu(self.norm(self.conv(x))))
+
+    net = capture(Normed(), (3, 8, 8))
+    field = net.layer("last").receptive_field
+    assert field.is_whole
+    assert not field.gates_ignored
+    assert {field.box(row, col) for row in (0, 7) for col in (0, 3)} == {Box(0, 0, 8, 8)}
+    assert not net.layer("conv").receptive_field.is_whole
+    assert describe_field(net.layer("last")) == "whole image"

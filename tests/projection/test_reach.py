@@ -156,7 +156,7 @@ def rule_sets() -> list[RuleSet]:
 
 
 def seen_in_words(field: ReceptiveField | None) -> str:
-    return WHOLE if field is None else GATED if field.gates_ignored else LOCAL
+    return WHOLE if field is None or field.is_whole else GATED if field.gates_ignored else LOCAL
 
 
 def test_the_fields_are_local_where_they_can_be():

@@ -254,7 +254,7 @@ def layer_to_json(layer: Layer) -> str:
             "shape": layer.shape,
             "rectified": layer.rectified,
             "receptive_field": None
-            if field is None
+            if field is None or field.is_whole
             else {
                 "rows": [field.rows.size, str(field.rows.stride), field.rows.offset],
                 "cols": [field.cols.size, str(field.cols.stride), field.cols.offset],

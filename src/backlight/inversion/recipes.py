@@ -126,7 +126,11 @@ class Place:
 def place_of(net: Network, layer: Layer) -> Place:
     """Return what a recipe has to know of a layer."""
     known = net.layers[: net.layers.index(layer) + 1]
-    fields = [own.receptive_field for own in known if own.receptive_field is not None]
+    fields = [
+        own.receptive_field
+        for own in known
+        if own.receptive_field is not None and not own.receptive_field.is_whole
+    ]
     field = layer.receptive_field
     n_colours, height, width = net.input_shape
     side = max(height, width)

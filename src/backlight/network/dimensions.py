@@ -33,6 +33,7 @@ class Spread:
         cols: What an index along the "w" dimension sees; None is the whole width.
         gates_ignored: True where a factor below (a gate, attention weights, statistics of a normalisation)
             sees more than the signal that it scales.
+        sees_all: True where every entry surely sees the whole image: a mean over all positions is in it.
         grids: Height and width behind each "hw" dimension; their products tell them apart.
     """
 
@@ -40,6 +41,7 @@ class Spread:
     rows: Axis | None
     cols: Axis | None
     gates_ignored: bool = False
+    sees_all: bool = False
     grids: frozenset[tuple[int, int]] = frozenset()
 
     def with_roles(self, roles: Iterable[str]) -> Spread:
@@ -54,6 +56,12 @@ class Spread:
         """Return the spread of a tensor that gets an "hw" dimension of this height and width."""
         others = {other for other in self.grids if prod(other) != prod(grid)}
         return replace(self, grids=frozenset({grid, *others}))
+
+    def averaged(self, dims: Iterable[int]) -> Spread:
+        """Return the spread after all positions along these dimensions went into each."""
+        dims = list(dims)
+        carried = {self.roles[d] for d in dims}
+        return replace(self.mixed(dims), sees_all=self.sees_all or {"h", "w"} <= carried)
 
     def mixed(self, dims: Iterable[int]) -> Spread:
         """Return the spread after positions along these dimensions were mixed."""
@@ -161,7 +169,8 @@ def joined(spreads: Sequence[Spread]) -> Spread:
         roles, grids = ["" if role == "hw" else role for role in roles], frozenset()
     rows, cols = _union([s.rows for s in spreads]), _union([s.cols for s in spreads])
     ignored = any(s.gates_ignored for s in spreads)
-    return Spread((), rows, cols, ignored, grids).with_roles(roles)
+    sees_all = any(s.sees_all for s in spreads)
+    return Spread((), rows, cols, ignored, sees_all, grids).with_roles(roles)
 
 
 def _union(axes: Sequence[Axis | None]) -> Axis | None:

@@ -28,7 +28,8 @@ class Layer:
         name: torchvision's node name, such as `layer1.0.relu_1`.
         operator: The ATen operator that made it, such as `relu`.
         shape: (c, h, w), or (c,) for a fully connected layer, whose units have no row and column.
-        receptive_field: What a unit sees of the input; None for the whole image.
+        receptive_field: What a unit sees of the input. Behind a mean over all positions it is the whole image
+            (`is_whole`); None where it cannot be told and is taken to be the whole image.
         rectified: Whether the operator is a rectifier.
         is_default: Whether an atlas shows the layer unless told otherwise.
         order: Dimensions of the node's tensor in the order (n, c, h, w): an NHWC layer has (0, 3, 1, 2).
@@ -76,6 +77,8 @@ def find_layers(
 ) -> tuple[Layer, ...]:
     """Return the layers among the named nodes: those that depend on the pixels and have channels."""
     default = _default_nodes(analysis, spreads, output_path)
+    (pixels,) = analysis.graph.find_nodes(op="placeholder")
+    image = tuple(map(int, (shape_of(pixels) or ())[2:]))
     layers = []
     for name, node in names.items():
         spread = spreads.get(node)
@@ -89,13 +92,19 @@ def find_layers(
                 name=name,
                 operator=operator_name(node),
                 shape=shape,
-                receptive_field=receptive_field(spread) if len(shape) == 3 else None,
+                receptive_field=_field(spread, image) if len(shape) == 3 else None,
                 rectified=analysis.classify(node) is OperatorClass.RECTIFIER,
                 is_default=node in default,
                 order=order,
             )
         )
     return tuple(layers)
+
+
+def _field(spread: Spread, image: tuple[int, ...]) -> ReceptiveField | None:
+    """Return what the units of a map see of an image (h, w); None where that cannot be told."""
+    found = receptive_field(spread)
+    return ReceptiveField.whole(*image) if found is None and spread.sees_all and len(image) == 2 else found
 
 
 def _order(spread: Spread) -> tuple[int, ...] | None:

@@ -255,7 +255,7 @@ class Network:
 def describe_field(layer: Layer) -> str:
     """Return a layer's receptive field in words: `51x51 every 8`, or `whole image`."""
     field = layer.receptive_field
-    if field is None:
+    if field is None or field.is_whole:
         return "whole image"
     gates = ", gates ignored" if field.gates_ignored else ""
     return f"{field.size[0]}x{field.size[1]} every {field.stride[0]}{gates}"

@@ -48,7 +48,7 @@ def _mixing(node: fx.Node, spread: Spread) -> Spread:
 def _reduction(node: fx.Node, spread: Spread) -> Spread:
     rank, keeps = len(spread.roles), arguments(node).get("keepdim")
     dims = _dims(node, rank)
-    return spread.mixed(dims).with_roles(spread.roles[d] for d in range(rank) if keeps or d not in dims)
+    return spread.averaged(dims).with_roles(spread.roles[d] for d in range(rank) if keeps or d not in dims)
 
 
 @rule("expand expand_as broadcast_to copy")

@@ -30,7 +30,7 @@ def _normalisation(node: fx.Node, spread: Spread) -> Spread:
     shape = given.get("normalized_shape")
     if shape and len(shape) == 1 and spread.roles[-1] == "" and "c" not in spread.roles:
         spread = replace(spread, roles=(*spread.roles[:-1], "c"))  # as its definition says
-    mixed = spread.mixed(range(len(spread.roles))[-len(shape) if shape else 1 :])
+    mixed = spread.averaged(range(len(spread.roles))[-len(shape) if shape else 1 :])
     if packet(node) not in _WITHOUT_MEAN:
         return mixed
     spans = (mixed.rows, mixed.cols) != (spread.rows, spread.cols)
