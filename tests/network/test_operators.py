@@ -341,6 +341,8 @@ CLASSES = {  # by the operator that gives the result
         "amax": lambda x: x.amax(1),
         "maximum of two signals": lambda x: torch.maximum(x, x.flip(1)),
         "absolute value": lambda x: x.abs(),
+        "upper bound": lambda x: x.clamp(max=1),
+        "minimum with a constant": lambda x: torch.minimum(x, WEIGHT),
     },
     GATE: {
         "layer norm": lambda x: F.layer_norm(x, (6,)),
@@ -370,7 +372,6 @@ CLASSES = {  # by the operator that gives the result
         "sigmoid": torch.sigmoid,
         "softmax": lambda x: x.softmax(1),
         "hardtanh": F.hardtanh,
-        "upper bound": lambda x: x.clamp(max=1),
         "clamp on both sides": lambda x: x.clamp(0.5, 1),
         "sine": torch.sin,
         "running product": lambda x: x.cumprod(1),

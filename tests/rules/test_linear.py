@@ -136,6 +136,25 @@ FUNCTIONS = {
     "index_put": lambda x: x.index_put((torch.tensor([0, 1]), torch.tensor([2, 0])), constant(6, 7)),
     "where": lambda x: torch.where(constant(6, 7) > 0, x, other(x)),
     "masked_fill": lambda x: x.masked_fill(constant(6, 7) > 0, 2.5),
+    "index_add and index_copy": lambda x: x.index_add(1, torch.tensor([0, 2]), x[:, 2:]).index_copy(
+        2, torch.tensor([5, 1]), x[:, :, :2]
+    ),
+    "index_fill and masked_scatter": lambda x: x.index_fill(1, torch.tensor([1]), 0.5).masked_scatter(
+        (constant(6, 7) > 0).expand_as(x), other(x)
+    ),
+    "scatter and scatter_add": lambda x: (
+        torch.zeros_like(x)
+        .scatter(3, torch.arange(6, -1, -1).expand_as(x), x)
+        .scatter_add(1, torch.tensor([1, 1, 0, 3]).view(1, 4, 1, 1).expand_as(x), x)
+    ),
+    "lerp": lambda x: torch.lerp(x, other(x), 0.3) + torch.lerp(x, x.flip(3), constant(7)),
+    "diag_embed": lambda x: torch.diag_embed(x[:, :, 0]),
+    "nan_to_num": lambda x: torch.nan_to_num(x),
+    "shifted frequencies": lambda x: (
+        torch.fft.ifft2(
+            torch.fft.ifftshift(torch.fft.fftshift(torch.fft.fft2(x), (2, 3)) * constant(6, 7), (2, 3))
+        ).real
+    ),
     "fft2": lambda x: torch.view_as_real(torch.fft.fft2(x)),
     "rfft2 and back": lambda x: torch.fft.irfft2(torch.fft.rfft2(x) * constant(6, 4), s=(6, 7)),
     "copies": lambda x: x.contiguous().clone().to(torch.float64).type_as(x),

@@ -131,7 +131,7 @@ def test_all_kinds_are_rectifiers(net):
 
 class Clamps(nn.Module):
     def forward(self, x):
-        return x.clamp(-1, 1) + x.clamp(max=2) + F.hardtanh(x) + x.clamp(ZERO, ZERO + 1)
+        return x.clamp(-1, 1) + x.clamp(0.5, 2) + F.hardtanh(x) + x.clamp(ZERO, ZERO + 1)
 
 
 def test_a_clamp_that_does_not_start_at_zero_is_no_rectifier():

@@ -144,6 +144,8 @@ def _plain(traced: Trace) -> fx.GraphModule:
             copies[node] = copies[node.args[0]]
         else:
             copies[node] = graph.node_copy(node, lambda n: copies[n])
+            if node.target is aten.as_strided.default:
+                copies[node].args = (_in_rows(copies[node], graph), *copies[node].args[1:])
             copies[node].target = _SAME_VALUES.get(node.target, node.target)
     (returned,) = graph.find_nodes(op="output")
     returned.meta["out_spec"] = traced.out_spec
@@ -162,6 +164,17 @@ _SAME_VALUES = {
     # a gradient passes through what the unit reads, whether the model's training stopped it there or not
     aten.detach.default: aten.alias.default,
 }
+
+
+def _in_rows(node: fx.Node, graph: fx.Graph) -> fx.Node:
+    """Return what a node reads, copied into the order of its dimensions, whatever the memory layout of a run."""
+    below: Any = node.args[0]
+    if not below.meta["val"].is_contiguous():  # the model's own order, which only it knows
+        return below  # type: ignore[no-any-return]
+    with graph.inserting_before(node):
+        copied = graph.call_function(aten.clone.default, (below,), {"memory_format": torch.contiguous_format})
+    copied.meta = dict(below.meta)
+    return copied
 
 
 def _is_repeated(node: fx.Node) -> bool:

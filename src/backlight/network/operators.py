@@ -66,6 +66,12 @@ CHOOSERS = {  # with the place of the argument that only says which or where: it
     aten.grid_sampler_2d: 1,
     aten.index_select: 2,
     aten.gather: 2,
+    aten.index_add: 2,
+    aten.index_copy: 2,
+    aten.index_fill: 2,
+    aten.scatter: 2,
+    aten.scatter_add: 2,
+    aten.masked_scatter: 1,
 }
 _WEIGHTED = CONVOLUTIONS | _packets("linear")
 _MATRIX_PRODUCTS = _packets("matmul bmm mm mv dot inner outer tensordot einsum")
@@ -83,17 +89,19 @@ _ELEMENTWISE_OR_VIEW = (
         " view _unsafe_view reshape view_as reshape_as flatten unflatten permute transpose t movedim"
         " squeeze unsqueeze expand expand_as broadcast_to repeat repeat_interleave tile"
         " select slice narrow diagonal split split_with_sizes chunk unbind unfold im2col col2im"
-        " roll flip rot90 tril triu pad constant_pad_nd reflection_pad2d replication_pad2d"
+        " roll flip rot90 tril triu diag_embed as_strided nan_to_num"
+        " pad constant_pad_nd reflection_pad2d replication_pad2d"
         " pixel_shuffle pixel_unshuffle channel_shuffle"
         " upsample_nearest1d upsample_nearest2d _upsample_nearest_exact1d _upsample_nearest_exact2d"
         " upsample_linear1d upsample_bilinear2d upsample_bicubic2d"
         " _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
-        " fft_rfft2 fft_irfft2 fft_fft2 fft_ifft2 _fft_r2c _fft_c2r _fft_c2c view_as_real view_as_complex"
+        " fft_rfft2 fft_irfft2 fft_fft2 fft_ifft2 _fft_r2c _fft_c2r _fft_c2c fft_fftshift fft_ifftshift"
+        " view_as_real view_as_complex"
     )
 )
 _LINEAR_OF_FIRST = _ELEMENTWISE_OR_VIEW | BATCH_NORMS | _packets("mean sum instance_norm")
 _LINEAR_OF_ALL = _packets(
-    "add sub rsub cat stack hstack vstack dstack column_stack slice_scatter select_scatter"
+    "add sub rsub lerp complex cat stack hstack vstack dstack column_stack slice_scatter select_scatter"
 )
 _MAXIMA = _packets("maximum max")
 _SELECTORS = MAX_POOLS | _packets(
@@ -220,11 +228,11 @@ class PathAnalysis:
             return OperatorClass.LINEAR
         target, signals = packet(node), self._signals(node)
         first_only = len(signals) == 1 and signals[0] is all_operands(node)[0]
-        if _options_leave_class(node, first_only):
+        if _options_leave_class(node, first_only) or (target is aten.lerp and node.args[2] in self.dependent):
             return OperatorClass.UNKNOWN
         if (first_only and _is_rectifier(node)) or _is_maximum_with_constant(node, signals):
             return OperatorClass.RECTIFIER
-        if target in _SELECTORS:
+        if target in _SELECTORS or (first_only and _is_minimum_with_constant(node)):
             return OperatorClass.SELECTOR
         if (first_only and _scales_itself(node)) or target in ATTENTION or self._multiplies_signals(node):
             return OperatorClass.GATE if self.signal_inputs(node) else OperatorClass.UNKNOWN
@@ -357,19 +365,27 @@ def _options_leave_class(node: fx.Node, first_only: bool) -> bool:
     """Return whether an operator's options, or what else it reads, take it out of its class."""
     if packet(node) is aten.instance_norm:
         return not (node.args[5] or first_only)
-    return node.kwargs.get("rounding_mode") is not None
+    return node.kwargs.get("rounding_mode") is not None or "reduce" in node.kwargs
 
 
 def _is_rectifier(node: fx.Node) -> bool:
     """Return whether an operator of its first argument is a rectifier.
 
     *Convention*: a clamp is one if it starts at zero (an upper bound is that of ReLU6), or has no upper bound:
-    max(x, c) is a ReLU moved by c. Any other clamp is a squash.
+    max(x, c) is a ReLU moved by c. With an upper bound only it is a selector, and on both sides a squash.
     """
     if packet(node) not in CLAMPS:
         return packet(node) in RECTIFIERS
     low, high = (*node.args[1:3], None, None)[:2]
     return low is not None and (high is None or low in (0, 0.0))
+
+
+def _is_minimum_with_constant(node: fx.Node) -> bool:
+    """Return whether a clamp has an upper bound only: min(x, c), however it is spelled."""
+    if packet(node) is aten.clamp:
+        low, high = (*node.args[1:3], None, None)[:2]
+        return low is None and high is not None
+    return packet(node) is aten.clamp_max
 
 
 def _is_maximum_with_constant(node: fx.Node, signals: list[fx.Node]) -> bool:

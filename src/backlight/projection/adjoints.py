@@ -340,6 +340,8 @@ def _differentiate(
         outs = {i: out if i is None else out[i] for i in parts}
         smooth = [i for i, value in outs.items() if value.is_floating_point() or value.is_complex()]
         values, signals = [outs[i] for i in smooth], [parts[i].data for i in smooth]
+        if packet(node) is aten.instance_norm:  # torch misreads one image's signal with its channels last
+            signals = [signal.contiguous() for signal in signals]
         try:
             if not all(value.requires_grad for value in values):
                 raise NotImplementedError("no derivative")
@@ -387,6 +389,11 @@ NEED_VALUES = frozenset({_multiply, _cellwise, _normalise, _anywhere})
 """The adjoints that read the values of an operator's inputs."""
 
 
+def _is_complex(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.is_complex()
+
+
 def adjoint_of(node: fx.Node, dependent: Set[fx.Node]) -> Any:
     """Return the adjoint of a node.
 
@@ -395,6 +402,8 @@ def adjoint_of(node: fx.Node, dependent: Set[fx.Node]) -> Any:
         dependent: The nodes whose values are those of the pixels; weights that are made of them are no constants.
     """
     own = _OWN.get(packet(node))
+    if any(_is_complex(n) for n in (node, *node.all_input_nodes)):  # an adjoint there takes the conjugate
+        return own if own in (_pass, _permute, _reshape) else _anywhere
     if own in (_convolve, _linear) and any(n in dependent for n in operands([node.args[1:], node.kwargs])):
         return _anywhere
     sizes = shape_of(node)

@@ -45,6 +45,7 @@ _SIZED = frozenset({aten.adaptive_avg_pool1d, aten.adaptive_avg_pool2d, aten.ada
 _LOCAL = CONVOLUTIONS | BATCH_NORMS | RECTIFIERS | CLAMPS | (MAX_POOLS | AVERAGE_POOLS) - _SIZED
 
 
+_PADS = frozenset({aten.pad, aten.constant_pad_nd})
 _SPLITS = frozenset({aten.split, aten.split_with_sizes, aten.chunk})
 _BY_CHANNEL = BATCH_NORMS | {aten.prelu, aten.rrelu}
 _MIXING = frozenset({aten.linear, aten.layer_norm})
@@ -188,6 +189,8 @@ def _keeps_to_the_grid(node: fx.Node, net: Network) -> bool:
         spread.rows is not None and spread.cols is not None and not spread.gates_ignored
     )
     known = packet(node) in _LOCAL or operator_name(node) in _ELEMENTWISE or views_channels(node)
+    if packet(node) in _PADS and min(options_of(node, node.args, node.kwargs)["pad"]) < 0:
+        return False  # it would cut off the crop's own edges
     return local and known and not _is_bound_to_positions(node, net)
 
 
