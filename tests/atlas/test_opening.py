@@ -185,7 +185,7 @@ def test_any_name_is_the_name_of_a_file(
     ("name", "what"),
     [
         ("", "is a folder and no atlas; an atlas is one file, such as a.atlas"),
-        ("none.atlas", "no atlas at .*none.atlas'; `backlight build MODEL IMAGES -o none.atlas` makes one"),
+        ("none.atlas", "no atlas at .*none.atlas'; build.net, images, 'none.atlas'. makes one"),
         ("x" * 300, r"cannot read .* \(File name too long\); check the name and its permissions"),
         ("a\0", "no atlas at "),
     ],

@@ -208,8 +208,8 @@ def test_what_lies_outside_is_clipped_and_told():
 def test_the_command_line_names_the_flag():
     warning = RangeWarning("they are dark", (0.0, 4095.0))
     assert str(warning) == "they are dark; pass Preprocessing(..., range=(0, 4095))"
-    assert warning.for_command_line() == "they are dark; give --range 0,4095"
-    assert RangeWarning("they are dark").for_command_line() == "they are dark"
+    assert warning.for_command_line == "they are dark; give --range 0,4095"
+    assert RangeWarning("they are dark").for_command_line == "they are dark"
 
 
 def test_a_set_is_told_of_once_and_early():

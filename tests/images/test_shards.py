@@ -189,7 +189,7 @@ def test_a_sparse_member_is_skipped_for_its_reason(tmp_path):
     shard = write_tar(tmp_path / "s.tar", [("a.png", png()), ("b.png", png(2))])
     header(shard, 0, typeflag=b"S")
     source = TarSource("", [shard])
-    with pytest.raises(ImageError, match=r"^stored sparsely in the shard; pack it again without --sparse$"):
+    with pytest.raises(ImageError, match=r"^stored sparsely in the shard; pack it again as a plain archive$"):
         source.load(0)
     assert source.load(1).getpixel((0, 0)) == (2, 2, 2)
 

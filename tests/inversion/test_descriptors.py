@@ -378,7 +378,7 @@ def test_a_descriptor_is_a_network(name: str, size: int | tuple[int, int], shape
 
 def test_each_stage_is_a_layer_with_its_receptive_field() -> None:
     hogb, dsift = backlight.capture(HOG(), (1, 64, 80)), backlight.capture(DenseSIFT(), (1, 64, 80))
-    assert [layer.name for layer in hogb.default_layers] == ["cells", "blocks", "deblock"]
+    assert [layer.name for layer in hogb.default_layers] == ["gradient", "cells", "blocks", "deblock"]
     for net, fields in (
         (hogb, {"gradient": 3, "binning": 3, "cells": 18, "blocks": 26, "normalise": 26, "deblock": 34}),
         (dsift, {"gradient": 3, "binning": 3, "cells": 12, "blocks": 27, "normalise": 27}),

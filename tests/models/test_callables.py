@@ -124,7 +124,7 @@ BAD = [
     ("ends.py:make", "ends.py:2: ends the program"),
     ("mine.py:make#fc.x", r"mine.py:make has no submodule 'fc.x'; it has "),
     ("nopackage.models:make", "No module named 'nopackage'"),
-    ("w.pth", "'w.pth' is a weights file, not a model; name the model that it belongs to, with --weights w.pth"),
+    ("w.pth", "'w.pth' is a weights file, not a model; name the model that it belongs to, and the file"),
     ("resnet18", r"'resnet18' names no model; a model is torchvision:NAME.*; did you mean torchvision:resnet18\?$"),
     ("resnet", "'resnet' names no model; a model is torchvision:NAME"),
 ]  # fmt: skip

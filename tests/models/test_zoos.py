@@ -84,10 +84,11 @@ def test_a_download_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(timm, "create_model", fail)
     for spec in ("torchvision:squeezenet1_1", "timm:lcnet_050"):
         with pytest.raises(
-            WeightsError, match=r"cannot be downloaded \(no route to host\); .*--weights FILE"
+            WeightsError, match=r"cannot be downloaded \(no route to host\); give them as a file"
         ) as raised:
             load_model(spec, "DEFAULT")
         assert "\n" not in str(raised.value)
+        assert raised.value.for_command_line.endswith("; give them with --weights FILE")
 
 
 def test_a_head_of_other_classes_is_made_to_fit(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ OTHERS = {
     "a gate from elsewhere": (lambda x: x * torch.sigmoid(x.flip(1)), "mul"),
     "a threshold above zero": (lambda x: torch.where(x > 0.1, x, 0.0), "where"),
     "relu and a little": (lambda x: torch.relu(x) + 1e-6, "add"),
+    "the guard of a divisor": (lambda x: x.masked_fill(x < 1e-12, 1e-12), "masked_fill"),
     "sine": (torch.sin, "sin"),
     "the author's own, twice": (lambda x: torch.relu(torch.relu(x)), "relu"),
     "the author's own, copied": (lambda x: F.silu(x).clone(), "clone"),

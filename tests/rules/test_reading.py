@@ -47,8 +47,11 @@ CASES = {
         lambda x: torch.where(x > 0.1, x, torch.zeros_like(x)),
         lambda x, z: z * (x > 0.1),
     ),
-    "a product with a comparison": (lambda x: x * (x > 0), lambda x, z: z * (x > 0)),
-    "a comparison made floating": (lambda x: x * (x > 0).float().to(x.dtype), lambda x, z: z * (x > 0)),
+    "a product with a comparison": (lambda x: x * (x > 0.1), lambda x, z: z * (x > 0.1)),
+    "a comparison made floating": (
+        lambda x: x * (x > 0.1).float().to(x.dtype),
+        lambda x, z: z * (x > 0.1),
+    ),
     "a comparison of another": (
         lambda x: CONV(x) * ((OTHER(x) > 0) & (x > -1)),
         lambda x, z: F.conv2d(z, CONV.weight, padding=1) * ((OTHER(x) > 0) & (x > -1)),
@@ -59,12 +62,12 @@ CASES = {
     ),
     "a comparison added": (lambda x: x + (x > 0), lambda x, z: z),
     "steps of two values": (
-        lambda x: x * torch.where(x > 0, 1.0, 0.1),
-        lambda x, z: z * torch.where(x > 0, 1.0, 0.1),
+        lambda x: x * torch.where(x > 0.1, 1.0, 0.1),
+        lambda x, z: z * torch.where(x > 0.1, 1.0, 0.1),
     ),
-    "a leaky rectifier by hand": (
-        lambda x: torch.where(x > 0, x, 0.1 * x),
-        lambda x, z: torch.where(x > 0, z, 0.1 * z),
+    "a choice by a comparison": (
+        lambda x: torch.where(x > 0.1, x, 0.1 * x),
+        lambda x, z: torch.where(x > 0.1, z, 0.1 * z),
     ),
     "masked_fill": (lambda x: x.masked_fill(x < 0.2, 0.0), lambda x, z: z * (x >= 0.2)),
     "an index of the strongest": (

@@ -109,9 +109,8 @@ class DeepPicture:
         if value_range is None and (lowest < low or highest > high):
             kind = "integers" if self.values.dtype.kind in "iu" else "floats"
             raise ImageError(
-                f"{kind} from {lowest:g} to {highest:g}: without a range, grey must lie in {low:g}..{high:g}",
-                python="say which values are black and white: Preprocessing(..., range=(LOW, HIGH))",
-                command="say which values are black and white: --range LOW,HIGH",
+                f"{kind} from {lowest:g} to {highest:g}: without a range, grey must lie in {low:g}..{high:g}; say "
+                "which values are black and white (--range LOW,HIGH; in Python Preprocessing(range=(LOW, HIGH)))"
             )
         values = self.values.astype(np.float64)
         observed = self.observed or _observe(values, (low, high), (lowest, highest))

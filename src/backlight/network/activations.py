@@ -35,18 +35,22 @@ _LITERALS = ("lifted_tensor", "_tensor_constant")  # torch.export's names for te
 
 @dataclass(frozen=True)
 class _Known:
-    """An activation to compare with: how it is computed, and the call that stands for it in a graph."""
+    """An activation to compare with: how it is computed, and the call that stands for it in a graph.
+
+    `is_bent` says that it is zero, and not nearly so, over a range: max(x, 1e-12) is a guard and no ReLU.
+    """
 
     compute: Callable[[Tensor], Tensor]
     target: Any
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] | None = None
+    is_bent: bool = False
 
 
 _FIXED = (
-    _Known(F.relu, aten.relu.default),
-    _Known(F.relu6, aten.relu6.default),
-    _Known(F.hardswish, aten.hardswish.default),
+    _Known(F.relu, aten.relu.default, is_bent=True),
+    _Known(F.relu6, aten.relu6.default, is_bent=True),
+    _Known(F.hardswish, aten.hardswish.default, is_bent=True),
     _Known(F.silu, aten.silu.default),
     _Known(F.mish, aten.mish.default),
     _Known(F.gelu, aten.gelu.default),
@@ -137,7 +141,7 @@ def _recognised(node: fx.Node, source: fx.Node, region: set[fx.Node]) -> _Known 
     result = values[node]
     if result.shape != _GRID.shape or not result.is_floating_point():
         return None
-    known = next((k for k in _candidates(result) if _agree(k.compute(_GRID), result)), None)
+    known = next((k for k in _candidates(result) if _is(result, k)), None)
     if known is None or any(
         other is not node and packet(other) in RECTIFIERS and _agree(found, result)
         for other, found in values.items()
@@ -188,12 +192,19 @@ def _candidates(result: Tensor) -> Iterator[_Known]:
     if low < 0:
         yield _Known(lambda x: F.elu(x, -low), aten.elu.default, (_rounded(-low),))
     if 0 < high < 30:
-        yield _Known(lambda x: F.hardtanh(x, 0, high), aten.hardtanh.default, (0.0, _rounded(high)))
+        yield _Known(
+            lambda x: F.hardtanh(x, 0, high), aten.hardtanh.default, (0.0, _rounded(high)), is_bent=True
+        )
 
 
 def _rounded(number: float) -> float:
     """Return a number without what dividing it has added in its last digits."""
     return float(f"{number:.12g}")
+
+
+def _is(result: Tensor, known: _Known) -> bool:
+    right = known.compute(_GRID)
+    return _agree(right, result) and not (known.is_bent and bool(result[right == 0].any()))
 
 
 def _agree(one: Tensor, other: Tensor) -> bool:
