@@ -37,8 +37,8 @@ def _in_child(work: Callable[[], int]) -> int:
         return child
     code = 99
     try:
-        # torch makes its thread pool anew after a fork when it is first told of threads, which must not be done by
-        # several threads at once, as those of the first backward pass would: "Invalid thread pool!", SIGABRT or SIGSEGV.
+        # After a fork torch makes its thread pool anew when it is first told of threads. It must not be told by several
+        # threads at once, as by those of the first backward pass ("Invalid thread pool!", SIGABRT or SIGSEGV).
         torch.set_num_threads(1)
         code = work()
     except BaseException:
