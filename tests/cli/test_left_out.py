@@ -47,7 +47,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
 def test_layers_and_build_say_what_is_left_out(tokens: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("layers", "tokens.py:make", "--size", "32") == 0
     out = printed(capsys)
-    assert "1 layer with 6 feature maps: shown by default" in out
+    assert "1 layer with 6 feature maps is shown by default" in out
     assert f"Left out: {WORDS}" in out
     build = ("build", "tokens.py:make", "pictures", "-o", "t.atlas", "--size", "32", "--dry-run")
     assert run(*build) == 0

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kills import jobs
@@ -35,6 +37,9 @@ def _in_child(work: Callable[[], int]) -> int:
         return child
     code = 99
     try:
+        # After a fork torch makes its thread pool anew when it is first told of threads. It must not be told by several
+        # threads at once, as by those of the first backward pass ("Invalid thread pool!", SIGABRT or SIGSEGV).
+        torch.set_num_threads(1)
         code = work()
     except BaseException:
         traceback.print_exc()
@@ -88,7 +93,8 @@ def _killed(job: Job, start: Path, place: Path, stop_at: int, torn: bool, expect
     child = _command(folder, job.command, stop_at, torn)
     _, status = os.waitpid(child, os.WUNTRACED)
     if not os.WIFSTOPPED(status):
-        return [f"it was not stopped but ended with {os.waitstatus_to_exitcode(status)}"]
+        ended, printed = os.waitstatus_to_exitcode(status), (place / "printed").read_text()
+        return [f"it was not stopped but ended with {ended}: {printed[-300:]}"]
     wrong = _seen(job, folder, True)
     os.kill(child, signal.SIGKILL)
     _finished(child)

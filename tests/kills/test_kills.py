@@ -15,10 +15,10 @@ from kills.long import run_killing
 def test_killed_commands_go_on_to_the_same_end_and_readers_are_told_the_truth(tmp_path: Path) -> None:
     found = [
         json.loads(line)
-        for line in run_killing(tmp_path, "--first", "4", "--drawn", "3", "--rivals", "3").splitlines()
+        for line in run_killing(tmp_path, "--first", "3", "--drawn", "2", "--rivals", "2").splitlines()
     ]
     assert [(own["job"], own["kills"], own["wrong"]) for own in found] == [
-        ("build", 7, {}),
-        ("faithfulness", 7, {}),
-        ("adaptive fit", 7, {}),
+        ("build", 5, {}),
+        ("faithfulness", 5, {}),
+        ("adaptive fit", 5, {}),
     ]

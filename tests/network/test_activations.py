@@ -137,3 +137,34 @@ def test_a_second_look_changes_nothing():
     before = str(graph)
     recognise_activations(graph)
     assert str(graph) == before
+
+
+ACTIVATIONS = (
+    *(
+        "ReLU",
+        "ReLU6",
+        "LeakyReLU",
+        "PReLU",
+        "RReLU",
+        "ELU",
+        "CELU",
+        "SELU",
+        "GELU",
+        "SiLU",
+        "Mish",
+        "Hardswish",
+    ),
+    *("Softplus", "Hardtanh", "Hardsigmoid", "Sigmoid", "Tanh", "LogSigmoid", "Softsign", "Tanhshrink"),
+    *("Softshrink", "Hardshrink"),
+)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_layers_above_an_activation_are_found_with_their_fields(name):
+    activation = getattr(nn, name)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), activation(), nn.Conv2d(4, 5, 3), activation())
+    layers = {layer.name: layer for layer in backlight.capture(model, (3, 8, 8)).layers}
+    assert {"0", "1", "2", "3"} <= set(layers)
+    fields = [layers[n].receptive_field for n in "0123"]
+    assert None not in fields
+    assert fields[0] == fields[1] != fields[2] == fields[3]

@@ -6,9 +6,13 @@ import typer
 
 from backlight.atlas import verify
 from backlight.cli.figure import AtlasArgument
-from backlight.cli.output import console, progress_bars, styled
+from backlight.cli.output import console, counted, progress_bars, styled
 
 _SHOWN = 10
+_OF_ONE = {
+    **{f"{thing}s": thing for thing in ("layer", "image", "filter", "feature map", "hit", "tile")},
+    **{"pictures left out": "picture left out", "studies": "study", "layers with evidence": "layer with evidence"},
+}
 
 
 def check(atlas: AtlasArgument) -> None:
@@ -16,7 +20,7 @@ def check(atlas: AtlasArgument) -> None:
     with progress_bars(resumes=False) as progress:
         found = verify(atlas, progress)
     for what, count in found.counts.items():
-        console.print(f"{count:>9,} {what}")
+        console.print(f"{count:>9,} {_OF_ONE.get(what, what) if count == 1 else what}")
     if found.unfinished:
         console.print(
             f"{found.unfinished:>9,} hits are not projected yet; rerun the original `backlight build` to resume",
@@ -32,7 +36,7 @@ def check(atlas: AtlasArgument) -> None:
         console.print(f"{atlas}: nothing is damaged", soft_wrap=True)
         return
     more = f", the first {_SHOWN}" if len(found.damaged) > _SHOWN else ""
-    places = "1 place" if len(found.damaged) == 1 else f"{len(found.damaged)} places"
+    places = counted(len(found.damaged), "place")
     console.print(styled("[bold red]{}: damaged in {}[/]{}:", atlas, places, more), soft_wrap=True)
     for finding in found.damaged[:_SHOWN]:
         console.print(f"  {finding}", soft_wrap=True)

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from backlight.cli.options import Mean, ModelArgument, Resize, Size, Std, ValueRange, Weights, load_network
-from backlight.cli.output import console, styled
+from backlight.cli.output import console, counted, styled
 from backlight.network import Layer, Network, describe_field
 
 
@@ -67,9 +67,8 @@ def _table(net: Network, chosen: tuple[Layer, ...]) -> Table:
 def _print_coverage(net: Network) -> None:
     maps = sum(layer.n_maps for layer in net.default_layers)
     n_layers = len(net.default_layers)
-    summary = (
-        f"{n_layers} {'layer' if n_layers == 1 else 'layers'} with {maps} feature maps: shown by default."
-    )
+    verb = "is" if n_layers == 1 else "are"
+    summary = f"{counted(n_layers, 'layer')} with {counted(maps, 'feature map')} {verb} shown by default."
     unsupported = net.coverage().unsupported
     if not unsupported:
         rules = " Every operator below them has a rule." if net.default_layers else ""

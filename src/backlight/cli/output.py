@@ -202,6 +202,11 @@ def print_skipped(skipped: Sequence[Skipped]) -> None:
         console.print(f"  {skipped[0].path}: {skipped[0].reason}", soft_wrap=True)
 
 
+def counted(count: int, thing: str) -> str:
+    """Return a number of things: `1 layer`, `2 layers`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def in_words(seconds: float) -> str:
     """Return a duration in words: `40 s`, `3 min`, `2.5 h`."""
     if seconds < 90:
