@@ -26,7 +26,15 @@ from backlight.cli.options import (
     parse_layers,
     parse_maps,
 )
-from backlight.cli.output import console, in_words, print_command, progress_bars, size_in_words, styled
+from backlight.cli.output import (
+    console,
+    counted,
+    in_words,
+    print_command,
+    progress_bars,
+    size_in_words,
+    styled,
+)
 from backlight.errors import BadInputError
 from backlight.images import open_images
 from backlight.rules import RuleSet, parse_rules
@@ -94,8 +102,8 @@ def build(
         net, source, chosen_rules, parse_layers(layers), top, chosen_maps, seed, batch_size
     )
     console.print(
-        f"{plan.n_images} images, {len(plan.layers)} layers, {plan.n_maps} feature maps, "
-        f"{plan.n_projections} projections by {plan.rules_name}"
+        f"{counted(plan.n_images, 'image')}, {counted(len(plan.layers), 'layer')}, "
+        f"{counted(plan.n_maps, 'feature map')}, {counted(plan.n_projections, 'projection')} by {plan.rules_name}"
     )
     if layers == "all":
         print_left_out(net)
@@ -147,12 +155,12 @@ def _print_estimate(found: Estimate) -> None:
 def _print_summary(result: atlas.Atlas) -> None:
     dead = sum(result[name][c].dead for name in result for c in result[name].channels)
     size = size_in_words(result.path.stat().st_size)
-    console.print(f"{result.path} ({size}): {result.n_scanned} images", soft_wrap=True)
+    console.print(f"{result.path} ({size}): {counted(result.n_scanned, 'image')}", soft_wrap=True)
     if dead:
         console.print(f"{dead} of the feature maps are dead: active in no image")
     if result.skipped:
         console.print(
-            styled("[yellow]{} pictures could not be read[/] and were left out:", len(result.skipped)),
+            styled("[yellow]{} could not be read[/]:", counted(len(result.skipped), "picture")),
             soft_wrap=True,
         )
         for picture in result.skipped[:10]:
