@@ -62,7 +62,7 @@ def test_bad_pictures_are_listed_after_a_build(workplace: Path, capsys: pytest.C
     (workplace / "pictures" / "a" / "notes.jpg").write_text("shopping list")
     assert run(*BUILD) == 0
     printed = capsys.readouterr().out
-    assert "1 pictures could not be read" in printed
+    assert "1 picture could not be read" in printed
     assert "a/notes.jpg: " in printed
 
 

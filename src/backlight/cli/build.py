@@ -160,7 +160,10 @@ def _print_summary(result: atlas.Atlas) -> None:
         console.print(f"{dead} of the feature maps are dead: active in no image")
     if result.skipped:
         console.print(
-            styled("[yellow]{} could not be read[/]:", counted(len(result.skipped), "picture")),
+            styled(
+                "[yellow]{} could not be read[/] (left out of the atlas):",
+                counted(len(result.skipped), "picture"),
+            ),
             soft_wrap=True,
         )
         for picture in result.skipped[:10]:

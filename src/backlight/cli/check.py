@@ -11,11 +11,9 @@ from backlight.cli.output import console, counted, progress_bars, styled
 _SHOWN = 10
 _OF_ONE = {
     **{f"{thing}s": thing for thing in ("layer", "image", "filter", "feature map", "hit", "tile")},
-    **{
-        "pictures left out": "picture left out",
-        "studies": "study",
-        "layers with evidence": "layer with evidence",
-    },
+    "pictures left out": "picture left out",
+    "studies": "study",
+    "layers with evidence": "layer with evidence",
 }
 
 
