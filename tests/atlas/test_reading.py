@@ -400,7 +400,7 @@ def test_names_from_a_file_cannot_steer_a_terminal(tiny: Path) -> None:
 def test_check_counts_what_it_has_read(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", str(tiny)) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "3 layers 5 images 1 pictures left out 1 filters" in printed
+    assert "3 layers 5 images 1 picture left out 1 filter" in printed
     assert printed.endswith("tiny.atlas: nothing is damaged")
     make_old_atlas(tiny)
     assert run("check", str(tiny)) == 0
