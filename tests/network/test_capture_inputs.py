@@ -210,3 +210,20 @@ def test_a_torch_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
         CaptureError, match=r"takes torch 2\.9 or newer, got 2\.8\.0.*; upgrade torch and torchvision"
     ):
         capture(nn.Conv2d(3, 4, 3), (3, 8, 8))
+
+
+def test_a_size_that_a_mask_decides_is_told() -> None:
+    mask = torch.arange(8) % 2 == 0
+
+    class Picks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(self.conv(x[:, :, mask]))
+
+    with pytest.raises(
+        CaptureError, match=r"Picks makes a tensor whose size its values decide \(index\), as .*mask"
+    ):
+        capture(Picks(), (3, 8, 8))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.experimental.symbolic_shapes import is_concrete_int
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols, is_concrete_int
 
 from backlight.errors import CaptureError
 from backlight.network.activations import recognise_activations
@@ -55,6 +55,12 @@ def export_graph(model: nn.Module, example: Tensor) -> fx.GraphModule:
         raise CaptureError(reason)
     with _silence():
         plain = _graph_for_any_number(model, example)
+    counted = next((node for node in plain.graph.nodes if _has_counted_size(node)), None)
+    if counted is not None:
+        raise CaptureError(
+            f"{type(model).__name__} makes a tensor whose size its values decide ({operator_name(counted)}), as "
+            "x[:, :, mask] does; index with whole numbers made beforehand, or multiply by the mask"
+        )
     plain.meta["other_paths"] = other_paths(model)
     return plain
 
@@ -164,6 +170,12 @@ _SAME_VALUES = {
     # a gradient passes through what the unit reads, whether the model's training stopped it there or not
     aten.detach.default: aten.alias.default,
 }
+
+
+def _has_counted_size(node: fx.Node) -> bool:
+    """Return whether a size of a node's tensor is known only once it is run: as many as a mask has ones."""
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and bool(free_unbacked_symbols(value))
 
 
 def _in_rows(node: fx.Node, graph: fx.Graph) -> fx.Node:
