@@ -121,7 +121,9 @@ def _checked(net: Network, model: nn.Module) -> dict[str, object]:
             found[name] = check()
         except Exception as error:
             found[name] = f"{type(error).__name__}: {_line(error)}"
-    if str(found["gradient"]).startswith("off"):  # rounding opens rectifiers of deep networks: again in float64
+    if str(found["gradient"]).startswith(
+        "off"
+    ):  # rounding opens rectifiers of deep networks: again in float64
         exact = capture(model.double(), net.input_shape)
         found["gradient"] = same_gradient(exact, image.double(), exact.layer(layer.name))
     return found

@@ -389,3 +389,12 @@ def test_behind_a_mean_over_positions_the_field_is_the_whole_image_for_every_uni
     assert {field.box(row, col) for row in (0, 7) for col in (0, 3)} == {Box(0, 0, 8, 8)}
     assert not net.layer("conv").receptive_field.is_whole
     assert describe_field(net.layer("last")) == "whole image"
+
+
+def test_a_module_whose_hook_changes_its_output_stays_a_layer():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+    model[2].register_forward_hook(lambda module, args, output: 2 * output)
+    net = capture(model, (3, 9, 9))
+    assert [layer.name for layer in net.default_layers] == ["2", "4"]
+    x = torch.randn(2, 3, 9, 9)
+    assert torch.equal(net(x), model.eval()(x))

@@ -76,7 +76,8 @@ def find_layers(
     output_path: set[fx.Node],
 ) -> tuple[Layer, ...]:
     """Return the layers among the named nodes: those that depend on the pixels and have channels."""
-    default = _default_nodes(analysis, spreads, output_path)
+    named = set(names.values())
+    default = {_named(node, named) for node in _default_nodes(analysis, spreads, output_path)}
     (pixels,) = analysis.graph.find_nodes(op="placeholder")
     image = tuple(map(int, (shape_of(pixels) or ())[2:]))
     layers = []
@@ -99,6 +100,13 @@ def find_layers(
             )
         )
     return tuple(layers)
+
+
+def _named(node: fx.Node, named: set[fx.Node]) -> fx.Node:
+    """Return what a node's module gave back, where that has the module's name: a hook may have gone over it since."""
+    while node not in named and len(node.users) == 1:
+        node = next(iter(node.users))
+    return node
 
 
 def _field(spread: Spread, image: tuple[int, ...]) -> ReceptiveField | None:
