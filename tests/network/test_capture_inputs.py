@@ -223,7 +223,8 @@ def test_a_size_that_a_mask_decides_is_told() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.relu(self.conv(x[:, :, mask]))
 
-    with pytest.raises(
-        CaptureError, match=r"Picks makes a tensor whose size its values decide \(index\), as .*mask"
-    ):
+    # torch 2.9 stops at the line itself; later ones trace it, and the graph is refused.
+    told = r"Picks makes a tensor whose size its values decide \(index\), as .*mask"
+    stopped = r"stopped at .*x\[:, :, mask\].* make that line independent of the values"
+    with pytest.raises(CaptureError, match=f"{told}|{stopped}"):
         capture(Picks(), (3, 8, 8))
