@@ -59,7 +59,7 @@ class Row:
         whole: Those whose units see the whole image.
         unseen: Convolutions on the way to the output that no layer shows and that are not named as left out.
         answer: `yes` if the network gives what the model gives, else how far it is off.
-        gradient: The same of the projection by GRADIENT against automatic differentiation, in the deepest layer.
+        gradient: `none` without layers; the same of the projection by GRADIENT against automatic differentiation, in the deepest layer.
         field: `yes` if gradients stay inside the fields of some layers, `none` if there are no such fields.
         projects: `yes` if the projection of a unit of the deepest default layer is finite and not all zero.
         note: `experimental` where the network has attention, `recurrent` where it has an LSTM or the like.
@@ -80,7 +80,7 @@ class Row:
     whole: int = 0
     unseen: tuple[str, ...] = ()
     answer: str = "no"
-    gradient: str = "no"
+    gradient: str = "none"
     field: str = "no"
     projects: str = "no"
     note: str = ""
@@ -109,21 +109,18 @@ def measure(candidate: Candidate) -> Row:
 def _checked(net: Network, model: nn.Module) -> dict[str, object]:
     """Return what comparing with the model and with automatic differentiation gives; a failure is its own row's."""
     image = torch.randn(1, *net.input_shape)
-    layer = (net.default_layers or net.layers)[-1]
-    checks = {
-        "answer": lambda: same_answer(net, model, image),
-        "gradient": lambda: same_gradient(net, image, layer),
-        "field": lambda: fields_hold(net, image),
-    }
+    layer = next(reversed(net.default_layers or net.layers), None)
+    checks = {"answer": lambda: same_answer(net, model, image), "field": lambda: fields_hold(net, image)}
+    if layer is not None:
+        checks["gradient"] = lambda: same_gradient(net, image, layer)
     found: dict[str, object] = {}
     for name, check in checks.items():
         try:
             found[name] = check()
         except Exception as error:
             found[name] = f"{type(error).__name__}: {_line(error)}"
-    if str(found["gradient"]).startswith(
-        "off"
-    ):  # rounding opens rectifiers of deep networks: again in float64
+    if layer is not None and str(found["gradient"]).startswith("off"):
+        # Rounding opens rectifiers of deep networks: again in float64.
         exact = capture(model.double(), net.input_shape)
         found["gradient"] = same_gradient(exact, image.double(), exact.layer(layer.name))
     return found
@@ -178,7 +175,9 @@ def _unsupported(net: Network, nodes: Iterable[fx.Node]) -> tuple[str, ...]:
 def _projects(net: Network) -> str:
     """Return `yes` if the strongest unit of the deepest default layer projects to something, else why not."""
     image = torch.randn(1, *net.input_shape)
-    layer = (net.default_layers or net.layers)[-1]
+    layer = next(reversed(net.default_layers or net.layers), None)
+    if layer is None:
+        return "no layer"
     try:
         return _verdict(net, image, layer)
     except UnsupportedOperatorError:
