@@ -69,7 +69,7 @@ def _small(config: Any, kind: Any) -> Callable[[], Made]:
             if isinstance(getattr(settings, name, None), int):
                 setattr(settings, name, 2)
         if isinstance(getattr(settings, "depths", None), (list, tuple)):
-            settings.depths = [1] * len(settings.depths)
+            settings.depths = type(settings.depths)([1] * len(settings.depths))
         settings.num_labels = _CLASSES
         side = getattr(settings, "image_size", None) or 224
         side = side if isinstance(side, int) else max(side)
