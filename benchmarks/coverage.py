@@ -59,7 +59,7 @@ class Row:
         whole: Those whose units see the whole image.
         unseen: Convolutions on the way to the output that no layer shows and that are not named as left out.
         answer: `yes` if the network gives what the model gives, else how far it is off.
-        gradient: Whether the projection by GRADIENT equals automatic differentiation, in the deepest layer: as `answer`.
+        gradient: `yes` if the projection by GRADIENT is the derivative, in the deepest layer, else how far it is off.
         field: `yes` if gradients stay inside the fields of some layers, `none` if there are no such fields.
         projects: `yes` if the projection of a unit of the deepest default layer is finite and not all zero.
         note: `experimental` where the network has attention, `recurrent` where it has an LSTM or the like.
