@@ -228,3 +228,31 @@ def test_a_size_that_a_mask_decides_is_told() -> None:
     stopped = r"stopped at .*x\[:, :, mask\].* make that line independent of the values"
     with pytest.raises(CaptureError, match=f"{told}|{stopped}"):
         capture(Picks(), (3, 8, 8))
+
+
+class ByKeyword(nn.Conv2d):
+    """A convolution whose input has to be named."""
+
+    def forward(self, *, image: Tensor) -> Tensor:
+        return super().forward(image)
+
+
+class OfAList(nn.Module):
+    """Takes a list of images."""
+
+    def forward(self, images: Any) -> Tensor:
+        return torch.stack(images).relu()
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (ByKeyword(3, 4, 3), r"by keyword only \(image=\), .*forward\(x\) calls it with image=x"),
+        (OfAList(), r"takes a list of tensors, .* makes the list from x"),
+        (nn.Sequential(torch.ao.nn.quantized.Conv2d(3, 4, 3)), r"is quantised \(first at '0'\).*float model"),
+    ],
+    ids=["by keyword", "a list", "quantised"],
+)
+def test_inputs_and_weights_of_another_kind_are_told_as_what_they_are(model: nn.Module, told: str) -> None:
+    with pytest.raises(CaptureError, match=told):
+        capture(model, (3, 8, 8))

@@ -20,6 +20,7 @@ INDEPENDENT = (
     "or capture the part of the model below it"
 )
 _READS_VALUES = re.compile(r"data-dependent|data dependent|numpy|\.item\(|\.tolist\(|DynamicOutputShape")
+_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 _BETWEEN = (  # what stands between the model's lines and torch's: no place to send a user to
     TORCH_FOLDER,
     str(Path(jaxtyping.__file__).parent),
@@ -43,6 +44,12 @@ def reason_before_tracing(model: nn.Module, example: Tensor) -> str | None:
             f"{name} takes {len(needed)} inputs ({', '.join(needed)}), and Backlight gives one batch of images; "
             "capture a module whose forward(x) calls it with the other inputs fixed"
         )
+    by_keyword = [a.name for a in arguments_of(model) if a.kind is a.KEYWORD_ONLY and a.name in needed]
+    if by_keyword:
+        return (
+            f"{name} takes its input by keyword only ({by_keyword[0]}=), and Backlight gives it by position; "
+            f"capture a module whose forward(x) calls it with {by_keyword[0]}=x"
+        )
     size = _exported_size(model)
     if size is not None and size != tuple(example.shape[1:]):
         return (
@@ -54,6 +61,12 @@ def reason_before_tracing(model: nn.Module, example: Tensor) -> str | None:
         return (
             f"{name} simulates quantisation (first at {fake[0]!r}), which has no rule; "
             "capture the float model from before torch's prepare or prepare_qat"
+        )
+    packed = [path for path, m in model.named_modules() if type(m).__module__.startswith(_QUANTISED)]
+    if packed:
+        return (
+            f"{name} is quantised (first at {packed[0]!r}): its packed weights are none that a signal could be "
+            "projected through; capture the float model that it was made from"
         )
     return None
 
@@ -104,6 +117,11 @@ def _refused_input(name: str, shape: str, at: str, error: Exception, place: str)
         return (
             f"{name} takes a dict, and Backlight gives one batch of images: {at}; "
             "capture a module whose forward(x) makes the dict from x"
+        )
+    if re.search(r"tuple of Tensors, not Tensor|list of Tensors, not Tensor", text):
+        return (
+            f"{name} takes a list of tensors, and Backlight gives one batch of images: {at}; "
+            "capture a module whose forward(x) makes the list from x"
         )
     if re.search(r"dtype|scalar type|should be the same|Input type", text):
         return (
