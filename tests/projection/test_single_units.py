@@ -50,7 +50,10 @@ LINEAR = {
     "a border that cuts off and adds": lambda x: F.pad(x, (-2, 1, -1, 0)),
     "patches by strides": in_patches,
 }
-CASES = LINEAR | {"an instance norm": nn.InstanceNorm2d(4)}
+CASES = LINEAR | {
+    "an instance norm": nn.InstanceNorm2d(4),
+    "a Kronecker product": lambda x: torch.kron(x, torch.ones(1, 1, 2, 2).double()),
+}
 
 
 @pytest.mark.parametrize("name", CASES)

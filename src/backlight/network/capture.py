@@ -150,7 +150,7 @@ def _plain(traced: Trace) -> fx.GraphModule:
             copies[node] = copies[node.args[0]]
         else:
             copies[node] = graph.node_copy(node, lambda n: copies[n])
-            if node.target is aten.as_strided.default:
+            if node.target in _READ_IN_ROWS:
                 copies[node].args = (_in_rows(copies[node], graph), *copies[node].args[1:])
             copies[node].target = _SAME_VALUES.get(node.target, node.target)
     (returned,) = graph.find_nodes(op="output")
@@ -162,6 +162,9 @@ def _plain(traced: Trace) -> fx.GraphModule:
     plain.meta["remarks"] = traced.remarks
     return plain.eval()
 
+
+_READ_IN_ROWS = {aten.as_strided.default, aten.kron.default}
+"""What reads its first operand in the order of memory, or refuses other orders."""
 
 _SAME_VALUES = {
     # the strides seen while tracing need not be those of a run
