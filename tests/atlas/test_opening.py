@@ -86,9 +86,10 @@ def test_an_atlas_that_was_being_created_is_a_new_one(tmp_path: Path) -> None:
     path = tmp_path / "a.atlas"
     path.touch()
     with pytest.raises(
-        AtlasError, match="is empty, so it is no atlas yet; run the `backlight build` that began it"
-    ):
+        AtlasError, match="is empty, so it is no atlas yet; call build again as before"
+    ) as told:
         connect_for_reading(path)
+    assert told.value.for_command_line.endswith("; rerun the original `backlight build` to resume it")
     killed = tmp_path / "k.atlas"
     creating = sqlite3.connect(killed, isolation_level=None)
     creating.executescript("PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN; CREATE TABLE t (x);")

@@ -138,6 +138,4 @@ def _nothing_yet(path: Path) -> AtlasError:
     who = holder(path)
     if who is not None:
         return AtlasError(f"{str(path)!r} is being created by a running build ({who}); try again in a moment")
-    return AtlasError(
-        f"{str(path)!r} is empty, so it is no atlas yet; run the `backlight build` that began it again"
-    )
+    return AtlasError(f"{str(path)!r} is empty, so it is no atlas yet", **RESUME)
