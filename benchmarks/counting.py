@@ -15,8 +15,8 @@ from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from backlight.network import Layer, Network
-from backlight.network.dimensions import arguments, sizes_of
-from backlight.network.operators import CONVOLUTIONS, MAX_POOLS, packet
+from backlight.operators.paths import CONVOLUTIONS, MAX_POOLS, packet
+from backlight.operators.spread import arguments, sizes_of
 
 Span = tuple[int, int]
 Window = tuple[Span, Span]

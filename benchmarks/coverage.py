@@ -28,8 +28,8 @@ from torch import fx, nn
 from backlight import capture, project
 from backlight.errors import CaptureError, UnsupportedOperatorError
 from backlight.network import Layer, Network, OperatorClass
-from backlight.network.operators import ATTENTION, SQUASHES, aten, operator_name, packet
 from backlight.network.unseen import unseen_convolutions
+from backlight.operators.paths import ATTENTION, SQUASHES, aten, operator_name, packet
 from backlight.projection.units import strongest_units
 from exactness import fields_hold, same_answer, same_gradient
 from other_zoos import PACKAGES

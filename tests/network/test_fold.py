@@ -11,8 +11,8 @@ from backlight import DECONVNET, capture
 from backlight.network import Network
 from backlight.network.cut import cut
 from backlight.network.fold import fold_batch_norms
-from backlight.network.operators import BATCH_NORMS, aten, packet
-from backlight.rules import apply_rules
+from backlight.operators.paths import BATCH_NORMS, aten, packet
+from backlight.projection.rewrite import apply_rules
 
 
 class NormFirst(nn.Module):

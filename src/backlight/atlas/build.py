@@ -26,9 +26,9 @@ from backlight.geometry import Box
 from backlight.images import Batch, ImageSource, OneImage, Picture, Preprocessing, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
-from backlight.network.operators import CONVOLUTIONS, packet
+from backlight.operators.paths import CONVOLUTIONS, packet
+from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit, check_rules
-from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import Compile, Progress, make_scanner
 
 SCAN_STEP_IMAGES = 256

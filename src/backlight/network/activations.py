@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from backlight.network.operators import RECTIFIERS, all_operands, aten, packet
+from backlight.operators.paths import RECTIFIERS, all_operands, aten, packet
 
 _MOST_NODES = 16  # the longest spelling seen, GELU by tanh, has ten
 _GRID = torch.cat([torch.linspace(-30, 30, 601), torch.linspace(-4, 4, 801)]).double()

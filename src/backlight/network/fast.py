@@ -10,11 +10,11 @@ from torch import Tensor, fx
 
 from backlight.network.class_output import Output, output_values
 from backlight.network.cut import cut
-from backlight.network.dimensions import views_channels
 from backlight.network.fold import fold_batch_norms
 from backlight.network.layers import Layer
 from backlight.network.network import Network
-from backlight.network.operators import CONVOLUTIONS, aten, packet
+from backlight.operators.paths import CONVOLUTIONS, aten, packet
+from backlight.operators.spread import views_channels
 
 _NEW_OUTPUT = {*CONVOLUTIONS, aten.linear, aten.add, aten.mul, aten.cat}
 """Operators whose output is never a view of an input."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.network.operators import BATCH_NORMS, CONVOLUTIONS, aten, options_of, packet, shape_of
+from backlight.operators.paths import BATCH_NORMS, CONVOLUTIONS, aten, options_of, packet, shape_of
 
 
 def fold_batch_norms(module: fx.GraphModule) -> fx.GraphModule:

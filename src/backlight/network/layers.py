@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from torch import fx
 
 from backlight.geometry import ReceptiveField
-from backlight.network.operators import (
+from backlight.network.receptive import Spread, receptive_field
+from backlight.operators.paths import (
     CONVOLUTIONS,
     OperatorClass,
     PathAnalysis,
@@ -17,7 +18,6 @@ from backlight.network.operators import (
     packet,
     shape_of,
 )
-from backlight.network.receptive import Spread, receptive_field
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import torch
 from torch import fx
 
 from backlight.network.coverage import LeftOut
-from backlight.network.dimensions import BATCH, Spread, as_sizes
 from backlight.network.layers import is_feature_map
-from backlight.network.operators import (
+from backlight.operators.paths import (
     ATTENTION,
     CONVOLUTIONS,
     OperatorClass,
@@ -19,6 +18,7 @@ from backlight.network.operators import (
     operator_name,
     packet,
 )
+from backlight.operators.spread import BATCH, Spread, as_sizes
 
 _MIXERS = ATTENTION | {aten.linear}  # what transforms tokens, as convolutions do maps
 

@@ -22,8 +22,18 @@ import torch
 from torch import fx
 
 from backlight.geometry import Axis, ReceptiveField
-from backlight.network import sliding  # noqa: F401, registers its rules
-from backlight.network.dimensions import (
+from backlight.operators import sliding  # noqa: F401, registers its rules
+from backlight.operators.paths import (
+    ATTENTION,
+    OperatorClass,
+    PathAnalysis,
+    all_operands,
+    operator_name,
+    packet,
+    shape_of,
+)
+from backlight.operators.rearrange import scattered
+from backlight.operators.spread import (
     RULES,
     Spread,
     Spreads,
@@ -34,16 +44,6 @@ from backlight.network.dimensions import (
     sizes_of,
     stretched,
 )
-from backlight.network.operators import (
-    ATTENTION,
-    OperatorClass,
-    PathAnalysis,
-    all_operands,
-    operator_name,
-    packet,
-    shape_of,
-)
-from backlight.network.rearrange import scattered
 
 __all__ = ["Spread", "receptive_field", "trace_spreads"]
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from backlight.network.operators import aten, convolution_options, packet, shape_of
+from backlight.operators.paths import aten, convolution_options, packet, shape_of
 
 _MOST_COLOURS = 4
 

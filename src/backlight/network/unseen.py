@@ -7,7 +7,7 @@ from collections.abc import Collection
 from torch import fx
 
 from backlight.network.network import Network
-from backlight.network.operators import CONVOLUTIONS, packet, shape_of
+from backlight.operators.paths import CONVOLUTIONS, packet, shape_of
 
 
 def unseen_convolutions(net: Network) -> tuple[str, ...]:

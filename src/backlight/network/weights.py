@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from backlight.network.layers import Layer
 from backlight.network.network import Network
-from backlight.network.operators import CONVOLUTIONS, aten, options_of, packet
+from backlight.operators.paths import CONVOLUTIONS, aten, options_of, packet
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.network.dimensions import views_channels
-from backlight.network.operators import aten, operands, packet
-from backlight.projection.adjoints import NEED_VALUES, Descent, Record, adjoint_of
-from backlight.projection.windows import Windows
-from backlight.rules.carry import carry, passed_operands, rectify_signal
-from backlight.rules.rectifiers import leak_signal
+from backlight.operators.adjoints import NEED_VALUES, Descent, Record, adjoint_of
+from backlight.operators.carry import carry, passed_operands, rectify_signal
+from backlight.operators.paths import aten, operands, packet
+from backlight.operators.rectifiers import leak_signal
+from backlight.operators.spread import views_channels
+from backlight.operators.windows import Windows
 
 MOST_CELLS = 1 << 21
 """Of the signals of one operator that are held at a time: 8 MB in float32. Few units at a time stay in the

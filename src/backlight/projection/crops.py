@@ -18,8 +18,7 @@ from torch import fx
 from backlight.geometry import Axis
 from backlight.network import Layer, Network
 from backlight.network.cut import ancestors
-from backlight.network.dimensions import views_channels
-from backlight.network.operators import (
+from backlight.operators.paths import (
     AVERAGE_POOLS,
     BATCH_NORMS,
     CLAMPS,
@@ -32,7 +31,8 @@ from backlight.network.operators import (
     packet,
     shape_of,
 )
-from backlight.rules import RuleSet
+from backlight.operators.ruleset import RuleSet
+from backlight.operators.spread import views_channels
 
 _ELEMENTWISE = frozenset(
     (

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import fx
 
-from backlight.network.dimensions import Spread, Window, arguments, contracted, rule, sizes_of
-from backlight.network.operators import aten, operator_name, packet
+from backlight.operators.paths import aten, operator_name, packet
+from backlight.operators.spread import Spread, Window, arguments, contracted, rule, sizes_of
 
 _PADS = {aten.pad, aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d}
 _MIRRORS = {"constant": 0, "reflect": 2, "reflection": 2, "replicate": 1, "replication": 1}

@@ -7,7 +7,7 @@ from torch import nn
 
 from backlight.errors import UnsupportedOperatorError
 from backlight.network import OperatorClass, capture
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from replicas.compare import pull, same, same_bits
 
 PRELU = nn.PReLU().double()

@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.network.names import module_of
-from backlight.network.operators import ADDED_FIRST, ATTENTION, CHOOSERS, POWERS, aten, packet
-from backlight.rules.carry import carry
-from backlight.rules.ruleset import RuleSet
+from backlight.operators.carry import carry
+from backlight.operators.paths import ADDED_FIRST, ATTENTION, CHOOSERS, POWERS, aten, module_of, packet
+from backlight.operators.ruleset import RuleSet
 
 
 def frozen_layer_norm(

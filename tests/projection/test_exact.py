@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from backlight.network import capture
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.projection import Unit, project
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from replicas.compare import same
 from replicas.twin import Add, Concat, Twin
 

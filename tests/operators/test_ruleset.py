@@ -7,7 +7,7 @@ import jaxtyping
 import pytest
 
 from backlight.errors import BadInputError
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RULE_SETS, RuleSet, parse_rules
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RULE_SETS, RuleSet, parse_rules
 
 
 @pytest.fixture

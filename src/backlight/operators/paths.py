@@ -354,6 +354,13 @@ def shape_of(node: fx.Node) -> tuple[Any, ...] | None:
     return tuple(value.shape) if isinstance(value, torch.Tensor) else None
 
 
+def module_of(node: fx.Node) -> str:
+    """Return the class name of the module that made a node, empty where none did."""
+    stack = node.meta.get("nn_module_stack") or {}
+    kind = next(reversed(stack.values()))[1] if stack else ""
+    return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
+
+
 def _is_tensor(node: fx.Node) -> bool:
     value = node.meta.get("val")
     if isinstance(value, (tuple, list)):

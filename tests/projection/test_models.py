@@ -7,8 +7,9 @@ import torch
 import torchvision
 
 from backlight.network import capture
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.projection import Unit, project
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet, apply_rules
+from backlight.projection.rewrite import apply_rules
 from replicas.compare import same, same_bits
 
 MODELS = {  # side of the image, a module in the middle, a unit of what it gives

@@ -13,7 +13,9 @@ from backlight.errors import UnsupportedOperatorError
 from backlight.network.cut import cut
 from backlight.network.layers import Layer
 from backlight.network.network import Network
-from backlight.network.operators import (
+from backlight.operators.carry import carry, written_over
+from backlight.operators.gates import is_local_response_norm, replace_gate
+from backlight.operators.paths import (
     AVERAGE_POOLS,
     CLAMPS,
     SQUASHES,
@@ -24,11 +26,9 @@ from backlight.network.operators import (
     operator_name,
     packet,
 )
-from backlight.rules.carry import carry, written_over
-from backlight.rules.gates import is_local_response_norm, replace_gate
-from backlight.rules.pooling import replace_average, replace_selector
-from backlight.rules.rectifiers import replace_rectifier
-from backlight.rules.ruleset import RuleSet
+from backlight.operators.pooling import replace_average, replace_selector
+from backlight.operators.rectifiers import replace_rectifier
+from backlight.operators.ruleset import RuleSet
 
 
 def apply_rules(net: Network, layers: Iterable[Layer], rules: RuleSet) -> fx.GraphModule:
@@ -140,7 +140,7 @@ def _refuse_unknown(net: Network, path: set[fx.Node], rules: RuleSet) -> None:
     listed = "; ".join(f"{name} at {', '.join(places)}" for name, places in unknown.items())
     if all(getattr(aten, name, None) in SQUASHES for name in unknown):
         passing = replace(rules, squash="identity").spelled
-        python, command = f"rules=backlight.rules.parse_rules({passing!r})", f"--rules {passing}"
+        python, command = f"rules=backlight.parse_rules({passing!r})", f"--rules {passing}"
     else:
         python, command = ("rules=GRADIENT, which needs no rule", "--rules gradient, which needs no rule")
     raise UnsupportedOperatorError(

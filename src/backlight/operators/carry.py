@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.network.operators import all_operands, carries_signal, operands
+from backlight.operators.paths import all_operands, carries_signal, operands
 
 
 class _Carry(torch.autograd.Function):

@@ -10,9 +10,10 @@ from torch import nn
 
 from backlight.errors import UnsupportedOperatorError
 from backlight.network import capture
-from backlight.network.operators import all_operands, carries_signal
+from backlight.operators.paths import all_operands, carries_signal
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.projection import Unit, project
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet, apply_rules
+from backlight.projection.rewrite import apply_rules
 from replicas.compare import pull, same
 
 torch.manual_seed(0)

@@ -10,8 +10,9 @@ from torch import nn
 
 from backlight.network import OperatorClass, capture
 from backlight.network.capture import export_graph
-from backlight.network.operators import PathAnalysis, operator_name
-from backlight.rules import RuleSet, apply_rules
+from backlight.operators.paths import PathAnalysis, operator_name
+from backlight.operators.ruleset import RuleSet
+from backlight.projection.rewrite import apply_rules
 from replicas.compare import same
 
 LINEAR, SELECTOR, GATE = OperatorClass.LINEAR, OperatorClass.SELECTOR, OperatorClass.GATE

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import fx
 
-from backlight.network.dimensions import (
+from backlight.operators.paths import aten, operator_name, packet
+from backlight.operators.spread import (
     Spread,
     Spreads,
     Window,
@@ -20,7 +21,6 @@ from backlight.network.dimensions import (
     sizes_of,
     stretched,
 )
-from backlight.network.operators import aten, operator_name, packet
 
 
 @rule(

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.network.operators import aten, options_of, packet
-from backlight.rules.carry import carry
-from backlight.rules.ruleset import RuleSet
+from backlight.operators.carry import carry
+from backlight.operators.paths import aten, options_of, packet
+from backlight.operators.ruleset import RuleSet
 
 _POOLS = {  # with switches, and the number of dimensions that the switches run over
     aten.max_pool1d: (aten.max_pool1d_with_indices, 1),

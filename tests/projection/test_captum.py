@@ -13,8 +13,8 @@ import torchvision
 from torch import nn
 
 from backlight.network import capture
+from backlight.operators.ruleset import RuleSet
 from backlight.projection import Unit, project, strongest_units
-from backlight.rules import RuleSet
 from replicas.compare import differ, same
 from replicas.twin import Add, Twin
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from backlight.network import capture
-from backlight.rules import DECONVNET, GRADIENT, RuleSet
+from backlight.operators.ruleset import DECONVNET, GRADIENT, RuleSet
 from replicas.compare import differ, every_place, pull, same, same_bits
 
 UNPOOL = {mode: RuleSet(mode, unpool=mode) for mode in ("add", "assign-largest", "assign-last")}

@@ -8,8 +8,9 @@ from torch import nn
 
 from backlight.errors import UnsupportedOperatorError
 from backlight.network import capture
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet, parse_rules
 from backlight.projection import Unit, project
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet, apply_rules, parse_rules
+from backlight.projection.rewrite import apply_rules
 from replicas.compare import pull, same
 
 IMAGE = torch.randn(1, 4, 5, 6, generator=torch.Generator().manual_seed(0)).double()
@@ -123,7 +124,7 @@ def squashed():
 def test_a_squash_on_the_path_is_refused_with_the_advice_to_let_it_pass(squashed):
     message = (
         r"^no deconvnet rule for sigmoid at sigmoid; tanh at tanh; softmax at softmax; hardsigmoid at hardsigmoid; "
-        r"choose a layer below, or rules=backlight.rules.parse_rules\(.deconvnet,squash=identity.\)$"
+        r"choose a layer below, or rules=backlight.parse_rules\(.deconvnet,squash=identity.\)$"
     )
     with pytest.raises(UnsupportedOperatorError, match=message):
         apply_rules(squashed, [squashed.layer("cat")], DECONVNET)

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.network.operators import aten, options_of, packet
-from backlight.rules.carry import carry, rectify_signal
-from backlight.rules.ruleset import RuleSet
+from backlight.operators.carry import carry, rectify_signal
+from backlight.operators.paths import aten, options_of, packet
+from backlight.operators.ruleset import RuleSet
 
 
 class _Leak(torch.autograd.Function):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from backlight.network.layers import Layer
-from backlight.rules.ruleset import RuleSet
+from backlight.operators.ruleset import RuleSet
 
 
 def under_rules(layer: Layer, rules: RuleSet) -> Layer:

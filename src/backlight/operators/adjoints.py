@@ -16,7 +16,10 @@ from torch import Tensor, fx
 from torch.nn import functional as F
 
 from backlight.errors import UnsupportedOperatorError
-from backlight.network.operators import (
+from backlight.operators import pooling
+from backlight.operators.carry import carry, passed_operands, rectify_signal
+from backlight.operators.gates import carried_division, frozen_layer_norm, frozen_power, inverse_division
+from backlight.operators.paths import (
     CLAMPS,
     RECTIFIERS,
     as_pair,
@@ -28,11 +31,8 @@ from backlight.network.operators import (
     packet,
     shape_of,
 )
-from backlight.projection.windows import Axes, Windows, in_order
-from backlight.rules import pooling
-from backlight.rules.carry import carry, passed_operands, rectify_signal
-from backlight.rules.gates import carried_division, frozen_layer_norm, frozen_power, inverse_division
-from backlight.rules.rectifiers import leak_signal
+from backlight.operators.rectifiers import leak_signal
+from backlight.operators.windows import Axes, Windows, in_order
 
 Below = Iterable[tuple[Any, Windows]]
 """The signals that arrive at an operator's inputs."""

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from backlight.network import capture
-from backlight.rules import RuleSet, apply_rules
+from backlight.operators.ruleset import RuleSet
+from backlight.projection.rewrite import apply_rules
 from replicas.compare import inner
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")

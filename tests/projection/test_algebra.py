@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from backlight.network import capture
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.projection import Unit, project
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from replicas.compare import differ, every_place, pull, same
 from replicas.twin import Add, Concat, Twin
 

@@ -16,7 +16,7 @@ import torch
 from torch import fx
 
 from backlight.geometry import Axis
-from backlight.network.operators import operator_name
+from backlight.operators.paths import operator_name
 
 BATCH = 1_000_003
 """What stands for the symbolic batch size: a prime, so that no view can hide it among other sizes."""

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from backlight.network import capture
-from backlight.rules import DECONVNET, GUIDED, RuleSet, apply_rules
+from backlight.operators.ruleset import DECONVNET, GUIDED, RuleSet
+from backlight.projection.rewrite import apply_rules
 from replicas.compare import differ, pull, same, same_bits
 from replicas.gates import CASES, CONV, DOWN, HEADS, OTHER, SHAPE, SPATIAL, UP
 
