@@ -10,7 +10,8 @@ from torch import nn
 
 from backlight.network import OperatorClass, capture
 from backlight.network.capture import export_graph
-from backlight.operators.paths import PathAnalysis, operator_name
+from backlight.operators.paths import PathAnalysis
+from backlight.operators.reading import operator_name
 from backlight.operators.ruleset import RuleSet
 from backlight.projection.rewrite import apply_rules
 from replicas.compare import same

@@ -10,8 +10,9 @@ from torch import nn
 
 from backlight.errors import UnsupportedOperatorError
 from backlight.network import capture
-from backlight.operators.paths import all_operands, carries_signal
+from backlight.operators.reading import carries_signal
 from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
+from backlight.operators.table import operands_read
 from backlight.projection import Unit, project
 from backlight.projection.rewrite import apply_rules
 from replicas.compare import pull, same
@@ -164,4 +165,4 @@ def test_one_definition_of_what_a_node_reads(net):
     assert [n for n in nodes.values() if n.name.startswith("gt") and carries_signal(n)] == []
     likes = [n for name, n in nodes.items() if name.startswith(("zeros_like", "ones_like", "full_like"))]
     assert likes
-    assert all(not all_operands(n) and n not in net.analysis.dependent for n in likes)
+    assert all(not operands_read(n) and n not in net.analysis.dependent for n in likes)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from backlight import DECONVNET, GRADIENT, GUIDED, capture
 from backlight.geometry import ReceptiveField
 from backlight.network import Layer, Network
-from backlight.operators.paths import operands
+from backlight.operators.reading import operands
 from backlight.operators.ruleset import RuleSet
 from backlight.projection.reach import under_rules
 from backlight.projection.rewrite import apply_rules

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.operators.paths import aten, packet
+from backlight.operators.reading import aten, packet
 
 _FLAT_BELOW = {
     aten.relu,

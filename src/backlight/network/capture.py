@@ -23,7 +23,7 @@ from backlight.network.names import other_paths
 from backlight.network.quiet import quiet_torch
 from backlight.network.refusals import INDEPENDENT, explain, reason_before_tracing
 from backlight.network.tracing import Trace, trace
-from backlight.operators.paths import aten, operator_name
+from backlight.operators.reading import aten, operator_name
 
 OLDEST_TORCH = (2, 9)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import fx, nn
 
-from backlight.operators.paths import operator_name
+from backlight.operators.reading import operator_name
 
 TORCH_FOLDER = str(Path(torch.__file__).parent) + os.sep
 

@@ -32,7 +32,9 @@ from backlight.network.names import module_outputs, name_nodes, under_other_path
 from backlight.network.outputs import output_names
 from backlight.network.receptive import trace_spreads
 from backlight.network.wrappers import unwrap
-from backlight.operators.paths import OperatorClass, PathAnalysis, operator_name
+from backlight.operators.operator import OperatorClass
+from backlight.operators.paths import PathAnalysis
+from backlight.operators.reading import operator_name
 
 Images = Tensor | Sequence[OneImage] | OneImage
 

@@ -1,4 +1,4 @@
-"""The building blocks of all rules: a value from one place with a gradient to another, and a rectified gradient."""
+"""The building blocks of all rules: functions that a rewritten graph calls, and how each passes a signal back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.operators.paths import all_operands, carries_signal, operands
+from backlight.operators.adjoint import PASS_ON, Adjoint, Below, Descent, Record, pass_on
+from backlight.operators.operator import Operator
+from backlight.operators.windows import Windows
 
 
 class _Carry(torch.autograd.Function):
@@ -49,16 +51,27 @@ def written_over(place: Tensor, value: Tensor) -> Tensor:
     return value.to(place.dtype).expand_as(place)
 
 
-_PASSED: dict[Any, slice] = {carry: slice(1), written_over: slice(1, 2)}
+def first_argument(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], record: Record) -> Any:
+    """Evaluate a function that is the identity in the forward pass, without a copy."""
+    return args[0]
 
 
-def passed_operands(node: fx.Node) -> list[fx.Node]:
-    """Return the operands through which a node of a rewritten graph passes a signal, each once.
+def _second_argument(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], record: Record) -> Any:
+    return args[1]
 
-    Not among them: what only lends its shape, what is held fixed, and masks and indices, which carry none.
-    """
-    if node.op != "call_function" or node.target is torch.detach or not carries_signal(node):
-        return []
-    passed = _PASSED.get(node.target)
-    found = all_operands(node) if passed is None else operands(node.args[passed])
-    return [n for n in dict.fromkeys(found) if carries_signal(n)]
+
+def _rectify(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+    data = signal.data.clamp_(min=0) if signal.fresh else signal.data.clamp(min=0)
+    yield node.args[0], signal.with_data(data)
+
+
+OPERATORS = (
+    Operator(
+        (carry,),
+        passes=slice(1),
+        adjoint=Adjoint(pass_on, PASS_ON.walk, of_complex=True, forward=_second_argument),
+    ),
+    Operator((written_over,), passes=slice(1, 2)),
+    Operator((torch.detach,), passes=slice(0), adjoint=Adjoint(pass_on, forward=first_argument)),
+    Operator((rectify_signal,), adjoint=Adjoint(_rectify, forward=first_argument)),
+)

@@ -1,4 +1,4 @@
-"""Pooling: switches on the way down, and the two readings of average pooling.
+"""Pooling: max pools, whose switches are recorded and held fixed, and the two readings of average pooling.
 
 *Source*: Zeiler & Fergus (2013) 2.1 (unpooling with switches); docs/rules.md (overlapping windows, averages).
 """
@@ -6,18 +6,36 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
+from fractions import Fraction
 from math import prod
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx
 
+from backlight.operators import local
+from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Below, Descent, Record
 from backlight.operators.carry import carry
-from backlight.operators.paths import aten, options_of, packet
-from backlight.operators.ruleset import RuleSet
+from backlight.operators.convolution import is_over_images, kernel_windows, moved, on_maps
+from backlight.operators.fields import of_one_signal, reduction
+from backlight.operators.kinds import linear_in_first
+from backlight.operators.operator import Example, Operator, OperatorClass, Output, Rewriting
+from backlight.operators.reading import (
+    arguments,
+    as_list,
+    aten,
+    operator_name,
+    options_of,
+    shape_of,
+    sizes_of,
+)
+from backlight.operators.spread import Spread, Window, slide
+from backlight.operators.windows import Axes, Windows, in_order
 
-_POOLS = {  # with switches, and the number of dimensions that the switches run over
+_WITH_SWITCHES = {  # the operator that gives the switches too, and the number of dimensions that they run over
     aten.max_pool1d: (aten.max_pool1d_with_indices, 1),
     aten.max_pool2d: (aten.max_pool2d_with_indices, 2),
     aten.max_pool2d_with_indices: (aten.max_pool2d_with_indices, 2),
@@ -27,6 +45,9 @@ _POOLS = {  # with switches, and the number of dimensions that the switches run 
     aten.adaptive_max_pool2d: (aten.adaptive_max_pool2d, 2),
     aten.adaptive_max_pool3d: (aten.adaptive_max_pool3d, 3),
 }
+
+
+# --- rules ----------------------------------------------------------------------------------------------------
 
 
 class _Assign(torch.autograd.Function):
@@ -70,7 +91,7 @@ def assign_pool(x: Tensor, pool: Any, options: dict[str, Any], largest: bool) ->
         options: What the operator takes besides x.
         largest: True for the largest magnitude, False for the last window in raster order.
     """
-    with_switches, rank = _POOLS[pool.overloadpacket]
+    with_switches, rank = _WITH_SWITCHES[pool.overloadpacket]
     value, switches = with_switches(x.detach(), **options)
     return _Assign.apply(x, value, switches, rank, largest), switches
 
@@ -98,70 +119,262 @@ def fill_mean(x: Tensor, dims: list[int], keepdim: bool = False, dtype: torch.dt
     return carry(x.sum(dims, keepdim, dtype=dtype), x.detach().mean(dims, keepdim, dtype=dtype))
 
 
-def select_extreme(x: Tensor, dims: Sequence[int], keepdim: bool, largest: bool) -> Tensor:
-    """Return the maximum or minimum of x over dims; the signal goes to its first place in raster order."""
-    dims = sorted(d % x.dim() for d in (dims or range(x.dim())))
-    kept = [d for d in range(x.dim()) if d not in dims]
-    flat = x.permute(*kept, *dims).flatten(len(kept))
-    place = flat.argmax(-1, keepdim=True) if largest else flat.argmin(-1, keepdim=True)
-    value = flat.gather(-1, place).squeeze(-1)
-    for d in dims if keepdim else ():
-        value = value.unsqueeze(d)
-    return value
-
-
-def select_of_two(left: Tensor, right: Tensor, largest: bool) -> Tensor:
-    """Return the maximum or minimum of two signals; where they are equal, the left one is the switch."""
-    return torch.where(left >= right if largest else left <= right, left, right)
-
-
-def replace_selector(
-    graph: fx.Graph, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], rules: RuleSet
-) -> fx.Node | None:
-    """Return a max pool or extreme whose recorded switch is one place, unpooled as the rules say.
+def _unpool_by_assignment(at: Rewriting) -> fx.Node | None:
+    """Give a max pool the rule for overlapping windows; where their values are added, that is its derivative.
 
     *Convention*: ties in a window record the first place in raster order, as torch's pooling does.
     """
-    target = packet(node)
-    if target in _POOLS and rules.unpool != "add":
-        pool: Any = node.target
-        pool_args = args[0], pool, options_of(node, args, kwargs), rules.unpool == "assign-largest"
-        pair = graph.call_function(assign_pool, pool_args)
-        returns_pair = isinstance(node.meta.get("val"), (tuple, list))
-        return pair if returns_pair else graph.call_function(operator.getitem, (pair, 0))
-    largest = target in (aten.amax, aten.max, aten.maximum)
-    if target in (aten.amax, aten.amin):
-        options: dict[str, Any] = {"dim": [], "keepdim": False} | options_of(node, args, kwargs)
-        return graph.call_function(select_extreme, (args[0], options["dim"], options["keepdim"], largest))
-    if target in (aten.max, aten.min) and len(args) == 1:
-        return graph.call_function(select_extreme, (args[0], [], False, largest))
-    if target in (aten.maximum, aten.minimum) or (
-        target in (aten.max, aten.min) and isinstance(args[1], fx.Node)
-    ):
-        return graph.call_function(select_of_two, (*args, largest))
-    return None
+    if at.rules.unpool == "add":
+        return None
+    options, largest = options_of(at.node, at.args, at.kwargs), at.rules.unpool == "assign-largest"
+    pair = at.call(assign_pool, at.args[0], at.node.target, options, largest)
+    returns_pair = isinstance(at.node.meta.get("val"), (tuple, list))
+    return pair if returns_pair else at.call(operator.getitem, pair, 0)
 
 
-def replace_average(
-    graph: fx.Graph, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], spatial: tuple[int, ...]
-) -> fx.Node | None:
-    """Return an average pool that fills on the way down; None for averages that are no spatial pooling.
+def _fill_windows(at: Rewriting) -> fx.Node | None:
+    if at.rules.average_pool != "fill":
+        return None
+    return at.call(fill_pool, at.args[0], **options_of(at.node, at.args, at.kwargs))
 
-    Args:
-        graph: The graph that is being built.
-        node: The average in the captured graph.
-        args: Its arguments in the new graph.
-        kwargs: Its keyword arguments in the new graph.
-        spatial: The dimensions of the node's input that are rows and columns.
+
+def _fill_sized_windows(at: Rewriting) -> fx.Node | None:
+    return at.call(fill_adaptive_pool, *at.args) if at.rules.average_pool == "fill" else None
+
+
+def _fill_positions(at: Rewriting) -> fx.Node | None:
+    """Fill where a mean is a pooling: over rows and columns alone."""
+    options = {"dim": None} | options_of(at.node, at.args, at.kwargs)
+    rank = len(shape_of(at.node.args[0]) or ())  # type: ignore[arg-type]
+    is_pooling = options["dim"] and {d % rank for d in options["dim"]} <= set(at.spatial)
+    if at.rules.average_pool != "fill" or not is_pooling:
+        return None
+    return at.call(fill_mean, at.args[0], options.pop("dim"), **options)
+
+
+# --- fields ---------------------------------------------------------------------------------------------------
+
+
+def n_axes(node: fx.Node) -> int:
+    """Return along how many axes an operator slides by its name: 2 for `avg_pool2d`."""
+    return next(int(letter) for letter in operator_name(node) if letter.isdigit())
+
+
+def _slide_pool(node: fx.Node, spread: Spread) -> Spread:
+    return slide(spread, kernel_windows(node, as_list(arguments(node)["kernel_size"], n_axes(node))))
+
+
+def resized_axes(node: fx.Node) -> list[tuple[int, int, int]]:
+    """Return each image axis of a resizing operator: its place, its size before and its size after."""
+    before, after = sizes_of(node.args[0]), sizes_of(node)
+    return [(place, before[place], after[place]) for place in range(-n_axes(node), 0)]
+
+
+def _adapt(node: fx.Node, spread: Spread) -> Spread:
+    """Follow windows from floor(i * in / out) to ceil((i + 1) * in / out); one alone is the whole image."""
+    for place, before, after in resized_axes(node):
+        step = Fraction(before, after)
+        remainder = 1 - Fraction(1, step.denominator)
+        spread = spread.mixed([place]) if after == 1 < before else spread
+        spread = spread.windowed(place, Window(step, -remainder, step - 1 + remainder))
+    return spread
+
+
+# --- the backward pass ----------------------------------------------------------------------------------------
+
+
+def _pool_options(node: fx.Node) -> dict[str, Any]:
+    """Return kernel_size, stride, padding, dilation (each a pair) and ceil_mode of a two-dimensional pool."""
+    given: dict[str, Any] = {"padding": 0, "dilation": 1, "ceil_mode": False}
+    given |= node.kwargs if node.target is fill_pool else options_of(node, node.args, node.kwargs)
+    given["stride"] = given.get("stride") or given["kernel_size"]
+    pairs = {k: as_list(given[k], 2) for k in ("kernel_size", "stride", "padding", "dilation")}
+    return pairs | {"ceil_mode": given["ceil_mode"]}
+
+
+def _record_switches(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], record: Record) -> Any:
+    if node not in record.live:
+        return aten.max_pool2d.default(*args, **kwargs)
+    value, record.switches[node] = aten.max_pool2d_with_indices.default(*args, **kwargs)
+    return value
+
+
+def _unpool(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+    """Unpool by the switches: each value goes to the place that was recorded; values for one place are added."""
+    below: Any = node.args[0]
+    options, shape = _pool_options(node), descent.record.shapes[below]
+    signal = on_maps(signal, node, descent)
+    stride, kernel, dilation = options["stride"], options["kernel_size"], options["dilation"]
+    # (n, c, h, w): for each unit the switches in its window, each a place row * width + column of the map below.
+    switches = signal.of(descent.record.switches[node], descent.image_of)
+    n, c, *sizes = signal.data.shape
+    if signal.covers(descent.record.shapes[node]):
+        axes, padding, sizes = signal.axes, options["padding"], list(shape[2:])
+    else:
+        # The window below holds all cells that the pool's windows read; padding only moves where it begins.
+        axes, padding = moved(signal.axes, stride, options["padding"]), [0, 0]
+        sizes = [(sizes[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
+        switches = _within(switches, axes, shape[3], sizes)
+    like = torch.empty(
+        (n, c, *sizes), device=switches.device, dtype=signal.data.dtype, memory_format=torch.channels_last
+    )
+    data = aten.max_pool2d_with_indices_backward.default(
+        in_order(signal.data),
+        like,
+        kernel,
+        stride,
+        padding,
+        dilation,
+        options["ceil_mode"],
+        in_order(switches),
+    )
+    yield below, Windows(data, axes).inside(shape)
+
+
+def _within(switches: Tensor, axes: Axes, width: int, sizes: Sequence[int]) -> Tensor:
+    """Return switches, places row * width + column of a map, as places of windows of those sizes.
+
+    With the window's first cell (top, left) and its width v, the place is (row - top) * v + column - left, which is
+    row * (v - width) + (row * width + column) - (top * v + left).
     """
-    target = packet(node)
-    if target is aten.avg_pool2d:
-        return graph.call_function(fill_pool, args[:1], options_of(node, args, kwargs))
-    if target is aten.adaptive_avg_pool2d:
-        return graph.call_function(fill_adaptive_pool, args)
-    if target is aten.mean:
-        options = {"dim": None} | options_of(node, args, kwargs)
-        rank = len(node.args[0].meta["val"].shape)  # type: ignore[union-attr]
-        if options["dim"] and {d % rank for d in options["dim"]} <= set(spatial):
-            return graph.call_function(fill_mean, (args[0], options.pop("dim")), options)
-    return None
+    corner = torch.from_numpy(axes[0][1] * sizes[1] + axes[1][1]).to(switches.device)
+    places = switches.div(width, rounding_mode="floor") * (sizes[1] - width)
+    places += switches
+    places -= corner[:, None, None, None]
+    return places.clamp_(0, sizes[0] * sizes[1] - 1)  # what is over an edge has any place, and no signal
+
+
+def _fill(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+    """Unpool an average by copying each value to all of its window; values for one place are added."""
+    below: Any = node.args[0]
+    options, shape = _pool_options(node), descent.record.shapes[below]
+    signal = on_maps(signal, node, descent)
+    n_maps, signal = signal.data.shape[1], signal if signal.axes else signal.on_axes((2, 3))
+    # A transposed convolution of each map by itself with weights of one: (c, 1, kh, kw).
+    ones = signal.data.new_ones(n_maps, 1, *options["kernel_size"])
+    data = F.conv_transpose2d(in_order(signal.data), ones, None, options["stride"], groups=n_maps)
+    axes = moved(signal.axes, options["stride"], options["padding"])
+    yield below, Windows(data, axes).inside(shape)
+
+
+def _is_over_images(node: fx.Node, dependent: Set[fx.Node]) -> bool:
+    return is_over_images(node)
+
+
+# --- the entries ----------------------------------------------------------------------------------------------
+
+_MAX_POOL = Operator(
+    ("max_pool2d",),
+    kind=OperatorClass.SELECTOR,
+    field=of_one_signal(_slide_pool),
+    gives_maps=True,
+    rule=_unpool_by_assignment,
+    adjoint=Adjoint(_unpool, fits=_is_over_images, forward=_record_switches),
+    is_local=local.cell_by_cell,
+    examples=(
+        Example(lambda x: F.max_pool2d(x, 3, 2, 1)),
+        Example(lambda x: F.max_pool2d(x, 2, (1, 2), dilation=(2, 1), ceil_mode=True)),
+    ),
+)
+
+_ADAPTIVE_MAX_POOL = replace(
+    _MAX_POOL,
+    names=("adaptive_max_pool2d",),
+    field=of_one_signal(_adapt),
+    adjoint=ON_WHOLE_MAPS,
+    is_local=None,
+    examples=(Example(lambda x: F.adaptive_max_pool2d(x, (5, 4))),),
+)
+
+_AVERAGE_POOL = Operator(
+    ("avg_pool2d",),
+    kind=linear_in_first,
+    output=Output.ENTRIES,
+    field=of_one_signal(_slide_pool),
+    gives_maps=True,
+    rule=_fill_windows,
+    is_local=local.cell_by_cell,
+    examples=(
+        Example(lambda x: F.avg_pool2d(x, 3, 2, 1)),
+        Example(lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)),
+    ),
+)
+
+_ADAPTIVE_AVERAGE_POOL = replace(
+    _AVERAGE_POOL,
+    names=("adaptive_avg_pool2d",),
+    field=of_one_signal(_adapt),
+    rule=_fill_sized_windows,
+    is_local=None,
+    examples=(Example(lambda x: F.adaptive_avg_pool2d(x, (5, 4))),),
+)
+
+
+def _in_a_row(entry: Operator, name: str, function: Callable[[Tensor], Tensor], **more: Any) -> Operator:
+    """Return the entry of a pool over one or three dimensions."""
+    changes: dict[str, Any] = {
+        "gives_maps": False,
+        "adjoint": ON_WHOLE_MAPS,
+        "examples": (Example(function),),
+    }
+    return replace(entry, names=(name,), **changes | more)
+
+
+OPERATORS = (
+    _MAX_POOL,
+    replace(
+        _MAX_POOL,
+        names=("max_pool2d_with_indices",),
+        adjoint=ON_WHOLE_MAPS,
+        examples=(Example(lambda x: aten.max_pool2d_with_indices.default(x, [3, 3], [2, 2], [1, 1])[0]),),
+    ),
+    _in_a_row(_MAX_POOL, "max_pool1d", lambda x: F.max_pool1d(x[:, :, 0], 3, 2)),
+    _in_a_row(_MAX_POOL, "max_pool3d", lambda x: F.max_pool3d(x[:, None], (1, 2, 2))),
+    _in_a_row(
+        _MAX_POOL,
+        "max_pool3d_with_indices",
+        lambda x: aten.max_pool3d_with_indices.default(x[:, None], [1, 2, 2])[0],
+        field=None,
+    ),
+    _ADAPTIVE_MAX_POOL,
+    _in_a_row(_ADAPTIVE_MAX_POOL, "adaptive_max_pool1d", lambda x: F.adaptive_max_pool1d(x[:, :, 0], 5)),
+    _in_a_row(
+        _ADAPTIVE_MAX_POOL,
+        "adaptive_max_pool3d",
+        lambda x: F.adaptive_max_pool3d(x[:, None], (1, 4, 4)),
+        field=None,
+    ),
+    _AVERAGE_POOL,
+    _in_a_row(_AVERAGE_POOL, "avg_pool1d", lambda x: F.avg_pool1d(x[:, :, 0], 3, 2), rule=None),
+    _in_a_row(_AVERAGE_POOL, "avg_pool3d", lambda x: F.avg_pool3d(x[:, None], (1, 2, 2)), rule=None),
+    _ADAPTIVE_AVERAGE_POOL,
+    _in_a_row(
+        _ADAPTIVE_AVERAGE_POOL,
+        "adaptive_avg_pool1d",
+        lambda x: F.adaptive_avg_pool1d(x[:, :, 0], 5),
+        rule=None,
+    ),
+    _in_a_row(
+        _ADAPTIVE_AVERAGE_POOL,
+        "adaptive_avg_pool3d",
+        lambda x: F.adaptive_avg_pool3d(x[:, None], (1, 4, 4)),
+        rule=None,
+        field=None,
+    ),
+    Operator(
+        ("mean",),
+        kind=linear_in_first,
+        output=Output.MIXTURES,
+        field=reduction,
+        rule=_fill_positions,
+        examples=(Example(lambda x: x.mean((2, 3))), Example(lambda x: x.mean(1, keepdim=True))),
+    ),
+    Operator(
+        ("sum",),
+        kind=linear_in_first,
+        output=Output.MIXTURES,
+        field=reduction,
+        examples=(Example(lambda x: x.sum((2, 3))), Example(lambda x: x.sum(1))),
+    ),
+    Operator((fill_pool,), adjoint=Adjoint(_fill, fits=_is_over_images)),
+)

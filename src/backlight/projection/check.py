@@ -9,7 +9,7 @@ import torch
 from backlight.errors import BacklightError, UnsupportedOperatorError
 from backlight.network import Layer, Network
 from backlight.network.fold import fold_batch_norms
-from backlight.operators.paths import operator_name
+from backlight.operators.reading import operator_name
 from backlight.operators.ruleset import RuleSet
 from backlight.projection.backward import Backward
 from backlight.projection.rewrite import apply_rules

@@ -17,7 +17,7 @@ from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.network import Images, Layer, Network
 from backlight.network.fold import fold_batch_norms
-from backlight.operators.adjoints import Record
+from backlight.operators.adjoint import Record
 from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.projection.backward import Backward
 from backlight.projection.controls import Control
