@@ -167,7 +167,7 @@ _MAXIMUM = Operator(
     rule=_select(largest=True),
     is_local=local.cell_by_cell,
     examples=(
-        Example(lambda x: torch.maximum(x, x.flip(1))),
+        Example(lambda x: torch.maximum(x, x * -2)),
         Example(lambda x: torch.maximum(x, torch.ones_like(x))),
     ),
 )
@@ -192,7 +192,7 @@ OPERATORS = (
     ),
     _selector(
         "minimum",
-        lambda x: torch.minimum(x, x.flip(1)),
+        lambda x: torch.minimum(x, x * -2),
         field=cell_by_cell,
         rule=_select(largest=False),
         is_local=local.cell_by_cell,
@@ -224,7 +224,7 @@ OPERATORS = (
     _chooser(
         "max_unpool2d",
         1,
-        lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
+        lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), (2, 2)),
         gives_maps=True,
     ),
     _chooser(

@@ -62,9 +62,9 @@ def _power(name: str, kind: Kind, rule: Rule, *examples: Example) -> Operator:
 
 
 OPERATORS = (
-    _power("pow", _power_kind, _hold_power(), Example(lambda x: x**3), Example(lambda x: (x**2 + 1) ** 0.5)),
+    _power("pow", _power_kind, _hold_power(), Example(lambda x: x**3), Example(lambda x: (x**2) ** 1.5)),
     _power("square", gate_of_first, _hold_power(2), Example(torch.square)),
-    _power("sqrt", gate_of_first, _hold_power(0.5), Example(lambda x: torch.sqrt(x * x + 1))),
+    _power("sqrt", gate_of_first, _hold_power(0.5), Example(lambda x: torch.sqrt(x * x))),
     Operator(
         ("glu",),
         kind=gate_of_first,

@@ -305,7 +305,7 @@ OPERATORS = (
     _MATRIX_PRODUCT,
     _product("mm", Example(lambda x, c: torch.mm(x[:, 0, 0], c), constants=((12, 5),))),
     _product("bmm", lambda x: torch.bmm(x[:, 0], x[:, 1].sigmoid())),
-    _product("mv", Example(lambda x, c: torch.mv(x[:, 0, 0], c), constants=((12,),)), field=None),
+    _product("mv", Example(lambda x, c: torch.mv(x[:, 0, 0], c)[:, None], constants=((12,),)), field=None),
     _product(
         "dot inner outer tensordot", Example(lambda x, c: torch.inner(x, c), constants=((4, 12),)), field=None
     ),
@@ -327,13 +327,12 @@ OPERATORS = (
     _product_behind_sum(
         "addmv addbmm",
         Example(
-            lambda x, c0, c1: torch.addmv(c0, x[:, 0, 0], c1),
+            lambda x, c0, c1: torch.addmv(c0, x[:, 0, 0], c1)[:, None],
             constants=(
                 (1,),
                 (12,),
             ),
         ),
-        lambda x: torch.addbmm(x[0, 2], x[:, 0], x[:, 1].sigmoid()),
         field=None,
     ),
     _product_behind_sum("addcmul", lambda x: torch.addcmul(x, x, x.sigmoid()), field=cell_by_cell),
