@@ -31,7 +31,7 @@ from backlight.adaptive import PRESETS, AdaptiveDeconvNet, Codes, Config, Learni
 from backlight.adaptive.inference import settle
 from backlight.adaptive.learning import steps_of
 from backlight.adaptive.operators import Reconstruction, match, paint
-from backlight.adaptive.training import Shelf
+from backlight.adaptive.shelf import Shelf
 from backlight.cli.allocation import keep_freed_memory
 from common import (
     SEED,

@@ -20,7 +20,7 @@ from backlight.adaptive.pictures import (
     switch_picture,
 )
 from backlight.adaptive.pooling import SWITCH_MODES, Block, SwitchMode, Unpooling, pool
-from backlight.adaptive.projections import find_hits
+from backlight.adaptive.search import find_hits
 from backlight.adaptive.trees import tree_picture
 
 __all__ = [

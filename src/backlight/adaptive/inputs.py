@@ -16,7 +16,7 @@ from torchvision.transforms import functional as TF
 
 from backlight.adaptive.config import Config, check_size
 from backlight.adaptive.contrast import ContrastNormalisation
-from backlight.adaptive.training import Shelf
+from backlight.adaptive.shelf import Shelf
 from backlight.errors import BadInputError, ImageError
 from backlight.images import (
     DeepPicture,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -30,10 +27,10 @@ from backlight.adaptive.learning import (
 )
 from backlight.adaptive.operators import Reconstruction, filter_gradient
 from backlight.adaptive.pooling import Unpooling
-from backlight.errors import BadInputError, StorageError
+from backlight.adaptive.shelf import Shelf
+from backlight.errors import BadInputError
 
 _POWER_STEPS = 12
-_BLOCK_BYTES = 2**20
 
 
 @runtime_checkable
@@ -42,52 +39,6 @@ class Progress(Protocol):
 
     def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
         """Take that so much of a phase is done, and a note beside it."""
-
-
-class Shelf:
-    """Room for arrays with a row for each image: in memory as long as they stay within a bound, else in files.
-
-    The files have no name, so nothing is left of them where a program is killed.
-    """
-
-    def __init__(self, bound_bytes: int) -> None:
-        self.left = bound_bytes
-
-    def room(self, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-        """Return an array of zeros.
-
-        Raises:
-            StorageError: The temporary folder has no room for it.
-        """
-        size = prod(shape) * np.dtype(dtype).itemsize
-        if size <= self.left:
-            self.left -= size
-            return np.zeros(shape, dtype)
-        try:
-            with tempfile.TemporaryFile() as file:
-                _take_room(file.fileno(), size)
-                return np.memmap(file, dtype, "r+", shape=shape)
-        except OSError as error:
-            raise StorageError(
-                f"the temporary folder {tempfile.gettempdir()!r} has no room for {size / 1e6:.0f} MB of images or "
-                f"codes ({error.strerror or error}); set TMPDIR to a folder that has, or allow more memory "
-                "(--memory, Learning.memory_bytes)"
-            ) from error
-
-    def give_back(self, array: NDArray[Any]) -> None:
-        """Count the room of an array as free again."""
-        if not isinstance(array, np.memmap):
-            self.left += array.nbytes
-
-
-def _take_room(descriptor: int, size: int) -> None:
-    """Give a file its blocks on the disk: a file with holes ends the process by a signal when the disk is full."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-        return
-    zeros = bytes(min(size, _BLOCK_BYTES))
-    for start in range(0, size, _BLOCK_BYTES):
-        os.write(descriptor, zeros[: size - start])
 
 
 class _Count:
