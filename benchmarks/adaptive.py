@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from backlight.adaptive import PRESETS, AdaptiveDeconvNet, Codes, Config, Learning
+from backlight.adaptive import PRESETS, AdaptiveConfig, AdaptiveDeconvNet, Codes, Learning
 from backlight.adaptive.inference import settle
 from backlight.adaptive.learning import steps_of
 from backlight.adaptive.operators import Reconstruction, match, paint
@@ -214,7 +214,7 @@ def _one(what: str, preset: str, count: int) -> dict[str, Any]:
     return found | {"codes_mb": codes_mb, "before_mb": before, "peak_mb": peak_mb(), "seconds": seconds}
 
 
-def code_bytes(config: Config) -> int:
+def code_bytes(config: AdaptiveConfig) -> int:
     """Return the bytes of codes that a training holds of an image at most.
 
     Those are float32 values of the layer that is learned, and a byte for each switch of it and of those below.

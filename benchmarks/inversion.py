@@ -23,7 +23,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from backlight import invert
 from backlight.cli.allocation import keep_freed_memory
-from backlight.inversion import RECIPES, Config
+from backlight.inversion import RECIPES, InversionConfig
 from common import (
     load_network,
     machine,
@@ -103,7 +103,7 @@ def measure(name: str, layer: str, restarts: int, settings: Settings) -> dict[st
     image = net.prepare(photographs(1)[0])
     calls: dict[str, Callable[[], object]] = {"bare": bare(model, image, layer, restarts, settings.steps)}
     for recipe in settings.recipes:
-        config = Config(f"short {recipe}", restarts=restarts)
+        config = InversionConfig(f"short {recipe}", restarts=restarts)
         calls[recipe] = partial(invert, net, image[0], layer, config)
     seconds = take_turns(calls, settings.rounds)
     rates = {kind: restarts * settings.steps / value for kind, value in seconds.items()}

@@ -25,8 +25,7 @@ import torch
 from rich.progress import track
 
 from backlight import Network
-from backlight.inversion import RECIPES, Config, Inversion, Spread, invert_all, spread_of
-from backlight.inversion.recipes import place_of
+from backlight.inversion import RECIPES, CodeSpread, Inversion, InversionConfig, Place, invert_all, spread_of
 from common import (
     load_network,
     machine,
@@ -128,15 +127,15 @@ def _network(name: str) -> tuple[Network, bool]:
 
 
 @cache
-def _spread(network: str, layer: str, images: int) -> Spread:
+def _spread(network: str, layer: str, images: int) -> CodeSpread:
     """Return how far photographs lie apart in a layer; once in each process."""
-    return spread_of(_network(network)[0], layer, photographs(images))
+    return spread_of(_network(network)[0], photographs(images), layer)
 
 
 @cache
 def _key(net: Network, layer: str, recipe: str) -> str:
     """Return the beginning of a hash of the way down and of all that a recipe is for this layer."""
-    whole = repr((REVISION, RECIPES[recipe](place_of(net, net.layer(layer)), None)))
+    whole = repr((REVISION, RECIPES[recipe](Place.of(net, net.layer(layer)), None)))
     return hashlib.sha256(whole.encode()).hexdigest()[:12]
 
 
@@ -157,8 +156,8 @@ def measure(settings: Settings, layer: str, recipe: str, names: Sequence[str]) -
     assert net.preprocessing is not None
     inputs = net.preprocessing.batch([folder / name for name in names])
     spread = _spread(settings.network, layer, settings.images)
-    results = invert_all(net, inputs, layer, Config(recipe=recipe), spread)
-    weight = RECIPES[recipe](place_of(net, net.layer(layer)), None).weight
+    results = invert_all(net, inputs, layer, InversionConfig(recipe=recipe), spread)
+    weight = RECIPES[recipe](Place.of(net, net.layer(layer)), None).weight
     key = {"key": _key(net, layer, recipe)}
     return [_row(result, name, weight) | key for name, result in zip(names, results, strict=True)]
 

@@ -33,10 +33,10 @@ from torch.nn import functional as F
 
 from backlight import open_images
 from backlight.adaptive import (
+    AdaptiveConfig,
     AdaptiveDeconvNet,
     Block,
     Codes,
-    Config,
     ContrastNormalisation,
     LayerCode,
     LayerConfig,
@@ -45,7 +45,7 @@ from backlight.adaptive import (
 from backlight.adaptive.operators import Reconstruction
 from backlight.errors import BadInputError
 
-CONFIG = Config(
+CONFIG = AdaptiveConfig(
     layers=(
         LayerConfig(12, filter=5, block=Block(2, 2, 3), weight=4.0),
         LayerConfig(32, filter=5, block=Block(2, 2, 2), weight=1.0),

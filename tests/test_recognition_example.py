@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from backlight.adaptive import AdaptiveDeconvNet, LayerCode
-from backlight.adaptive.decomposition import single, strongest
+from backlight.adaptive.decomposition import single, strongest_activations
 from backlight.adaptive.operators import Reconstruction
 
 pytest.importorskip("sklearn", reason="the example needs scikit-learn: pip install 'backlight[examples]'")
@@ -76,7 +76,7 @@ def test_activations_are_run_down_one_by_one(example, layer):
     for image in range(2):
         own: LayerCode = codes.of(image)[layer]
         whole = Reconstruction(net.filters[:layer], codes.of(image).below(layer))
-        for i, one in enumerate(strongest(own.maps[0], layer, 3)):
+        for i, one in enumerate(strongest_activations(own.maps[0], layer, 3)):
             pixels = whole(single([one], own.shape, own.pooled))
             torch.testing.assert_close(below(found[3 * image + i][None]), pixels, rtol=1e-4, atol=1e-5)
 

@@ -9,15 +9,23 @@ import torch
 from torch import Tensor, nn
 
 import backlight
-from backlight.adaptive import Activation, AdaptiveDeconvNet, Block, Branch, Codes, Config, LayerConfig
-from backlight.adaptive.decomposition import decompose, single, strongest, tree
+from backlight.adaptive import (
+    Activation,
+    AdaptiveConfig,
+    AdaptiveDeconvNet,
+    Block,
+    Branch,
+    Codes,
+    LayerConfig,
+)
+from backlight.adaptive.decomposition import decompose, single, strongest_activations, tree
 from backlight.adaptive.inference import LayerCode
 from backlight.errors import BadInputError
 from replicas import adaptive as replica
 from replicas.adaptive_nets import DEEP, noise, random_codes, random_filters, whole
 from replicas.compare import differ, same, same_bits
 
-FOUR = Config(
+FOUR = AdaptiveConfig(
     (
         LayerConfig(6, filter=3, block=Block(2, 2, 2)),
         LayerConfig(6, filter=3, block=Block(2, 2, 2)),
@@ -82,9 +90,9 @@ def test_the_strongest_come_first_by_magnitude_ties_by_place_and_zeros_never() -
     for place, value in places:
         maps[place] = value
     expected = [(1, 2, 3, -5.0), (0, 2, 0, -2.0), (1, 0, 0, 2.0), (1, 0, 1, 2.0), (0, 1, 3, 0.5)]
-    assert strongest(maps, 2, 100) == [Activation(2, *own) for own in expected]
-    assert strongest(maps, 2, 2) == [Activation(2, *own) for own in expected[:2]]
-    assert strongest(0 * maps, 2, 3) == []
+    assert strongest_activations(maps, 2, 100) == [Activation(2, *own) for own in expected]
+    assert strongest_activations(maps, 2, 2) == [Activation(2, *own) for own in expected[:2]]
+    assert strongest_activations(0 * maps, 2, 3) == []
 
 
 def test_the_tree_has_5_25_and_125_parts() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backlight.adaptive import AdaptiveDeconvNet, Block, Codes, Config, LayerConfig
+from backlight.adaptive import AdaptiveConfig, AdaptiveDeconvNet, Block, Codes, LayerConfig
 from backlight.adaptive.inference import Steps, energy, settle, step
 from backlight.adaptive.learning import steps_of
 from backlight.adaptive.operators import Reconstruction
@@ -18,7 +18,7 @@ from replicas import adaptive as replica
 from replicas.adaptive_nets import noise, random_filters
 from replicas.compare import same, same_bits
 
-CONFIG = Config(
+CONFIG = AdaptiveConfig(
     (
         LayerConfig(4, filter=3, block=Block(2, 2, 2), weight=3.0),
         LayerConfig(5, filter=3, block=Block(), weight=2.0),

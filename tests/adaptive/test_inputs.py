@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from backlight.adaptive import (
+    AdaptiveConfig,
     AdaptiveDeconvNet,
     Block,
-    Config,
     ContrastNormalisation,
     LayerConfig,
     Learning,
@@ -25,8 +25,8 @@ from conftest import make_pictures
 from replicas.compare import differ, same, same_bits
 
 LAYER = LayerConfig(2, filter=5, block=Block(2, 2))
-GRAY = Config((LAYER,), size=(30, 24), contrast=ContrastNormalisation(5, 1.5))
-COLOUR = Config((LAYER,), channels=3, size=(30, 24), contrast=None)
+GRAY = AdaptiveConfig((LAYER,), size=(30, 24), contrast=ContrastNormalisation(5, 1.5))
+COLOUR = AdaptiveConfig((LAYER,), channels=3, size=(30, 24), contrast=None)
 
 
 def photograph(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -73,7 +73,7 @@ def test_without_normalisation_pixels_stay_as_they_are() -> None:
 
 def test_16_bit_pictures_keep_their_grey_levels_and_one_that_is_nearly_flat_is_told() -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (30, 24), dtype=np.uint16)
-    plain = Config((LAYER,), size=(30, 24), contrast=None)
+    plain = AdaptiveConfig((LAYER,), size=(30, 24), contrast=None)
     found = prepare(plain, Image.fromarray(deep))
     same(found[0, 0], torch.from_numpy(deep / 257).float(), 1e-6)
     assert len(found.unique()) == len(np.unique(deep))

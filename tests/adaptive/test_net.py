@@ -11,10 +11,10 @@ from torch import Tensor
 from backlight.adaptive import (
     PRESETS,
     SWITCH_MODES,
+    AdaptiveConfig,
     AdaptiveDeconvNet,
     Block,
     Codes,
-    Config,
     LayerConfig,
     Learning,
     SwitchMode,
@@ -25,7 +25,7 @@ from backlight.errors import BadInputError
 from replicas import adaptive as replica
 from replicas.compare import differ, same, same_bits
 
-CONFIG = Config(
+CONFIG = AdaptiveConfig(
     (
         LayerConfig(4, filter=3, block=Block(2, 2, 2), weight=3.0),
         LayerConfig(3, filter=3, block=Block(2, 2, 3), weight=1.0),

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from backlight.adaptive import AdaptiveDeconvNet, Block, Config, LayerConfig, Learning, Measure
+from backlight.adaptive import AdaptiveConfig, AdaptiveDeconvNet, Block, EpochMeasure, LayerConfig, Learning
 from backlight.adaptive.files import Origin, read_training, write_training
-from backlight.adaptive.training import State, Training
+from backlight.adaptive.training import Training, TrainingState
 from backlight.errors import BadInputError
 from replicas.compare import same, same_bits
 
-CONFIG = Config(
+CONFIG = AdaptiveConfig(
     (
         LayerConfig(3, filter=3, block=Block(2, 2, 2), weight=3.0),
         LayerConfig(2, filter=3, block=Block(2, 2), weight=1.0),
@@ -43,14 +43,14 @@ def blobs(n: int = 12, seed: int = 0) -> Tensor:
 
 
 @cache
-def learned(learning: Learning = LEARNING) -> tuple[list[Tensor], list[Measure]]:
+def learned(learning: Learning = LEARNING) -> tuple[list[Tensor], list[EpochMeasure]]:
     training = Training(CONFIG, learning, IMAGES)
     training.run()
     return training.filters, training.history
 
 
 def same_training(
-    filters: list[Tensor], history: list[Measure], other: tuple[list[Tensor], list[Measure]]
+    filters: list[Tensor], history: list[EpochMeasure], other: tuple[list[Tensor], list[EpochMeasure]]
 ) -> None:
     assert len(filters) == len(other[0])
     for own, expected in zip(filters, other[0], strict=True):
@@ -60,9 +60,9 @@ def same_training(
 
 @pytest.mark.parametrize("stop", range(1, N_KEPT + 1))
 def test_a_training_stopped_after_any_epoch_goes_on_as_if_it_had_not_been(stop: int) -> None:
-    kept: list[State] = []
+    kept: list[TrainingState] = []
 
-    def keep(state: State) -> None:
+    def keep(state: TrainingState) -> None:
         kept.append(deepcopy(state))
         if len(kept) == stop:
             raise StopError("here")
@@ -78,7 +78,7 @@ def test_a_training_stopped_after_any_epoch_goes_on_as_if_it_had_not_been(stop: 
 def test_the_same_through_a_file(stop: int, tmp_path: Path) -> None:
     origin, path, count = Origin(CONFIG, LEARNING, "these"), tmp_path / "a.adn.part", 0
 
-    def keep(state: State) -> None:
+    def keep(state: TrainingState) -> None:
         nonlocal count
         write_training(state, origin, path)
         count += 1

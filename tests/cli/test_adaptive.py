@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from backlight.adaptive import PRESETS, AdaptiveDeconvNet, Block, Config, LayerConfig
+from backlight.adaptive import PRESETS, AdaptiveConfig, AdaptiveDeconvNet, Block, LayerConfig
 from backlight.adaptive.training import Training
 from cli.running import run
 
@@ -29,7 +29,9 @@ FIT = (
     "4",
 )
 _BLOCKS = Block(2, 2, 2), Block(2, 2, 1)
-LIVELY = Config(tuple(LayerConfig(4, filter=3, block=block, weight=20.0) for block in _BLOCKS), size=(24, 28))
+LIVELY = AdaptiveConfig(
+    tuple(LayerConfig(4, filter=3, block=block, weight=20.0) for block in _BLOCKS), size=(24, 28)
+)
 NAMES = (
     "filters.png",
     "layer1.png",
@@ -51,7 +53,7 @@ def written(folder: str = "out") -> set[str]:
     return {path.name for path in Path(folder).iterdir()}
 
 
-def save(config: Config, name: str = "m.adn") -> None:
+def save(config: AdaptiveConfig, name: str = "m.adn") -> None:
     torch.manual_seed(0)
     net = AdaptiveDeconvNet(config, seed=1)
     net.estimate_norms(torch.randn(4, 1, *config.size))
@@ -106,7 +108,7 @@ def test_show_draws_every_layer_and_pictures_of_ones_own(capsys: pytest.CaptureF
 
 
 def test_a_silent_layer_is_left_out_and_named(capsys: pytest.CaptureFixture[str]) -> None:
-    save(Config((*LIVELY.layers[:1], LayerConfig(2, filter=3, weight=1e-9)), size=LIVELY.size))
+    save(AdaptiveConfig((*LIVELY.layers[:1], LayerConfig(2, filter=3, weight=1e-9)), size=LIVELY.size))
     assert run("adaptive", "show", "m.adn", "pictures", "-o", "out") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert written() == ALL - {"layer2.png", "tree.png"}
@@ -117,7 +119,7 @@ def test_a_silent_layer_is_left_out_and_named(capsys: pytest.CaptureFixture[str]
 def test_a_layer_that_stays_silent_is_said_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silent = Config((LayerConfig(3, filter=3, weight=1e-9),), size=(24, 24))
+    silent = AdaptiveConfig((LayerConfig(3, filter=3, weight=1e-9),), size=(24, 24))
     monkeypatch.setitem(PRESETS, "small", silent)
     assert run(*FIT[:7]) == 0
     assert "note: nothing is active in layer 1" in " ".join(capsys.readouterr().err.split())

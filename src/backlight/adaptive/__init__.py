@@ -3,13 +3,13 @@
 *Source*: Zeiler, Taylor & Fergus, "Adaptive deconvolutional networks for mid and high level feature learning" (2011).
 """
 
-from backlight.adaptive.config import PRESETS, Config, LayerConfig, Learning
+from backlight.adaptive.config import PRESETS, AdaptiveConfig, LayerConfig, Learning
 from backlight.adaptive.contrast import ContrastNormalisation
 from backlight.adaptive.decomposition import Activation, Branch, Decomposition
-from backlight.adaptive.hits import Hit, MapHits, Projections, Wanted
+from backlight.adaptive.hits import FilterHit, FoundHits, HitSearch, MapHits
 from backlight.adaptive.inference import Codes, LayerCode
 from backlight.adaptive.inputs import TrainingImages, prepare_all
-from backlight.adaptive.learning import Measure
+from backlight.adaptive.learning import EpochMeasure
 from backlight.adaptive.net import AdaptiveDeconvNet
 from backlight.adaptive.pictures import (
     active_layers,
@@ -27,24 +27,24 @@ __all__ = [
     "PRESETS",
     "SWITCH_MODES",
     "Activation",
+    "AdaptiveConfig",
     "AdaptiveDeconvNet",
     "Block",
     "Branch",
     "Codes",
-    "Config",
     "ContrastNormalisation",
     "Decomposition",
-    "Hit",
+    "EpochMeasure",
+    "FilterHit",
+    "FoundHits",
+    "HitSearch",
     "LayerCode",
     "LayerConfig",
     "Learning",
     "MapHits",
-    "Measure",
-    "Projections",
     "SwitchMode",
     "TrainingImages",
     "Unpooling",
-    "Wanted",
     "active_layers",
     "decomposition_picture",
     "filter_picture",

@@ -12,7 +12,7 @@ from backlight.adaptive.pooling import Block
 from backlight.errors import BadInputError
 from backlight.geometry import Axis, ReceptiveField
 
-Unit = Literal["filter", "plane"]
+Normalised = Literal["filter", "plane"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class LayerConfig:
 
 
 @dataclass(frozen=True)
-class Config:
+class AdaptiveConfig:
     """A whole network.
 
     Attributes:
@@ -70,7 +70,7 @@ class Config:
     size: tuple[int, int] = (150, 150)
     contrast: ContrastNormalisation | None = field(default_factory=ContrastNormalisation)
     steps: int = 10
-    unit: Unit = "filter"
+    unit: Normalised = "filter"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -79,7 +79,7 @@ class Config:
                 f"an adaptive network has at least 1 layer, 1 or 3 channels and at least 1 step of inference, "
                 f"but came {len(self.layers)}, {self.channels} and {self.steps}"
             )
-        if self.unit not in get_args(Unit):
+        if self.unit not in get_args(Normalised):
             raise BadInputError(f"what has the length 1 is a filter or a plane, but came {self.unit!r}")
         check_size(self, self.size)
 
@@ -141,7 +141,7 @@ class Config:
         return Axis(size, Fraction(stride), offset)
 
 
-def check_size(config: Config, size: tuple[int, int]) -> None:
+def check_size(config: AdaptiveConfig, size: tuple[int, int]) -> None:
     """Refuse images that a filter of the network is larger than.
 
     Raises:
@@ -216,10 +216,10 @@ _SMALL = (
     LayerConfig(9, filter=5, block=Block(2, 2, 3), weight=5.0),
     LayerConfig(24, filter=5, block=Block(2, 2, 2), weight=1.0),
 )
-PRESETS: dict[str, Config] = {
-    "paper": Config(_PAPER),
-    "two-layers": Config(_PAPER[:2]),
-    "small": Config(_SMALL, size=(64, 64)),
+PRESETS: dict[str, AdaptiveConfig] = {
+    "paper": AdaptiveConfig(_PAPER),
+    "two-layers": AdaptiveConfig(_PAPER[:2]),
+    "small": AdaptiveConfig(_SMALL, size=(64, 64)),
 }
 """Known networks. "paper" is the one of 2011: 15, 50, 100 and 150 maps over 150x150 pixels.
 

@@ -81,7 +81,7 @@ class Branch:
         return found
 
 
-def strongest(maps: Float[Tensor, "k h w"], layer: int, top: int) -> list[Activation]:
+def strongest_activations(maps: Float[Tensor, "k h w"], layer: int, top: int) -> list[Activation]:
     """Return the activations of largest magnitude of one image, strongest first; fewer where fewer are not zero.
 
     *Convention*: of equal magnitudes the one of lower channel, row, column comes first.
@@ -126,7 +126,7 @@ def decompose(
             f"one image is decomposed at a time, into at least 1 activation, but came {len(codes)} and {top}"
         )
     code = codes[layer]
-    found = strongest(code.maps[0], layer, top)
+    found = strongest_activations(code.maps[0], layer, top)
     if not found:
         raise BadInputError(
             f"the code of layer {layer} is all zeros: there is no activation to show; "
@@ -168,5 +168,8 @@ def tree(filters: Sequence[Tensor], codes: Codes, activation: Activation, branch
     if layer == 1:
         return Branch(activation, projection, ())
     conditional = codes[layer - 1].unpooling()(paint(alone, filters[layer - 1]))[0]
-    parts = [tree(filters, codes, own, branching) for own in strongest(conditional, layer - 1, branching)]
+    parts = [
+        tree(filters, codes, own, branching)
+        for own in strongest_activations(conditional, layer - 1, branching)
+    ]
     return Branch(activation, projection, tuple(parts))

@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor, from_numpy
 
-from backlight.adaptive.config import Config, Learning
-from backlight.adaptive.learning import Measure
-from backlight.adaptive.training import State
+from backlight.adaptive.config import AdaptiveConfig, Learning
+from backlight.adaptive.learning import EpochMeasure
+from backlight.adaptive.training import TrainingState
 from backlight.errors import BadInputError
 from backlight.storage import replacing, unwritable
 from backlight.storage.arrays import BROKEN, checksum
@@ -44,10 +44,10 @@ class Saved:
         history: A measure of each epoch of learning.
     """
 
-    config: Config
+    config: AdaptiveConfig
     filters: tuple[Tensor, ...]
     squared_norms: tuple[float, ...]
-    history: tuple[Measure, ...]
+    history: tuple[EpochMeasure, ...]
 
 
 def write_network(saved: Saved, path: Path | str) -> None:
@@ -68,14 +68,14 @@ def read_network(path: Path | str) -> Saved:
     """
     facts, arrays = _read(Path(path), "network")
     try:
-        config = cattrs.structure(facts["config"], Config)
+        config = cattrs.structure(facts["config"], AdaptiveConfig)
         filters = tuple(from_numpy(arrays[f"filters{i}"]) for i in range(1, len(config.layers) + 1))
         if [tuple(f.shape) for f in filters] != _filter_shapes(config) or len(facts["squared_norms"]) != len(
             filters
         ):
             raise ValueError("its filters do not fit its layers")
         norms = tuple(float(n) for n in facts["squared_norms"])
-        return Saved(config, filters, norms, tuple(cattrs.structure(facts["history"], list[Measure])))
+        return Saved(config, filters, norms, tuple(cattrs.structure(facts["history"], list[EpochMeasure])))
     except (*BROKEN, AttributeError, cattrs.BaseValidationError) as error:
         raise _damaged(Path(path), "network", error) from error
 
@@ -90,12 +90,12 @@ class Origin:
         images: A fingerprint of the images.
     """
 
-    config: Config
+    config: AdaptiveConfig
     learning: Learning
     images: str
 
 
-def write_training(state: State, origin: Origin, path: Path | str) -> None:
+def write_training(state: TrainingState, origin: Origin, path: Path | str) -> None:
     """Keep a training under way.
 
     Raises:
@@ -113,7 +113,7 @@ def write_training(state: State, origin: Origin, path: Path | str) -> None:
     _write(Path(path), facts, arrays | {"pooled": np.asarray(state.pooled)})
 
 
-def read_training(path: Path | str, origin: Origin) -> State:
+def read_training(path: Path | str, origin: Origin) -> TrainingState:
     """Return a training under way.
 
     Raises:
@@ -123,10 +123,10 @@ def read_training(path: Path | str, origin: Origin) -> State:
     facts, arrays = _read(path, "training")
     try:
         known = cattrs.structure(facts["origin"], Origin)
-        state = State(
+        state = TrainingState(
             filters=[from_numpy(own) for own in _listed("filters", arrays)],
             squared_norms=[float(n) for n in facts["squared_norms"]],
-            history=cattrs.structure(facts["history"], list[Measure]),
+            history=cattrs.structure(facts["history"], list[EpochMeasure]),
             layer=int(facts["layer"]),
             epoch=int(facts["epoch"]),
             pooled=arrays["pooled"],
@@ -169,7 +169,7 @@ def is_finished(path: Path | str) -> bool:
         raise _damaged(Path(path), "training", error) from error
 
 
-def _filter_shapes(config: Config) -> list[tuple[int, int, int, int]]:
+def _filter_shapes(config: AdaptiveConfig) -> list[tuple[int, int, int, int]]:
     layers = enumerate(config.layers, start=1)
     return [(own.maps, config.inputs(i), own.filter, own.filter) for i, own in layers]
 

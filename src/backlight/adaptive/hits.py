@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from backlight.adaptive.config import Config
+from backlight.adaptive.config import AdaptiveConfig
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.images import Skipped
 
 
 @dataclass(frozen=True)
-class Wanted:
+class HitSearch:
     """What is searched for.
 
     Attributes:
@@ -45,7 +45,7 @@ class Wanted:
         if self.layers == () or self.maps == ():
             raise BadInputError("at least 1 layer and 1 map are searched, but came none; None stands for all")
 
-    def channels(self, config: Config, layer: int) -> tuple[int, ...]:
+    def channels(self, config: AdaptiveConfig, layer: int) -> tuple[int, ...]:
         """Return the feature maps of a layer, from 1, that are searched, in order.
 
         Raises:
@@ -53,7 +53,7 @@ class Wanted:
 
         Example:
             >>> from backlight.adaptive import PRESETS
-            >>> Wanted(maps=(3, 1)).channels(PRESETS["small"], 1)
+            >>> HitSearch(maps=(3, 1)).channels(PRESETS["small"], 1)
             (1, 3)
         """
         n_maps = config.layers[config.check_layer(layer) - 1].maps
@@ -71,7 +71,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, eq=False)
-class Hit:
+class FilterHit:
     """A strong activation of a feature map: the strongest of its image.
 
     Attributes:
@@ -105,11 +105,11 @@ class MapHits:
 
     layer: int
     channel: int
-    hits: tuple[Hit, ...]
+    hits: tuple[FilterHit, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Projections:
+class FoundHits:
     """What a search found.
 
     Attributes:
@@ -121,7 +121,7 @@ class Projections:
     """
 
     maps: tuple[MapHits, ...]
-    wanted: Wanted
+    wanted: HitSearch
     image_size: tuple[int, int]
     n_images: int
     skipped: tuple[Skipped, ...]

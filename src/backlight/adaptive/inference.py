@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from backlight.adaptive.operators import Maps, Reconstruction
-from backlight.adaptive.pooling import Block, SwitchMode, Unpooling, pool
+from backlight.adaptive.operators import Reconstruction
+from backlight.adaptive.pooling import Block, MapBatch, SwitchMode, Unpooling, pool
 from backlight.errors import BadInputError
 
 
@@ -39,7 +39,7 @@ class LayerCode:
         return Unpooling(self.switches, self.block, self.shape, mode)
 
     @property
-    def maps(self) -> Maps:
+    def maps(self) -> MapBatch:
         """(n, k, h, w) the feature maps: the pooled values at their places, zero elsewhere."""
         return self.unpooling()(self.pooled)
 
@@ -132,7 +132,7 @@ class Steps:
     block: Block
 
 
-def step(images: Maps, z: Maps | None, whole: Reconstruction, how: Steps) -> LayerCode:
+def step(images: MapBatch, z: MapBatch | None, whole: Reconstruction, how: Steps) -> LayerCode:
     """Return the code after one step: along the gradient, shrink, pool.
 
     Args:
@@ -152,7 +152,7 @@ def step(images: Maps, z: Maps | None, whole: Reconstruction, how: Steps) -> Lay
     return LayerCode(pooled, switches, how.block, tuple(moved.shape[1:]))  # type: ignore[arg-type]
 
 
-def settle(images: Maps, whole: Reconstruction, how: Steps, n_steps: int) -> LayerCode:
+def settle(images: MapBatch, whole: Reconstruction, how: Steps, n_steps: int) -> LayerCode:
     """Return the code of a layer after so many steps from zero."""
     code = step(images, None, whole, how)
     for _ in range(n_steps - 1):
@@ -160,7 +160,7 @@ def settle(images: Maps, whole: Reconstruction, how: Steps, n_steps: int) -> Lay
     return code
 
 
-def energy(images: Maps, z: Maps, whole: Reconstruction, weight: float) -> Float[Tensor, " n"]:
+def energy(images: MapBatch, z: MapBatch, whole: Reconstruction, weight: float) -> Float[Tensor, " n"]:
     """Return (n,) the cost λ/2 ‖R z - y‖² + ‖z‖₁ of each image, λ being the weight."""
     squares = (whole(z) - images).flatten(1).square().sum(1)
     return weight / 2 * squares + z.flatten(1).abs().sum(1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
-from backlight.adaptive.config import Config, check_size
+from backlight.adaptive.config import AdaptiveConfig, check_size
 from backlight.adaptive.contrast import ContrastNormalisation
 from backlight.adaptive.shelf import Shelf
 from backlight.errors import BadInputError, ImageError
@@ -34,7 +34,7 @@ _WHITE = 255.0
 Pictures = Tensor | OneImage | Sequence[OneImage]
 
 
-def prepare(config: Config, images: Pictures) -> Float[Tensor, "n c h w"]:
+def prepare(config: AdaptiveConfig, images: Pictures) -> Float[Tensor, "n c h w"]:
     """Return images as the network takes them.
 
     Args:
@@ -61,7 +61,7 @@ def prepare(config: Config, images: Pictures) -> Float[Tensor, "n c h w"]:
 
 
 def prepare_all(
-    config: Config,
+    config: AdaptiveConfig,
     source: ImageSource,
     ids: Sequence[int],
     memory_bytes: int,
@@ -93,7 +93,7 @@ def prepare_all(
 
 
 def readable(
-    config: Config,
+    config: AdaptiveConfig,
     source: ImageSource,
     ids: Iterable[int],
     skipped: list[Skipped],
@@ -138,7 +138,7 @@ class TrainingImages:
     skipped: tuple[Skipped, ...]
 
 
-def picture(config: Config, image: Picture) -> Image.Image:
+def picture(config: AdaptiveConfig, image: Picture) -> Image.Image:
     """Return what `prepare` makes of a picture before its contrast is normalised, in the middle of mid-grey."""
     small = _resized(config, decode(image, config.channels)).convert("L" if config.channels == 1 else "RGB")
     height, width = config.size
@@ -147,7 +147,7 @@ def picture(config: Config, image: Picture) -> Image.Image:
     return whole
 
 
-def _prepared(config: Config, resized: Picture) -> Float[Tensor, "c h w"]:
+def _prepared(config: AdaptiveConfig, resized: Picture) -> Float[Tensor, "c h w"]:
     """Return a picture that is resized as the network takes it."""
     if isinstance(resized, DeepPicture):
         small = torch.from_numpy(resized.planes(config.channels))[None] * _WHITE
@@ -169,7 +169,7 @@ def _normalised(contrast: ContrastNormalisation, small: Tensor) -> Tensor:
         raise ImageError(str(error)) from error
 
 
-def _resized(config: Config, image: Picture) -> Picture:
+def _resized(config: AdaptiveConfig, image: Picture) -> Picture:
     """Return a picture in its own proportions, as large as fits; one of more than 8 bits with its range as 0..1."""
     scale = min(config.size[0] / image.height, config.size[1] / image.width)
     size = [max(1, round(image.height * scale)), max(1, round(image.width * scale))]
@@ -179,7 +179,7 @@ def _resized(config: Config, image: Picture) -> Picture:
     return found
 
 
-def _checked(config: Config, images: Tensor) -> Tensor:
+def _checked(config: AdaptiveConfig, images: Tensor) -> Tensor:
     batch = images[None] if images.dim() == 3 else images
     if batch.dim() != 4 or not len(batch):
         raise BadInputError(
@@ -189,7 +189,7 @@ def _checked(config: Config, images: Tensor) -> Tensor:
         wanted = "gray images, 1 channel" if config.channels == 1 else "colour images, 3 channels"
         raise BadInputError(
             f"the network takes {wanted}, but came {batch.shape[1]}; give pictures, which are turned into that, "
-            f"or a network of Config(channels={batch.shape[1]})"
+            f"or a network of AdaptiveConfig(channels={batch.shape[1]})"
         )
     check_size(config, (batch.shape[2], batch.shape[3]))
     batch = batch.float()

@@ -17,24 +17,24 @@ from math import inf
 import torch
 from torch import Tensor
 
-from backlight.adaptive.config import Config, LayerConfig, Unit
+from backlight.adaptive.config import AdaptiveConfig, LayerConfig, Normalised
 from backlight.adaptive.inference import LayerCode, Steps
-from backlight.adaptive.operators import Maps, Reconstruction, filter_gradient
-from backlight.adaptive.pooling import Block, Unpooling, pool
+from backlight.adaptive.operators import Reconstruction, filter_gradient
+from backlight.adaptive.pooling import Block, MapBatch, Unpooling, pool
 
 _MARGIN = 1.1
 
 NormalProduct = Callable[[Tensor], Tensor]
 
 
-def first_filters(config: Config, layer: int, generator: torch.Generator) -> Tensor:
+def start_filters(config: AdaptiveConfig, layer: int, generator: torch.Generator) -> Tensor:
     """Return random filters of unit length for a layer, from 1."""
     own = config.layers[layer - 1]
     noise = torch.randn(own.maps, config.inputs(layer), own.filter, own.filter, generator=generator)
     return of_unit_length(noise, config.unit)
 
 
-def of_unit_length(filters: Tensor, unit: Unit) -> Tensor:
+def of_unit_length(filters: Tensor, unit: Normalised) -> Tensor:
     """Return filters (k, c, side, side) scaled to unit length, as a whole or each plane; zeros stay."""
     axes = (1, 2, 3) if unit == "filter" else (2, 3)
     lengths = filters.square().sum(axes, keepdim=True).sqrt()
@@ -72,7 +72,7 @@ def growing_weight(first: float, last: float, epoch: int, epochs: int) -> float:
     return float(last * (first / last) ** (1 - epoch / (epochs - 1)))
 
 
-def sparse_weight(images: Maps, whole: Reconstruction, block: Block, share: float) -> float:
+def sparse_weight(images: MapBatch, whole: Reconstruction, block: Block, share: float) -> float:
     """Return the λ by which a share of the blocks holds a value after one step: 1 over a quantile of |R'y|.
 
     It lies halfway between two values, so that rounding does not decide which of them are left.
@@ -112,7 +112,7 @@ def conjugate_gradient(product: NormalProduct, start: Tensor, residual: Tensor, 
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class CodedBatch:
     """Some images of a training set, and what is known of them.
 
     Attributes:
@@ -121,16 +121,16 @@ class Part:
         code: Of the layer that is learned.
     """
 
-    images: Maps
+    images: MapBatch
     below: tuple[Unpooling, ...]
     code: LayerCode
 
 
-Parts = Callable[[], Iterator[Part]]
+CodedBatches = Callable[[], Iterator[CodedBatch]]
 """Goes through a training set, a batch at a time, always in the same order."""
 
 
-def normal_product(parts: Parts, filters: Sequence[Tensor]) -> NormalProduct:
+def normal_product(parts: CodedBatches, filters: Sequence[Tensor]) -> NormalProduct:
     """Return the product by Σ Z'B'BZ over all images: filters to codes' painting in pixels, and back to filters.
 
     Args:
@@ -151,7 +151,7 @@ def normal_product(parts: Parts, filters: Sequence[Tensor]) -> NormalProduct:
 
 
 @dataclass(frozen=True)
-class Measure:
+class EpochMeasure:
     """How far the learning of a layer is after an epoch.
 
     Attributes:

@@ -15,15 +15,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from backlight.adaptive import decomposition
-from backlight.adaptive.config import PRESETS, Config, Learning
+from backlight.adaptive.config import PRESETS, AdaptiveConfig, Learning
 from backlight.adaptive.decomposition import Activation, Branch, Decomposition
 from backlight.adaptive.files import Origin, Saved, read_network, read_training, write_network, write_training
 from backlight.adaptive.inference import Codes, energy, settle
 from backlight.adaptive.inputs import Pictures, prepare
-from backlight.adaptive.learning import Measure, first_filters, steps_of, with_margin
-from backlight.adaptive.operators import Maps, Reconstruction
-from backlight.adaptive.pooling import SwitchMode
-from backlight.adaptive.training import Progress, State, Training
+from backlight.adaptive.learning import EpochMeasure, start_filters, steps_of, with_margin
+from backlight.adaptive.operators import Reconstruction
+from backlight.adaptive.pooling import MapBatch, SwitchMode
+from backlight.adaptive.training import Progress, Training, TrainingState
 from backlight.errors import BadInputError
 from backlight.storage import check_place
 
@@ -59,13 +59,13 @@ class AdaptiveDeconvNet(nn.Module):
 
     squared_norms: Tensor
 
-    def __init__(self, config: Config | None = None, seed: int = 0) -> None:
+    def __init__(self, config: AdaptiveConfig | None = None, seed: int = 0) -> None:
         super().__init__()
         self.config = config or PRESETS["paper"]
-        self.history: tuple[Measure, ...] = ()
+        self.history: tuple[EpochMeasure, ...] = ()
         generator = torch.Generator().manual_seed(seed)
         for layer in range(1, self.n_layers + 1):
-            self.register_buffer(f"filters{layer}", first_filters(self.config, layer, generator))
+            self.register_buffer(f"filters{layer}", start_filters(self.config, layer, generator))
         self.register_buffer("squared_norms", torch.zeros(self.n_layers))
 
     @property
@@ -78,7 +78,7 @@ class AdaptiveDeconvNet(nn.Module):
         """The filters of each layer, (k, c, side, side) with c the pooled maps of the layer below."""
         return tuple(self.get_buffer(f"filters{layer}") for layer in range(1, self.n_layers + 1))
 
-    def prepare(self, images: Pictures) -> Maps:
+    def prepare(self, images: Pictures) -> MapBatch:
         """Return images as `infer` takes them, (n, c, h, w): gray, of the configured size, contrast-normalised.
 
         Args:
@@ -97,7 +97,7 @@ class AdaptiveDeconvNet(nn.Module):
         progress: Progress | None = None,
         checkpoint: Path | str | None = None,
         fingerprint: str = "",
-    ) -> list[Measure]:
+    ) -> list[EpochMeasure]:
         """Learn the filters of all layers, from the first up, and return how far each epoch came.
 
         Args:
@@ -122,7 +122,7 @@ class AdaptiveDeconvNet(nn.Module):
         prepare(self.config, torch.from_numpy(np.array(array[:1])))
         known = fingerprint or ("" if checkpoint is None else _digest(array))
         origin = Origin(self.config, learning.essence, known)
-        state: State | None = None
+        state: TrainingState | None = None
         if checkpoint is not None:
             check_place(checkpoint, "checkpoint")
         if checkpoint is not None and Path(checkpoint).exists():
@@ -134,7 +134,7 @@ class AdaptiveDeconvNet(nn.Module):
                 )
         training = Training(self.config, learning, array, state, self.squared_norms.device)
 
-        def keep(state: State) -> None:
+        def keep(state: TrainingState) -> None:
             if checkpoint is not None:
                 write_training(state, origin, checkpoint)
 
@@ -162,7 +162,7 @@ class AdaptiveDeconvNet(nn.Module):
         with torch.no_grad():
             return Codes.joined([self._infer(part, top, n_steps) for part in torch.split(batch, _BATCH)])
 
-    def reconstruct(self, codes: Codes, layer: int | None = None, switches: SwitchMode = "full") -> Maps:
+    def reconstruct(self, codes: Codes, layer: int | None = None, switches: SwitchMode = "full") -> MapBatch:
         """Return the images (n, c, h, w) that the codes of a layer stand for, contrast-normalised: R z.
 
         Args:
@@ -267,14 +267,14 @@ class AdaptiveDeconvNet(nn.Module):
         return net
 
     def _take(
-        self, filters: Sequence[Tensor], squared_norms: Sequence[float], history: Sequence[Measure]
+        self, filters: Sequence[Tensor], squared_norms: Sequence[float], history: Sequence[EpochMeasure]
     ) -> None:
         for own, new in zip(self.filters, filters, strict=True):
             own.copy_(new)
         self.squared_norms.copy_(torch.tensor(squared_norms))
         self.history = tuple(history)
 
-    def _infer(self, images: Maps, top: int, n_steps: int) -> Codes:
+    def _infer(self, images: MapBatch, top: int, n_steps: int) -> Codes:
         codes = Codes(())
         for layer in range(1, top + 1):
             how = steps_of(self.config.layers[layer - 1], float(self.squared_norms[layer - 1]))

@@ -13,17 +13,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from backlight.adaptive.pooling import Block, Unpooling, pool
+from backlight.adaptive.pooling import Block, MapBatch, Unpooling, pool
 
 _FEW = 4
 """Up to so many maps are painted by phases."""
 
-Maps = Float[Tensor, "n _ _ _"]
-"""Feature maps or images, n of them; what goes in and what comes out differ in channels and size."""
 Filters = Float[Tensor, "k c side side"]
 
 
-def paint(z: Maps, filters: Filters) -> Maps:
+def paint(z: MapBatch, filters: Filters) -> MapBatch:
     """Return the maps (n, c, h - side + 1, …) in which each value of z puts its filter, upright, times itself: F.
 
     *Convention*: the "valid" convolution: a value in row r paints rows r - side + 1 to r of the maps below.
@@ -34,7 +32,7 @@ def paint(z: Maps, filters: Filters) -> Maps:
     return _paint_by_phases(z, kernel)
 
 
-def _paint_by_phases(z: Maps, kernel: Tensor) -> Maps:
+def _paint_by_phases(z: MapBatch, kernel: Tensor) -> MapBatch:
     """Return the same for few maps, by even and odd rows and columns: CPU libraries are slow over so few outputs.
 
     Each phase is an output of its own, of a kernel that is one longer, in steps of two: 5 times as fast for one map.
@@ -52,12 +50,12 @@ def _paint_by_phases(z: Maps, kernel: Tensor) -> Maps:
     return maps.reshape(n, c, 2 * parts.shape[2], 2 * parts.shape[3])[:, :, :rows, :cols].contiguous()
 
 
-def match(maps: Maps, filters: Filters) -> Maps:
+def match(maps: MapBatch, filters: Filters) -> MapBatch:
     """Return how far maps (n, c, h, w) agree with each filter everywhere, (n, k, h + side - 1, …): F'."""
     return F.conv2d(maps, filters, padding=filters.shape[2] - 1)
 
 
-def filter_gradient(maps: Maps, z: Maps, side: int) -> Filters:
+def filter_gradient(maps: MapBatch, z: MapBatch, side: int) -> Filters:
     """Return ⟨paint(z, f), maps⟩ differentiated by f, (k, c, side, side): the adjoint of `paint` in the filters."""
     gradient: Tensor = torch.ops.aten.convolution_backward(
         z, maps, maps.new_empty(z.shape[1], maps.shape[1], side, side), None, (1, 1), (side - 1,) * 2, (1, 1), False,
@@ -78,27 +76,29 @@ class Reconstruction:
     filters: tuple[Tensor, ...]
     below: tuple[Unpooling, ...] = ()
 
-    def __call__(self, z: Maps) -> Maps:
+    def __call__(self, z: MapBatch) -> MapBatch:
         """Return the images (n, c, h, w) that feature maps (n, k, h, w) of the layer stand for: R z."""
         return self.descend(paint(z, self.filters[-1]))
 
-    def adjoint(self, images: Maps) -> Maps:
+    def adjoint(self, images: MapBatch) -> MapBatch:
         """Return R' of images, shaped like the layer's feature maps."""
         return match(self.ascend(images), self.filters[-1])
 
-    def descend(self, maps: Maps) -> Maps:
+    def descend(self, maps: MapBatch) -> MapBatch:
         """Return the images for what the layer's filters have painted, the pooled maps of the layer below: B."""
         for filters, unpool in zip(self.filters[-2::-1], self.below[::-1], strict=True):
             maps = paint(unpool(maps), filters)
         return maps
 
-    def ascend(self, images: Maps) -> Maps:
+    def ascend(self, images: MapBatch) -> MapBatch:
         """Return B' of images, which is R' without the layer's own filters."""
         for filters, unpool in zip(self.filters[:-1], self.below, strict=True):
             images = unpool.adjoint(match(images, filters))
         return images
 
-    def squared_norm(self, start: Maps, steps: int = 20, block: Block | None = None) -> tuple[Tensor, Maps]:
+    def squared_norm(
+        self, start: MapBatch, steps: int = 20, block: Block | None = None
+    ) -> tuple[Tensor, MapBatch]:
         """Return (n,) the largest ‖R z‖² of codes z of length 1 for each image, and the codes that it was found at.
 
         By power iteration; codes that are pooled hold at most one value in each block, so every step is cut to that,
@@ -121,7 +121,7 @@ class Reconstruction:
         return norms, z
 
 
-def _one_a_block(z: Maps, block: Block | None) -> Maps:
+def _one_a_block(z: MapBatch, block: Block | None) -> MapBatch:
     if block is None or block.n_places == 1:
         return z
     pooled, switches = pool(z, block)

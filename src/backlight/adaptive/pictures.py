@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from backlight.adaptive.decomposition import Activation, decompose
-from backlight.adaptive.hits import MapHits, Projections
+from backlight.adaptive.hits import FoundHits, MapHits
 from backlight.adaptive.inference import Codes
 from backlight.adaptive.net import AdaptiveDeconvNet
 from backlight.adaptive.pooling import SWITCH_MODES
@@ -43,7 +43,7 @@ def filter_picture(net: AdaptiveDeconvNet, title: str = "Filters of layer 1") ->
     return filter_figure(net.filters[0].cpu().numpy(), title)
 
 
-def layer_picture(found: Projections, layer: int, title: str = "") -> Image.Image:
+def layer_picture(found: FoundHits, layer: int, title: str = "") -> Image.Image:
     """Return for each feature map of a layer its strongest activations, projected, beside what they are of.
 
     Args:
@@ -56,9 +56,9 @@ def layer_picture(found: Projections, layer: int, title: str = "") -> Image.Imag
 
     Example:
         >>> from backlight.adaptive import PRESETS
-        >>> from backlight.adaptive import Wanted, find_hits
+        >>> from backlight.adaptive import HitSearch, find_hits
         >>> net, noise = AdaptiveDeconvNet(PRESETS["small"]), torch.randn(2, 1, 64, 64).numpy()
-        >>> layer_picture(find_hits(net, noise, Wanted(layers=(1,), maps=2)), 1).mode
+        >>> layer_picture(find_hits(net, noise, HitSearch(layers=(1,), maps=2)), 1).mode
         'RGB'
     """
     panels = [
@@ -220,7 +220,7 @@ def _against(
     return Panel(pixels(painted), label, error, reference)
 
 
-def _tile(found: Projections, own: MapHits, index: int) -> Tile:
+def _tile(found: FoundHits, own: MapHits, index: int) -> Tile:
     hit = own.hits[index]
     return Tile(hit.patch, hit.projection, hit.box, found.image_size)
 

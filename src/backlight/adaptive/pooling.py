@@ -17,9 +17,10 @@ from torch.nn import functional as F
 
 from backlight.errors import BadInputError
 
-Maps = Float[Tensor, "n k h w"]
+MapBatch = Float[Tensor, "n _ _ _"]
+"""Feature maps or images, n of them: what an operator takes and gives differ in channels and size."""
 Pooled = Float[Tensor, "n groups rows cols"]
-Switches = UInt8[Tensor, "n groups rows cols"]
+SwitchBatch = UInt8[Tensor, "n groups rows cols"]
 SwitchMode = Literal["full", "position-only", "map-only", "centre", "average"]
 """What unpooling still knows: all of a switch, only rows and columns, only the map, neither; or it averages."""
 
@@ -62,7 +63,7 @@ class Block:
         return -(-k // self.maps), -(-height // self.rows), -(-width // self.cols)
 
 
-def pool(z: Maps, block: Block) -> tuple[Pooled, Switches]:
+def pool(z: MapBatch, block: Block) -> tuple[Pooled, SwitchBatch]:
     """Return the value of largest magnitude of each block, its sign kept, and where in the block it was.
 
     Args:

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.adaptive.config import Config
+from backlight.adaptive.config import AdaptiveConfig
 from backlight.adaptive.decomposition import Activation, single
-from backlight.adaptive.hits import Hit, MapHits, Projections, Wanted
+from backlight.adaptive.hits import FilterHit, FoundHits, HitSearch, MapHits
 from backlight.adaptive.inference import Codes
 from backlight.adaptive.inputs import picture, readable
 from backlight.adaptive.net import AdaptiveDeconvNet
@@ -31,10 +31,10 @@ from backlight.scan import TopHits
 def find_hits(
     net: AdaptiveDeconvNet,
     images: ImageSource | NDArray[np.float32],
-    wanted: Wanted | None = None,
+    wanted: HitSearch | None = None,
     ids: Sequence[int] | None = None,
     progress: Progress | None = None,
-) -> Projections:
+) -> FoundHits:
     """Return the strongest activations of feature maps over images, each projected by its own image's switches.
 
     One pass. Only the hits that are the strongest so far are kept, and a batch.
@@ -56,18 +56,18 @@ def find_hits(
     Example:
         >>> from backlight.adaptive import PRESETS
         >>> noise = np.random.default_rng(0).normal(size=(3, 1, 64, 64)).astype(np.float32)
-        >>> found = find_hits(AdaptiveDeconvNet(PRESETS["small"]), noise, Wanted(layers=(1,), maps=2))
+        >>> found = find_hits(AdaptiveDeconvNet(PRESETS["small"]), noise, HitSearch(layers=(1,), maps=2))
         >>> [len(own.hits) for own in found.of(1)]
         [3, 3]
     """
-    wanted = wanted or Wanted()
+    wanted = wanted or HitSearch()
     ids = range(len(images)) if ids is None else ids
     if not len(ids) or not 0 <= min(ids) <= max(ids) < len(images):
         raise BadInputError(
             f"images have ids from 0 to {len(images) - 1}, at least 1, but came {list(ids)[:10]}"
         )
     layers = tuple(sorted(set(wanted.layers or range(1, net.n_layers + 1))))
-    searches = [_Search(net, layer, wanted) for layer in layers]
+    searches = [_LayerSearch(net, layer, wanted) for layer in layers]
     skipped: list[Skipped] = []
     n_images, size = 0, net.config.size
     for start in range(0, len(ids), wanted.batch):
@@ -87,43 +87,45 @@ def find_hits(
     if not n_images:
         raise BadInputError(f"none of the {len(ids)} images can be read; the first: {skipped[0].reason}")
     maps = tuple(own for search in searches for own in search.found())
-    return Projections(maps, wanted, size, n_images, tuple(skipped))
+    return FoundHits(maps, wanted, size, n_images, tuple(skipped))
 
 
 @dataclass(frozen=True, eq=False)
-class _Batch:
+class _ReadBatch:
     ids: list[int]
     images: Tensor
     pictures: list[NDArray[np.uint8]]
 
 
-def _from_array(images: NDArray[np.float32], ids: Sequence[int]) -> _Batch:
+def _from_array(images: NDArray[np.float32], ids: Sequence[int]) -> _ReadBatch:
     own = np.stack([images[i] for i in ids])
-    return _Batch(list(ids), torch.from_numpy(own), [scale(image.transpose(1, 2, 0)) for image in own])
+    return _ReadBatch(list(ids), torch.from_numpy(own), [scale(image.transpose(1, 2, 0)) for image in own])
 
 
-def _load(config: Config, source: ImageSource, ids: Sequence[int], skipped: list[Skipped]) -> _Batch:
+def _load(
+    config: AdaptiveConfig, source: ImageSource, ids: Sequence[int], skipped: list[Skipped]
+) -> _ReadBatch:
     found = list(readable(config, source, ids, skipped))
     images = torch.stack([own for _, own, _ in found]) if found else torch.empty(0)
     pictures = [np.array(picture(config, loaded).convert("RGB")) for _, _, loaded in found]
-    return _Batch([image_id for image_id, _, _ in found], images, pictures)
+    return _ReadBatch([image_id for image_id, _, _ in found], images, pictures)
 
 
 def _activation(layer: int, channel: int, place: NDArray[np.int32], value: np.float32) -> Activation:
     return Activation(layer, channel, int(place[0]), int(place[1]), float(value))
 
 
-class _Search:
+class _LayerSearch:
     """The strongest hits of one layer so far, projected as soon as they are among them."""
 
-    def __init__(self, net: AdaptiveDeconvNet, layer: int, wanted: Wanted) -> None:
+    def __init__(self, net: AdaptiveDeconvNet, layer: int, wanted: HitSearch) -> None:
         self._filters, self._layer, self._batch = net.filters[:layer], layer, wanted.batch
         self._channels = wanted.channels(net.config, layer)
         self._field = net.config.receptive_field(layer)
         self._top = TopHits.empty(len(self._channels), wanted.top)
-        self._kept: dict[tuple[int, int], Hit] = {}
+        self._kept: dict[tuple[int, int], FilterHit] = {}
 
-    def add(self, codes: Codes, batch: _Batch) -> None:
+    def add(self, codes: Codes, batch: _ReadBatch) -> None:
         """Take the codes of more images."""
         maps = codes[self._layer].maps[:, list(self._channels)]
         if not maps.isfinite().all():
@@ -165,7 +167,11 @@ class _Search:
         ]
 
     def _project(
-        self, codes: Codes, batch: _Batch, some: Sequence[tuple[int, int]], activations: Sequence[Activation]
+        self,
+        codes: Codes,
+        batch: _ReadBatch,
+        some: Sequence[tuple[int, int]],
+        activations: Sequence[Activation],
     ) -> None:
         """Keep hits: by the image's place in the batch and the map's among those searched, and the activation."""
         rows = [image for image, _ in some]
@@ -176,7 +182,7 @@ class _Search:
         for (image, map_index), activation, projection in zip(some, activations, projections, strict=True):
             box = self._field.box(activation.row, activation.col)
             inside = box.clip(*projection.shape[1:]).slices()
-            self._kept[map_index, batch.ids[image]] = Hit(
+            self._kept[map_index, batch.ids[image]] = FilterHit(
                 activation.value,
                 batch.ids[image],
                 activation.row,

@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.adaptive.config import Config, LayerConfig, Learning
+from backlight.adaptive.config import AdaptiveConfig, LayerConfig, Learning
 from backlight.adaptive.inference import LayerCode, settle, step
 from backlight.adaptive.learning import (
-    Measure,
-    Part,
+    CodedBatch,
+    EpochMeasure,
     conjugate_gradient,
-    first_filters,
     growing_weight,
     normal_product,
     of_unit_length,
     sparse_weight,
+    start_filters,
     steps_of,
     with_margin,
 )
@@ -41,7 +41,7 @@ class Progress(Protocol):
         """Take that so much of a phase is done, and a note beside it."""
 
 
-class _Count:
+class _EpochCount:
     """Tells of the images that one epoch of a layer has gone over.
 
     Attributes:
@@ -55,7 +55,7 @@ class _Count:
         self._progress, self._phase = progress, phase
         self._done, self._end, self._total = epoch * per_epoch, (epoch + 1) * per_epoch, epochs * per_epoch
 
-    def over(self, parts: Iterator[Part]) -> Iterator[Part]:
+    def over(self, parts: Iterator[CodedBatch]) -> Iterator[CodedBatch]:
         """Yield the same, and tell of each when it is done."""
         for part in parts:
             yield part
@@ -73,7 +73,7 @@ class _Count:
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class TrainingState:
     """How far a training is, as it is kept.
 
     Attributes:
@@ -88,7 +88,7 @@ class State:
 
     filters: list[Tensor]
     squared_norms: list[float]
-    history: list[Measure]
+    history: list[EpochMeasure]
     layer: int
     epoch: int
     pooled: NDArray[np.float32]
@@ -111,10 +111,10 @@ class Training:
 
     def __init__(
         self,
-        config: Config,
+        config: AdaptiveConfig,
         learning: Learning,
         images: NDArray[np.float32],
-        state: State | None = None,
+        state: TrainingState | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.config, self.learning, self.images = config, learning, images
@@ -128,7 +128,7 @@ class Training:
             raise BadInputError("the images hold NaN or infinite values; look at how they were made")
         if state is None:
             empty: NDArray[np.float32] = np.zeros(0, np.float32)
-            state = State([], [], [], 1, 0, empty, [])
+            state = TrainingState([], [], [], 1, 0, empty, [])
         self.filters = [own.to(self.device) for own in state.filters]
         self.squared_norms, self.history = list(state.squared_norms), list(state.history)
         self.layer, self.epoch = state.layer, state.epoch
@@ -136,15 +136,17 @@ class Training:
         self._switches = [self._placed(own) for own in state.switches]
 
     @property
-    def state(self) -> State:
+    def state(self) -> TrainingState:
         """How far it is; arrays are not copied."""
         filters = [own.cpu() for own in self.filters]
         norms, history = list(self.squared_norms), list(self.history)
-        return State(filters, norms, history, self.layer, self.epoch, self._pooled, list(self._switches))
+        return TrainingState(
+            filters, norms, history, self.layer, self.epoch, self._pooled, list(self._switches)
+        )
 
     def run(
-        self, progress: Progress | None = None, keep: Callable[[State], None] | None = None
-    ) -> list[Measure]:
+        self, progress: Progress | None = None, keep: Callable[[TrainingState], None] | None = None
+    ) -> list[EpochMeasure]:
         """Learn what is left, and return the measures of all epochs.
 
         Args:
@@ -175,7 +177,7 @@ class Training:
     def _first_filters(self) -> Tensor:
         seed = np.random.SeedSequence((self.learning.seed, self.layer)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(seed >> np.uint64(1)))
-        return first_filters(self.config, self.layer, generator).to(self.device)
+        return start_filters(self.config, self.layer, generator).to(self.device)
 
     def _weighted(self) -> LayerConfig:
         """Return the layer with λ of this epoch; its first λ is by the first filters, and so the same after a stop."""
@@ -190,7 +192,7 @@ class Training:
     def _run_epoch(self, progress: Progress | None) -> None:
         """One step of every code, then an update of the filters."""
         per_epoch = (1 + self.learning.cg_steps) * len(self.images)
-        count = _Count(progress, f"layer {self.layer}", per_epoch, self.epoch, self.learning.epochs)
+        count = _EpochCount(progress, f"layer {self.layer}", per_epoch, self.epoch, self.learning.epochs)
         count.note = self._note()
         gradient, measure = self._step_codes(count)
         self.history.append(measure)
@@ -201,7 +203,7 @@ class Training:
         count.finish()
         self.epoch += 1
 
-    def _step_codes(self, count: _Count) -> tuple[Tensor, Measure]:
+    def _step_codes(self, count: _EpochCount) -> tuple[Tensor, EpochMeasure]:
         """Move every code one step, and return what is left of the images differentiated by the filters."""
         filters, side = tuple(self.filters), self.filters[-1].shape[2]
         self.squared_norms[-1] = self._estimate_norm()
@@ -218,7 +220,7 @@ class Training:
             active += float(code.active_share.double().sum())
             gradient += filter_gradient(whole.ascend(rest), z, side)
         error = (squares / self._energy) ** 0.5 if self._energy else 0.0
-        return gradient, Measure(self.layer, self.epoch + 1, error, active / len(self.images))
+        return gradient, EpochMeasure(self.layer, self.epoch + 1, error, active / len(self.images))
 
     def _end_layer(self, progress: Progress | None) -> None:
         """Infer the codes anew by the final filters, and go on to the next layer."""
@@ -260,17 +262,17 @@ class Training:
     def _starts(self) -> range:
         return range(0, len(self.images), self.learning.batch)
 
-    def _parts(self) -> Iterator[Part]:
+    def _parts(self) -> Iterator[CodedBatch]:
         for start in self._starts():
             yield self._part(start, min(start + self.learning.batch, len(self.images)))
 
-    def _part(self, start: int, stop: int) -> Part:
+    def _part(self, start: int, stop: int) -> CodedBatch:
         own = slice(start, stop)
         switches = [self._tensor(array[own]) for array in self._switches]
         blocks = [layer.block for layer in self.config.layers]
         below = [Unpooling(*three) for three in zip(switches, blocks, self._shapes, strict=False)]
         code = LayerCode(self._tensor(self._pooled[own]), switches[-1], below[-1].block, below[-1].shape)
-        return Part(self._tensor(self.images[own]), tuple(below[: self.layer - 1]), code)
+        return CodedBatch(self._tensor(self.images[own]), tuple(below[: self.layer - 1]), code)
 
     def _put(self, start: int, code: LayerCode) -> None:
         own = slice(start, start + len(code.pooled))

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from backlight.adaptive.decomposition import Branch, strongest, tree
+from backlight.adaptive.decomposition import Branch, strongest_activations, tree
 from backlight.adaptive.inference import Codes
 from backlight.adaptive.net import AdaptiveDeconvNet
 from backlight.adaptive.sheets import GAP, Panel, framed, pixels
@@ -53,7 +53,7 @@ def tree_picture(
             f"a tree is of one image, from layer 2 up, with at least 1 part each, "
             f"but came {len(codes)}, layer {layer} and {branching}"
         )
-    found = strongest(codes[layer].maps[0], layer, 1)
+    found = strongest_activations(codes[layer].maps[0], layer, 1)
     if not found:
         raise BadInputError(f"nothing is active in layer {layer}, so there is no tree; take a lower layer")
     with torch.no_grad():

@@ -15,8 +15,8 @@ import typer
 
 from backlight.adaptive import (
     PRESETS,
+    AdaptiveConfig,
     AdaptiveDeconvNet,
-    Config,
     Learning,
     TrainingImages,
     prepare_all,
@@ -125,7 +125,7 @@ def _write(net: AdaptiveDeconvNet, output: Path, part: Path) -> None:
     net.save(output)
 
 
-def _config(preset: str, size: str | None) -> Config:
+def _config(preset: str, size: str | None) -> AdaptiveConfig:
     if preset not in PRESETS:
         raise BadInputError(f"no preset {preset!r}; known are {', '.join(PRESETS)}")
     return PRESETS[preset] if size is None else replace(PRESETS[preset], size=parse_size(size))
@@ -148,13 +148,13 @@ def _fingerprint(source: ImageSource, ready: TrainingImages) -> str:
     return hashlib.sha256(f"{source.fingerprint()} {ready.ids}".encode()).hexdigest()
 
 
-def _code_bytes(config: Config, n_images: int) -> int:
+def _code_bytes(config: AdaptiveConfig, n_images: int) -> int:
     """Return what the codes of a whole set take: the values of one layer, the switches of all."""
     counts = [prod(shape) for shape in config.pooled_shapes()]
     return n_images * (_FLOAT_BYTES * max(counts) + sum(counts))
 
 
-def _announce(config: Config, learning: Learning, n_images: int, is_large: bool) -> None:
+def _announce(config: AdaptiveConfig, learning: Learning, n_images: int, is_large: bool) -> None:
     maps = ", ".join(str(layer.maps) for layer in config.layers)
     height, width = config.size
     console.print(

@@ -1,9 +1,9 @@
-"""Inversion: from the code of a layer back to an image (Mahendran & Vedaldi, 2014 and 2016)."""
+"""Inversion: from a layer's activations back to an image (Mahendran & Vedaldi, 2014 and 2016)."""
 
-from backlight.inversion.measures import Spread
+from backlight.inversion.measures import CodeSpread
 from backlight.inversion.pictures import animate, figure
 from backlight.inversion.recipes import RECIPES, Place, Recipe, Stage
-from backlight.inversion.result import Config, Inversion
+from backlight.inversion.result import Inversion, InversionConfig
 from backlight.inversion.run import (
     MOST_PHOTOGRAPHS,
     caricature,
@@ -17,11 +17,11 @@ from backlight.inversion.run import (
 __all__ = [
     "MOST_PHOTOGRAPHS",
     "RECIPES",
-    "Config",
+    "CodeSpread",
     "Inversion",
+    "InversionConfig",
     "Place",
     "Recipe",
-    "Spread",
     "Stage",
     "animate",
     "caricature",
