@@ -228,7 +228,7 @@ def test_a_training_with_wrong_contents(kept: TrainingState, tmp_path: Path, dam
     "change, what",
     [
         ({"config": replace(CONFIG, steps=3)}, "another network"),
-        ({"learning": replace(LEARNING, epochs=2)}, "another way of learning"),
+        ({"learning": replace(LEARNING, epochs=2)}, "other learning settings"),
         ({"images": "others"}, "other images"),
     ],
 )
@@ -238,7 +238,7 @@ def test_a_training_of_something_else(
     write_training(kept, ORIGIN, tmp_path / "a.part")
     refused(
         tmp_path / "a.part",
-        f"is an unfinished training with {what}; give what it was started with, or remove it",
+        f"is an unfinished training with {what}; rerun it as it was started, or remove the file",
         read_training,
         replace(ORIGIN, **change),
     )
@@ -251,7 +251,7 @@ def test_a_fit_does_not_go_on_with_other_images(tmp_path: Path) -> None:
         AdaptiveDeconvNet(CONFIG).fit(IMAGES + 1, LEARNING, checkpoint=part)
     part.unlink()
     AdaptiveDeconvNet(CONFIG).fit(IMAGES, LEARNING, checkpoint=part, fingerprint="these")
-    with pytest.raises(BadInputError, match="is an unfinished training with 3 images, but came 2"):
+    with pytest.raises(BadInputError, match="is an unfinished training with 3 images, got 2"):
         AdaptiveDeconvNet(CONFIG).fit(IMAGES[:2], LEARNING, checkpoint=part, fingerprint="these")
 
 

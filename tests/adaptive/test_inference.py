@@ -169,7 +169,7 @@ def test_codes_of_one_image_and_of_several_batches() -> None:
 def test_images_and_layers_that_there_are_not_are_refused() -> None:
     codes = AdaptiveDeconvNet(CONFIG).infer(IMAGES.float(), layer=1)
     for layer in (0, 2):
-        with pytest.raises(BadInputError, match=f"codes of layers 1 to 1, but layer {layer} was asked for"):
+        with pytest.raises(BadInputError, match=f"layer {layer} is out of range for codes of layers 1 to 1"):
             codes[layer]
     for image in (-1, 2):
         with pytest.raises(BadInputError, match=f"image {image} is out of range for the codes of 2 images"):

@@ -183,12 +183,12 @@ def test_the_squared_norm_of_zeros_is_zero() -> None:
 @pytest.mark.parametrize(
     "changes, text",
     [
-        ({"maps": 0}, "at least 1 map, a filter of at least 1 pixel and a weight above 0"),
-        ({"filter": 0}, "but came 2, 0 and 1.0"),
-        ({"weight": 0.0}, "but came 2, 7 and 0.0"),
-        ({"weight": float("nan")}, "but came 2, 7 and nan"),
-        ({"weight": float("inf")}, "but came 2, 7 and inf"),
-        ({"step": 0.0}, "a step is above 0, but came 0.0; None lets it be chosen"),
+        ({"maps": 0}, "at least 1 map, a filter of at least 1 pixel and a positive weight"),
+        ({"filter": 0}, "got 2, 0 and 1.0"),
+        ({"weight": 0.0}, "got 2, 7 and 0.0"),
+        ({"weight": float("nan")}, "got 2, 7 and nan"),
+        ({"weight": float("inf")}, "got 2, 7 and inf"),
+        ({"step": 0.0}, "a step must be positive, got 0.0; None chooses one"),
     ],
 )
 def test_what_is_no_layer_is_refused(changes: dict[str, float], text: str) -> None:
@@ -200,11 +200,11 @@ def test_what_is_no_network_is_refused(untyped: None) -> None:
     layer = LayerConfig(2, filter=5)
     with pytest.raises(BadInputError, match="at least 1 layer, 1 or 3 channels and at least 1 step"):
         AdaptiveConfig(())
-    with pytest.raises(BadInputError, match="but came 1, 2 and 10"):
+    with pytest.raises(BadInputError, match="got 1, 2 and 10"):
         AdaptiveConfig((layer,), channels=2)
-    with pytest.raises(BadInputError, match="a filter or a plane, but came 'map'"):
+    with pytest.raises(BadInputError, match="`unit` must be 'filter' or 'plane', got 'map'"):
         AdaptiveConfig((layer,), unit="map")  # type: ignore[arg-type]
     with pytest.raises(BadInputError, match="images of 4x9 are smaller than its filters of 5x5"):
         AdaptiveConfig((layer,), size=(4, 9))
-    with pytest.raises(BadInputError, match="leave maps of 3x3 below layer 2, are smaller than its filters"):
+    with pytest.raises(BadInputError, match="give maps of 3x3 below layer 2, are smaller than its filters"):
         AdaptiveConfig((layer, layer), size=(5, 5))

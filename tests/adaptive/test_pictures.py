@@ -148,11 +148,11 @@ def test_silent_layers_are_left_out_unless_asked_for(rows: list[Row]) -> None:
     decomposition_picture(net, images[0], codes.of(0))
     switch_picture(net, images[0], codes.of(0))
     assert [row.heading for row in rows] == ["Layer 1", "Layer 1"]
-    with pytest.raises(BadInputError, match="the code of layer 2 is all zeros"):
+    with pytest.raises(BadInputError, match="the code of layer 2 is all zero"):
         decomposition_picture(net, images[0], codes.of(0), layers=[2])
     silence = net.infer(images[:1] * 0)
     for draw in (decomposition_picture, switch_picture):
-        with pytest.raises(BadInputError, match="nothing is active in any layer"):
+        with pytest.raises(BadInputError, match="no layer has an activation"):
             draw(net, images[0] * 0, silence)
 
 
@@ -223,10 +223,10 @@ def test_what_has_no_tree_is_refused() -> None:
     net, images, codes = coded(SILENT)
     for arguments in ((codes, 5), (codes.of(0), 0), (codes.of(0), 5, 1)):
         with pytest.raises(
-            BadInputError, match="a tree is of one image, from layer 2 up, with at least 1 part"
+            BadInputError, match="a tree takes one image, a layer from 2 up and at least 1 part"
         ):
             tree_picture(net, images[0], *arguments)  # type: ignore[arg-type]
-    with pytest.raises(BadInputError, match="nothing is active in layer 2, so there is no tree"):
+    with pytest.raises(BadInputError, match="layer 2 has no activation, so there is no tree"):
         tree_picture(net, images[0], codes.of(0))
 
 

@@ -141,7 +141,7 @@ def test_a_source_gives_patches_and_skips_what_cannot_be_read(tmp_path: Path) ->
     net, source = AdaptiveDeconvNet(TWO), open_images(tmp_path)
     told: list[tuple[str, int, int]] = []
 
-    def tell(phase: str, done: int, total: int, note: str = "") -> None:
+    def tell(phase: str, done: int, total: int) -> None:
         told.append((phase, done, total))
 
     found = find_hits(net, source, HitSearch((1,), batch=2), [0, 1, 3], tell)
@@ -197,12 +197,12 @@ def test_only_the_layers_and_maps_asked_for_are_searched() -> None:
 @pytest.mark.parametrize(
     ("wanted", "text"),
     [
-        ({"top": 0}, "top, batch and the number of maps are at least 1"),
-        ({"batch": 0}, "top, batch and the number of maps are at least 1"),
-        ({"maps": 0}, "top, batch and the number of maps are at least 1"),
+        ({"top": 0}, "top, batch and the number of maps must be at least 1"),
+        ({"batch": 0}, "top, batch and the number of maps must be at least 1"),
+        ({"maps": 0}, "top, batch and the number of maps must be at least 1"),
         ({"seed": -1}, "the seed at least 0"),
-        ({"layers": ()}, "at least 1 layer and 1 map are searched"),
-        ({"maps": ()}, "at least 1 layer and 1 map are searched"),
+        ({"layers": ()}, "needs at least 1 layer and 1 map, got none"),
+        ({"maps": ()}, "needs at least 1 layer and 1 map, got none"),
         ({"layers": (3,)}, "layer 3 is out of range for a network of 2 layers, from 1"),
         ({"layers": (0,)}, "layer 0 is out of range"),
         ({"maps": (4,)}, r"map 4 is out of range for layer 2 \(4 feature maps, from 0\)"),
@@ -216,7 +216,7 @@ def test_what_cannot_be_searched_is_refused(wanted: dict[str, object], text: str
 def test_images_that_are_not_there_are_refused(tmp_path: Path) -> None:
     net = AdaptiveDeconvNet(TWO)
     for ids in ([], [2], [-1]):
-        with pytest.raises(BadInputError, match="ids from 0 to 1, at least 1, but came"):
+        with pytest.raises(BadInputError, match="at least 1 image with an id from 0 to 1, got"):
             find_hits(net, noise(2), ids=ids)
     (tmp_path / "bad.png").write_text("none")
     with pytest.raises(BadInputError, match="none of the 1 images can be read; the first: "):

@@ -43,7 +43,7 @@ def test_room_in_a_file_is_taken_for_real_and_a_full_folder_is_said(monkeypatch:
     with pytest.raises(
         StorageError,
         match=r"the temporary folder '.+' has no room for 8 MB of images or codes \(No space left on device\); "
-        r"set TMPDIR to a folder that has, or allow more memory \(--memory, Learning\.memory_bytes\)",
+        r"set TMPDIR to a folder with room, or allow more memory \(--memory, Learning\.memory_bytes\)",
     ):
         Shelf(0).room((2, 10**6), np.float32)
     assert taken == [(0, 8 * 10**6)]

@@ -97,7 +97,7 @@ def test_the_same_through_a_file(stop: int, tmp_path: Path) -> None:
 def test_a_fit_stopped_amid_an_epoch_goes_on_from_the_last_whole_one(call: int, tmp_path: Path) -> None:
     calls = 0
 
-    def progress(phase: str, done: int, total: int, note: str = "") -> None:
+    def progress(phase: str, done: int, total: int) -> None:
         nonlocal calls
         calls += 1
         if calls == call:
@@ -116,22 +116,45 @@ def test_a_fit_stopped_amid_an_epoch_goes_on_from_the_last_whole_one(call: int, 
 
 
 def test_progress_reaches_its_total_and_never_goes_back() -> None:
-    told: list[tuple[str, int, int, str]] = []
+    told: list[tuple[str, int, int]] = []
 
-    def progress(phase: str, done: int, total: int, note: str = "") -> None:
-        told.append((phase, done, total, note))
+    def progress(phase: str, done: int, total: int) -> None:
+        told.append((phase, done, total))
 
-    history = Training(CONFIG, LEARNING, IMAGES).run(progress)
+    Training(CONFIG, LEARNING, IMAGES).run(progress)
     assert list(dict.fromkeys(phase for phase, *_ in told)) == ["layer 1", "codes 1", "layer 2", "codes 2"]
     for name, expected in (("layer 1", 45), ("codes 1", 5), ("layer 2", 45), ("codes 2", 5)):
-        own = [done for phase, done, _, _ in told if phase == name]
+        own = [done for phase, done, _ in told if phase == name]
         assert own == sorted(set(own))
-        assert {total for phase, _, total, _ in told if phase == name} == {own[-1]} == {expected}
-    for layer in (1, 2):
-        notes = [note for phase, _, _, note in told if phase == f"layer {layer}"]
-        assert notes[0] == ""
-        last = next(own for own in reversed(history) if own.layer == layer)
-        assert notes[-1] == f"error {last.error:.1%}, {last.active_share:.2%} active"
+        assert {total for phase, _, total in told if phase == name} == {own[-1]} == {expected}
+
+
+class Watch:
+    """Takes measures and steps in the order in which they come."""
+
+    def __init__(self) -> None:
+        self.seen: list[EpochMeasure | str] = []
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        """Take a step."""
+        self.seen.append(phase)
+
+    def measured(self, measure: EpochMeasure) -> None:
+        """Take a measure."""
+        self.seen.append(measure)
+
+
+def test_each_measure_is_told_within_its_epoch_and_the_last_one_first_after_a_stop() -> None:
+    watch, kept = Watch(), []
+    history = Training(CONFIG, LEARNING, IMAGES).run(watch, lambda state: kept.append(deepcopy(state)))
+    assert [own for own in watch.seen if isinstance(own, EpochMeasure)] == history
+    for measure in history:  # between the steps of the codes and those of the filters
+        at = watch.seen.index(measure)
+        assert watch.seen[at - 1] == watch.seen[at + 1] == f"layer {measure.layer}"
+    again = Watch()
+    Training(CONFIG, LEARNING, IMAGES, kept[1]).run(again)
+    assert again.seen[0] == history[1]
+    assert [own for own in again.seen if isinstance(own, EpochMeasure)] == history[1:]
 
 
 def test_what_does_not_fit_into_memory_lies_in_files() -> None:
@@ -154,7 +177,7 @@ def test_images_in_memory_take_of_the_bound(room: int, is_in_file: bool) -> None
 def test_a_training_goes_on_with_other_memory_and_batches(tmp_path: Path) -> None:
     file = tmp_path / "m.part"
 
-    def stop(phase: str, done: int, total: int, note: str = "") -> None:
+    def stop(phase: str, done: int, total: int) -> None:
         if phase == "layer 2":
             raise StopError("here")
 
@@ -228,11 +251,13 @@ def test_images_that_are_not_finite_are_refused(value: float) -> None:
     ids=str,
 )
 def test_what_is_no_learning_is_refused(changes: dict[str, int]) -> None:
-    with pytest.raises(BadInputError, match="epochs, CG steps, batch and sample are at least 1, the seed"):
+    with pytest.raises(
+        BadInputError, match="epochs, CG steps, batch and sample must be at least 1, the seed"
+    ):
         Learning(**changes)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5])
 def test_a_first_share_of_blocks_that_is_none_is_refused(share: float) -> None:
-    with pytest.raises(BadInputError, match="first share of blocks is above 0 and at most 1, but came"):
+    with pytest.raises(BadInputError, match="first share of blocks must be above 0 and at most 1, got"):
         Learning(first_share=share)

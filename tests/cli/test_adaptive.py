@@ -147,7 +147,7 @@ def test_fit_goes_on_after_a_kill_to_the_same_file(
     assert Path("m.adn.part").exists()
     assert not Path("m.adn").exists()
     assert run(*FIT, "--seed", "1") == 2
-    assert "'m.adn.part' is an unfinished training with another way of learning" in capsys.readouterr().err
+    assert "'m.adn.part' is an unfinished training with other learning settings" in capsys.readouterr().err
     done: list[int] = []
     with monkeypatch.context() as patched:
         patched.setattr(
@@ -182,7 +182,7 @@ BAD = [
     ((*NEW, "--preset", "big"), "no preset 'big'; known are paper, two-layers, small"),
     ((*NEW, "--preset", "small", "--size", "4"), "images of 4x4 are smaller than its filters"),
     ((*NEW, "--size", "big"), "--size is one number or HxW"),
-    ((*NEW, "--epochs", "0"), "epochs, CG steps, batch and sample are at least 1"),
+    ((*NEW, "--epochs", "0"), "epochs, CG steps, batch and sample must be at least 1"),
     ((*NEW, "--images", "0"), "--images is at least 1, but came 0"),
     ((*NEW, "--memory", "-1"), "--memory is a number of GB, at least 0, but came -1"),
     ((*NEW, "--device", "cuda:7"), "device 'cuda:7' cannot be used here"),
@@ -194,7 +194,7 @@ BAD = [
     ((*SHOW, "--layers", "relu1"), "--layers is a list of numbers from 1 to 2"),
     ((*SHOW, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or all, but came 'some'"),
     ((*SHOW, "--maps", "2,9"), "map 9 is out of range for layer 1 (4 feature maps, from 0)"),
-    ((*SHOW, "--top", "0"), "top, batch and the number of maps are at least 1"),
+    ((*SHOW, "--top", "0"), "top, batch and the number of maps must be at least 1"),
     ((*SHOW, "--parts", "0"), "--parts and --branching are at least 1, but came 0 and 5"),
     ((*SHOW, "--image", "gone.png"), "gone.png"),
     ((*SHOW, "--image", "mine.py"), "mine.py"),

@@ -1,4 +1,4 @@
-"""Adaptive deconvolutional networks: sparse coding and 3-D max pooling, layer upon layer, each of the input itself.
+"""Adaptive deconvolutional networks: sparse coding and 3-D max pooling in layers that each reconstruct the input.
 
 *Source*: Zeiler, Taylor & Fergus, "Adaptive deconvolutional networks for mid and high level feature learning" (2011).
 """
@@ -21,6 +21,7 @@ from backlight.adaptive.pictures import (
 )
 from backlight.adaptive.pooling import SWITCH_MODES, Block, SwitchMode, Unpooling, pool
 from backlight.adaptive.search import find_hits
+from backlight.adaptive.training import LearningProgress
 from backlight.adaptive.trees import tree_picture
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "LayerCode",
     "LayerConfig",
     "Learning",
+    "LearningProgress",
     "MapHits",
     "SwitchMode",
     "TrainingImages",

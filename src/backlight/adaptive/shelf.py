@@ -16,9 +16,9 @@ _BLOCK_BYTES = 2**20
 
 
 class Shelf:
-    """Room for arrays with a row for each image: in memory as long as they stay within a bound, else in files.
+    """Room for arrays with a row for each image: in memory up to a limit, beyond it in files.
 
-    The files have no name, so nothing is left of them where a program is killed.
+    The files have no name, so that a killed program leaves none behind.
     """
 
     def __init__(self, bound_bytes: int) -> None:
@@ -41,18 +41,18 @@ class Shelf:
         except OSError as error:
             raise StorageError(
                 f"the temporary folder {tempfile.gettempdir()!r} has no room for {size / 1e6:.0f} MB of images or "
-                f"codes ({error.strerror or error}); set TMPDIR to a folder that has, or allow more memory "
+                f"codes ({error.strerror or error}); set TMPDIR to a folder with room, or allow more memory "
                 "(--memory, Learning.memory_bytes)"
             ) from error
 
     def give_back(self, array: NDArray[Any]) -> None:
-        """Count the room of an array as free again."""
+        """Count the memory of an array as free again."""
         if not isinstance(array, np.memmap):
             self.left += array.nbytes
 
 
 def _take_room(descriptor: int, size: int) -> None:
-    """Give a file its blocks on the disk: a file with holes ends the process by a signal when the disk is full."""
+    """Allocate a file's blocks on the disk: on a full disk, writing into a mapped file's holes kills the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
         return

@@ -13,11 +13,13 @@ from backlight.inversion.run import (
     maximise,
     spread_of,
 )
+from backlight.inversion.search import ErrorProgress
 
 __all__ = [
     "MOST_PHOTOGRAPHS",
     "RECIPES",
     "CodeSpread",
+    "ErrorProgress",
     "Inversion",
     "InversionConfig",
     "Place",
