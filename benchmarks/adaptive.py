@@ -1,10 +1,9 @@
-"""Adaptive networks: the rate of inference against its bare convolutions, and what inference and training hold.
+"""Adaptive networks: the rate of inference against its bare convolutions, and the memory of inference and training.
 
 The network is the paper's: 15, 50, 100 and 150 maps over gray images of 150x150, ten steps a layer. Its filters are
-random (what they hold does not change the arithmetic). A layer's inference is timed by itself, the switches below being
-known. The bare convolutions are those of its steps, at the same sizes and the same batch, with nothing between them:
-no unpooling, no shrinkage, no pooling. Freed memory is kept for all, as `backlight adaptive` keeps it. Prints tables
-and writes benchmarks/results/adaptive.json.
+random (their values do not change the arithmetic). Each layer's inference is timed alone, with the switches below
+known. The bare convolutions are those of its steps, at the same sizes and the same batch, with nothing in between: no
+unpooling, no shrinkage, no pooling. All keep freed memory, as `backlight adaptive` does. Prints tables and writes benchmarks/results/adaptive.json.
 
     python benchmarks/adaptive.py [--batch 4] [--counts 100 400] [--quick]
 """

@@ -1,10 +1,9 @@
 """The rate of an inversion's steps against bare forward and backward passes of the same truncated network.
 
-What is timed is the whole of `backlight.invert`: graph, starts, priors, optimiser, bound, curves, pictures, answers.
-The bare pass is the user's own model cut at the same layer (torchvision's feature extractor, channels last) and
-`torch.autograd.grad` of the squared distance of the codes, nothing else; the same batch. Freed memory is
-kept for both, as `backlight invert` keeps it.
-Prints a table and writes benchmarks/results/inversion.json.
+All of `backlight.invert` is timed: graph, starts, priors, optimiser, bound, curves, pictures, answers. The bare pass
+is the user's own model cut at the same layer (torchvision's feature extractor, channels last) and `torch.autograd.grad`
+of the squared distance of the codes, and nothing else, on the same batch. Both keep freed memory, as `backlight invert`
+does. Prints a table and writes benchmarks/results/inversion.json.
 
     python benchmarks/inversion.py [--networks squeezenet1_0] [--steps 40] [--quick]
 """
@@ -42,7 +41,7 @@ TARGET = 0.8
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured.
+    """Size of the benchmark.
 
     Attributes:
         networks: Classifiers of torchvision.

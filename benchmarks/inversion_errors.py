@@ -1,8 +1,8 @@
-"""How near reconstructions come: the error of each recipe by layer, over photographs, as in the paper's Table 3.
+"""How close reconstructions come: the error of each recipe by layer, over photographs, as in the paper's Table 3.
 
-Every photograph is inverted from every layer by every recipe, each core at work on a batch of its own. What is
-finished is kept after each batch, and the same command goes on from there, but for recipes that have changed since, or
-the way down (`REVISION`). Hours for all of it, so the results are kept with the project. Prints a table and writes
+Every photograph is inverted from every layer by every recipe, with a batch on each core. Results are kept after each
+batch, and rerunning the command resumes from there, except for recipes that have changed since, or if the descent has
+(`REVISION`). All of it takes hours, so the results are kept with the project. Prints a table and writes
 benchmarks/results/inversion_errors.json; `report.py` puts it into docs/inversion.md.
 
     python benchmarks/inversion_errors.py [--images 100] [--quick]
@@ -39,7 +39,7 @@ from common import (
 
 PART = "inversion_errors"
 REVISION = 2
-"""Of the way down: to be raised where a change of `inversion/descent.py` gives other images by the same recipe."""
+"""Of the descent: increase it when a change of `inversion/descent.py` gives other images by the same recipe."""
 STEPS = (25, 50, 100, 150, 200, 300, 400)
 MEASURES = ("normalised_error", "normalised_squared_error", "relative_error", "same_label")
 

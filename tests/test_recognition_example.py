@@ -66,11 +66,11 @@ def test_to_validate_looks_at_no_test_image(example, stripes, monkeypatch, capsy
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
-def test_activations_are_run_down_one_by_one(example, layer):
+def test_activations_are_projected_one_by_one(example, layer):
     net = AdaptiveDeconvNet(example.CONFIG)
     codes = net.infer(torch.randn(2, 1, 32, 32))
     settings = example.Settings(layer=layer, strongest=3)
-    found = example.run_down(net, codes, settings)
+    found = example.project_activations(net, codes, settings)
     assert found.shape == (6, *codes[1].shape)
     below = Reconstruction(net.filters[:1])
     for image in range(2):

@@ -87,6 +87,7 @@ def strongest_activations(maps: Float[Tensor, "k h w"], layer: int, top: int) ->
     *Convention*: among equal magnitudes, the lowest channel, row and column comes first.
     """
     flat = maps.flatten()
+    # stable: among equal magnitudes the lower flat index, so channel, row, column, stays first
     count = min(top, int(flat.count_nonzero()))
     order = flat.abs().argsort(descending=True, stable=True)[:count].tolist()
     _, height, width = maps.shape
@@ -133,6 +134,7 @@ def decompose(
             f"the code of layer {layer} is all zero, so there is no activation to show; "
             "try a larger weight for the layer, or an image with more contrast"
         )
+    # R of this layer for this image: linear, so that projections of single activations add up to that of the whole
     own = tuple(filters[:layer])
     projections = Reconstruction(own, codes.below(layer, mode))
     # (top, c, h, w), one by one, since the switches below are those of a batch of one image

@@ -46,6 +46,7 @@ class LayerCode:
     @property
     def active_share(self) -> Float[Tensor, " n"]:
         """(n,) the share of the feature maps' values that are not zero."""
+        # of all k·h·w values, although only one in a block can be active
         count = self.shape[0] * self.shape[1] * self.shape[2]
         return self.pooled.flatten(1).count_nonzero(1) / count
 
@@ -158,6 +159,7 @@ def step(images: MapBatch, z: MapBatch | None, whole: Reconstruction, how: Steps
 
 def settle(images: MapBatch, whole: Reconstruction, how: Steps, n_steps: int) -> LayerCode:
     """Return the code of a layer after n_steps steps from zero."""
+    # The first step from z = 0 needs R' only; each one after it pools z again, so that switches may move.
     code = step(images, None, whole, how)
     for _ in range(n_steps - 1):
         code = step(images, code.maps, whole, how)
@@ -166,5 +168,6 @@ def settle(images: MapBatch, whole: Reconstruction, how: Steps, n_steps: int) ->
 
 def energy(images: MapBatch, z: MapBatch, whole: Reconstruction, weight: float) -> Float[Tensor, " n"]:
     """Return (n,) the cost λ/2 ‖R z - y‖² + ‖z‖₁ of each image, where λ is the weight."""
+    # one number for each image: over pixels for the first part, over all values of z for the second
     squares = (whole(z) - images).flatten(1).square().sum(1)
     return weight / 2 * squares + z.flatten(1).abs().sum(1)

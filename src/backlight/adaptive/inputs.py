@@ -151,6 +151,7 @@ def picture(config: AdaptiveConfig, image: Picture) -> Image.Image:
 def _prepared(config: AdaptiveConfig, resized: Picture) -> Float[Tensor, "c h w"]:
     """Return a resized picture as the network takes it."""
     if isinstance(resized, DeepPicture):
+        # planes are (c, h, w) in 0..1; grey levels as for 8-bit pictures
         small = torch.from_numpy(resized.planes(config.channels))[None] * _WHITE
     else:
         small = TF.pil_to_tensor(resized).float()[None]

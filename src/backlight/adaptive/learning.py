@@ -36,6 +36,7 @@ def start_filters(config: AdaptiveConfig, layer: int, generator: torch.Generator
 
 def of_unit_length(filters: Tensor, unit: Normalised) -> Tensor:
     """Return filters (k, c, side, side) scaled to unit length, as a whole or each plane; zeros stay zero."""
+    # a filter is c planes of side x side
     axes = (1, 2, 3) if unit == "filter" else (2, 3)
     lengths = filters.square().sum(axes, keepdim=True).sqrt()
     return filters / torch.where(lengths > 0, lengths, torch.ones_like(lengths))

@@ -269,6 +269,7 @@ class AdaptiveDeconvNet(nn.Module):
         self.history = tuple(history)
 
     def _infer(self, images: MapBatch, top: int, n_steps: int) -> Codes:
+        # Each layer codes the images themselves, through the switches of the layers below, not the codes below.
         codes = Codes(())
         for layer in range(1, top + 1):
             how = steps_of(self.config.layers[layer - 1], float(self.squared_norms[layer - 1]))
@@ -286,6 +287,7 @@ class AdaptiveDeconvNet(nn.Module):
         shapes = self.config.shapes((batch.shape[2], batch.shape[3]))
         for layer, own in enumerate(self.config.layers, start=1):
             whole = self._whole(layer, codes)
+            # drawn on the CPU, so that every device starts from the same noise (n, k, h, w)
             noise = torch.randn(len(batch), *shapes[layer - 1], generator=generator).to(batch)
             found.append(float(whole.squared_norm(noise, _POWER_STEPS, own.block)[0].max()))
             norm = with_margin(found[-1]) if renew else float(self.squared_norms[layer - 1])

@@ -143,6 +143,7 @@ class _LayerSearch:
         ids = np.array(batch.ids, np.int64)
         # Magnitudes decide; a map that is silent in an image, all zero, gives no hit.
         self._top = self._top.add(np.where(strengths > 0, strengths, -np.inf), ids, places)
+        # What has dropped out of the lists is forgotten, so that memory does not grow with the images.
         listed = {(map_index, int(i)) for map_index, row in enumerate(self._top.image_ids) for i in row}
         self._kept = {key: hit for key, hit in self._kept.items() if key in listed}
         # Only this batch's hits are still to be projected, by its codes, and only those that made it into the list.
@@ -152,6 +153,7 @@ class _LayerSearch:
             for map_index in range(len(self._channels))
             if (map_index, image_id) in listed and strengths[image, map_index] > 0
         ]
+        # projections take as much memory as images, so they come in batches too
         for start in range(0, len(fresh), self._batch):
             some = fresh[start : start + self._batch]
             activations = [

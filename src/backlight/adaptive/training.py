@@ -220,6 +220,7 @@ class Training:
         self.squared_norms[-1] = self._estimate_norm()
         how = steps_of(self._weighted(), self.squared_norms[-1])
         gradient = torch.zeros_like(filters[-1])
+        # sums over the whole set, in float64 where float32 would lose digits
         squares, active = 0.0, 0.0
         for start, part in zip(self._starts(), count.over(self._parts()), strict=True):
             whole = Reconstruction(filters, part.below)
@@ -252,7 +253,7 @@ class Training:
         generator = torch.Generator().manual_seed(self.layer)
         for start in range(0, count, self.learning.batch):
             part = self._part(start, min(start + self.learning.batch, count))
-            # drawn one image at a time, so that the batch size does not change the noise
+            # (n, k, h, w), drawn one image at a time, so that the batch size does not change the noise
             noise = torch.stack([torch.randn(shape, generator=generator) for _ in part.images])
             whole = Reconstruction(tuple(self.filters), part.below)
             norms, _ = whole.squared_norm(noise.to(self.device), _SAMPLE_POWER_STEPS, block)
@@ -273,6 +274,7 @@ class Training:
         # Not strict: of the layers, only those with switches so far. The last of them is the one being learned.
         below = [Unpooling(*three) for three in zip(switches, blocks, self._shapes, strict=False)]
         code = LayerCode(self._tensor(self._pooled[own]), switches[-1], below[-1].block, below[-1].shape)
+        # R of the layer being learned needs the switches below it only; its own are in its code.
         return CodedBatch(self._tensor(self.images[own]), tuple(below[: self.layer - 1]), code)
 
     def _put(self, start: int, code: LayerCode) -> None:

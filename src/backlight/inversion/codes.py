@@ -60,6 +60,7 @@ class Coder:
         """
         step = step_images(self.net.device)
         codes = torch.cat([self._run(part)[0] for part in torch.split(inputs, step)])
+        # (n,) whether all values of an image's code are finite, to name the first that is not
         finite = codes.flatten(1).isfinite().all(1)
         if not finite.all():
             which = "the image" if len(inputs) == 1 else f"image {int(finite.int().argmin())}"
@@ -105,6 +106,7 @@ class Coder:
         if channels is None and box is None and centre is None:
             return None
         box = box if centre is None else central_box(self.layer, centre)
+        # (1, c, h, w) or (1, c), to broadcast over a batch of codes
         mask = torch.zeros(1, *self.layer.shape, dtype=self.net.dtype, device=self.net.device)
         chosen = list(range(self.layer.n_maps)) if channels is None else list(channels)
         wrong = [channel for channel in chosen if not 0 <= channel < self.layer.n_maps]
@@ -134,6 +136,7 @@ def _numbers(code: Tensor | NDArray[np.generic]) -> Tensor:
         return code
     if code.dtype.kind not in "fiub":
         raise BadInputError(f"a code must be an array of real numbers, got one of {code.dtype}")
+    # a copy: from_numpy takes neither foreign byte orders nor negative strides
     return torch.from_numpy(np.array(code, np.float64))
 
 

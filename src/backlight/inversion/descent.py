@@ -131,6 +131,7 @@ def _run(
         costs = terms.sum(0)
         gone = ~costs.isfinite()
         if gone.any():
+            # An infinite cost is final for this stage: the curves repeat the last finite one instead of it.
             terms = _with_last_finite(terms, gone, descent)
             lost, under_way = lost | gone, under_way & ~gone
         begin = begin if done else costs
@@ -143,12 +144,17 @@ def _run(
         following = bounded(step(x, costs, gradient), search.recipe.bound)
         # The optimiser moves the whole batch; images at rest are put back where they were.
         x = following if under_way.all() else torch.where(_each(under_way), following, x)
-    descent.stopped = [
-        "diverged" if gone else "finished" if going else "no improvement"
-        for gone, going in zip(lost.tolist(), under_way.tolist(), strict=True)
-    ]
+    descent.stopped = [_reason(*flags) for flags in zip(lost.tolist(), under_way.tolist(), strict=True)]
+    # An image that costs more than at the start of the stage goes back to its best, so that no stage makes it worse for the next.
     exploded = lost | (costs > begin)
     return torch.where(_each(exploded), descent.best, x) if exploded.any() else x
+
+
+def _reason(is_lost: bool, is_under_way: bool) -> Stopped:
+    """Return why the search of one image ended."""
+    if is_lost:
+        return "diverged"
+    return "finished" if is_under_way else "no improvement"
 
 
 def _with_last_finite(terms: Tensor, gone: Tensor, descent: Descent) -> Tensor:

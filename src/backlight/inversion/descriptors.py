@@ -78,6 +78,7 @@ class HOG(nn.Module):
         self.smallest = 2 * cell
         self.gradient = central_differences(padding=1)
         self.binning = Binning(orientations, binning == "hard")
+        # padded by half a cell, so that the first tent is centred on the middle of the first cell
         self.cells = tents(2 * orientations, cell, padding=cell // 2)
         self.blocks = fixed(hog_blocks(orientations))
         # Of each cell's 3·orientations features the last third, sums of opposite directions, counts towards the length.
@@ -95,7 +96,10 @@ class HOG(nn.Module):
             BadInputError: The image is smaller than two cells.
         """
         _check_size(self, x.shape[2], x.shape[3])
+        # (n, 1, h, w) -> gradient (n, 2, h, w) -> binning (n, 2o, h, w) -> cells (n, 2o, h / cell, w / cell) -> blocks
+        # of 2 x 2 cells (n, 12o, one row and column fewer)
         blocks: Tensor = self.blocks(self.cells(self.binning(self.gradient(x))))
+        # -> cells again (n, 3o, h / cell, w / cell)
         codes: Tensor = self.deblock(self.normalise(blocks))
         return codes
 
@@ -148,6 +152,8 @@ class DenseSIFT(nn.Module):
             BadInputError: The image is smaller than a block.
         """
         _check_size(self, x.shape[2], x.shape[3])
+        # (n, 1, h, w) -> gradient (n, 2, h - 2, w - 2) -> binning (n, 2o, ...) -> cells (n, 2o, r, c) -> blocks (n,
+        # 32o, ...)
         codes: Tensor = self.normalise(self.blocks(self.cells(self.binning(self.gradient(x)))))
         return codes
 

@@ -40,6 +40,7 @@ class Match:
 
     def __call__(self, codes: Tensor) -> Tensor:
         """Return (n,) costs of codes (n, c, h, w) or (n, c), differentiable."""
+        # everything but the batch in one axis, so that vectors and maps go the same way: (n, c·h·w) to (n,)
         return _masked(codes - self.targets, self.mask).flatten(1).square().sum(1) / self.energy
 
 
@@ -57,6 +58,7 @@ class InnerProduct:
 
     def __call__(self, codes: Tensor) -> Tensor:
         """Return (n,) costs of codes (n, c, h, w) or (n, c), differentiable."""
+        # negative, since a search lowers costs; masking one factor is enough
         return -(codes * _masked(self.targets, self.mask)).flatten(1).sum(1)
 
 

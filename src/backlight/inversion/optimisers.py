@@ -81,6 +81,7 @@ class LeakyAdaGrad:
             if squares is None or speed is None:
                 squares, speed = torch.zeros_like(x), torch.zeros_like(x)
             squares.mul_(self.leak).addcmul_(gradient, gradient)
+            # 1/rate bounds the step where gradients have been small; √G normalises each value of the image by itself
             speed.mul_(self.decay).addcdiv_(gradient, squares.sqrt().add_(1 / self.rate), value=-1)
             return x + speed
 
@@ -151,6 +152,7 @@ def frequency_gains(images: Tensor, smoothness: float) -> Tensor:
     cols = torch.fft.rfftfreq(width, dtype=images.dtype, device=images.device)
     frequencies: Tensor = (rows.square() + cols.square()).sqrt()
     gains = frequencies.clamp_min(_COARSEST).pow(-smoothness)
+    # mean square 1: the noise of the start keeps its strength, and rates compare between smoothnesses
     scaled: Tensor = gains / gains.square().mean().sqrt()
     return scaled
 
@@ -159,5 +161,7 @@ def _filtered(images: Tensor, gains: Tensor | None) -> Tensor:
     """Return C times images (n, c, h, w): their frequencies multiplied. C is its own adjoint."""
     if gains is None:
         return images
+    # rfft2 of (n, c, h, w) is (n, c, h, w // 2 + 1); the gains (h, w // 2 + 1) are real and even, so that images stay
+    # real
     filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * gains, s=images.shape[-2:])
     return filtered

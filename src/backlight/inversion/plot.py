@@ -8,7 +8,7 @@ from backlight.inversion.result import Inversion
 from backlight.render.plots import Plot, colours, new_plot, without_axes
 
 
-def plot_inversion(result: Inversion) -> Plot:
+def draw(result: Inversion) -> Plot:
     """Return the original, the best restart, and the curve of each term, with restarts as thin lines."""
     pictures = [("original", result.original)] if result.original.size else []
     pictures.append(

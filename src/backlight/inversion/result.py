@@ -165,6 +165,6 @@ class Inversion(Result):
     def plot(self) -> Plot:
         """Return a figure with the pictures and the curve of each term."""
         # Late: drawings import results, never the other way round, and matplotlib loads only when asked for.
-        from backlight.inversion.plot import plot_inversion
+        from backlight.inversion.plot import draw
 
-        return plot_inversion(self)
+        return draw(self)

@@ -201,6 +201,7 @@ def _results(
     task: Task, wanted: Search, descent: Descent, images: Tensor | None, norms: Tensor, titles: Sequence[str]
 ) -> list[Inversion]:
     """Return one result for each of m codes, out of a batch of m * restarts images."""
+    # Everything is computed for the whole batch, whose rows i·restarts to (i + 1)·restarts belong to code i.
     whole = _whole_batch(task, wanted, descent)
     own_labels = np.zeros(0, np.int64) if images is None else _labels(task.coder, images, task.answers)
     restarts = task.config.restarts
