@@ -3,7 +3,8 @@
 The network is the paper's: 15, 50, 100 and 150 maps over gray images of 150x150, ten steps a layer. Its filters are
 random (their values do not change the arithmetic). Each layer's inference is timed alone, with the switches below
 known. The bare convolutions are those of its steps, at the same sizes and the same batch, with nothing in between: no
-unpooling, no shrinkage, no pooling. All keep freed memory, as `backlight adaptive` does. Prints tables and writes benchmarks/results/adaptive.json.
+unpooling, no shrinkage, no pooling. All keep freed memory, as `backlight adaptive` does. Prints tables and
+writes benchmarks/results/adaptive.json.
 
     python benchmarks/adaptive.py [--batch 4] [--counts 100 400] [--quick]
 """

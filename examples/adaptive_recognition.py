@@ -3,7 +3,8 @@
 The network is learned on the training images. Then, for each image, the M strongest activations of the top layer are
 projected one by one to the feature maps of layer 1. Each of these decompositions gives descriptors of patches, words of
 a codebook, and a spatial pyramid of them; the M pyramids are averaged. The feature maps that inference gives layer 1
-get a pyramid in the same way. A linear SVM takes either or both; raw pixels and HOG with the same SVM are the baselines.
+get a pyramid in the same way. A linear SVM takes either or both; raw pixels and HOG with the same SVM are the
+baselines.
 
 Needs `pip install 'backlight[examples]'` and small labelled pictures: a folder that holds `train` and `test`, each with
 a folder for every class, or shards `*train*.tar` and `*test*.tar`.

@@ -145,7 +145,7 @@ def _run(
         # The optimiser moves the whole batch; images at rest are put back where they were.
         x = following if under_way.all() else torch.where(_each(under_way), following, x)
     descent.stopped = [_reason(*flags) for flags in zip(lost.tolist(), under_way.tolist(), strict=True)]
-    # An image that costs more than at the start of the stage goes back to its best, so that no stage makes it worse for the next.
+    # An image that costs more than at the start of the stage goes back to its best, for the next stage to begin with.
     exploded = lost | (costs > begin)
     return torch.where(_each(exploded), descent.best, x) if exploded.any() else x
 
