@@ -168,7 +168,7 @@ BARE: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         lambda maps, filters: partial(match, maps, filters),
     ),
 }
-"""The bare convolutions, one of the way down and one of the way up: torch's own, and the library's."""
+"""The bare convolutions, one towards the pixels and one back up: torch's own, and the library's."""
 
 
 def _in_own_process(what: str, preset: str, count: int) -> dict[str, Any]:

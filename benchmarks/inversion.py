@@ -91,7 +91,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def _shortened(name: str, steps: int, place: Any, strength: float | None) -> Any:
-    """Return a recipe of so many steps, all of its first stage, that never ends early."""
+    """Return a recipe of `steps` steps, all of its first stage, that never ends early."""
     recipe = RECIPES[name](place, strength)
     return replace(recipe, stages=(replace(recipe.stages[0], steps=steps),), patience=None)
 
@@ -111,7 +111,7 @@ def measure(name: str, layer: str, restarts: int, settings: Settings) -> dict[st
 
 
 def bare(model: nn.Module, image: Tensor, layer: str, restarts: int, steps: int) -> Callable[[], object]:
-    """Return what does so many forward and backward passes of the model cut at the layer."""
+    """Return a function that runs `steps` forward and backward passes of the model cut at the layer."""
     cut = create_feature_extractor(model.eval(), [layer]).to(memory_format=torch.channels_last)
     cut.requires_grad_(False)
     batch = image.repeat(restarts, 1, 1, 1).contiguous(memory_format=torch.channels_last)

@@ -78,7 +78,7 @@ QUICK = Settings(layers=("features.0",), images=2, block=2, batch=2)
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Return what each image came to in each layer by each recipe, as plain JSON; goes on where it was stopped."""
+    """Return the errors of each image for each layer and recipe, as plain JSON; resumes what was interrupted."""
     net, is_random = _network(settings.network)
     part = _part(settings)
     found = read_results(part) or {"machine": machine(0.0), "rows": []}
@@ -134,7 +134,7 @@ def _spread(network: str, layer: str, images: int) -> CodeSpread:
 
 @cache
 def _key(net: Network, layer: str, recipe: str) -> str:
-    """Return the beginning of a hash of the way down and of all that a recipe is for this layer."""
+    """Return the beginning of a hash of the descent and of everything in a recipe for this layer."""
     whole = repr((REVISION, RECIPES[recipe](Place.of(net, net.layer(layer)), None)))
     return hashlib.sha256(whole.encode()).hexdigest()[:12]
 

@@ -70,7 +70,7 @@ def refused(
 
 
 def changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:
-    """Write the file anew with its facts and arrays changed."""
+    """Rewrite the file with its facts and arrays changed."""
     with safe_open(path, "numpy") as file:
         facts = json.loads(file.metadata()["backlight-adaptive"])
         arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""Inputs: pictures keep their proportions and get gray, zeros around them; what does not fit is refused."""
+"""Inputs: pictures keep their proportions, become gray and are padded with zeros; what does not fit is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network as a whole: codes by layer, alone or in batches, and reconstructions by what switches still know."""
+"""The network as a whole: codes by layer, alone or in batches, and reconstructions from parts of the switches."""
 
 from __future__ import annotations
 

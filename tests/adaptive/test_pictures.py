@@ -53,7 +53,7 @@ def coded(config: AdaptiveConfig = THREE, count: int = 2) -> tuple[AdaptiveDecon
 
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
-    """What pictures hand on to be drawn."""
+    """What is passed on to be drawn."""
     found: list[Row] = []
 
     def record(rows: Sequence[Row], *texts: str) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Training: it goes on after a stop as if there had been none; what does not fit into memory lies in files."""
+"""Training: it resumes after a stop as if there had been none; what does not fit into memory lies in files."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_progress_reaches_its_total_and_never_goes_back() -> None:
 
 
 class Watch:
-    """Takes measures and steps in the order in which they come."""
+    """Records measures and steps in order."""
 
     def __init__(self) -> None:
         self.seen: list[EpochMeasure | str] = []

@@ -1,4 +1,4 @@
-"""HOG and dense SIFT: each stage is what plain loops make of the text, and HOG is scikit-image's where both meet.
+"""HOG and dense SIFT: each stage equals plain loops written from the paper; HOG equals scikit-image's where both agree.
 
 Both HOGs take central differences, sum lengths of gradients by direction over cells, and normalise 2 x 2 cells. They
 differ in five places, of which the comparison takes away what it has to and leaves the rest of our network as it is:
@@ -247,7 +247,7 @@ def _with_boxes(model: HOG) -> HOG:
 
 
 def _turned(model: HOG, angle: float) -> HOG:
-    """Return HOG that sees every gradient turned by so much."""
+    """Return HOG that sees every gradient turned by an angle."""
     across, down = model.gradient.weight.clone()
     model.gradient.weight[0] = cos(angle) * across - sin(angle) * down
     model.gradient.weight[1] = sin(angle) * across + cos(angle) * down

@@ -1,4 +1,4 @@
-"""The pictures of inversions: what stands where, and the animation."""
+"""The pictures of inversions: what is drawn where, and the animation."""
 
 from __future__ import annotations
 

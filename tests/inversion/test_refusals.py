@@ -1,4 +1,4 @@
-"""Bad input to an inversion: one clear line each, before any work."""
+"""Bad input to an inversion gets one clear line, before any work."""
 
 from __future__ import annotations
 

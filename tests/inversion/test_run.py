@@ -1,4 +1,4 @@
-"""Inversion: known representations come back, restarts do not depend on each other, nothing that was found is lost."""
+"""Inversion: known images are recovered, restarts do not depend on each other, nothing found is lost."""
 
 from __future__ import annotations
 

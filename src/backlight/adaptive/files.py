@@ -196,7 +196,7 @@ def is_finished(path: Path | str) -> bool:
         raise _damaged(Path(path), "training", error) from error
 
 
-def digest(array: NDArray[np.float32]) -> str:
+def array_digest(array: NDArray[np.float32]) -> str:
     """Return a hash of the values of images."""
     sha = hashlib.sha256(str(array.shape).encode())
     for own in array:

@@ -98,14 +98,14 @@ def conjugate_gradient(product: NormalProduct, start: Tensor, residual: Tensor, 
     solution, direction = start, residual
     energy = residual.square().sum()
     first = energy
-    # f, residual and direction are all filters (k, c, side, side); the names are the usual ones of the method.
+    # solution, residual and direction are all shaped like f; here filters (k, c, side, side)
     for _ in range(n_steps):
         if not energy > torch.finfo(energy.dtype).eps ** 2 * first:
             break  # solved, up to rounding
         image = product(direction)
         curvature = (direction * image).sum()
         if not curvature > 0:
-            break  # a direction that no code can show
+            break  # no code uses this direction, so the error does not depend on it
         length = energy / curvature
         solution = solution + length * direction
         residual = residual - length * image

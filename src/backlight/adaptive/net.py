@@ -19,7 +19,7 @@ from backlight.adaptive.decomposition import Activation, Branch, Decomposition
 from backlight.adaptive.files import (
     Origin,
     Saved,
-    digest,
+    array_digest,
     read_network,
     resume,
     write_network,
@@ -113,7 +113,7 @@ class AdaptiveDeconvNet(nn.Module):
             StorageError: The checkpoint cannot be written, or the temporary folder has no room.
         """
         learning, array = learning or Learning(), self._training_array(images)
-        known = fingerprint or ("" if checkpoint is None else digest(array))
+        known = fingerprint or ("" if checkpoint is None else array_digest(array))
         origin = Origin(self.config, learning.essence, known)
         state = None if checkpoint is None else resume(checkpoint, origin, len(array))
         training = Training(self.config, learning, array, state, self.squared_norms.device)

@@ -22,7 +22,7 @@ class Optimiser(Protocol):
     """How to descend, without state."""
 
     def start(self, n_steps: int) -> Step:
-        """Return a fresh descent of at most so many steps."""
+        """Return a new descent of at most n_steps steps."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Momentum:
     decay: float = 0.9
 
     def start(self, n_steps: int) -> Step:
-        """Return a fresh descent."""
+        """Return a new descent."""
         speed: Tensor | None = None
 
         def step(x: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class LeakyAdaGrad:
     decay: float = 0.9
 
     def start(self, n_steps: int) -> Step:
-        """Return a fresh descent."""
+        """Return a new descent."""
         squares: Tensor | None = None
         speed: Tensor | None = None
 
@@ -109,7 +109,7 @@ class Adam:
     smoothness: float = 0.0
 
     def start(self, n_steps: int) -> Step:
-        """Return a fresh descent of at most so many steps."""
+        """Return a new descent of at most n_steps steps."""
         first, second = self.betas
         mean: Tensor | None = None
         squares: Tensor | None = None
