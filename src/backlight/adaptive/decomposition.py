@@ -117,7 +117,7 @@ def decompose(
         filters: Of layer 1 up.
         codes: Of one image.
         layer: From 1.
-        top: How many activations.
+        top: Number of activations.
         mode: Which part of the switches the projection uses.
 
     Raises:
@@ -162,6 +162,7 @@ def tree(filters: Sequence[Tensor], codes: Codes, activation: Activation, branch
             f"a tree takes one image and at least 1 part of each activation, got {len(codes)} and {branching}"
         )
     layer, shape = activation.layer, codes[activation.layer].shape
+    # (k, h, w): the place must lie in the feature maps, not in the pooled ones
     place = activation.channel, activation.row, activation.col
     if not all(0 <= at < length for at, length in zip(place, shape, strict=True)):
         raise BadInputError(

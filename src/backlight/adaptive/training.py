@@ -127,6 +127,7 @@ class Training:
         self._shapes, self._pooled_shapes = config.shapes(size), config.pooled_shapes(size)
         held = 0 if isinstance(images, np.memmap) else images.nbytes
         self._shelf = Shelf(max(learning.memory_bytes - held, 0))
+        # ‖y‖² of the whole set, image by image, since the array may be larger than the memory
         self._energy = float(np.sum([np.square(own, dtype=np.float64).sum() for own in images]))
         if not np.isfinite(self._energy):
             raise BadInputError("the images hold NaN or infinite values; look at how they were made")
@@ -177,7 +178,7 @@ class Training:
         if len(self.filters) < self.layer:
             self.filters.append(self._start_filters())
             self.squared_norms.append(0.0)
-            shape = (len(self.images), *self._pooled_shapes[self.layer - 1])
+            shape = (len(self.images), *self._pooled_shapes[self.layer - 1])  # (n, groups, rows, cols)
             self._shelf.give_back(self._pooled)
             self._pooled = self._shelf.room(shape, np.float32)
             self._switches.append(self._shelf.room(shape, np.uint8))
@@ -219,6 +220,7 @@ class Training:
         filters, side = tuple(self.filters), self.filters[-1].shape[2]
         self.squared_norms[-1] = self._estimate_norm()
         how = steps_of(self._weighted(), self.squared_norms[-1])
+        # What follows sums over the images: R z is linear in the filters, with the same adjoint as in `normal_product`.
         gradient = torch.zeros_like(filters[-1])
         # sums over the whole set, in float64 where float32 would lose digits
         squares, active = 0.0, 0.0
@@ -239,6 +241,7 @@ class Training:
         self.squared_norms[-1] = self._estimate_norm()
         how = steps_of(self.config.layers[self.layer - 1], self.squared_norms[-1])
         filters = tuple(self.filters)
+        # From zero, as inference will do it: the next layer then learns on the switches that it will meet.
         for start, part in zip(self._starts(), self._parts(), strict=True):
             code = settle(part.images, Reconstruction(filters, part.below), how, self.config.steps)
             self._put(start, code)

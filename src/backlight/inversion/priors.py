@@ -65,7 +65,7 @@ class Norm:
         # colours. The powers are one square short, so that they serve the gradient too: alpha |x|^(alpha - 2) x.
         squares = x.square() if self.of == "values" else x.square().sum(1, keepdim=True)
         powers = _power(squares, self.alpha / 2 - 1)
-        value = (powers * squares).flatten(1).sum(1)
+        value = (powers * squares).flatten(1).sum(1)  # (n,)
         return self.weight * value, x * powers.mul_(self.weight * self.alpha)
 
 
@@ -115,6 +115,7 @@ class TotalVariation:
         right.mul_(scale)
         # A pixel is the minuend of the differences above and left of it, and the subtrahend of its own two.
         gradient = (down + right).neg_()
+        # the differences above and left, shifted back to the pixel that they end at
         gradient[..., 1:, :] += down[..., :-1, :]
         gradient[..., 1:] += right[..., :-1]
         return self.weight * value, gradient
