@@ -1,4 +1,4 @@
-"""Inversion: known representations come back, restarts do not depend on each other, nothing that was found is lost."""
+"""Inversion: known images are recovered, restarts do not depend on each other, nothing found is lost."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from backlight import Box, Network, Preprocessing, Unit, capture
 from backlight.inversion import (
     RECIPES,
-    Config,
     Inversion,
+    InversionConfig,
     Place,
     Recipe,
     Stage,
@@ -92,7 +92,7 @@ def test_a_rotation_is_inverted_to_the_limit_of_the_prior(matrix: Tensor) -> Non
     RECIPES["quadratic"] = lambda place, strength: Recipe(
         "quadratic", 1.0, priors, (Stage(Adam(8.0), 2000),), "normal", 60.0
     )
-    found = invert(net, image, "inner", Config("quadratic"))
+    found = invert(net, image, "inner", InversionConfig("quadratic"))
     del RECIPES["quadratic"]
     levels = torch.from_numpy(found.images[0]).double() * 68.9
     wanted = image * 68.9
@@ -109,7 +109,7 @@ def test_without_priors_the_image_itself_comes_back() -> None:
     RECIPES["bare"] = lambda place, strength: Recipe(
         "bare", 1.0, (), (Stage(Adam(8.0), 1500),), "uniform", 46.0
     )
-    found = invert(net, image, "inner", Config("bare"))
+    found = invert(net, image, "inner", InversionConfig("bare"))
     del RECIPES["bare"]
     np.testing.assert_allclose(found.images[0], image.numpy(), atol=2e-3)
     assert found.relative_errors[0] < 1e-3
@@ -129,7 +129,7 @@ def test_the_bounded_range_holds_at_every_step(
         return plain(search, x, generators)  # type: ignore[arg-type]
 
     monkeypatch.setattr(descents, "evaluate", watched)
-    found = invert(net, Image.fromarray(stark), "relu2", Config(recipe, strength=1e4))
+    found = invert(net, Image.fromarray(stark), "relu2", InversionConfig(recipe, strength=1e4))
     assert len(lengths) == found.curves.shape[1]
     assert max(lengths[1:]) <= bound * (1 + 1e-5)
     assert max(lengths[1:]) > bound - 10  # it had something to hold
@@ -150,13 +150,11 @@ def test_any_layer_comes_near(layer: str, net: Network, picture: Image.Image) ->
 
 
 def best_weight(net: Network, layer: str) -> float:
-    from backlight.inversion.recipes import place_of
-
-    return best(place_of(net, net.layer(layer))).weight
+    return best(Place.of(net, net.layer(layer))).weight
 
 
 def test_a_restart_does_not_depend_on_the_others(net: Network, picture: Image.Image, quick: None) -> None:
-    one, three = (invert(net, picture, "relu2", Config("quick", restarts=n)) for n in (1, 3))
+    one, three = (invert(net, picture, "relu2", InversionConfig("quick", restarts=n)) for n in (1, 3))
     np.testing.assert_allclose(three.images[0], one.images[0], atol=1e-4)
     assert abs(three.images[1] - three.images[0]).max() > 0.1
     assert three.best == int(three.goals.argmin())
@@ -170,8 +168,8 @@ def test_a_restart_that_improves_no_more_rests_by_itself(net: Network, picture: 
     RECIPES["waiting"] = lambda place, strength: replace(
         staged(Stage(Adam(30.0), 200), patience=6), tolerance=0.05
     )
-    six = invert(net, picture, "relu2", Config("waiting", restarts=6))
-    alone = invert(net, picture, "relu2", Config("waiting"))
+    six = invert(net, picture, "relu2", InversionConfig("waiting", restarts=6))
+    alone = invert(net, picture, "relu2", InversionConfig("waiting"))
     del RECIPES["waiting"]
     assert (alone.stopped, six.stopped) == ("no improvement", "no improvement")
     n_steps = alone.curves.shape[1]
@@ -204,8 +202,8 @@ def test_a_restart_that_is_lost_takes_none_along(net: Network, picture: Image.Im
         ("first", [Stage(Losing(), 30), Stage(Adam(4.0), 9)]),
     ):
         RECIPES[name] = lambda place, strength, stages=stages: staged(*stages)  # type: ignore[misc]
-        three = invert(net, picture, "relu2", Config(name, restarts=3))
-        alone = invert(net, picture, "relu2", Config(name))
+        three = invert(net, picture, "relu2", InversionConfig(name, restarts=3))
+        alone = invert(net, picture, "relu2", InversionConfig(name))
         del RECIPES[name]
         assert (three.stopped, alone.stopped) == ("diverged" if name == "last" else "finished", "finished")
         assert np.isfinite(three.curves).all()
@@ -220,7 +218,7 @@ def test_a_stage_that_makes_it_worse_loses_nothing(
 ) -> None:
     stages = Stage(Adam(8.0), 40), Stage(Momentum(rate), steps), Stage(Momentum(1e-12), 5)
     RECIPES["worse"] = lambda place, strength: staged(*stages)
-    found = invert(net, picture, "relu2", Config("worse"))
+    found = invert(net, picture, "relu2", InversionConfig("worse"))
     del RECIPES["worse"]
     costs = found.curves[:, :, 0].sum(0)
     assert costs[40 + steps - 1] > 10 * costs[:40].min()
@@ -231,14 +229,16 @@ def test_a_stage_that_makes_it_worse_loses_nothing(
 
 def test_an_image_does_not_depend_on_its_batch(net: Network, picture: Image.Image, quick: None) -> None:
     other = picture.rotate(90)
-    both = invert_all(net, [other, picture], "relu2", Config("quick", restarts=2))
-    alone = invert(net, picture, "relu2", Config("quick", restarts=2))
+    both = invert_all(net, [other, picture], "relu2", InversionConfig("quick", restarts=2))
+    alone = invert(net, picture, "relu2", InversionConfig("quick", restarts=2))
     np.testing.assert_allclose(both[1].images, alone.images, atol=1e-4)
     np.testing.assert_array_equal(both[1].original, alone.original)
 
 
 def test_the_seed_decides_everything(net: Network, picture: Image.Image, quick: None) -> None:
-    first, again, other = (invert(net, picture, "relu2", Config("quick", seed=seed)) for seed in (3, 3, 4))
+    first, again, other = (
+        invert(net, picture, "relu2", InversionConfig("quick", seed=seed)) for seed in (3, 3, 4)
+    )
     np.testing.assert_array_equal(first.images, again.images)
     assert abs(first.images - other.images).max() > 0.1
 
@@ -246,9 +246,9 @@ def test_the_seed_decides_everything(net: Network, picture: Image.Image, quick: 
 def test_a_code_is_inverted_as_its_image_is(net: Network, picture: Image.Image, quick: None) -> None:
     with torch.no_grad():
         (code,) = net.features([net.layer("relu2")])(net.prepare(picture))
-    by_image = invert(net, picture, "relu2", Config("quick"))
+    by_image = invert(net, picture, "relu2", InversionConfig("quick"))
     for given in (code[0], code, code[0].numpy(), code[0].double().numpy()):
-        found = invert(net, given, "relu2", Config("quick"))
+        found = invert(net, given, "relu2", InversionConfig("quick"))
         np.testing.assert_allclose(found.images, by_image.images, atol=1e-5)
         assert found.label is None
         assert found.same_label is None
@@ -268,7 +268,7 @@ def test_only_a_part_of_the_code_counts(part: dict[str, object], net: Network, q
     )  # type: ignore[index]
     assert isinstance(box, Box)
     counts[list(part.get("channels", range(12))), box.top : box.bottom, box.left : box.right] = True  # type: ignore[call-overload]
-    config = Config("quick", **part)  # type: ignore[arg-type]
+    config = InversionConfig("quick", **part)  # type: ignore[arg-type]
     found, same, other = (
         invert(net, own, "relu2", config)
         for own in (
@@ -284,7 +284,7 @@ def test_only_a_part_of_the_code_counts(part: dict[str, object], net: Network, q
 
 def test_errors_in_the_ways_of_both_papers(net: Network, picture: Image.Image, quick: None) -> None:
     photographs = torch.randn(5, 3, 32, 32)
-    found = invert(net, picture, "relu2", Config("quick", restarts=2), photographs)
+    found = invert(net, picture, "relu2", InversionConfig("quick", restarts=2), photographs)
     features = net.features([net.layer("relu2")])
     with torch.no_grad():
         codes = features(photographs)[0].flatten(1).double()
@@ -295,7 +295,7 @@ def test_errors_in_the_ways_of_both_papers(net: Network, picture: Image.Image, q
         )
     pairs = [float((a - b).norm()) for i, a in enumerate(codes) for j, b in enumerate(codes) if i != j]
     assert found.spread is not None
-    assert found.spread == spread_of(net, "relu2", photographs)
+    assert found.spread == spread_of(net, photographs, "relu2")
     assert found.spread.distance == pytest.approx(np.mean(pairs), rel=1e-5)
     np.testing.assert_allclose(found.normalised_errors, distance.numpy() / np.mean(pairs), rtol=1e-4)  # type: ignore[arg-type]
     squared = np.sum(np.square(pairs)) / 25  # the zeros of the diagonal count
@@ -311,18 +311,27 @@ def test_the_answer_is_compared(net: Network, picture: Image.Image) -> None:
 
 
 def test_ctrl_c_keeps_the_best_so_far(net: Network, picture: Image.Image, quick: None) -> None:
-    errors: list[float] = []
+    class Watch:
+        """Takes the error of each step, and presses Ctrl-C after 18."""
 
-    def watch(layer: str, done: int, total: int, error: float) -> None:
-        errors.append(error)
-        assert (layer, total, done) == ("relu2", 24, len(errors))
-        if done == 18:
-            raise KeyboardInterrupt
+        def __init__(self) -> None:
+            self.errors: list[float] = []
 
-    found = invert(net, picture, "relu2", Config("quick"), watch=watch)
+        def __call__(self, phase: str, done: int, total: int) -> None:
+            """Take a step."""
+            assert (phase, total, done) == ("relu2", 24, len(self.errors))
+            if done == 18:
+                raise KeyboardInterrupt
+
+        def error(self, value: float) -> None:
+            """Take the error."""
+            self.errors.append(value)
+
+    watch = Watch()
+    found = invert(net, picture, "relu2", InversionConfig("quick"), progress=watch)
     assert found.stopped == "interrupted"
     assert found.curves.shape[1] == 18
-    assert found.relative_errors[0] == pytest.approx(errors[-1], rel=1e-3)
+    assert found.relative_errors[0] == pytest.approx(watch.errors[-1], rel=1e-3)
 
 
 def test_ctrl_c_while_the_pictures_are_made_keeps_what_was_found(
@@ -336,16 +345,16 @@ def test_ctrl_c_while_the_pictures_are_made_keeps_what_was_found(
             raise KeyboardInterrupt
         return plain(self, levels)
 
-    whole = invert(net, picture, "relu2", Config("quick", frames=3))
+    whole = invert(net, picture, "relu2", InversionConfig("quick", frames=3))
     monkeypatch.setattr(Colours, "to_pixels", pressed)
     n_presses = 1
-    found = invert(net, picture, "relu2", Config("quick", frames=3))
+    found = invert(net, picture, "relu2", InversionConfig("quick", frames=3))
     assert (whole.stopped, found.stopped) == ("finished", "interrupted")
     assert np.array_equal(found.images, whole.images)
     assert np.array_equal(found.frames, whole.frames)
     presses, n_presses = [], 2
     with pytest.raises(KeyboardInterrupt):
-        invert(net, picture, "relu2", Config("quick"))
+        invert(net, picture, "relu2", InversionConfig("quick"))
 
 
 def test_it_stops_when_nothing_improves(net: Network, picture: Image.Image) -> None:
@@ -353,7 +362,7 @@ def test_it_stops_when_nothing_improves(net: Network, picture: Image.Image) -> N
         best(place), stages=(Stage(Momentum(0.0), 300),), patience=7
     )
     RECIPES["still"] = still
-    found = invert(net, picture, "relu2", Config("still"))
+    found = invert(net, picture, "relu2", InversionConfig("still"))
     del RECIPES["still"]
     assert found.stopped == "no improvement"
     assert found.curves.shape[1] == 8
@@ -365,7 +374,7 @@ def test_a_search_that_explodes_keeps_its_best(net: Network, picture: Image.Imag
         return replace(own, stages=(Stage(Momentum(10.0), 5), Stage(Momentum(1e30), 50)), bound=None)
 
     RECIPES["explosive"] = explosive
-    found = invert(net, picture, "relu2", Config("explosive"))
+    found = invert(net, picture, "relu2", InversionConfig("explosive"))
     del RECIPES["explosive"]
     assert found.stopped == "diverged"
     assert 5 < found.curves.shape[1] < 55
@@ -374,7 +383,7 @@ def test_a_search_that_explodes_keeps_its_best(net: Network, picture: Image.Imag
 
 
 def test_frames_show_the_way(net: Network, picture: Image.Image, quick: None) -> None:
-    found = invert(net, picture, "relu2", Config("quick", restarts=2, frames=6))
+    found = invert(net, picture, "relu2", InversionConfig("quick", restarts=2, frames=6))
     assert found.frames.shape == (len(found.frame_steps), 2, 32, 32, 3)
     assert list(found.frame_steps) == sorted(set(found.frame_steps))
     assert found.frame_steps[-1] == 24
@@ -407,9 +416,11 @@ def test_a_unit_is_maximised(unit: Unit, net: Network) -> None:
 
 def test_an_array_may_lie_in_memory_in_any_way(net: Network, quick: None) -> None:
     code = np.random.default_rng(0).random((12, 8, 8)).astype(np.float32)
-    plain = invert(net, code, "relu2", Config("quick"))
+    plain = invert(net, code, "relu2", InversionConfig("quick"))
     for own in (code[::-1].copy()[::-1], code.astype(">f4"), np.asfortranarray(code)):
-        np.testing.assert_array_equal(invert(net, own, "relu2", Config("quick")).images, plain.images)
+        np.testing.assert_array_equal(
+            invert(net, own, "relu2", InversionConfig("quick")).images, plain.images
+        )
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -433,7 +444,7 @@ def test_networks_of_few_channels_have_grey_pictures(channels: int) -> None:
 def test_a_unit_weighs_by_its_field_unless_a_weight_is_given(
     recipe: str, strength: float | None, weight: float, net: Network
 ) -> None:
-    task = Task(Coder(net, "conv1"), "maximise", Config(recipe, strength))
+    task = Task(Coder(net, "conv1"), "maximise", InversionConfig(recipe, strength))
     assert task.recipe.weight == pytest.approx(weight)
 
 
@@ -448,7 +459,9 @@ def test_a_unit_of_a_network_with_fixed_sizes_is_maximised(layer: str) -> None:
 
 
 def test_it_is_saved_and_loaded(net: Network, picture: Image.Image, tmp_path: Path, quick: None) -> None:
-    found = invert(net, picture, "relu2", Config("quick", centre=3, frames=3), torch.randn(3, 3, 32, 32))
+    found = invert(
+        net, picture, "relu2", InversionConfig("quick", centre=3, frames=3), torch.randn(3, 3, 32, 32)
+    )
     found.save(tmp_path / "found")
     loaded = Inversion.load(tmp_path / "found")
     assert loaded.summary() == found.summary()

@@ -12,14 +12,14 @@ from PIL import Image
 
 from backlight.adaptive import (
     PRESETS,
+    AdaptiveConfig,
     AdaptiveDeconvNet,
     Block,
     Codes,
-    Config,
     ContrastNormalisation,
+    FoundHits,
+    HitSearch,
     LayerConfig,
-    Projections,
-    Wanted,
     find_hits,
 )
 from backlight.adaptive.inputs import picture
@@ -27,14 +27,16 @@ from backlight.errors import ActivationError, BadInputError
 from backlight.geometry import Box
 from backlight.images import SequenceSource, open_images
 
-TWO = Config(
+TWO = AdaptiveConfig(
     (
         LayerConfig(5, filter=3, block=Block(2, 2, 2), weight=20.0),
         LayerConfig(4, filter=3, block=Block(2, 2, 1), weight=20.0),
     ),
     size=(21, 26),
 )
-ONE = Config((LayerConfig(2, filter=3, block=Block(), weight=50.0),), size=(20, 20), contrast=None, steps=1)
+ONE = AdaptiveConfig(
+    (LayerConfig(2, filter=3, block=Block(), weight=50.0),), size=(20, 20), contrast=None, steps=1
+)
 
 
 def noise(count: int, size: tuple[int, int] = TWO.size) -> np.ndarray:
@@ -61,7 +63,7 @@ def expected(codes: list[Codes], layer: int, channel: int, top: int) -> list[tup
     return sorted(found, key=lambda hit: (-abs(hit[0]), hit[1]))[:top]
 
 
-def keys(found: Projections) -> list[list[tuple[int, int, int]]]:
+def keys(found: FoundHits) -> list[list[tuple[int, int, int]]]:
     return [[(hit.image_id, hit.row, hit.col) for hit in own.hits] for own in found.maps]
 
 
@@ -70,7 +72,7 @@ def test_hits_are_those_of_the_replica(batch: int) -> None:
     images = noise(7)
     net = two_layers(images)
     codes = [net.infer(torch.from_numpy(image)) for image in images]
-    found = find_hits(net, images, Wanted(top=4, batch=batch))
+    found = find_hits(net, images, HitSearch(top=4, batch=batch))
     assert [(own.layer, own.channel) for own in found.maps] == [(1, c) for c in range(5)] + [
         (2, c) for c in range(4)
     ]
@@ -84,7 +86,7 @@ def test_hits_are_those_of_the_replica(batch: int) -> None:
 def test_projections_are_by_the_switches_of_their_own_image_and_lie_in_their_box() -> None:
     images = noise(5)
     net = two_layers(images)
-    found = find_hits(net, images, Wanted(top=2))
+    found = find_hits(net, images, HitSearch(top=2))
     for own in found.maps:
         for hit in own.hits:
             codes = net.infer(torch.from_numpy(images[hit.image_id]), own.layer)
@@ -139,10 +141,10 @@ def test_a_source_gives_patches_and_skips_what_cannot_be_read(tmp_path: Path) ->
     net, source = AdaptiveDeconvNet(TWO), open_images(tmp_path)
     told: list[tuple[str, int, int]] = []
 
-    def tell(phase: str, done: int, total: int, note: str = "") -> None:
+    def tell(phase: str, done: int, total: int) -> None:
         told.append((phase, done, total))
 
-    found = find_hits(net, source, Wanted((1,), batch=2), [0, 1, 3], tell)
+    found = find_hits(net, source, HitSearch((1,), batch=2), [0, 1, 3], tell)
     assert told == [("search", 2, 3), ("search", 3, 3)]
     assert (found.n_images, found.image_size) == (2, TWO.size)
     assert [(skipped.id, skipped.path) for skipped in found.skipped] == [(1, "1.png")]
@@ -156,15 +158,15 @@ def test_a_source_gives_patches_and_skips_what_cannot_be_read(tmp_path: Path) ->
 def test_a_picture_too_narrow_to_normalise_is_skipped_like_one_that_cannot_be_read() -> None:
     config = replace(TWO, contrast=ContrastNormalisation())
     wide, narrow = Image.new("L", (40, 40), 90), Image.new("L", (400, 2), 90)
-    found = find_hits(AdaptiveDeconvNet(config), SequenceSource([narrow, wide]), Wanted((1,)))
+    found = find_hits(AdaptiveDeconvNet(config), SequenceSource([narrow, wide]), HitSearch((1,)))
     assert (found.n_images, [one.id for one in found.skipped]) == (1, [0])
     assert "cannot mirror" in found.skipped[0].reason
 
 
 def test_a_field_larger_than_the_image_is_the_whole_image() -> None:
     layers = tuple(LayerConfig(2, filter=5, block=Block(4, 4, 1), weight=20.0) for _ in range(2))
-    net = AdaptiveDeconvNet(Config(layers, size=(16, 16)))
-    found = find_hits(net, noise(2, (16, 16)), Wanted((2,)))
+    net = AdaptiveDeconvNet(AdaptiveConfig(layers, size=(16, 16)))
+    found = find_hits(net, noise(2, (16, 16)), HitSearch((2,)))
     box = found.maps[0].hits[0].box
     assert (box.height, box.width) == (24, 24)
     inside = box.clip(16, 16)
@@ -174,18 +176,18 @@ def test_a_field_larger_than_the_image_is_the_whole_image() -> None:
 
 def test_the_draw_of_maps_knows_the_seed_and_the_layer_alone() -> None:
     config = PRESETS["paper"]
-    drawn = Wanted(maps=16).channels(config, 2)
-    assert drawn == Wanted(layers=(2,), maps=16, top=1).channels(config, 2)
+    drawn = HitSearch(maps=16).channels(config, 2)
+    assert drawn == HitSearch(layers=(2,), maps=16, top=1).channels(config, 2)
     assert list(drawn) == sorted(set(drawn))
     assert len(drawn) == 16
-    assert Wanted(maps=16, seed=1).channels(config, 2) != drawn
-    assert Wanted(maps=99).channels(config, 1) == tuple(range(15))
-    assert Wanted(maps=(4, 1, 4)).channels(config, 1) == (1, 4)
+    assert HitSearch(maps=16, seed=1).channels(config, 2) != drawn
+    assert HitSearch(maps=99).channels(config, 1) == tuple(range(15))
+    assert HitSearch(maps=(4, 1, 4)).channels(config, 1) == (1, 4)
 
 
 def test_only_the_layers_and_maps_asked_for_are_searched() -> None:
     images = noise(3)
-    found = find_hits(two_layers(images), images, Wanted((2,), (3, 1)), ids=[2, 0])
+    found = find_hits(two_layers(images), images, HitSearch((2,), (3, 1)), ids=[2, 0])
     assert [(own.layer, own.channel) for own in found.maps] == [(2, 1), (2, 3)]
     assert {hit.image_id for own in found.maps for hit in own.hits} == {0, 2}
     with pytest.raises(BadInputError, match="layers 2 were searched, but layer 1 was asked for"):
@@ -195,12 +197,12 @@ def test_only_the_layers_and_maps_asked_for_are_searched() -> None:
 @pytest.mark.parametrize(
     ("wanted", "text"),
     [
-        ({"top": 0}, "top, batch and the number of maps are at least 1"),
-        ({"batch": 0}, "top, batch and the number of maps are at least 1"),
-        ({"maps": 0}, "top, batch and the number of maps are at least 1"),
+        ({"top": 0}, "top, batch and the number of maps must be at least 1"),
+        ({"batch": 0}, "top, batch and the number of maps must be at least 1"),
+        ({"maps": 0}, "top, batch and the number of maps must be at least 1"),
         ({"seed": -1}, "the seed at least 0"),
-        ({"layers": ()}, "at least 1 layer and 1 map are searched"),
-        ({"maps": ()}, "at least 1 layer and 1 map are searched"),
+        ({"layers": ()}, "needs at least 1 layer and 1 map, got none"),
+        ({"maps": ()}, "needs at least 1 layer and 1 map, got none"),
         ({"layers": (3,)}, "layer 3 is out of range for a network of 2 layers, from 1"),
         ({"layers": (0,)}, "layer 0 is out of range"),
         ({"maps": (4,)}, r"map 4 is out of range for layer 2 \(4 feature maps, from 0\)"),
@@ -208,13 +210,13 @@ def test_only_the_layers_and_maps_asked_for_are_searched() -> None:
 )
 def test_what_cannot_be_searched_is_refused(wanted: dict[str, object], text: str) -> None:
     with pytest.raises(BadInputError, match=text):
-        find_hits(AdaptiveDeconvNet(TWO), noise(2), Wanted(**wanted))  # type: ignore[arg-type]
+        find_hits(AdaptiveDeconvNet(TWO), noise(2), HitSearch(**wanted))  # type: ignore[arg-type]
 
 
 def test_images_that_are_not_there_are_refused(tmp_path: Path) -> None:
     net = AdaptiveDeconvNet(TWO)
     for ids in ([], [2], [-1]):
-        with pytest.raises(BadInputError, match="ids from 0 to 1, at least 1, but came"):
+        with pytest.raises(BadInputError, match="at least 1 image with an id from 0 to 1, got"):
             find_hits(net, noise(2), ids=ids)
     (tmp_path / "bad.png").write_text("none")
     with pytest.raises(BadInputError, match="none of the 1 images can be read; the first: "):
@@ -225,4 +227,4 @@ def test_codes_that_are_not_finite_are_named() -> None:
     net = AdaptiveDeconvNet(TWO)
     net.squared_norms.fill_(1e-30)
     with pytest.raises(ActivationError, match="the codes of layer 1 are not finite"):
-        find_hits(net, noise(2), Wanted((1,)))
+        find_hits(net, noise(2), HitSearch((1,)))
