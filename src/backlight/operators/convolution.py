@@ -11,6 +11,7 @@ from torch import fx
 
 from backlight.operators import local, products
 from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Below, Descent
+from backlight.operators.factors import holds_weights
 from backlight.operators.fields import of_one_signal
 from backlight.operators.operator import Example, Operator, Output
 from backlight.operators.padding import mirrored_border
@@ -104,7 +105,7 @@ def _transpose_filters(node: fx.Node, signal: Windows, descent: Descent) -> Belo
     yield below, Windows(data, axes).inside(shape)
 
 
-def is_over_images(node: fx.Node) -> bool:
+def is_over_images(node: fx.Node, dependent: Set[fx.Node]) -> bool:
     """Return whether a node gives four dimensions (n, c, h, w)."""
     return len(shape_of(node) or ()) == 4
 
@@ -116,7 +117,7 @@ def weights_are_constant(node: fx.Node, dependent: Set[fx.Node]) -> bool:
 
 def _slides_over_maps(node: fx.Node, dependent: Set[fx.Node]) -> bool:
     has_numbers = not isinstance(convolution_options(node)["padding"][0], str)
-    return weights_are_constant(node, dependent) and is_over_images(node) and has_numbers
+    return weights_are_constant(node, dependent) and is_over_images(node, dependent) and has_numbers
 
 
 # --- the entries ----------------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ def _convolution(
     return Operator(
         names,
         kind=products.product_kind,
-        holds=products.holds_weights,
+        holds=holds_weights,
         output=Output.MIXTURES,
         field=of_one_signal(_slide_kernel),
         gives_maps=gives_maps,

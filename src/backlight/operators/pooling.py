@@ -1,12 +1,12 @@
-"""Pooling: max pools, whose switches are recorded and held fixed, and the two readings of average pooling.
+"""Pooling: max pools, whose switches are recorded and held fixed.
 
-*Source*: Zeiler & Fergus (2013) 2.1 (unpooling with switches); docs/rules.md (overlapping windows, averages).
+*Source*: Zeiler & Fergus (2013) 2.1 (unpooling with switches); docs/rules.md (overlapping windows).
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import prod
@@ -18,18 +18,15 @@ from torch import Tensor, fx
 
 from backlight.operators import local
 from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Below, Descent, Record
-from backlight.operators.carry import carry
 from backlight.operators.convolution import is_over_images, kernel_windows, moved, on_maps
-from backlight.operators.fields import of_one_signal, reduction
-from backlight.operators.kinds import linear_in_first
-from backlight.operators.operator import Example, Operator, OperatorClass, Output, Rewriting
+from backlight.operators.fields import of_one_signal
+from backlight.operators.operator import Example, Operator, OperatorClass, Rewriting
 from backlight.operators.reading import (
     arguments,
     as_list,
     aten,
     operator_name,
     options_of,
-    shape_of,
     sizes_of,
 )
 from backlight.operators.spread import Spread, Window, slide
@@ -96,29 +93,6 @@ def assign_pool(x: Tensor, pool: Any, options: dict[str, Any], largest: bool) ->
     return _Assign.apply(x, value, switches, rank, largest), switches
 
 
-def fill_pool(x: Tensor, **options: Any) -> Tensor:
-    """Return average pooling of x whose unpooling copies a value to every position of its window."""
-    average = aten.avg_pool2d.default(x.detach(), **options)
-    return carry(aten.avg_pool2d.default(x, **options | {"divisor_override": 1}), average)
-
-
-def fill_adaptive_pool(x: Tensor, output_size: list[int]) -> Tensor:
-    """Return adaptive average pooling of x whose unpooling copies a value to every position of its window."""
-    average = aten.adaptive_avg_pool2d.default(x, output_size)
-    counts = [
-        torch.tensor(
-            [-(-(i + 1) * size // n) - i * size // n for i in range(n)], device=x.device, dtype=x.dtype
-        )
-        for size, n in zip(x.shape[-2:], output_size, strict=True)
-    ]
-    return carry(average * counts[0][:, None] * counts[1], average)
-
-
-def fill_mean(x: Tensor, dims: list[int], keepdim: bool = False, dtype: torch.dtype | None = None) -> Tensor:
-    """Return the mean of x over dims, whose unpooling copies the value to every position."""
-    return carry(x.sum(dims, keepdim, dtype=dtype), x.detach().mean(dims, keepdim, dtype=dtype))
-
-
 def _unpool_by_assignment(at: Rewriting) -> fx.Node | None:
     """Give a max pool the rule for overlapping windows; where their values are added, that is its derivative.
 
@@ -132,26 +106,6 @@ def _unpool_by_assignment(at: Rewriting) -> fx.Node | None:
     return pair if returns_pair else at.call(operator.getitem, pair, 0)
 
 
-def _fill_windows(at: Rewriting) -> fx.Node | None:
-    if at.rules.average_pool != "fill":
-        return None
-    return at.call(fill_pool, at.args[0], **options_of(at.node, at.args, at.kwargs))
-
-
-def _fill_sized_windows(at: Rewriting) -> fx.Node | None:
-    return at.call(fill_adaptive_pool, *at.args) if at.rules.average_pool == "fill" else None
-
-
-def _fill_positions(at: Rewriting) -> fx.Node | None:
-    """Fill where a mean is a pooling: over rows and columns alone."""
-    options = {"dim": None} | options_of(at.node, at.args, at.kwargs)
-    rank = len(shape_of(at.node.args[0]) or ())  # type: ignore[arg-type]
-    is_pooling = options["dim"] and {d % rank for d in options["dim"]} <= set(at.spatial)
-    if at.rules.average_pool != "fill" or not is_pooling:
-        return None
-    return at.call(fill_mean, at.args[0], options.pop("dim"), **options)
-
-
 # --- fields ---------------------------------------------------------------------------------------------------
 
 
@@ -160,7 +114,8 @@ def n_axes(node: fx.Node) -> int:
     return next(int(letter) for letter in operator_name(node) if letter.isdigit())
 
 
-def _slide_pool(node: fx.Node, spread: Spread) -> Spread:
+def slide_pool(node: fx.Node, spread: Spread) -> Spread:
+    """Follow the windows of a pool of one, two or three dimensions."""
     return slide(spread, kernel_windows(node, as_list(arguments(node)["kernel_size"], n_axes(node))))
 
 
@@ -170,7 +125,7 @@ def resized_axes(node: fx.Node) -> list[tuple[int, int, int]]:
     return [(place, before[place], after[place]) for place in range(-n_axes(node), 0)]
 
 
-def _adapt(node: fx.Node, spread: Spread) -> Spread:
+def adapt(node: fx.Node, spread: Spread) -> Spread:
     """Follow windows from floor(i * in / out) to ceil((i + 1) * in / out); one alone is the whole image."""
     for place, before, after in resized_axes(node):
         step = Fraction(before, after)
@@ -183,10 +138,11 @@ def _adapt(node: fx.Node, spread: Spread) -> Spread:
 # --- the backward pass ----------------------------------------------------------------------------------------
 
 
-def _pool_options(node: fx.Node) -> dict[str, Any]:
+def pool_options(node: fx.Node) -> dict[str, Any]:
     """Return kernel_size, stride, padding, dilation (each a pair) and ceil_mode of a two-dimensional pool."""
     given: dict[str, Any] = {"padding": 0, "dilation": 1, "ceil_mode": False}
-    given |= node.kwargs if node.target is fill_pool else options_of(node, node.args, node.kwargs)
+    is_aten = hasattr(node.target, "_schema")  # else a rule has put it there, its options by name
+    given |= options_of(node, node.args, node.kwargs) if is_aten else node.kwargs
     given["stride"] = given.get("stride") or given["kernel_size"]
     pairs = {k: as_list(given[k], 2) for k in ("kernel_size", "stride", "padding", "dilation")}
     return pairs | {"ceil_mode": given["ceil_mode"]}
@@ -202,7 +158,7 @@ def _record_switches(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any
 def _unpool(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     """Unpool by the switches: each value goes to the place that was recorded; values for one place are added."""
     below: Any = node.args[0]
-    options, shape = _pool_options(node), descent.record.shapes[below]
+    options, shape = pool_options(node), descent.record.shapes[below]
     signal = on_maps(signal, node, descent)
     stride, kernel, dilation = options["stride"], options["kernel_size"], options["dilation"]
     # (n, c, h, w): for each unit the switches in its window, each a place row * width + column of the map below.
@@ -244,32 +200,15 @@ def _within(switches: Tensor, axes: Axes, width: int, sizes: Sequence[int]) -> T
     return places.clamp_(0, sizes[0] * sizes[1] - 1)  # what is over an edge has any place, and no signal
 
 
-def _fill(node: fx.Node, signal: Windows, descent: Descent) -> Below:
-    """Unpool an average by copying each value to all of its window; values for one place are added."""
-    below: Any = node.args[0]
-    options, shape = _pool_options(node), descent.record.shapes[below]
-    signal = on_maps(signal, node, descent)
-    n_maps, signal = signal.data.shape[1], signal if signal.axes else signal.on_axes((2, 3))
-    # A transposed convolution of each map by itself with weights of one: (c, 1, kh, kw).
-    ones = signal.data.new_ones(n_maps, 1, *options["kernel_size"])
-    data = F.conv_transpose2d(in_order(signal.data), ones, None, options["stride"], groups=n_maps)
-    axes = moved(signal.axes, options["stride"], options["padding"])
-    yield below, Windows(data, axes).inside(shape)
-
-
-def _is_over_images(node: fx.Node, dependent: Set[fx.Node]) -> bool:
-    return is_over_images(node)
-
-
 # --- the entries ----------------------------------------------------------------------------------------------
 
 _MAX_POOL = Operator(
     ("max_pool2d",),
     kind=OperatorClass.SELECTOR,
-    field=of_one_signal(_slide_pool),
+    field=of_one_signal(slide_pool),
     gives_maps=True,
     rule=_unpool_by_assignment,
-    adjoint=Adjoint(_unpool, fits=_is_over_images, forward=_record_switches),
+    adjoint=Adjoint(_unpool, fits=is_over_images, forward=_record_switches),
     is_local=local.cell_by_cell,
     examples=(
         Example(lambda x: F.max_pool2d(x, 3, 2, 1)),
@@ -280,37 +219,14 @@ _MAX_POOL = Operator(
 _ADAPTIVE_MAX_POOL = replace(
     _MAX_POOL,
     names=("adaptive_max_pool2d",),
-    field=of_one_signal(_adapt),
+    field=of_one_signal(adapt),
     adjoint=ON_WHOLE_MAPS,
     is_local=None,
     examples=(Example(lambda x: F.adaptive_max_pool2d(x, (5, 4))),),
 )
 
-_AVERAGE_POOL = Operator(
-    ("avg_pool2d",),
-    kind=linear_in_first,
-    output=Output.ENTRIES,
-    field=of_one_signal(_slide_pool),
-    gives_maps=True,
-    rule=_fill_windows,
-    is_local=local.cell_by_cell,
-    examples=(
-        Example(lambda x: F.avg_pool2d(x, 3, 2, 1)),
-        Example(lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)),
-    ),
-)
 
-_ADAPTIVE_AVERAGE_POOL = replace(
-    _AVERAGE_POOL,
-    names=("adaptive_avg_pool2d",),
-    field=of_one_signal(_adapt),
-    rule=_fill_sized_windows,
-    is_local=None,
-    examples=(Example(lambda x: F.adaptive_avg_pool2d(x, (5, 4))),),
-)
-
-
-def _in_a_row(entry: Operator, name: str, function: Callable[[Tensor], Tensor], **more: Any) -> Operator:
+def in_a_row(entry: Operator, name: str, function: Callable[[Tensor], Tensor], **more: Any) -> Operator:
     """Return the entry of a pool over one or three dimensions."""
     changes: dict[str, Any] = {
         "gives_maps": False,
@@ -328,53 +244,20 @@ OPERATORS = (
         adjoint=ON_WHOLE_MAPS,
         examples=(Example(lambda x: aten.max_pool2d_with_indices.default(x, [3, 3], [2, 2], [1, 1])[0]),),
     ),
-    _in_a_row(_MAX_POOL, "max_pool1d", lambda x: F.max_pool1d(x[:, :, 0], 3, 2)),
-    _in_a_row(_MAX_POOL, "max_pool3d", lambda x: F.max_pool3d(x[:, None], (1, 2, 2))),
-    _in_a_row(
+    in_a_row(_MAX_POOL, "max_pool1d", lambda x: F.max_pool1d(x[:, :, 0], 3, 2)),
+    in_a_row(_MAX_POOL, "max_pool3d", lambda x: F.max_pool3d(x[:, None], (1, 2, 2))),
+    in_a_row(
         _MAX_POOL,
         "max_pool3d_with_indices",
         lambda x: aten.max_pool3d_with_indices.default(x[:, None], [1, 2, 2])[0],
         field=None,
     ),
     _ADAPTIVE_MAX_POOL,
-    _in_a_row(_ADAPTIVE_MAX_POOL, "adaptive_max_pool1d", lambda x: F.adaptive_max_pool1d(x[:, :, 0], 5)),
-    _in_a_row(
+    in_a_row(_ADAPTIVE_MAX_POOL, "adaptive_max_pool1d", lambda x: F.adaptive_max_pool1d(x[:, :, 0], 5)),
+    in_a_row(
         _ADAPTIVE_MAX_POOL,
         "adaptive_max_pool3d",
         lambda x: F.adaptive_max_pool3d(x[:, None], (1, 4, 4)),
         field=None,
     ),
-    _AVERAGE_POOL,
-    _in_a_row(_AVERAGE_POOL, "avg_pool1d", lambda x: F.avg_pool1d(x[:, :, 0], 3, 2), rule=None),
-    _in_a_row(_AVERAGE_POOL, "avg_pool3d", lambda x: F.avg_pool3d(x[:, None], (1, 2, 2)), rule=None),
-    _ADAPTIVE_AVERAGE_POOL,
-    _in_a_row(
-        _ADAPTIVE_AVERAGE_POOL,
-        "adaptive_avg_pool1d",
-        lambda x: F.adaptive_avg_pool1d(x[:, :, 0], 5),
-        rule=None,
-    ),
-    _in_a_row(
-        _ADAPTIVE_AVERAGE_POOL,
-        "adaptive_avg_pool3d",
-        lambda x: F.adaptive_avg_pool3d(x[:, None], (1, 4, 4)),
-        rule=None,
-        field=None,
-    ),
-    Operator(
-        ("mean",),
-        kind=linear_in_first,
-        output=Output.MIXTURES,
-        field=reduction,
-        rule=_fill_positions,
-        examples=(Example(lambda x: x.mean((2, 3))), Example(lambda x: x.mean(1, keepdim=True))),
-    ),
-    Operator(
-        ("sum",),
-        kind=linear_in_first,
-        output=Output.MIXTURES,
-        field=reduction,
-        examples=(Example(lambda x: x.sum((2, 3))), Example(lambda x: x.sum(1))),
-    ),
-    Operator((fill_pool,), adjoint=Adjoint(_fill, fits=_is_over_images)),
 )

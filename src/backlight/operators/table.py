@@ -11,6 +11,7 @@ from torch import fx
 
 from backlight.operators import (
     attention,
+    averages,
     carry,
     choosing,
     convolution,
@@ -34,7 +35,7 @@ from backlight.operators.operator import Operator
 from backlight.operators.reading import aten, carries_signal, operands, packet
 
 FAMILIES: tuple[ModuleType, ...] = (
-    *(convolution, pooling, rectifiers, squashes, norms, powers, division, products, attention),
+    *(convolution, pooling, averages, rectifiers, squashes, norms, powers, division, products, attention),
     *(elementwise, views, slicing, joins, padding, resizing, choosing, spectral, carry),
 )
 """The files of the families, each with its entries as OPERATORS."""
