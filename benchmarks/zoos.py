@@ -13,7 +13,7 @@ from torch import nn
 
 import other_zoos
 from backlight.models import load_model
-from backlight.network.zfnet import alexnet_lrn, zfnet
+from backlight.models.zfnet import alexnet_lrn, zfnet
 
 OWN = {"zfnet": (zfnet, 224), "alexnet_lrn": (alexnet_lrn, 227)}
 

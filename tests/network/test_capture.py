@@ -12,8 +12,8 @@ from torch import nn
 import backlight
 from backlight import capture
 from backlight.errors import BadInputError, CaptureError, UnknownLayerError
+from backlight.models.zfnet import alexnet_lrn, zfnet
 from backlight.network import OperatorClass
-from backlight.network.zfnet import alexnet_lrn, zfnet
 
 
 def _state(model: nn.Module) -> list[object]:
