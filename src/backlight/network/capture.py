@@ -1,7 +1,7 @@
 """Capture: from a PyTorch model to one functional ATen graph that shares its weights.
 
 `torch.export` traces the model; `run_decompositions({})` makes the graph functional, so that in-place calls,
-re-used modules and functions all become plain operators. What the model writes into its input and its buffers
+reused modules and functions all become plain operators. What the model writes into its input and its buffers
 is left out of the graph: a network answers and changes nothing.
 """
 
