@@ -260,7 +260,7 @@ def summary(rows: list[Row]) -> str:
         f"{sum(row.projects == 'yes' for row in rows)} project; "
         f"of the {len(conv)} convolutional ones, {len(clean)} have a rule for every operator up to the output; "
         f"of all, {sum(not row.unsupported for row in rows)} have one for every operator below a default layer; "
-        f"{sum(len(row.unseen) for row in rows)} convolutions on the way to an output have no layer and are not reported"
+        f"{sum(len(row.unseen) for row in rows)} convolutions before an output have no layer and are not reported"
     )
 
 

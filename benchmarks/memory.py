@@ -49,7 +49,7 @@ class Settings:
         networks: Classifiers of torchvision.
         counts: Numbers of images.
         maps: Feature maps of each layer that are projected.
-        sgemm_sizes: Sizes of the matrices whose product gives the machine's rate.
+        sgemm_sizes: Sizes of the matrices that measure the machine's rate.
     """
 
     networks: tuple[str, ...] = ("squeezenet1_0", "vgg16")

@@ -115,5 +115,6 @@ def _made(candidate: Candidate) -> tuple[nn.Module, tuple[int, ...]]:
         return other_zoos.networks(candidate.zoo)[candidate.model]()
     loaded = load_model(f"torchvision:{candidate.model}")
     size = loaded.preprocessing.crop if loaded.preprocessing else (224, 224)
-    side = getattr(loaded.model, "image_size", None)  # set by transformers; not always the size of their weights
+    # Set by vision transformers; not always the size that their weights were trained for.
+    side = getattr(loaded.model, "image_size", None)
     return loaded.model, (3, side, side) if side else (3, *size)
