@@ -1,4 +1,4 @@
-"""The network of the article, and AlexNet with its local response normalisation.
+"""The network of Zeiler & Fergus, and AlexNet with its local response normalisation.
 
 *Source*: Zeiler & Fergus (2013), Fig. 3; Krizhevsky et al. (2012), one-tower sizes.
 """
@@ -12,9 +12,9 @@ def zfnet(num_classes: int = 1000) -> nn.Sequential:
     """Return Zeiler & Fergus's network, untrained: input (n, 3, 224, 224), output (n, num_classes) logits.
 
     Spatial sizes are 110, 55, 26, 13, 13, 13, 13 and 6. *Differs*: the paper gives no padding; a padding of 1
-    in the first convolution, none in the second and pools that round up reproduce its sizes. Its constants of
-    contrast normalisation are not given either; they are AlexNet's. The input is expected as ordinary
-    normalised RGB, without the paper's per-pixel mean.
+    in the first convolution, none in the second, and max pooling that rounds up reproduce its sizes. It does not give
+    the constants of its contrast normalisation either; these are AlexNet's. The input is ordinary normalised
+    RGB, without subtracting the paper's per-pixel mean.
 
     Example:
         >>> import torch, backlight
