@@ -238,7 +238,8 @@ def test_what_could_run_code_is_refused(here: Path, records: Records, name: str)
     change, said = HOSTILE[name]
     write(change(dict(records)))
     with pytest.raises(
-        BadInputError, match=f"'net.pt2' is not loaded: .*{said}.*; if you trust it, load it in your own model.py"
+        BadInputError,
+        match=f"'net.pt2' is not loaded: .*{said}.*; if you trust it, load it in your own model.py",
     ) as raised:
         load_model("net.pt2")
     assert "\n" not in str(raised.value)

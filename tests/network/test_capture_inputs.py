@@ -97,7 +97,7 @@ def test_a_program_that_cannot_be_set_free_says_how_to_export_it() -> None:
     call = (
         "torch.export.export(model, (torch.rand(2, 3, 4, 4),), dynamic_shapes=({0: torch.export.Dim.AUTO},))"
     )
-    with pytest.raises(CaptureError, match=f"holds for 1 image at a time; .*: {re.escape(call)}$"):
+    with pytest.raises(CaptureError, match=f"takes 1 image at a time; .*: {re.escape(call)}$"):
         capture(program, (3, 4, 4))
 
 
@@ -166,11 +166,11 @@ REFUSALS = {
     ),
     "an error": (
         _Broken(),
-        r"_Broken fails when it is run: .*no attribute 'missing'\); mend that line first",
+        r"_Broken fails when it runs: .*no attribute 'missing'\); fix that line first",
     ),
     "channels": (
         nn.Conv2d(1, 4, 3),
-        r"Conv2d does not .* 3x8x8: it reads 1 channels, got 3 .* give an example of 1 ",
+        r"Conv2d does not .* 3x8x8: it takes 1 channel, got 3 .* give an example with 1 channel",
     ),
     "a size": (
         nn.Sequential(nn.Flatten(), nn.Linear(5, 2)),
@@ -224,7 +224,7 @@ def test_a_size_that_a_mask_decides_is_told() -> None:
             return torch.relu(self.conv(x[:, :, mask]))
 
     # torch 2.9 stops at the line itself; later ones trace it, and the graph is refused.
-    told = r"Picks makes a tensor whose size its values decide \(index\), as .*mask"
+    told = r"Picks makes a tensor whose size depends on values \(index\), as .*mask"
     stopped = r"stopped at .*x\[:, :, mask\].* make that line independent of the values"
     with pytest.raises(CaptureError, match=f"{told}|{stopped}"):
         capture(Picks(), (3, 8, 8))
