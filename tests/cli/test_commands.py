@@ -249,7 +249,7 @@ def test_demo_needs_its_distribution(
 
     monkeypatch.setitem(sys.modules, "backlight_demo", None)
     assert run("layers", "demo") == 2
-    assert "the demo's model is not installed; `make demo`" in capsys.readouterr().err
+    assert "the demo's model is not installed; run `make demo`" in capsys.readouterr().err
 
 
 def test_the_program_is_on_the_path() -> None:

@@ -316,7 +316,7 @@ MISFITS = {
     "classes": (Net(classes=9).state_dict(), "'fc.weight' is 9x4, the model has 5x4.* has 9 classes, the model has 5"),
     "width": (Net(width=8).state_dict(), "'conv.weight' is 8x3x3x3, the model has 4x3x3x3.* another width"),
     "inputs": (Net(inputs=1).state_dict(), "'conv.weight' is 4x1x3x3.* another number of input channels"),
-    "deeper": (Net(depth=2).state_dict(), r"2 tensors \(first 'layer1.1.weight'\) are not part of the model.*larger model"),
+    "deeper": (Net(depth=2).state_dict(), r"2 tensors \(first .layer1.1.weight.\) are not part of the model.*larger"),
     "headless": (without("fc"), r"2 tensors \(first 'fc.weight'\) are missing: the file has no 'fc'"),
     "shallower": (without("layer1"), r"first 'layer1.0.weight'\) are missing: the file belongs to a smaller model"),
     "another": (STATE, r"are missing; the file has '0.weight', '0.bias'.* another architecture"),
