@@ -1,4 +1,4 @@
-"""Models of one's own: each way to name one, and each way to get it wrong, in one line with its place."""
+"""Models from the user's own code: every way to name one; every mistake gets one line with its place."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("spec", "said"), BAD, ids=[spec for spec, _ in BAD])
-def test_what_is_no_model_is_said_in_one_line(here: Path, spec: str, said: str) -> None:
+def test_what_is_not_a_model_gets_one_line(here: Path, spec: str, said: str) -> None:
     with pytest.raises(BadInputError, match=said) as raised:
         load_model(spec)
     assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""Weights as trainers save them: what is taken, what is said, and that nothing of the file is run."""
+"""Weights as trainers save them: what is used and reported; no code from the file is run."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def holds(model: nn.Module, state: State = STATE) -> bool:
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_weights_are_found_and_what_was_done_is_said(here: Path, name: str) -> None:
+def test_weights_are_found_and_what_was_done_is_reported(here: Path, name: str) -> None:
     content, said = TAKEN[name]
     torch.save(content, "w.pt")
     model = small()
@@ -241,7 +241,7 @@ HOLDS_NONE = {
 
 
 @pytest.mark.parametrize("name", HOLDS_NONE)
-def test_what_holds_no_weights_is_said_in_one_line(here: Path, name: str) -> None:
+def test_a_file_without_weights_gets_one_line(here: Path, name: str) -> None:
     content, said = HOLDS_NONE[name]
     torch.save(content, "w.pt")
     with pytest.raises(WeightsError, match=said) as raised:
@@ -290,7 +290,7 @@ def test_other_files_are_named_for_what_they_are(here: Path, name: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_was_cut_off_is_said_to_be(here: Path) -> None:
+def test_a_truncated_file_is_reported_as_such(here: Path) -> None:
     torch.save(STATE, "w.pt")
     whole = Path("w.pt").read_bytes()
     Path("w.pt").write_bytes(whole[: len(whole) // 2])
@@ -324,7 +324,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("name", MISFITS)
-def test_why_weights_do_not_fit_is_said(here: Path, name: str) -> None:
+def test_the_reason_why_weights_do_not_fit_is_reported(here: Path, name: str) -> None:
     state, said = MISFITS[name]
     torch.save(
         {"state_dict": {f"module.{k}": v for k, v in state.items()}} if name == "width" else state, "w.pt"

@@ -1,4 +1,4 @@
-"""Programs of torch.export: they compute what was exported, and nothing in the file is run."""
+"""Programs of torch.export: they compute what was exported, and no code from the file is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The zoos: names, and that nothing is downloaded unless it is asked for."""
+"""The zoos: names, and that nothing is downloaded unless asked for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backlight.models import is_code, load_model, load_weights
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Fail whatever opens a connection, and hide what was downloaded before."""
+    """Fail every attempt to open a connection, and hide earlier downloads."""
 
     def refuse(*_: object) -> None:
         pytest.fail("a connection was opened")
@@ -136,7 +136,7 @@ def test_a_segmentation_network_has_the_mean_and_deviation_of_its_weights() -> N
     )  # it normalises itself
 
 
-def test_a_crop_that_is_not_supported_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crop_that_is_not_supported_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     net = torch.nn.Conv2d(3, 1, 1)
     net.pretrained_cfg = {
         "input_size": (3, 96, 128),
@@ -154,7 +154,7 @@ def test_a_crop_that_is_not_supported_is_said(monkeypatch: pytest.MonkeyPatch) -
     )
 
 
-def test_a_scale_of_inputs_that_a_file_does_not_hold_is_said(
+def test_an_input_scale_that_a_file_does_not_contain_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = torch.nn.Conv2d(3, 1, 1)

@@ -1,4 +1,4 @@
-"""Which of a model's outputs gives the class: one rule, read by every study and said where there is a choice."""
+"""Which of a model's outputs gives the class: one rule, used by every study and reported where there is a choice."""
 
 from __future__ import annotations
 

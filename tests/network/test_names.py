@@ -1,4 +1,4 @@
-"""Names are torchvision's node names where both can name a node, and they name the same tensor."""
+"""Names are torchvision's node names wherever both name a node, and they name the same tensor."""
 
 from __future__ import annotations
 
