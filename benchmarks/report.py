@@ -20,7 +20,7 @@ import inversion
 import inversion_errors
 import memory
 import occlusion
-import projection
+import projection_tables
 import scan
 from common import number, ratio, read_results
 
@@ -84,7 +84,7 @@ def _ratios(results: dict[str, Any], _: str) -> str:
 
 def _by_layer(results: dict[str, Any], network: str) -> str | None:
     found = next((n for n in results["networks"] if n["network"] == network), None)
-    return _table(*projection.table(found)) if found else None
+    return _table(*projection_tables.table(found)) if found else None
 
 
 def _achieved(results: dict[str, Any], _: str) -> str | None:
