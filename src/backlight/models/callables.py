@@ -115,6 +115,7 @@ def _import_file(path: Path) -> Any:
     if found is None or found.loader is None:
         raise BadInputError(f"{str(path)!r} cannot be imported as Python")
     module = importlib.util.module_from_spec(found)
+    # The module is registered only while it runs, so that two files of one name do not get into each other's way.
     before = sys.modules.get(name)
     sys.modules[name] = module  # dataclasses look up their module there
     try:
@@ -152,15 +153,16 @@ def _user_errors(spec: str) -> Iterator[None]:
         raise BadInputError(f"{spec}: {where}: {type(error).__name__}: {error.msg}") from error
     except SystemExit as error:
         raise BadInputError(
-            f'{spec}: {_users_line(error)}ends the program (sys.exit); move that under `if __name__ == "__main__":`'
+            f"{spec}: {_where_it_failed(error)}ends the program (sys.exit); "
+            'move that under `if __name__ == "__main__":`'
         ) from error
     except Exception as error:
         raise BadInputError(
-            f"{spec}: {_users_line(error)}{type(error).__name__}: {first_line(error)}"
+            f"{spec}: {_where_it_failed(error)}{type(error).__name__}: {first_line(error)}"
         ) from error
 
 
-def _users_line(error: BaseException) -> str:
+def _where_it_failed(error: BaseException) -> str:
     """Return the last line of the user's code in a traceback, as `model.py:3 in make: `; empty if there is none."""
     ours = str(Path(__file__).parents[1])
     frames = [

@@ -133,6 +133,7 @@ def _n_shards(file: Path) -> str:
 
 
 def _is_safetensors(file: Path, start: bytes) -> bool:
+    # A safetensors file starts with the length of its header in 8 bytes; the header is JSON.
     length = int.from_bytes(start[:8], "little")
     return file.suffix.lower() == ".safetensors" or (start[8:9] == b"{" and length < file.stat().st_size)
 

@@ -54,20 +54,20 @@ class Fit:
     def missing(self) -> list[str]:
         """The model's tensors that the file lacks, except counters, integer buffers and further names of one tensor."""
         held = {_memory(self.own[name]) for name in self.found}
-        left = [k for k in self.own if k not in self.found and not counts(k) and k not in self.integers]
+        left = [k for k in self.own if k not in self.found and not is_counter(k) and k not in self.integers]
         return [k for k in left if _memory(self.own[k]) not in held]
 
     @cached_property
     def reshaped(self) -> list[str]:
         """The tensors whose shape is different in the file."""
-        return [k for k, v in self.found.items() if v.shape != self.own[k].shape and not counts(k)]
+        return [k for k, v in self.found.items() if v.shape != self.own[k].shape and not is_counter(k)]
 
     @cached_property
     def deeper(self) -> list[str]:
         """Extra tensors in parts that the model has too: the file belongs to a larger model of the same kind."""
-        parts = {_part(name) for name in self.own}
+        parts = {_part_of_model(name) for name in self.own}
         extra = [name for name in self.extra if name.startswith(self.prefix)]
-        return [name for name in extra if _part(name.removeprefix(self.prefix)) in parts]
+        return [name for name in extra if _part_of_model(name.removeprefix(self.prefix)) in parts]
 
     @property
     def is_whole(self) -> bool:
@@ -130,7 +130,7 @@ def _possible_fits(model: nn.Module, state: StateDict) -> Iterator[Fit]:
             found = {name: tensors[theirs[key]] for name, key in keys.items() if key in theirs}
             left = theirs.keys() - set(keys.values())
             extra = tuple(
-                k for k in theirs if k in left and not counts(k) and not is_integer(tensors[theirs[k]])
+                k for k in theirs if k in left and not is_counter(k) and not is_integer(tensors[theirs[k]])
             )
             remarks = [f"the model's own prefix {shell!r} is added"] if shell else []
             if spelt is _bare:
@@ -168,12 +168,12 @@ def _bare(name: str) -> str:
     return ".".join(part for part in _renamed(name).split(".") if part not in _SHELLS)
 
 
-def _part(name: str) -> str:
+def _part_of_model(name: str) -> str:
     """Return the part of a model that a tensor belongs to, without digits: `layer1` and `layer2` are the same part."""
     return re.sub(r"\d+", "", name.partition(".")[0])
 
 
-def counts(name: str) -> bool:
+def is_counter(name: str) -> bool:
     """Return whether a tensor only counts something, according to its name."""
     return name.rpartition(".")[2] in _COUNTERS
 

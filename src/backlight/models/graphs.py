@@ -108,6 +108,7 @@ def _check_operator(name: Any) -> None:
         return
     if parts[:3] == ["torch", "ops", "higher_order"] and len(parts) == 4 and parts[3] in _HIGHER_ORDER:
         return
+    # torch.ops.NAMESPACE.OPERATOR.OVERLOAD must lead to an operator; `from_file` would read files.
     known: Any = torch.ops
     if (
         parts[:2] == ["torch", "ops"]

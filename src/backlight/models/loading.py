@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from backlight.errors import WeightsError
 from backlight.models.checkpoints import StateDict, read_state_dicts
-from backlight.models.fitting import Fit, best_fit, counts
+from backlight.models.fitting import Fit, best_fit, is_counter
 from backlight.models.misfits import explain_misfit
 
 
@@ -79,6 +79,7 @@ def _choice(fit: Fit, states: Sequence[StateDict]) -> list[str]:
     notes = []
     if fit.state.place:
         notes.append(f"the weights under {fit.state.place!r} are used")
+    # State dicts with at least as many tensors could have been meant as well.
     rivals = [s.place or "the top" for s in states if s is not fit.state and len(s.tensors) >= len(fit.found)]
     if rivals:
         notes.append(f"those under {', '.join(map(repr, rivals[:3]))} are not")
@@ -91,7 +92,7 @@ def _choice(fit: Fit, states: Sequence[StateDict]) -> list[str]:
 
 
 def _conversions(fit: Fit) -> list[str]:
-    kinds = Counter((_dtype(v), _dtype(fit.own[k])) for k, v in fit.found.items() if not counts(k))
+    kinds = Counter((_dtype(v), _dtype(fit.own[k])) for k, v in fit.found.items() if not is_counter(k))
     notes = [f"{n} {_tensors(n)} of {a} became {b}" for (a, b), n in kinds.items() if a != b]
     sparse = [name for name, v in fit.found.items() if v.layout != torch.strided]
     return notes + ([f"{len(sparse)} sparse {_tensors(len(sparse))} became dense"] if sparse else [])
@@ -105,7 +106,7 @@ def _left_out(fit: Fit) -> list[str]:
         notes.append(
             f"{n} {_tensors(n)} that the model does not have left out ({_first_names(parts or fit.extra)})"
         )
-    kept = [k for k in fit.own if k not in fit.found and k in fit.integers and not counts(k)]
+    kept = [k for k in fit.own if k not in fit.found and k in fit.integers and not is_counter(k)]
     if kept:
         notes.append(
             f"integer tensors that the file lacks kept as the model made them ({_first_names(kept)})"

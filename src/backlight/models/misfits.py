@@ -12,6 +12,7 @@ def explain_misfit(fit: Fit) -> str:
     own, missing, reshaped = fit.own, fit.missing, fit.reshaped
     if not own:
         return "the model has no tensors at all"
+    # If hardly any tensor fits, a list of the missing ones would not help.
     if len(fit.found) - len(reshaped) < 0.2 * len(own) and missing:
         return (
             f"{_first(missing, 'is', 'are')} missing; the file has {_quoted(list(fit.state.tensors))}: it belongs to "
@@ -54,6 +55,7 @@ def _likely_reason(fit: Fit) -> str:
         return "the file belongs to a model of another width or variant; give the MODEL that it belongs to"
     if fit.deeper:
         return "the file belongs to a larger model of this kind; give the MODEL that it belongs to"
+    # Is everything that is missing in the model's last part, of which the file has nothing?
     parts = {name.partition(".")[0] for name in missing}
     last = list(fit.own)[-1].partition(".")[0]
     if parts == {last} and not any(k.partition(".")[0] == last for k in fit.found):
@@ -72,7 +74,7 @@ def _only_inputs(fit: Fit) -> bool:
 
 
 def _shapes(name: str, fit: Fit) -> str:
-    return f"{name!r} is {_size(fit.found[name])}, the model has {_size(fit.own[name])}"
+    return f"{name!r} is {_shape_in_words(fit.found[name])}, the model has {_shape_in_words(fit.own[name])}"
 
 
 def _first(names: list[str], one: str, several: str) -> str:
@@ -90,5 +92,5 @@ def _quoted(names: list[str]) -> str:
     return ", ".join(map(repr, names[:2])) + (", ..." if len(names) > 2 else "")
 
 
-def _size(tensor: Tensor) -> str:
+def _shape_in_words(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"

@@ -96,7 +96,9 @@ def _rewritten(records: dict[str, bytes]) -> io.BytesIO:
     archive = io.BytesIO()
     with PT2ArchiveWriter(archive) as writer:
         writer.write_bytes(_GRAPH, json.dumps(graph).encode())
-        writer.write_bytes("data/sample_inputs/model.pt", b"")
+        writer.write_bytes(
+            "data/sample_inputs/model.pt", b""
+        )  # torch expects the record, and accepts it empty
         for name, payload in records.items():
             if name != _GRAPH:
                 writer.write_bytes(name, _resaved(payload, name) if name in pickled else payload)

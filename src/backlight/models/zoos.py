@@ -54,6 +54,7 @@ def from_zoo(zoo: str, name: str, weights: str | None) -> LoadedModel:
         states = read_state_dicts(weights)
         made = make(name)
         fit = best_fit(made.model, states, weights, spec)
+        # A file that differs only in its number of classes is a fine-tuned model: make the model with that number.
         classes = head_rows(fit)
         remade = None if classes is None else _with_classes(make, name, classes)
         if remade is not None:

@@ -32,7 +32,7 @@ def name_nodes(graph: fx.Graph) -> dict[str, fx.Node]:
         for node in graph.nodes
         if node.op == "call_function" and isinstance(node.meta.get("val"), torch.Tensor)
     ]
-    lines = {_function_id(node): _users_line(node) for node in tensors}
+    lines = {_function_id(node): _source_line(node) for node in tensors}
     # A later node of the same call replaces an earlier one, but the call keeps its place in the order.
     calls: dict[tuple[str, ...], fx.Node] = {}
     bases: dict[tuple[str, ...], str] = {}
@@ -41,6 +41,7 @@ def name_nodes(graph: fx.Graph) -> dict[str, fx.Node]:
         if call is not None:
             key, bases[key] = call
             calls[key] = node
+    # Equal names are counted in the order of their calls: relu, relu_1, relu_2.
     names: dict[str, fx.Node] = {}
     taken: dict[str, int] = {}
     for key, node in calls.items():
@@ -81,6 +82,7 @@ def under_other_paths(names: Iterable[str], other: Mapping[str, tuple[str, ...]]
     """
     found: dict[str, str] = {}
     for name in names:
+        # The shared module may be any prefix of the name; the longest is tried first.
         parts = name.split(".")
         for end in range(len(parts), 0, -1):
             for path in other.get(".".join(parts[:end]), ()):
@@ -96,12 +98,13 @@ def _call_of(node: fx.Node, line: str) -> tuple[tuple[str, ...], str] | None:
         line: The line of the last node that torch.export attributes to the same function. A node from another line
             was attributed to it by mistake, and is a separate call.
     """
+    # The stack runs from the outermost module to the innermost; a leaf module ends it.
     path = ""
     for key, (module_path, kind) in (node.meta.get("nn_module_stack") or {}).items():
         path = module_path
         if is_leaf_module(kind) and path:
             return (key, "module"), path
-    function, own_line = node.meta.get("torch_fn"), _users_line(node)
+    function, own_line = node.meta.get("torch_fn"), _source_line(node)
     if function is None:
         return None
     name = _function_name(function[1]) if own_line == line else operator_name(node)
@@ -113,7 +116,7 @@ def _function_id(node: fx.Node) -> str:
     return "/".join(node.meta.get("torch_fn") or ("", ""))
 
 
-def _users_line(node: fx.Node) -> str:
+def _source_line(node: fx.Node) -> str:
     """Return file and line of the model's own code that created a node."""
     frames = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
     return next(

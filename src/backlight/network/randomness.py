@@ -30,6 +30,7 @@ def switch_off_dropout(module: nn.Module) -> list[str]:
             schema = getattr(node.target, "_schema", None)
             if schema is None or "batch_norm" in schema.name:
                 continue
+            # The argument that holds the probability is called differently from operator to operator.
             given = {a.name: _argument(node, i, a) for i, a in enumerate(schema.arguments)}
             probability = given.get("dropout_p", given.get("p", given.get("dropout", 1.0)))
             is_on = [name for name in _SWITCHES if given.get(name) is True]

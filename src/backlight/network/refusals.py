@@ -121,8 +121,8 @@ def _refused_input(name: str, shape: str, at: str, error: Exception, place: str)
     channels = re.search(r"to have (\d+) channels, but got (\d+) channels", text)
     if channels:
         return (
-            f"{name} does not take an input of {shape}: it takes {_channels(channels[1])}, got {channels[2]} "
-            f"({place or 'in its forward'}); give an example with {_channels(channels[1])}"
+            f"{name} does not take an input of {shape}: it takes {_n_channels(channels[1])}, got {channels[2]} "
+            f"({place or 'in its forward'}); give an example with {_n_channels(channels[1])}"
         )
     if isinstance(error, (TypeError, KeyError, IndexError, AttributeError)) and re.search(
         r"\[\s*[\"']|\.(keys|values|items|get)\(", place
@@ -160,7 +160,7 @@ def _by_x(sizes: Sequence[int]) -> str:
     return "x".join(map(str, sizes))
 
 
-def _channels(count: str) -> str:
+def _n_channels(count: str) -> str:
     return f"{count} channel{'s' * (count != '1')}"
 
 

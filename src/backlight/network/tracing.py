@@ -47,6 +47,7 @@ def trace(model: nn.Module, batch: Tensor) -> Trace:
     with inference_of(model), _without_inference_tensors(), torch.compiler.set_stance("force_eager"):
         with _DataIsDetach():
             program = torch.export.export(model, (batch,), dynamic_shapes=shapes, strict=False)
+        # Before the decompositions, which replace the operators that have a `training` argument.
         remarks = switch_off_dropout(program.graph_module)
         _run_inner_graphs_node_by_node(program.graph_module)
         module = program.run_decompositions({}).module(check_guards=False)

@@ -33,6 +33,7 @@ def unseen_convolutions(net: Network) -> tuple[str, ...]:
 
 def _leads_to(node: fx.Node, goals: Collection[fx.Node], path: set[fx.Node]) -> bool:
     """Return whether a goal can be reached from a node on the path without passing another convolution."""
+    # A search upwards through the users of each node, which does not continue behind another convolution.
     todo, seen = [node], {node}
     while todo:
         here = todo.pop()

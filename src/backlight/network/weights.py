@@ -64,6 +64,7 @@ def with_weights(net: Network, weights: Mapping[str, Tensor]) -> Network:
         net: The captured network; it is not changed.
         weights: The new weights, by their names in the network's module.
     """
+    # The graph is copied, so that the new module and the old one do not share nodes.
     graph = fx.Graph()
     graph.output(graph.graph_copy(net.module.graph, {}))
     graph.find_nodes(op="output")[0].meta = dict(net.module.graph.find_nodes(op="output")[0].meta)
