@@ -13,8 +13,8 @@ from backlight.errors import BacklightError
 from backlight.geometry import Box, ReceptiveField
 from backlight.images import Preprocessing, open_images
 from backlight.inversion import Inversion, invert
+from backlight.models.zfnet import zfnet
 from backlight.network import Coverage, Layer, Network, capture
-from backlight.network.zfnet import zfnet
 from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet, parse_rules
 from backlight.projection import Unit, project, strongest, superpose
 from backlight.scan import Scan, scan

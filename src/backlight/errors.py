@@ -129,6 +129,17 @@ def tell(warning: BacklightWarning) -> None:
     warnings.warn(warning, stacklevel=level + 1)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its class if it has none.
+
+    Example:
+        >>> first_line(ValueError("wrong size\\ndetails")), first_line(KeyError())
+        ('wrong size', 'KeyError')
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
 def _pair(values: tuple[float, float], between: str) -> str:
     return between.join(f"{value:.6g}" for value in values)
 

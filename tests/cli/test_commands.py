@@ -140,7 +140,7 @@ BAD = [
     ((*BUILD[:3], "-o", "w.pt"), "'w.pt' exists and is no atlas; it is left as it is"),
     (("layers", "torchvision:resnet19"), "torchvision has no model 'resnet19'; did you mean resnet"),
     (("layers", "timm:resnet19"), "timm has no model 'resnet19'"),
-    (("layers", "resnet18"), "'resnet18' names no model; a model is torchvision:NAME"),
+    (("layers", "resnet18"), "'resnet18' is not a model; a model is torchvision:NAME"),
     (("layers", "nopackage.models:make"), "No module named 'nopackage'"),
     (("layers", "mine.py:other"), "'mine.py' has no callable 'other'"),
     (("layers", "mine.py:number"), "mine.py:number returned a value of type int, not a torch.nn.Module"),
@@ -249,7 +249,7 @@ def test_demo_needs_its_distribution(
 
     monkeypatch.setitem(sys.modules, "backlight_demo", None)
     assert run("layers", "demo") == 2
-    assert "the demo's model is not installed; `make demo`" in capsys.readouterr().err
+    assert "the demo's model is not installed; run `make demo`" in capsys.readouterr().err
 
 
 def test_the_program_is_on_the_path() -> None:

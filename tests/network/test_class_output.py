@@ -1,4 +1,4 @@
-"""Which of a model's outputs gives the class: one rule, read by every study and said where there is a choice."""
+"""Which of a model's outputs gives the class: one rule, used by every study and reported where there is a choice."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_labels_decide_between_outputs_without_names() -> None:
     net, _ = _net("heads")
     assert net.class_output().name == "1"  # the widest
     assert net.class_output(n_labels=4).name == "0"
-    assert net.class_output(n_labels=4).rule == "the one of 4 classes"
+    assert net.class_output(n_labels=4).rule == "the one with 4 classes"
     config = occlusion.Config(size=8, stride=8, class_names=("a", "b", "c", "d"))
     assert occlusion.run(net, _picture(), "act", config).watched.output == "0"
     pair = Output(0, "0", (4,), True), Output(1, "1", (4,), True)

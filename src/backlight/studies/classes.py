@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from backlight.errors import BadInputError
-from backlight.network.class_output import ClassOutput, in_words
+from backlight.network.class_output import ClassOutput, describe_outputs
 
 _SUM_TOLERANCE = 1e-3
 
@@ -62,8 +62,8 @@ def check_classes(
         return
     if not n_classes:
         raise BadInputError(
-            f"classes cannot be followed: {network} returns {in_words(chosen.outputs)}, {chosen.rule}; leave the "
-            "classes out"
+            f"classes cannot be followed: {network} returns {describe_outputs(chosen.outputs)}, {chosen.rule}; "
+            "leave the classes out"
         )
     if len(classes) != n_images:
         raise BadInputError(
