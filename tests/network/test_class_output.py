@@ -216,4 +216,4 @@ def test_the_layer_before_the_output_is_that_before_the_class() -> None:
             return {"logits": logits, "projected": self.proj2(self.proj1(maps).tanh())}
 
     net = backlight.capture(Heads(), (3, SIZE, SIZE))
-    assert correspondence.study.default_layers(net) == ["act", "relu"]
+    assert correspondence.default_layers(net) == ["act", "relu"]

@@ -20,6 +20,12 @@ def nanmean(values: NDArray[np.floating], axis: int = 0) -> NDArray[np.float64]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+def mean_and_spread(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation along the last axis of what is not NaN; NaN where nothing is."""
+    mean = nanmean(values, -1)
+    return mean, np.asarray(np.sqrt(nanmean((values - mean[..., None]) ** 2, -1)))
+
+
 def plain(value: float) -> float | None:
     """Return a number as JSON holds it: None for NaN.
 

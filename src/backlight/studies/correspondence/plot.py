@@ -15,7 +15,7 @@ from backlight.render.plots import Plot, colours, new_plot, shortened, shortened
 from backlight.studies.correspondence.masking import CONTROLS, MEASURES, Control, Measure
 
 if TYPE_CHECKING:
-    from backlight.studies.correspondence.study import Correspondence
+    from backlight.studies.correspondence.result import Correspondence
 
 _MOST_IMAGES, _A_ROW, _GAP = 16, 8, 12
 _LETTERS_PER_INCH = 14.5

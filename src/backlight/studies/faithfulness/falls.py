@@ -10,19 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.atlas import Atlas
-from backlight.errors import UnsupportedOperatorError
 from backlight.geometry import Box
 from backlight.images import ImageSource
 from backlight.network import Layer, Network
-from backlight.projection import Unit, check_rules
 from backlight.rules import RuleSet
 from backlight.studies.covering import filled, largest_shares
-from backlight.studies.faithfulness.scores import CONTROLS, RANDOM, Scorer, Subject, draw_other, stack_masks
+from backlight.studies.faithfulness.scores import CONTROLS, RANDOM, Scorer, draw_other, stack_masks
 from backlight.studies.responses import UnitResponses
+from backlight.studies.subjects import Subject, applies
 
 if TYPE_CHECKING:
-    from backlight.studies.faithfulness.study import Config
+    from backlight.studies.faithfulness.result import Config
 
 _MAPS_AT_ONCE = 4
 
@@ -119,28 +117,3 @@ class Falls:
     def _generator(self, layer: Layer, subject: Subject) -> np.random.Generator:
         key = [self.config.seed, *layer.name.encode(), subject.unit.channel, subject.rank]
         return np.random.default_rng(key)
-
-
-def applies(net: Network, layer: Layer, rules: RuleSet) -> bool:
-    """Return whether the rules cover every operator between a layer and the pixels."""
-    try:
-        check_rules(net, [layer], rules)
-    except UnsupportedOperatorError:
-        return False
-    return True
-
-
-def choose_subjects(atlas: Atlas, name: str, config: Config) -> list[list[Subject]]:
-    """Return the hits of the maps of a layer that are studied, map by map."""
-    layer, crop = atlas[name], atlas.preprocessing.crop
-    channels = [c for c in layer.channels if layer[c].hits]
-    if config.maps is not None and config.maps < len(channels):
-        drawn = np.random.default_rng([config.seed, *name.encode()]).permutation(len(channels))
-        channels = sorted(channels[i] for i in drawn[: config.maps])
-    return [
-        [
-            Subject(Unit(name, c, hit.row, hit.col), hit.image_id, hit.rank, hit.box, hit.box.clip(*crop))
-            for hit in layer[c].hits[: config.hits]
-        ]
-        for c in channels
-    ]

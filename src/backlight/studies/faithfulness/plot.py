@@ -13,7 +13,7 @@ from backlight.studies.faithfulness.scores import CONTROLS
 from backlight.studies.intervals import bootstrap
 
 if TYPE_CHECKING:
-    from backlight.studies.faithfulness.study import Faithfulness
+    from backlight.studies.faithfulness.result import Faithfulness
 
 _COLUMNS = 4
 _GREYS = dict(zip(CONTROLS, ("#b4b4bc", "#000000", "#b4b4bc", "#686870", "#686870"), strict=True))

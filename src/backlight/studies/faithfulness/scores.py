@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,35 +14,11 @@ from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.projection import Projections, Projector, Unit, paying_crops
 from backlight.rules import RuleSet
+from backlight.studies.subjects import Subject
 
 RANDOM, CENTRE, SOBEL, OTHER_MAP, OTHER_IMAGE = "random", "centre", "sobel", "other map", "other image"
 CONTROLS = (RANDOM, CENTRE, SOBEL, OTHER_MAP, OTHER_IMAGE)
 _SIDE_PER_STEP = 32
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A hit to be studied.
-
-    Attributes:
-        unit: The unit.
-        image_id: Its image.
-        rank: Among the map's hits, 0 for the strongest.
-        box: What it sees; may leave the image.
-        inside: The part of the box inside of the image, whose pixels are scored.
-        centre: Row and column of the middle of the box.
-    """
-
-    unit: Unit
-    image_id: int
-    rank: int
-    box: Box
-    inside: Box
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """Row and column of the middle of the box, in pixels of the image."""
-        return (self.box.top + self.box.bottom - 1) / 2, (self.box.left + self.box.right - 1) / 2
 
 
 class Scorer:

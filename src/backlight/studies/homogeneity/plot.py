@@ -15,7 +15,7 @@ from backlight.render.plots import COLOURS, NOTE_POINTS, Plot, new_plot, shorten
 from backlight.studies.homogeneity.likeness import Measure
 
 if TYPE_CHECKING:
-    from backlight.studies.homogeneity.study import Homogeneity
+    from backlight.studies.homogeneity.result import Homogeneity
 
 _GREY, _DARK = "#c4c4ca", "#52525b"
 _AXES: dict[Measure, str] = {

@@ -1,6 +1,7 @@
 """Invariance: images shifted, magnified and turned; how far layers and the classifier move (Fig. 5)."""
 
-from backlight.studies.invariance.study import Config, Invariance, default_layers, run
+from backlight.studies.invariance.result import Config, Invariance
+from backlight.studies.invariance.run import default_layers, run
 
 __all__ = [
     "Config",

@@ -20,7 +20,7 @@ from backlight.studies.invariance.moves import MEASURES, Measure
 from backlight.studies.invariance.transforms import TRANSFORMS, Transform, transformed
 
 if TYPE_CHECKING:
-    from backlight.studies.invariance.study import Invariance
+    from backlight.studies.invariance.result import Invariance
 
 _MOST_SHOWN, _GAP = 5, 0.05
 _FEWEST_EXAMPLES, _EXAMPLES_A_ROW = 4, 1.2

@@ -12,7 +12,7 @@ from backlight.studies.invariance.transforms import TRANSFORMS, Transform, is_id
 from backlight.studies.numbers import nanmean, plain
 
 if TYPE_CHECKING:
-    from backlight.studies.invariance.study import Invariance
+    from backlight.studies.invariance.result import Invariance
 
 _N_MAPS = 5
 

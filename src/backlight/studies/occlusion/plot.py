@@ -33,7 +33,7 @@ from backlight.studies.covering import filled
 from backlight.studies.shown import tile_of
 
 if TYPE_CHECKING:
-    from backlight.studies.occlusion.study import Occlusion
+    from backlight.studies.occlusion.result import Occlusion
 
 _N_LABELS = 6
 _OTHER, _NOWHERE = "#c4c4ca", "#f0f0f2"

@@ -19,7 +19,7 @@ from backlight.studies.occlusion.sweeps import Sweep
 from backlight.studies.shown import view
 
 if TYPE_CHECKING:
-    from backlight.studies.occlusion.study import Config
+    from backlight.studies.occlusion.result import Config
 
 
 @dataclass(frozen=True)

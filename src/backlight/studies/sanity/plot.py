@@ -12,7 +12,7 @@ from backlight.studies.intervals import bootstrap
 from backlight.studies.sanity.similarity import METRICS
 
 if TYPE_CHECKING:
-    from backlight.studies.sanity.study import Sanity
+    from backlight.studies.sanity.result import Sanity
 
 
 def plot_sanity(result: Sanity) -> Plot:

@@ -1,12 +1,8 @@
-"""Faithfulness: cover the pixels that a projection shows, and the activation must fall; beside controls.
-
-*Source*: Zeiler & Fergus (2013), section 4.2, ask whether the pixels shown are those that matter, for a few images of
-one layer. *Differs*: here for hits of every layer, as a curve over the covered share, with several fills and controls.
-"""
+"""What a faithfulness study takes and finds: its configuration and its result."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.atlas import Atlas, Evidence, keep_evidence
+from backlight.atlas import Evidence, keep_evidence
 from backlight.errors import BadInputError
-from backlight.images import ImageSource, open_images
-from backlight.network import Network
-from backlight.network.layers import Layers, layer_names
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
-from backlight.scan import Progress
-from backlight.studies.belonging import check_belongs
 from backlight.studies.covering import Fill, check_fills
-from backlight.studies.faithfulness.falls import Falls, choose_subjects
-from backlight.studies.faithfulness.scores import CONTROLS, Subject
+from backlight.studies.faithfulness.scores import CONTROLS
 from backlight.studies.faithfulness.verdicts import Verdict, best_rules, judge
 from backlight.studies.intervals import bootstrap
 from backlight.studies.numbers import nanmean
@@ -176,119 +165,6 @@ class Faithfulness(Result):
         from backlight.studies.faithfulness.plot import plot_faithfulness
 
         return plot_faithfulness(self)
-
-
-def run(
-    atlas: Atlas,
-    net: Network,
-    images: ImageSource | Any,
-    layers: Layers | None = None,
-    config: Config | None = None,
-    progress: Progress | None = None,
-) -> Faithfulness:
-    """Return how far the activations of an atlas's hits fall when what their projections show is covered.
-
-    Args:
-        atlas: A finished atlas.
-        net: The network that it was built with.
-        images: The images that it was built over.
-        layers: Layers of the atlas; None takes all.
-        config: What is covered, and of how many hits.
-        progress: Called with `faithfulness`, the number of hits done and the number in all.
-
-    Raises:
-        BadInputError: Another network or other images than the atlas's, nothing to study.
-        UnknownLayerError: The atlas has no such layer.
-        AtlasError: The atlas is not finished.
-
-    *Convention*: a share is one of the pixels of the receptive field inside of the image. A control that gives no
-    pixels (the projection of another map where no other is active; another image where a map has one hit) is left out.
-    """
-    return merged(list(run_by_layer(atlas, net, images, layers, config, progress)))
-
-
-def run_by_layer(
-    atlas: Atlas,
-    net: Network,
-    images: ImageSource | Any,
-    layers: Layers | None = None,
-    config: Config | None = None,
-    progress: Progress | None = None,
-) -> Iterator[Faithfulness]:
-    """Yield what `run` finds, a layer at a time; what the atlas has kept of the same study is not done again."""
-    config = config or Config()
-    source = open_images(images)
-    check_belongs(atlas, net, source)
-    chosen = {name: choose_subjects(atlas, name, config) for name in layer_names(layers or list(atlas))}
-    n_all = sum(len(subjects) for maps in chosen.values() for subjects in maps)
-    if not n_all:
-        raise BadInputError("none of the layers has a hit to study; build the atlas with more maps or images")
-    study = Falls(net, source, _rule_sets(atlas), config)
-    report = progress or (lambda *_: None)
-    n_done = 0
-    for name, maps in chosen.items():
-        known = _kept(atlas, name, config)
-        if known is not None:
-            n_done += len(known.values)
-            report("faithfulness", n_done, n_all)
-            yield known
-        elif any(maps):
-            parts = []
-            for part in study.layer(net.layer(name), atlas[name].rules, maps):
-                parts.append(part)
-                n_done += len(part[0])
-                report("faithfulness", n_done, n_all)
-            yield _result(study, name, atlas[name].rules.name, parts)
-
-
-def count_hits(atlas: Atlas, layers: Layers | None = None, config: Config | None = None) -> int:
-    """Return how many hits `run` would study.
-
-    Raises:
-        UnknownLayerError: The atlas has no such layer.
-    """
-    config = config or Config()
-    return sum(
-        len(own)
-        for name in layer_names(layers or list(atlas))
-        for own in choose_subjects(atlas, name, config)
-    )
-
-
-def _kept(atlas: Atlas, layer: str, config: Config) -> Faithfulness | None:
-    """Return what the atlas has kept of the same study of a layer."""
-    try:
-        data = atlas[layer].study
-        found = Faithfulness.from_bytes(data) if data else None
-    except BadInputError:  # damaged: the layer is studied again, and the answer takes its place
-        return None
-    return found if found is not None and found.config == config else None
-
-
-def _rule_sets(atlas: Atlas) -> list[RuleSet]:
-    """Return the three rule sets, and those of the atlas besides."""
-    known = {rules.name: rules for rules in (DECONVNET, GUIDED, GRADIENT)}
-    return list((known | {layer.rules.name: layer.rules for layer in atlas.layers}).values())
-
-
-def _result(
-    study: Falls,
-    layer: str,
-    rules: str,
-    parts: Sequence[tuple[list[Subject], NDArray[np.float64], NDArray[np.float64]]],
-) -> Faithfulness:
-    subjects = [subject for part in parts for subject in part[0]]
-    return Faithfulness(
-        study.config,
-        study.methods,
-        (layer,),
-        (rules,),
-        np.zeros(len(subjects), np.int64),
-        np.array([subject.unit.channel for subject in subjects]),
-        np.array([subject.rank for subject in subjects]),
-        np.concatenate([values for _, values, _ in parts]),
-        np.concatenate([falls for *_, falls in parts]),
-    )
 
 
 def merged(results: Sequence[Faithfulness]) -> Faithfulness:

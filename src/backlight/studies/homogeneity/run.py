@@ -1,0 +1,120 @@
+"""Homogeneity: how alike are the hits of one feature map, against hits drawn from different maps of its layer?
+
+*Source*: Zeiler & Fergus (2013), section 4.1, say of Fig. 2 that the projections of a map are strongly grouped, and
+show invariance in what differs between them. *Differs*: the paper leaves it to the eye; here it is a number for each
+map and layer, beside what chance gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.atlas import Atlas
+from backlight.network.layers import Layers, layer_names
+from backlight.scan import Progress
+from backlight.studies.belonging import check_finished
+from backlight.studies.homogeneity.alike import Judged, purity
+from backlight.studies.homogeneity.likeness import (
+    MEASURES,
+    LayerHits,
+    hits_of,
+    judge_layer,
+)
+from backlight.studies.homogeneity.result import Config, Homogeneity
+from backlight.studies.homogeneity.sheets import draw_hits
+
+_N_EXAMPLES = 3
+
+
+def run(
+    atlas: Atlas,
+    layers: Layers | None = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
+) -> Homogeneity:
+    """Return how alike the hits of each feature map of an atlas are, against hits drawn from different maps.
+
+    The score of a map is the mean similarity over the pairs of its hits. By `projections` and `patches` it is a
+    correlation of the edges (HOG) in tiles aligned on the unit, where both lie inside of their images. What is common
+    to all hits of the layer is taken away first, so that chance is near 0, and 1 is equal. By `colours` it is
+    1 - distance / 100 of the mean CIELAB colours around the unit, by `labels` the share of pairs with the same label.
+
+    A high score says that the hits have something in common, not that it means something. By projections a network of
+    random weights scores high too: in its first layer they are the filter itself, and above they still show the filters
+    more than the image. Compare with an atlas of the same network without its weights.
+
+    Args:
+        atlas: A finished atlas.
+        layers: Layers of the atlas; None takes all.
+        config: How chance is found.
+        progress: Called with `homogeneity`, the number of hits done and the number in all.
+
+    Raises:
+        BadInputError: The atlas is not finished, a layer has hits of one map only, or one hit of each.
+        UnknownLayerError: The atlas has no such layer.
+
+    *Convention*: sets are drawn as `alike.draw_sets` says, tiles aligned as `aligned.aligned_tiles`, and compared as
+    `descriptors.describe`.
+    """
+    config = config or Config()
+    check_finished(atlas)
+    chosen = [hits_of(atlas, name) for name in layer_names(layers or list(atlas))]
+    n_before = [0, *accumulate(len(own.hits) for own in chosen)]
+    judged = []
+    for own, done in zip(chosen, n_before, strict=False):
+        say = partial(_report, progress, done, n_before[-1])
+        judged.append(judge_layer(own, atlas.preprocessing.crop, config.n_draws, config.seed, say))
+    return _with_examples(_result(atlas, config, chosen, judged), chosen[-1])
+
+
+def _result(
+    atlas: Atlas, config: Config, chosen: Sequence[LayerHits], judged: Sequence[Sequence[Judged]]
+) -> Homogeneity:
+    """Return the result without examples."""
+
+    def joined(name: str) -> NDArray[np.float64]:
+        return np.stack(
+            [np.concatenate([getattr(own[m], name) for own in judged]) for m in range(len(MEASURES))]
+        )
+
+    return Homogeneity(
+        config=config,
+        network=atlas.model["name"],
+        images=atlas.image_set["name"],
+        rules=atlas.rules["name"],
+        layers=tuple(own.layer.name for own in chosen),
+        layer_index=np.repeat(np.arange(len(chosen)), [len(own.channels) for own in chosen]),
+        channels=np.concatenate([own.channels for own in chosen]),
+        n_hits=np.concatenate([own.counts for own in chosen]),
+        purities=np.array([purity(own.labels_of(i)) for own in chosen for i in range(len(own.channels))]),
+        map_scores=joined("scores"),
+        null_means=joined("null_means"),
+        null_spreads=joined("null_spreads"),
+        percentiles=joined("percentiles"),
+        p_values=joined("p_values"),
+        nulls=np.stack([np.stack([own[m].null for own in judged]) for m in range(len(MEASURES))]),
+        examples=np.zeros(0, np.uint8),
+        example_channels=np.zeros(0, np.int64),
+    )
+
+
+def _with_examples(result: Homogeneity, hits: LayerHits) -> Homogeneity:
+    """Return the result with pictures of the most and the least alike maps of its last layer."""
+    ranked = result.ranked(hits.layer.name)
+    n = min(_N_EXAMPLES, len(ranked) // 2)
+    channels = [*ranked[:n], *ranked[len(ranked) - n :]]
+    maps = [hits.layer[channel].hits for channel in channels]
+    return replace(
+        result, examples=draw_hits(hits.layer, maps), example_channels=np.array(channels, np.int64)
+    )
+
+
+def _report(progress: Progress | None, n_before: int, n_all: int, n: int) -> None:
+    if progress is not None:
+        progress("homogeneity", n_before + n, n_all)

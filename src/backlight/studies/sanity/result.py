@@ -1,0 +1,88 @@
+"""What the sanity checks take and find: their configuration and their result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.errors import BadInputError
+from backlight.projection.controls import SWITCHES
+from backlight.studies.intervals import bootstrap
+from backlight.studies.results import Result
+from backlight.studies.sanity.similarity import METRICS
+
+if TYPE_CHECKING:
+    from backlight.render.plots import Plot
+
+
+@dataclass(frozen=True)
+class Config:
+    """Of how many hits.
+
+    Attributes:
+        maps: Feature maps of the layer, drawn at random among those projected, at least 1.
+        hits: Hits of each, the strongest first, at least 1; two hits in all at least.
+        seed: Of every draw.
+    """
+
+    maps: int = 8
+    hits: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done."""
+        if self.seed < 0:
+            raise BadInputError(f"a seed is at least 0, but came {self.seed}")
+        if self.maps < 1 or self.hits < 1 or self.maps * self.hits < 2:
+            raise BadInputError(
+                f"at least two hits are needed, but came {self.maps} maps of {self.hits} hits; take more"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Sanity(Result):
+    """How alike projections stay when weights or switches are replaced.
+
+    Attributes:
+        config: Of how many hits.
+        layer: The layer.
+        rules: The rule sets, those of the three that cover all operators below the layer.
+        weights: The layers with weights, from the pixels up.
+        top_down: (rules, weights, hits, metrics) similarity to the trained network's projection with the weights of
+            this layer and of all above it random.
+        one_by_one: The same with the weights of this layer alone random.
+        switches: (rules, kinds, hits, metrics) with the switches replaced; kinds and metrics as in SWITCHES and
+            METRICS. NaN where a projection is zero or there is no max pool.
+    """
+
+    config: Config
+    layer: str
+    rules: tuple[str, ...]
+    weights: tuple[str, ...]
+    top_down: NDArray[np.float64]
+    one_by_one: NDArray[np.float64]
+    switches: NDArray[np.float64]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the mean similarities by rule set: all weights random, the topmost alone, each kind of switches."""
+        return {
+            name: {
+                "all weights random": _means(self.top_down[i, 0]),
+                "top weights random": _means(self.top_down[i, -1]),
+                **{f"switches: {kind}": _means(self.switches[i, k]) for k, kind in enumerate(SWITCHES)},
+            }
+            for i, name in enumerate(self.rules)
+        }
+
+    def plot(self) -> Plot:
+        """Return the curves over depth for each measure, and the effect of the switches."""
+        from backlight.studies.sanity.plot import plot_sanity
+
+        return plot_sanity(self)
+
+
+def _means(values: NDArray[np.float64]) -> dict[str, float | None]:
+    return {name: bootstrap(values[:, i]).mean for i, name in enumerate(METRICS)}
