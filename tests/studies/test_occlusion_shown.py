@@ -18,7 +18,7 @@ from backlight.cli.occlude import occlude
 from backlight.errors import AtlasError, BadInputError, UnknownLayerError
 from backlight.geometry import Box
 from backlight.images import SequenceSource
-from backlight.studies.occlusion import Config, Occlusion, run
+from backlight.studies.occlusion import Occlusion, OcclusionConfig, run
 from backlight.studies.shown import inputs_of
 from conftest import SmallNet, make_pictures
 from studies.finder import (
@@ -52,12 +52,12 @@ def test_an_atlas_gives_the_maps_other_hits_without_the_image_itself(tmp_path: P
     atlas = backlight.build(
         net, SequenceSource(pictures), tmp_path / "a.atlas", ["relu"], rules=backlight.GUIDED
     )
-    result = run(net, pictures[1], "relu", Config(size=7, stride=5, n_others=5), atlas)
+    result = run(net, pictures[1], "relu", OcclusionConfig(size=7, stride=5, n_others=5), atlas)
     assert sorted(result.other_boxes[:, 0].tolist()) == [1, 22]
     assert result.rules == backlight.GUIDED
     hits = [hit for hit in atlas["relu"][1].hits if hit.row != 9]
     np.testing.assert_array_equal(result.other_projections, np.stack([h.projection_values for h in hits]))
-    stranger = run(net, picture(9), "relu", Config(size=7, stride=5, n_others=2), atlas)
+    stranger = run(net, picture(9), "relu", OcclusionConfig(size=7, stride=5, n_others=2), atlas)
     assert len(stranger.other_names) == 2
 
 
@@ -72,7 +72,7 @@ def test_an_atlas_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         run(finder(lambda x: 2 * x), picture(1), "relu", SQUARES, atlas)
     with pytest.raises(UnknownLayerError, match=r"a\.atlas has no layer 'match'"):
         run(net, picture(1), "match", SQUARES, atlas)
-    config = Config(size=7, channel=0, rules=backlight.GUIDED)
+    config = OcclusionConfig(size=7, channel=0, rules=backlight.GUIDED)
     with pytest.raises(
         BadInputError, match="holds deconvnet projections of layer 'relu'; leave the rules out"
     ):
@@ -97,7 +97,9 @@ def test_a_picture_is_shown_as_the_network_sees_it_and_a_tensor_from_black_to_wh
 
 def test_a_result_comes_back_from_its_files(tmp_path: Path) -> None:
     names = ("with", "without", "c", "d")
-    config = Config(size=7, stride=3, channel=1, row=18, col=7, class_names=names, fill="noise", seed=3)
+    config = OcclusionConfig(
+        size=7, stride=3, channel=1, row=18, col=7, class_names=names, fill="noise", seed=3
+    )
     first, again = (run(finder(), picture(1), "relu", config, [picture(2)]) for _ in range(2))
     first.save(tmp_path / "found")
     back = Occlusion.load(tmp_path / "found")
@@ -111,7 +113,7 @@ def test_a_result_comes_back_from_its_files(tmp_path: Path) -> None:
     assert back._repr_png_().startswith(b"\x89PNG")
     titles = [axes.get_title("left")[:2] for axes in back.plot().axes]
     assert [t for t in titles if t] == ["a ", "b ", "b′", "c ", "d ", "e "]
-    other = run(finder(), picture(1), "relu", Config(size=7, stride=3, fill="noise", seed=4))
+    other = run(finder(), picture(1), "relu", OcclusionConfig(size=7, stride=3, fill="noise", seed=4))
     assert not np.array_equal(other.map_sums, first.map_sums)
 
 
@@ -130,7 +132,7 @@ def test_the_legend_names_six_labels_and_counts_the_rest() -> None:
 
 
 def test_cells_stand_at_the_middles_of_the_squares() -> None:
-    result = run(finder(), picture(1), "relu", Config(size=8, stride=10))
+    result = run(finder(), picture(1), "relu", OcclusionConfig(size=8, stride=10))
     heat = result.plot().axes[1].collections[0]
     columns = heat.get_coordinates()[0, :, 0]
     assert result.cols.tolist() == [0, 10, 20, 24]

@@ -31,8 +31,8 @@ from backlight.cli.options import (
 )
 from backlight.cli.output import console, progress_bars, styled
 from backlight.errors import BadInputError
-from backlight.studies.invariance import Config, Invariance, run
-from backlight.studies.invariance.moves import MEASURES
+from backlight.studies.invariance import Invariance, InvarianceConfig, run
+from backlight.studies.invariance.moves import MOVE_MEASURES
 from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border
 
 _MOST_AMOUNTS = 10_000
@@ -90,9 +90,9 @@ def invariance(
     """Shift, magnify and turn pictures: how far do layers move, how far does the class's probability fall?"""
     check_plot(output, save)
     check_border(border)
-    if measure not in MEASURES:
-        raise BadInputError(f"--measure is {' or '.join(MEASURES)}, but came {measure!r}")
-    config = Config(
+    if measure not in MOVE_MEASURES:
+        raise BadInputError(f"--measure is {' or '.join(MOVE_MEASURES)}, but came {measure!r}")
+    config = InvarianceConfig(
         translation=None if translation is None else _whole("--translation", translation),
         scale=parse_amounts("--scale", scale),
         rotation=parse_amounts("--rotation", rotation),
@@ -180,7 +180,7 @@ def _table(found: dict[str, Any], transform: Transform) -> Table:
         for measure, own in measures.items():
             first, furthest = own["least_change"], own["furthest"]
             table.add_row(
-                layer if measure == MEASURES[0] else "",
+                layer if measure == MOVE_MEASURES[0] else "",
                 measure,
                 _number(own["mean"]),
                 "–" if first is None else _number(first["value"]),

@@ -24,13 +24,13 @@ from backlight.studies.correspondence.placing import random_boxes, shifted_boxes
 from backlight.studies.covering import Fill, covered, filled
 from backlight.studies.numbers import as_array
 
-Measure = Literal["all", "changed"]
+Entries = Literal["all", "changed"]
 """Over which entries: all of them, as in the paper, or those that the mask changes in at least one of two images."""
-Control = Literal["random", "shifted"]
+ControlMask = Literal["random", "shifted"]
 """Boxes of a part's sizes: each at a random place of its own, or all of the part's boxes moved by one random shift."""
 
-MEASURES: tuple[Measure, ...] = ("all", "changed")
-CONTROLS: tuple[Control, ...] = ("random", "shifted")
+ENTRIES: tuple[Entries, ...] = ("all", "changed")
+CONTROL_MASKS: tuple[ControlMask, ...] = ("random", "shifted")
 ROUNDING = 64
 """Changes of at most so many units of rounding of a layer's largest activation count as none."""
 
@@ -48,7 +48,7 @@ class Mask:
     """
 
     part: int
-    control: Control | None
+    control: ControlMask | None
     draw: int
     images: tuple[int, ...]
     boxes: tuple[Box, ...]
@@ -122,7 +122,7 @@ class Scene:
             random_boxes(size, (box.height, box.width), others, n_random, generator)
             for box, others in zip(boxes, taken, strict=True)
         ]
-        controls: dict[Control, list[list[Box]]] = {
+        controls: dict[ControlMask, list[list[Box]]] = {
             "random": [list(own) for own in zip(*by_image, strict=True)],
             "shifted": shifted_boxes(size, boxes, taken, n_random, generator),
         }
@@ -133,7 +133,7 @@ class Scene:
 
 
 def sign_differences(signs: Int8[np.ndarray, "k d"]) -> Float64[np.ndarray, "measures pairs"]:
-    """Return for each pair i < j of rows the share of entries that differ, by measure.
+    """Return for each pair i < j of rows the share of entries that differ, over all and over changed ones.
 
     Args:
         signs: -1, 0 or 1: how each of d entries is moved in each of k images.
@@ -152,7 +152,7 @@ def sign_differences(signs: Int8[np.ndarray, "k d"]) -> Float64[np.ndarray, "mea
         n_differ = np.count_nonzero(first != second)
         n_changed = np.count_nonzero(first | second)
         found.append((n_differ / signs.shape[1], n_differ / n_changed if n_changed else np.nan))
-    return np.array(found, np.float64).reshape(-1, len(MEASURES)).T
+    return np.array(found, np.float64).reshape(-1, len(ENTRIES)).T
 
 
 class SignDifferences:

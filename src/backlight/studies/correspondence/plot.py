@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from backlight.render.plots import Plot, colours, new_plot, shortened, shortened_end, without_axes
-from backlight.studies.correspondence.masking import CONTROLS, MEASURES, Control, Measure
+from backlight.studies.correspondence.masking import CONTROL_MASKS, ENTRIES, ControlMask, Entries
 
 if TYPE_CHECKING:
     from backlight.studies.correspondence.result import Correspondence
@@ -21,17 +21,17 @@ _MOST_IMAGES, _A_ROW, _GAP = 16, 8, 12
 _LETTERS_PER_INCH = 14.5
 _COLUMN, _PART = 3.9, 1.4
 """Inches that a layer takes, and the name of a part at most."""
-_OFFSETS: dict[Control, float] = {"random": 0.26, "shifted": 0.48}
-_GREYS: dict[Control, str] = {"random": "#52525b", "shifted": "#a1a1aa"}
-_MARKERS: dict[Control, str] = {"random": "D", "shifted": "s"}
-_MEASURED: dict[Measure, str] = {
+_OFFSETS: dict[ControlMask, float] = {"random": 0.26, "shifted": 0.48}
+_GREYS: dict[ControlMask, str] = {"random": "#52525b", "shifted": "#a1a1aa"}
+_MARKERS: dict[ControlMask, str] = {"random": "D", "shifted": "s"}
+_MEASURED: dict[Entries, str] = {
     "all": "signs that differ, % of all entries",
     "changed": "signs that differ, % of changed entries",
 }
 
 
 def plot_correspondence(result: Correspondence) -> Plot:
-    """Return for each layer (columns) and measure (rows) Delta of every part, and below the images."""
+    """Return Delta of every part by layer (columns) and by entries (rows: all, changed), and below the images."""
     n_layers, shown = len(result.layers), min(len(result.images), _MOST_IMAGES)
     a_row = min(shown, _A_ROW)
     width = max(_COLUMN * n_layers + 1.2, 7.5)
@@ -43,9 +43,9 @@ def plot_correspondence(result: Correspondence) -> Plot:
     grid = axes[0][0].get_gridspec()
     assert grid is not None
     grid.set_height_ratios(heights)
-    for measure, row in zip(MEASURES, axes, strict=False):
+    for entries, row in zip(ENTRIES, axes, strict=False):
         for layer, one in zip(result.layers, row, strict=True):
-            _dots(one, result, layer, measure)
+            _dots(one, result, layer, entries)
             names = [shortened_end(part, _PART, 10.0) for part in result.parts]
             one.set_yticks(range(len(result.parts)), names if one is row[0] else [])
     for one in axes[2]:
@@ -71,20 +71,20 @@ def _note(result: Correspondence, shown: int, width: float) -> str:
     return fill(text + more, round(_LETTERS_PER_INCH * width))
 
 
-def _dots(axes: Axes, result: Correspondence, layer: str, measure: Measure) -> None:
+def _dots(axes: Axes, result: Correspondence, layer: str, entries: Entries) -> None:
     for i, (part, colour) in enumerate(colours(result.parts).items()):
         _row(
-            axes, i, result.pair_values(layer, part, measure), result.delta(layer, part, measure), colour, "o"
+            axes, i, result.pair_values(layer, part, entries), result.delta(layer, part, entries), colour, "o"
         )
-        for control in CONTROLS:
-            draws = result.draws(layer, part, measure, control)
-            found = result.control(layer, part, measure, control)
+        for control in CONTROL_MASKS:
+            draws = result.draws(layer, part, entries, control)
+            found = result.control(layer, part, entries, control)
             _row(axes, i + _OFFSETS[control], draws, found, _GREYS[control], _MARKERS[control])
-        _write_p(axes, result, layer, part, measure, i)
+        _write_p(axes, result, layer, part, entries, i)
     axes.set_ylim(len(result.parts) - 0.25, -0.4)
     axes.grid(False, axis="y")
-    axes.set_xlabel(_MEASURED[measure])
-    if measure == MEASURES[0]:
+    axes.set_xlabel(_MEASURED[entries])
+    if entries == ENTRIES[0]:
         axes.set_title(shortened(layer, _COLUMN - 0.7, 12.0), pad=14)
 
 
@@ -106,14 +106,14 @@ def _legend() -> list[Line2D]:
     """Return what the markers mean; a part's colour is that of its boxes."""
     part = Line2D([], [], color="#18181b", marker="o", ls="", mfc="none", label="part, in its boxes' colour")
     return [part] + [
-        Line2D([], [], color=_GREYS[name], marker=_MARKERS[name], ls="", label=name) for name in CONTROLS
+        Line2D([], [], color=_GREYS[name], marker=_MARKERS[name], ls="", label=name) for name in CONTROL_MASKS
     ]
 
 
-def _write_p(axes: Axes, result: Correspondence, layer: str, part: str, measure: Measure, i: int) -> None:
+def _write_p(axes: Axes, result: Correspondence, layer: str, part: str, entries: Entries, i: int) -> None:
     """Write the p-value of each control at the right, in its row."""
-    for control in CONTROLS:
-        p = result.p_value(layer, part, measure, control)
+    for control in CONTROL_MASKS:
+        p = result.p_value(layer, part, entries, control)
         if p is not None:
             place = axes.get_yaxis_transform()
             text = f"p = {p:.2g}"

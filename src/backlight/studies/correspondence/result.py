@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.studies.correspondence.masking import (
-    CONTROLS,
-    MEASURES,
-    Control,
-    Measure,
+    CONTROL_MASKS,
+    ENTRIES,
+    ControlMask,
+    Entries,
 )
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.numbers import mean_and_spread, nanmean, plain
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Config:
+class CorrespondenceConfig:
     """How masks are made.
 
     Attributes:
@@ -57,15 +57,15 @@ class Correspondence(Result):
         parts: The parts.
         images: The images' names.
         pairs: (pairs, 2) the images i < j of each pair.
-        differs: (measures, layers, parts, pairs) share of the entries whose signs differ; NaN where the part is not
+        differs: (entries, layers, parts, pairs) share of the entries whose signs differ; NaN where the part is not
             in both images, or none of the entries has changed.
-        control_deltas: (controls, measures, layers, parts, draws) means over pairs; NaN where there is no such draw.
+        control_deltas: (controls, entries, layers, parts, draws) means over pairs; NaN where there is no such draw.
         control_spreads: As control_deltas, their standard deviations over pairs.
         boxes: (parts, images, 4) top, left, bottom, right in what the network sees; -1 where a part is missing.
         pictures: (images, h, w, 3) uint8, what the network sees.
     """
 
-    config: Config
+    config: CorrespondenceConfig
     network: str
     layers: tuple[str, ...]
     parts: tuple[str, ...]
@@ -77,33 +77,33 @@ class Correspondence(Result):
     boxes: NDArray[np.int64]
     pictures: NDArray[np.uint8]
 
-    def pair_values(self, layer: str, part: str, measure: Measure = "all") -> NDArray[np.float64]:
+    def pair_values(self, layer: str, part: str, entries: Entries = "all") -> NDArray[np.float64]:
         """Return the share of differing signs of each pair of images that has the part."""
-        values: NDArray[np.float64] = self.differs[MEASURES.index(measure), *self._at(layer, part)]
+        values: NDArray[np.float64] = self.differs[ENTRIES.index(entries), *self._at(layer, part)]
         return values[~np.isnan(values)]
 
-    def delta(self, layer: str, part: str, measure: Measure = "all") -> tuple[float, float]:
+    def delta(self, layer: str, part: str, entries: Entries = "all") -> tuple[float, float]:
         """Return Delta and its standard deviation over pairs; NaN where no pair has a value."""
-        mean, spread = mean_and_spread(self.pair_values(layer, part, measure))
+        mean, spread = mean_and_spread(self.pair_values(layer, part, entries))
         return float(mean), float(spread)
 
     def draws(
-        self, layer: str, part: str, measure: Measure = "all", control: Control = "random"
+        self, layer: str, part: str, entries: Entries = "all", control: ControlMask = "random"
     ) -> NDArray[np.float64]:
         """Return Delta of each draw of a control."""
-        at = CONTROLS.index(control), MEASURES.index(measure), *self._at(layer, part)
+        at = CONTROL_MASKS.index(control), ENTRIES.index(entries), *self._at(layer, part)
         deltas: NDArray[np.float64] = self.control_deltas[at]
         return deltas[~np.isnan(deltas)]
 
     def control(
-        self, layer: str, part: str, measure: Measure = "all", control: Control = "random"
+        self, layer: str, part: str, entries: Entries = "all", control: ControlMask = "random"
     ) -> tuple[float, float]:
         """Return a control's Delta and standard deviation over pairs, each the mean of its draws."""
-        at = CONTROLS.index(control), MEASURES.index(measure), *self._at(layer, part)
+        at = CONTROL_MASKS.index(control), ENTRIES.index(entries), *self._at(layer, part)
         return float(nanmean(self.control_deltas[at], -1)), float(nanmean(self.control_spreads[at]))
 
     def p_value(
-        self, layer: str, part: str, measure: Measure = "all", control: Control = "random"
+        self, layer: str, part: str, entries: Entries = "all", control: ControlMask = "random"
     ) -> float | None:
         """Return how likely a control's Delta is as small as the part's: (1 + #{draws <= part}) / (1 + #draws).
 
@@ -111,16 +111,16 @@ class Correspondence(Result):
         p-value is then uniform, and small where the part corresponds. One-sided; a draw equal to the part counts
         against it. It is not corrected for the number of parts and layers. None where there is nothing to compare.
         """
-        own, draws = self.delta(layer, part, measure)[0], self.draws(layer, part, measure, control)
+        own, draws = self.delta(layer, part, entries)[0], self.draws(layer, part, entries, control)
         if np.isnan(own) or not len(draws):
             return None
         return float((1 + np.sum(draws <= own + 1e-12)) / (1 + len(draws)))
 
     def summary(self) -> dict[str, Any]:
-        """Return by layer and part Delta, its spread, the controls and their p-values, by measure."""
+        """Return by layer and part Delta, its spread, the controls and their p-values, over all and changed entries."""
         return {
             layer: {
-                part: {measure: self._summary(layer, part, measure) for measure in MEASURES}
+                part: {entries: self._summary(layer, part, entries) for entries in ENTRIES}
                 for part in self.parts
             }
             for layer in self.layers
@@ -135,19 +135,19 @@ class Correspondence(Result):
     def _at(self, layer: str, part: str) -> tuple[int, int]:
         return self.layers.index(layer), self.parts.index(part)
 
-    def _summary(self, layer: str, part: str, measure: Measure) -> dict[str, Any]:
-        delta, spread = self.delta(layer, part, measure)
+    def _summary(self, layer: str, part: str, entries: Entries) -> dict[str, Any]:
+        delta, spread = self.delta(layer, part, entries)
         found: dict[str, Any] = {
             "delta": plain(delta),
             "spread": plain(spread),
-            "n_pairs": len(self.pair_values(layer, part, measure)),
+            "n_pairs": len(self.pair_values(layer, part, entries)),
         }
-        for control in CONTROLS:
-            mean, own = self.control(layer, part, measure, control)
+        for control in CONTROL_MASKS:
+            mean, own = self.control(layer, part, entries, control)
             found[control] = {
                 "delta": plain(mean),
                 "spread": plain(own),
-                "p_value": self.p_value(layer, part, measure, control),
-                "n_draws": len(self.draws(layer, part, measure, control)),
+                "p_value": self.p_value(layer, part, entries, control),
+                "n_draws": len(self.draws(layer, part, entries, control)),
             }
         return found

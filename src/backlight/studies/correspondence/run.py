@@ -17,13 +17,13 @@ from backlight.network import Network
 from backlight.network.layers import Layers, layer_names
 from backlight.scan import Progress
 from backlight.studies.correspondence.masking import (
-    CONTROLS,
-    MEASURES,
+    CONTROL_MASKS,
+    ENTRIES,
     Scene,
     SignDifferences,
 )
 from backlight.studies.correspondence.parts import MarkedImage, read_parts
-from backlight.studies.correspondence.result import Config, Correspondence
+from backlight.studies.correspondence.result import Correspondence, CorrespondenceConfig
 from backlight.studies.defaults import late_layers
 from backlight.studies.numbers import mean_and_spread
 
@@ -32,7 +32,7 @@ def run(
     net: Network,
     parts: Path | str | Sequence[MarkedImage],
     layers: Layers | None = None,
-    config: Config | None = None,
+    config: CorrespondenceConfig | None = None,
     progress: Progress | None = None,
 ) -> Correspondence:
     """Return for each part and layer in how far masking the part changes the layer alike in all images.
@@ -66,24 +66,25 @@ def run(
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
         >>> box = backlight.geometry.Box(4, 4, 8, 8)
         >>> marked = [MarkedImage(name, Image.new("RGB", (16, 16), "red"), {"nose": box}) for name in "ab"]
-        >>> run(backlight.capture(model, (3, 16, 16), as_is), marked, config=Config(n_random=4)).delta("1", "nose")
+        >>> config = CorrespondenceConfig(n_random=4)
+        >>> run(backlight.capture(model, (3, 16, 16), as_is), marked, config=config).delta("1", "nose")
         (0.0, 0.0)
     """
-    config = config or Config()
+    config = config or CorrespondenceConfig()
     scene = Scene(
         net, read_parts(parts) if isinstance(parts, str | Path) else list(parts), config.fill, config.seed
     )
     chosen = [net.layer(name) for name in layer_names(layers or late_layers(net))]
     masks = [mask for part in range(len(scene.parts)) for mask in scene.masks(part, config.n_random)]
     pairs = list(combinations(range(len(scene.boxes)), 2))
-    shape = len(MEASURES), len(chosen), len(scene.parts)
+    shape = len(ENTRIES), len(chosen), len(scene.parts)
     differs = np.full((*shape, len(pairs)), np.nan)
-    deltas, spreads = (np.full((len(CONTROLS), *shape, config.n_random), np.nan) for _ in range(2))
+    deltas, spreads = (np.full((len(CONTROL_MASKS), *shape, config.n_random), np.nan) for _ in range(2))
     for mask, found in SignDifferences(net, chosen, scene)(masks, progress):
         if mask.control is None:
             differs[:, :, mask.part, [pairs.index(pair) for pair in combinations(mask.images, 2)]] = found
         else:
-            at = CONTROLS.index(mask.control), slice(None), slice(None), mask.part, mask.draw
+            at = CONTROL_MASKS.index(mask.control), slice(None), slice(None), mask.part, mask.draw
             deltas[at], spreads[at] = mean_and_spread(found)
     return Correspondence(
         config=config,

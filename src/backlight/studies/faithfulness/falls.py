@@ -20,7 +20,7 @@ from backlight.studies.responses import UnitResponses
 from backlight.studies.subjects import Subject, applies
 
 if TYPE_CHECKING:
-    from backlight.studies.faithfulness.result import Config
+    from backlight.studies.faithfulness.result import FaithfulnessConfig
 
 _MAPS_AT_ONCE = 4
 
@@ -39,7 +39,7 @@ class Falls:
     """
 
     def __init__(
-        self, net: Network, source: ImageSource, rule_sets: Sequence[RuleSet], config: Config
+        self, net: Network, source: ImageSource, rule_sets: Sequence[RuleSet], config: FaithfulnessConfig
     ) -> None:
         self.net, self.source, self.config = net, source, config
         self.rule_sets = tuple(rule_sets)

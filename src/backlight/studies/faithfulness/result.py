@@ -14,7 +14,7 @@ from backlight.atlas import Evidence, keep_evidence
 from backlight.errors import BadInputError
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.faithfulness.scores import CONTROLS
-from backlight.studies.faithfulness.verdicts import Verdict, best_rules, judge
+from backlight.studies.faithfulness.verdicts import Verdict, advised_rules, judge
 from backlight.studies.intervals import bootstrap
 from backlight.studies.numbers import nanmean
 from backlight.studies.results import Result
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Config:
+class FaithfulnessConfig:
     """What is covered, and of how many hits.
 
     Attributes:
@@ -69,7 +69,7 @@ class Faithfulness(Result):
             it rises; NaN where a control is missing, or a rule set does not cover all operators.
     """
 
-    config: Config
+    config: FaithfulnessConfig
     methods: tuple[str, ...]
     layers: tuple[str, ...]
     rules: tuple[str, ...]
@@ -101,11 +101,11 @@ class Faithfulness(Result):
         """Return the rule set that the atlas's projections of a layer were made by."""
         return self.rules[self.layers.index(layer)]
 
-    def best_rules(self, layer: str) -> str:
+    def advised_rules(self, layer: str) -> str:
         """Return the rule set with the best evidence for a layer."""
         falls = _mean_over_coverings(self.map_falls(layer)[1])
         own = {name: falls[:, i] for i, name in enumerate(self.methods) if name not in CONTROLS}
-        return best_rules(own, self.own_rules(layer), self.config.seed)
+        return advised_rules(own, self.own_rules(layer), self.config.seed)
 
     def summary(self) -> dict[str, Any]:
         """Return by layer the mean falls with their 95 % intervals over maps, the verdict and the advised rule set."""
@@ -120,7 +120,7 @@ class Faithfulness(Result):
             "falls": verdict.falls,
             "intervals": {m: [i.low, i.high] for m, i in zip(self.methods, found, strict=True)},
             "verdict": verdict.text,
-            "best_rules": self.best_rules(layer),
+            "best_rules": self.advised_rules(layer),
             "n_maps": len(self.map_falls(layer)[0]),
             "n_hits": n_hits,
         }
@@ -158,7 +158,7 @@ class Faithfulness(Result):
             if channel is None
             else int((mine & (self.channels == channel)).sum())
         )
-        return Evidence(verdict.falls, verdict.text, verdict.is_strong, self.best_rules(layer), n)
+        return Evidence(verdict.falls, verdict.text, verdict.is_strong, self.advised_rules(layer), n)
 
     def plot(self) -> Plot:
         """Return the curves of every layer: fall against covered share, each method with its interval."""

@@ -21,7 +21,7 @@ from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.belonging import check_belongs
 from backlight.studies.faithfulness.falls import Falls
-from backlight.studies.faithfulness.result import Config, Faithfulness, merged
+from backlight.studies.faithfulness.result import Faithfulness, FaithfulnessConfig, merged
 from backlight.studies.subjects import Subject, choose_subjects
 
 
@@ -30,7 +30,7 @@ def run(
     net: Network,
     images: ImageSource | Any,
     layers: Layers | None = None,
-    config: Config | None = None,
+    config: FaithfulnessConfig | None = None,
     progress: Progress | None = None,
 ) -> Faithfulness:
     """Return how far the activations of an atlas's hits fall when what their projections show is covered.
@@ -59,11 +59,11 @@ def run_by_layer(
     net: Network,
     images: ImageSource | Any,
     layers: Layers | None = None,
-    config: Config | None = None,
+    config: FaithfulnessConfig | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Faithfulness]:
     """Yield what `run` finds, a layer at a time; what the atlas has kept of the same study is not done again."""
-    config = config or Config()
+    config = config or FaithfulnessConfig()
     source = open_images(images)
     check_belongs(atlas, net, source)
     chosen = _subjects(atlas, layers, config)
@@ -88,16 +88,20 @@ def run_by_layer(
             yield _result(study, name, atlas[name].rules.name, parts)
 
 
-def count_hits(atlas: Atlas, layers: Layers | None = None, config: Config | None = None) -> int:
+def count_hits(atlas: Atlas, layers: Layers | None = None, config: FaithfulnessConfig | None = None) -> int:
     """Return how many hits `run` would study.
 
     Raises:
         UnknownLayerError: The atlas has no such layer.
     """
-    return sum(len(own) for maps in _subjects(atlas, layers, config or Config()).values() for own in maps)
+    return sum(
+        len(own) for maps in _subjects(atlas, layers, config or FaithfulnessConfig()).values() for own in maps
+    )
 
 
-def _subjects(atlas: Atlas, layers: Layers | None, config: Config) -> dict[str, list[list[Subject]]]:
+def _subjects(
+    atlas: Atlas, layers: Layers | None, config: FaithfulnessConfig
+) -> dict[str, list[list[Subject]]]:
     """Return by layer the hits that are studied, map by map."""
     return {
         name: choose_subjects(atlas, name, config.maps, config.hits, config.seed)
@@ -105,7 +109,7 @@ def _subjects(atlas: Atlas, layers: Layers | None, config: Config) -> dict[str, 
     }
 
 
-def _kept(atlas: Atlas, layer: str, config: Config) -> Faithfulness | None:
+def _kept(atlas: Atlas, layer: str, config: FaithfulnessConfig) -> Faithfulness | None:
     """Return what the atlas has kept of the same study of a layer."""
     try:
         data = atlas[layer].study

@@ -80,7 +80,7 @@ def judge(
     )
 
 
-def best_rules(falls: Mapping[str, NDArray[np.floating]], default: str, seed: int = 0) -> str:
+def advised_rules(falls: Mapping[str, NDArray[np.floating]], default: str, seed: int = 0) -> str:
     """Return the rule set with the best evidence; the default one unless another is surely better.
 
     Args:
@@ -90,7 +90,7 @@ def best_rules(falls: Mapping[str, NDArray[np.floating]], default: str, seed: in
         seed: Of the bootstrap.
 
     Example:
-        >>> best_rules({"deconvnet": np.array([0.5, 0.6, 0.4]), "guided": np.array([0.9, 0.8, 0.9])}, "deconvnet")
+        >>> advised_rules({"deconvnet": np.array([0.5, 0.6, 0.4]), "guided": np.array([0.9, 0.8, 0.9])}, "deconvnet")
         'guided'
     """
     surer = {

@@ -14,7 +14,7 @@ from backlight.atlas import AtlasLayer, Hit
 from backlight.geometry import Box
 from backlight.render import Tile, zoom
 
-SIDE = 64
+ALIGNED_SIDE = 64
 """Rows and columns of an aligned tile."""
 
 _BATCH = 64
@@ -24,12 +24,12 @@ _TINY = np.finfo(np.float32).tiny
 
 @dataclass(frozen=True, eq=False)
 class AlignedTiles:
-    """Some hits of a layer, aligned on the unit.
+    """Some hits of a layer, aligned on the unit; `side` is `ALIGNED_SIDE`.
 
     Attributes:
-        projections: (n, SIDE, SIDE, c) the projections, signed, the largest magnitude of each being 1 before scaling.
-        patches: (n, SIDE, SIDE, 3) the patches, 0 to 1.
-        valid: (n, SIDE, SIDE) whether most of the pixel lies inside of the image; elsewhere the nearest pixel inside
+        projections: (n, side, side, c) the projections, signed, the largest magnitude of each being 1 before scaling.
+        patches: (n, side, side, 3) the patches, 0 to 1.
+        valid: (n, side, side) whether most of the pixel lies inside of the image; elsewhere the nearest pixel inside
             is repeated.
     """
 
@@ -131,7 +131,7 @@ def _placed(pixels: NDArray[np.generic], tile: Tile, box: Box) -> NDArray[np.flo
 
 
 def _scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (n, h, w, c) as (n, SIDE, SIDE, c): means of the pixels where it shrinks, between them where it grows."""
+    """Return (n, h, w, c) as (n, side, side, c): means of the pixels where it shrinks, between them where it grows."""
     planes = torch.from_numpy(values).permute(0, 3, 1, 2)
-    result = interpolate(planes, (SIDE, SIDE), mode="bilinear", antialias=True)
+    result = interpolate(planes, (ALIGNED_SIDE, ALIGNED_SIDE), mode="bilinear", antialias=True)
     return result.permute(0, 2, 3, 1).contiguous().numpy()

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from skimage.color import rgb2lab
 from skimage.feature import hog
 
-from backlight.studies.homogeneity.aligned import SIDE, AlignedTiles
+from backlight.studies.homogeneity.aligned import ALIGNED_SIDE, AlignedTiles
 
 _CELLS, _ORIENTATIONS = 8, 8
-_CELL = SIDE // _CELLS
+_CELL = ALIGNED_SIDE // _CELLS
 _MOST_OF_A_CELL = 0.75
-_COLOUR_SIGMA = SIDE / 5
+_COLOUR_SIGMA = ALIGNED_SIDE / 5
 _EVEN = 1e-4
 
 
@@ -89,7 +89,7 @@ def _even(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _colours(tiles: AlignedTiles) -> NDArray[np.float32]:
-    away = np.arange(SIDE) - (SIDE - 1) / 2
+    away = np.arange(ALIGNED_SIDE) - (ALIGNED_SIDE - 1) / 2
     near = np.exp(-(away[:, None] ** 2 + away**2) / (2 * _COLOUR_SIGMA**2))
     weights = near * tiles.valid
     total = weights.sum((1, 2))[:, None]

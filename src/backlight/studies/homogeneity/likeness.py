@@ -25,17 +25,17 @@ from backlight.studies.homogeneity.alike import (
 from backlight.studies.homogeneity.descriptors import Descriptors, describe
 from backlight.studies.intervals import Interval
 
-Measure = Literal["projections", "patches", "colours", "labels"]
+Aspect = Literal["projections", "patches", "colours", "labels"]
 """What of two hits is compared; `backlight.studies.homogeneity.study.run` says how."""
 
-MEASURES: tuple[Measure, ...] = get_args(Measure)
-LEVEL = 0.05
+ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
+P_LIMIT = 0.05
 """A p-value up to which a map counts as more alike than chance."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How alike the hits of a map are by one measure; NaN where nothing can be said.
+    """How alike the hits of a map are by one aspect; NaN where nothing can be said.
 
     Attributes:
         score: Mean similarity over the pairs of hits.
@@ -60,18 +60,18 @@ class MapScores:
         channel: The feature map.
         n_hits: Its hits.
         purity: Share of the most frequent label among its hits that have one; NaN where none has.
-        by_measure: By each measure.
+        by_aspect: By each aspect.
     """
 
     channel: int
     n_hits: int
     purity: float
-    by_measure: dict[Measure, Score]
+    by_aspect: dict[Aspect, Score]
 
 
 @dataclass(frozen=True)
 class LayerScore:
-    """How alike the hits of a layer's maps are by one measure.
+    """How alike the hits of a layer's maps are by one aspect.
 
     Attributes:
         score: Mean over maps; None where nothing can be said.
@@ -158,7 +158,7 @@ def judge_layer(
     seed: int,
     report: Callable[[int], None] = lambda _: None,
 ) -> list[Judged]:
-    """Return for each measure how alike the hits of each map are, beside sets drawn from different maps.
+    """Return for each aspect how alike the hits of each map are, beside sets drawn from different maps.
 
     Args:
         hits: The hits of a layer.
@@ -182,7 +182,7 @@ def judge_layer(
 
 
 def _similarities(found: Descriptors, labels: tuple[str | None, ...]) -> Iterator[NDArray[np.floating]]:
-    """Yield the similarities of all pairs of hits, measure by measure."""
+    """Yield the similarities of all pairs of hits, aspect by aspect."""
     for rows, known in (
         (found.projections, found.projections_known),
         (found.patches, found.patches_known),

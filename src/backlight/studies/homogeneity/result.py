@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.studies.homogeneity.likeness import (
-    LEVEL,
-    MEASURES,
+    ASPECTS,
+    P_LIMIT,
+    Aspect,
     LayerScore,
     MapScores,
-    Measure,
     Score,
 )
 from backlight.studies.intervals import bootstrap
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Config:
+class HomogeneityConfig:
     """How chance is found.
 
     Attributes:
@@ -59,18 +59,18 @@ class Homogeneity(Result):
         channels: (maps,) its channel.
         n_hits: (maps,) its hits.
         purities: (maps,) share of its most frequent label; NaN where no hit has a label.
-        map_scores: (measures, maps) mean similarity over pairs of hits; NaN where a map has fewer than two.
-        null_means: (measures, maps) that of sets drawn from different maps.
-        null_spreads: (measures, maps) the standard deviation over these sets.
-        percentiles: (measures, maps) share of the sets that score lower.
-        p_values: (measures, maps) one-sided.
-        nulls: (measures, layers, draws) the scores of the sets, as large as the layer's largest map.
+        map_scores: (aspects, maps) mean similarity over pairs of hits; NaN where a map has fewer than two.
+        null_means: (aspects, maps) that of sets drawn from different maps.
+        null_spreads: (aspects, maps) the standard deviation over these sets.
+        percentiles: (aspects, maps) share of the sets that score lower.
+        p_values: (aspects, maps) one-sided.
+        nulls: (aspects, layers, draws) the scores of the sets, as large as the layer's largest map.
         examples: (examples, 2, hits, side, side, 3) uint8, the projections and patches of the last layer's most and
             least alike maps, by projections.
         example_channels: (examples,) their channels, the most alike first.
     """
 
-    config: Config
+    config: HomogeneityConfig
     network: str
     images: str
     rules: str
@@ -89,9 +89,9 @@ class Homogeneity(Result):
     example_channels: NDArray[np.int64]
 
     @property
-    def measures(self) -> tuple[Measure, ...]:
-        """The measures by which anything can be said: without labels, not `labels`."""
-        return tuple(m for m, own in zip(MEASURES, self.map_scores, strict=True) if not np.isnan(own).all())
+    def aspects(self) -> tuple[Aspect, ...]:
+        """The aspects by which anything can be said: without labels, not `labels`."""
+        return tuple(m for m, own in zip(ASPECTS, self.map_scores, strict=True) if not np.isnan(own).all())
 
     def scores(self, layer: str) -> tuple[MapScores, ...]:
         """Return the scores of every map of a layer, by channel.
@@ -106,42 +106,42 @@ class Homogeneity(Result):
                 int(self.n_hits[i]),
                 float(self.purities[i]),
                 {
-                    measure: Score(
+                    aspect: Score(
                         *(float(own[m, i]) for own in (self.map_scores, self.null_means, z)),
                         *(float(own[m, i]) for own in (self.percentiles, self.p_values)),
                     )
-                    for m, measure in enumerate(MEASURES)
+                    for m, aspect in enumerate(ASPECTS)
                 },
             )
             for i in np.flatnonzero(self._of(layer))
         )
 
-    def ranked(self, layer: str, measure: Measure = "projections") -> tuple[int, ...]:
+    def ranked(self, layer: str, aspect: Aspect = "projections") -> tuple[int, ...]:
         """Return the channels of a layer's maps that have a score, those whose hits are most alike first.
 
         *Convention*: by z, since maps with fewer hits are compared with other sets; those that are equal to four
         digits by channel.
         """
-        mine = np.flatnonzero(self._of(layer) & ~np.isnan(self.map_scores[MEASURES.index(measure)]))
-        z = np.nan_to_num(self._z()[MEASURES.index(measure), mine]).round(4)
+        mine = np.flatnonzero(self._of(layer) & ~np.isnan(self.map_scores[ASPECTS.index(aspect)]))
+        z = np.nan_to_num(self._z()[ASPECTS.index(aspect), mine]).round(4)
         return tuple(int(c) for c in self.channels[mine[np.argsort(-z, kind="stable")]])
 
-    def layer_score(self, layer: str, measure: Measure) -> LayerScore:
-        """Return how alike the hits of a layer's maps are by one measure."""
-        at = MEASURES.index(measure), self._of(layer)
+    def layer_score(self, layer: str, aspect: Aspect) -> LayerScore:
+        """Return how alike the hits of a layer's maps are by one aspect."""
+        at = ASPECTS.index(aspect), self._of(layer)
         scores, p_values = self.map_scores[at], self.p_values[at]
         excess = bootstrap(scores - self.null_means[at], self.config.seed)
         return LayerScore(
             plain(float(nanmean(scores))),
             excess,
             plain(float(nanmean(self.percentiles[at]))),
-            int(np.sum(p_values <= LEVEL)),
+            int(np.sum(p_values <= P_LIMIT)),
             int(np.sum(~np.isnan(scores))),
         )
 
-    def null(self, layer: str, measure: Measure) -> NDArray[np.float64]:
+    def null(self, layer: str, aspect: Aspect) -> NDArray[np.float64]:
         """Return the scores of the sets drawn from different maps of a layer."""
-        values: NDArray[np.float64] = self.nulls[MEASURES.index(measure), self._at(layer)]
+        values: NDArray[np.float64] = self.nulls[ASPECTS.index(aspect), self._at(layer)]
         return values[~np.isnan(values)]
 
     def mean_purity(self, layer: str) -> float | None:
@@ -149,11 +149,11 @@ class Homogeneity(Result):
         return plain(float(nanmean(self.purities[self._of(layer)])))
 
     def summary(self) -> dict[str, Any]:
-        """Return by layer and measure the mean score, its excess over chance with its interval, and the AUC."""
+        """Return by layer and aspect the mean score, its excess over chance with its interval, and the AUC."""
         return {layer: self._summary(layer) for layer in self.layers}
 
     def plot(self) -> Plot:
-        """Return the maps of every layer beside chance, by measure, and the last layer's most and least alike maps."""
+        """Return the maps of every layer beside chance, by aspect, and the last layer's most and least alike maps."""
         from backlight.studies.homogeneity.plot import plot_homogeneity
 
         return plot_homogeneity(self)
@@ -174,10 +174,10 @@ class Homogeneity(Result):
 
     def _summary(self, layer: str) -> dict[str, Any]:
         found: dict[str, Any] = {"n_maps": int(self._of(layer).sum()), "purity": self.mean_purity(layer)}
-        for measure in self.measures:
-            own = self.layer_score(layer, measure)
+        for aspect in self.aspects:
+            own = self.layer_score(layer, aspect)
             excess = {"mean": own.excess.mean, "low": own.excess.low, "high": own.excess.high}
-            found[measure] = {
+            found[aspect] = {
                 "score": own.score,
                 "excess": excess,
                 "auc": own.auc,

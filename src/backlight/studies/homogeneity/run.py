@@ -21,12 +21,12 @@ from backlight.scan import Progress
 from backlight.studies.belonging import check_finished
 from backlight.studies.homogeneity.alike import Judged, purity
 from backlight.studies.homogeneity.likeness import (
-    MEASURES,
+    ASPECTS,
     LayerHits,
     hits_of,
     judge_layer,
 )
-from backlight.studies.homogeneity.result import Config, Homogeneity
+from backlight.studies.homogeneity.result import Homogeneity, HomogeneityConfig
 from backlight.studies.homogeneity.sheets import draw_hits
 
 _N_EXAMPLES = 3
@@ -35,7 +35,7 @@ _N_EXAMPLES = 3
 def run(
     atlas: Atlas,
     layers: Layers | None = None,
-    config: Config | None = None,
+    config: HomogeneityConfig | None = None,
     progress: Progress | None = None,
 ) -> Homogeneity:
     """Return how alike the hits of each feature map of an atlas are, against hits drawn from different maps.
@@ -62,7 +62,7 @@ def run(
     *Convention*: sets are drawn as `alike.draw_sets` says, tiles aligned as `aligned.aligned_tiles`, and compared as
     `descriptors.describe`.
     """
-    config = config or Config()
+    config = config or HomogeneityConfig()
     check_finished(atlas)
     chosen = [hits_of(atlas, name) for name in layer_names(layers or list(atlas))]
     n_before = [0, *accumulate(len(own.hits) for own in chosen)]
@@ -74,13 +74,13 @@ def run(
 
 
 def _result(
-    atlas: Atlas, config: Config, chosen: Sequence[LayerHits], judged: Sequence[Sequence[Judged]]
+    atlas: Atlas, config: HomogeneityConfig, chosen: Sequence[LayerHits], judged: Sequence[Sequence[Judged]]
 ) -> Homogeneity:
     """Return the result without examples."""
 
     def joined(name: str) -> NDArray[np.float64]:
         return np.stack(
-            [np.concatenate([getattr(own[m], name) for own in judged]) for m in range(len(MEASURES))]
+            [np.concatenate([getattr(own[m], name) for own in judged]) for m in range(len(ASPECTS))]
         )
 
     return Homogeneity(
@@ -98,7 +98,7 @@ def _result(
         null_spreads=joined("null_spreads"),
         percentiles=joined("percentiles"),
         p_values=joined("p_values"),
-        nulls=np.stack([np.stack([own[m].null for own in judged]) for m in range(len(MEASURES))]),
+        nulls=np.stack([np.stack([own[m].null for own in judged]) for m in range(len(ASPECTS))]),
         examples=np.zeros(0, np.uint8),
         example_channels=np.zeros(0, np.int64),
     )

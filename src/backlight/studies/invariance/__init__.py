@@ -1,11 +1,11 @@
 """Invariance: images shifted, magnified and turned; how far layers and the classifier move (Fig. 5)."""
 
-from backlight.studies.invariance.result import Config, Invariance
+from backlight.studies.invariance.result import Invariance, InvarianceConfig
 from backlight.studies.invariance.run import default_layers, run
 
 __all__ = [
-    "Config",
     "Invariance",
+    "InvarianceConfig",
     "default_layers",
     "run",
 ]

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from backlight.scan import Progress
 from backlight.studies.classes import probabilities
-from backlight.studies.invariance.moves import Answer, Answers, layer_lengths, map_moves, map_sizes
+from backlight.studies.invariance.moves import (
+    Activations,
+    ActivationStream,
+    layer_lengths,
+    map_moves,
+    map_sizes,
+)
 from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, is_identity, transformed
 
 _DEAD = 1e-6
@@ -52,7 +58,7 @@ class Changes:
     other_map_moves: NDArray[np.float64]
 
 
-class Sweep:
+class TransformSweep:
     """Runs images and their transformed copies, one image after the other.
 
     Args:
@@ -67,7 +73,7 @@ class Sweep:
 
     def __init__(
         self,
-        answers: Answers,
+        answers: ActivationStream,
         inputs: Float[Tensor, "n c h w"],
         amounts: Mapping[Transform, Sequence[float]],
         border: Border,
@@ -96,7 +102,7 @@ class Sweep:
             if len(self._inputs) > 1:
                 yield self._inputs[(i + 1) % len(self._inputs)]
 
-    def _image(self, stream: Iterator[Answer], class_index: int | None) -> dict[str, NDArray[Any]]:
+    def _image(self, stream: Iterator[Activations], class_index: int | None) -> dict[str, NDArray[Any]]:
         original = next(stream)
         sizes = map_sizes(original.maps)
         counts = self._answers.map_counts

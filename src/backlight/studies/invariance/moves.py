@@ -20,14 +20,14 @@ from backlight.network.fast import FastNetwork
 from backlight.projection import MOST_IMAGES
 from backlight.studies.numbers import as_array
 
-Measure = Literal["whole", "peak"]
+MoveMeasure = Literal["whole", "peak"]
 """What of feature maps is compared: all activations, each at its place; or only each map's largest, wherever it is."""
 
-MEASURES: tuple[Measure, ...] = get_args(Measure)
+MOVE_MEASURES: tuple[MoveMeasure, ...] = get_args(MoveMeasure)
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Activations:
     """What a network makes of one input.
 
     Attributes:
@@ -67,7 +67,7 @@ def map_moves(
     return np.stack([distances, np.abs(peaks)])
 
 
-class Answers:
+class ActivationStream:
     """Runs inputs one after the other up to some layers and, where the network classifies, to its output.
 
     Args:
@@ -92,7 +92,7 @@ class Answers:
         self.n_classes = chosen.n_classes
         self._run = FastNetwork(net, layers, chosen.output)
 
-    def __call__(self, inputs: Iterable[Tensor]) -> Iterator[Answer]:
+    def __call__(self, inputs: Iterable[Tensor]) -> Iterator[Activations]:
         """Yield what the network makes of each input (c, h, w).
 
         Raises:
@@ -109,7 +109,7 @@ class Answers:
             outputs = found.pop() if self.n_classes else np.zeros((self._size, 0), np.float32)
             maps = [own.reshape(*own.shape[:2], -1) for own in found]
             for i in range(len(batch)):
-                yield Answer(tuple(own[i] for own in maps), outputs[i])
+                yield Activations(tuple(own[i] for own in maps), outputs[i])
 
 
 def layer_lengths(

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from backlight.render.plots import COLOURS, Plot, new_plot, shortened, width_of, without_axes
-from backlight.studies.invariance.moves import MEASURES, Measure
+from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
 from backlight.studies.invariance.transforms import TRANSFORMS, Transform, transformed
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _AXES: dict[Transform, str] = {
 _SIGNS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "rotation": "{:g}°"}
 
 
-def plot_invariance(result: Invariance, raw: bool = False, measure: Measure = "whole") -> Plot:
+def plot_invariance(result: Invariance, raw: bool = False, measure: MoveMeasure = "whole") -> Plot:
     """Return for each transformation (rows) examples, each layer's distance and the class's probability (columns)."""
     n_layers, classified = len(result.layers), len(result.classes) > 0
     columns = 1 + n_layers + classified
@@ -64,7 +64,7 @@ def plot_invariance(result: Invariance, raw: bool = False, measure: Measure = "w
         extent = f" · {'×'.join(map(str, shape))}"
         room = _PANEL[0] - 0.6 - width_of(extent, _TITLE)
         axes[0][i].set_title(f"{shortened(layer, room, _TITLE)}{extent}")
-        lengths = result.lengths[MEASURES.index(measure), i - 1]
+        lengths = result.lengths[MOVE_MEASURES.index(measure), i - 1]
         _level([row[i] for row in axes[: len(TRANSFORMS)]], _LEAST_TOP * (lengths.max() if raw else 1.0))
     if classified:
         axes[0][-1].set_title("true class" if result.class_given else "own class")
@@ -84,7 +84,7 @@ def _replace_last_row(figure: Figure, axes: list[list[Axes]], heights: list[floa
     return place
 
 
-def _note(result: Invariance, raw: bool, measure: Measure) -> str:
+def _note(result: Invariance, raw: bool, measure: MoveMeasure) -> str:
     compared = {
         "whole": "the layer's activations, each at its place,",
         "peak": "the largest activations of the layer's maps, wherever they are,",
@@ -114,7 +114,7 @@ def _note(result: Invariance, raw: bool, measure: Measure) -> str:
     return text + (f" Examples of the first {_MOST_SHOWN} images." if n_left > 0 else "")
 
 
-def _distances(axes: Axes, result: Invariance, what: tuple[str, Transform, Measure], raw: bool) -> None:
+def _distances(axes: Axes, result: Invariance, what: tuple[str, Transform, MoveMeasure], raw: bool) -> None:
     layer, transform, measure = what
     other = result.other(layer, measure, raw)
     if not np.isnan(other):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.network.class_output import Wanted
 from backlight.studies.invariance.changes import Changes
-from backlight.studies.invariance.moves import MEASURES, Measure
+from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
 from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border
 from backlight.studies.numbers import nanmean
 from backlight.studies.results import Result
@@ -24,7 +24,7 @@ _SHIFTS, _LARGEST_SHIFT = 12, 60 / 224
 
 
 @dataclass(frozen=True)
-class Config:
+class InvarianceConfig:
     """How images are changed.
 
     Attributes:
@@ -74,7 +74,7 @@ class Config:
             BadInputError: A shift that leaves nothing of the image.
 
         Example:
-            >>> Config(translation=(4, -4, 4)).amounts(32)["translation"]
+            >>> InvarianceConfig(translation=(4, -4, 4)).amounts(32)["translation"]
             [-4.0, 4.0]
         """
         shifts = self.translation
@@ -105,7 +105,7 @@ class Invariance(Changes, Result):
         output: The name of the output that the class is read from; None where the network has one output only.
     """
 
-    config: Config
+    config: InvarianceConfig
     network: str
     layers: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
@@ -120,7 +120,7 @@ class Invariance(Changes, Result):
         return chosen
 
     def distances(
-        self, layer: str, transform: Transform, measure: Measure = "whole", raw: bool = False
+        self, layer: str, transform: Transform, measure: MoveMeasure = "whole", raw: bool = False
     ) -> NDArray[np.float64]:
         """Return (n, amounts) how far a layer moves, relative to the original's length unless raw; NaN where that is 0.
 
@@ -128,16 +128,16 @@ class Invariance(Changes, Result):
         columns move with the image, and so the layer's vector changes. `peak` compares the maps' largest activations,
         wherever they are.
         """
-        at = MEASURES.index(measure), self.layers.index(layer)
+        at = MOVE_MEASURES.index(measure), self.layers.index(layer)
         return self._scaled(self.raw_distances[at][:, self.of(transform)], at, raw)
 
-    def other(self, layer: str, measure: Measure = "whole", raw: bool = False) -> float:
+    def other(self, layer: str, measure: MoveMeasure = "whole", raw: bool = False) -> float:
         """Return the mean distance from an image to the next; NaN for one image."""
-        at = MEASURES.index(measure), self.layers.index(layer)
+        at = MOVE_MEASURES.index(measure), self.layers.index(layer)
         return float(nanmean(self._scaled(self.other_distances[at][:, None], at, raw).ravel()))
 
     def moves_of_maps(
-        self, layer: str, transform: Transform, measure: Measure = "whole"
+        self, layer: str, transform: Transform, measure: MoveMeasure = "whole"
     ) -> NDArray[np.float64]:
         """Return (maps,) how far each feature map of a layer moves, relative to its size in the originals.
 
@@ -146,12 +146,12 @@ class Invariance(Changes, Result):
         the map is dead in all originals, no larger than 1e-6 of the layer's largest. Small is invariant, which is not
         selective: a map that is the same for every image is the most invariant of all; `moves_to_others` tells.
         """
-        found: NDArray[np.float64] = self.map_moves[TRANSFORMS.index(transform), MEASURES.index(measure)]
+        found: NDArray[np.float64] = self.map_moves[TRANSFORMS.index(transform), MOVE_MEASURES.index(measure)]
         return self._split(found, layer)
 
-    def moves_to_others(self, layer: str, measure: Measure = "whole") -> NDArray[np.float64]:
+    def moves_to_others(self, layer: str, measure: MoveMeasure = "whole") -> NDArray[np.float64]:
         """Return (maps,) how far each feature map of a layer moves from an image to the next; NaN for one image."""
-        return self._split(self.other_map_moves[MEASURES.index(measure)], layer)
+        return self._split(self.other_map_moves[MOVE_MEASURES.index(measure)], layer)
 
     def summary(self) -> dict[str, Any]:
         """Return by transformation and layer how far it moves, and its five most and least invariant feature maps."""
@@ -164,7 +164,7 @@ class Invariance(Changes, Result):
         index, names = int(self.classes[image]), self.config.class_names
         return names[index] if names else f"class {index}"
 
-    def plot(self, raw: bool = False, measure: Measure = "whole") -> Plot:
+    def plot(self, raw: bool = False, measure: MoveMeasure = "whole") -> Plot:
         """Return the figure in the paper's layout, of relative distances unless raw."""
         from backlight.studies.invariance.plot import plot_invariance
 

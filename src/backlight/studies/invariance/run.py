@@ -17,9 +17,9 @@ from backlight.network.layers import Layers, layer_names
 from backlight.scan import Progress
 from backlight.studies.classes import check_classes
 from backlight.studies.defaults import late_layers
-from backlight.studies.invariance.changes import Sweep
-from backlight.studies.invariance.moves import Answers
-from backlight.studies.invariance.result import Config, Invariance
+from backlight.studies.invariance.changes import TransformSweep
+from backlight.studies.invariance.moves import ActivationStream
+from backlight.studies.invariance.result import Invariance, InvarianceConfig
 from backlight.studies.shown import inputs_of
 
 
@@ -28,7 +28,7 @@ def run(
     images: Images,
     layers: Layers | None = None,
     classes: Sequence[int] | None = None,
-    config: Config | None = None,
+    config: InvarianceConfig | None = None,
     progress: Progress | None = None,
 ) -> Invariance:
     """Return how far layers move, and how probable the class is, when images are shifted, magnified and turned.
@@ -60,11 +60,11 @@ def run(
         >>> import torch, backlight
         >>> body = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
         >>> net = backlight.capture(body, (3, 16, 16))
-        >>> found = run(net, torch.rand(2, 3, 16, 16), config=Config(translation=(0, 2)))
+        >>> found = run(net, torch.rand(2, 3, 16, 16), config=InvarianceConfig(translation=(0, 2)))
         >>> found.distances("1", "translation")[:, 0].tolist()
         [0.0, 0.0]
     """
-    config = config or Config()
+    config = config or InvarianceConfig()
     inputs, pictures = inputs_of(net, images)
     if not len(inputs):
         raise BadInputError("images are shifted, magnified and turned, but came none; give at least one")
@@ -72,8 +72,8 @@ def run(
     chosen = [net.layer(name) for name in dict.fromkeys(layer_names(layers or default_layers(net)))]
     scores = net.class_output(config.output, len(config.class_names))
     check_classes(net.name, scores, len(inputs), classes, config.class_names)
-    answers = Answers(net, chosen, scores, config.batch_size)
-    changes = Sweep(answers, inputs, amounts, config.border)(classes, progress)
+    answers = ActivationStream(net, chosen, scores, config.batch_size)
+    changes = TransformSweep(answers, inputs, amounts, config.border)(classes, progress)
     return Invariance(
         config=config,
         network=net.name,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.studies.invariance.moves import MEASURES, Measure
+from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
 from backlight.studies.invariance.transforms import TRANSFORMS, Transform, is_identity
 from backlight.studies.numbers import nanmean, plain
 
@@ -48,7 +48,7 @@ def _transform(result: Invariance, transform: Transform) -> dict[str, Any]:
     changing = np.array([not is_identity(transform, amount) for amount in amounts])
     found: dict[str, Any] = {"amounts": amounts.tolist(), "layers": {}, "probability": None}
     for layer in result.layers:
-        found["layers"][layer] = {measure: {} for measure in MEASURES}
+        found["layers"][layer] = {measure: {} for measure in MOVE_MEASURES}
         for measure, own in found["layers"][layer].items():
             values = nanmean(result.distances(layer, transform, measure))
             own |= _curve(transform, amounts[changing], values[changing])
@@ -98,7 +98,7 @@ def _probability(amounts: NDArray[np.float64], values: NDArray[np.float64]) -> d
     }
 
 
-def _maps(result: Invariance, layer: str, transform: Transform, measure: Measure) -> dict[str, Any]:
+def _maps(result: Invariance, layer: str, transform: Transform, measure: MoveMeasure) -> dict[str, Any]:
     """Return how many maps are not dead, and the most and least invariant of them.
 
     *Convention*: of equal maps the first counts as the more invariant.

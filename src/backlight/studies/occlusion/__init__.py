@@ -1,12 +1,12 @@
 """Occlusion: a square slid over an image, for a feature map, a unit and the class (the paper's Fig. 7)."""
 
-from backlight.studies.occlusion.result import Config, Occlusion
+from backlight.studies.occlusion.result import Occlusion, OcclusionConfig
 from backlight.studies.occlusion.run import run
 from backlight.studies.occlusion.watched import Watched
 
 __all__ = [
-    "Config",
     "Occlusion",
+    "OcclusionConfig",
     "Watched",
     "run",
 ]

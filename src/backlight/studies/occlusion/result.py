@@ -26,7 +26,7 @@ _EQUAL = 5
 
 
 @dataclass(frozen=True)
-class Config:
+class OcclusionConfig:
     """What is slid over the image, and what is watched.
 
     Attributes:
@@ -96,7 +96,7 @@ class Occlusion(Result):
         other_projections: (k, bh, bw, c) the projections there; (0,) for none.
     """
 
-    config: Config
+    config: OcclusionConfig
     model: str
     rules: RuleSet
     watched: Watched

@@ -18,8 +18,8 @@ from backlight.projection import project
 from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import Progress
 from backlight.studies.covering import filled, sliding_squares
-from backlight.studies.occlusion.result import Config, Occlusion
-from backlight.studies.occlusion.sweeps import Sweep
+from backlight.studies.occlusion.result import Occlusion, OcclusionConfig
+from backlight.studies.occlusion.sweeps import SquareSweep
 from backlight.studies.occlusion.watched import Watched, check_watched, choose_watched
 from backlight.studies.shown import Others, inputs_of, others_of_atlas, others_of_images
 
@@ -28,7 +28,7 @@ def run(
     net: Network,
     image: Images,
     layer: str,
-    config: Config | None = None,
+    config: OcclusionConfig | None = None,
     others: Atlas | Images | None = None,
     progress: Progress | None = None,
 ) -> Occlusion:
@@ -56,17 +56,17 @@ def run(
         >>> import torch, backlight
         >>> body = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
         >>> net = backlight.capture(body, (3, 16, 16))
-        >>> run(net, torch.rand(3, 16, 16), "1", Config(size=4, stride=4)).map_sums.shape
+        >>> run(net, torch.rand(3, 16, 16), "1", OcclusionConfig(size=4, stride=4)).map_sums.shape
         (4, 4)
     """
-    config = config or Config()
+    config = config or OcclusionConfig()
     found = net.layer(layer)
     check_watched(found, config)
     inputs, picture = _one_image(net, image)
     height, width = net.input_shape[1:]
     rows, cols = sliding_squares(height, width, config.size, config.stride)
     chosen = net.class_output(config.output, len(config.class_names))
-    sweep = Sweep(net, found, inputs, chosen.output, config.batch_size)
+    sweep = SquareSweep(net, found, inputs, chosen.output, config.batch_size)
     watched = choose_watched(net, found, sweep, config, chosen)
     rules = _rules(others, found.name, config)
     beside = _others(net, others, watched, rules, config.n_others)
@@ -97,7 +97,7 @@ def _one_image(net: Network, image: Images) -> tuple[Tensor, UInt8[np.ndarray, "
     return inputs[0], pictures[0]
 
 
-def _rules(others: Atlas | Images | None, layer: str, config: Config) -> RuleSet:
+def _rules(others: Atlas | Images | None, layer: str, config: OcclusionConfig) -> RuleSet:
     if not isinstance(others, Atlas):
         return config.rules or DECONVNET
     rules = others[layer].rules

@@ -23,7 +23,7 @@ from backlight.studies.covering import covered
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class SweptValues:
     """What a network says of n inputs.
 
     Attributes:
@@ -39,7 +39,7 @@ class Answers:
     labels: NDArray[np.int64]
 
 
-class Sweep:
+class SquareSweep:
     """Runs an image, then its covered copies, up to a layer and, where the network classifies, to its output.
 
     Args:
@@ -86,7 +86,7 @@ class Sweep:
         fill: Float[Tensor, "c h w"],
         boxes: Sequence[Box],
         progress: Progress | None = None,
-    ) -> Answers:
+    ) -> SweptValues:
         """Return what the network says of the image with each box covered.
 
         Args:
@@ -106,7 +106,7 @@ class Sweep:
             if progress is not None:
                 progress("occlusion", min(start + size, len(boxes)), len(boxes))
         joined = (np.concatenate(own) for own in zip(*parts, strict=True))
-        answers = Answers(*joined)
+        answers = SweptValues(*joined)
         self._check(answers.map_sums)
         return answers
 

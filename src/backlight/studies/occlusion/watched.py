@@ -15,11 +15,11 @@ from backlight.network.class_output import ClassOutput
 from backlight.projection import Unit
 from backlight.projection.units import check_channel, check_unit
 from backlight.studies.classes import check_classes
-from backlight.studies.occlusion.sweeps import Sweep
+from backlight.studies.occlusion.sweeps import SquareSweep
 from backlight.studies.shown import view
 
 if TYPE_CHECKING:
-    from backlight.studies.occlusion.result import Config
+    from backlight.studies.occlusion.result import OcclusionConfig
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Watched:
     output: str | None = None
 
 
-def check_watched(layer: Layer, config: Config) -> None:
+def check_watched(layer: Layer, config: OcclusionConfig) -> None:
     """Raise BadInputError unless the layer has rows and columns, and the map or unit that is asked for."""
     if not layer.is_spatial:
         raise BadInputError(
@@ -63,7 +63,9 @@ def check_watched(layer: Layer, config: Config) -> None:
             check_unit(layer, Unit(layer.name, config.channel, config.row, config.col))
 
 
-def choose_watched(net: Network, layer: Layer, sweep: Sweep, config: Config, chosen: ClassOutput) -> Watched:
+def choose_watched(
+    net: Network, layer: Layer, sweep: SquareSweep, config: OcclusionConfig, chosen: ClassOutput
+) -> Watched:
     """Return what is watched: what is asked for, else the strongest map, its strongest unit, the most probable class.
 
     Args:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Config:
+class SanityConfig:
     """Of how many hits.
 
     Attributes:
@@ -58,7 +58,7 @@ class Sanity(Result):
             METRICS. NaN where a projection is zero or there is no max pool.
     """
 
-    config: Config
+    config: SanityConfig
     layer: str
     rules: tuple[str, ...]
     weights: tuple[str, ...]

@@ -28,7 +28,7 @@ from backlight.projection.controls import SWITCHES, Control, Switches, replaced_
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.belonging import check_belongs
-from backlight.studies.sanity.result import Config, Sanity
+from backlight.studies.sanity.result import Sanity, SanityConfig
 from backlight.studies.sanity.similarity import similarities
 from backlight.studies.subjects import Subject, applies, choose_subjects
 
@@ -40,7 +40,7 @@ def run(
     net: Network,
     images: Any,
     layer: str | None = None,
-    config: Config | None = None,
+    config: SanityConfig | None = None,
     progress: Progress | None = None,
 ) -> Sanity:
     """Return how alike projections of an atlas's hits stay when weights or switches are replaced.
@@ -57,7 +57,7 @@ def run(
         BadInputError: Another network or other images than the atlas's, fewer than two hits.
         UnknownLayerError: The atlas has no such layer.
     """
-    config, source = config or Config(), open_images(images)
+    config, source = config or SanityConfig(), open_images(images)
     check_belongs(atlas, net, source)
     found = net.layer(layer or atlas.layers[-1].name)
     chosen = choose_subjects(atlas, found.name, config.maps, config.hits, config.seed)
@@ -90,7 +90,7 @@ class _Study:
         layer: Layer,
         subjects: Sequence[Subject],
         batch: Tensor,
-        config: Config,
+        config: SanityConfig,
         n_weights: int,
         report: Callable[[str, int, int], None],
     ) -> None:
