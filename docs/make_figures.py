@@ -107,7 +107,9 @@ def occluded(net: backlight.Network, folder: Path, scratch: Path) -> None:
         config = occlusion.OcclusionConfig(
             channel=channel, class_index=names.index(class_name), class_names=names
         )
-        save(occlusion.run(net, photos / picture, layer, config, atlas).plot(), folder / f"{name}.webp")
+        save(
+            occlusion.run(net, photos / picture, layer, config, others=atlas).plot(), folder / f"{name}.webp"
+        )
 
 
 def moved_and_masked(net: backlight.Network, folder: Path) -> None:

@@ -436,7 +436,7 @@ def test_a_result_comes_again_with_its_seed_and_comes_back_from_its_files(
     planted: backlight.Atlas, found: Homogeneity, tmp_path: Path
 ) -> None:
     said: list[tuple[str, int, int]] = []
-    again = homogeneity.run(planted, ["relu_1"], HomogeneityConfig(), lambda *own: said.append(own))
+    again = homogeneity.run(planted, ["relu_1"], HomogeneityConfig(), progress=lambda *own: said.append(own))
     np.testing.assert_array_equal(again.nulls, found.nulls)
     assert said[-1] == ("homogeneity", 48, 48)
     other = homogeneity.run(planted, config=HomogeneityConfig(n_draws=99, seed=1))

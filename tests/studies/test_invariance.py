@@ -129,7 +129,7 @@ def test_whatever_kind_of_tensor_comes_is_what_goes() -> None:
 
 def test_a_study_gives_what_a_loop_over_its_definition_gives() -> None:
     net, pictures = _small(), _pictures(3)
-    result = run(net, pictures, ["relu1", "relu2", "fc"], [4, 0, 1], FEW)
+    result = run(net, pictures, ["relu1", "relu2", "fc"], FEW, classes=[4, 0, 1])
     inputs = net.prepare(pictures)
     steps = [(t, a) for t in TRANSFORMS for a in getattr(FEW, t)]
     for layer in result.layers:

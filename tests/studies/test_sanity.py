@@ -106,7 +106,9 @@ def test_weights_and_switches_change_what_is_shown(tmp_path: Path, small_net: Sm
     source = _source(6)
     atlas, net = _atlas(small_net, "relu2", tmp_path / "a.atlas", source)
     calls: list[tuple[str, int, int]] = []
-    result = sanity.run(atlas, net, source, None, SanityConfig(maps=6), lambda *call: calls.append(call))
+    result = sanity.run(
+        atlas, net, source, None, SanityConfig(maps=6), progress=lambda *call: calls.append(call)
+    )
     assert calls[-1] == ("sanity", 7, 7)
     assert result.weights == ("conv1", "conv2")
     assert result.top_down.shape == (3, 2, 6, len(METRICS))

@@ -69,7 +69,7 @@ def correspond(
     marked = read_parts(boxes)
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
     with progress_bars(resumes=False) as progress:
-        result = run(net, marked, parse_layers_of(net, layers), config, progress)
+        result = run(net, marked, parse_layers_of(net, layers), config, progress=progress)
     for layer in result.layers:
         console.print(_table(result, layer))
         console.print()

@@ -74,7 +74,7 @@ def faithfulness(
     )
     found: list[Faithfulness] = []
     with locked(atlas), progress_bars() as progress:
-        for result in run_by_layer(opened, net, source, chosen, config, progress):
+        for result in run_by_layer(opened, net, source, chosen, config, progress=progress):
             result.keep(atlas)
             found.append(result)
     whole = merged(found)

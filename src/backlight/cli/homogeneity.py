@@ -35,7 +35,7 @@ def homogeneity(
     check_plot(output, save)
     config = HomogeneityConfig(n_draws=draws, seed=seed)
     with progress_bars(resumes=False) as progress:
-        result = run(open_atlas(atlas), parse_layers(layers), config, progress)
+        result = run(open_atlas(atlas), parse_layers(layers), config, progress=progress)
     console.print(_table(result))
     console.print()
     console.print(

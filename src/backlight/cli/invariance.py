@@ -104,7 +104,7 @@ def invariance(
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
     say_class_output(net, class_output, len(config.class_names))
     with progress_bars(resumes=False) as progress:
-        result = run(net, images, parse_layers_of(net, layers), given, config, progress)
+        result = run(net, images, parse_layers_of(net, layers), config, classes=given, progress=progress)
     _print(result)
     write_result(result, output, save, partial(result.plot, raw, measure))
 

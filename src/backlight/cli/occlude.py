@@ -95,7 +95,7 @@ def occlude(
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
     say_class_output(net, class_output, len(config.class_names))
     with progress_bars(resumes=False) as progress:
-        result = run(net, image, layer, config, beside, progress)
+        result = run(net, image, layer, config, others=beside, progress=progress)
     _print(result)
     write_result(result, output, save)
 

@@ -44,7 +44,7 @@ def sanity(
     opened = open_atlas(atlas)
     net, source = load_network_of(opened, model, images, weights, device, "sanity")
     with progress_bars(resumes=False) as progress:
-        result = run(opened, net, source, layer, config, progress)
+        result = run(opened, net, source, layer, config, progress=progress)
     console.print(_table(result))
     console.print()
     console.print(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,8 @@ class Inversion(Result):
             Ctrl-C, "diverged" where a restart went to infinity, which keeps its best.
         output: The name of the output that the answers are read from; None where the network has one output only.
     """
+
+    study: ClassVar[str] = "inversion"
 
     config: Config
     goal: Goal

@@ -165,10 +165,16 @@ def others_of_images(net: Network, images: Images, unit: Unit, rules: RuleSet) -
     signals = project(net, batch, units, rules).permute(0, 2, 3, 1).float().cpu().numpy()
     boxes = [view(net, under_rules(net.layer(own.layer), rules), own) for own in units]
     tiles = [tile_of(*own) for own in zip(pictures, signals, boxes, strict=True)]
-    return Others.of(_names(images, len(batch)), tiles)
+    return Others.of(image_names(images, len(batch)), tiles)
 
 
-def _names(images: Images, count: int) -> list[str]:
+def image_names(images: Images, count: int) -> list[str]:
+    """Return what `count` images are called: the path of a file, else a number.
+
+    Example:
+        >>> image_names(["a/dog.jpg", np.zeros((2, 2, 3), np.uint8)], 2)
+        ['a/dog.jpg', 'image 1']
+    """
     several = isinstance(images, Sequence) and not isinstance(images, str)
     given = list(images) if several else [images] * count  # type: ignore[arg-type]
     return [str(own) if isinstance(own, (str, Path)) else f"image {i}" for i, own in enumerate(given)]

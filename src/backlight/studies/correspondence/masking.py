@@ -23,6 +23,7 @@ from backlight.studies.correspondence.parts import MarkedImage, checked_box, par
 from backlight.studies.correspondence.placing import random_boxes, shifted_boxes
 from backlight.studies.covering import Fill, covered, filled
 from backlight.studies.numbers import as_array
+from backlight.studies.progress import Count
 
 Entries = Literal["all", "changed"]
 """Over which entries: all of them, as in the paper, or those that the mask changes in at least one of two images."""
@@ -181,13 +182,11 @@ class SignDifferences:
         signs = (
             self._signs(image, found) for (image, _), found in zip(jobs, self._vectors(jobs), strict=True)
         )
-        n_done = 0
+        count = Count(progress, "correspondence", len(jobs))
         for mask in masks:
             own = list(islice(signs, len(mask.images)))
             yield mask, np.stack([sign_differences(np.stack(layer)) for layer in zip(*own, strict=True)], 1)
-            n_done += len(own)
-            if progress is not None:
-                progress("correspondence", n_done, len(jobs))
+            count.add(len(own))
 
     def _vectors(self, jobs: Sequence[tuple[int, Box | None]]) -> Iterator[tuple[NDArray[np.float32], ...]]:
         """Yield of each masked image its layers' activations as vectors."""

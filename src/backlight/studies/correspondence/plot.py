@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from math import ceil
 from textwrap import fill
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +12,7 @@ from matplotlib.patches import Rectangle
 
 from backlight.render.plots import Plot, colours, new_plot, shortened, shortened_end, without_axes
 from backlight.studies.correspondence.masking import CONTROL_MASKS, ENTRIES, ControlMask, Entries
-
-if TYPE_CHECKING:
-    from backlight.studies.correspondence.result import Correspondence
+from backlight.studies.correspondence.result import Correspondence
 
 _MOST_IMAGES, _A_ROW, _GAP = 16, 8, 12
 _LETTERS_PER_INCH = 14.5
@@ -30,7 +27,7 @@ _MEASURED: dict[Entries, str] = {
 }
 
 
-def plot_correspondence(result: Correspondence) -> Plot:
+def draw(result: Correspondence) -> Plot:
     """Return Delta of every part by layer (columns) and by entries (rows: all, changed), and below the images."""
     n_layers, shown = len(result.layers), min(len(result.images), _MOST_IMAGES)
     a_row = min(shown, _A_ROW)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,6 @@ from backlight.studies.correspondence.masking import (
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.numbers import mean_and_spread, nanmean, plain
 from backlight.studies.results import Result
-
-if TYPE_CHECKING:
-    from backlight.render.plots import Plot
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,8 @@ class Correspondence(Result):
         boxes: (parts, images, 4) top, left, bottom, right in what the network sees; -1 where a part is missing.
         pictures: (images, h, w, 3) uint8, what the network sees.
     """
+
+    study: ClassVar[str] = "correspondence"
 
     config: CorrespondenceConfig
     network: str
@@ -125,12 +124,6 @@ class Correspondence(Result):
             }
             for layer in self.layers
         }
-
-    def plot(self) -> Plot:
-        """Return Delta of every part beside its controls, by layer, over the images with their boxes."""
-        from backlight.studies.correspondence.plot import plot_correspondence
-
-        return plot_correspondence(self)
 
     def _at(self, layer: str, part: str) -> tuple[int, int]:
         return self.layers.index(layer), self.parts.index(part)

@@ -33,6 +33,7 @@ def run(
     parts: Path | str | Sequence[MarkedImage],
     layers: Layers | None = None,
     config: CorrespondenceConfig | None = None,
+    *,
     progress: Progress | None = None,
 ) -> Correspondence:
     """Return for each part and layer in how far masking the part changes the layer alike in all images.

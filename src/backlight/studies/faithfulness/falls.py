@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,12 +14,10 @@ from backlight.images import ImageSource
 from backlight.network import Layer, Network
 from backlight.rules import RuleSet
 from backlight.studies.covering import filled, largest_shares
+from backlight.studies.faithfulness.result import FaithfulnessConfig
 from backlight.studies.faithfulness.scores import CONTROLS, RANDOM, Scorer, draw_other, stack_masks
 from backlight.studies.responses import UnitResponses
 from backlight.studies.subjects import Subject, applies
-
-if TYPE_CHECKING:
-    from backlight.studies.faithfulness.result import FaithfulnessConfig
 
 _MAPS_AT_ONCE = 4
 

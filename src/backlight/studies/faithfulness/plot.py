@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from backlight.render.plots import COLOURS, Plot, new_plot, shortened
+from backlight.studies.faithfulness.result import Faithfulness
 from backlight.studies.faithfulness.scores import CONTROLS
 from backlight.studies.intervals import bootstrap
-
-if TYPE_CHECKING:
-    from backlight.studies.faithfulness.result import Faithfulness
 
 _COLUMNS = 4
 _GREYS = dict(zip(CONTROLS, ("#b4b4bc", "#000000", "#b4b4bc", "#686870", "#686870"), strict=True))
 _DASHES = dict(zip(CONTROLS, (":", "-", "--", "--", ":"), strict=True))
 
 
-def plot_faithfulness(result: Faithfulness) -> Plot:
+def draw(result: Faithfulness) -> Plot:
     """Return the curves of every layer, rule sets in colour and controls in grey, over maps, hits and fills."""
     columns = min(_COLUMNS, len(result.layers))
     rows = ceil(len(result.layers) / columns)

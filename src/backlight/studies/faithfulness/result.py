@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,6 @@ from backlight.studies.faithfulness.verdicts import Verdict, advised_rules, judg
 from backlight.studies.intervals import bootstrap
 from backlight.studies.numbers import nanmean
 from backlight.studies.results import Result
-
-if TYPE_CHECKING:
-    from backlight.render.plots import Plot
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,8 @@ class Faithfulness(Result):
         falls: (n, methods, shares, fills) share of the activation that is lost: 1 where nothing is left, below 0 where
             it rises; NaN where a control is missing, or a rule set does not cover all operators.
     """
+
+    study: ClassVar[str] = "faithfulness"
 
     config: FaithfulnessConfig
     methods: tuple[str, ...]
@@ -159,12 +158,6 @@ class Faithfulness(Result):
             else int((mine & (self.channels == channel)).sum())
         )
         return Evidence(verdict.falls, verdict.text, verdict.is_strong, self.advised_rules(layer), n)
-
-    def plot(self) -> Plot:
-        """Return the curves of every layer: fall against covered share, each method with its interval."""
-        from backlight.studies.faithfulness.plot import plot_faithfulness
-
-        return plot_faithfulness(self)
 
 
 def merged(results: Sequence[Faithfulness]) -> Faithfulness:

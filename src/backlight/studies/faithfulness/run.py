@@ -22,6 +22,7 @@ from backlight.scan import Progress
 from backlight.studies.belonging import check_belongs
 from backlight.studies.faithfulness.falls import Falls
 from backlight.studies.faithfulness.result import Faithfulness, FaithfulnessConfig, merged
+from backlight.studies.progress import Count
 from backlight.studies.subjects import Subject, choose_subjects
 
 
@@ -31,6 +32,7 @@ def run(
     images: ImageSource | Any,
     layers: Layers | None = None,
     config: FaithfulnessConfig | None = None,
+    *,
     progress: Progress | None = None,
 ) -> Faithfulness:
     """Return how far the activations of an atlas's hits fall when what their projections show is covered.
@@ -51,7 +53,7 @@ def run(
     *Convention*: a share is one of the pixels of the receptive field inside of the image. A control that gives no
     pixels (the projection of another map where no other is active; another image where a map has one hit) is left out.
     """
-    return merged(list(run_by_layer(atlas, net, images, layers, config, progress)))
+    return merged(list(run_by_layer(atlas, net, images, layers, config, progress=progress)))
 
 
 def run_by_layer(
@@ -60,6 +62,7 @@ def run_by_layer(
     images: ImageSource | Any,
     layers: Layers | None = None,
     config: FaithfulnessConfig | None = None,
+    *,
     progress: Progress | None = None,
 ) -> Iterator[Faithfulness]:
     """Yield what `run` finds, a layer at a time; what the atlas has kept of the same study is not done again."""
@@ -71,20 +74,17 @@ def run_by_layer(
     if not n_all:
         raise BadInputError("none of the layers has a hit to study; build the atlas with more maps or images")
     study = Falls(net, source, _rule_sets(atlas), config)
-    report = progress or (lambda *_: None)
-    n_done = 0
+    count = Count(progress, "faithfulness", n_all)
     for name, maps in chosen.items():
         known = _kept(atlas, name, config)
         if known is not None:
-            n_done += len(known.values)
-            report("faithfulness", n_done, n_all)
+            count.add(len(known.values))
             yield known
         elif any(maps):
             parts = []
             for part in study.layer(net.layer(name), atlas[name].rules, maps):
                 parts.append(part)
-                n_done += len(part[0])
-                report("faithfulness", n_done, n_all)
+                count.add(len(part[0]))
             yield _result(study, name, atlas[name].rules.name, parts)
 
 

@@ -156,7 +156,7 @@ def judge_layer(
     image_size: tuple[int, int],
     n_draws: int,
     seed: int,
-    report: Callable[[int], None] = lambda _: None,
+    report: Callable[[int], object] = lambda _: None,
 ) -> list[Judged]:
     """Return for each aspect how alike the hits of each map are, beside sets drawn from different maps.
 
@@ -165,14 +165,12 @@ def judge_layer(
         image_size: Height and width of the preprocessed image.
         n_draws: Sets.
         seed: Of the draws, which depend on the layer's name too, but not on what other layers are studied.
-        report: Called with the number of hits that have been read.
+        report: Called with the number of hits that each step has read.
     """
     parts: list[Descriptors] = []
-    n_done = 0
     for tiles in aligned_tiles(hits.layer, hits.hits, image_size):
         parts.append(describe(tiles))
-        n_done += len(tiles.valid)
-        report(n_done)
+        report(len(tiles.valid))
     generator = np.random.default_rng([seed, zlib.crc32(hits.layer.name.encode())])
     sets = draw_sets(hits.map_index, hits.image_ids, int(hits.counts.max()), n_draws, generator)
     return [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +12,7 @@ from numpy.typing import NDArray
 
 from backlight.render.plots import COLOURS, NOTE_POINTS, Plot, new_plot, shortened, without_axes, wrapped
 from backlight.studies.homogeneity.likeness import Aspect
-
-if TYPE_CHECKING:
-    from backlight.studies.homogeneity.result import Homogeneity
+from backlight.studies.homogeneity.result import Homogeneity
 
 _GREY, _DARK = "#c4c4ca", "#52525b"
 _AXES: dict[Aspect, str] = {
@@ -29,7 +26,7 @@ _NAME = 1.6
 """Inches that the name of a layer takes at most."""
 
 
-def plot_homogeneity(result: Homogeneity) -> Plot:
+def draw(result: Homogeneity) -> Plot:
     """Return a column of strips for each aspect, layers from top to bottom, and below some maps of the last layer."""
     aspects, n_layers = result.aspects, len(result.layers)
     width = 3.0 * max(len(aspects), 2) + 2.2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from backlight.studies.homogeneity.likeness import (
 from backlight.studies.intervals import bootstrap
 from backlight.studies.numbers import nanmean, plain
 from backlight.studies.results import Result
-
-if TYPE_CHECKING:
-    from backlight.render.plots import Plot
 
 
 @dataclass(frozen=True)
@@ -69,6 +66,8 @@ class Homogeneity(Result):
             least alike maps, by projections.
         example_channels: (examples,) their channels, the most alike first.
     """
+
+    study: ClassVar[str] = "homogeneity"
 
     config: HomogeneityConfig
     network: str
@@ -151,12 +150,6 @@ class Homogeneity(Result):
     def summary(self) -> dict[str, Any]:
         """Return by layer and aspect the mean score, its excess over chance with its interval, and the AUC."""
         return {layer: self._summary(layer) for layer in self.layers}
-
-    def plot(self) -> Plot:
-        """Return the maps of every layer beside chance, by aspect, and the last layer's most and least alike maps."""
-        from backlight.studies.homogeneity.plot import plot_homogeneity
-
-        return plot_homogeneity(self)
 
     def _of(self, layer: str) -> NDArray[np.bool_]:
         mine: NDArray[np.bool_] = self.layer_index == self._at(layer)

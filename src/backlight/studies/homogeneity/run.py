@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +26,7 @@ from backlight.studies.homogeneity.likeness import (
 )
 from backlight.studies.homogeneity.result import Homogeneity, HomogeneityConfig
 from backlight.studies.homogeneity.sheets import draw_hits
+from backlight.studies.progress import Count
 
 _N_EXAMPLES = 3
 
@@ -36,6 +35,7 @@ def run(
     atlas: Atlas,
     layers: Layers | None = None,
     config: HomogeneityConfig | None = None,
+    *,
     progress: Progress | None = None,
 ) -> Homogeneity:
     """Return how alike the hits of each feature map of an atlas are, against hits drawn from different maps.
@@ -65,11 +65,9 @@ def run(
     config = config or HomogeneityConfig()
     check_finished(atlas)
     chosen = [hits_of(atlas, name) for name in layer_names(layers or list(atlas))]
-    n_before = [0, *accumulate(len(own.hits) for own in chosen)]
-    judged = []
-    for own, done in zip(chosen, n_before, strict=False):
-        say = partial(_report, progress, done, n_before[-1])
-        judged.append(judge_layer(own, atlas.preprocessing.crop, config.n_draws, config.seed, say))
+    count = Count(progress, "homogeneity", sum(len(own.hits) for own in chosen))
+    size = atlas.preprocessing.crop
+    judged = [judge_layer(own, size, config.n_draws, config.seed, count.add) for own in chosen]
     return _with_examples(_result(atlas, config, chosen, judged), chosen[-1])
 
 
@@ -113,8 +111,3 @@ def _with_examples(result: Homogeneity, hits: LayerHits) -> Homogeneity:
     return replace(
         result, examples=draw_hits(hits.layer, maps), example_channels=np.array(channels, np.int64)
     )
-
-
-def _report(progress: Progress | None, n_before: int, n_all: int, n: int) -> None:
-    if progress is not None:
-        progress("homogeneity", n_before + n, n_all)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 
 from backlight.render.plots import COLOURS, Plot, new_plot, shortened, width_of, without_axes
 from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
+from backlight.studies.invariance.result import Invariance
 from backlight.studies.invariance.transforms import TRANSFORMS, Transform, transformed
-
-if TYPE_CHECKING:
-    from backlight.studies.invariance.result import Invariance
 
 _MOST_SHOWN, _GAP = 5, 0.05
 _FEWEST_EXAMPLES, _EXAMPLES_A_ROW = 4, 1.2
@@ -40,7 +38,7 @@ _AXES: dict[Transform, str] = {
 _SIGNS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "rotation": "{:g}°"}
 
 
-def plot_invariance(result: Invariance, raw: bool = False, measure: MoveMeasure = "whole") -> Plot:
+def draw(result: Invariance, raw: bool = False, measure: MoveMeasure = "whole") -> Plot:
     """Return for each transformation (rows) examples, each layer's distance and the class's probability (columns)."""
     n_layers, classified = len(result.layers), len(result.classes) > 0
     columns = 1 + n_layers + classified

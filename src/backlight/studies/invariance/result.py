@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.network.class_output import Wanted
-from backlight.studies.invariance.changes import Changes
 from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
-from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border
-from backlight.studies.numbers import nanmean
+from backlight.studies.invariance.summary import curve_summary, maps_summary, probability_summary
+from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border, is_identity
+from backlight.studies.numbers import nanmean, plain
 from backlight.studies.results import Result
-
-if TYPE_CHECKING:
-    from backlight.render.plots import Plot
 
 _SHIFTS, _LARGEST_SHIFT = 12, 60 / 224
 
@@ -91,8 +88,10 @@ class InvarianceConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Invariance(Changes, Result):
-    """How far layers and feature maps move under every amount of every transformation: the arrays of `Changes`.
+class Invariance(Result):
+    """How far layers and feature maps move under every amount of every transformation.
+
+    Of n images, k amounts of all transformations together, and m feature maps in all layers together.
 
     Attributes:
         config: How images were changed.
@@ -101,9 +100,23 @@ class Invariance(Changes, Result):
         shapes: (c, h, w) of each layer, or (c,).
         images: The images' names.
         class_given: Whether the true classes were given; else they are the most probable ones of the originals.
+        amounts: (k,) the amounts, one transformation after the other.
+        transforms: (k,) which transformation each is of, by its place in `TRANSFORMS`.
+        raw_distances: (measures, layers, n, k) Euclidean distances.
+        lengths: (measures, layers, n) the length of each original's vector.
+        other_distances: (measures, layers, n) the distance to the next image; NaN for one image.
+        classes: (n,) the class that is followed in each image; (0,) where the network does not classify.
+        probabilities: (n, k) its probability; (0, 0) where the network does not classify.
+        original_probabilities: (n,) its probability in the original; (0,) where the network does not classify.
+        map_counts: (layers,) number of feature maps of each layer.
+        map_moves: (transforms, measures, m) how far each map moves, relative to its size in the originals; NaN where
+            it is dead in all originals, or no amount changes the images.
+        other_map_moves: (measures, m) the same from each image to the next.
         pictures: (n, h, w, 3) uint8, what the network sees.
         output: The name of the output that the class is read from; None where the network has one output only.
     """
+
+    study: ClassVar[str] = "invariance"
 
     config: InvarianceConfig
     network: str
@@ -111,6 +124,17 @@ class Invariance(Changes, Result):
     shapes: tuple[tuple[int, ...], ...]
     images: tuple[str, ...]
     class_given: bool
+    amounts: NDArray[np.float64]
+    transforms: NDArray[np.int64]
+    raw_distances: NDArray[np.float64]
+    lengths: NDArray[np.float64]
+    other_distances: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    original_probabilities: NDArray[np.float64]
+    map_counts: NDArray[np.int64]
+    map_moves: NDArray[np.float64]
+    other_map_moves: NDArray[np.float64]
     pictures: NDArray[np.uint8]
     output: str | None = None
 
@@ -154,21 +178,57 @@ class Invariance(Changes, Result):
         return self._split(self.other_map_moves[MOVE_MEASURES.index(measure)], layer)
 
     def summary(self) -> dict[str, Any]:
-        """Return by transformation and layer how far it moves, and its five most and least invariant feature maps."""
-        from backlight.studies.invariance.summary import summarise
+        """Return by transformation, layer and measure how far it moves, and its most and least invariant feature maps.
 
-        return summarise(self)
+        Distances are relative to the original's length. `mean` is over images and the amounts that change them,
+        `least_change` the amount that changes them least and how far the layer moves there, `furthest` where it moves
+        furthest, `other_image` how far it moves to another image, `maps` its five most and five least invariant maps.
+        """
+        return {
+            "images": [self._image_summary(i) for i in range(len(self.images))],
+            **{transform: self._transform_summary(transform) for transform in TRANSFORMS},
+        }
 
     def class_name(self, image: int) -> str:
         """Return the name of the class that is followed in an image, by the image's place; its number without one."""
         index, names = int(self.classes[image]), self.config.class_names
         return names[index] if names else f"class {index}"
 
-    def plot(self, raw: bool = False, measure: MoveMeasure = "whole") -> Plot:
-        """Return the figure in the paper's layout, of relative distances unless raw."""
-        from backlight.studies.invariance.plot import plot_invariance
+    def _image_summary(self, i: int) -> dict[str, Any]:
+        found: dict[str, Any] = {"name": self.images[i], "class": None}
+        if len(self.classes):
+            found["class"] = {
+                "index": int(self.classes[i]),
+                "name": self.class_name(i),
+                "is_given": self.class_given,
+                "output": self.output,
+                "probability": float(self.original_probabilities[i]),
+            }
+        return found
 
-        return plot_invariance(self, raw, measure)
+    def _transform_summary(self, transform: Transform) -> dict[str, Any]:
+        amounts = self.amounts[self.of(transform)]
+        changing = np.array([not is_identity(transform, amount) for amount in amounts])
+        layers: dict[str, Any] = {}
+        for layer in self.layers:
+            layers[layer] = {}
+            for measure in MOVE_MEASURES:
+                curve = nanmean(self.distances(layer, transform, measure))  # over images
+                layers[layer][measure] = {
+                    **curve_summary(transform, amounts[changing], curve[changing]),
+                    "other_image": plain(self.other(layer, measure)),
+                    "maps": maps_summary(
+                        self.moves_of_maps(layer, transform, measure), self.moves_to_others(layer, measure)
+                    ),
+                }
+        probability = None
+        if len(self.classes):
+            curve = nanmean(self.probabilities[:, self.of(transform)])
+            probability = {
+                "original": float(self.original_probabilities.mean()),
+                **probability_summary(amounts[changing], curve[changing]),
+            }
+        return {"amounts": amounts.tolist(), "layers": layers, "probability": probability}
 
     def _scaled(self, distances: NDArray[np.float64], at: tuple[int, int], raw: bool) -> NDArray[np.float64]:
         """Return distances (n, amounts) by a measure of a layer, divided by the originals' lengths unless raw."""

@@ -20,15 +20,16 @@ from backlight.studies.defaults import late_layers
 from backlight.studies.invariance.changes import TransformSweep
 from backlight.studies.invariance.moves import ActivationStream
 from backlight.studies.invariance.result import Invariance, InvarianceConfig
-from backlight.studies.shown import inputs_of
+from backlight.studies.shown import image_names, inputs_of
 
 
 def run(
     net: Network,
     images: Images,
     layers: Layers | None = None,
-    classes: Sequence[int] | None = None,
     config: InvarianceConfig | None = None,
+    *,
+    classes: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> Invariance:
     """Return how far layers move, and how probable the class is, when images are shifted, magnified and turned.
@@ -41,8 +42,8 @@ def run(
         net: The captured network.
         images: Images, as `Network.prepare` takes them.
         layers: The layers' names; None takes `default_layers`.
-        classes: Of each image its true class; None takes the most probable one of the untransformed image.
         config: How images are changed.
+        classes: The true class of each image; None takes the most probable one of the unchanged image.
         progress: Called with `invariance`, the number of images run and the number in all.
 
     Raises:
@@ -72,18 +73,18 @@ def run(
     chosen = [net.layer(name) for name in dict.fromkeys(layer_names(layers or default_layers(net)))]
     scores = net.class_output(config.output, len(config.class_names))
     check_classes(net.name, scores, len(inputs), classes, config.class_names)
-    answers = ActivationStream(net, chosen, scores, config.batch_size)
-    changes = TransformSweep(answers, inputs, amounts, config.border)(classes, progress)
+    activations = ActivationStream(net, chosen, scores, config.batch_size)
+    sweep = TransformSweep(activations, inputs, amounts, config.border)
     return Invariance(
         config=config,
         network=net.name,
         layers=tuple(layer.name for layer in chosen),
         shapes=tuple(layer.shape for layer in chosen),
-        images=tuple(_names(images, len(inputs))),
+        images=tuple(Path(name).name for name in image_names(images, len(inputs))),
         class_given=classes is not None,
+        **sweep(classes, progress),
         pictures=np.stack(pictures),
         output=scores.name,
-        **vars(changes),
     )
 
 
@@ -103,10 +104,3 @@ def default_layers(net: Network) -> list[str]:
     """
     late = late_layers(net)[-1]
     return list(dict.fromkeys([*[layer.name for layer in net.default_layers[:1]], late]))
-
-
-def _names(images: Images, count: int) -> list[str]:
-    """Return what images are called: a file's name, else a number."""
-    several = isinstance(images, Sequence) and not isinstance(images, str)
-    given = list(images) if several else [images] * count  # type: ignore[arg-type]
-    return [Path(own).name if isinstance(own, str | Path) else f"image {i}" for i, own in enumerate(given)]

@@ -1,8 +1,7 @@
 """Occlusion: a square slid over an image, for a feature map, a unit and the class (the paper's Fig. 7)."""
 
-from backlight.studies.occlusion.result import Occlusion, OcclusionConfig
+from backlight.studies.occlusion.result import Occlusion, OcclusionConfig, Watched
 from backlight.studies.occlusion.run import run
-from backlight.studies.occlusion.watched import Watched
 
 __all__ = [
     "Occlusion",

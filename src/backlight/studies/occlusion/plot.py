@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,10 +30,8 @@ from backlight.render.plots import (
     without_axes,
 )
 from backlight.studies.covering import filled
+from backlight.studies.occlusion.result import Occlusion
 from backlight.studies.shown import tile_of
-
-if TYPE_CHECKING:
-    from backlight.studies.occlusion.result import Occlusion
 
 _N_LABELS = 6
 _OTHER, _NOWHERE = "#c4c4ca", "#f0f0f2"
@@ -65,7 +63,7 @@ class _Panel(NamedTuple):
         return max(self.width + self.right, width_of(self.title, _TITLE) + _BETWEEN)
 
 
-def plot_occlusion(result: Occlusion) -> Plot:
+def draw(result: Occlusion) -> Plot:
     """Return the image, the feature map's sum, its projections, the class's probability and the labels, side by side.
 
     A unit that was asked for has a heat map of its own; the last two are left out where the network does not classify.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.network.class_output import Wanted
+from backlight.projection import Unit
 from backlight.rules import RuleSet
 from backlight.studies.covering import Fill, check_fills
-from backlight.studies.occlusion.watched import Watched
 from backlight.studies.results import Result
 from backlight.studies.shown import Others
-
-if TYPE_CHECKING:
-    from backlight.render.plots import Plot
 
 _EQUAL = 5
 """Decimal places to which falls are compared: what is smaller is the rounding of the arithmetic."""
@@ -73,6 +70,32 @@ class OcclusionConfig:
             raise BadInputError(f"n_others is at least 0 and batch_size at least 1, but came {came}")
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What is watched, in the uncovered image.
+
+    Attributes:
+        unit: The unit that is projected; its feature map is the one that is summed.
+        box: What the unit sees; may leave the image.
+        map_sum: The sum of the feature map.
+        unit_value: The unit's activation.
+        class_index: The class whose probability is followed; None where the network does not classify, as for all
+            that follows from it.
+        probability: Its probability.
+        label: The most probable class.
+        output: The name of the output that the class is read from; None where the network has one output only.
+    """
+
+    unit: Unit
+    box: Box
+    map_sum: float
+    unit_value: float
+    class_index: int | None
+    probability: float | None
+    label: int | None
+    output: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Occlusion(Result):
     """What covering each place of an image does.
@@ -95,6 +118,8 @@ class Occlusion(Result):
         other_patches: (k, bh, bw, 3) uint8 the other images there, black outside; (0,) for none.
         other_projections: (k, bh, bw, c) the projections there; (0,) for none.
     """
+
+    study: ClassVar[str] = "occlusion"
 
     config: OcclusionConfig
     model: str
@@ -191,9 +216,3 @@ class Occlusion(Result):
             "label": self.class_name(label),
             "labels": [{"index": i, "name": self.class_name(i), "positions": n} for i, n in counts],
         }
-
-    def plot(self) -> Plot:
-        """Return the figure in the paper's layout."""
-        from backlight.studies.occlusion.plot import plot_occlusion
-
-        return plot_occlusion(self)

@@ -18,9 +18,9 @@ from backlight.projection import project
 from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import Progress
 from backlight.studies.covering import filled, sliding_squares
-from backlight.studies.occlusion.result import Occlusion, OcclusionConfig
+from backlight.studies.occlusion.result import Occlusion, OcclusionConfig, Watched
 from backlight.studies.occlusion.sweeps import SquareSweep
-from backlight.studies.occlusion.watched import Watched, check_watched, choose_watched
+from backlight.studies.occlusion.watched import check_watched, choose_watched
 from backlight.studies.shown import Others, inputs_of, others_of_atlas, others_of_images
 
 
@@ -29,6 +29,7 @@ def run(
     image: Images,
     layer: str,
     config: OcclusionConfig | None = None,
+    *,
     others: Atlas | Images | None = None,
     progress: Progress | None = None,
 ) -> Occlusion:
@@ -73,7 +74,7 @@ def run(
     signal = project(net, inputs, [watched.unit], rules)[0].permute(1, 2, 0).float().cpu().numpy()
     fill = filled(inputs, config.fill, np.random.default_rng(config.seed))
     boxes = [Box(r, c, r + config.size, c + config.size) for r in rows for c in cols]
-    answers = sweep(watched.unit, watched.class_index, fill, boxes, progress)
+    swept = sweep(watched.unit, watched.class_index, fill, boxes, progress)
     return Occlusion(
         config=config,
         model=net.name,
@@ -83,7 +84,7 @@ def run(
         cols=np.array(cols, np.int64),
         image=picture,
         projection=signal,
-        **{k: v.reshape((len(rows), len(cols)) if v.size else (0, 0)) for k, v in vars(answers).items()},
+        **{k: v.reshape((len(rows), len(cols)) if v.size else (0, 0)) for k, v in vars(swept).items()},
         **{f"other_{k}": v for k, v in vars(beside).items()},
     )
 

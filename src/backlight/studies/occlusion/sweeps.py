@@ -20,6 +20,7 @@ from backlight.projection import Unit
 from backlight.scan import Progress
 from backlight.studies.classes import probabilities
 from backlight.studies.covering import covered
+from backlight.studies.progress import Count
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,21 +100,21 @@ class SquareSweep:
         Raises:
             ActivationError: An activation of a copy is not finite.
         """
-        parts, size = [], self._batch_size
-        for start in range(0, len(boxes), size):
-            copies = covered(self._image, fill, boxes[start : start + size])
-            parts.append(self._answers(self._run(copies), unit, class_index))
-            if progress is not None:
-                progress("occlusion", min(start + size, len(boxes)), len(boxes))
-        joined = (np.concatenate(own) for own in zip(*parts, strict=True))
-        answers = SweptValues(*joined)
-        self._check(answers.map_sums)
-        return answers
+        parts, count = [], Count(progress, "occlusion", len(boxes))
+        for start in range(0, len(boxes), self._batch_size):
+            part = boxes[start : start + self._batch_size]
+            copies = covered(self._image, fill, part)  # (boxes, c, h, w)
+            parts.append(self._values(self._run(copies), unit, class_index))
+            count.add(len(part))
+        values = SweptValues(*(np.concatenate(own) for own in zip(*parts, strict=True)))
+        self._check(values.map_sums)
+        return values
 
-    def _answers(
+    def _values(
         self, outputs: tuple[Tensor, ...], unit: Unit, class_index: int | None
     ) -> tuple[NDArray[np.generic], ...]:
-        own = _as_array(outputs[0][:, unit.channel])
+        """Return the fields of `SweptValues` for one batch: the layer's maps first, then the class scores if any."""
+        own = _as_array(outputs[0][:, unit.channel])  # (n, h, w), the unit's feature map
         sums, values = own.sum((1, 2)), own[:, unit.row, unit.col]
         if class_index is None:
             return sums, values, np.zeros(0), np.zeros(0, np.int64)

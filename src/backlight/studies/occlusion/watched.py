@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
-from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.network.class_output import ClassOutput
 from backlight.projection import Unit
 from backlight.projection.units import check_channel, check_unit
 from backlight.studies.classes import check_classes
+from backlight.studies.occlusion.result import OcclusionConfig, Watched
 from backlight.studies.occlusion.sweeps import SquareSweep
 from backlight.studies.shown import view
-
-if TYPE_CHECKING:
-    from backlight.studies.occlusion.result import OcclusionConfig
-
-
-@dataclass(frozen=True)
-class Watched:
-    """What is watched, in the uncovered image.
-
-    Attributes:
-        unit: The unit that is projected; its feature map is the one that is summed.
-        box: What the unit sees; may leave the image.
-        map_sum: The sum of the feature map.
-        unit_value: The unit's activation.
-        class_index: The class whose probability is followed; None where the network does not classify, as for all
-            that follows from it.
-        probability: Its probability.
-        label: The most probable class.
-        output: The name of the output that the class is read from; None where the network has one output only.
-    """
-
-    unit: Unit
-    box: Box
-    map_sum: float
-    unit_value: float
-    class_index: int | None
-    probability: float | None
-    label: int | None
-    output: str | None = None
 
 
 def check_watched(layer: Layer, config: OcclusionConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,6 @@ from backlight.projection.controls import SWITCHES
 from backlight.studies.intervals import bootstrap
 from backlight.studies.results import Result
 from backlight.studies.sanity.similarity import METRICS
-
-if TYPE_CHECKING:
-    from backlight.render.plots import Plot
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,8 @@ class Sanity(Result):
             METRICS. NaN where a projection is zero or there is no max pool.
     """
 
+    study: ClassVar[str] = "sanity"
+
     config: SanityConfig
     layer: str
     rules: tuple[str, ...]
@@ -76,12 +75,6 @@ class Sanity(Result):
             }
             for i, name in enumerate(self.rules)
         }
-
-    def plot(self) -> Plot:
-        """Return the curves over depth for each measure, and the effect of the switches."""
-        from backlight.studies.sanity.plot import plot_sanity
-
-        return plot_sanity(self)
 
 
 def _means(values: NDArray[np.float64]) -> dict[str, float | None]:

@@ -10,7 +10,7 @@ are normal with the standard deviation of the trained ones, and their biases zer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from backlight.projection.controls import SWITCHES, Control, Switches, replaced_
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.belonging import check_belongs
+from backlight.studies.progress import Count
 from backlight.studies.sanity.result import Sanity, SanityConfig
 from backlight.studies.sanity.similarity import similarities
 from backlight.studies.subjects import Subject, applies, choose_subjects
@@ -41,6 +42,7 @@ def run(
     images: Any,
     layer: str | None = None,
     config: SanityConfig | None = None,
+    *,
     progress: Progress | None = None,
 ) -> Sanity:
     """Return how alike projections of an atlas's hits stay when weights or switches are replaced.
@@ -68,7 +70,8 @@ def run(
         )
     batch = net.preprocessing.batch([source.load(s.image_id) for s in subjects])  # type: ignore[union-attr]
     weights = weighted_below(net, found)
-    study = _Study(found, subjects, batch, config, len(weights), progress or (lambda *_: None))
+    count = Count(progress, "sanity", 2 * len(weights) + len(SWITCHES))
+    study = _Study(found, subjects, batch, config.seed, count)
     study.trained(net)
     if not weights:
         raise BadInputError(f"layer {found.name!r} has no weights below it to replace; choose a later one")
@@ -90,12 +93,11 @@ class _Study:
         layer: Layer,
         subjects: Sequence[Subject],
         batch: Tensor,
-        config: SanityConfig,
-        n_weights: int,
-        report: Callable[[str, int, int], None],
+        seed: int,
+        count: Count,
     ) -> None:
-        self._layer, self._subjects, self._batch, self._seed = layer, subjects, batch, config.seed
-        self._report, self._n_done, self._n_all = report, 0, 2 * n_weights + len(SWITCHES)
+        self._layer, self._subjects, self._batch = layer, subjects, batch
+        self._seed, self._count = seed, count
         self._reference: list[list[NDArray[np.float64]]] = []
         self.rule_sets: list[RuleSet] = []
 
@@ -129,8 +131,7 @@ class _Study:
         return result if has_switches else np.full_like(result, np.nan)
 
     def _compared(self, found: Sequence[Sequence[NDArray[np.float64]]]) -> NDArray[np.float64]:
-        self._n_done += 1
-        self._report("sanity", self._n_done, self._n_all)
+        self._count.add()
         return np.stack(
             [
                 [similarities(one, other) for one, other in zip(*pair, strict=True)]
