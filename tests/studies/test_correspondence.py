@@ -439,7 +439,7 @@ def test_a_json_file_is_read(folder: Path) -> None:
         ),
         ('{"images": {"a.png": {"eye": [1, 2, 3, 4.5]}}}', "must be four whole numbers"),
         ('{"images": {"a.png": {"eye": [1, 2, true, 4]}}}', "must be four whole numbers"),
-        ('{"images": {"a.png": {"eye": {"top": 1}}}}', 'must be four whole numbers .* but came {"top": 1}'),
+        ('{"images": {"a.png": {"eye": {"top": 1}}}}', 'must be four whole numbers .* got {"top": 1}'),
         ('{"images": {"a.png": {}, "a.png": {}}}', r"is no JSON \('a.png' comes twice\)"),
     ],
 )
@@ -460,8 +460,8 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ({}, "needs at least two, but came 0"),
-        ({"a.png": {"eye": GOOD}}, "compares images and needs at least two, but came 1"),
+        ({}, "needs at least two, got 0"),
+        ({"a.png": {"eye": GOOD}}, "compares images and needs at least two, got 1"),
         ({"a.png": {}, "b.png": {}}, "no part is marked in any of the images"),
         ({"a.png": {"eye": GOOD, "nose": GOOD}, "b.png": {"eye": GOOD}}, "but 'nose' is marked in one"),
         (
@@ -505,9 +505,9 @@ def test_a_missing_image_an_unknown_layer_and_a_network_of_tensors_are_refused(f
     [
         (
             lambda: CorrespondenceConfig(n_random=0),
-            "n_random must be at least 1 and the seed at least 0, but came 0 and 0",
+            "n_random must be at least 1, got 0",
         ),
-        (lambda: CorrespondenceConfig(seed=-1), "the seed at least 0, but came 99 and -1"),
+        (lambda: CorrespondenceConfig(seed=-1), "seed must be at least 0, got -1"),
     ],
 )
 def test_a_config_is_checked(make: Callable[[], CorrespondenceConfig], message: str) -> None:

@@ -206,9 +206,9 @@ def test_what_is_kept_is_not_done_again_but_another_study_is(
     ("change", "message"),
     [
         ({"shares": ()}, "shares lie between 0 and 1"),
-        ({"shares": (1.5,)}, r"shares lie between 0 and 1, such as 0.05 and 0.2, but came \(1.5,\)"),
-        ({"hits": 0}, "maps and hits must be at least 1"),
-        ({"maps": 0}, "maps and hits must be at least 1"),
+        ({"shares": (1.5,)}, r"shares lie between 0 and 1, such as 0.05 and 0.2, got \(1.5,\)"),
+        ({"hits": 0}, "hits must be at least 1, got 0"),
+        ({"maps": 0}, "maps must be at least 1, got 0"),
     ],
 )
 def test_a_config_is_checked(change: dict[str, object], message: str) -> None:

@@ -379,16 +379,16 @@ def test_amounts_come_in_order_once_and_default_shifts_follow_the_height() -> No
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"translation": ()}, "translation needs at least one amount, all finite, but came none"),
+        ({"translation": ()}, "translation needs at least one amount, all finite, got none"),
         ({"scale": ()}, "scale needs at least one amount"),
         ({"rotation": ()}, "rotation needs at least one amount"),
         (
             {"rotation": (0.0, float("nan"))},
-            "rotation needs at least one amount, all finite, but came 0.0, nan",
+            "rotation needs at least one amount, all finite, got 0.0, nan",
         ),
-        ({"scale": (1.0, 0.0)}, "a scale is a factor above 0 .* but came 0.0"),
-        ({"scale": (-1.0,)}, "a scale is a factor above 0 .* but came -1.0"),
-        ({"batch_size": 0}, "batch_size is at least 1, but came 0"),
+        ({"scale": (1.0, 0.0)}, "a scale is a factor above 0 .* got 0.0"),
+        ({"scale": (-1.0,)}, "a scale is a factor above 0 .* got -1.0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],
 )
 def test_amounts_that_cannot_be_used_are_refused(values: dict[str, object], message: str) -> None:
@@ -399,7 +399,7 @@ def test_amounts_that_cannot_be_used_are_refused(values: dict[str, object], mess
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"images": []}, "images are shifted, magnified and turned, but came none"),
+        ({"images": []}, "images are shifted, magnified and turned, got none"),
         ({"classes": [0, 5]}, "class 5 is out of range: SmallNet has 5 classes, 0 to 4"),
         ({"classes": [-1, 0]}, "class -1 is out of range"),
         ({"classes": [0]}, "each image has one class, got 1 for 2 images"),
@@ -419,7 +419,7 @@ def test_unknown_layers_no_images_of_a_tensor_and_no_layers_are_refused() -> Non
     net = _small()
     with pytest.raises(UnknownLayerError, match="SmallNet has no layer 'relu9'"):
         run(net, _pictures(1), ["relu9"])
-    with pytest.raises(BadInputError, match="but came none; give at least one"):
+    with pytest.raises(BadInputError, match="got none; give at least one"):
         run(net, torch.zeros(0, 3, SIZE, SIZE))
     with pytest.raises(BadInputError, match="has no feature maps to take by default; name layers"):
         run(backlight.capture(nn.AvgPool2d(2), (3, SIZE, SIZE)), torch.zeros(1, 3, SIZE, SIZE))
@@ -581,7 +581,7 @@ def test_the_command_draws_what_is_asked_for(
         (("--scale", "0"), "a scale is a factor above 0"),
         (("--rotation", "0:90:0"), "--rotation: the step leads from the first to the last"),
         (("--rotation", "0:90"), "--rotation is a list of numbers"),
-        (("--border", "black"), "a border is mean or edge, but came 'black'"),
+        (("--border", "black"), "a border is mean or edge, got 'black'"),
         (("--measure", "all"), "--measure is whole or peak, but came 'all'"),
         (("--labels", "none.txt"), "cannot read the labels 'none.txt' \\(No such file"),
         (("--layers", "relu9"), "SmallNet has no layer 'relu9'"),

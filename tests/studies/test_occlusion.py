@@ -201,7 +201,7 @@ def test_a_layer_that_is_the_output_itself_can_be_watched() -> None:
         (
             OcclusionConfig(size=33),
             "relu",
-            "the square that covers must be 1 to 32 pixels large, .* but came 33",
+            "the side of the square must be 1 to 32 pixels, .* got 33",
         ),
         (
             OcclusionConfig(size=4, class_index=4),
@@ -236,12 +236,12 @@ def test_what_the_network_does_not_have_is_refused(config: OcclusionConfig, laye
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 0}, "size and stride of the square are at least 1 pixel, but came 0 and 8"),
-        ({"stride": 0}, "size and stride of the square are at least 1 pixel, but came 32 and 0"),
+        ({"size": 0}, "size must be at least 1, got 0"),
+        ({"stride": 0}, "stride must be at least 1, got 0"),
         ({"channel": 1, "row": 2}, "a unit is given by channel, row and col together"),
         ({"row": 2, "col": 2}, "a unit is given by channel, row and col together"),
-        ({"n_others": -1}, "n_others is at least 0 and batch_size at least 1, but came -1 and None"),
-        ({"batch_size": 0}, "n_others is at least 0 and batch_size at least 1, but came 3 and 0"),
+        ({"n_others": -1}, "n_others must be at least 0, got -1"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],
 )
 def test_a_config_is_checked(change: dict[str, object], message: str) -> None:
@@ -251,9 +251,7 @@ def test_a_config_is_checked(change: dict[str, object], message: str) -> None:
 
 def test_one_image_at_a_time_and_a_class_only_of_a_classifier() -> None:
     for images in ([picture(1), picture(2)], torch.zeros(2, 3, SIZE, SIZE), []):
-        with pytest.raises(
-            BadInputError, match=f"slid over one image, but came {len(images)}; study them one"
-        ):
+        with pytest.raises(BadInputError, match=f"slid over one image, got {len(images)}; study them one"):
             run(finder(), images, "relu", SQUARES)
     with pytest.raises(
         BadInputError,

@@ -184,12 +184,12 @@ def test_a_layer_without_weights_and_a_negative_seed_are_refused(tmp_path: Path)
     ):
         sanity.run(atlas, net, source, config=SanityConfig(3))
     for config in (SanityConfig, faithfulness.FaithfulnessConfig):
-        with pytest.raises(BadInputError, match="a seed is at least 0, but came -1"):
+        with pytest.raises(BadInputError, match="seed must be at least 0, got -1"):
             config(seed=-1)
 
 
 def test_too_few_hits_are_refused(tmp_path: Path, small_net: SmallNet) -> None:
-    with pytest.raises(BadInputError, match="at least two hits are needed, but came 1 maps of 1 hits"):
+    with pytest.raises(BadInputError, match="at least two hits are needed, got 1 map of 1 hit"):
         SanityConfig(maps=1)
     source = _source(1)
     net = backlight.capture(small_net, (3, 48, 48), PREPROCESSING)

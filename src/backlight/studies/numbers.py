@@ -1,4 +1,4 @@
-"""Numbers of which some are missing (NaN): their means, and what JSON holds of them."""
+"""Numbers of which some are missing (NaN): their means and spreads, and how JSON and NumPy hold them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def nanmean(values: NDArray[np.floating], axis: int = 0) -> NDArray[np.float64]:
-    """Return the mean along an axis of what is there; NaN, without a warning, where nothing is.
+    """Return the mean along an axis of what is not NaN; NaN, without a warning, where nothing is left.
 
     Example:
         >>> nanmean(np.array([[1.0, np.nan], [3.0, np.nan]])).tolist()
@@ -21,7 +21,12 @@ def nanmean(values: NDArray[np.floating], axis: int = 0) -> NDArray[np.float64]:
 
 
 def mean_and_spread(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation along the last axis of what is not NaN; NaN where nothing is."""
+    """Return the mean and standard deviation along the last axis of what is not NaN; NaN where nothing is left.
+
+    Example:
+        >>> mean_and_spread(np.array([[1.0, 3.0, np.nan]]))
+        (array([2.]), array([1.]))
+    """
     mean = nanmean(values, -1)
     return mean, np.asarray(np.sqrt(nanmean((values - mean[..., None]) ** 2, -1)))
 

@@ -1,4 +1,4 @@
-"""What a study shows of images: the pictures of inputs, and a feature map's projections in other images."""
+"""What a study shows of images: pictures of the inputs, and a feature map's projections in other images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from backlight.network import Images, Layer, Network
 from backlight.projection import Unit, project, strongest
 from backlight.render import Tile, pad
 from backlight.rules import RuleSet, under_rules
-from backlight.studies.belonging import check_network
+from backlight.studies.checks import check_network
 
 _SAME = 1e-4
 
@@ -30,10 +30,10 @@ class Others:
     """A feature map's strongest units in other images, on the boxes that they see.
 
     Attributes:
-        names: What the k images are called.
-        boxes: (k, 4) top, left, bottom, right; they may leave the image.
-        patches: (k, h, w, 3) uint8, black outside of the image.
-        projections: (k, h, w, c), zero outside of the image.
+        names: Names of the k images.
+        boxes: (k, 4) top, left, bottom, right; they may reach outside the image.
+        patches: (k, h, w, 3) uint8, black outside the image.
+        projections: (k, h, w, c), zero outside the image.
     """
 
     names: tuple[str, ...]
@@ -43,7 +43,7 @@ class Others:
 
     @classmethod
     def of(cls, names: Sequence[str], tiles: Sequence[Tile]) -> Others:
-        """Return what tiles show, as arrays; those are empty where there is no tile."""
+        """Return what tiles show as arrays, which are empty where there are no tiles."""
         if not tiles:
             arrays = np.zeros((0, 4), np.int64), np.zeros((0,), np.uint8), np.zeros((0,), np.float32)
             return cls((), *arrays)
@@ -63,14 +63,14 @@ class Others:
 
 
 def inputs_of(net: Network, images: Images) -> tuple[Tensor, list[UInt8[np.ndarray, "h w 3"]]]:
-    """Return images as inputs (n, c, h, w), and how each is drawn.
+    """Return images as inputs (n, c, h, w), and a picture of each.
 
     Raises:
-        BadInputError: As `Network.prepare`.
-        ImageError: A picture that cannot be read.
+        BadInputError: As for `Network.prepare`.
+        ImageError: A picture cannot be read.
 
-    *Convention*: a picture is drawn as the network sees it, before it is normalised; of a tensor, whose normalisation
-    is not known, the smallest value is black and the largest white.
+    *Convention*: a picture is shown as the network sees it, before it is normalised. The normalisation of a tensor is
+    not known: its smallest value is shown black and its largest white.
 
     Example:
         >>> import torch, backlight
@@ -87,7 +87,9 @@ def inputs_of(net: Network, images: Images) -> tuple[Tensor, list[UInt8[np.ndarr
 
 
 def view(net: Network, layer: Layer, unit: Unit) -> Box:
-    """Return the box that a unit sees, which may leave the image; the whole image where that is what it sees.
+    """Return the box that a unit sees, which may reach outside the image.
+
+    *Convention*: of a layer without a receptive field it is the whole image.
 
     Example:
         >>> import torch, backlight
@@ -102,7 +104,7 @@ def view(net: Network, layer: Layer, unit: Unit) -> Box:
 def tile_of(picture: UInt8[np.ndarray, "h w 3"], projection: NDArray[np.floating], box: Box) -> Tile:
     """Return the part of a picture and of a projection (h, w, c) in a box.
 
-    *Convention*: of a projection whose channels are no colours (neither 1 nor 3) the mean is shown.
+    *Convention*: where the channels of a projection are not colours (neither 1 nor 3), their mean is shown.
 
     Example:
         >>> tile_of(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8, 2)), Box(-1, 3, 2, 6)).projection.shape
@@ -116,27 +118,27 @@ def tile_of(picture: UInt8[np.ndarray, "h w 3"], projection: NDArray[np.floating
 
 
 def others_of_atlas(atlas: Atlas, net: Network, unit: Unit, value: float, count: int) -> Others:
-    """Return the first hits of a unit's feature map in an atlas, without the unit itself.
+    """Return the top hits of a unit's feature map in an atlas, without the unit itself.
 
     Args:
         atlas: A finished atlas of this network.
         net: The captured network.
         unit: The unit in the image under study.
         value: Its activation.
-        count: How many hits at most.
+        count: At most how many hits.
 
     Raises:
-        BadInputError: An atlas of another network or size, or one in which the map was not projected.
+        BadInputError: The atlas is of another network or image size, or the map was not projected in it.
         UnknownLayerError: The atlas has no such layer.
         AtlasError: The build is not finished.
 
-    *Convention*: a hit at the unit's place with its activation is taken for the image under study.
+    *Convention*: a hit at the unit's place with the same activation is taken to be the image under study.
     """
     check_network(atlas, net)
     if atlas.preprocessing.crop != net.input_shape[1:]:
         sizes = ["x".join(map(str, size)) for size in (atlas.preprocessing.crop, net.input_shape[1:])]
         raise BadInputError(
-            f"{atlas.path.name} is of images of {sizes[0]}, not {sizes[1]}; build it for those"
+            f"{atlas.path.name} was built for images of {sizes[0]}, not {sizes[1]}; build one for those"
         )
     layer = atlas[unit.layer]
     if unit.channel not in layer.channels:
@@ -157,8 +159,8 @@ def others_of_images(net: Network, images: Images, unit: Unit, rules: RuleSet) -
     """Return the strongest unit of a unit's feature map in each of some images.
 
     Raises:
-        BadInputError: Images that do not fit.
-        UnsupportedOperatorError: No rule for an operator on the way.
+        BadInputError: The images do not fit the network.
+        UnsupportedOperatorError: An operator between the unit and the pixels has no rule.
     """
     batch, pictures = inputs_of(net, images)
     units = strongest(net, batch, unit.layer, unit.channel)
@@ -181,6 +183,7 @@ def image_names(images: Images, count: int) -> list[str]:
 
 
 def _drawn(image: Tensor) -> UInt8[np.ndarray, "h w 3"]:
+    """Return an input (c, h, w) as a picture, its range stretched to black and white."""
     values = image.permute(1, 2, 0).float().cpu().numpy()
     if values.shape[2] != 3:
         values = np.repeat(values.mean(2, keepdims=True), 3, axis=2)

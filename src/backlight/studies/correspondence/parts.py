@@ -138,7 +138,7 @@ def part_names(images: Sequence[MarkedImage]) -> list[str]:
         ['nose']
     """
     if len(images) < 2:
-        raise BadInputError(f"correspondence compares images and needs at least two, but came {len(images)}")
+        raise BadInputError(f"correspondence compares images and needs at least two, got {len(images)}")
     counts: dict[str, int] = {}
     for image in images:
         for part in image.boxes:
@@ -178,7 +178,7 @@ def _boxes(path: Path, name: str, own: Any) -> dict[str, Box]:
         if not isinstance(values, list) or len(values) != 4 or not all(type(v) is int for v in values):
             raise BadInputError(
                 f"{str(path)!r}: the box of {part!r} in {name} must be four whole numbers "
-                f"[top, left, bottom, right], but came {json.dumps(values)}"
+                f"[top, left, bottom, right], got {json.dumps(values)}"
             )
         boxes[part] = Box(*values)
     return boxes

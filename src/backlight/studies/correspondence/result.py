@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import BadInputError
+from backlight.studies.checks import check_at_least
 from backlight.studies.correspondence.masking import (
     CONTROL_MASKS,
     ENTRIES,
@@ -37,10 +37,8 @@ class CorrespondenceConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
         check_fills([self.fill])
-        if self.n_random < 1 or self.seed < 0:
-            raise BadInputError(
-                f"n_random must be at least 1 and the seed at least 0, but came {self.n_random} and {self.seed}"
-            )
+        check_at_least(1, n_random=self.n_random)
+        check_at_least(0, seed=self.seed)
 
 
 @dataclass(frozen=True, eq=False)

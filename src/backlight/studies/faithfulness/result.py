@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from backlight.atlas import Evidence, keep_evidence
 from backlight.errors import BadInputError
+from backlight.studies.checks import check_at_least
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.faithfulness.scores import CONTROLS
 from backlight.studies.faithfulness.verdicts import Verdict, advised_rules, judge
@@ -41,12 +42,10 @@ class FaithfulnessConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
         check_fills(self.fills)
-        if self.hits < 1 or (self.maps is not None and self.maps < 1):
-            raise BadInputError(f"maps and hits must be at least 1, but came {self.maps} and {self.hits}")
-        if self.seed < 0:
-            raise BadInputError(f"a seed is at least 0, but came {self.seed}")
+        check_at_least(1, maps=self.maps, hits=self.hits)
+        check_at_least(0, seed=self.seed)
         if not self.shares or not all(0 < share < 1 for share in self.shares):
-            raise BadInputError(f"shares lie between 0 and 1, such as 0.05 and 0.2, but came {self.shares}")
+            raise BadInputError(f"shares lie between 0 and 1, such as 0.05 and 0.2, got {self.shares}")
 
 
 @dataclass(frozen=True, eq=False)

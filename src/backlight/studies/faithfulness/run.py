@@ -19,7 +19,7 @@ from backlight.network import Network
 from backlight.network.layers import Layers, layer_names
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
-from backlight.studies.belonging import check_belongs
+from backlight.studies.checks import check_belongs
 from backlight.studies.faithfulness.falls import Falls
 from backlight.studies.faithfulness.result import Faithfulness, FaithfulnessConfig, merged
 from backlight.studies.progress import Count

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import BadInputError, UnknownLayerError
+from backlight.errors import UnknownLayerError
+from backlight.studies.checks import check_at_least
 from backlight.studies.homogeneity.likeness import (
     ASPECTS,
     P_LIMIT,
@@ -36,10 +37,8 @@ class HomogeneityConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
-        if self.n_draws < 1 or self.seed < 0:
-            raise BadInputError(
-                f"n_draws must be at least 1 and the seed at least 0, but came {self.n_draws} and {self.seed}"
-            )
+        check_at_least(1, n_draws=self.n_draws)
+        check_at_least(0, seed=self.seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from backlight.atlas import Atlas
 from backlight.network.layers import Layers, layer_names
 from backlight.scan import Progress
-from backlight.studies.belonging import check_finished
+from backlight.studies.checks import check_finished
 from backlight.studies.homogeneity.alike import Judged, purity
 from backlight.studies.homogeneity.likeness import (
     ASPECTS,

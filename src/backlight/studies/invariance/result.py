@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.network.class_output import Wanted
+from backlight.studies.checks import check_at_least
 from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
 from backlight.studies.invariance.summary import curve_summary, maps_summary, probability_summary
 from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border, is_identity
@@ -54,15 +55,14 @@ class InvarianceConfig:
         for transform in TRANSFORMS:
             amounts = getattr(self, transform)
             if amounts is not None and not (amounts and all(map(isfinite, amounts))):
-                came = ", ".join(map(str, amounts)) or "none"
-                raise BadInputError(f"{transform} needs at least one amount, all finite, but came {came}")
+                given = ", ".join(map(str, amounts)) or "none"
+                raise BadInputError(f"{transform} needs at least one amount, all finite, got {given}")
         if min(self.scale) <= 0:
             raise BadInputError(
-                f"a scale is a factor above 0 (1.2 magnifies by a fifth), but came {min(self.scale)}"
+                f"a scale is a factor above 0 (1.2 magnifies by a fifth), got {min(self.scale)}"
             )
         check_border(self.border)
-        if self.batch_size is not None and self.batch_size < 1:
-            raise BadInputError(f"batch_size is at least 1, but came {self.batch_size}")
+        check_at_least(1, batch_size=self.batch_size)
 
     def amounts(self, height: int) -> dict[Transform, list[float]]:
         """Return the amounts of each transformation of an image of some rows, in ascending order.

@@ -68,7 +68,7 @@ def run(
     config = config or InvarianceConfig()
     inputs, pictures = inputs_of(net, images)
     if not len(inputs):
-        raise BadInputError("images are shifted, magnified and turned, but came none; give at least one")
+        raise BadInputError("images are shifted, magnified and turned, got none; give at least one")
     amounts = config.amounts(net.input_shape[1])
     chosen = [net.layer(name) for name in dict.fromkeys(layer_names(layers or default_layers(net)))]
     scores = net.class_output(config.output, len(config.class_names))

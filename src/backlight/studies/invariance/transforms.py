@@ -28,7 +28,7 @@ _UNCHANGED: dict[Transform, float] = {"translation": 0.0, "scale": 1.0, "rotatio
 def check_border(border: str) -> None:
     """Raise BadInputError unless it is a border."""
     if border not in BORDERS:
-        raise BadInputError(f"a border is {' or '.join(BORDERS)}, but came {border!r}")
+        raise BadInputError(f"a border is {' or '.join(BORDERS)}, got {border!r}")
 
 
 def is_identity(transform: Transform, amount: float) -> bool:

@@ -14,6 +14,7 @@ from backlight.geometry import Box
 from backlight.network.class_output import Wanted
 from backlight.projection import Unit
 from backlight.rules import RuleSet
+from backlight.studies.checks import check_at_least
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.results import Result
 from backlight.studies.shown import Others
@@ -60,14 +61,10 @@ class OcclusionConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
         check_fills([self.fill])
-        if self.size < 1 or self.stride < 1:
-            came = f"{self.size} and {self.stride}"
-            raise BadInputError(f"size and stride of the square are at least 1 pixel, but came {came}")
+        check_at_least(1, size=self.size, stride=self.stride, batch_size=self.batch_size)
+        check_at_least(0, n_others=self.n_others)
         if (self.row is None) != (self.col is None) or (self.row is not None and self.channel is None):
             raise BadInputError("a unit is given by channel, row and col together, or a map by channel alone")
-        if self.n_others < 0 or (self.batch_size is not None and self.batch_size < 1):
-            came = f"{self.n_others} and {self.batch_size}"
-            raise BadInputError(f"n_others is at least 0 and batch_size at least 1, but came {came}")
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def _one_image(net: Network, image: Images) -> tuple[Tensor, UInt8[np.ndarray, "
     inputs, pictures = inputs_of(net, image)
     if len(inputs) != 1:
         raise BadInputError(
-            f"the square is slid over one image, but came {len(inputs)}; study them one after the other"
+            f"the square is slid over one image, got {len(inputs)}; study them one after the other"
         )
     return inputs[0], pictures[0]
 

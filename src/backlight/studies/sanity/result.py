@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.projection.controls import SWITCHES
+from backlight.studies.checks import check_at_least
 from backlight.studies.intervals import bootstrap
 from backlight.studies.results import Result
 from backlight.studies.sanity.similarity import METRICS
@@ -31,12 +32,10 @@ class SanityConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
-        if self.seed < 0:
-            raise BadInputError(f"a seed is at least 0, but came {self.seed}")
-        if self.maps < 1 or self.hits < 1 or self.maps * self.hits < 2:
-            raise BadInputError(
-                f"at least two hits are needed, but came {self.maps} maps of {self.hits} hits; take more"
-            )
+        check_at_least(1, maps=self.maps, hits=self.hits)
+        check_at_least(0, seed=self.seed)
+        if self.maps * self.hits < 2:
+            raise BadInputError("at least two hits are needed, got 1 map of 1 hit; take more")
 
 
 @dataclass(frozen=True, eq=False)

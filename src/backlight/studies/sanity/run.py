@@ -27,7 +27,7 @@ from backlight.projection import Projector
 from backlight.projection.controls import SWITCHES, Control, Switches, replaced_switches
 from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
-from backlight.studies.belonging import check_belongs
+from backlight.studies.checks import check_belongs
 from backlight.studies.progress import Count
 from backlight.studies.sanity.result import Sanity, SanityConfig
 from backlight.studies.sanity.similarity import similarities
