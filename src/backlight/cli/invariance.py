@@ -33,10 +33,9 @@ from backlight.cli.output import console, progress_bars, styled
 from backlight.errors import BadInputError
 from backlight.studies.invariance import Invariance, InvarianceConfig, run
 from backlight.studies.invariance.moves import MOVE_MEASURES
-from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border
+from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, amount_text, check_border
 
 _MOST_AMOUNTS = 10_000
-_SIGNS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "rotation": "{:g}°"}
 _AMOUNTS = "such as -60,0,60, or first:last:step"
 
 
@@ -219,7 +218,7 @@ def _print_maps(found: dict[str, Any], layer: str, transform: Transform) -> None
 
 
 def _amount(point: dict[str, Any], transform: Transform) -> str:
-    return _SIGNS[transform].format(point["amount"])
+    return amount_text(transform, point["amount"])
 
 
 def _number(value: float | None) -> str:

@@ -35,6 +35,16 @@ def probabilities(rows: NDArray[np.floating], like: NDArray[np.floating]) -> NDA
     return values if are_probabilities(like) else softmax(values, axis=-1)
 
 
+def class_name(index: int, names: Sequence[str]) -> str:
+    """Return the name of a class; its number where there are no names.
+
+    Example:
+        >>> class_name(1, ["cat", "dog"]), class_name(1, ())
+        ('dog', 'class 1')
+    """
+    return names[index] if names else f"class {index}"
+
+
 def check_classes(
     network: str, chosen: ClassOutput, n_images: int, classes: Sequence[int] | None, names: Sequence[str]
 ) -> None:

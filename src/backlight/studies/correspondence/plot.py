@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from math import ceil
-from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
 from backlight.render.plots import Plot, colours, new_plot, shortened, shortened_end, without_axes
 from backlight.studies.correspondence.masking import CONTROL_MASKS, ENTRIES, ControlMask, Entries
 from backlight.studies.correspondence.result import Correspondence
+from backlight.studies.plots import note_lines, outline, replace_last_row
 
 _MOST_IMAGES, _A_ROW, _GAP = 16, 8, 12
-_LETTERS_PER_INCH = 14.5
 _COLUMN, _PART = 3.9, 1.4
 """Inches that a layer takes, and the name of a part at most."""
 _OFFSETS: dict[ControlMask, float] = {"random": 0.26, "shifted": 0.48}
@@ -37,17 +35,13 @@ def draw(result: Correspondence) -> Plot:
     figure, axes = new_plot(
         3, n_layers, (width, sum(heights) + 1.7), _title(result), _note(result, shown, width)
     )
-    grid = axes[0][0].get_gridspec()
-    assert grid is not None
-    grid.set_height_ratios(heights)
+    below = replace_last_row(axes, heights)
     for entries, row in zip(ENTRIES, axes, strict=False):
         for layer, one in zip(result.layers, row, strict=True):
             _dots(one, result, layer, entries)
             names = [shortened_end(part, _PART, 10.0) for part in result.parts]
             one.set_yticks(range(len(result.parts)), names if one is row[0] else [])
-    for one in axes[2]:
-        one.remove()
-    _thumbnails(figure.add_subplot(grid[2, :]), result, shown, a_row)
+    _thumbnails(figure.add_subplot(below), result, shown, a_row)
     figure.legend(handles=_legend(), loc="outside upper right", ncols=3, frameon=False)
     return figure
 
@@ -65,7 +59,7 @@ def _note(result: Correspondence, shown: int, width: float) -> str:
         f"control's draws that are as small as the part, one-sided. Masked with: {result.config.fill}."
     )
     more = f" The first {shown} images are shown." if shown < len(result.images) else ""
-    return fill(text + more, round(_LETTERS_PER_INCH * width))
+    return note_lines(text + more, width)
 
 
 def _dots(axes: Axes, result: Correspondence, layer: str, entries: Entries) -> None:
@@ -134,7 +128,6 @@ def _thumbnails(axes: Axes, result: Correspondence, shown: int, a_row: int) -> N
             if box[0] >= 0:
                 corner = left + box[1] - 0.5, top + box[0] - 0.5
                 size = box[3] - box[1], box[2] - box[0]
-                axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=2.6))
-                axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.5))
+                outline(axes, corner, size, ("white", 2.6), (colour, 1.5))
     axes.imshow(sheet, interpolation="nearest")
     without_axes(axes)

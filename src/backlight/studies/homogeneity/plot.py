@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from backlight.render.plots import COLOURS, NOTE_POINTS, Plot, new_plot, shortened, without_axes, wrapped
 from backlight.studies.homogeneity.likeness import Aspect
 from backlight.studies.homogeneity.result import Homogeneity
+from backlight.studies.plots import replace_last_row
 
 _GREY, _DARK = "#c4c4ca", "#52525b"
 _AXES: dict[Aspect, str] = {
@@ -35,13 +36,10 @@ def draw(result: Homogeneity) -> Plot:
     figure, axes = new_plot(
         2, len(aspects), (width, strips + pictures + 1.7), _title(result), _note(result, width)
     )
-    grid = axes[0][0].get_gridspec()
-    grid.set_height_ratios([strips, pictures])  # type: ignore[union-attr]
+    below = replace_last_row(axes, [strips, pictures])
     for i, aspect in enumerate(aspects):
         _strips(axes[0][i], result, aspect, is_first=i == 0)
-    for one in axes[1]:
-        one.remove()
-    _examples(figure, grid[1, :], result)  # type: ignore[index]
+    _examples(figure, below, result)
     figure.legend(handles=_legend(), loc="outside upper right", ncols=3, frameon=False)
     return figure
 

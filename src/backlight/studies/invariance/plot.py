@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from math import ceil
-from textwrap import fill
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from backlight.render.plots import COLOURS, Plot, new_plot, shortened, width_of, without_axes
 from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
 from backlight.studies.invariance.result import Invariance
-from backlight.studies.invariance.transforms import TRANSFORMS, Transform, transformed
+from backlight.studies.invariance.transforms import TRANSFORMS, Transform, amount_text, transformed
+from backlight.studies.plots import note_lines, outline, replace_last_row
 
 _MOST_SHOWN, _GAP = 5, 0.05
 _FEWEST_EXAMPLES, _EXAMPLES_A_ROW = 4, 1.2
 _PANEL = 3.3, 2.75
-_LETTERS_PER_INCH = 14.5
 _DASHES = ("-", "--", ":", "-.")
 _OTHER: dict[str, Any] = {"color": "#8c8c94", "linestyle": (0, (4, 3)), "linewidth": 1.2}
 _INCHES_PER_LETTER, _HANDLE, _LINE = 0.085, 0.7, 0.21
@@ -35,7 +32,6 @@ _AXES: dict[Transform, str] = {
     "scale": "magnification",
     "rotation": "rotation counter-clockwise, degrees",
 }
-_SIGNS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "rotation": "{:g}°"}
 
 
 def draw(result: Invariance, raw: bool = False, measure: MoveMeasure = "whole") -> Plot:
@@ -50,7 +46,7 @@ def draw(result: Invariance, raw: bool = False, measure: MoveMeasure = "whole") 
         columns,
         (width, sum(heights) + 1.4),
         f"Invariance: the same image shifted, magnified, turned\n{result.network}",
-        fill(_note(result, raw, measure), round(_LETTERS_PER_INCH * width)),
+        note_lines(_note(result, raw, measure), width),
     )
     for transform, row in zip(TRANSFORMS, axes, strict=False):
         _examples(row[0], result, transform)
@@ -66,20 +62,10 @@ def draw(result: Invariance, raw: bool = False, measure: MoveMeasure = "whole") 
         _level([row[i] for row in axes[: len(TRANSFORMS)]], _LEAST_TOP * (lengths.max() if raw else 1.0))
     if classified:
         axes[0][-1].set_title("true class" if result.class_given else "own class")
-    _replace_last_row(figure, axes, heights).legend(handles=handles, loc="center", ncols=a_row, frameon=False)
-    return figure
-
-
-def _replace_last_row(figure: Figure, axes: list[list[Axes]], heights: list[float]) -> Axes:
-    """Give the rows their heights and put one place for the legend in the last."""
-    grid = axes[0][0].get_gridspec()
-    assert grid is not None
-    grid.set_height_ratios(heights)
-    for one in axes[-1]:
-        one.remove()
-    place = figure.add_subplot(grid[-1, :])
+    place = figure.add_subplot(replace_last_row(axes, heights))
     without_axes(place)
-    return place
+    place.legend(handles=handles, loc="center", ncols=a_row, frameon=False)
+    return figure
 
 
 def _note(result: Invariance, raw: bool, measure: MoveMeasure) -> str:
@@ -164,11 +150,9 @@ def _examples(axes: Axes, result: Invariance, transform: Transform) -> None:
             shown = _changed(picture, transform, float(amount), result)
             axes.imshow(shown, extent=(left, left + width, top + height, top), interpolation="antialiased")
         right = len(places) * (width + _GAP) - _GAP
-        axes.add_patch(
-            Rectangle((0, top), right, height, fill=False, linewidth=2, edgecolor=_line(i)["color"])
-        )
+        outline(axes, (0, top), (right, height), (_line(i)["color"], 2.0))
     for j, amount in enumerate(amounts[places]):
-        text = _SIGNS[transform].format(amount)
+        text = amount_text(transform, amount)
         axes.text(j * (width + _GAP) + width / 2, -_GAP, text, ha="center", va="bottom", fontsize=7)
     axes.set_xlim(-_GAP, len(places) * (width + _GAP))
     axes.set_ylim(len(pictures) * (height + _GAP), -_GAP)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.network.class_output import Wanted
 from backlight.studies.checks import check_at_least
+from backlight.studies.classes import class_name
 from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
 from backlight.studies.invariance.summary import curve_summary, maps_summary, probability_summary
 from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border, is_identity
@@ -191,8 +192,7 @@ class Invariance(Result):
 
     def class_name(self, image: int) -> str:
         """Return the name of the class that is followed in an image, by the image's place; its number without one."""
-        index, names = int(self.classes[image]), self.config.class_names
-        return names[index] if names else f"class {index}"
+        return class_name(int(self.classes[image]), self.config.class_names)
 
     def _image_summary(self, i: int) -> dict[str, Any]:
         found: dict[str, Any] = {"name": self.images[i], "class": None}

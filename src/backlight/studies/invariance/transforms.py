@@ -22,6 +22,7 @@ Border = Literal["mean", "edge"]
 
 BORDERS: tuple[Border, ...] = get_args(Border)
 
+_TEXTS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "rotation": "{:g}°"}
 _UNCHANGED: dict[Transform, float] = {"translation": 0.0, "scale": 1.0, "rotation": 0.0}
 
 
@@ -29,6 +30,16 @@ def check_border(border: str) -> None:
     """Raise BadInputError unless it is a border."""
     if border not in BORDERS:
         raise BadInputError(f"a border is {' or '.join(BORDERS)}, got {border!r}")
+
+
+def amount_text(transform: Transform, amount: float) -> str:
+    """Return an amount with its unit.
+
+    Example:
+        >>> amount_text("translation", 5.0), amount_text("scale", 1.2), amount_text("rotation", 90.0)
+        ('+5 px', '×1.2', '90°')
+    """
+    return _TEXTS[transform].format(amount)
 
 
 def is_identity(transform: Transform, amount: float) -> bool:

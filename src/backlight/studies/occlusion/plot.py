@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -31,6 +30,7 @@ from backlight.render.plots import (
 )
 from backlight.studies.covering import filled
 from backlight.studies.occlusion.result import Occlusion
+from backlight.studies.plots import outline
 from backlight.studies.shown import tile_of
 
 _N_LABELS = 6
@@ -134,12 +134,7 @@ def _image(axes: Axes, result: Occlusion) -> None:
     size = result.config.size
     box = result.square(result.map_sums)
     axes.imshow(_covered(result, box))
-    axes.add_patch(
-        Rectangle((box.left - 0.5, box.top - 0.5), size, size, fill=False, edgecolor="white", linewidth=2.2)
-    )
-    axes.add_patch(
-        Rectangle((box.left - 0.5, box.top - 0.5), size, size, fill=False, edgecolor="black", linewidth=0.8)
-    )
+    outline(axes, (box.left - 0.5, box.top - 0.5), (size, size), ("white", 2.2), ("black", 0.8))
     _pixels(axes, result)
     axes.tick_params(labelleft=True)
     axes.set_ylabel("row, pixels")
@@ -187,8 +182,6 @@ def _projections(axes: Axes, result: Occlusion) -> None:
 
 def _probability(axes: Axes, result: Occlusion) -> None:
     uncovered = result.watched.probability
-    index, uncovered = result.watched.class_index, result.watched.probability
-    assert index is not None
     assert uncovered is not None
     _heat(axes, result, result.probabilities, uncovered, "probability")
 

@@ -15,6 +15,7 @@ from backlight.network.class_output import Wanted
 from backlight.projection import Unit
 from backlight.rules import RuleSet
 from backlight.studies.checks import check_at_least
+from backlight.studies.classes import class_name
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.results import Result
 from backlight.studies.shown import Others
@@ -148,7 +149,7 @@ class Occlusion(Result):
 
     def class_name(self, index: int) -> str:
         """Return the name of a class; its number where it has none."""
-        return self.config.class_names[index] if self.config.class_names else f"class {index}"
+        return class_name(index, self.config.class_names)
 
     def shown(self) -> NDArray[np.float64]:
         """Return (r, s) how much of the projection lies in each square: the sum of its magnitudes."""
