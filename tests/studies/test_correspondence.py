@@ -428,10 +428,10 @@ def test_a_json_file_is_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"parts.json' is no JSON \(Expecting property name.*its form is"),
-        ("[]", 'parts.json\' has no "images" with the parts of each; its form is'),
+        ("{", r"parts.json' is not JSON \(Expecting property name.*the form is"),
+        ("[]", 'parts.json\' has no "images" with the parts of each; the form is'),
         ('{"images": []}', 'has no "images" with the parts of each'),
-        ('{"images": {}, "boxes": 1}', "has the unknown entry 'boxes' beside \"images\"; take it out"),
+        ('{"images": {}, "boxes": 1}', "has the unknown entry 'boxes' beside \"images\"; remove it"),
         ('{"images": {"a.png": [1, 2, 3, 4]}}', "a.png has no parts by name"),
         (
             '{"images": {"a.png": {"eye": [1, 2, 3]}}}',
@@ -440,7 +440,7 @@ def test_a_json_file_is_read(folder: Path) -> None:
         ('{"images": {"a.png": {"eye": [1, 2, 3, 4.5]}}}', "must be four whole numbers"),
         ('{"images": {"a.png": {"eye": [1, 2, true, 4]}}}', "must be four whole numbers"),
         ('{"images": {"a.png": {"eye": {"top": 1}}}}', 'must be four whole numbers .* got {"top": 1}'),
-        ('{"images": {"a.png": {}, "a.png": {}}}', r"is no JSON \('a.png' comes twice\)"),
+        ('{"images": {"a.png": {}, "a.png": {}}}', r"is not JSON \('a.png' appears twice\)"),
     ],
 )
 def test_a_file_of_another_form_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -466,9 +466,9 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         ({"a.png": {"eye": GOOD, "nose": GOOD}, "b.png": {"eye": GOOD}}, "but 'nose' is marked in one"),
         (
             {"a.png": {"eye": GOOD}, "b.png": {"eye": [3, 5, 33, 9]}},
-            r"the box of 'eye' in b.png, \[3, 5, 33, 9\], reaches outside of the picture of 32x40 pixels",
+            r"the box of 'eye' in b.png, \[3, 5, 33, 9\], reaches outside the picture of 32x40 pixels",
         ),
-        ({"a.png": {"eye": GOOD}, "b.png": {"eye": [-1, 5, 3, 9]}}, "reaches outside of the picture"),
+        ({"a.png": {"eye": GOOD}, "b.png": {"eye": [-1, 5, 3, 9]}}, "reaches outside the picture"),
         (
             {"a.png": {"eye": GOOD}, "b.png": {"eye": [3, 5, 3, 9]}},
             r"'eye' in b.png, \[3, 5, 3, 9\], is empty",
@@ -476,7 +476,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         ({"a.png": {"eye": GOOD}, "b.png": {"eye": [9, 5, 3, 9]}}, "is empty; a box is"),
         (
             {"a.png": {"eye": GOOD}, "b.png": {"eye": [3, 0, 9, 4]}},
-            r"the box of 'eye' in b.png, \[3, 0, 9, 4\], lies outside of the centre crop that the network sees",
+            r"the box of 'eye' in b.png, \[3, 0, 9, 4\], lies outside the centre crop that the network sees",
         ),
     ],
 )

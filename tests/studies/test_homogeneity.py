@@ -517,7 +517,7 @@ def test_a_config_is_checked(change: dict[str, int], message: str) -> None:
 
 
 def test_a_layer_that_was_not_studied_is_not_known(found: Homogeneity) -> None:
-    with pytest.raises(UnknownLayerError, match="layer 'relu9' was not studied; there are relu_1"):
+    with pytest.raises(UnknownLayerError, match="layer 'relu9' was not studied; the layers are relu_1"):
         found.scores("relu9")
 
 

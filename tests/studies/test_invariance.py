@@ -399,7 +399,7 @@ def test_amounts_that_cannot_be_used_are_refused(values: dict[str, object], mess
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"images": []}, "images are shifted, magnified and turned, got none"),
+        ({"images": []}, "no images to shift, magnify and turn"),
         ({"classes": [0, 5]}, "class 5 is out of range: SmallNet has 5 classes, 0 to 4"),
         ({"classes": [-1, 0]}, "class -1 is out of range"),
         ({"classes": [0]}, "each image has one class, got 1 for 2 images"),
@@ -419,7 +419,7 @@ def test_unknown_layers_no_images_of_a_tensor_and_no_layers_are_refused() -> Non
     net = _small()
     with pytest.raises(UnknownLayerError, match="SmallNet has no layer 'relu9'"):
         run(net, _pictures(1), ["relu9"])
-    with pytest.raises(BadInputError, match="got none; give at least one"):
+    with pytest.raises(BadInputError, match="no images to shift, magnify and turn; give at least one"):
         run(net, torch.zeros(0, 3, SIZE, SIZE))
     with pytest.raises(BadInputError, match="has no feature maps to take by default; name layers"):
         run(backlight.capture(nn.AvgPool2d(2), (3, SIZE, SIZE)), torch.zeros(1, 3, SIZE, SIZE))

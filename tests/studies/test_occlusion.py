@@ -223,7 +223,7 @@ def test_a_layer_that_is_the_output_itself_can_be_watched() -> None:
         (
             OcclusionConfig(size=4),
             "stack",
-            r"rows and columns is watched, but layer 'stack' has none \(4 units\)",
+            r"needs a layer with rows and columns, but 'stack' has none \(4 units\)",
         ),
         (OcclusionConfig(size=4), "relu9", "Finder has no layer 'relu9'; did you mean 'relu'"),
     ],
@@ -251,7 +251,7 @@ def test_a_config_is_checked(change: dict[str, object], message: str) -> None:
 
 def test_one_image_at_a_time_and_a_class_only_of_a_classifier() -> None:
     for images in ([picture(1), picture(2)], torch.zeros(2, 3, SIZE, SIZE), []):
-        with pytest.raises(BadInputError, match=f"slid over one image, got {len(images)}; study them one"):
+        with pytest.raises(BadInputError, match=f"slides over one image, got {len(images)}; study them one"):
             run(finder(), images, "relu", SQUARES)
     with pytest.raises(
         BadInputError,

@@ -7,14 +7,14 @@ from backlight.network import Network
 
 
 def late_layers(net: Network) -> list[str]:
-    """Return the last default layer and the one before the output; without a linear output the last three defaults.
+    """Return the last default layer and the one before a linear output; without such an output the last three defaults.
 
-    Where the model has several outputs, it is the one that gives the class; without such, any.
+    Where the model has several outputs, the output is the one that gives the class; any of them if none does.
 
     Raises:
-        BadInputError: The network has neither.
+        BadInputError: The network has neither feature maps nor a linear output.
 
-    *Source*: section 4.3, which takes layers 5 and 7.
+    *Source*: Zeiler & Fergus (2013), section 4.3, which studies layers 5 and 7.
 
     Example:
         >>> import backlight

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.patches import Rectangle
 
+from backlight.geometry import Box
+
 _LETTERS_PER_INCH = 14.5
 
 
@@ -17,7 +19,7 @@ def note_lines(text: str, width: float) -> str:
 
     Example:
         >>> note_lines("small is alike, large is not", 1.0).split("\\n")
-        ['small is alike,', 'large is not']
+        ['small is', 'alike, large', 'is not']
     """
     return fill(text, round(_LETTERS_PER_INCH * width))
 
@@ -32,16 +34,16 @@ def replace_last_row(axes: Sequence[Sequence[Axes]], heights: Sequence[float]) -
     return grid[-1, :]
 
 
-def outline(
-    axes: Axes, corner: tuple[float, float], size: tuple[float, float], *lines: tuple[str, float]
-) -> None:
-    """Draw a rectangle once for each line, a colour and a width in points; a wide white one below keeps it visible.
+def outline(axes: Axes, box: Box, *lines: tuple[str, float]) -> None:
+    """Draw the outline of a box of pixels once for each line, the first at the bottom.
 
     Args:
-        axes: Where it is drawn, in its data coordinates.
-        corner: Column and row of its first corner.
-        size: Width and height.
-        lines: What it is drawn with, from the bottom to the top.
+        axes: The axes of a picture.
+        box: In pixels of the picture.
+        lines: Colours, with widths in points; a wide white line below a coloured one sets it off from the picture.
     """
+    corner = box.left - 0.5, box.top - 0.5  # pixel 0 is drawn from -0.5 to 0.5
     for colour, width in lines:
-        axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=width))
+        axes.add_patch(
+            Rectangle(corner, box.width, box.height, fill=False, edgecolor=colour, linewidth=width)
+        )

@@ -1,4 +1,4 @@
-"""The hits of an atlas that a study looks into, and whether a rule set can project them."""
+"""The hits of an atlas that a study examines, and whether a rule set can project them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from backlight.rules import RuleSet
 
 @dataclass(frozen=True)
 class Subject:
-    """A hit to be studied.
+    """A hit under study.
 
     Attributes:
         unit: The unit.
         image_id: Its image.
         rank: Among the map's hits, 0 for the strongest.
-        box: What it sees; may leave the image.
-        inside: The part of the box inside of the image, whose pixels are scored.
+        box: What it sees; may reach outside the image.
+        inside: The part of the box inside the image, whose pixels are scored.
         centre: Row and column of the middle of the box.
     """
 
@@ -54,7 +54,7 @@ def choose_subjects(atlas: Atlas, name: str, maps: int | None, hits: int, seed: 
     Args:
         atlas: The atlas.
         name: Its layer.
-        maps: How many feature maps, drawn at random among those with hits; None takes all of them.
+        maps: How many feature maps, drawn at random from those with hits; None takes all of them.
         hits: How many hits of each, the strongest first.
         seed: Random seed for the draw, which depends on the layer's name too.
 

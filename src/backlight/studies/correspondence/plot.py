@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from backlight.geometry import Box
 from backlight.render.plots import Plot, colours, new_plot, shortened, shortened_end, without_axes
 from backlight.studies.correspondence.masking import CONTROL_MASKS, ENTRIES, ControlMask, Entries
 from backlight.studies.correspondence.result import Correspondence
@@ -15,7 +16,7 @@ from backlight.studies.plots import note_lines, outline, replace_last_row
 
 _MOST_IMAGES, _A_ROW, _GAP = 16, 8, 12
 _COLUMN, _PART = 3.9, 1.4
-"""Inches that a layer takes, and the name of a part at most."""
+"""Inches: the width of a layer, and the largest width of the name of a part."""
 _OFFSETS: dict[ControlMask, float] = {"random": 0.26, "shifted": 0.48}
 _GREYS: dict[ControlMask, str] = {"random": "#52525b", "shifted": "#a1a1aa"}
 _MARKERS: dict[ControlMask, str] = {"random": "D", "shifted": "s"}
@@ -94,7 +95,7 @@ def _row(
 
 
 def _legend() -> list[Line2D]:
-    """Return what the markers mean; a part's colour is that of its boxes."""
+    """Return what the markers mean; a part has the colour of its boxes."""
     part = Line2D([], [], color="#18181b", marker="o", ls="", mfc="none", label="part, in its boxes' colour")
     return [part] + [
         Line2D([], [], color=_GREYS[name], marker=_MARKERS[name], ls="", label=name) for name in CONTROL_MASKS
@@ -114,20 +115,19 @@ def _write_p(axes: Axes, result: Correspondence, layer: str, part: str, entries:
 
 
 def _thumbnails(axes: Axes, result: Correspondence, shown: int, a_row: int) -> None:
-    """Show what the network sees, side by side, with the boxes of the parts."""
+    """Show what the network sees, image beside image, with the boxes of the parts."""
     height, width = result.pictures.shape[1:3]
-    scale = height / 224
-    gap = round(_GAP * scale)
+    gap = round(_GAP * height / 224)
     rows = ceil(shown / a_row)
+    # white, with a gap between pictures and none at the edges
     sheet = np.full((rows * (height + gap) - gap, a_row * (width + gap) - gap, 3), 255, np.uint8)
     part_colours = list(colours(result.parts).values())
     for i in range(shown):
         top, left = (i // a_row) * (height + gap), (i % a_row) * (width + gap)
         sheet[top : top + height, left : left + width] = result.pictures[i]
-        for box, colour in zip(result.boxes[:, i], part_colours, strict=True):
-            if box[0] >= 0:
-                corner = left + box[1] - 0.5, top + box[0] - 0.5
-                size = box[3] - box[1], box[2] - box[0]
-                outline(axes, corner, size, ("white", 2.6), (colour, 1.5))
+        for box, colour in zip(result.boxes[:, i].tolist(), part_colours, strict=True):
+            if box[0] >= 0:  # the part is marked in this image
+                placed = Box(top + box[0], left + box[1], top + box[2], left + box[3])
+                outline(axes, placed, ("white", 2.6), (colour, 1.5))
     axes.imshow(sheet, interpolation="nearest")
     without_axes(axes)

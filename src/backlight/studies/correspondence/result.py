@@ -27,7 +27,7 @@ class CorrespondenceConfig:
     Attributes:
         n_random: Draws of each control for each part; the smallest possible p-value is 1 / (1 + n_random).
         fill: What the masked pixels show.
-        seed: Of every draw.
+        seed: Random seed for every draw.
     """
 
     n_random: int = 99
@@ -35,7 +35,7 @@ class CorrespondenceConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
+        """Check the values."""
         check_fills([self.fill])
         check_at_least(1, n_random=self.n_random)
         check_at_least(0, seed=self.seed)
@@ -43,7 +43,7 @@ class CorrespondenceConfig:
 
 @dataclass(frozen=True, eq=False)
 class Correspondence(Result):
-    """Delta of every part and of its controls: small where masks change a layer alike in all images.
+    """Delta of every part and of its controls: small where masks change a layer in the same way in all images.
 
     Attributes:
         config: How masks were made.
@@ -52,10 +52,10 @@ class Correspondence(Result):
         parts: The parts.
         images: The images' names.
         pairs: (pairs, 2) the images i < j of each pair.
-        differs: (entries, layers, parts, pairs) share of the entries whose signs differ; NaN where the part is not
-            in both images, or none of the entries has changed.
+        differs: (entries, layers, parts, pairs) share of the entries whose signs differ, over all and over the
+            changed ones (`ENTRIES`); NaN where the part is not in both images, or no entry has changed.
         control_deltas: (controls, entries, layers, parts, draws) means over pairs; NaN where there is no such draw.
-        control_spreads: As control_deltas, their standard deviations over pairs.
+        control_spreads: The standard deviations over pairs, in the shape of control_deltas.
         boxes: (parts, images, 4) top, left, bottom, right in what the network sees; -1 where a part is missing.
         pictures: (images, h, w, 3) uint8, what the network sees.
     """
@@ -75,7 +75,7 @@ class Correspondence(Result):
     pictures: NDArray[np.uint8]
 
     def pair_values(self, layer: str, part: str, entries: Entries = "all") -> NDArray[np.float64]:
-        """Return the share of differing signs of each pair of images that has the part."""
+        """Return the share of differing signs for each pair of images that has the part."""
         values: NDArray[np.float64] = self.differs[ENTRIES.index(entries), *self._at(layer, part)]
         return values[~np.isnan(values)]
 
@@ -95,7 +95,7 @@ class Correspondence(Result):
     def control(
         self, layer: str, part: str, entries: Entries = "all", control: ControlMask = "random"
     ) -> tuple[float, float]:
-        """Return a control's Delta and standard deviation over pairs, each the mean of its draws."""
+        """Return a control's Delta and its standard deviation over pairs, each averaged over the draws."""
         at = CONTROL_MASKS.index(control), ENTRIES.index(entries), *self._at(layer, part)
         return float(nanmean(self.control_deltas[at], -1)), float(nanmean(self.control_spreads[at]))
 
@@ -104,9 +104,9 @@ class Correspondence(Result):
     ) -> float | None:
         """Return how likely a control's Delta is as small as the part's: (1 + #{draws <= part}) / (1 + #draws).
 
-        If the part were masked like the control, its Delta would be one more draw and every rank equally likely: the
-        p-value is then uniform, and small where the part corresponds. One-sided; a draw equal to the part counts
-        against it. It is not corrected for the number of parts and layers. None where there is nothing to compare.
+        If the part were no different from the control, its Delta would be one more draw and every rank equally likely:
+        the p-value is then uniform. It is small where the part corresponds. One-sided; a draw equal to the part counts
+        against it. Not corrected for the number of parts and layers. None where there is nothing to compare.
         """
         own, draws = self.delta(layer, part, entries)[0], self.draws(layer, part, entries, control)
         if np.isnan(own) or not len(draws):

@@ -1,8 +1,8 @@
-"""Correspondence: the same part masked in several images, does it change a layer in the same way?
+"""Correspondence: does masking the same part in several images change a layer in the same way?
 
-*Source*: Zeiler & Fergus (2013), section 4.3 and Table 1. *Differs*: the printed minus sign between the signs is read
-as "the share of entries that differ"; the mean over pairs is given instead of the sum, as Table 1 must have it; also
-the same over changed entries only, p-values, and a second control.
+*Source*: Zeiler & Fergus (2013), section 4.3 and Table 1. *Differs*: the minus sign printed between the signs is
+read as "the share of entries that differ"; the mean over pairs is given instead of the sum, as Table 1 must have done;
+added are the same over changed entries only, p-values, and a second control.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ def run(
     *,
     progress: Progress | None = None,
 ) -> Correspondence:
-    """Return for each part and layer in how far masking the part changes the layer alike in all images.
+    """Return for each part and layer how far masking the part changes the layer in the same way in all images.
 
-    With x the layer's activations of image i as a vector, and x~ those of the image with the part masked, eps_i =
-    x - x~. Delta is the mean over pairs i < j of mean(sign(eps_i) != sign(eps_j)), sign in {-1, 0, 1}. `random` masks
-    boxes of the same sizes as the part's, uniformly inside each image and clear of all its parts (if possible);
-    `shifted` moves the part's boxes by one shift in all images: where the boxes of the part lie at similar places, so
-    do those, and what is left of the difference is what the part shows. `all` counts every entry, as the paper does,
-    and so rises with the number of entries that a mask moves at all; `changed` leaves out those that it does not move.
+    Let x be the layer's activations of image i as a vector, x~ those with the part masked, and eps_i = x - x~. Delta is
+    the mean over pairs i < j of mean(sign(eps_i) != sign(eps_j)), with signs -1, 0 and 1. Two controls mask other boxes
+    of the part's sizes. `random` places each uniformly inside its image, clear of all marked parts if possible.
+    `shifted` moves the part's boxes by one shift in all images: they lie at places as similar as those of the part, so
+    what they do not explain is due to what the part shows. `all` counts every entry, as the paper does, and so rises
+    with the number of entries that a mask moves at all; `changed` leaves out those that it does not move.
 
     Args:
         net: A network with preprocessing.
         parts: A JSON file (`backlight.studies.correspondence.parts.read_parts`), or the images with their boxes.
         layers: Names of layers; None takes `default_layers`.
         config: How masks are made.
-        progress: Called with `correspondence`, the number of masks done and the number in all.
+        progress: Called with `correspondence`, the number of masked images done and the number in all.
 
     Raises:
-        BadInputError: A file or box that cannot be used, fewer than two images, a network without preprocessing.
-        ImageError: An image that cannot be read.
+        BadInputError: A file or box that cannot be used, fewer than two images, or a network without preprocessing.
+        ImageError: An image cannot be read.
         UnknownLayerError: The network has no such layer.
 
-    *Convention*: the spread is the standard deviation over pairs (divided by their number, not one less). Changes
-    within the rounding of floats have the sign 0.
+    *Convention*: the spread is the standard deviation over pairs (divided by their number, not by one less). Changes
+    within floating-point rounding have the sign 0.
 
     Example:
         >>> import backlight, torch
@@ -72,9 +72,8 @@ def run(
         (0.0, 0.0)
     """
     config = config or CorrespondenceConfig()
-    scene = Scene(
-        net, read_parts(parts) if isinstance(parts, str | Path) else list(parts), config.fill, config.seed
-    )
+    marked = read_parts(parts) if isinstance(parts, str | Path) else list(parts)
+    scene = Scene(net, marked, config.fill, config.seed)
     chosen = [net.layer(name) for name in layer_names(layers or late_layers(net))]
     masks = [mask for part in range(len(scene.parts)) for mask in scene.masks(part, config.n_random)]
     pairs = list(combinations(range(len(scene.boxes)), 2))
@@ -82,7 +81,7 @@ def run(
     differs = np.full((*shape, len(pairs)), np.nan)
     deltas, spreads = (np.full((len(CONTROL_MASKS), *shape, config.n_random), np.nan) for _ in range(2))
     for mask, found in SignDifferences(net, chosen, scene)(masks, progress):
-        if mask.control is None:
+        if mask.control is None:  # found is (entries, layers, pairs of the images that have the part)
             differs[:, :, mask.part, [pairs.index(pair) for pair in combinations(mask.images, 2)]] = found
         else:
             at = CONTROL_MASKS.index(mask.control), slice(None), slice(None), mask.part, mask.draw

@@ -44,7 +44,7 @@ def draw(result: Faithfulness) -> Plot:
 def _curves(axes: Axes, result: Faithfulness, layer: str) -> None:
     shares = [100 * share for share in result.config.shares]
     _, falls = result.map_falls(layer)
-    falls = falls.mean(3)
+    falls = falls.mean(3)  # over fills: (maps, methods, shares)
     for i, name in enumerate(result.methods):
         found = [bootstrap(column, result.config.seed) for column in falls[:, i].T]
         if any(interval.mean is None for interval in found):

@@ -26,11 +26,11 @@ class FaithfulnessConfig:
     """What is covered, and of how many hits.
 
     Attributes:
-        maps: Feature maps of each layer, drawn at random among those projected; None takes all of them.
-        hits: Hits of each map, the strongest first.
-        shares: Shares of the receptive field's pixels (inside of the image) that are covered, above 0 and below 1.
+        maps: How many feature maps of each layer, drawn at random from those projected; None takes all of them.
+        hits: How many hits of each map, the strongest first.
+        shares: Shares of the receptive field's pixels (inside the image) that are covered, above 0 and below 1.
         fills: What the covered pixels show.
-        seed: Of every draw.
+        seed: Random seed for every draw.
     """
 
     maps: int | None = 16
@@ -40,7 +40,7 @@ class FaithfulnessConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
+        """Check the values."""
         check_fills(self.fills)
         check_at_least(1, maps=self.maps, hits=self.hits)
         check_at_least(0, seed=self.seed)
@@ -57,12 +57,12 @@ class Faithfulness(Result):
         methods: What chose the pixels: the rule sets, then the controls.
         layers: The layers.
         rules: For each layer the atlas's own rule set, one of the methods.
-        layer_index: (n,) of each hit its layer.
-        channels: (n,) its feature map.
-        ranks: (n,) its rank.
-        values: (n,) its activation.
+        layer_index: (n,) the layer of each of n hits, as a position in layers.
+        channels: (n,) their feature maps.
+        ranks: (n,) their ranks among the map's hits.
+        values: (n,) their activations.
         falls: (n, methods, shares, fills) share of the activation that is lost: 1 where nothing is left, below 0 where
-            it rises; NaN where a control is missing, or a rule set does not cover all operators.
+            it rises; NaN where a control is missing or a rule set does not cover all operators.
     """
 
     study: ClassVar[str] = "faithfulness"
@@ -92,11 +92,12 @@ class Faithfulness(Result):
         else:
             falls = _mean_over_coverings(self.falls[mine & (self.channels == channel)])
         own = self.methods.index(self.own_rules(layer))
+        # the projection under judgement first, in both methods and columns
         order = [own, *(i for i in range(len(self.methods)) if i != own)]
         return judge([self.methods[i] for i in order], falls[:, order], CONTROLS, self.config.seed)
 
     def own_rules(self, layer: str) -> str:
-        """Return the rule set that the atlas's projections of a layer were made by."""
+        """Return the rule set with which the atlas's projections of a layer were made."""
         return self.rules[self.layers.index(layer)]
 
     def advised_rules(self, layer: str) -> str:
@@ -124,11 +125,11 @@ class Faithfulness(Result):
         }
 
     def keep(self, path: Path | str) -> None:
-        """Keep the evidence in the atlas, whose figures show it from then on.
+        """Store the evidence in the atlas, whose figures show it from then on.
 
         Raises:
             UnknownLayerError: The atlas has no such layer.
-            StorageError: It cannot be written.
+            StorageError: The atlas cannot be written.
         """
         for layer in self.layers:
             maps = {int(c): self._evidence(layer, int(c)) for c in self.map_falls(layer)[0]}
@@ -172,5 +173,5 @@ def merged(results: Sequence[Faithfulness]) -> Faithfulness:
 
 
 def _mean_over_coverings(falls: NDArray[np.float64]) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = falls.mean((2, 3))
+    result: NDArray[np.float64] = falls.mean((2, 3))  # (n, methods) of (n, methods, shares, fills)
     return result

@@ -1,4 +1,4 @@
-"""Faithfulness: cover the pixels that a projection shows, and the activation must fall; beside controls.
+"""Faithfulness: cover the pixels that a projection shows, and the activation must fall more than for controls.
 
 *Source*: Zeiler & Fergus (2013), section 4.2, ask whether the pixels shown are those that matter, for a few images of
 one layer. *Differs*: here for hits of every layer, as a curve over the covered share, with several fills and controls.
@@ -46,12 +46,11 @@ def run(
         progress: Called with `faithfulness`, the number of hits done and the number in all.
 
     Raises:
-        BadInputError: Another network or other images than the atlas's, nothing to study.
+        BadInputError: The network or the images are not the atlas's, it is not finished, or there is nothing to study.
         UnknownLayerError: The atlas has no such layer.
-        AtlasError: The atlas is not finished.
 
-    *Convention*: a share is one of the pixels of the receptive field inside of the image. A control that gives no
-    pixels (the projection of another map where no other is active; another image where a map has one hit) is left out.
+    *Convention*: a share counts the pixels of the receptive field inside the image. A control that cannot choose pixels
+    (another map's projection where no other map is active; another image where a map has one hit) is left out.
     """
     return merged(list(run_by_layer(atlas, net, images, layers, config, progress=progress)))
 
@@ -65,7 +64,7 @@ def run_by_layer(
     *,
     progress: Progress | None = None,
 ) -> Iterator[Faithfulness]:
-    """Yield what `run` finds, a layer at a time; what the atlas has kept of the same study is not done again."""
+    """Yield what `run` finds, a layer at a time; layers for which the atlas has kept the same study are not rerun."""
     config = config or FaithfulnessConfig()
     source = open_images(images)
     check_belongs(atlas, net, source)
@@ -110,17 +109,17 @@ def _subjects(
 
 
 def _kept(atlas: Atlas, layer: str, config: FaithfulnessConfig) -> Faithfulness | None:
-    """Return what the atlas has kept of the same study of a layer."""
+    """Return the same study of a layer as the atlas has kept it; None where it has not."""
     try:
         data = atlas[layer].study
         found = Faithfulness.from_bytes(data) if data else None
-    except BadInputError:  # damaged: the layer is studied again, and the answer takes its place
+    except BadInputError:  # damaged: the layer is studied again and the new result replaces it
         return None
     return found if found is not None and found.config == config else None
 
 
 def _rule_sets(atlas: Atlas) -> list[RuleSet]:
-    """Return the three rule sets, and those of the atlas besides."""
+    """Return the three rule sets and any others that the atlas was built with."""
     known = {rules.name: rules for rules in (DECONVNET, GUIDED, GRADIENT)}
     return list((known | {layer.rules.name: layer.rules for layer in atlas.layers}).values())
 

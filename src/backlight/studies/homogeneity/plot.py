@@ -1,4 +1,4 @@
-"""The figure of a homogeneity study: each layer's maps beside chance, over the most and least alike maps."""
+"""The figure of a homogeneity study: each layer's maps compared with chance, above the most and least alike maps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AXES: dict[Aspect, str] = {
 }
 _ROW, _JITTER = 0.42, 0.16
 _NAME = 1.6
-"""Inches that the name of a layer takes at most."""
+"""The largest width of a layer's name, in inches."""
 
 
 def draw(result: Homogeneity) -> Plot:
@@ -82,7 +82,7 @@ def _null(axes: Axes, y: int, values: NDArray[np.float64]) -> None:
 
 
 def _maps(axes: Axes, y: int, result: Homogeneity, layer: str, aspect: Aspect) -> None:
-    """Draw a layer's maps as dots, their mean with its interval, and the AUC at the right."""
+    """Draw a layer's maps as dots, their mean with its interval, and the AUC on the right."""
     scores = np.array([own.by_aspect[aspect].score for own in result.scores(layer)])
     scores = scores[~np.isnan(scores)]
     found = result.layer_score(layer, aspect)
@@ -123,7 +123,7 @@ def _example_height(result: Homogeneity, width: float) -> float:
 
 
 def _examples(figure: Plot, place: SubplotSpec, result: Homogeneity) -> None:
-    """Show the most alike maps of the last layer at the left and the least alike at the right."""
+    """Show the most alike maps of the last layer on the left and the least alike on the right."""
     layer, n = result.layers[-1], len(result.example_channels) // 2
     scores = {own.channel: own.by_aspect["projections"] for own in result.scores(layer)}
     cells = place.subgridspec(max(n, 1), 2)
@@ -145,4 +145,5 @@ def _sheet(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     gap = 4
     padded = np.pad(pictures, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
     _, n, side = padded.shape[:3]
+    # (kind, row, hit, column, 3): pictures of one kind lie side by side
     return padded.transpose(0, 2, 1, 3, 4).reshape(2 * side, n * side, 3)

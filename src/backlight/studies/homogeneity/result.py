@@ -25,18 +25,19 @@ from backlight.studies.results import Result
 
 @dataclass(frozen=True)
 class HomogeneityConfig:
-    """How chance is found.
+    """How chance is estimated.
 
     Attributes:
-        n_draws: Sets of hits drawn from different maps of a layer; the smallest possible p-value is 1 / (1 + n_draws).
-        seed: Of the draws.
+        n_draws: How many sets of hits are drawn from different maps of a layer; the smallest possible p-value is
+            1 / (1 + n_draws).
+        seed: Random seed for the draws.
     """
 
     n_draws: int = 999
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
+        """Check the values."""
         check_at_least(1, n_draws=self.n_draws)
         check_at_least(0, seed=self.seed)
 
@@ -46,21 +47,21 @@ class Homogeneity(Result):
     """How alike the hits of every map are.
 
     Attributes:
-        config: How chance was found.
+        config: How chance was estimated.
         network: The network's name.
         images: The image set's name.
         rules: The rule set of the projections.
         layers: The layers.
-        layer_index: (maps,) of each map its layer.
+        layer_index: (maps,) the layer of each map, as a position in layers.
         channels: (maps,) its channel.
-        n_hits: (maps,) its hits.
-        purities: (maps,) share of its most frequent label; NaN where no hit has a label.
+        n_hits: (maps,) number of its hits.
+        purities: (maps,) share of the most frequent label among its hits; NaN where none has a label.
         map_scores: (aspects, maps) mean similarity over pairs of hits; NaN where a map has fewer than two.
-        null_means: (aspects, maps) that of sets drawn from different maps.
-        null_spreads: (aspects, maps) the standard deviation over these sets.
+        null_means: (aspects, maps) mean score of sets drawn from different maps.
+        null_spreads: (aspects, maps) standard deviation of these scores.
         percentiles: (aspects, maps) share of the sets that score lower.
-        p_values: (aspects, maps) one-sided.
-        nulls: (aspects, layers, draws) the scores of the sets, as large as the layer's largest map.
+        p_values: (aspects, maps) one-sided p-values.
+        nulls: (aspects, layers, draws) scores of the sets as large as the layer's largest map.
         examples: (examples, 2, hits, side, side, 3) uint8, the projections and patches of the last layer's most and
             least alike maps, by projections.
         example_channels: (examples,) their channels, the most alike first.
@@ -88,7 +89,7 @@ class Homogeneity(Result):
 
     @property
     def aspects(self) -> tuple[Aspect, ...]:
-        """The aspects by which anything can be said: without labels, not `labels`."""
+        """The aspects by which anything can be said: `labels` only where there are labels."""
         return tuple(m for m, own in zip(ASPECTS, self.map_scores, strict=True) if not np.isnan(own).all())
 
     def scores(self, layer: str) -> tuple[MapScores, ...]:
@@ -115,10 +116,10 @@ class Homogeneity(Result):
         )
 
     def ranked(self, layer: str, aspect: Aspect = "projections") -> tuple[int, ...]:
-        """Return the channels of a layer's maps that have a score, those whose hits are most alike first.
+        """Return the channels of a layer's maps that have a score, the most alike first.
 
-        *Convention*: by z, since maps with fewer hits are compared with other sets; those that are equal to four
-        digits by channel.
+        *Convention*: ranked by z, since maps with fewer hits are compared with other sets; those equal to four digits
+        are ranked by channel.
         """
         mine = np.flatnonzero(self._of(layer) & ~np.isnan(self.map_scores[ASPECTS.index(aspect)]))
         z = np.nan_to_num(self._z()[ASPECTS.index(aspect), mine]).round(4)
@@ -143,7 +144,7 @@ class Homogeneity(Result):
         return values[~np.isnan(values)]
 
     def mean_purity(self, layer: str) -> float | None:
-        """Return the mean label purity of a layer's maps; None without labels."""
+        """Return the mean label purity of a layer's maps; None where there are no labels."""
         return plain(float(nanmean(self.purities[self._of(layer)])))
 
     def summary(self) -> dict[str, Any]:
@@ -151,15 +152,19 @@ class Homogeneity(Result):
         return {layer: self._summary(layer) for layer in self.layers}
 
     def _of(self, layer: str) -> NDArray[np.bool_]:
+        """Return (maps,) which maps are of a layer."""
         mine: NDArray[np.bool_] = self.layer_index == self._at(layer)
         return mine
 
     def _at(self, layer: str) -> int:
         if layer not in self.layers:
-            raise UnknownLayerError(f"layer {layer!r} was not studied; there are {', '.join(self.layers)}")
+            raise UnknownLayerError(
+                f"layer {layer!r} was not studied; the layers are {', '.join(self.layers)}"
+            )
         return self.layers.index(layer)
 
     def _z(self) -> NDArray[np.float64]:
+        """Return (aspects, maps) by how many standard deviations of chance the maps lie above it."""
         spread = np.where(self.null_spreads > 0, self.null_spreads, np.nan)
         z: NDArray[np.float64] = (self.map_scores - self.null_means) / spread
         return z

@@ -1,8 +1,8 @@
-"""Homogeneity: how alike are the hits of one feature map, against hits drawn from different maps of its layer?
+"""Homogeneity: how alike are the hits of one feature map, compared with hits of different maps of its layer?
 
 *Source*: Zeiler & Fergus (2013), section 4.1, say of Fig. 2 that the projections of a map are strongly grouped, and
-show invariance in what differs between them. *Differs*: the paper leaves it to the eye; here it is a number for each
-map and layer, beside what chance gives.
+that their differences show its invariance. *Differs*: the paper leaves this to the eye; here it is a number for each
+map and layer, compared with chance.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ def run(
     *,
     progress: Progress | None = None,
 ) -> Homogeneity:
-    """Return how alike the hits of each feature map of an atlas are, against hits drawn from different maps.
+    """Return how alike the hits of each feature map of an atlas are, compared with hits of different maps.
 
-    The score of a map is the mean similarity over the pairs of its hits. By `projections` and `patches` it is a
-    correlation of the edges (HOG) in tiles aligned on the unit, where both lie inside of their images. What is common
-    to all hits of the layer is taken away first, so that chance is near 0, and 1 is equal. By `colours` it is
-    1 - distance / 100 of the mean CIELAB colours around the unit, by `labels` the share of pairs with the same label.
+    The score of a map is the mean similarity over the pairs of its hits. For `projections` and `patches` this is the
+    correlation of the edges (HOG) in tiles aligned on the unit, where both lie inside their images. What all hits of
+    the layer have in common is subtracted first, so that chance is near 0 and equal tiles score 1. For `colours` it is
+    1 - distance / 100 of the mean CIELAB colours around the unit, for `labels` the share of pairs with the same label.
 
-    A high score says that the hits have something in common, not that it means something. By projections a network of
-    random weights scores high too: in its first layer they are the filter itself, and above they still show the filters
-    more than the image. Compare with an atlas of the same network without its weights.
+    A high score says that the hits have something in common, not that it means anything. Projections of a network with
+    random weights score high too: in its first layer they are the filter itself, and in later ones they still show the
+    filters more than the image. Compare with an atlas of the same network without its trained weights.
 
     Args:
         atlas: A finished atlas.
         layers: Layers of the atlas; None takes all.
-        config: How chance is found.
+        config: How chance is estimated.
         progress: Called with `homogeneity`, the number of hits done and the number in all.
 
     Raises:
-        BadInputError: The atlas is not finished, a layer has hits of one map only, or one hit of each.
+        BadInputError: The atlas is not finished, or a layer has hits of one map only, or only one hit of each map.
         UnknownLayerError: The atlas has no such layer.
 
-    *Convention*: sets are drawn as `alike.draw_sets` says, tiles aligned as `aligned.aligned_tiles`, and compared as
-    `descriptors.describe`.
+    *Convention*: see `alike.draw_sets` for how sets are drawn, `aligned.aligned_tiles` for how tiles are aligned, and
+    `descriptors.describe` for how they are compared.
     """
     config = config or HomogeneityConfig()
     check_finished(atlas)
@@ -77,6 +77,7 @@ def _result(
     """Return the result without examples."""
 
     def joined(name: str) -> NDArray[np.float64]:
+        # (aspects, maps), the maps of all layers one after the other
         return np.stack(
             [np.concatenate([getattr(own[m], name) for own in judged]) for m in range(len(ASPECTS))]
         )

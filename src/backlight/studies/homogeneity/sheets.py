@@ -1,4 +1,4 @@
-"""Sheets: the hits of some feature maps as arrays of small pictures, for the figures of studies."""
+"""Sheets: the hits of some feature maps as arrays of small pictures, for the figure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from backlight.atlas import AtlasLayer, Hit
 from backlight.render import Tile, draw_patch, draw_projection, zoom
 
 PICTURE_SIDE = 80
+"""Rows and columns of each small picture, `side` below."""
 
 
 def draw_hits(layer: AtlasLayer, maps: Sequence[Sequence[Hit]]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Invariance: images shifted, magnified and turned; how far layers and the classifier move (Fig. 5)."""
+"""Invariance: images shifted, magnified and turned; how far do layers and the class's probability move (Fig. 5)?"""
 
 from backlight.studies.invariance.result import Invariance, InvarianceConfig
 from backlight.studies.invariance.run import default_layers, run

@@ -32,11 +32,11 @@ class TransformSweep:
     Args:
         activations: Runs the network.
         inputs: The images.
-        amounts: Of each transformation its amounts.
+        amounts: The amounts of each transformation.
         border: What shows where the image has moved away.
 
     *Convention*: a map's move is the mean over the amounts that change an image, summed over the images and divided by
-    the sum of its sizes in the originals: an image counts by how large the map is in it.
+    the sum of the map's sizes in the originals: an image counts in proportion to the map's size in it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class TransformSweep:
         return self._joined({name: np.stack([own[name] for own in found]) for name in found[0]})
 
     def _copies(self) -> Iterator[Tensor]:
-        """Yield of each image itself, its changed copies, and the next image."""
+        """Yield each image, then its changed copies, then the next image."""
         for i, image in enumerate(self._inputs):
             yield image
             for step in self._moving:

@@ -10,13 +10,14 @@ import torch
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from backlight.render.plots import COLOURS, Plot, new_plot, shortened, width_of, without_axes
 from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
 from backlight.studies.invariance.result import Invariance
 from backlight.studies.invariance.transforms import TRANSFORMS, Transform, amount_text, transformed
-from backlight.studies.plots import note_lines, outline, replace_last_row
+from backlight.studies.plots import note_lines, replace_last_row
 
 _MOST_SHOWN, _GAP = 5, 0.05
 _FEWEST_EXAMPLES, _EXAMPLES_A_ROW = 4, 1.2
@@ -26,7 +27,7 @@ _OTHER: dict[str, Any] = {"color": "#8c8c94", "linestyle": (0, (4, 3)), "linewid
 _INCHES_PER_LETTER, _HANDLE, _LINE = 0.085, 0.7, 0.21
 _TITLE, _LABEL = 12.0, 10.0
 _LEAST_TOP = 0.01
-"""Where the axis of distances ends at the lowest, as a share of the originals' lengths: less is next to nothing."""
+"""The least upper end of the axis of distances, as a share of the originals' lengths: less is next to nothing."""
 _AXES: dict[Transform, str] = {
     "translation": "shift down, pixels",
     "scale": "magnification",
@@ -108,7 +109,7 @@ def _distances(axes: Axes, result: Invariance, what: tuple[str, Transform, MoveM
 
 
 def _level(column: list[Axes], least: float) -> None:
-    """Let all axes of a column end at the same value, and not at less than some."""
+    """Let all axes of a column end at the same value, and at no less than `least`."""
     top = max(least, *(axes.get_ylim()[1] for axes in column))
     for axes in column:
         axes.set_ylim(0, top)
@@ -121,7 +122,7 @@ def _probabilities(axes: Axes, result: Invariance, transform: Transform) -> None
 
 
 def _curves(axes: Axes, result: Invariance, transform: Transform, values: NDArray[np.float64]) -> None:
-    """Draw a line for each image over the amounts; a dot where there is one amount only."""
+    """Draw a line over the amounts for each image, or a dot where there is only one amount."""
     amounts = result.amounts[result.of(transform)]
     for i, own in enumerate(values):
         axes.plot(amounts, own, marker="o" if len(amounts) == 1 else "", **_line(i))
@@ -150,7 +151,8 @@ def _examples(axes: Axes, result: Invariance, transform: Transform) -> None:
             shown = _changed(picture, transform, float(amount), result)
             axes.imshow(shown, extent=(left, left + width, top + height, top), interpolation="antialiased")
         right = len(places) * (width + _GAP) - _GAP
-        outline(axes, (0, top), (right, height), (_line(i)["color"], 2.0))
+        frame = Rectangle((0, top), right, height, fill=False, linewidth=2, edgecolor=_line(i)["color"])
+        axes.add_patch(frame)
     for j, amount in enumerate(amounts[places]):
         text = amount_text(transform, amount)
         axes.text(j * (width + _GAP) + width / 2, -_GAP, text, ha="center", va="bottom", fontsize=7)

@@ -27,18 +27,18 @@ class InvarianceConfig:
     """How images are changed.
 
     Attributes:
-        translation: Shifts in pixels of the input, down if positive; None takes 25 from -60 to 60 at an input of 224
-            rows, and in proportion at others.
+        translation: Shifts in pixels of the input, downwards if positive; None takes 25 shifts from -60 to 60 for an
+            input of 224 rows, and in proportion for others.
         scale: Factors by which the image is magnified about its middle, above 0.
         rotation: Degrees by which it is turned about its middle, counter-clockwise.
-        border: What shows where the image has moved away.
+        border: What fills the place that the image has left.
         class_names: A name for each class; empty for none.
         output: The output of the model that gives the class, by name or place; None follows the rule of
             `Network.class_output`.
-        batch_size: Images run at once; None takes 16. The results agree up to rounding.
+        batch_size: How many images run at once; None takes 16. The results agree up to rounding.
 
     Raises:
-        BadInputError: No amounts, amounts that are not finite, a factor that is not above 0, an unknown border.
+        BadInputError: No amounts, amounts that are not finite, a factor not above 0, or an unknown border.
 
     *Convention*: amounts are taken in ascending order, each once.
     """
@@ -52,7 +52,7 @@ class InvarianceConfig:
     output: Wanted = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
+        """Check the values."""
         for transform in TRANSFORMS:
             amounts = getattr(self, transform)
             if amounts is not None and not (amounts and all(map(isfinite, amounts))):
@@ -66,10 +66,10 @@ class InvarianceConfig:
         check_at_least(1, batch_size=self.batch_size)
 
     def amounts(self, height: int) -> dict[Transform, list[float]]:
-        """Return the amounts of each transformation of an image of some rows, in ascending order.
+        """Return the amounts of each transformation for an image of `height` rows, in ascending order.
 
         Raises:
-            BadInputError: A shift that leaves nothing of the image.
+            BadInputError: A shift moves the whole image away.
 
         Example:
             >>> InvarianceConfig(translation=(4, -4, 4)).amounts(32)["translation"]
@@ -100,7 +100,7 @@ class Invariance(Result):
         layers: The layers.
         shapes: (c, h, w) of each layer, or (c,).
         images: The images' names.
-        class_given: Whether the true classes were given; else they are the most probable ones of the originals.
+        class_given: Whether the true classes were given; if not, they are the most probable ones of the originals.
         amounts: (k,) the amounts, one transformation after the other.
         transforms: (k,) which transformation each is of, by its place in `TRANSFORMS`.
         raw_distances: (measures, layers, n, k) Euclidean distances.
@@ -167,9 +167,10 @@ class Invariance(Result):
         """Return (maps,) how far each feature map of a layer moves, relative to its size in the originals.
 
         The mean over the amounts that change an image, summed over images, is divided by the sum of the map's sizes
-        (its length as a vector, the magnitude of its peak): an image counts by how large the map is in it. NaN where
-        the map is dead in all originals, no larger than 1e-6 of the layer's largest. Small is invariant, which is not
-        selective: a map that is the same for every image is the most invariant of all; `moves_to_others` tells.
+        (its length as a vector, or the magnitude of its peak): an image counts in proportion to the map's size in it.
+        NaN where the map is dead in all originals, no larger than 1e-6 of the layer's largest. Small means invariant,
+        not selective: a map that is the same for every image is the most invariant of all. `moves_to_others` tells
+        the two apart.
         """
         found: NDArray[np.float64] = self.map_moves[TRANSFORMS.index(transform), MOVE_MEASURES.index(measure)]
         return self._split(found, layer)
@@ -191,7 +192,7 @@ class Invariance(Result):
         }
 
     def class_name(self, image: int) -> str:
-        """Return the name of the class that is followed in an image, by the image's place; its number without one."""
+        """Return the name of the class that is followed in the image of this index; its number where it has no name."""
         return class_name(int(self.classes[image]), self.config.class_names)
 
     def _image_summary(self, i: int) -> dict[str, Any]:
@@ -236,7 +237,7 @@ class Invariance(Result):
         return distances if raw else np.divide(distances, np.where(lengths > 0, lengths, np.nan))
 
     def _split(self, maps: NDArray[np.float64], layer: str) -> NDArray[np.float64]:
-        """Return of values (m,) those of a layer's feature maps."""
+        """Return those of m values that belong to a layer's feature maps."""
         ends = np.cumsum(self.map_counts)
         at = self.layers.index(layer)
         return maps[ends[at] - self.map_counts[at] : ends[at]]

@@ -1,7 +1,7 @@
 """Invariance: how far layers move, and the class's probability falls, when an image is shifted, magnified or turned.
 
 *Source*: Zeiler & Fergus (2013), section 4.1 and Fig. 5. *Differs*: distances are also given relative to the length of
-the original's vector, beside the distance to another image, and for each feature map.
+the original's vector, compared with the distance to another image, and for each feature map.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def run(
     """Return how far layers move, and how probable the class is, when images are shifted, magnified and turned.
 
     With f(x) a layer's activations of an image as one vector and T a transformation, the distance is |f(x) - f(T x)|,
-    and relative |f(x) - f(T x)| / |f(x)|. It is also given for T x another image (the next one): what the layer makes
-    of a picture that shows something else.
+    and relative |f(x) - f(T x)| / |f(x)|. For comparison it is also given with another image (the next one) in the
+    place of T x: how far the layer moves for a picture of something else.
 
     Args:
         net: The captured network.
@@ -47,15 +47,15 @@ def run(
         progress: Called with `invariance`, the number of images run and the number in all.
 
     Raises:
-        BadInputError: No image, shifts that leave nothing of it, classes that are not one of the network's for each
-            image, names that are not one a class, an output that the network does not have.
-        ImageError: An image that cannot be read.
+        BadInputError: No image, shifts that leave nothing of it, too few or unknown classes, too few or too many class
+            names, or an output that the network does not have.
+        ImageError: An image cannot be read.
         UnknownLayerError: The network has no such layer.
-        ActivationError: Activations that are not finite.
+        ActivationError: Activations are not finite.
 
-    *Convention*: what is transformed is the network's input (a picture resized and cropped; what lay outside of the
-    crop does not come back in), not the larger source: so magnified images are blurred. Shifting, magnifying and
-    turning commute with the normalisation; nothing is rounded to 8 bits again.
+    *Convention*: the network's input is transformed (a picture resized and cropped; what lay outside the crop does not
+    move in), not the larger source, so magnified images are blurred. Shifting, magnifying and turning commute with the
+    normalisation; nothing is rounded to 8 bits again.
 
     Example:
         >>> import torch, backlight
@@ -68,7 +68,7 @@ def run(
     config = config or InvarianceConfig()
     inputs, pictures = inputs_of(net, images)
     if not len(inputs):
-        raise BadInputError("images are shifted, magnified and turned, got none; give at least one")
+        raise BadInputError("there are no images to shift, magnify and turn; give at least one")
     amounts = config.amounts(net.input_shape[1])
     chosen = [net.layer(name) for name in dict.fromkeys(layer_names(layers or default_layers(net)))]
     scores = net.class_output(config.output, len(config.class_names))
@@ -89,12 +89,12 @@ def run(
 
 
 def default_layers(net: Network) -> list[str]:
-    """Return the first default layer, and the one before a linear output; without one the last default layer.
+    """Return the first default layer, and the one before a linear output; without such an output the last default.
 
     Raises:
-        BadInputError: The network has neither.
+        BadInputError: The network has neither feature maps nor a linear output.
 
-    *Source*: Fig. 5, which takes layers 1 and 7.
+    *Source*: Fig. 5, which shows layers 1 and 7.
 
     Example:
         >>> import backlight, torch

@@ -28,7 +28,7 @@ def curve_summary(
 
 
 def extents(transform: Transform, amounts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return by how much amounts change an image: pixels, |log factor|, degrees to the nearest whole turn.
+    """Return how much amounts change an image: pixels, |log factor|, or degrees from the nearest whole turn.
 
     Example:
         >>> extents("rotation", np.array([10.0, 350.0, 180.0]))

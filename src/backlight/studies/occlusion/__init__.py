@@ -1,4 +1,4 @@
-"""Occlusion: a square slid over an image, for a feature map, a unit and the class (the paper's Fig. 7)."""
+"""Occlusion: a square slides over an image; how do a feature map, a unit and the class change (Fig. 7)?"""
 
 from backlight.studies.occlusion.result import Occlusion, OcclusionConfig, Watched
 from backlight.studies.occlusion.run import run

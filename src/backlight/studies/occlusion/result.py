@@ -21,12 +21,12 @@ from backlight.studies.results import Result
 from backlight.studies.shown import Others
 
 _EQUAL = 5
-"""Decimal places to which falls are compared: what is smaller is the rounding of the arithmetic."""
+"""Decimal places to which falls are compared: smaller differences are rounding errors."""
 
 
 @dataclass(frozen=True)
 class OcclusionConfig:
-    """What is slid over the image, and what is watched.
+    """What slides over the image, and what is watched.
 
     Attributes:
         size: Side of the square in pixels of the network's input.
@@ -39,10 +39,10 @@ class OcclusionConfig:
         class_names: A name for each class; empty for none.
         output: The output of the model that gives the class, by name or place; None follows the rule of
             `Network.class_output`.
-        rules: How the unit is projected; None takes the atlas's, or the deconvnet where there is no atlas.
-        n_others: Hits of an atlas that are shown beside the image's own.
-        batch_size: Covered copies run at once; None chooses by the device. The results agree up to rounding.
-        seed: Of the noise.
+        rules: The rule set that projects the unit; None takes the atlas's, or the deconvnet without an atlas.
+        n_others: How many hits of an atlas are shown beside the image's own projection.
+        batch_size: How many covered copies run at once; None chooses by the device. The results agree up to rounding.
+        seed: Random seed for the noise.
     """
 
     size: int = 32
@@ -60,25 +60,25 @@ class OcclusionConfig:
     output: Wanted = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
+        """Check the values."""
         check_fills([self.fill])
         check_at_least(1, size=self.size, stride=self.stride, batch_size=self.batch_size)
         check_at_least(0, n_others=self.n_others)
         if (self.row is None) != (self.col is None) or (self.row is not None and self.channel is None):
-            raise BadInputError("a unit is given by channel, row and col together, or a map by channel alone")
+            raise BadInputError("a unit is given by channel, row and col together, a map by channel alone")
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What is watched, in the uncovered image.
+    """What is watched, and its values in the uncovered image.
 
     Attributes:
-        unit: The unit that is projected; its feature map is the one that is summed.
-        box: What the unit sees; may leave the image.
+        unit: The unit that is projected; its feature map is summed.
+        box: What the unit sees; may reach outside the image.
         map_sum: The sum of the feature map.
         unit_value: The unit's activation.
-        class_index: The class whose probability is followed; None where the network does not classify, as for all
-            that follows from it.
+        class_index: The class whose probability is followed; None, like the next two, where the network does not
+            classify.
         probability: Its probability.
         label: The most probable class.
         output: The name of the output that the class is read from; None where the network has one output only.
@@ -96,16 +96,16 @@ class Watched:
 
 @dataclass(frozen=True, eq=False)
 class Occlusion(Result):
-    """What covering each place of an image does.
+    """What covering each place of an image changes.
 
     Attributes:
-        config: What was slid, and what was watched.
+        config: What slid over the image, and what was watched.
         model: The network's name.
-        rules: How the unit was projected.
+        rules: The rule set that projected the unit.
         watched: The feature map, the unit and the class, and their values in the uncovered image.
-        other_names: What the k other images are called.
-        rows: (r,) first rows of the squares.
-        cols: (s,) first columns of the squares.
+        other_names: Names of the k other images.
+        rows: (r,) top rows of the squares.
+        cols: (s,) left columns of the squares.
         map_sums: (r, s) the sum of the feature map with each square covered.
         unit_values: (r, s) the unit's activation.
         probabilities: (r, s) the class's probability; (0, 0) where the network does not classify.
@@ -113,8 +113,8 @@ class Occlusion(Result):
         image: (h, w, 3) the image as the network sees it, uint8.
         projection: (h, w, c) the unit's projection, in the scale of the network's input.
         other_boxes: (k, 4) what the map's unit sees in each other image: top, left, bottom, right.
-        other_patches: (k, bh, bw, 3) uint8 the other images there, black outside; (0,) for none.
-        other_projections: (k, bh, bw, c) the projections there; (0,) for none.
+        other_patches: (k, bh, bw, 3) uint8, the other images there, black outside; (0,) for none.
+        other_projections: (k, bh, bw, c), the projections there; (0,) for none.
     """
 
     study: ClassVar[str] = "occlusion"
@@ -153,6 +153,7 @@ class Occlusion(Result):
 
     def shown(self) -> NDArray[np.float64]:
         """Return (r, s) how much of the projection lies in each square: the sum of its magnitudes."""
+        # the sum over channels (h, w), then over each square
         magnitude, size = np.abs(self.projection).sum(2, dtype=np.float64), self.config.size
         return np.array(
             [[magnitude[r : r + size, c : c + size].sum() for c in self.cols] for r in self.rows], np.float64
@@ -162,7 +163,7 @@ class Occlusion(Result):
         """Return Spearman's correlation of how far values (r, s) fall with how much of the projection is covered.
 
         *Convention*: falls that differ by less than 1e-5 of the largest value count as equal. None where nothing
-        falls, or the projection lies alike in all squares.
+        falls, or all squares hold equally much of the projection.
         """
         from scipy.stats import spearmanr  # slow to import
 
@@ -174,9 +175,9 @@ class Occlusion(Result):
         return float(spearmanr(falls.ravel(), shown.ravel()).statistic) if np.ptp(falls) else None
 
     def summary(self) -> dict[str, Any]:
-        """Return where the map, the unit and the class's probability fall most and how far, and the labels seen.
+        """Return where the map, the unit and the class's probability fall most and how far, and the labels found.
 
-        *Convention*: a fall is the share that is lost: 1 where nothing is left; None where there was nothing to lose.
+        *Convention*: a fall is the share that is lost: 1 where nothing is left, None where there was nothing to lose.
         """
         own = self.watched
         return {

@@ -1,7 +1,7 @@
-"""Occlusion: a square slid over an image, and what a feature map and the classifier make of each position.
+"""Occlusion: a square slides over an image; how do a feature map and the class change at each position?
 
-*Source*: Zeiler & Fergus (2013), section 4.2 and Fig. 7. *Differs*: the paper names neither the size nor the stride of
-its grey square; here they are the caller's, and what covers is the image's mean colour, its blur, or noise.
+*Source*: Zeiler & Fergus (2013), section 4.2 and Fig. 7. *Differs*: the paper gives neither the size nor the stride of
+its grey square; here the caller chooses them, and covers with the image's mean colour, its blur, or noise.
 """
 
 from __future__ import annotations
@@ -33,25 +33,26 @@ def run(
     others: Atlas | Images | None = None,
     progress: Progress | None = None,
 ) -> Occlusion:
-    """Return what a feature map and the classifier make of an image with each place covered in turn.
+    """Return how a feature map, a unit and the class change when each place of an image is covered in turn.
 
     Args:
         net: The captured network.
         image: One image, as `Network.prepare` takes it.
-        layer: The layer's name; it has rows and columns.
-        config: What is slid, and what is watched.
-        others: Where the map's other projections come from: a finished atlas of this network in which the map was
-            projected, or further images, of each of which the map's strongest unit is projected; None shows none.
+        layer: The name of a layer with rows and columns.
+        config: What slides over the image, and what is watched.
+        others: The source of the map's projections in other images: a finished atlas of this network in which the map
+            was projected, or further images, in each of which the map's strongest unit is projected; None shows none.
         progress: Called with `occlusion`, the number of positions done and the number in all.
 
     Raises:
-        BadInputError: Not one image, a square that does not fit, a layer without rows and columns, a channel, unit,
-            class or output that the network does not have, names that are not one a class, an atlas that does not fit.
-        UnsupportedOperatorError: No rule for an operator between the unit and the pixels.
-        ActivationError: Activations that are not finite.
+        BadInputError: None or several images, a square that does not fit, a layer without rows and columns, a channel,
+            unit, class or output that the network does not have, too few or too many class names, or an atlas that
+            does not fit.
+        UnsupportedOperatorError: An operator between the unit and the pixels has no rule.
+        ActivationError: Activations are not finite.
 
-    *Convention*: the squares are those of `sliding_squares`, so that every pixel is covered where the stride is no
-    larger than the square. Of equally strong maps the first is taken.
+    *Convention*: the positions are those of `sliding_squares`, so every pixel is covered unless the stride is larger
+    than the square. Of equally strong maps the first is taken.
 
     Example:
         >>> import torch, backlight
@@ -69,7 +70,7 @@ def run(
     chosen = net.class_output(config.output, len(config.class_names))
     sweep = SquareSweep(net, found, inputs, chosen.output, config.batch_size)
     watched = choose_watched(net, found, sweep, config, chosen)
-    rules = _rules(others, found.name, config)
+    rules = _projection_rules(others, found.name, config)
     beside = _others(net, others, watched, rules, config.n_others)
     signal = project(net, inputs, [watched.unit], rules)[0].permute(1, 2, 0).float().cpu().numpy()
     fill = filled(inputs, config.fill, np.random.default_rng(config.seed))
@@ -84,21 +85,24 @@ def run(
         cols=np.array(cols, np.int64),
         image=picture,
         projection=signal,
+        # one value for each position, back in rows and columns
         **{k: v.reshape((len(rows), len(cols)) if v.size else (0, 0)) for k, v in vars(swept).items()},
         **{f"other_{k}": v for k, v in vars(beside).items()},
     )
 
 
 def _one_image(net: Network, image: Images) -> tuple[Tensor, UInt8[np.ndarray, "h w 3"]]:
+    """Return an image as an input (c, h, w), and its picture."""
     inputs, pictures = inputs_of(net, image)
     if len(inputs) != 1:
         raise BadInputError(
-            f"the square is slid over one image, got {len(inputs)}; study them one after the other"
+            f"the square slides over one image, got {len(inputs)}; study them one after the other"
         )
     return inputs[0], pictures[0]
 
 
-def _rules(others: Atlas | Images | None, layer: str, config: OcclusionConfig) -> RuleSet:
+def _projection_rules(others: Atlas | Images | None, layer: str, config: OcclusionConfig) -> RuleSet:
+    """Return the rule set of the projections: the atlas's where there is one."""
     if not isinstance(others, Atlas):
         return config.rules or DECONVNET
     rules = others[layer].rules

@@ -1,4 +1,4 @@
-"""A sweep: a network's answers to an image and to its covered copies, each run once."""
+"""A sweep: a network run once on an image and on each of its covered copies."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from backlight.studies.progress import Count
 
 @dataclass(frozen=True, eq=False)
 class SweptValues:
-    """What a network says of n inputs.
+    """What a network gives for n covered copies of an image.
 
     Attributes:
         map_sums: (n,) the sum of a feature map's activations.
         unit_values: (n,) the activation of one unit.
-        probabilities: (n,) that of one class; (0,) where the network does not classify.
+        probabilities: (n,) the probability of one class; (0,) where the network does not classify.
         labels: (n,) the most probable class; (0,) where the network does not classify.
     """
 
@@ -47,18 +47,18 @@ class SquareSweep:
         net: The captured network.
         layer: A layer with rows and columns.
         image: An input (c, h, w).
-        output: The output that gives the class; None where the network does not classify.
-        batch_size: Copies run at once; None chooses by the device.
+        output: The output that the class is read from; None where the network does not classify.
+        batch_size: How many copies run at once; None chooses by the device.
 
     Attributes:
         maps: (c, h, w) the layer's activations of the uncovered image.
-        probabilities: (classes,) those of the uncovered image; None where the network does not classify.
+        probabilities: (classes,) the probabilities of the uncovered image; None where the network does not classify.
 
     Raises:
-        ActivationError: An activation of the image is not finite.
+        ActivationError: An activation for the image is not finite.
 
-    *Convention*: what the output gives are probabilities if those of the uncovered image are not negative and sum to 1;
-    else their softmax is taken.
+    *Convention*: outputs are taken to be probabilities if those of the uncovered image are not negative and sum to 1;
+    otherwise their softmax is taken.
     """
 
     def __init__(
@@ -88,17 +88,17 @@ class SquareSweep:
         boxes: Sequence[Box],
         progress: Progress | None = None,
     ) -> SweptValues:
-        """Return what the network says of the image with each box covered.
+        """Return what the network gives for the image with each box covered.
 
         Args:
-            unit: The unit; its feature map is the one that is summed.
+            unit: The unit; its feature map is summed.
             class_index: The class; None where the network does not classify.
             fill: What a box shows, (c, h, w).
-            boxes: The boxes, each covered by itself.
+            boxes: The boxes, each covered in a copy of its own.
             progress: Called with `occlusion`, the number of boxes done and the number in all.
 
         Raises:
-            ActivationError: An activation of a copy is not finite.
+            ActivationError: An activation for a copy is not finite.
         """
         parts, count = [], Count(progress, "occlusion", len(boxes))
         for start in range(0, len(boxes), self._batch_size):

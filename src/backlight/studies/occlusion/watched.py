@@ -1,4 +1,4 @@
-"""What an occlusion study watches: a feature map, a unit of it and a class, and their values in the uncovered image."""
+"""Choosing what an occlusion study watches: a feature map, one of its units, and a class."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from backlight.studies.shown import view
 
 
 def check_watched(layer: Layer, config: OcclusionConfig) -> None:
-    """Raise BadInputError unless the layer has rows and columns, and the map or unit that is asked for."""
+    """Raise BadInputError unless the layer has rows and columns, and the map or unit asked for."""
     if not layer.is_spatial:
         raise BadInputError(
-            f"a feature map with rows and columns is watched, but layer {layer.name!r} has none "
-            f"({layer.n_maps} units)",
-            python="choose another, net.layers lists them",
-            command="choose another, `backlight layers MODEL` lists them",
+            f"occlusion needs a layer with rows and columns, but {layer.name!r} has none ({layer.n_maps} units)",
+            python="choose another; net.layers lists them",
+            command="choose another; `backlight layers MODEL` lists them",
         )
     if config.channel is not None:
         check_channel(layer, config.channel)
@@ -34,19 +33,19 @@ def check_watched(layer: Layer, config: OcclusionConfig) -> None:
 def choose_watched(
     net: Network, layer: Layer, sweep: SquareSweep, config: OcclusionConfig, chosen: ClassOutput
 ) -> Watched:
-    """Return what is watched: what is asked for, else the strongest map, its strongest unit, the most probable class.
+    """Return what is watched: what is asked for, or the strongest map and unit and the most probable class.
 
     Args:
         net: The captured network.
         layer: The layer of the map.
         sweep: Has run the uncovered image.
         config: What is asked for.
-        chosen: The output that gives the class.
+        chosen: The output that the class is read from.
 
     Raises:
-        BadInputError: A class that the network does not have, names that are not one a class.
+        BadInputError: A class that the network does not have, or too few or too many class names.
 
-    *Convention*: of equal ones the first is taken, units in raster order.
+    *Convention*: of equally strong ones the first is taken, units in raster order.
     """
     maps, channel = sweep.maps, config.channel
     if channel is None:

@@ -1,4 +1,4 @@
-"""Sanity checks: what stays of projections with random weights, and with other switches."""
+"""Sanity checks: what remains of projections with random weights, and with other switches."""
 
 from backlight.projection.controls import SWITCHES
 from backlight.studies.sanity.result import Sanity, SanityConfig

@@ -18,12 +18,12 @@ from backlight.studies.sanity.similarity import METRICS
 
 @dataclass(frozen=True)
 class SanityConfig:
-    """Of how many hits.
+    """How many hits are studied.
 
     Attributes:
-        maps: Feature maps of the layer, drawn at random among those projected, at least 1.
-        hits: Hits of each, the strongest first, at least 1; two hits in all at least.
-        seed: Of every draw.
+        maps: How many feature maps of the layer, drawn at random from those projected.
+        hits: How many hits of each, the strongest first; at least two hits in all.
+        seed: Random seed for every draw.
     """
 
     maps: int = 8
@@ -31,7 +31,7 @@ class SanityConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
+        """Check the values."""
         check_at_least(1, maps=self.maps, hits=self.hits)
         check_at_least(0, seed=self.seed)
         if self.maps * self.hits < 2:
@@ -40,18 +40,18 @@ class SanityConfig:
 
 @dataclass(frozen=True, eq=False)
 class Sanity(Result):
-    """How alike projections stay when weights or switches are replaced.
+    """How similar projections stay when weights or switches are replaced.
 
     Attributes:
-        config: Of how many hits.
+        config: How many hits were studied.
         layer: The layer.
-        rules: The rule sets, those of the three that cover all operators below the layer.
+        rules: The rule sets: those of the three that cover all operators below the layer.
         weights: The layers with weights, from the pixels up.
-        top_down: (rules, weights, hits, metrics) similarity to the trained network's projection with the weights of
-            this layer and of all above it random.
-        one_by_one: The same with the weights of this layer alone random.
-        switches: (rules, kinds, hits, metrics) with the switches replaced; kinds and metrics as in SWITCHES and
-            METRICS. NaN where a projection is zero or there is no max pool.
+        top_down: (rules, weights, hits, metrics) similarity to the trained network's projection when the weights of
+            this layer and of all above it are random.
+        one_by_one: The same when the weights of this layer alone are random.
+        switches: (rules, kinds, hits, metrics) the same when the switches are replaced; kinds and metrics are those of
+            `SWITCHES` and `METRICS`. NaN where a projection is zero or there is no max pool.
     """
 
     study: ClassVar[str] = "sanity"
@@ -77,4 +77,5 @@ class Sanity(Result):
 
 
 def _means(values: NDArray[np.float64]) -> dict[str, float | None]:
+    """Return by metric the mean over hits of similarities (hits, metrics)."""
     return {name: bootstrap(values[:, i]).mean for i, name in enumerate(METRICS)}

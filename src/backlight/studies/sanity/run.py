@@ -1,7 +1,7 @@
-"""Sanity checks: do projections change when the weights are random, or the switches not those of the image?
+"""Sanity checks: do projections change when the weights are random, or the switches are not the image's own?
 
-A picture that stays the same with random weights shows the architecture and the image, not what was learnt; one that
-changes with the switches shows what the image sent through them.
+A projection that stays the same with random weights shows the architecture and the image, not what was learnt; one
+that changes with the switches depends on the image.
 
 *Source*: Adebayo et al. (2018) for the weights; Mahendran & Vedaldi (2016) for switches to the centre. *Differs*: the
 target is a unit of a layer, seeded with 1, since its own activation may be zero in a random network; random weights
@@ -52,11 +52,12 @@ def run(
         net: The network that it was built with.
         images: The images that it was built over.
         layer: A layer of the atlas; None takes the last.
-        config: Of how many hits.
+        config: How many hits are studied.
         progress: Called with `sanity`, the number of networks done and the number in all.
 
     Raises:
-        BadInputError: Another network or other images than the atlas's, fewer than two hits.
+        BadInputError: The network or the images are not the atlas's, it is not finished, or it has fewer than two
+            hits of the layer.
         UnknownLayerError: The atlas has no such layer.
     """
     config, source = config or SanityConfig(), open_images(images)
@@ -76,17 +77,18 @@ def run(
     if not weights:
         raise BadInputError(f"layer {found.name!r} has no weights below it to replace; choose a later one")
     top_down, one_by_one = [], []
-    for place, which in enumerate(weights):
+    for place, which in enumerate(weights):  # from the pixels up: this layer and all above it, then it alone
         top_down.append(study.compare(study.randomised(net, weights[place:])))
         one_by_one.append(study.compare(study.randomised(net, [which])))
     switched = [study.switched(net, kind) for kind in SWITCHES]
     names = tuple(rules.name for rules in study.rule_sets)
+    # each part is (rules, hits, metrics); stacked (rules, weights or kinds, hits, metrics)
     stacked = [np.stack(parts, 1) for parts in (top_down, one_by_one, switched)]
     return Sanity(config, found.name, names, tuple(w.name for w in weights), *stacked)
 
 
 class _Study:
-    """The projections of some hits with the trained network, and what others are like them."""
+    """Projects hits with the trained network, and compares the projections of other networks with these."""
 
     def __init__(
         self,
@@ -102,12 +104,12 @@ class _Study:
         self.rule_sets: list[RuleSet] = []
 
     def trained(self, net: Network) -> None:
-        """Take the projections of the trained network, to which all others are compared."""
+        """Project with the trained network, to which all others are compared."""
         self.rule_sets = [rules for rules in RULE_SETS if applies(net, self._layer, rules)]
         self._reference = [self._project(net, rules, Control(1.0)) for rules in self.rule_sets]
 
     def randomised(self, net: Network, which: Sequence[Weighted]) -> Network:
-        """Return the network with random weights in some layers; those of a layer are the same each time."""
+        """Return the network with random weights in some layers, which are the same each time for one layer."""
         weights: dict[str, Tensor] = {}
         for own in which:
             generator = np.random.default_rng([self._seed, *own.weight.encode()])
@@ -131,6 +133,7 @@ class _Study:
         return result if has_switches else np.full_like(result, np.nan)
 
     def _compared(self, found: Sequence[Sequence[NDArray[np.float64]]]) -> NDArray[np.float64]:
+        """Return the similarities (rules, hits, metrics) of projections, by rule set and hit."""
         self._count.add()
         return np.stack(
             [
@@ -140,7 +143,7 @@ class _Study:
         )
 
     def _project(self, net: Network, rules: RuleSet, control: Control) -> list[NDArray[np.float64]]:
-        """Return each hit's projection (c, h, w) on the part of its receptive field inside of the image."""
+        """Return each hit's projection (c, h, w) on the part of its receptive field inside the image."""
         projector = Projector(net, [net.layer(self._layer)], rules, control=control)
         images = list(self._batch.to(net.device, net.dtype))
         found = projector(images, [subject.unit for subject in self._subjects])
