@@ -57,6 +57,7 @@ class Others:
         found = []
         for own, patch, projection in zip(self.boxes.tolist(), self.patches, self.projections, strict=True):
             box = Box(*own)
+            # a Tile holds only what lies inside the image, cut from the padded (h, w, ...) array
             inside = box.clip(*size).slices(box.top, box.left)
             found.append(Tile(patch[inside], projection[inside], box, size))
         return found
@@ -164,6 +165,7 @@ def others_of_images(net: Network, images: Images, unit: Unit, rules: RuleSet) -
     """
     batch, pictures = inputs_of(net, images)
     units = strongest(net, batch, unit.layer, unit.channel)
+    # (n, h, w, c), one for each image
     signals = project(net, batch, units, rules).permute(0, 2, 3, 1).float().cpu().numpy()
     boxes = [view(net, under_rules(net.layer(own.layer), rules), own) for own in units]
     tiles = [tile_of(*own) for own in zip(pictures, signals, boxes, strict=True)]

@@ -81,6 +81,7 @@ class Faithfulness(Result):
         """Return the channels of a layer and (maps, methods, shares, fills) their falls, averaged over hits."""
         mine = self.layer_index == self.layers.index(layer)
         channels = np.unique(self.channels[mine])
+        # each (methods, shares, fills), the mean over the map's hits
         own = [nanmean(self.falls[mine & (self.channels == channel)]) for channel in channels]
         return channels, np.stack(own)
 
@@ -102,7 +103,7 @@ class Faithfulness(Result):
 
     def advised_rules(self, layer: str) -> str:
         """Return the rule set with the best evidence for a layer."""
-        falls = _mean_over_coverings(self.map_falls(layer)[1])
+        falls = _mean_over_coverings(self.map_falls(layer)[1])  # (maps, methods)
         own = {name: falls[:, i] for i, name in enumerate(self.methods) if name not in CONTROLS}
         return advised_rules(own, self.own_rules(layer), self.config.seed)
 

@@ -145,7 +145,7 @@ def hits_of(atlas: Atlas, name: str) -> LayerHits:
         layer,
         np.array(layer.channels, np.int64),
         hits,
-        np.repeat(np.arange(len(maps)), [len(own) for own in maps]),
+        np.repeat(np.arange(len(maps)), [len(own) for own in maps]),  # (n,) 0 0 0 1 1 1 2 ...
         np.array(ids, np.int64),
         tuple(labels[image_id] for image_id in ids),
     )
@@ -181,6 +181,7 @@ def judge_layer(
 
 def _similarities(found: Descriptors, labels: tuple[str | None, ...]) -> Iterator[NDArray[np.floating]]:
     """Yield the similarities of all pairs of hits, aspect by aspect."""
+    # each (n, n)
     for rows, known in (
         (found.projections, found.projections_known),
         (found.patches, found.patches_known),

@@ -63,6 +63,7 @@ def map_moves(
     """
     pairs = list(zip(before, after, strict=True))
     distances = np.concatenate([_lengths(new.astype(np.float64) - old) for old, new in pairs])
+    # the peak of a map is over its places, so it may be elsewhere before and after
     peaks = np.concatenate([new.max(1).astype(np.float64) - old.max(1) for old, new in pairs])
     return np.stack([distances, np.abs(peaks)])
 

@@ -233,11 +233,11 @@ class Invariance(Result):
 
     def _scaled(self, distances: NDArray[np.float64], at: tuple[int, int], raw: bool) -> NDArray[np.float64]:
         """Return distances (n, amounts) by a measure of a layer, divided by the originals' lengths unless raw."""
-        lengths = self.lengths[at][:, None]
+        lengths = self.lengths[at][:, None]  # (n, 1)
         return distances if raw else np.divide(distances, np.where(lengths > 0, lengths, np.nan))
 
     def _split(self, maps: NDArray[np.float64], layer: str) -> NDArray[np.float64]:
         """Return those of m values that belong to a layer's feature maps."""
-        ends = np.cumsum(self.map_counts)
+        ends = np.cumsum(self.map_counts)  # where each layer's maps end
         at = self.layers.index(layer)
         return maps[ends[at] - self.map_counts[at] : ends[at]]

@@ -186,6 +186,7 @@ def _probability(axes: Axes, result: Occlusion) -> None:
 
 def _labels(axes: Axes, result: Occlusion) -> None:
     legend = _legend(result)
+    # (r, s) the row of the legend that each position belongs to; what has no colour of its own is in the last
     codes = np.full(result.labels.shape, len(legend) - 1)
     for code, (index, _, _) in enumerate(legend):
         if index is not None:

@@ -65,8 +65,7 @@ def run(
     found = net.layer(layer)
     check_watched(found, config)
     inputs, picture = _one_image(net, image)
-    height, width = net.input_shape[1:]
-    rows, cols = sliding_squares(height, width, config.size, config.stride)
+    rows, cols = sliding_squares(*net.input_shape[1:], config.size, config.stride)
     chosen = net.class_output(config.output, len(config.class_names))
     sweep = SquareSweep(net, found, inputs, chosen.output, config.batch_size)
     watched = choose_watched(net, found, sweep, config, chosen)

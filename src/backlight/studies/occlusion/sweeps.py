@@ -72,7 +72,7 @@ class SquareSweep:
         self._layer, self._image = layer, image
         self._run = FastNetwork(net, [layer], output)
         self._batch_size = batch_size or step_images(net.device)
-        maps, *scores = self._run(image[None])
+        maps, *scores = self._run(image[None])  # (1, c, h, w), then (1, classes) where the network classifies
         self.maps = _as_array(maps[0])
         self.probabilities: NDArray[np.float64] | None = None
         if scores:
@@ -118,7 +118,7 @@ class SquareSweep:
         sums, values = own.sum((1, 2)), own[:, unit.row, unit.col]
         if class_index is None:
             return sums, values, np.zeros(0), np.zeros(0, np.int64)
-        found = self._probabilities(outputs[1])
+        found = self._probabilities(outputs[1])  # (n, classes)
         return sums, values, found[:, class_index], found.argmax(1)
 
     def _probabilities(self, output: Tensor) -> NDArray[np.float64]:

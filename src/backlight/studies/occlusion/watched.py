@@ -49,7 +49,7 @@ def choose_watched(
     """
     maps, channel = sweep.maps, config.channel
     if channel is None:
-        channel = int(maps.max((1, 2)).argmax())
+        channel = int(maps.max((1, 2)).argmax())  # (c,) the strongest unit of each map
     row, col = config.row, config.col
     if row is None or col is None:
         row, col = divmod(int(maps[channel].argmax()), maps.shape[2])

@@ -23,6 +23,7 @@ def draw(result: Sanity) -> Plot:
     for m, metric in enumerate(METRICS):
         for r, name in enumerate(result.rules):
             colour = COLOURS[r]
+            # values[r] is (weights, hits, metrics): a mean over hits for each layer with weights
             for row, values in enumerate((result.top_down, result.one_by_one)):
                 means = [bootstrap(own[:, m]).mean for own in values[r]]
                 places = range(len(result.weights))

@@ -40,6 +40,7 @@ def similarities(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDAr
 
 
 def _pearson(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    # the cosine of the centred values
     one, other = one.ravel() - one.mean(), other.ravel() - other.mean()
     norm = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(one @ other) / norm if norm else np.nan
