@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-oldest fuzz check bench coverage clean
+.PHONY: demo test test-oldest same fuzz check bench coverage clean
 
 $(VENV)/.installed: pyproject.toml demo/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,9 +32,13 @@ test-oldest: $(OLDEST)/.installed
 		tests/network/test_activations.py tests/network/test_capture_untouched.py \
 		tests/network/test_capture_randomness.py tests/network/test_capture_inside.py \
 		tests/network/test_capture_inputs.py tests/network/test_outputs.py tests/network/test_fold.py \
-		tests/rules/test_algebra.py tests/rules/test_linear.py tests/rules/test_rectifiers.py \
+		tests/projection/test_algebra.py tests/operators/test_linear.py tests/operators/test_rectifiers.py \
 		tests/projection/test_project.py tests/projection/test_untouched.py tests/scan/test_scan.py \
 		tests/atlas/test_build.py $(PYTEST_ARGS)
+
+# Whether a change of the code changes any number: `make same BEFORE=main`, SAME_ARGS="--only 'small/*'" for some of it.
+same: $(VENV)/.installed
+	$(BIN)/python tests/same_numbers --before $(BEFORE) $(SAME_ARGS)
 
 # Hours: what docs/reliability.md counts. FUZZ divides the counts, for a look in minutes.
 FUZZ ?= 1

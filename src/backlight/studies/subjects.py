@@ -10,8 +10,8 @@ from backlight.atlas import Atlas
 from backlight.errors import UnsupportedOperatorError
 from backlight.geometry import Box
 from backlight.network import Layer, Network
+from backlight.operators.ruleset import RuleSet
 from backlight.projection import Unit, check_rules
-from backlight.rules import RuleSet
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from backlight.geometry import Box
 from backlight.images import ImageSource
 from backlight.network import Layer, Network
-from backlight.rules import RuleSet
+from backlight.operators.ruleset import RuleSet
 from backlight.studies.covering import filled, largest_shares
 from backlight.studies.faithfulness.result import FaithfulnessConfig
 from backlight.studies.faithfulness.scores import CONTROLS, RANDOM, Scorer, draw_other, stack_masks

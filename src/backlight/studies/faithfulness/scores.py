@@ -12,8 +12,8 @@ from torch import Tensor
 
 from backlight.geometry import Box
 from backlight.network import Layer, Network
+from backlight.operators.ruleset import RuleSet
 from backlight.projection import Projections, Projector, Unit, paying_crops
-from backlight.rules import RuleSet
 from backlight.studies.subjects import Subject
 
 RANDOM, CENTRE, SOBEL, OTHER_MAP, OTHER_IMAGE = "random", "centre", "sobel", "other map", "other image"

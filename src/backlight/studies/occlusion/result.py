@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.network.class_output import Wanted
+from backlight.operators.ruleset import RuleSet
 from backlight.projection import Unit
-from backlight.rules import RuleSet
 from backlight.studies.checks import check_at_least
 from backlight.studies.classes import class_name
 from backlight.studies.covering import Fill, check_fills

@@ -14,8 +14,8 @@ from backlight.atlas import Atlas
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.network import Images, Network
+from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.projection import project
-from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import Progress
 from backlight.studies.covering import filled, sliding_squares
 from backlight.studies.occlusion.result import Occlusion, OcclusionConfig, Watched
@@ -65,7 +65,8 @@ def run(
     found = net.layer(layer)
     check_watched(found, config)
     inputs, picture = _one_image(net, image)
-    rows, cols = sliding_squares(*net.input_shape[1:], config.size, config.stride)
+    height, width = net.input_shape[1:]
+    rows, cols = sliding_squares(height, width, config.size, config.stride)
     chosen = net.class_output(config.output, len(config.class_names))
     sweep = SquareSweep(net, found, inputs, chosen.output, config.batch_size)
     watched = choose_watched(net, found, sweep, config, chosen)
