@@ -75,7 +75,7 @@ def measure(name: str, settings: Settings) -> dict[str, Any]:
     assert net.preprocessing is not None
     images = net.preprocessing.batch(photographs(settings.images))
     layer = net.default_layers[-1].name
-    config = occlusion.Config(size=settings.size, stride=settings.stride)
+    config = occlusion.OcclusionConfig(size=settings.size, stride=settings.stride)
     _, height, width = net.input_shape
     rows, cols = sliding_squares(height, width, settings.size, settings.stride)
     calls: dict[str, Callable[[], object]] = dict(bare_passes(model, images, settings.batch_sizes))

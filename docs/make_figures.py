@@ -104,8 +104,12 @@ def occluded(net: backlight.Network, folder: Path, scratch: Path) -> None:
     photos, names = backlight_demo.photographs(), tuple(SqueezeNet1_0_Weights.DEFAULT.meta["categories"])
     for name, picture, layer, channel, class_name in OCCLUSIONS:
         atlas = backlight.build(net, photos, scratch / f"{name}.atlas", [layer], maps=[channel])
-        config = occlusion.Config(channel=channel, class_index=names.index(class_name), class_names=names)
-        save(occlusion.run(net, photos / picture, layer, config, atlas).plot(), folder / f"{name}.webp")
+        config = occlusion.OcclusionConfig(
+            channel=channel, class_index=names.index(class_name), class_names=names
+        )
+        save(
+            occlusion.run(net, photos / picture, layer, config, others=atlas).plot(), folder / f"{name}.webp"
+        )
 
 
 def moved_and_masked(net: backlight.Network, folder: Path) -> None:

@@ -135,7 +135,7 @@ def test_code_that_an_atlas_names_is_not_run_and_the_command_that_runs_it_is_tol
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--fills", "pink"), "a fill is mean, blur, noise, but came 'pink'"),
+        (("--fills", "pink"), "a fill is mean, blur, noise, got 'pink'"),
         (("--shares", "many"), "--shares is a list of percents such as 5,20, but came 'many'"),
         (("--maps", "some"), "--maps is a number or all, but came 'some'"),
         (("-o", "f.gif"), "a figure is written as .png, .pdf or .svg, but came 'f.gif'"),
@@ -174,8 +174,8 @@ def test_a_stopped_study_of_faithfulness_keeps_its_layers_and_goes_on(
     assert run(*BUILD, "--maps", "2") == 0
     by_layer = command.run_by_layer
 
-    def stopped(*arguments: object) -> Iterator[object]:
-        yield next(iter(by_layer(*arguments)))
+    def stopped(*arguments: object, **named: object) -> Iterator[object]:
+        yield next(iter(by_layer(*arguments, **named)))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "run_by_layer", stopped)
@@ -194,7 +194,7 @@ def test_a_stopped_study_that_keeps_nothing_says_so(
 ) -> None:
     command = import_module("backlight.cli.sanity")
 
-    def stopped(*_: object) -> None:
+    def stopped(*_: object, **named: object) -> None:
         raise KeyboardInterrupt
 
     assert run(*BUILD, "--maps", "2", "--layers", "relu2") == 0
@@ -221,6 +221,8 @@ def test_a_study_that_keeps_evidence_waits_for_no_build(
 
 
 class StandIn(Result):
+    study = "stand-in"
+
     def summary(self) -> dict[str, object]:
         return {}
 

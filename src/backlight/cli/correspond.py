@@ -26,8 +26,8 @@ from backlight.cli.options import (
     write_result,
 )
 from backlight.cli.output import console, progress_bars, styled
-from backlight.studies.correspondence import Config, Correspondence, run
-from backlight.studies.correspondence.masking import CONTROLS, Measure
+from backlight.studies.correspondence import Correspondence, CorrespondenceConfig, run
+from backlight.studies.correspondence.masking import CONTROL_MASKS, Entries
 from backlight.studies.correspondence.parts import read_parts
 
 
@@ -65,11 +65,11 @@ def correspond(
     Small differences mean that the layer knows the part in all images. Boxes are in pixels of the image files.
     """
     check_plot(output, save)
-    config = Config(n_random=n_random, fill=parse_fill(fill), seed=seed)
+    config = CorrespondenceConfig(n_random=n_random, fill=parse_fill(fill), seed=seed)
     marked = read_parts(boxes)
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
     with progress_bars(resumes=False) as progress:
-        result = run(net, marked, parse_layers_of(net, layers), config, progress)
+        result = run(net, marked, parse_layers_of(net, layers), config, progress=progress)
     for layer in result.layers:
         console.print(_table(result, layer))
         console.print()
@@ -86,7 +86,7 @@ def _table(result: Correspondence, layer: str) -> Table:
     table.add_column("part", no_wrap=True)
     table.add_column("entries", style="dim")
     table.add_column("differs", justify="right")
-    for control in CONTROLS:
+    for control in CONTROL_MASKS:
         table.add_column(control, justify="right", style="dim")
         table.add_column("p", justify="right")
     for part in result.parts:
@@ -95,12 +95,12 @@ def _table(result: Correspondence, layer: str) -> Table:
     return table
 
 
-def _add_row(table: Table, result: Correspondence, layer: str, part: str, measure: Measure) -> None:
-    cells = [part if measure == "all" else "", measure, _with_spread(result.delta(layer, part, measure))]
-    for control in CONTROLS:
-        p = result.p_value(layer, part, measure, control)
+def _add_row(table: Table, result: Correspondence, layer: str, part: str, entries: Entries) -> None:
+    cells = [part if entries == "all" else "", entries, _with_spread(result.delta(layer, part, entries))]
+    for control in CONTROL_MASKS:
+        p = result.p_value(layer, part, entries, control)
         cells += [
-            _with_spread(result.control(layer, part, measure, control)),
+            _with_spread(result.control(layer, part, entries, control)),
             "–" if p is None else f"{p:.2g}",
         ]
     table.add_row(*cells)

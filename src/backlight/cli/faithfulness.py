@@ -25,7 +25,7 @@ from backlight.cli.options import (
 from backlight.cli.output import console, progress_bars, styled
 from backlight.errors import BadInputError
 from backlight.storage import locked
-from backlight.studies.faithfulness import Config, Faithfulness, count_hits, merged, run_by_layer
+from backlight.studies.faithfulness import Faithfulness, FaithfulnessConfig, count_hits, merged, run_by_layer
 from backlight.studies.faithfulness.scores import CONTROLS
 
 
@@ -56,7 +56,7 @@ def faithfulness(
     in the same way are not done again.
     """
     check_plot(output, save)
-    config = Config(
+    config = FaithfulnessConfig(
         maps=_count(maps),
         hits=hits,
         shares=_shares(shares),
@@ -74,7 +74,7 @@ def faithfulness(
     )
     found: list[Faithfulness] = []
     with locked(atlas), progress_bars() as progress:
-        for result in run_by_layer(opened, net, source, chosen, config, progress):
+        for result in run_by_layer(opened, net, source, chosen, config, progress=progress):
             result.keep(atlas)
             found.append(result)
     whole = merged(found)
@@ -104,7 +104,7 @@ def _table(result: Faithfulness) -> Table:
 
 def _print_verdicts(result: Faithfulness) -> None:
     for layer in result.layers:
-        verdict, best = result.verdict(layer), result.best_rules(layer)
+        verdict, best = result.verdict(layer), result.advised_rules(layer)
         advice = "" if best == result.own_rules(layer) else f"; advised: --rules {best}"
         template = "[bold]{}[/]: [green]{}[/]{}" if verdict.is_strong else "[bold]{}[/]: [yellow]{}[/]{}"
         console.print(styled(template, layer, verdict.text, advice), soft_wrap=True)

@@ -12,8 +12,8 @@ from backlight.atlas import open_atlas
 from backlight.cli.figure import AtlasArgument
 from backlight.cli.options import PlotOutput, SaveStem, check_plot, parse_layers, write_result
 from backlight.cli.output import console, progress_bars, styled
-from backlight.studies.homogeneity import Config, Homogeneity, run
-from backlight.studies.homogeneity.likeness import Measure
+from backlight.studies.homogeneity import Homogeneity, HomogeneityConfig, run
+from backlight.studies.homogeneity.likeness import Aspect
 
 _N_SHOWN = 5
 
@@ -33,9 +33,9 @@ def homogeneity(
     By their projections, their patches, their colours, and their labels where there are any.
     """
     check_plot(output, save)
-    config = Config(n_draws=draws, seed=seed)
+    config = HomogeneityConfig(n_draws=draws, seed=seed)
     with progress_bars(resumes=False) as progress:
-        result = run(open_atlas(atlas), parse_layers(layers), config, progress)
+        result = run(open_atlas(atlas), parse_layers(layers), config, progress=progress)
     console.print(_table(result))
     console.print()
     console.print(
@@ -57,21 +57,21 @@ def _table(result: Homogeneity) -> Table:
         padding=(0, 0, 0, 1),
     )
     table.add_column("layer", no_wrap=True, style="bold")
-    for measure in result.measures:
-        table.add_column(measure, justify="right", no_wrap=True)
-    if "labels" in result.measures:
+    for aspect in result.aspects:
+        table.add_column(aspect, justify="right", no_wrap=True)
+    if "labels" in result.aspects:
         table.add_column("purity", justify="right")
     for layer in result.layers:
-        cells = [_cell(result, layer, measure) for measure in result.measures]
+        cells = [_cell(result, layer, aspect) for aspect in result.aspects]
         pure = result.mean_purity(layer)
-        if "labels" in result.measures:
+        if "labels" in result.aspects:
             cells.append(Text("–" if pure is None else f"{pure:.0%}"))
         table.add_row(layer, *cells)
     return table
 
 
-def _cell(result: Homogeneity, layer: str, measure: Measure) -> Text:
-    found = result.layer_score(layer, measure)
+def _cell(result: Homogeneity, layer: str, aspect: Aspect) -> Text:
+    found = result.layer_score(layer, aspect)
     if found.score is None or found.auc is None:
         return Text("–")
     template = "{:.2f} [green]{:.0%}[/]" if found.excess.above_zero else "{:.2f} [yellow]{:.0%}[/]"

@@ -31,12 +31,11 @@ from backlight.cli.options import (
 )
 from backlight.cli.output import console, progress_bars, styled
 from backlight.errors import BadInputError
-from backlight.studies.invariance import Config, Invariance, run
-from backlight.studies.invariance.moves import MEASURES
-from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border
+from backlight.studies.invariance import Invariance, InvarianceConfig, run
+from backlight.studies.invariance.moves import MOVE_MEASURES
+from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, amount_text, check_border
 
 _MOST_AMOUNTS = 10_000
-_SIGNS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "rotation": "{:g}°"}
 _AMOUNTS = "such as -60,0,60, or first:last:step"
 
 
@@ -90,9 +89,9 @@ def invariance(
     """Shift, magnify and turn pictures: how far do layers move, how far does the class's probability fall?"""
     check_plot(output, save)
     check_border(border)
-    if measure not in MEASURES:
-        raise BadInputError(f"--measure is {' or '.join(MEASURES)}, but came {measure!r}")
-    config = Config(
+    if measure not in MOVE_MEASURES:
+        raise BadInputError(f"--measure is {' or '.join(MOVE_MEASURES)}, but came {measure!r}")
+    config = InvarianceConfig(
         translation=None if translation is None else _whole("--translation", translation),
         scale=parse_amounts("--scale", scale),
         rotation=parse_amounts("--rotation", rotation),
@@ -104,7 +103,7 @@ def invariance(
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
     say_class_output(net, class_output, len(config.class_names))
     with progress_bars(resumes=False) as progress:
-        result = run(net, images, parse_layers_of(net, layers), given, config, progress)
+        result = run(net, images, parse_layers_of(net, layers), config, classes=given, progress=progress)
     _print(result)
     write_result(result, output, save, partial(result.plot, raw, measure))
 
@@ -180,7 +179,7 @@ def _table(found: dict[str, Any], transform: Transform) -> Table:
         for measure, own in measures.items():
             first, furthest = own["least_change"], own["furthest"]
             table.add_row(
-                layer if measure == MEASURES[0] else "",
+                layer if measure == MOVE_MEASURES[0] else "",
                 measure,
                 _number(own["mean"]),
                 "–" if first is None else _number(first["value"]),
@@ -219,7 +218,7 @@ def _print_maps(found: dict[str, Any], layer: str, transform: Transform) -> None
 
 
 def _amount(point: dict[str, Any], transform: Transform) -> str:
-    return _SIGNS[transform].format(point["amount"])
+    return amount_text(transform, point["amount"])
 
 
 def _number(value: float | None) -> str:

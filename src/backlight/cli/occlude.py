@@ -30,7 +30,7 @@ from backlight.cli.options import (
 from backlight.cli.output import console, progress_bars, styled
 from backlight.errors import BadInputError
 from backlight.operators.ruleset import parse_rules
-from backlight.studies.occlusion import Config, Occlusion, run
+from backlight.studies.occlusion import Occlusion, OcclusionConfig, run
 
 _N_LABELS = 6
 
@@ -78,7 +78,7 @@ def occlude(
     check_plot(output, save)
     if atlas is not None and others:
         raise BadInputError("other images come from --atlas or from --other, but both were given; choose one")
-    config = Config(
+    config = OcclusionConfig(
         size=square,
         stride=stride,
         fill=parse_fill(fill),
@@ -95,7 +95,7 @@ def occlude(
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
     say_class_output(net, class_output, len(config.class_names))
     with progress_bars(resumes=False) as progress:
-        result = run(net, image, layer, config, beside, progress)
+        result = run(net, image, layer, config, others=beside, progress=progress)
     _print(result)
     write_result(result, output, save)
 

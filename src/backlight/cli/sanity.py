@@ -21,7 +21,7 @@ from backlight.cli.options import (
     write_result,
 )
 from backlight.cli.output import console, progress_bars
-from backlight.studies.sanity import Config, Sanity, run
+from backlight.studies.sanity import Sanity, SanityConfig, run
 from backlight.studies.sanity.similarity import METRICS
 
 
@@ -40,11 +40,11 @@ def sanity(
 ) -> None:
     """Replace weights by random ones, and switches by others: how alike do the projections stay?"""
     check_plot(output, save)
-    config = Config(maps, hits, seed)
+    config = SanityConfig(maps, hits, seed)
     opened = open_atlas(atlas)
     net, source = load_network_of(opened, model, images, weights, device, "sanity")
     with progress_bars(resumes=False) as progress:
-        result = run(opened, net, source, layer, config, progress)
+        result = run(opened, net, source, layer, config, progress=progress)
     console.print(_table(result))
     console.print()
     console.print(

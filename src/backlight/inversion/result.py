@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,8 @@ class Inversion(Result):
             Ctrl-C, or "diverged" where a restart went to infinity; that restart keeps its best image.
         output: Name of the output that the answers are read from; None where the network has only one output.
     """
+
+    study: ClassVar[str] = "inversion"
 
     config: InversionConfig
     goal: Goal
