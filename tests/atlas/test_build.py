@@ -16,9 +16,9 @@ from PIL import Image
 
 import backlight
 from backlight import DECONVNET, GUIDED, Network, Preprocessing, build, capture, open_atlas, project
-from backlight.atlas.plan import identity, make_plan
 from backlight.atlas.schema import writing
 from backlight.atlas.writer import AtlasWriter
+from backlight.engines.plan import identity, make_plan
 from backlight.errors import AtlasError, BadInputError, StorageError, UnknownLayerError
 from backlight.images import open_images
 from backlight.storage import locked
@@ -158,7 +158,7 @@ def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(
 def test_a_resumed_scan_runs_compiled_or_not_as_it_was_begun(
     tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("backlight.atlas.build"), "SCAN_STEP_IMAGES", 16)
+    monkeypatch.setattr(import_module("backlight.atlas.building"), "SCAN_STEP_IMAGES", 16)
     path, phases = tmp_path / "a.atlas", set()
 
     def stop(phase: str, done: int, _: int) -> None:

@@ -16,11 +16,11 @@ from PIL import Image
 import backlight
 from backlight.atlas import Evidence, checks, keep_evidence, keep_origin, verify
 from backlight.atlas.damage import printable, reading
-from backlight.atlas.hits import Hit
+from backlight.atlas.records import Hit
 from backlight.atlas.schema import limit_steps, writing
-from backlight.atlas.tiles import decode_picture, encode_patch, encode_projection, webp_size
 from backlight.errors import AtlasError, BadInputError, DamagedAtlasError
 from backlight.operators.ruleset import RuleSet
+from backlight.storage.tiles import decode_picture, encode_patch, encode_projection, webp_size
 from cli.running import run
 from fuzz.tiny import make_old_atlas, make_tiny_atlas
 from fuzz.walking import content, without_type_checks
@@ -203,7 +203,7 @@ def test_an_atlas_opened_while_a_build_runs_shows_what_is_there_by_then(
 ) -> None:
     from atlas.test_build import make_network
 
-    monkeypatch.setattr(import_module("backlight.atlas.build"), "SCAN_STEP_IMAGES", 16)
+    monkeypatch.setattr(import_module("backlight.atlas.building"), "SCAN_STEP_IMAGES", 16)
     path, opened = tmp_path / "a.atlas", {}
 
     def look(phase: str, done: int, _: int) -> None:

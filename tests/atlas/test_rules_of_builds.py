@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from backlight import GRADIENT, GUIDED, build, capture
-from backlight.atlas.plan import check_identity
+from backlight.engines.plan import check_identity
 from backlight.errors import AtlasError, UnsupportedOperatorError
 from backlight.images import Preprocessing
 from backlight.operators.ruleset import RuleSet, parse_rules

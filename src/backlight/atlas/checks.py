@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.atlas.plan import LONGEST_NAME, MOST_HITS, check_pixels, field_from_json, rules_from_json
+from backlight.engines.plan import LONGEST_NAME, MOST_HITS, check_pixels, field_from_json, rules_from_json
 from backlight.images import Preprocessing
 
 LONGEST_PATH = 10_000

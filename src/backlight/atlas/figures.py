@@ -23,8 +23,8 @@ from backlight.render import (
 )
 
 if TYPE_CHECKING:
-    from backlight.atlas.hits import FeatureMap
     from backlight.atlas.reader import Atlas, AtlasLayer
+    from backlight.atlas.records import FeatureMap
 
 _MAPS_OF_A_FIGURE = 16
 _EMPTY_PLACES = 64

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from backlight.atlas import checks
 from backlight.atlas.checksums import BLOCK, place
 from backlight.atlas.damage import damaged, reading
-from backlight.atlas.hits import SkippedImage, StoredImage
+from backlight.atlas.records import SkippedImage, StoredImage
 
 if TYPE_CHECKING:
     from backlight.atlas.reader import Atlas

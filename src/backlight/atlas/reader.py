@@ -19,12 +19,12 @@ from backlight.atlas.checksums import Group, place, read_group
 from backlight.atlas.damage import damaged, printable, reading
 from backlight.atlas.evidence import Evidence, read_evidence, read_study
 from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
-from backlight.atlas.hits import FeatureMap, Hit, SkippedImage
 from backlight.atlas.listed import AtlasImages
 from backlight.atlas.opening import RESUME, how_to_finish
 from backlight.atlas.origin import KEY as ORIGIN
-from backlight.atlas.plan import field_from_json, rules_from_json, tile_box
+from backlight.atlas.records import FeatureMap, Hit, SkippedImage
 from backlight.atlas.schema import connect_for_reading, has_checksums, limit_steps
+from backlight.engines.plan import field_from_json, rules_from_json, tile_box
 from backlight.errors import AtlasError, BadInputError, UnknownLayerError
 from backlight.geometry import ReceptiveField
 from backlight.images import Preprocessing

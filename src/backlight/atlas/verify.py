@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backlight.atlas.checksums import BLOCK
-from backlight.atlas.hits import FeatureMap
 from backlight.atlas.reader import Atlas, open_atlas
+from backlight.atlas.records import FeatureMap
 from backlight.errors import AtlasError, DamagedAtlasError
 
 _MOST_FINDINGS = 1000

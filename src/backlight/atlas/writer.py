@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from backlight.atlas import checksums
 from backlight.atlas.damage import reading
 from backlight.atlas.opening import storage_errors
-from backlight.atlas.plan import Plan, check_identity, layer_to_json
 from backlight.atlas.schema import connect_for_writing, has_checksums, transaction
+from backlight.engines.plan import Plan, check_identity, layer_to_json
 from backlight.errors import AtlasError, StorageError
 from backlight.images import Batch, ImageSource, Skipped
 from backlight.scan import LayerScan, Scan

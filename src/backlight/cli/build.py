@@ -10,7 +10,6 @@ import typer
 
 from backlight import atlas
 from backlight.atlas import best_rules, open_atlas
-from backlight.atlas.estimate import Estimate, estimate
 from backlight.cli.layers import print_left_out
 from backlight.cli.options import (
     RULES_HELP,
@@ -35,6 +34,7 @@ from backlight.cli.output import (
     size_in_words,
     styled,
 )
+from backlight.engines.estimate import Estimate, estimate
 from backlight.errors import BadInputError
 from backlight.images import open_images
 from backlight.operators.ruleset import RuleSet, parse_rules

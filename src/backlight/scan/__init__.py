@@ -1,7 +1,7 @@
 """Scan: the mergeable top-k, statistics, and the pass over the images."""
 
 from backlight.scan.compiling import Compile, should_compile
-from backlight.scan.scan import LayerScan, Progress, Scan, Scanner, choose_layers, make_scanner, scan
+from backlight.scan.one_pass import LayerScan, Progress, Scan, Scanner, choose_layers, make_scanner, scan
 from backlight.scan.statistics import HISTOGRAM_EDGES, N_BINS, MapStatistics
 from backlight.scan.topk import TopHits
 

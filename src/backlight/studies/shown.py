@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.atlas import Atlas
-from backlight.atlas.plan import tile_box
+from backlight.engines.plan import tile_box
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.images import is_one_image

@@ -18,10 +18,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from backlight.atlas.plan import Maps, Plan, identity, make_plan, projection_groups, tile_box
 from backlight.atlas.reader import Atlas, open_atlas
-from backlight.atlas.tiles import encode_patch, encode_projection
 from backlight.atlas.writer import AtlasWriter, FinishedTile, PendingHit
+from backlight.engines.plan import Maps, Plan, identity, make_plan, projection_groups, tile_box
 from backlight.geometry import Box
 from backlight.images import Batch, ImageSource, OneImage, Picture, Preprocessing, load_batches, open_images
 from backlight.network import Layer, Network
@@ -30,6 +29,7 @@ from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.operators.table import is_convolution
 from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit, check_rules
 from backlight.scan import Compile, Progress, make_scanner
+from backlight.storage.tiles import encode_patch, encode_projection
 
 SCAN_STEP_IMAGES = 256
 _KEPT_PICTURES = 512

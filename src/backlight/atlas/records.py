@@ -17,10 +17,10 @@ from backlight.atlas.checksums import place
 from backlight.atlas.damage import damaged, reading
 from backlight.atlas.evidence import Evidence
 from backlight.atlas.opening import how_to_finish
-from backlight.atlas.tiles import decode_picture, decode_projection
 from backlight.errors import AtlasError
 from backlight.geometry import Box
 from backlight.render import Tile, draw_patch, draw_projection, scale, strip
+from backlight.storage.tiles import decode_picture, decode_projection
 
 if TYPE_CHECKING:
     from backlight.atlas.reader import Atlas

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from backlight.atlas.tiles import decode_picture, decode_projection, encode_patch, encode_projection
+from backlight.storage.tiles import decode_picture, decode_projection, encode_patch, encode_projection
 
 
 @given(

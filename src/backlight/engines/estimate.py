@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from backlight.atlas.plan import Plan, projection_groups
+from backlight.engines.plan import Plan, projection_groups
 from backlight.images import ImageSource, load_batches
 from backlight.network import Layer, Network
 from backlight.projection import Projector, Unit
