@@ -20,7 +20,7 @@ from torchvision.models import SqueezeNet1_0_Weights
 import backlight
 import backlight_demo
 from backlight import adaptive, inversion
-from backlight.atlas import best_rules
+from backlight.atlas import rules_by_evidence
 from backlight.inversion.descriptors import descriptor
 from backlight.models import load_model
 from backlight.render import strip
@@ -92,7 +92,7 @@ def evidence(net: backlight.Network, folder: Path, scratch: Path) -> None:
         studied.figure(layer, studied[layer].channels[:4], columns=2).save(
             folder / f"{name}.webp", quality=90
         )
-    rules = best_rules(studied, net.fingerprint())
+    rules = rules_by_evidence(studied, net.fingerprint())
     best = backlight.build(net, photos, scratch / "best.atlas", [BADLY], rules=rules, maps=16)
     best.figure(BADLY, best[BADLY].channels[:4], columns=2).save(folder / "evidence-best.webp", quality=90)
     save(sanity.run(atlas, net, photos, BADLY).plot(), folder / "sanity.webp")

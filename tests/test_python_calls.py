@@ -10,8 +10,7 @@ import torch
 
 import backlight
 from backlight.network import Network
-from backlight.scan import scan
-from backlight.scan.one_pass import choose_layers
+from backlight.scan import choose_layers, scan
 from conftest import SmallNet, make_pictures
 
 PLAIN = backlight.Preprocessing(None, (32, 32), (0.5,) * 3, (0.25,) * 3)

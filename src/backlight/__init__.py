@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from backlight.atlas import Atlas, AtlasLayer, FeatureMap, Hit, build, open_atlas
+from backlight.atlas import Atlas, AtlasLayer, FeatureMap, Hit, Plan, build, open_atlas, plan_build
 from backlight.errors import BacklightError
 from backlight.geometry import Box, ReceptiveField
 from backlight.images import Preprocessing, open_images
@@ -39,6 +39,7 @@ __all__ = [
     "Inversion",
     "Layer",
     "Network",
+    "Plan",
     "Preprocessing",
     "ReceptiveField",
     "RuleSet",
@@ -50,6 +51,7 @@ __all__ = [
     "open_atlas",
     "open_images",
     "parse_rules",
+    "plan_build",
     "project",
     "scan",
     "strongest",

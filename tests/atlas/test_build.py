@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -15,10 +16,21 @@ import torch
 from PIL import Image
 
 import backlight
-from backlight import DECONVNET, GUIDED, Network, Preprocessing, build, capture, open_atlas, project
+from backlight import (
+    DECONVNET,
+    GUIDED,
+    Network,
+    Preprocessing,
+    build,
+    capture,
+    open_atlas,
+    plan_build,
+    project,
+)
 from backlight.atlas.schema import writing
 from backlight.atlas.writer import AtlasWriter
-from backlight.engines.plan import identity, make_plan
+from backlight.engines.plan import Settings
+from backlight.engines.work import Partial
 from backlight.errors import AtlasError, BadInputError, StorageError, UnknownLayerError
 from backlight.images import open_images
 from backlight.storage import locked
@@ -158,7 +170,7 @@ def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(
 def test_a_resumed_scan_runs_compiled_or_not_as_it_was_begun(
     tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("backlight.atlas.building"), "SCAN_STEP_IMAGES", 16)
+    monkeypatch.setattr(import_module("backlight.engines.plan"), "SCAN_STEP_IMAGES", 16)
     path, phases = tmp_path / "a.atlas", set()
 
     def stop(phase: str, done: int, _: int) -> None:
@@ -212,14 +224,13 @@ def test_of_two_builds_without_locks_the_later_step_is_refused_and_leaves_no_row
         "backlight.atlas.schema.locked", lambda path: nullcontext()
     )  # a file system without them
     net, source, path = make_network(), open_images(picture_folder), tmp_path / "a.atlas"
-    plan = make_plan(net, source, DECONVNET, ["relu1"], top=1)
-    loser = AtlasWriter(path, plan, identity(net, source, plan))
+    plan = plan_build(net, source, ["relu1"], top=1)
+    loser = AtlasWriter(path, plan)
     state, _ = loser.load_scan()
     build(net, source, path, ["relu1"], top=1)
     before = rows(path)
     steps: list[Callable[[], None]] = [
-        lambda: loser.keep_compiled(True),
-        lambda: loser.save_scan(state, 4, [], source),
+        lambda: loser.save_scan(state, 4, Partial(state, {}, False)),
         lambda: loser.finish_scan(state),
         lambda: loser.write_tiles([]),
         lambda: loser.write_filters(0, np.zeros((1, 1, 1, 1), np.float32)),
@@ -338,7 +349,7 @@ def test_a_bad_picture_never_ends_a_run(tmp_path: Path, picture_folder: Path) ->
 
 def test_readers_cannot_write(atlas: backlight.Atlas) -> None:
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        atlas._connection.execute("DELETE FROM hit")
+        atlas.file.connection.execute("DELETE FROM hit")
 
 
 def test_unknown_layers_and_channels_are_named(atlas: backlight.Atlas) -> None:
@@ -353,9 +364,9 @@ def test_unknown_layers_and_channels_are_named(atlas: backlight.Atlas) -> None:
 def test_figures_of_an_atlas(atlas: backlight.Atlas) -> None:
     assert atlas.figure("relu2", [0, 1]).mode == "RGB"
     assert atlas.superposed("relu2", [0], top=2).mode == "RGB"
-    assert atlas.filters("relu1").mode == "RGB"
+    assert atlas.filters_figure("relu1").mode == "RGB"
     with pytest.raises(BadInputError, match="does not read the pixels directly"):
-        atlas.filters("relu2")
+        atlas.filters_figure("relu2")
     np.testing.assert_array_equal(atlas["relu1"].filters, make_network().module.get_buffer("conv1_weight"))
 
 
@@ -375,3 +386,18 @@ def test_a_network_without_preprocessing_is_refused(small_net, picture_folder, t
     with pytest.raises(BadInputError, match="captured without preprocessing"):
         build(capture(small_net, (3, 32, 32)), picture_folder, tmp_path / "a.atlas")
     assert not (tmp_path / "a.atlas").exists()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_resumed_build_computes_as_it_was_begun(tmp_path: Path, picture_folder: Path, kept: bool) -> None:
+    plan, path = plan_build(make_network(), picture_folder, ["relu1"], top=1), tmp_path / "a.atlas"
+    begun = replace(plan.settings, batch_size=7, threads=3, compiled=kept)
+    writer = AtlasWriter(path, plan.with_settings(begun))
+    state, _ = writer.load_scan()
+    writer.save_scan(state, 0, Partial(state, {}, kept))
+    writer.close()
+    for falls_back in (False, True):
+        other = Settings(32, 1, not kept, falls_back)
+        resumed = AtlasWriter(path, plan.with_settings(other))
+        assert resumed.plan.settings == replace(begun, falls_back=falls_back)
+        resumed.close()

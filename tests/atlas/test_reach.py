@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import backlight
-from backlight import DECONVNET, Network, Preprocessing, build, capture
-from backlight.atlas import make_plan
+from backlight import DECONVNET, Network, Preprocessing, build, capture, plan_build
 from backlight.images import open_images
 from backlight.operators.ruleset import parse_rules
 from conftest import make_pictures
@@ -49,7 +48,7 @@ def test_tiles_hold_the_whole_projection(rules: backlight.RuleSet, tmp_path: Pat
 def test_a_plan_bounds_each_layer_by_its_own_rules(tmp_path: Path) -> None:
     source = open_images(make_pictures(tmp_path / "pictures", 2))
     by_layer = {"act": GATES_DIFFERENTIATED}
-    conv, act = make_plan(make_network(), source, by_layer, ["conv", "act"]).layers
+    conv, act = plan_build(make_network(), source, ["conv", "act"], rules=by_layer).layers
     assert (conv.receptive_field.size, act.receptive_field) == ((3, 3), None)
-    plan = make_plan(make_network(), source, DECONVNET, ["act"])
+    plan = plan_build(make_network(), source, ["act"])
     assert plan.tile_area(plan.layers[0]) == 9

@@ -203,7 +203,7 @@ def test_an_atlas_opened_while_a_build_runs_shows_what_is_there_by_then(
 ) -> None:
     from atlas.test_build import make_network
 
-    monkeypatch.setattr(import_module("backlight.atlas.building"), "SCAN_STEP_IMAGES", 16)
+    monkeypatch.setattr(import_module("backlight.engines.plan"), "SCAN_STEP_IMAGES", 16)
     path, opened = tmp_path / "a.atlas", {}
 
     def look(phase: str, done: int, _: int) -> None:
@@ -215,7 +215,7 @@ def test_an_atlas_opened_while_a_build_runs_shows_what_is_there_by_then(
     asked = {"layers": ["relu1"], "top": 2, "batch_size": 16, "compile": "off", "maps": [0, 1]}
     with without_type_checks():
         whole = backlight.build(make_network(), picture_folder, path, **asked, progress=look)
-    assert counts[:3] == [[16], [32], [32]]
+    assert counts[:3] == [[16], [32], [40]]
     assert counts[-1] == [40, 40]
     for atlas in opened.values():
         assert atlas["relu1"][0] == whole["relu1"][0]
@@ -339,7 +339,7 @@ def test_a_scale_that_is_no_size_is_refused(tiny: Path, scale: object) -> None:
 def test_a_description_that_no_build_writes_is_refused(change: dict[str, object], message: str) -> None:
     field = {"rows": [3, "1", -1], "cols": [3, "1/2", -1], "gates_ignored": False}
     sound = {"operator": "relu", "shape": [2, 12, 12], "rectified": True, "receptive_field": field}
-    assert checks.description(json.dumps(sound), [0, 1]) == sound
+    assert json.loads(checks.description(json.dumps(sound), [0, 1]).to_json()) == sound
     changed = sound | change
     if "receptive_field" in change:
         changed["receptive_field"] = field | change["receptive_field"]  # type: ignore[operator]

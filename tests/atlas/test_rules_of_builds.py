@@ -7,14 +7,23 @@ import torch
 from torch import nn
 
 from backlight import GRADIENT, GUIDED, build, capture
-from backlight.engines.plan import check_identity
+from backlight.atlas.writer import check_identity
+from backlight.engines.identity import AtlasIdentity
 from backlight.errors import AtlasError, UnsupportedOperatorError
 from backlight.images import Preprocessing
 from backlight.operators.ruleset import RuleSet, parse_rules
 
 
 def identity(rules):
-    return {"images": {}, "model": {}, "preprocessing": {}, "plan": {}, "rules": rules}
+    return AtlasIdentity.from_dict(
+        {
+            "images": {"name": "photos", "n": 1, "fingerprint": "1"},
+            "model": {"name": "Net", "input_shape": [3, 8, 8], "fingerprint": "2"},
+            "preprocessing": Preprocessing.default(3, 8).to_dict(),
+            "plan": {"top": 1, "layers": {"relu": [0]}},
+            "rules": rules,
+        }
+    )
 
 
 def as_stored_under(name, text):
@@ -36,7 +45,7 @@ def test_a_build_does_not_go_on_under_other_rules_of_the_same_name(text: str) ->
     asked = as_stored_under("mine", text)
     for kept, given in (
         (stored, asked),
-        ({"name": "mine", "layers": {"name": stored}}, {"name": "mine", "layers": {"name": asked}}),
+        ({"name": "mine", "layers": {"relu": stored}}, {"name": "mine", "layers": {"relu": asked}}),
     ):
         with pytest.raises(AtlasError, match="another rule set"):
             check_identity("a.atlas", identity(kept), identity(given))

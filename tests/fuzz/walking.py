@@ -67,7 +67,7 @@ def _parts(atlas: Any) -> Iterator[Any]:
         atlas.model,
         atlas.rules,
         atlas.image_set,
-        atlas.plan,
+        atlas.selection,
         atlas.preprocessing,
         atlas.phase,
         atlas.origin,
@@ -89,7 +89,7 @@ def _figures(atlas: Any) -> Iterator[bytes]:
     for picture in (
         atlas.figure(name),
         atlas.superposed(name, full_field=True),
-        atlas.filters(next(iter(atlas))),
+        atlas.filters_figure(next(iter(atlas))),
     ):
         yield picture.tobytes()
     for own in (atlas[name][0], *atlas[name][0].hits[:1]):

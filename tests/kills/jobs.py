@@ -68,7 +68,7 @@ def prepare() -> None:
     commands = [import_module(f"backlight.cli.{name}") for name in ("build", "faithfulness")]
     commands[0].load_network = lambda *_: net  # type: ignore[attr-defined]
     commands[1].load_network_of = lambda atlas, *_: (net, _source())  # type: ignore[attr-defined]
-    import_module("backlight.atlas.building").SCAN_STEP_IMAGES = 4  # type: ignore[attr-defined]
+    import_module("backlight.engines.plan").SCAN_STEP_IMAGES = 4  # type: ignore[attr-defined]
     import_module("backlight.atlas.opening").TIMEOUT_S = 0.05  # type: ignore[attr-defined]
     layers = tuple(LayerConfig(2, filter=3, block=Block(2, 2), weight=20.0) for _ in range(2))
     PRESETS["small"] = AdaptiveConfig(layers, size=(20, 20))

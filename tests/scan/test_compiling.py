@@ -11,7 +11,7 @@ from torch import nn
 
 from backlight import capture, scan
 from backlight.errors import CompileError
-from backlight.scan import Compile, Scanner, make_scanner, should_compile
+from backlight.scan import Compile, make_scanner, should_compile
 
 compiling = import_module("backlight.scan.compiling")  # backlight.scan is the function
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -86,25 +86,9 @@ def test_where_it_cannot_be_compiled_auto_goes_on_and_on_says_so(
     monkeypatch: pytest.MonkeyPatch, small_net: nn.Module
 ) -> None:
     break_the_compiler(monkeypatch)
-    monkeypatch.setattr(compiling, "has_compiler", lambda: True)
     net = capture(small_net, (3, 32, 32))
-    assert not make_scanner(net, net.default_layers, "auto", MANY).is_compiled
+    assert not make_scanner(net, net.default_layers, compiled=True, falls_back=True).is_compiled
     with pytest.raises(
         CompileError, match=r"could not be compiled \(CppCompileError\); leave compile=.auto."
     ):
         scan(net, torch.zeros(1, 3, 32, 32), compile="on")
-
-
-@pytest.mark.parametrize(("mode", "kept"), [("auto", False), ("on", False), ("off", True), ("auto", True)])
-def test_a_scan_that_is_gone_on_with_keeps_to_what_it_was_begun_with(
-    monkeypatch: pytest.MonkeyPatch, small_net: nn.Module, mode: Compile, kept: bool
-) -> None:
-    asked: list[bool] = []
-
-    def note(scanner: Scanner, net: object, layers: object, compiled: bool, fall_back: bool) -> None:
-        asked.append(compiled)
-
-    monkeypatch.setattr(Scanner, "__init__", note)
-    net = capture(small_net, (3, 32, 32))
-    make_scanner(net, net.default_layers, mode, MANY, kept)
-    assert asked == [kept]

@@ -69,7 +69,7 @@ def test_bad_pictures_are_skipped_and_listed(small_net: nn.Module, picture_folde
 
 
 def test_top_below_one_is_refused(small_net: nn.Module) -> None:
-    with pytest.raises(BadInputError, match="at least 1, but came 0"):
+    with pytest.raises(BadInputError, match="at least 1, got 0"):
         scan(capture(small_net, (3, 32, 32)), torch.randn(2, 3, 32, 32), top=0)
 
 

@@ -11,12 +11,14 @@ import json
 import math
 import re
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.engines.plan import LONGEST_NAME, MOST_HITS, check_pixels, field_from_json, rules_from_json
+from backlight.atlas.descriptions import LayerDescription
+from backlight.engines.identity import LONGEST_NAME, MOST_HITS, AtlasIdentity, check_pixels
 from backlight.images import Preprocessing
 
 LONGEST_PATH = 10_000
@@ -89,8 +91,8 @@ def wholes(value: Any, what: str, least: int = 0, most: int = _LARGEST) -> tuple
     return tuple(whole(item, what, least, most) for item in value)
 
 
-def identity(text: Any) -> dict[str, Any]:
-    """Return the identity of a build from its JSON (`plan.identity`)."""
+def identity(text: Any) -> AtlasIdentity:
+    """Return the identity of an atlas from its JSON (`AtlasIdentity.to_json`)."""
     found = table(json.loads(text), "identity")
     model, images = table(found["model"], "model"), table(found["images"], "images")
     name(model["name"], "model name")
@@ -107,9 +109,11 @@ def identity(text: Any) -> dict[str, Any]:
     whole(plan["top"], "top", 1, MOST_HITS)
     for layer, channels in table(plan["layers"], "layers").items():
         wholes(channels, f"channels of {_short(layer)}")
-        name(rules_from_json(found["rules"], layer).name, "rule set")
     name(table(found["rules"], "rules")["name"], "rules")
-    return found
+    typed = AtlasIdentity.from_dict(found)
+    for layer in plan["layers"]:
+        name(typed.rules.of(layer).name, "rule set")
+    return typed
 
 
 def origin(text: Any) -> dict[str, str | None]:
@@ -118,8 +122,8 @@ def origin(text: Any) -> dict[str, str | None]:
     return {key: None if value is None else words(value, key, LONGEST_PATH) for key, value in found.items()}
 
 
-def description(text: Any, channels: Any) -> dict[str, Any]:
-    """Return the description of a layer from its JSON (`plan.layer_to_json`).
+def description(text: Any, channels: Sequence[int]) -> LayerDescription:
+    """Return the description of a layer from its JSON (`LayerDescription.to_json`).
 
     Args:
         text: The JSON.
@@ -131,7 +135,8 @@ def description(text: Any, channels: Any) -> dict[str, Any]:
     shape = wholes(found["shape"], "shape", 1, _LARGEST_SHAPE)
     if not shape:
         raise ValueError("shape must be (c, h, w) or (c,), got ()")
-    wholes(channels, "projected channels", 0, shape[0] - 1)
+    for channel in channels:
+        whole(channel, "projected channels", 0, shape[0] - 1)
     field = found["receptive_field"]
     if field is not None:
         for axis in (field["rows"], field["cols"]):
@@ -141,8 +146,7 @@ def description(text: Any, channels: Any) -> dict[str, Any]:
             if not _STRIDE.fullmatch(words(stride, "stride")):
                 raise ValueError(f"the stride of a receptive field must be a fraction, got {_short(stride)}")
         flag(field["gates_ignored"], "gates_ignored")
-        field_from_json(found)
-    return found
+    return LayerDescription.from_dict(found)
 
 
 def npy(data: Any) -> NDArray[np.float32]:

@@ -1,140 +1,110 @@
-"""Figures from an atlas: the paper's Fig. 2, the superposed hits, the filters of the first layer."""
+"""Figures of a heading and feature maps: the paper's Fig. 2, superposed hits; and the filters of the first layer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from backlight.atlas.drawing import FigureLook
+from backlight.atlas.headings import Heading
+from backlight.atlas.records import FeatureMap, Hit
 from backlight.errors import BadInputError
 from backlight.render import (
-    DEFAULT_SCALING,
     SHARE,
     MapPanel,
-    Scaling,
     Tile,
+    draw_patch,
+    draw_projection,
     filter_figure,
     layer_figure,
     overlay_figure,
+    strip,
     zoom,
 )
 
-if TYPE_CHECKING:
-    from backlight.atlas.reader import Atlas, AtlasLayer
-    from backlight.atlas.records import FeatureMap
-
-_MAPS_OF_A_FIGURE = 16
-_EMPTY_PLACES = 64
 _LARGEST_SUM = 2**24
+_CARD_PIXELS = 224
 
 
-@dataclass(frozen=True)
-class FigureOptions:
-    """How a figure of feature maps is drawn.
+def map_figure(heading: Heading, maps: Sequence[FeatureMap], look: FigureLook) -> Image.Image:
+    """Return the projections of each map's hits beside their patches (`Atlas.figure`).
 
-    Attributes:
-        channels: Feature maps, in the order of the figure, or one; None takes the first 16 that were projected.
-        scaling: How values become colours.
-        columns: Maps side by side; None chooses.
-        full_field: Draw whole receptive fields, even where the projections fill only their centre.
+    Raises:
+        AtlasError: A hit is not projected yet.
     """
-
-    channels: Sequence[int] | int | None = None
-    scaling: Scaling | str = DEFAULT_SCALING
-    columns: int | None = None
-    full_field: bool = False
-
-
-def map_figure(atlas: Atlas, layer: AtlasLayer, options: FigureOptions) -> Image.Image:
-    """Return the projections of each map's hits beside their patches (`Atlas.figure`)."""
-    panels, zoomed = _panels(layer, options, _places(atlas))
-    title, subtitle = _titles(atlas, layer, zoomed)
-    return layer_figure(panels, title, subtitle, columns=options.columns, scaling=options.scaling)
+    panels, shown = _panels(heading, maps, look, heading.n_places)
+    subtitle = heading.subtitle(shown)
+    return layer_figure(panels, heading.title, subtitle, columns=look.columns, scaling=look.scaling)
 
 
 def superposed_figure(
-    atlas: Atlas, layer: AtlasLayer, options: FigureOptions, top: int | None = None
+    heading: Heading, maps: Sequence[FeatureMap], look: FigureLook, top: int | None = None
 ) -> Image.Image:
-    """Return the top hits of each map added (`Atlas.superposed`)."""
+    """Return the top hits of each map, aligned on the unit and added (`Atlas.superposed`).
+
+    Raises:
+        BadInputError: A top below 1, or receptive fields too large to be added up.
+        AtlasError: A hit is not projected yet.
+    """
     if top is not None and top < 1:
-        raise BadInputError(f"top is the number of hits to superpose, at least 1, but came {top}")
-    wanted = min(top or _places(atlas), _places(atlas))
-    panels, zoomed = _panels(layer, options, wanted)
+        raise BadInputError(f"top is the number of hits to superpose, at least 1, got {top}")
+    wanted = min(top or heading.n_places, heading.n_places)
+    panels, shown = _panels(heading, maps, look, wanted)
     area = max((tile.box.area for panel in panels for tile in panel.tiles), default=0)
     if area > _LARGEST_SUM:
         raise BadInputError(
-            f"the receptive fields of layer {layer.name!r} are too large to be added up ({area} pixels, at most "
+            f"the receptive fields of layer {heading.layer!r} are too large to be added up ({area} pixels, at most "
             f"{_LARGEST_SUM})",
             python="figure() shows its hits",
             command="`backlight figure` shows its hits",
         )
-    title, subtitle = _titles(atlas, layer, zoomed)
-    title = f"{title}, top {wanted} superposed"
-    return overlay_figure(panels, title, subtitle, columns=options.columns, scaling=options.scaling)
+    title = f"{heading.title}, top {wanted} superposed"
+    return overlay_figure(panels, title, heading.subtitle(shown), columns=look.columns, scaling=look.scaling)
 
 
-def _places(atlas: Atlas) -> int:
-    """Return the places that a figure has for the hits of a map; a map has no more hits than there are images."""
-    return min(int(atlas.plan["top"]), max(_EMPTY_PLACES, atlas.n_scanned))
+def filters_figure(heading: Heading, filters: NDArray[np.float32] | None, columns: int | None) -> Image.Image:
+    """Return the filters (n, c, k, k) of a layer that reads the pixels (`Atlas.filters_figure`).
 
-
-def filters_figure(atlas: Atlas, layer: AtlasLayer, columns: int | None) -> Image.Image:
-    """Return the filters of a layer that reads the pixels (`Atlas.filters`)."""
-    if layer.filters is None:
+    Raises:
+        BadInputError: It has none, since it is a deeper layer.
+    """
+    if filters is None:
         raise BadInputError(
-            f"layer {layer.name!r} does not read the pixels directly, so its filters are no pictures",
+            f"layer {heading.layer!r} does not read the pixels directly, so its filters cannot be shown as pictures",
             python="figure(layer) shows its projections",
             command="`backlight figure` without --filters shows its projections",
         )
-    title = f"{atlas.model['name']} · {layer.name}: filters"
-    return filter_figure(layer.filters, title, columns=columns)
+    return filter_figure(filters, f"{heading.title}: filters", columns=columns)
 
 
-def atlas_html(atlas: Atlas) -> str:
-    """Return a table of an atlas's layers for notebooks."""
-    rows = "".join(
-        f"<tr><td style='text-align:left'><code>{escape(layer.name)}</code></td><td>{layer.n_maps}</td>"
-        f"<td>{len(layer.channels)}</td></tr>"
-        for layer in atlas.layers
-    )
-    head = "<tr><th>layer</th><th>maps</th><th>projected</th></tr>"
-    words = (
-        f"{atlas.path.name}: {atlas.model['name']} over {atlas.n_scanned} images of {atlas.image_set['name']}"
-    )
-    state = "" if atlas.phase == "done" else " (unfinished)"
-    return f"<p>{escape(words)}{state}</p><table>{head}{rows}</table>"
+def hit_figure(hit: Hit) -> Image.Image:
+    """Return the projection of a hit beside its patch, for notebooks."""
+    where = "" if hit.row is None else f" at row {hit.row}, column {hit.col}"
+    tile = hit.tile
+    pictures = [
+        ("projection", draw_projection(tile, _CARD_PIXELS)),
+        ("patch", draw_patch(tile, _CARD_PIXELS)),
+    ]
+    return strip(pictures, f"{hit.value:.4g}{where} of {hit.image.path}", "Grey is zero.")
 
 
-def _chosen(layer: AtlasLayer, channels: Sequence[int] | int | None) -> list[FeatureMap]:
-    if channels is None:
-        channels = layer.channels[:_MAPS_OF_A_FIGURE]
-    channels = [channels] if isinstance(channels, int) else channels
-    projected = set(layer.channels)
-    for channel in channels:
-        if channel not in projected and 0 <= channel < layer.n_maps:
-            raise BadInputError(
-                f"channel {channel} of layer {layer.name!r} was not projected, only {_listed(layer.channels)}",
-                python="build an atlas with maps=None to project all",
-                command="build an atlas with --maps all",
-            )
-    return [layer[channel] for channel in channels]
-
-
-def _panels(layer: AtlasLayer, options: FigureOptions, top: int) -> tuple[list[MapPanel], str]:
+def _panels(
+    heading: Heading, maps: Sequence[FeatureMap], look: FigureLook, top: int
+) -> tuple[list[MapPanel], str]:
     """Return a panel for each map, and in words what part of the receptive field their tiles show."""
-    maps = _chosen(layer, options.channels)
     tiles = [[hit.tile for hit in feature_map.hits[:top]] for feature_map in maps]
-    field, words = layer.receptive_field, ""
-    if field is not None and not options.full_field:
+    field, words = heading.receptive_field, ""
+    if field is not None and not look.full_field:
+        # All tiles of a figure are cut to one size, so they are zoomed together and dealt out again.
         shown = iter(zoom([tile for own in tiles for tile in own]))
         tiles = [[next(shown) for _ in own] for own in tiles]
         box = next((tile.box for own in tiles for tile in own), None)
         if box is not None and (box.height, box.width) != field.size:
             words = (
-                f"; a unit sees {field.size[0]} x {field.size[1]} pixels, shown are the central "
+                f"a unit sees {field.size[0]} x {field.size[1]} pixels, shown are the central "
                 f"{box.height} x {box.width}, with at least {SHARE:.0%} of the magnitude in 9 of 10 projections"
             )
     return [_panel(m, own, top) for m, own in zip(maps, tiles, strict=True)], words
@@ -153,38 +123,3 @@ def _panel(feature_map: FeatureMap, tiles: Sequence[Tile], top: int) -> MapPanel
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _titles(atlas: Atlas, layer: AtlasLayer, zoomed: str) -> tuple[str, str]:
-    field = layer.receptive_field
-    gates = " (gates held fixed)" if field is not None and field.gates_ignored else ""
-    subtitle = (
-        f"{layer.n_maps} feature maps; {atlas.n_scanned} images; {_rules(atlas, layer)}{gates}{zoomed}; "
-        f"active: share of the images in which the map is above zero{_evidence(layer)}"
-    )
-    return f"{atlas.model['name']} · {layer.name}", subtitle
-
-
-def _rules(atlas: Atlas, layer: AtlasLayer) -> str:
-    chosen = " (rules chosen layer by layer)" if "layers" in atlas.rules else ""
-    return f"{layer.rules.name} projections{chosen}"
-
-
-def _evidence(layer: AtlasLayer) -> str:
-    """Return the evidence of a layer in words, for the subtitle."""
-    if layer.evidence is None:
-        return ""
-    falls = layer.evidence.falls
-    advice = (
-        "" if layer.evidence.best_rules == next(iter(falls)) else f"; advised: {layer.evidence.best_rules}"
-    )
-    return (
-        f"; evidence for the layer ({layer.evidence.n} maps): {layer.evidence.text}{advice}. Lost: share of the "
-        "activation that is gone when the pixels that a projection shows are covered (in brackets: a disc at the "
-        "centre, random pixels)"
-    )
-
-
-def _listed(channels: Sequence[int]) -> str:
-    shown = ", ".join(map(str, channels[:12]))
-    return shown if len(channels) <= 12 else f"{shown}, … ({len(channels)} in all)"

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backlight.atlas import checks
 from backlight.atlas.checksums import BLOCK, place
 from backlight.atlas.damage import damaged, reading
-from backlight.atlas.records import SkippedImage, StoredImage
-
-if TYPE_CHECKING:
-    from backlight.atlas.reader import Atlas
+from backlight.atlas.file import AtlasFile
+from backlight.atlas.records import StoredImage
+from backlight.images.skipped import Skipped
 
 
 class AtlasImages(Mapping[int, StoredImage]):
-    """The images of an atlas by id."""
+    """The images of an atlas by id.
 
-    def __init__(self, atlas: Atlas) -> None:
-        self._atlas = atlas
+    Args:
+        file: The atlas.
+        n_images: How many images the set has, readable or not.
+    """
+
+    def __init__(self, file: AtlasFile, n_images: int) -> None:
+        self._file, self._n_images = file, n_images
         self._block: dict[int, StoredImage] = {}
         self._counted: tuple[int, int] | None = None
 
@@ -39,22 +43,22 @@ class AtlasImages(Mapping[int, StoredImage]):
 
     def block(self, number: int) -> dict[int, StoredImage]:
         """Return the images of a block, by id: those whose ids, divided by `checksums.BLOCK`, are its number."""
-        (rows,) = self._atlas.group("image", number)
-        with reading(self._atlas.path, place("image", (number,))):
+        (rows,) = self._file.group("image", number)
+        with reading(self._file.path, place("image", (number,))):
             return {image_id: _stored_image(image_id, *values) for image_id, *values in rows}
 
     @property
-    def skipped(self) -> tuple[SkippedImage, ...]:
+    def skipped(self) -> tuple[Skipped, ...]:
         """The pictures that could not be read."""
         where = "table skipped"
-        numbers = self._atlas.rows(where, f"SELECT DISTINCT image_id / {BLOCK} FROM skipped ORDER BY 1")
-        with reading(self._atlas.path, where):
+        numbers = self._file.rows(where, f"SELECT DISTINCT image_id / {BLOCK} FROM skipped ORDER BY 1")
+        with reading(self._file.path, where):
             blocks = [checks.whole(number, "image_id") for (number,) in numbers]
-        found: list[SkippedImage] = []
+        found: list[Skipped] = []
         for number in blocks:
-            (rows,) = self._atlas.group("skipped", number)
-            with reading(self._atlas.path, place("skipped", (number,))):
-                found += [_skipped_image(*row) for row in rows]
+            (rows,) = self._file.group("skipped", number)
+            with reading(self._file.path, place("skipped", (number,))):
+                found += [_skipped(*row) for row in rows]
         return tuple(found)
 
     @property
@@ -71,12 +75,12 @@ class AtlasImages(Mapping[int, StoredImage]):
             "SELECT (SELECT coalesce(sum(1), 0) FROM image), (SELECT coalesce(sum(1), 0) FROM skipped), "
             "(SELECT n_done FROM scan_state), (SELECT value FROM meta WHERE key = 'phase')"
         )
-        ((read, skipped, n_done, phase),) = self._atlas.rows("tables image and skipped", query)
+        ((read, skipped, n_done, phase),) = self._file.rows("tables image and skipped", query)
         is_done = phase != '"scan"'
-        wanted = self._atlas.image_set["n"] if is_done else n_done or 0
+        wanted = self._n_images if is_done else n_done or 0
         if read + skipped != wanted:
             reason = f"{wanted} images were scanned, but {read + skipped} are listed"
-            raise damaged(self._atlas.path, "tables image and skipped", reason)
+            raise damaged(self._file.path, "tables image and skipped", reason)
         self._counted = (read, skipped) if is_done else None
         return read, skipped
 
@@ -90,8 +94,8 @@ def _stored_image(image_id: Any, path: Any, label: Any, height: Any, width: Any)
     )
 
 
-def _skipped_image(image_id: Any, path: Any, reason: Any) -> SkippedImage:
-    return SkippedImage(
+def _skipped(image_id: Any, path: Any, reason: Any) -> Skipped:
+    return Skipped(
         checks.whole(image_id, "image_id"),
         checks.words(path, "path", checks.LONGEST_PATH),
         checks.words(reason, "reason", checks.LONGEST_PATH),

@@ -1,191 +1,103 @@
-"""Reading an atlas: layers, feature maps, hits and images, fetched when they are asked for."""
+"""Reading an atlas: its layers, by name, and what it says it is. Figures are drawn elsewhere, on request."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
-from threading import RLock
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from backlight.atlas import checks
-from backlight.atlas.checksums import Group, place, read_group
-from backlight.atlas.damage import damaged, printable, reading
-from backlight.atlas.evidence import Evidence, read_evidence, read_study
-from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
+from backlight.atlas.cards import layer_table
+from backlight.atlas.checksums import place
+from backlight.atlas.contents import Contents
+from backlight.atlas.damage import damaged, reading
+from backlight.atlas.drawing import FigureLook, draw
+from backlight.atlas.file import AtlasFile
+from backlight.atlas.layers import AtlasLayer
 from backlight.atlas.listed import AtlasImages
-from backlight.atlas.opening import RESUME, how_to_finish
 from backlight.atlas.origin import KEY as ORIGIN
-from backlight.atlas.records import FeatureMap, Hit, SkippedImage
-from backlight.atlas.schema import connect_for_reading, has_checksums, limit_steps
-from backlight.engines.plan import field_from_json, rules_from_json, tile_box
-from backlight.errors import AtlasError, BadInputError, UnknownLayerError
-from backlight.geometry import ReceptiveField
+from backlight.engines.identity import (
+    AtlasIdentity,
+    ImageSetIdentity,
+    ModelIdentity,
+    RulesIdentity,
+    Selection,
+)
+from backlight.errors import UnknownLayerError
 from backlight.images import Preprocessing
-from backlight.operators.ruleset import RuleSet
+from backlight.images.skipped import Skipped
 from backlight.render import DEFAULT_SCALING, Scaling
-from backlight.scan import N_BINS
-
-
-class AtlasLayer(Mapping[int, FeatureMap]):
-    """A layer of an atlas; `layer[channel]` is a feature map.
-
-    Attributes:
-        name: torchvision's node name.
-        operator: The operator that made it.
-        shape: (c, h, w), or (c,) for a fully connected layer.
-        rectified: Whether the operator is a rectifier.
-        receptive_field: What a unit sees; None for the whole image.
-    """
-
-    def __init__(self, atlas: Atlas, layer_id: int, name: str, description: dict[str, Any]) -> None:
-        self._atlas, self._id = atlas, layer_id
-        self.name = name
-        self.operator: str = description["operator"]
-        self.shape: tuple[int, ...] = tuple(description["shape"])
-        self.rectified: bool = description["rectified"]
-        self.receptive_field: ReceptiveField | None = field_from_json(description)
-
-    @property
-    def n_maps(self) -> int:
-        """Number of feature maps."""
-        return self.shape[0]
-
-    @cached_property
-    def channels(self) -> tuple[int, ...]:
-        """The feature maps that have been chosen for projection."""
-        channels: list[int] = self._atlas.plan["layers"][self.name]
-        return tuple(channels)
-
-    @property
-    def rules(self) -> RuleSet:
-        """How a signal went down from the layer."""
-        return rules_from_json(self._atlas.rules, self.name)
-
-    @property
-    def evidence(self) -> Evidence | None:
-        """What `backlight faithfulness` found out about the layer; None before."""
-        return self._evidence[0]
-
-    @property
-    def study(self) -> bytes | None:
-        """The whole result of `backlight faithfulness` for the layer, for `Faithfulness.from_bytes`; None before."""
-        return read_study(self._atlas, self._id)
-
-    @cached_property
-    def _evidence(self) -> tuple[Evidence | None, dict[int, Evidence]]:
-        return read_evidence(self._atlas, self._id)
-
-    @cached_property
-    def filters(self) -> NDArray[np.float32] | None:
-        """The layer's filters (n, c, k, k), if its convolution reads the pixels directly."""
-        (rows,) = self._atlas.group("filters")
-        with reading(self._atlas.path, place("filters")):
-            return next((checks.npy(data) for layer_id, data in rows if layer_id == self._id), None)
-
-    def __getitem__(self, channel: int) -> FeatureMap:
-        """Return a feature map; statistics are there for all, hits for the chosen ones."""
-        if not 0 <= channel < self.n_maps:
-            raise BadInputError(
-                f"channel {channel} is out of range for layer {self.name!r} ({self.n_maps} feature maps)"
-            )
-        maps, hits = self._atlas.group("map", self._id, channel)
-        if not maps:
-            if self._atlas.phase == "scan":
-                raise AtlasError("the scan of this atlas is not finished", **how_to_finish(self._atlas.path))
-            maps, hits = self._atlas.group("map", self._id, channel)  # a build may just have written it
-        if not maps:
-            raise damaged(self._atlas.path, place("map", (self._id, channel)), "the feature map is missing")
-        n_images = self._atlas.n_scanned
-        with reading(self._atlas.path, place("map", (self._id, channel))):
-            mean, peak, n_active, histogram = maps[0]
-            return FeatureMap(
-                self.name,
-                channel,
-                tuple(self._hit(channel, rank, row) for rank, row in enumerate(hits)),
-                checks.real(mean, "mean"),
-                checks.real(peak, "max"),
-                checks.whole(n_active, "n_active", 0, n_images) / max(n_images, 1),
-                checks.histogram(histogram, N_BINS),
-                self._evidence[1].get(channel),
-                self._atlas,
-            )
-
-    def _hit(self, channel: int, rank: int, values: tuple[Any, ...]) -> Hit:
-        """Return a hit, its values checked: the ranks of a map are 0, 1, 2 and so on, its places in the map."""
-        found, value, image_id, row, col = values
-        checks.whole(found, "rank", rank, min(rank, self._atlas.plan["top"] - 1))
-        if len(self.shape) == 3:
-            checks.whole(row, "row", 0, self.shape[1] - 1)
-            checks.whole(col, "col", 0, self.shape[2] - 1)
-        else:
-            checks.nothing((row, col), "row and column of a unit without a place")
-        return Hit(
-            rank,
-            checks.real(value, "value"),
-            checks.whole(image_id, "image_id", 0, self._atlas.image_set["n"] - 1),
-            row,
-            col,
-            tile_box(self.receptive_field, row, col, self._atlas.preprocessing.crop),
-            self._atlas,
-            (self._id, channel, rank),
-        )
-
-    def __len__(self) -> int:
-        """Return the number of feature maps."""
-        return self.n_maps
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the channels."""
-        return iter(range(self.n_maps))
-
-    def __repr__(self) -> str:
-        """Return the name and the shape."""
-        return f"AtlasLayer({self.name!r}, {'x'.join(map(str, self.shape))})"
 
 
 class Atlas(Mapping[str, AtlasLayer]):
     """An atlas, opened read-only; `atlas[layer][channel]` is a feature map.
 
     Made by `build` and `open_atlas`.
+
+    Attributes:
+        file: The open file.
+        identity: What it is of: network, preprocessing, images, rules, selection.
+        images: The images that were read, by id.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self._lock, self._n_bytes = path, RLock(), 0
-        self._connection = connect_for_reading(path)
+        self.file = AtlasFile(path)
         try:
-            self._open()
+            self.identity = self._read_identity()
+            self.images = AtlasImages(self.file, self.identity.image_set.n_images)
+            self._layers = self._read_layers()
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
-    def _open(self) -> None:
-        with reading(self.path, "its header"):
-            self.has_checksums = has_checksums(self._connection)
-        text = self._meta("identity")
+    def _read_identity(self) -> AtlasIdentity:
+        text = self.file.meta("identity")
         with reading(self.path, f"{place('meta')} (identity)"):
-            identity = checks.identity(text)
-            self.model: dict[str, Any] = identity["model"]
-            self.rules: dict[str, Any] = identity["rules"]
-            self.image_set: dict[str, Any] = identity["images"]
-            self.plan: dict[str, Any] = identity["plan"]
-            self.preprocessing = Preprocessing.from_dict(identity["preprocessing"])
-        self.images = AtlasImages(self)
-        (rows,) = self.group("layer")
-        self._layers: dict[str, AtlasLayer] = {}
+            return checks.identity(text)
+
+    def _read_layers(self) -> dict[str, AtlasLayer]:
+        contents = Contents(self.file, self.identity, self.images)
+        selected, found = self.selection.channels, dict[str, AtlasLayer]()
+        (rows,) = self.file.group("layer")
         for layer_id, name, text in rows:
             with reading(self.path, f"{place('layer')} (layer_id {layer_id})"):
                 checks.whole(layer_id, "layer_id")
-                found = checks.description(text, self.plan["layers"][checks.name(name, "layer name")])
-                self._layers[name] = AtlasLayer(self, layer_id, name, found)
-        if list(self._layers) != list(self.plan["layers"]):
+                description = checks.description(text, selected[checks.name(name, "layer name")])
+                found[name] = AtlasLayer(contents, layer_id, name, description)
+        if list(found) != list(selected):
             raise damaged(self.path, place("layer"), "the layers are not those of the plan")
+        return found
+
+    @property
+    def path(self) -> Path:
+        """The atlas's file."""
+        return self.file.path
+
+    @property
+    def model(self) -> ModelIdentity:
+        """The network that it was built with."""
+        return self.identity.model
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pictures became the network's inputs."""
+        return self.identity.preprocessing
+
+    @property
+    def image_set(self) -> ImageSetIdentity:
+        """The images that it was built over."""
+        return self.identity.image_set
+
+    @property
+    def rules(self) -> RulesIdentity:
+        """By which rules hits were projected."""
+        return self.identity.rules
+
+    @property
+    def selection(self) -> Selection:
+        """What was chosen: hits of a feature map, and the feature maps that are projected."""
+        return self.identity.selection
 
     @property
     def layers(self) -> tuple[AtlasLayer, ...]:
@@ -195,24 +107,22 @@ class Atlas(Mapping[str, AtlasLayer]):
     @property
     def phase(self) -> str:
         """`scan` or `project` while the atlas is unfinished, then `done`."""
-        text = self._meta("phase")
-        with reading(self.path, f"{place('meta')} (phase)"):
-            return checks.one_of(json.loads(text), "phase", ("scan", "project", "done"))
+        return self.file.phase
 
     @property
     def origin(self) -> dict[str, str | None]:
-        """How `backlight build` was asked for it: `model`, `weights`, `images`; empty if by Python."""
-        (rows,) = self.group("meta")
+        """What `backlight build` was given: `model`, `weights`, `images`; empty for an atlas built from Python."""
+        (rows,) = self.file.group("meta")
         with reading(self.path, f"{place('meta')} (origin)"):
             return next((checks.origin(value) for key, value in rows if key == ORIGIN), {})
 
     @property
     def n_channels(self) -> int:
         """Channels of the network's input, 1 or 3."""
-        return int(self.model["input_shape"][0])
+        return self.model.input_shape[0]
 
     @property
-    def skipped(self) -> tuple[SkippedImage, ...]:
+    def skipped(self) -> tuple[Skipped, ...]:
         """The pictures that could not be read."""
         return self.images.skipped
 
@@ -221,11 +131,6 @@ class Atlas(Mapping[str, AtlasLayer]):
         """Number of images that were read."""
         return len(self.images)
 
-    @cached_property
-    def has_studies(self) -> bool:
-        """Whether the file has the tables for evidence."""
-        return bool(self.rows("its schema", "SELECT 1 FROM sqlite_master WHERE name = 'study'"))
-
     def __getitem__(self, layer: str) -> AtlasLayer:
         """Return a layer.
 
@@ -233,9 +138,9 @@ class Atlas(Mapping[str, AtlasLayer]):
             UnknownLayerError: The atlas has no such layer.
         """
         if layer not in self._layers:
-            raise UnknownLayerError(
-                f"{self.path.name} has no layer {layer!r}; it has {_shortened(list(self._layers))}"
-            )
+            names = list(self._layers)
+            known = names if len(names) <= 8 else [*names[:4], f"… {names[-2]}", names[-1]]
+            raise UnknownLayerError(f"{self.path.name} has no layer {layer!r}; it has {', '.join(known)}")
         return self._layers[layer]
 
     def __len__(self) -> int:
@@ -268,7 +173,8 @@ class Atlas(Mapping[str, AtlasLayer]):
             BadInputError: A channel that was not projected.
             AtlasError: The build is not finished.
         """
-        return map_figure(self, self[layer], FigureOptions(channels, scaling, columns, full_field))
+        own, look = self[layer], FigureLook(scaling, columns, full_field)
+        return draw("map_figure", own.heading(), own.projected(channels), look)
 
     def superposed(
         self,
@@ -292,68 +198,27 @@ class Atlas(Mapping[str, AtlasLayer]):
             BadInputError: A channel that was not projected, a top below 1.
             AtlasError: The build is not finished.
         """
-        options = FigureOptions(channels, scaling, None, full_field)
-        return superposed_figure(self, self[layer], options, top)
+        own, look = self[layer], FigureLook(scaling, full_field=full_field)
+        return draw("superposed_figure", own.heading(), own.projected(channels), look, top)
 
-    def filters(self, layer: str, columns: int | None = None) -> Image.Image:
+    def filters_figure(self, layer: str, columns: int | None = None) -> Image.Image:
         """Return the filters of a layer that reads the pixels directly, as a figure.
 
         Raises:
             UnknownLayerError: The atlas has no such layer.
             BadInputError: The layer is a deeper one.
         """
-        return filters_figure(self, self[layer], columns)
+        own = self[layer]
+        return draw("filters_figure", own.heading(), own.filters, columns)
 
     def _repr_html_(self) -> str:
-        return atlas_html(self)
+        about = f"{self.path.name}: {self.model.name} over {self.n_scanned} images of {self.image_set.name}"
+        state = "" if self.phase == "done" else " (unfinished)"
+        return layer_table(about + state, [(y.name, y.n_maps, len(y.channels)) for y in self.layers])
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
-
-    def _meta(self, key: str) -> Any:
-        (rows,) = self.group("meta")
-        for name, value in rows:
-            if name == key:
-                return value
-        raise AtlasError(
-            f"{str(self.path)!r} holds nothing yet",
-            **RESUME,
-        )
-
-    def integrity(self) -> list[str]:
-        """Return what SQLite finds wrong with the pages of the file, at most twenty lines; this reads all of it."""
-        with self._lock, reading(self.path, "its pages"):
-            self._connection.set_progress_handler(None, 0)
-            rows = self._connection.execute("PRAGMA integrity_check(20)").fetchall()
-            return [printable(str(text)) for (text,) in rows if text != "ok"]
-
-    def group(self, kind: str, *keys: int) -> Group:
-        """Return the rows of a group (`backlight.atlas.checksums`), compared with their checksum.
-
-        Raises:
-            DamagedAtlasError: They cannot be read, or are not what was written.
-        """
-        with self._lock, reading(self.path, place(kind, keys)):
-            self._limit()
-            # One transaction: a build may write between the rows and their checksum.
-            self._connection.execute("BEGIN")
-            try:
-                return read_group(self._connection, kind, keys, self.has_checksums)
-            finally:
-                self._connection.execute("ROLLBACK")
-
-    def rows(self, where: str, query: str) -> list[Any]:
-        """Return the rows of a query, which are not compared with any checksum; `where` says in words what is read."""
-        with self._lock, reading(self.path, where):
-            self._limit()
-            return self._connection.execute(query).fetchall()
-
-    def _limit(self) -> None:
-        """Bound the steps of the next queries by the size of the file, which may grow while a build writes it."""
-        with suppress(OSError):  # moved meanwhile: it is open all the same
-            self._n_bytes = self.path.stat().st_size
-        limit_steps(self._connection, self._n_bytes)
+        self.file.close()
 
 
 def open_atlas(path: Path | str) -> Atlas:
@@ -363,7 +228,3 @@ def open_atlas(path: Path | str) -> Atlas:
         AtlasError: There is no such file, or it is no atlas.
     """
     return Atlas(Path(path))
-
-
-def _shortened(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:4])}, … {', '.join(names[-2:])}"

@@ -1,29 +1,31 @@
-"""What an atlas holds: images, hits and feature maps."""
+"""What an atlas holds: images, hits, feature maps and evidence. What is large is fetched when it is asked for."""
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backlight.atlas import checks
+from backlight.atlas.cards import as_png, card
 from backlight.atlas.checksums import place
-from backlight.atlas.damage import damaged, reading
-from backlight.atlas.evidence import Evidence
-from backlight.atlas.opening import how_to_finish
+from backlight.atlas.damage import reading
+from backlight.atlas.drawing import FigureLook, draw
+from backlight.atlas.headings import Heading
 from backlight.errors import AtlasError
 from backlight.geometry import Box
-from backlight.render import Tile, draw_patch, draw_projection, scale, strip
+from backlight.render import DEFAULT_SCALING, Scaling, Tile, scale
 from backlight.storage.tiles import decode_picture, decode_projection
 
-if TYPE_CHECKING:
-    from backlight.atlas.reader import Atlas
+TileKey = tuple[int, int, int]
+"""Layer id, channel and rank of a hit."""
+
+StoredTile = tuple[bytes, bytes, float]
+"""The patch and the projection of a hit as WebP, and the projection's scale."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,64 @@ class StoredImage:
 
 
 @dataclass(frozen=True)
-class SkippedImage:
-    """A picture that could not be read, with the reason."""
+class Evidence:
+    """Whether covering what the projections show makes the activation fall, for a feature map or a layer.
 
-    id: int
-    path: str
-    reason: str
+    Attributes:
+        falls: Mean share of the activation that is lost, by what chose the covered pixels: the atlas's rule set first,
+            then the other rule sets and the controls. None where a control is missing.
+        verdict: In words.
+        is_strong: Whether the projection is better than every control.
+        best_rules: The rule set with the best evidence.
+        n: Number of hits of the map, or of maps of the layer.
+    """
+
+    falls: dict[str, float | None]
+    verdict: str
+    is_strong: bool
+    best_rules: str
+    n: int
+
+    @property
+    def text(self) -> str:
+        """The evidence in a few words, for captions."""
+        name, *_ = self.falls
+        parts = [
+            f"{key} {self.falls[key]:.0%}" for key in ("centre", "random") if self.falls.get(key) is not None
+        ]
+        own = self.falls[name]
+        lost = "" if own is None else f"{own:.0%} lost when covered ({', '.join(parts)}): "
+        return f"{lost}{self.verdict}"
+
+
+@runtime_checkable
+class TileSource(Protocol):
+    """Where the records of a layer fetch what they do not hold: an open atlas file."""
+
+    @property
+    def path(self) -> Path:
+        """The atlas's file, for errors."""
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of a projection, 1 or 3."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of a preprocessed image."""
+
+    def image(self, image_id: int, key: TileKey) -> StoredImage:
+        """Return the image of a hit."""
+
+    def tile(self, key: TileKey) -> StoredTile:
+        """Return the stored tile of a hit.
+
+        Raises:
+            AtlasError: The build has not made it yet.
+        """
+
+    def heading(self) -> Heading:
+        """Return what stands above pictures of the layer."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +116,7 @@ class Hit:
         image_id: The image that caused it.
         row: Row of the unit; None for a fully connected one.
         col: Column of the unit.
-        box: What the unit sees of the preprocessed image, half-open; it may leave the image. The whole image
+        box: What the unit sees of the preprocessed image, half-open; it may reach outside the image. The whole image
             where the receptive field is.
     """
 
@@ -72,82 +126,61 @@ class Hit:
     row: int | None
     col: int | None
     box: Box
-    _atlas: Atlas = field(repr=False, compare=False)
-    _key: tuple[int, int, int] = field(repr=False, compare=False)
+    _source: TileSource = field(repr=False, compare=False)
+    _key: TileKey = field(repr=False, compare=False)
 
     @property
     def image(self) -> StoredImage:
         """The image that caused it."""
-        found = self._atlas.images.get(self.image_id)
-        if found is None:
-            where = f"table hit (layer_id {self._key[0]}, channel {self._key[1]}, rank {self.rank})"
-            raise damaged(self._atlas.path, where, f"there is no image {self.image_id}")
-        return found
+        return self._source.image(self.image_id, self._key)
 
     @property
     def patch(self) -> Image.Image:
         """The part of the preprocessed image inside the box (RGB)."""
-        with reading(self._atlas.path, place("tile", self._key)):
-            return decode_picture(self._blobs[0], self._size)
+        with reading(self._source.path, place("tile", self._key)):
+            return decode_picture(self._stored[0], self._size)
 
     @property
     def projection_values(self) -> NDArray[np.float32]:
         """The projection inside the box, (h, w, c), in the scale of the network's input."""
-        _, codes, scale = self._blobs
-        with reading(self._atlas.path, place("tile", self._key)):
-            return decode_projection(codes, scale, self._atlas.n_channels, self._size)
+        _, codes, scale = self._stored
+        with reading(self._source.path, place("tile", self._key)):
+            return decode_projection(codes, scale, self._source.n_channels, self._size)
 
     @property
     def projection(self) -> Image.Image:
         """The projection as a picture: grey is zero."""
         return Image.fromarray(scale(self.projection_values))
 
+    @property
+    def tile(self) -> Tile:
+        """The patch and the projection with their place in the image, as `backlight.render` takes them."""
+        return Tile(np.asarray(self.patch), self.projection_values, self.box, self._source.image_size)
+
     @cached_property
-    def _blobs(self) -> tuple[bytes, bytes, float]:
-        (rows,) = self._atlas.group("tile", *self._key)
-        if not rows:
-            if self._atlas.phase != "done":
-                raise AtlasError(
-                    f"hit {self.rank} of channel {self._key[1]} is not projected yet",
-                    **how_to_finish(self._atlas.path),
-                )
-            (rows,) = self._atlas.group("tile", *self._key)  # a build may just have written it
-        if not rows:
-            raise damaged(self._atlas.path, place("tile", self._key), "the projection is missing")
-        with reading(self._atlas.path, place("tile", self._key)):
-            return checks.tile(*rows[0])
+    def _stored(self) -> StoredTile:
+        return self._source.tile(self._key)
 
     @property
     def _size(self) -> tuple[int, int]:
         """Height and width of the part of the box inside the image, which the tile shows."""
-        inside = self.box.clip(*self._atlas.preprocessing.crop)
+        inside = self.box.clip(*self._source.image_size)
         return inside.height, inside.width
-
-    @property
-    def tile(self) -> Tile:
-        """The patch and the projection with their place in the image, as `backlight.render` takes them."""
-        size = self._atlas.preprocessing.crop
-        return Tile(np.asarray(self.patch), self.projection_values, self.box, size)
 
     @property
     def _reason(self) -> str | None:
         """Why there is no picture of it; None where there is."""
         try:
-            _ = self._blobs
+            _ = self._stored
         except AtlasError as error:
             return str(error)
         return None
 
     def _repr_html_(self) -> str | None:
-        return self._reason and _card(f"activation {self.value:.4g} of image {self.image_id}", self._reason)
+        return self._reason and card(f"activation {self.value:.4g} of image {self.image_id}", self._reason)
 
     def _repr_png_(self) -> bytes | None:
-        if self._reason:
-            return None
-        name = self.image.path
-        place = "" if self.row is None else f" at row {self.row}, column {self.col}"
-        pictures = [("projection", draw_projection(self.tile, 224)), ("patch", draw_patch(self.tile, 224))]
-        return as_png(strip(pictures, f"{self.value:.4g}{place} of {name}", "Grey is zero."))
+        return None if self._reason else as_png(draw("hit_figure", self))
 
 
 @dataclass(frozen=True)
@@ -161,6 +194,7 @@ class FeatureMap:
         mean: Mean activation over all positions of all images.
         max: The strongest activation.
         active_share: Share of the images in which it is active (above zero) anywhere.
+        is_projected: Whether it was chosen for projection.
         histogram: Number of images by strongest activation, in the bins of `backlight.scan.HISTOGRAM_EDGES`.
         evidence: What `backlight faithfulness` found out about its projections; None before.
     """
@@ -171,37 +205,39 @@ class FeatureMap:
     mean: float
     max: float
     active_share: float
+    is_projected: bool
     histogram: NDArray[np.int64] = field(repr=False, compare=False)
     evidence: Evidence | None = field(repr=False, compare=False)
-    _atlas: Atlas = field(repr=False, compare=False)
+    _source: TileSource = field(repr=False, compare=False)
 
     @property
     def dead(self) -> bool:
         """Whether it is active in no image of the set."""
         return self.active_share == 0
 
+    def figure(self, scaling: Scaling | str = DEFAULT_SCALING, full_field: bool = False) -> Image.Image:
+        """Return the projections of its hits beside their patches.
+
+        Args:
+            scaling: How values become colours.
+            full_field: Draw whole receptive fields, even where the projections fill only their centre.
+
+        Raises:
+            AtlasError: The build is not finished.
+        """
+        look = FigureLook(scaling, full_field=full_field)
+        return draw("map_figure", self._source.heading(), [self], look)
+
     @property
     def _reason(self) -> str | None:
         """Why there is no picture of it; None where there is."""
-        if self.channel not in self._atlas[self.layer].channels:
+        if not self.is_projected:
             return "it was not projected; build an atlas with maps=None to project all"
         return next((reason for hit in self.hits if (reason := hit._reason) is not None), None)
 
     def _repr_png_(self) -> bytes | None:
-        return None if self._reason else as_png(self._atlas.figure(self.layer, [self.channel]))
+        return None if self._reason else as_png(self.figure())
 
     def _repr_html_(self) -> str | None:
         facts = f"mean activation {self.mean:.4g}, largest {self.max:.4g}, active in {self.active_share:.1%} of images"
-        return self._reason and _card(f"{self.layer}, feature map {self.channel}: {facts}", self._reason)
-
-
-def _card(title: str, reason: str) -> str:
-    """Return for a notebook what is known of a thing without a picture, and why it has none."""
-    return f"<p>{escape(title)}</p><p>No picture: {escape(reason)}.</p>"
-
-
-def as_png(picture: Image.Image) -> bytes:
-    """Return a picture as PNG bytes."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
+        return self._reason and card(f"{self.layer}, feature map {self.channel}: {facts}", self._reason)

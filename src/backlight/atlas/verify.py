@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,9 @@ from backlight.atlas.checksums import BLOCK
 from backlight.atlas.reader import Atlas, open_atlas
 from backlight.atlas.records import FeatureMap
 from backlight.errors import AtlasError, DamagedAtlasError
+from backlight.progress import Progress, silent
 
 _MOST_FINDINGS = 1000
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def verify(path: Path | str, progress: Progress | None = None) -> Verified:
         with walk.noting():
             opened = open_atlas(path)
             try:
-                walk.everything(opened, progress or (lambda *_: None))
+                walk.everything(opened, progress or silent)
             finally:
                 opened.close()
     except _TooMuchError:
@@ -86,14 +85,14 @@ class _Walk:
                 raise _TooMuchError from error
 
     def everything(self, atlas: Atlas, progress: Progress) -> None:
-        self.has_checksums = atlas.has_checksums
+        self.has_checksums = atlas.file.has_checksums
         self.counts["layers"] = len(atlas)
-        for line in atlas.integrity():
+        for line in atlas.file.integrity():
             self.damaged.append(f"its pages: {line}")
         with self.noting():
             _ = atlas.origin
         with self.noting():
-            atlas.group("scan")
+            atlas.file.group("scan")
         with self.noting():
             for number in range(-(-sum(atlas.images.n_listed) // BLOCK)):
                 with self.noting():

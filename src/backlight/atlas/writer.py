@@ -7,45 +7,35 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from backlight.atlas import checksums
+from backlight.atlas import checks, checksums
 from backlight.atlas.damage import reading
+from backlight.atlas.descriptions import LayerDescription
 from backlight.atlas.opening import storage_errors
 from backlight.atlas.schema import connect_for_writing, has_checksums, transaction
-from backlight.engines.plan import Plan, check_identity, layer_to_json
+from backlight.engines.identity import AtlasIdentity
+from backlight.engines.plan import Plan, Settings
+from backlight.engines.work import FinishedTile, Partial, PendingHit
 from backlight.errors import AtlasError, StorageError
-from backlight.images import Batch, ImageSource, Skipped
+from backlight.network import Layer
 from backlight.scan import LayerScan, Scan
 from backlight.storage.arrays import BROKEN, read_npz
 
 
-@dataclass(frozen=True)
-class PendingHit:
-    """A hit whose tile is still to be made."""
-
-    layer_index: int
-    channel: int
-    rank: int
-    image_id: int
-    row: int | None
-    col: int | None
-
-
-@dataclass(frozen=True)
-class FinishedTile:
-    """A hit's tile: the patch, and the projection's codes with their scale."""
-
-    hit: PendingHit
-    patch: bytes
-    projection: bytes
-    scale: float
+def check_identity(path: str, stored: AtlasIdentity, asked: AtlasIdentity) -> None:
+    """Raise AtlasError unless the atlas was begun with the same model, weights, preprocessing, images and rules."""
+    different = stored.differences(asked)
+    if different:
+        raise AtlasError(
+            f"{path!r} was begun with another {' and another '.join(different)}; "
+            "it was not changed: choose another name, or delete it to start over"
+        )
 
 
 class AtlasWriter:
@@ -53,49 +43,66 @@ class AtlasWriter:
 
     Args:
         path: The file; created if missing.
-        plan: What the build will do.
-        asked: The identity of the build; an atlas begun with another is refused.
+        plan: What the build will do; an atlas of another identity is refused.
 
     Attributes:
-        batch_size: Images that are read and projected together, as the atlas was begun.
-        threads: torch's number of threads, as the atlas was begun; an older atlas takes today's.
+        path: The file.
+        plan: The plan, with the settings that the atlas was begun with.
 
     Raises:
         AtlasError: The file is no atlas, or one of something else.
         StorageError: The file cannot be written, or another run is writing it.
     """
 
-    def __init__(self, path: Path, plan: Plan, asked: dict[str, Any]) -> None:
+    def __init__(self, path: Path, plan: Plan) -> None:
         self.path, self.plan = path, plan
         self._connection = connect_for_writing(path)
         try:
-            if self._meta("identity") is None:
-                self._begin(asked)
-            check_identity(str(path), self._meta("identity"), asked)
+            if self._text("identity") is None:
+                self._begin()
+            self._check_identity()
             self._check_numbers()
+            self.plan = plan.with_settings(self._kept_settings())
         except BaseException:
             self.close()
             raise
-        self.batch_size = int(self._meta("batch_size"))
-        self.threads = int(self._meta("threads") or torch.get_num_threads())
 
-    def _begin(self, asked: dict[str, Any]) -> None:
+    def _begin(self) -> None:
         """Keep what is built, and how: what can decide the last bit of a value stays the same in a resume."""
+        settings = self.plan.settings
         with self._step() as connection:
             self._check_phase(None)
             connection.executemany(
                 "INSERT INTO meta VALUES (?, ?)",
                 [
-                    ("identity", json.dumps(asked)),
-                    ("batch_size", json.dumps(self.plan.batch_size)),
-                    ("threads", json.dumps(torch.get_num_threads())),
+                    ("identity", self.plan.identity.to_json()),
+                    ("batch_size", json.dumps(settings.batch_size)),
+                    ("threads", json.dumps(settings.threads)),
                     ("phase", '"scan"'),
                 ],
             )
             connection.executemany(
                 "INSERT INTO layer VALUES (?, ?, ?)",
-                [(i, layer.name, layer_to_json(layer)) for i, layer in enumerate(self.plan.layers)],
+                [(i, layer.name, _describe(layer).to_json()) for i, layer in enumerate(self.plan.layers)],
             )
+
+    def _check_identity(self) -> None:
+        with reading(self.path, f"{checksums.place('meta')} (identity)"):
+            stored = checks.identity(self._text("identity"))
+        # As it would be read back: lists and tuples, whole numbers and floats are one in JSON.
+        asked = AtlasIdentity.from_dict(json.loads(self.plan.identity.to_json()))
+        check_identity(str(self.path), stored, asked)
+
+    def _kept_settings(self) -> Settings:
+        """Return the settings that the atlas was begun with; what an older atlas does not know is as planned."""
+        asked = self.plan.settings
+        compiled = self._meta("compiled")
+        return replace(
+            asked,
+            batch_size=int(self._meta("batch_size")),
+            threads=int(self._meta("threads") or asked.threads),
+            compiled=asked.compiled if compiled is None else bool(compiled),
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -110,18 +117,6 @@ class AtlasWriter:
             connection.execute(
                 "INSERT OR REPLACE INTO filters VALUES (?, ?)", (layer_index, buffer.getvalue())
             )
-
-    @property
-    def compiled(self) -> bool | None:
-        """Whether the scan runs compiled; None before it has begun."""
-        value = self._meta("compiled")
-        return None if value is None else bool(value)
-
-    def keep_compiled(self, compiled: bool) -> None:
-        """Keep whether the scan runs compiled, since that can decide the last bit of a value."""
-        with self._step() as connection:
-            self._check_phase("scan")
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('compiled', ?)", (json.dumps(compiled),))
 
     @property
     def phase(self) -> str:
@@ -139,30 +134,31 @@ class AtlasWriter:
         except BROKEN as error:
             raise AtlasError(
                 f"{str(self.path)!r} is damaged (the state of its scan cannot be read: {error}); "
-                "build it anew under another name"
+                "build it again under another name"
             ) from error
-        state.skipped = [Skipped(*r) for r in self._rows("SELECT * FROM skipped ORDER BY image_id")]
         return state, int(n_done)
 
-    def save_scan(self, scan: Scan, n_done: int, batches: Iterable[Batch], source: ImageSource) -> None:
-        """Keep the scan after n_done images, and what is known of the images of the latest batches."""
+    def save_scan(self, scan: Scan, n_done: int, partial: Partial) -> None:
+        """Keep the scan after n_done images, and what is known of the images of its latest shard."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **scan.to_arrays())  # type: ignore[arg-type]
+        records = self.plan.images.records
         with self._step() as connection:
             self._check_phase("scan")
             connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('compiled', ?)", (json.dumps(partial.is_compiled),)
+            )
+            connection.execute(
                 "INSERT OR REPLACE INTO scan_state VALUES (0, ?, ?)", (n_done, buffer.getvalue())
             )
-            for batch in batches:
-                records = [source.records[i] for i in batch.ids]
-                connection.executemany(
-                    "INSERT OR REPLACE INTO image VALUES (?, ?, ?, ?, ?)",
-                    [(r.id, r.path, r.label, *size) for r, size in zip(records, batch.sizes, strict=True)],
-                )
-                connection.executemany(
-                    "INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)",
-                    [(s.id, s.path, s.reason) for s in batch.skipped],
-                )
+            connection.executemany(
+                "INSERT OR REPLACE INTO image VALUES (?, ?, ?, ?, ?)",
+                [(i, records[i].path, records[i].label, *size) for i, size in partial.sizes.items()],
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)",
+                [(s.id, s.path, s.reason) for s in partial.scan.skipped],
+            )
 
     def finish_scan(self, scan: Scan) -> None:
         """Keep the statistics of every feature map and the hits of the chosen ones; begin the projections."""
@@ -218,7 +214,7 @@ class AtlasWriter:
         return transaction(self._connection, self.path)
 
     def _check_numbers(self) -> None:
-        """Refuse to go on from damaged rows, whose checksums would be made anew with what is added to them."""
+        """Refuse to resume from damaged rows: what is added to them would give them new checksums."""
         if has_checksums(self._connection):
             with reading(self.path, "its checksums"):
                 groups = checksums.written(self._connection)
@@ -237,9 +233,13 @@ class AtlasWriter:
                 f"another process is building {str(self.path)!r} at the same time; let that one finish"
             )
 
-    def _meta(self, key: str) -> Any:
+    def _text(self, key: str) -> Any:
         rows = self._rows("SELECT value FROM meta WHERE key = ?", key)
-        return json.loads(rows[0][0]) if rows else None
+        return rows[0][0] if rows else None
+
+    def _meta(self, key: str) -> Any:
+        text = self._text(key)
+        return None if text is None else json.loads(text)
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with storage_errors(self.path):
@@ -247,6 +247,10 @@ class AtlasWriter:
 
     def _set_phase(self, connection: sqlite3.Connection, phase: str) -> None:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'phase'", (json.dumps(phase),))
+
+
+def _describe(layer: Layer) -> LayerDescription:
+    return LayerDescription(layer.operator, layer.shape, layer.rectified, layer.receptive_field)
 
 
 def _map_rows(layer_index: int, result: LayerScan) -> Iterable[tuple[Any, ...]]:

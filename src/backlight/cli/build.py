@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from backlight import atlas
-from backlight.atlas import best_rules, open_atlas
+from backlight.atlas import open_atlas, rules_by_evidence
 from backlight.cli.layers import print_left_out
 from backlight.cli.options import (
     RULES_HELP,
@@ -34,7 +34,6 @@ from backlight.cli.output import (
     size_in_words,
     styled,
 )
-from backlight.engines.estimate import Estimate, estimate
 from backlight.errors import BadInputError
 from backlight.images import open_images
 from backlight.operators.ruleset import RuleSet, parse_rules
@@ -97,35 +96,28 @@ def build(
     chosen_maps, source = parse_maps(maps), open_images(images)
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
     if evidence is not None:
-        chosen_rules = best_rules(open_atlas(evidence), net.fingerprint())
-    plan = atlas.make_plan(
-        net, source, chosen_rules, parse_layers(layers), top, chosen_maps, seed, batch_size
+        chosen_rules = rules_by_evidence(open_atlas(evidence), net.fingerprint())
+    plan = atlas.plan_build(
+        net,
+        source,
+        parse_layers(layers),
+        top,
+        chosen_rules,
+        maps=chosen_maps,
+        seed=seed,
+        batch_size=batch_size,
+        compile=compile,
     )
-    console.print(
-        f"{counted(plan.n_images, 'image')}, {counted(len(plan.layers), 'layer')}, "
-        f"{counted(plan.n_maps, 'feature map')}, {counted(plan.n_projections, 'projection')} by {plan.rules_name}"
-    )
+    console.print(str(plan))
     if layers == "all":
         print_left_out(net)
     if isinstance(chosen_rules, dict):
         _print_rules(plan, chosen_rules)
     if dry_run:
-        _print_estimate(estimate(net, source, plan))
+        _print_estimate(atlas.estimate(plan))
         return
     with progress_bars() as progress:
-        result = atlas.build(
-            net,
-            source,
-            output,
-            plan.layers,
-            top,
-            chosen_rules,
-            maps=chosen_maps,
-            seed=seed,
-            batch_size=batch_size,
-            compile=compile,
-            progress=progress,
-        )
+        result = atlas.execute(plan, output, progress=progress)
     atlas.keep_origin(output, {"model": model, "weights": weights, "images": images})
     _print_summary(result)
 
@@ -145,7 +137,7 @@ def _print_rules(plan: atlas.Plan, known: Mapping[str, RuleSet]) -> None:
         )
 
 
-def _print_estimate(found: Estimate) -> None:
+def _print_estimate(found: atlas.Estimate) -> None:
     console.print(
         f"about {in_words(found.scan_seconds)} to scan and {in_words(found.projection_seconds)} to project on this "
         f"machine, and a file of about {size_in_words(found.file_bytes)}; nothing was written"

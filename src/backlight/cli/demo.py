@@ -45,7 +45,7 @@ def demo(
         written.append(output / f"{layer}.png")
         save_picture(built.figure(layer), written[-1])
     written += [output / "filters.png", output / f"{_FIGURES[2]}-superposed.png"]
-    save_picture(built.filters("relu0"), written[-2])
+    save_picture(built.filters_figure("relu0"), written[-2])
     save_picture(built.superposed(_FIGURES[2]), written[-1])
     console.print()
     console.print(

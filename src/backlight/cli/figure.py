@@ -40,7 +40,7 @@ def figure(
     check_output(output)
     opened = open_atlas(atlas)
     if filters:
-        picture = opened.filters(layer, columns)
+        picture = opened.filters_figure(layer, columns)
     else:
         chosen = parse_channels(channels) if channels is not None else None
         picture = opened.figure(layer, chosen, scaling, columns, full_field)

@@ -1,4 +1,4 @@
-"""How long a build will take and how large its file will be, from a few timed passes."""
+"""How long a plan will take on this machine, from a few timed passes, and how large its file will be."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from backlight.engines.plan import Plan, projection_groups
-from backlight.images import ImageSource, load_batches
+from backlight.engines.plan import Plan
+from backlight.engines.work import projected_together
+from backlight.images import load_batches
 from backlight.network import Layer, Network
 from backlight.projection import Projector, Unit
 from backlight.scan import Scan, Scanner
 
-_BYTES_PER_PIXEL = 1.0
-_BYTES_PER_HIT = 700
 _TILE_SECONDS = 0.003
 _N_TIMED_LAYERS = 6
 _N_TIMED_IMAGES = 8
@@ -38,34 +37,34 @@ class Estimate:
     file_bytes: float
 
 
-def estimate(net: Network, source: ImageSource, plan: Plan) -> Estimate:
-    """Return what a build will cost: a batch of the set is scanned, and units of a few layers are projected."""
-    ids = range(min(_N_TIMED_IMAGES, len(source)))
-    scanner = Scanner(net, plan.layers)
-    scanner.add(Scan.empty(plan.layers, plan.top), torch.zeros(1, *net.input_shape), [0], ["a blank"])
+def estimate(plan: Plan) -> Estimate:
+    """Return what a build will cost: a batch of images is scanned, and units of a few layers are projected.
+
+    Nothing is kept or written.
+    """
+    ids = range(min(_N_TIMED_IMAGES, plan.n_images))
+    scanner = Scanner(plan.net, plan.layers)
+    # The first pass is not timed: it allocates memory that later ones use again.
+    blank = torch.zeros(1, *plan.net.input_shape)
+    scanner.add(Scan.empty(plan.layers, plan.top), blank, [0], ["a blank"])
     begin = perf_counter()
-    (batch,) = load_batches(source, plan.preprocessing, ids, len(ids))
+    (batch,) = load_batches(plan.images, plan.preprocessing, ids, len(ids))
     names = ["an image"] * len(batch.ids)
     scanner.add(Scan.empty(plan.layers, plan.top), batch.tensor, batch.ids, names)
-    scan_seconds = (perf_counter() - begin) / len(ids) * len(source)
-    n_hits = [len(channels) * min(plan.top, len(source)) for channels in plan.channels]
-    areas = [plan.tile_area(layer) for layer in plan.layers]
-    file_bytes = sum(
-        n * (area * _BYTES_PER_PIXEL + _BYTES_PER_HIT) for n, area in zip(n_hits, areas, strict=True)
-    )
-    n_maps = sum(layer.n_maps for layer in plan.layers)
-    return Estimate(scan_seconds, _projection_seconds(net, plan, n_hits), file_bytes + n_maps * 1000)
+    scan_seconds = (perf_counter() - begin) / len(ids) * plan.n_images
+    return Estimate(scan_seconds, _projection_seconds(plan), plan.file_bytes)
 
 
-def _projection_seconds(net: Network, plan: Plan, n_hits: list[int]) -> float:
+def _projection_seconds(plan: Plan) -> float:
     """Time a few layers spread over the network, grouped as a build groups them; each layer counts as its nearest.
 
     The images of the hits are not known yet: they are drawn at random.
     """
+    net, n_hits = plan.net, plan.n_hits
     generator = np.random.default_rng(0)
     images_of = [generator.integers(0, plan.n_images, n).tolist() for n in n_hits]
     total = _TILE_SECONDS * sum(n_hits)
-    for rules, group, crops in projection_groups(net, plan, images_of):
+    for rules, group, crops in projected_together(plan, images_of):
         timed = _spread_out(group)
         layers = [plan.layers[i] for i in group]
         projector = Projector(net, layers if crops is None else layers[:1], rules, crops, _N_TIMED_IMAGES)

@@ -1,58 +1,117 @@
-"""The plan of a build: what will be done, known before any of it is done, and kept in the atlas to guard a resume."""
+"""The plan of a build: everything that will be done, known before any of it is done, and nothing that does it.
+
+Engines carry a plan out (`backlight.engines.local`), a shard of the images or a group of hits at a time
+(`backlight.engines.work`). The atlas keeps the plan's identity and settings, so that a resumed build does the same.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import torch
 
-from backlight.errors import AtlasError, BadInputError
-from backlight.geometry import Axis, Box, ReceptiveField
-from backlight.images import ImageSource, Preprocessing
+from backlight.engines.identity import (
+    LONGEST_NAME,
+    MOST_HITS,
+    AtlasIdentity,
+    ImageSetIdentity,
+    ModelIdentity,
+    RulesIdentity,
+    Selection,
+    check_pixels,
+)
+from backlight.errors import BadInputError
+from backlight.images import ImageSource, OneImage, Preprocessing, open_images
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
 from backlight.operators.ruleset import DECONVNET, RuleSet
-from backlight.projection import Crops, check_channel, group_layers
+from backlight.projection import check_channel, check_rules
 from backlight.projection.reach import under_rules
-from backlight.scan import choose_layers
+from backlight.scan import Compile, choose_layers, should_compile
 
-LONGEST_NAME, MOST_HITS = 1_000, 100_000
+SCAN_STEP_IMAGES = 256
+"""A scan is kept after so many images, rounded up to whole batches: what a killed build loses at most."""
+
+_BYTES_PER_PIXEL, _BYTES_PER_HIT, _BYTES_PER_MAP = 1.0, 700, 1000
 
 Maps = int | Sequence[int] | None
-"""Which feature maps of a layer: a number of them drawn at random, their channels, or None for all."""
+"""Which feature maps of a layer: a random sample of so many, their channels, or None for all."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything that decides what an atlas will hold.
+class Settings:
+    """How a build computes. It can decide the last bit of a value, so an atlas keeps it for a resumed build.
 
     Attributes:
+        batch_size: Images that are read together, and projected in one forward pass at most.
+        threads: torch's number of threads: how sums are split among them.
+        compiled: Whether the network is compiled for the scan.
+        falls_back: Whether a network that cannot be compiled is scanned as it is.
+    """
+
+    batch_size: int
+    threads: int
+    compiled: bool
+    falls_back: bool = True
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some images of the set, by id: those from start to stop - 1.
+
+    *Convention*: it has whole batches, unless it is the last of the set, so that batches do not depend on shards.
+    """
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that decides what an atlas will hold, and what it is made from.
+
+    Made by `plan_build`; `print` it to see what a build would do.
+
+    Attributes:
+        net: The captured network.
+        images: The image set.
         layers: The layers, in the order of the graph, each with the field that its rules' projections stay in.
         channels: For each layer, the feature maps that are projected, ascending.
         top: Hits of a feature map.
-        rules: For each layer, how a signal goes down.
-        preprocessing: How pictures become inputs.
-        n_images: Images in the set, readable or not.
-        batch_size: Images that are read and projected together; a resume keeps it, since it can decide the last bit
-            of a projection.
+        rules: For each layer, the rule set of its projections.
         by_layer: Whether the rules were chosen layer by layer.
+        settings: How it is computed.
     """
 
-    layers: tuple[Layer, ...]
-    channels: tuple[tuple[int, ...], ...]
+    net: Network
+    images: ImageSource = field(repr=False)
+    layers: tuple[Layer, ...] = field(repr=False)
+    channels: tuple[tuple[int, ...], ...] = field(repr=False)
     top: int
-    rules: tuple[RuleSet, ...]
-    preprocessing: Preprocessing
-    n_images: int
-    batch_size: int
-    by_layer: bool = False
+    rules: tuple[RuleSet, ...] = field(repr=False)
+    by_layer: bool
+    settings: Settings
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pictures become inputs."""
+        if self.net.preprocessing is None:
+            raise _no_preprocessing(self.net)
+        return self.net.preprocessing
+
+    @property
+    def n_images(self) -> int:
+        """Number of images in the set, readable or not."""
+        return len(self.images)
 
     @property
     def n_maps(self) -> int:
@@ -60,14 +119,28 @@ class Plan:
         return sum(map(len, self.channels))
 
     @property
+    def n_projections(self) -> int:
+        """Number of projections, if every map has enough hits."""
+        return sum(self.n_hits)
+
+    @property
+    def n_hits(self) -> tuple[int, ...]:
+        """For each layer, the number of its projections, if every map has enough hits."""
+        return tuple(len(own) * min(self.top, self.n_images) for own in self.channels)
+
+    @property
     def rules_name(self) -> str:
         """What the rules are called: their name, or their names where they were chosen layer by layer."""
         return " and ".join(dict.fromkeys(rules.name for rules in self.rules))
 
     @property
-    def n_projections(self) -> int:
-        """Number of projections, if every map has hits enough."""
-        return self.n_maps * min(self.top, self.n_images)
+    def file_bytes(self) -> float:
+        """Size of the finished atlas, roughly."""
+        tiles = sum(
+            n * (self.tile_area(layer) * _BYTES_PER_PIXEL + _BYTES_PER_HIT)
+            for n, layer in zip(self.n_hits, self.layers, strict=True)
+        )
+        return tiles + _BYTES_PER_MAP * sum(layer.n_maps for layer in self.layers)
 
     def tile_area(self, layer: Layer) -> int:
         """Return the pixels of a layer's largest tile: its receptive field, or the whole image."""
@@ -76,41 +149,98 @@ class Plan:
             return height * width
         return min(layer.receptive_field.size[0], height) * min(layer.receptive_field.size[1], width)
 
+    @cached_property
+    def identity(self) -> AtlasIdentity:
+        """What the atlas is of: an atlas is only resumed under an equal plan. Reads all weights, once."""
+        net, names = self.net, [layer.name for layer in self.layers]
+        by_layer = dict(zip(names, self.rules, strict=True)) if self.by_layer else {}
+        return AtlasIdentity(
+            ModelIdentity(net.name, net.input_shape, net.fingerprint()),
+            self.preprocessing,
+            ImageSetIdentity(self.images.name, self.n_images, self.images.fingerprint()),
+            RulesIdentity(self.rules_name, None if self.by_layer else self.rules[0], by_layer),
+            Selection(self.top, dict(zip(names, self.channels, strict=True))),
+        )
 
-def make_plan(
+    def shards(self, start: int = 0) -> list[Shard]:
+        """Return the images from an id on, in shards that are scanned and kept one by one."""
+        batch_size = self.settings.batch_size
+        step = -(-SCAN_STEP_IMAGES // batch_size) * batch_size
+        return [Shard(i, min(i + step, self.n_images)) for i in range(start, self.n_images, step)]
+
+    def with_settings(self, settings: Settings) -> Plan:
+        """Return the plan, to be computed as other settings say."""
+        return replace(self, settings=settings)
+
+    def __str__(self) -> str:
+        """Return how much there is to do, in one line."""
+        counts = [(self.n_images, "image"), (len(self.layers), "layer"), (self.n_maps, "feature map")]
+        counts.append((self.n_projections, "projection"))
+        words = ", ".join(f"{count} {thing}{'' if count == 1 else 's'}" for count, thing in counts)
+        return f"{words} by {self.rules_name}"
+
+
+def plan_build(
     net: Network,
-    source: ImageSource,
-    rules: RuleSet | Mapping[str, RuleSet],
+    images: ImageSource | Sequence[OneImage] | Path | str,
     layers: Layers | None = None,
     top: int = 9,
+    rules: RuleSet | Mapping[str, RuleSet] = DECONVNET,
+    *,
     maps: Maps = None,
     seed: int = 0,
     batch_size: int = 32,
+    compile: Compile = "auto",
 ) -> Plan:
-    """Return the plan of a build.
+    """Return the plan of a build: what `backlight.build` would do with the same arguments. Nothing is run or written.
 
     Args:
         net: The captured network; needs a preprocessing.
-        source: The images.
-        rules: How a signal goes down; by layer name if it differs, DECONVNET for the layers that are not named.
-        layers: Layer names, or one; None takes the default layers.
+        images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures.
+        layers: Layer names, or one; None takes the network's default layers.
         top: Hits of a feature map, at least 1.
-        maps: Feature maps of each layer: a number drawn at random, a list of channels, None for all.
-        seed: Decides which maps a number draws; the draw knows nothing of the images.
-        batch_size: Images that are read and projected together.
+        rules: How activations are projected back; by layer name if it differs, DECONVNET for layers not named.
+        maps: Feature maps of each layer to project: a random sample of so many, a list of channels, None for all.
+        seed: Random seed of that sample, which does not depend on the images.
+        batch_size: Images that are read together, and projected in one forward pass at most.
+        compile: Whether to compile the network for the scan: `on`, `off`, or `auto`, by the rule of
+            `backlight.scan.should_compile`.
 
     Raises:
-        BadInputError: An unknown layer, a channel out of range, a number below 1, no preprocessing.
+        BadInputError: An unknown layer, a channel out of range, a number below 1, no image, no preprocessing.
+        UnsupportedOperatorError: An operator between a layer and the pixels has no rule.
+
+    Example:
+        >>> import torch, backlight, numpy as np
+        >>> preprocessing = backlight.Preprocessing.default(3, 8)
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+        >>> net = backlight.capture(model, (3, 8, 8), preprocessing)
+        >>> print(plan_build(net, [np.zeros((9, 9, 3), np.uint8)] * 20, maps=2))
+        20 images, 1 layer, 2 feature maps, 18 projections by deconvnet
     """
+    source = open_images(images)
     if net.preprocessing is None:
-        raise BadInputError(
-            f"{net.name} was captured without preprocessing; "
-            "pass capture(model, example, preprocessing=Preprocessing(...))"
-        )
+        raise _no_preprocessing(net)
     if top < 1 or batch_size < 1:
-        raise BadInputError(f"top and batch size must be at least 1, but came {top} and {batch_size}")
+        raise BadInputError(f"top and batch size must be at least 1, got {top} and {batch_size}")
     if not len(source):
         raise BadInputError(f"{source.name!r} holds no image; name a folder that does")
+    chosen = _choose_layers(net, layers)
+    channels = tuple(_choose_maps(layer, maps, seed) for layer in chosen)
+    own, default = ({}, rules) if isinstance(rules, RuleSet) else (rules, DECONVNET)
+    by_name = {net.layer(name): found for name, found in own.items()}
+    its = tuple(by_name.get(layer, default) for layer in chosen)
+    # Each layer with the field of its rules, so that no tile cuts a projection off.
+    chosen = tuple(under_rules(layer, rule) for layer, rule in zip(chosen, its, strict=True))
+    _check_limits(net, top, [y.name for y in chosen], [rule.name for rule in its])
+    for rule in dict.fromkeys(its):
+        check_rules(net, [y for y, mine in zip(chosen, its, strict=True) if mine == rule], rule)
+    compiled = should_compile(compile, net.device, len(source))
+    settings = Settings(batch_size, torch.get_num_threads(), compiled, compile != "on")
+    return Plan(net, source, chosen, channels, top, its, not isinstance(rules, RuleSet), settings)
+
+
+def _choose_layers(net: Network, layers: Layers | None) -> tuple[Layer, ...]:
     chosen = choose_layers(net, layers)
     if not chosen:
         why = "".join(f" ({line})" for line in net.coverage().left_out_in_words())
@@ -119,65 +249,16 @@ def make_plan(
             python="name some: layers=[...]",
             command="name some with --layers",
         )
-    channels = tuple(_choose_maps(layer, maps, seed) for layer in chosen)
-    own = {} if isinstance(rules, RuleSet) else {net.layer(name): found for name, found in rules.items()}
-    default = rules if isinstance(rules, RuleSet) else DECONVNET
-    its = tuple(own.get(layer, default) for layer in chosen)
-    by_layer = not isinstance(rules, RuleSet)
-    chosen = tuple(
-        under_rules(layer, rule) for layer, rule in zip(chosen, its, strict=True)
-    )  # so that no tile cuts
-    _check_limits(
-        top, [net.name, *(y.name for y in chosen), *(own.name for own in its)], net.preprocessing.crop
-    )
-    return Plan(chosen, channels, top, its, net.preprocessing, len(source), batch_size, by_layer)
-
-
-def _check_limits(top: int, names: Sequence[str], crop: tuple[int, int]) -> None:
-    """Refuse, before any work, what a reader of the atlas would refuse: it may come from anybody (`atlas.checks`)."""
-    if top > MOST_HITS:
-        raise BadInputError(f"top is at most {MOST_HITS}, got {top}")
-    for name in names:
-        if len(name) > LONGEST_NAME or not name.isprintable():
-            raise BadInputError(
-                f"an atlas holds names of at most {LONGEST_NAME} printable characters, got {name[:80]!r}; "
-                "rename the layer, the model or the rule set"
-            )
-    check_pixels(crop)
-
-
-def check_pixels(crop: tuple[int, int]) -> None:
-    """Raise BadInputError where an image has more pixels than Pillow opens."""
-    if Image.MAX_IMAGE_PIXELS is not None and math.prod(crop) > Image.MAX_IMAGE_PIXELS:
-        raise BadInputError(
-            f"an atlas holds images of at most {Image.MAX_IMAGE_PIXELS} pixels (PIL.Image.MAX_IMAGE_PIXELS), "
-            f"got {crop[0]} x {crop[1]}; choose a smaller crop"
-        )
-
-
-def projection_groups(
-    net: Network, plan: Plan, images_of: Sequence[Sequence[int]]
-) -> Iterator[tuple[RuleSet, list[int], Crops | None]]:
-    """Yield which layers to project together (as places in the plan), by which rules, and on which crops.
-
-    Args:
-        net: The captured network.
-        plan: The plan of the build.
-        images_of: For each layer, the images of its hits.
-    """
-    for rules in dict.fromkeys(plan.rules):
-        mine = [i for i, own in enumerate(plan.rules) if own == rules]
-        images = [images_of[i] for i in mine]
-        for group, crops in group_layers(net, [plan.layers[i] for i in mine], rules, images):
-            yield rules, [mine[i] for i in group], crops
+    return chosen
 
 
 def _choose_maps(layer: Layer, maps: Maps, seed: int) -> tuple[int, ...]:
+    """Return the feature maps of a layer that are projected; a sample depends on the seed and the layer's name only."""
     if maps is None:
         return tuple(range(layer.n_maps))
     if isinstance(maps, int):
         if maps < 1:
-            raise BadInputError(f"the number of feature maps must be at least 1, but came {maps}")
+            raise BadInputError(f"the number of feature maps must be at least 1, got {maps}")
         key = int.from_bytes(hashlib.sha256(layer.name.encode()).digest()[:8], "big")
         drawn = np.random.default_rng([seed, key]).permutation(layer.n_maps)[:maps]
         return tuple(sorted(int(c) for c in drawn))
@@ -186,98 +267,22 @@ def _choose_maps(layer: Layer, maps: Maps, seed: int) -> tuple[int, ...]:
     return tuple(sorted(set(maps)))
 
 
-def identity(net: Network, source: ImageSource, plan: Plan) -> dict[str, Any]:
-    """Return what an atlas must agree on with a build that would go on with it, as plain JSON."""
-    return {
-        "model": {"name": net.name, "input_shape": list(net.input_shape), "fingerprint": net.fingerprint()},
-        "preprocessing": plan.preprocessing.to_dict(),
-        "images": {"name": source.name, "n": len(source), "fingerprint": source.fingerprint()},
-        "rules": _rules_to_json(plan),
-        "plan": {
-            "top": plan.top,
-            "layers": {y.name: c for y, c in zip(plan.layers, plan.channels, strict=True)},
-        },
-    }
+def _check_limits(net: Network, top: int, layers: Sequence[str], rules: Sequence[str]) -> None:
+    """Refuse, before any work, what a reader of the atlas would refuse: it may come from anybody."""
+    if top > MOST_HITS:
+        raise BadInputError(f"top is at most {MOST_HITS}, got {top}")
+    for name in (net.name, *layers, *rules):
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise BadInputError(
+                f"an atlas holds names of at most {LONGEST_NAME} printable characters, got {name[:80]!r}; "
+                "rename the layer, the model or the rule set"
+            )
+    if net.preprocessing is not None:
+        check_pixels(net.preprocessing.crop)
 
 
-def _rules_to_json(plan: Plan) -> dict[str, Any]:
-    if not plan.by_layer:
-        return plan.rules[0].to_dict()
-    by_layer = {layer.name: rules.to_dict() for layer, rules in zip(plan.layers, plan.rules, strict=True)}
-    return {"name": plan.rules_name, "layers": by_layer}
-
-
-def rules_from_json(stored: dict[str, Any], layer: str) -> RuleSet:
-    """Return the rule set of a layer from what `identity` kept."""
-    return RuleSet(**stored["layers"][layer] if "layers" in stored else stored)
-
-
-_NAMES = {
-    "model": "model or weights",
-    "preprocessing": "preprocessing",
-    "images": "image set",
-    "rules": "rule set",
-    "plan": "choice of layers, maps or top",
-}
-
-
-def check_identity(path: str, stored: dict[str, Any], asked: dict[str, Any]) -> None:
-    """Raise AtlasError unless the atlas was begun with the same model, weights, preprocessing, images and rules."""
-    asked = json.loads(json.dumps(asked))
-    for part in ("images", "model"):  # a name may differ, what it stands for may not
-        stored, asked = (
-            {**d, part: {k: v for k, v in d[part].items() if k != "name"}} for d in (stored, asked)
-        )
-    stored, asked = ({**d, "rules": _without_names(d.get("rules"))} for d in (stored, asked))
-    different = [name for part, name in _NAMES.items() if stored.get(part) != asked[part]]
-    if different:
-        raise AtlasError(
-            f"{path!r} was begun with another {' and another '.join(different)}; "
-            "it is left as it is: choose another name, or delete it to start anew"
-        )
-
-
-def _without_names(rules: Any) -> Any:
-    """Return stored rules by their options alone: how their names were spelled makes no other rules."""
-    if not isinstance(rules, dict):
-        return rules
-    if isinstance(rules.get("layers"), dict):
-        return {"layers": {layer: _without_names(own) for layer, own in rules["layers"].items()}}
-    return {option: value for option, value in rules.items() if option != "name"}
-
-
-def layer_to_json(layer: Layer) -> str:
-    """Return a layer's description as JSON."""
-    field = layer.receptive_field
-    return json.dumps(
-        {
-            "operator": layer.operator,
-            "shape": layer.shape,
-            "rectified": layer.rectified,
-            "receptive_field": None
-            if field is None or field.is_whole
-            else {
-                "rows": [field.rows.size, str(field.rows.stride), field.rows.offset],
-                "cols": [field.cols.size, str(field.cols.stride), field.cols.offset],
-                "gates_ignored": field.gates_ignored,
-            },
-        }
+def _no_preprocessing(net: Network) -> BadInputError:
+    return BadInputError(
+        f"{net.name} was captured without preprocessing; "
+        "pass capture(model, example, preprocessing=Preprocessing(...))"
     )
-
-
-def field_from_json(description: dict[str, Any]) -> ReceptiveField | None:
-    """Return the receptive field in a layer's description."""
-    field = description["receptive_field"]
-    if field is None:
-        return None
-    rows, cols = (
-        Axis(size, Fraction(stride), offset) for size, stride, offset in (field["rows"], field["cols"])
-    )
-    return ReceptiveField(rows, cols, field["gates_ignored"])
-
-
-def tile_box(field: ReceptiveField | None, row: int | None, col: int | None, crop: tuple[int, int]) -> Box:
-    """Return the box of a hit's tile, which may leave the image; the whole image where the field is."""
-    if field is None or row is None or col is None:
-        return Box(0, 0, *crop)
-    return field.box(row, col)

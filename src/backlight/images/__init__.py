@@ -5,12 +5,13 @@ from backlight.images.crops import CropSource
 from backlight.images.decode import ImageLike, decode
 from backlight.images.deep import DeepPicture, Picture
 from backlight.images.files import folder_source, list_source
-from backlight.images.loading import Batch, Skipped, load_batches
+from backlight.images.loading import Batch, load_batches
 from backlight.images.opening import open_images
 from backlight.images.preprocessing import Preprocessing
 from backlight.images.ranges import RangeWatch
 from backlight.images.saved_dataset import DatasetSource
 from backlight.images.shards import TarSource
+from backlight.images.skipped import Skipped
 from backlight.images.sources import (
     IMAGE_SUFFIXES,
     FileSource,

@@ -1,8 +1,8 @@
 """Compiling the graph of a scan: when it pays, and how.
 
 *Rule* of `auto`: compile where the network is on the CPU, a C++ compiler is found, and the set has at least
-MIN_IMAGES images. The speed of the machine is not looked at: compiled and plain activations may differ in their last
-bits, and an atlas shall not depend on how busy the machine was.
+MIN_IMAGES images. The speed of the machine does not count: compiled and plain activations may differ in their last
+bits, and an atlas must not depend on how busy the machine was.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def should_compile(mode: Compile, device: torch.device, n_images: int) -> bool:
         BadInputError: The mode is unknown.
     """
     if mode not in get_args(Compile):
-        raise BadInputError(f"compile is {', '.join(get_args(Compile))}, but came {mode!r}")
+        raise BadInputError(f"compile is one of {', '.join(get_args(Compile))}, got {mode!r}")
     if mode != "auto":
         return mode == "on"
     return device.type == "cpu" and n_images >= MIN_IMAGES and has_compiler()
@@ -45,11 +45,11 @@ def has_compiler() -> bool:
 
 
 def compile_frozen(module: fx.GraphModule, example: Tensor) -> Callable[[Tensor], Any]:
-    """Return the module compiled for inputs just like the example, its weights built in.
+    """Return the module compiled for inputs of the example's shape, its weights built in.
 
     Args:
-        module: The graph; later changes of its weights are not seen by what is returned.
-        example: A batch of the shape and memory format of all that will come.
+        module: The graph; later changes of its weights have no effect.
+        example: A batch of the shape and memory format of all later ones.
 
     Raises:
         CompileError: It could not be compiled, for whatever reason.
@@ -58,14 +58,15 @@ def compile_frozen(module: fx.GraphModule, example: Tensor) -> Callable[[Tensor]
         with quiet_torch(), torch.no_grad(), _frozen():
             compiled = torch.compile(module, dynamic=False, fullgraph=True)
             compiled(example)
-    except Exception as error:  # a compiler, its headers, a full disk: the reasons have no type in common
+    # A compiler, its headers, a full disk: the reasons have no type in common.
+    except Exception as error:
         reason = next(
             (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
         )
         raise CompileError(
             f"the scan could not be compiled ({reason})",
             python='leave compile="auto", which goes on without',
-            command="leave --compile at auto, which goes on without",
+            command="leave --compile at auto, which then runs without",
         ) from error
     return compiled
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class TopHits:
-    """The top hits of c feature maps, k places each; an empty place has image id -1 and value -inf.
+    """The top hits of c feature maps, k places each; an empty place has image id -1.
 
     Attributes:
-        values: (c, k) float32.
+        values: (c, k) float32; of an empty place -inf, or a bar that hits have to reach (`after`).
         image_ids: (c, k) int64.
         places: (c, k, 2) int32, row and col; -1 for fully connected units.
     """
@@ -35,6 +35,15 @@ class TopHits:
             np.full((n_maps, top, 2), -1, np.int32),
         )
 
+    def after(self) -> TopHits:
+        """Return hits of no image to which only those are added that can stay in a merge with these.
+
+        Its k empty places of each map hold the weakest value that is kept here, as a bar: what is weaker would lose
+        against k hits. So adding batches stays cheap, since most maps see no newcomer, and the merge is the same.
+        """
+        bars = np.broadcast_to(self.values[:, -1:], self.values.shape).copy()
+        return TopHits(bars, np.full_like(self.image_ids, -1), np.full_like(self.places, -1))
+
     def add(
         self, maxima: NDArray[np.float32], image_ids: NDArray[np.int64], places: NDArray[np.int32]
     ) -> TopHits:
@@ -47,7 +56,9 @@ class TopHits:
         """
         if not len(image_ids):
             return self
-        entered = np.flatnonzero(maxima.max(0) >= self.values[:, -1])  # most maps see no newcomer
+        # Most maps see no newcomer: (m,) those whose weakest hit is reached by an image of the batch.
+        entered = np.flatnonzero(maxima.max(0) >= self.values[:, -1])
+        # The batch as hits of those maps, one an image: values (m, n), ids (m, n), places (m, n, 2).
         ids = np.broadcast_to(image_ids, (len(entered), len(image_ids)))
         newcomers = TopHits(maxima.T[entered], ids, places.transpose(1, 0, 2)[entered])
         kept = TopHits(self.values[entered], self.image_ids[entered], self.places[entered])
@@ -61,6 +72,7 @@ class TopHits:
     def merge(self, other: TopHits) -> TopHits:
         """Return the hits of both sets of images, which have no image in common."""
         top = self.values.shape[1]
+        # (c, 2k) candidates of each map, sorted along the last axis; the first k stay.
         values = np.concatenate([self.values, other.values], axis=1)
         ids = np.concatenate([self.image_ids, other.image_ids], axis=1)
         places = np.concatenate([self.places, other.places], axis=1)
@@ -74,5 +86,6 @@ class TopHits:
 
 def _order(values: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.intp]:
     """Return the order of hits along the last axis; empty places, whose id is -1, come last."""
+    # lexsort takes the most important key last.
     last_id = np.where(ids < 0, np.iinfo(np.int64).max, ids)
     return np.lexsort((last_id, -values), axis=-1)

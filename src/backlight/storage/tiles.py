@@ -1,4 +1,4 @@
-"""Tiles: how a patch and a projection are kept in an atlas.
+"""Tiles: what part of an image is kept for a hit, and how its patch and its projection are stored.
 
 A patch is a lossy WebP. A projection is a lossless WebP of 8-bit codes, from which the values can be read back:
 code 128 is zero and r = s · sign(code - 128) · ((code - 128) / 127)², s being the scale kept beside it. The square
@@ -16,8 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from backlight.geometry import Box, ReceptiveField
+
 PATCH_QUALITY = 90
 _LOSSLESS_EFFORT = {"lossless": True, "quality": 25, "method": 0, "exact": True}
+
+
+def tile_box(field: ReceptiveField | None, row: int | None, col: int | None, size: tuple[int, int]) -> Box:
+    """Return the box of a unit's tile, which may reach outside the image.
+
+    Args:
+        field: The receptive field of the unit's layer; None for the whole image.
+        row: The unit's row; None for a fully connected unit.
+        col: The unit's column.
+        size: Height and width of the preprocessed image.
+    """
+    if field is None or row is None or col is None:
+        return Box(0, 0, *size)
+    return field.box(row, col)
 
 
 def encode_patch(pixels: NDArray[np.uint8]) -> bytes:

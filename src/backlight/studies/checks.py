@@ -30,7 +30,7 @@ def check_finished(atlas: Atlas) -> None:
 
 def check_network(atlas: Atlas, net: Network) -> None:
     """Raise BadInputError unless an atlas was built with this network and its weights."""
-    if net.fingerprint() != atlas.model["fingerprint"]:
+    if net.fingerprint() != atlas.model.fingerprint:
         raise BadInputError(f"{atlas.path.name} was built with another model or other weights; use those")
 
 
@@ -38,5 +38,5 @@ def check_belongs(atlas: Atlas, net: Network, source: ImageSource) -> None:
     """Raise BadInputError unless an atlas is finished and was built with this network over these images."""
     check_finished(atlas)
     check_network(atlas, net)
-    if source.fingerprint() != atlas.image_set["fingerprint"]:
+    if source.fingerprint() != atlas.image_set.fingerprint:
         raise BadInputError(f"{atlas.path.name} was built over other images than {source.name!r}; use those")

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.atlas import Atlas
-from backlight.engines.plan import tile_box
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.images import is_one_image
@@ -21,6 +20,7 @@ from backlight.operators.ruleset import RuleSet
 from backlight.projection import Unit, project, strongest
 from backlight.projection.reach import under_rules
 from backlight.render import Tile, pad
+from backlight.storage.tiles import tile_box
 from backlight.studies.checks import check_network
 
 _SAME = 1e-4

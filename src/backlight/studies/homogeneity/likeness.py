@@ -136,7 +136,7 @@ def hits_of(atlas: Atlas, name: str) -> LayerHits:
     if max(map(len, maps)) < 2:
         raise BadInputError(
             f"the hits of a map are compared with each other, but {atlas.path.name} has no map of layer {name!r} "
-            f"with two (it was built with top {atlas.plan['top']}); build it with a larger top, or over more images"
+            f"with two (it was built with top {atlas.selection.top}); build it with a larger top, or over more images"
         )
     hits = tuple(hit for own in maps for hit in own)
     ids = [hit.image_id for hit in hits]

@@ -84,9 +84,9 @@ def _result(
 
     return Homogeneity(
         config=config,
-        network=atlas.model["name"],
-        images=atlas.image_set["name"],
-        rules=atlas.rules["name"],
+        network=atlas.model.name,
+        images=atlas.image_set.name,
+        rules=atlas.rules.name,
         layers=tuple(own.layer.name for own in chosen),
         layer_index=np.repeat(np.arange(len(chosen)), [len(own.channels) for own in chosen]),
         channels=np.concatenate([own.channels for own in chosen]),

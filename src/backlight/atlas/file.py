@@ -1,0 +1,104 @@
+"""The open file of an atlas: rows by group, compared with their checksums, one reader thread at a time."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from backlight.atlas import checks
+from backlight.atlas.checksums import Group, place, read_group
+from backlight.atlas.damage import printable, reading
+from backlight.atlas.opening import RESUME
+from backlight.atlas.schema import connect_for_reading, has_checksums, limit_steps
+from backlight.errors import AtlasError
+
+
+class AtlasFile:
+    """An atlas's database, opened read-only.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        path: The file.
+        has_checksums: Whether its rows have checksums (format 2).
+
+    Raises:
+        AtlasError: There is no such file, or it is no atlas.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._lock, self._n_bytes = path, RLock(), 0
+        self.connection = connect_for_reading(path)
+        try:
+            with reading(path, "its header"):
+                self.has_checksums = has_checksums(self.connection)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    def meta(self, key: str) -> Any:
+        """Return a value of the table `meta`.
+
+        Raises:
+            AtlasError: It is not there: the build has only just begun.
+        """
+        (rows,) = self.group("meta")
+        for name, value in rows:
+            if name == key:
+                return value
+        raise AtlasError(f"{str(self.path)!r} holds nothing yet", **RESUME)
+
+    @property
+    def phase(self) -> str:
+        """`scan` or `project` while the atlas is unfinished, then `done`."""
+        text = self.meta("phase")
+        with reading(self.path, f"{place('meta')} (phase)"):
+            return checks.one_of(json.loads(text), "phase", ("scan", "project", "done"))
+
+    @cached_property
+    def has_studies(self) -> bool:
+        """Whether the file has the tables for evidence."""
+        return bool(self.rows("its schema", "SELECT 1 FROM sqlite_master WHERE name = 'study'"))
+
+    def integrity(self) -> list[str]:
+        """Return what SQLite finds wrong with the pages of the file, at most twenty lines; this reads all of it."""
+        with self._lock, reading(self.path, "its pages"):
+            self.connection.set_progress_handler(None, 0)
+            rows = self.connection.execute("PRAGMA integrity_check(20)").fetchall()
+            return [printable(str(text)) for (text,) in rows if text != "ok"]
+
+    def group(self, kind: str, *keys: int) -> Group:
+        """Return the rows of a group (`backlight.atlas.checksums`), compared with their checksum.
+
+        Raises:
+            DamagedAtlasError: They cannot be read, or are not what was written.
+        """
+        with self._lock, reading(self.path, place(kind, keys)):
+            self._limit()
+            # One transaction: a build may write between the rows and their checksum.
+            self.connection.execute("BEGIN")
+            try:
+                return read_group(self.connection, kind, keys, self.has_checksums)
+            finally:
+                self.connection.execute("ROLLBACK")
+
+    def rows(self, where: str, query: str) -> list[Any]:
+        """Return the rows of a query, which are not compared with any checksum; `where` says in words what is read."""
+        with self._lock, reading(self.path, where):
+            self._limit()
+            return self.connection.execute(query).fetchall()
+
+    def _limit(self) -> None:
+        """Bound the steps of the next queries by the size of the file, which may grow while a build writes it."""
+        with suppress(OSError):  # moved meanwhile: it is open all the same
+            self._n_bytes = self.path.stat().st_size
+        limit_steps(self.connection, self._n_bytes)

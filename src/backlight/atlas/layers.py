@@ -1,0 +1,196 @@
+"""The layers of an atlas: mappings from a channel to its feature map, read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.atlas import checks
+from backlight.atlas.checksums import place
+from backlight.atlas.contents import Contents, LayerTiles
+from backlight.atlas.damage import damaged, reading
+from backlight.atlas.descriptions import LayerDescription
+from backlight.atlas.evidence import read_evidence, read_study
+from backlight.atlas.headings import Heading
+from backlight.atlas.opening import how_to_finish
+from backlight.atlas.records import Evidence, FeatureMap, Hit
+from backlight.errors import AtlasError, BadInputError
+from backlight.operators.ruleset import RuleSet
+from backlight.scan.statistics import N_BINS
+from backlight.storage.tiles import tile_box
+
+_MAPS_OF_A_FIGURE = 16
+
+
+class AtlasLayer(Mapping[int, FeatureMap]):
+    """A layer of an atlas; `layer[channel]` is a feature map.
+
+    Attributes:
+        name: torchvision's node name.
+        operator: The operator that made it.
+        shape: (c, h, w), or (c,) for a fully connected layer.
+        rectified: Whether the operator is a rectifier.
+        receptive_field: What a unit sees; None for the whole image.
+    """
+
+    def __init__(self, contents: Contents, layer_id: int, name: str, description: LayerDescription) -> None:
+        self._contents, self._id, self.name = contents, layer_id, name
+        self._file, self._tiles = contents.file, LayerTiles(contents, self.heading)
+        self.operator, self.shape = description.operator, description.shape
+        self.rectified, self.receptive_field = description.rectified, description.receptive_field
+
+    @property
+    def n_maps(self) -> int:
+        """Number of feature maps."""
+        return self.shape[0]
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The feature maps that have been chosen for projection."""
+        return self._contents.identity.selection.channels[self.name]
+
+    @property
+    def rules(self) -> RuleSet:
+        """By which rules the layer's activations were projected back."""
+        return self._contents.identity.rules.of(self.name)
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """What `backlight faithfulness` found out about the layer; None before."""
+        return self._evidence[0]
+
+    @property
+    def study(self) -> bytes | None:
+        """The whole result of `backlight faithfulness` for the layer, for `Faithfulness.from_bytes`; None before."""
+        return read_study(self._file, self._id)
+
+    @cached_property
+    def _evidence(self) -> tuple[Evidence | None, dict[int, Evidence]]:
+        return read_evidence(self._file, self._id)
+
+    @cached_property
+    def filters(self) -> NDArray[np.float32] | None:
+        """The layer's filters (n, c, k, k), if its convolution reads the pixels directly."""
+        (rows,) = self._file.group("filters")
+        with reading(self._file.path, place("filters")):
+            return next((checks.npy(data) for layer_id, data in rows if layer_id == self._id), None)
+
+    def heading(self) -> Heading:
+        """Return what stands above pictures of the layer's feature maps."""
+        identity = self._contents.identity
+        layer_by_layer = " (rules chosen layer by layer)" if identity.rules.everywhere is None else ""
+        return Heading(
+            network=identity.model.name,
+            layer=self.name,
+            n_maps=self.n_maps,
+            n_images=len(self._contents.images),
+            rules=f"{self.rules.name} projections{layer_by_layer}",
+            receptive_field=self.receptive_field,
+            top=identity.selection.top,
+            evidence="" if self.evidence is None else _in_words(self.evidence),
+        )
+
+    def projected(self, channels: Sequence[int] | int | None = None) -> list[FeatureMap]:
+        """Return feature maps that were projected.
+
+        Args:
+            channels: Their channels, or one; None takes the first 16.
+
+        Raises:
+            BadInputError: A channel that is out of range or was not projected.
+        """
+        if channels is None:
+            channels = self.channels[:_MAPS_OF_A_FIGURE]
+        channels = [channels] if isinstance(channels, int) else channels
+        known = set(self.channels)
+        for channel in channels:
+            if channel not in known and 0 <= channel < self.n_maps:
+                raise BadInputError(
+                    f"channel {channel} of layer {self.name!r} was not projected, only {_listed(self.channels)}",
+                    python="build an atlas with maps=None to project all",
+                    command="build an atlas with --maps all",
+                )
+        return [self[channel] for channel in channels]
+
+    def __getitem__(self, channel: int) -> FeatureMap:
+        """Return a feature map; statistics are there for all, hits for the chosen ones."""
+        if not 0 <= channel < self.n_maps:
+            raise BadInputError(
+                f"channel {channel} is out of range for layer {self.name!r} ({self.n_maps} feature maps)"
+            )
+        path, where = self._file.path, place("map", (self._id, channel))
+        maps, hits = self._file.group("map", self._id, channel)
+        if not maps:
+            if self._file.phase == "scan":
+                raise AtlasError("the scan of this atlas is not finished", **how_to_finish(path))
+            maps, hits = self._file.group("map", self._id, channel)  # a build may just have written it
+        if not maps:
+            raise damaged(path, where, "the feature map is missing")
+        n_images = len(self._contents.images)
+        with reading(path, where):
+            mean, peak, n_active, histogram = maps[0]
+            return FeatureMap(
+                self.name,
+                channel,
+                tuple(self._hit(channel, rank, row) for rank, row in enumerate(hits)),
+                checks.real(mean, "mean"),
+                checks.real(peak, "max"),
+                checks.whole(n_active, "n_active", 0, n_images) / max(n_images, 1),
+                channel in self.channels,
+                checks.histogram(histogram, N_BINS),
+                self._evidence[1].get(channel),
+                self._tiles,
+            )
+
+    def _hit(self, channel: int, rank: int, values: tuple[Any, ...]) -> Hit:
+        """Return a hit, its values checked: the ranks of a map are 0, 1, 2 and so on, its places in the map."""
+        identity = self._contents.identity
+        found, value, image_id, row, col = values
+        checks.whole(found, "rank", rank, min(rank, identity.selection.top - 1))
+        if len(self.shape) == 3:
+            checks.whole(row, "row", 0, self.shape[1] - 1)
+            checks.whole(col, "col", 0, self.shape[2] - 1)
+        else:
+            checks.nothing((row, col), "row and column of a unit without a place")
+        return Hit(
+            rank,
+            checks.real(value, "value"),
+            checks.whole(image_id, "image_id", 0, identity.image_set.n_images - 1),
+            row,
+            col,
+            tile_box(self.receptive_field, row, col, identity.preprocessing.crop),
+            self._tiles,
+            (self._id, channel, rank),
+        )
+
+    def __len__(self) -> int:
+        """Return the number of feature maps."""
+        return self.n_maps
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the channels."""
+        return iter(range(self.n_maps))
+
+    def __repr__(self) -> str:
+        """Return the name and the shape."""
+        return f"AtlasLayer({self.name!r}, {'x'.join(map(str, self.shape))})"
+
+
+def _in_words(evidence: Evidence) -> str:
+    """Return the evidence of a layer in words, for the subtitle of a figure."""
+    own = next(iter(evidence.falls))
+    advice = "" if evidence.best_rules == own else f"; advised: {evidence.best_rules}"
+    return (
+        f"evidence for the layer ({evidence.n} maps): {evidence.text}{advice}. Lost: share of the "
+        "activation that is gone when the pixels that a projection shows are covered (in brackets: a disc at the "
+        "centre, random pixels)"
+    )
+
+
+def _listed(channels: Sequence[int]) -> str:
+    shown = ", ".join(map(str, channels[:12]))
+    return shown if len(channels) <= 12 else f"{shown}, … ({len(channels)} in all)"

@@ -1,0 +1,167 @@
+"""The local engine: carries out a plan in this process, on the network's device.
+
+`scan_shard` and `project_group` are its units of work; an engine that sends work elsewhere calls them there. For
+several shards or groups in a row it reads pictures ahead, and encodes tiles while the next ones are projected.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from backlight.engines.plan import Plan, Shard
+from backlight.engines.work import FinishedTile, Group, Partial, PendingHit
+from backlight.geometry import Box
+from backlight.images import ImageSource, Picture, Preprocessing, load_batches
+from backlight.progress import Progress, silent
+from backlight.projection import MOST_IMAGES, Projections, Projector, Unit
+from backlight.scan import Scan, make_scanner
+from backlight.storage.tiles import encode_patch, encode_projection, tile_box
+
+_KEPT_PICTURES = 512
+
+
+def scan_shard(plan: Plan, shard: Shard) -> Partial:
+    """Return what is found in a shard of the images.
+
+    Raises:
+        ActivationError: An activation is not finite; names the layer and the image.
+        CompileError: The network cannot be compiled, and the plan does not fall back.
+    """
+    (partial,) = LocalEngine().scan(plan, [shard])
+    return partial
+
+
+def project_group(plan: Plan, group: Group) -> Sequence[FinishedTile]:
+    """Return the tiles of a group of hits."""
+    (tiles,) = LocalEngine().project(plan, [group])
+    return tiles
+
+
+class LocalEngine:
+    """Carries out a plan in this process; see `Engine` for the methods."""
+
+    def scan(self, plan: Plan, shards: Sequence[Shard], progress: Progress = silent) -> Iterator[Partial]:
+        """Yield what is found in each shard.
+
+        Args:
+            plan: The plan.
+            shards: Each of whole batches, but for the last.
+            progress: Called with `compile`, then with `scan` after every batch, the last of a shard after the caller
+                has dealt with the shard.
+        """
+        settings, source = plan.settings, plan.images
+        scanner = make_scanner(plan.net, plan.layers, settings.compiled, settings.falls_back, progress)
+        ids = [image_id for shard in shards for image_id in range(shard.start, shard.stop)]
+        n_done = plan.n_images - len(ids)
+        found = Scan.empty(plan.layers, plan.top)
+        # One reader for all shards, so that it reads ahead over their ends.
+        with closing(load_batches(source, plan.preprocessing, ids, settings.batch_size)) as batches:
+            for shard in shards:
+                own, sizes, n_left = found.after(), dict[int, tuple[int, int]](), len(shard)
+                while n_left:
+                    batch = next(batches)
+                    names = [source.records[i].path for i in batch.ids]
+                    scanner.add(own, batch.tensor, batch.ids, names)
+                    own.skipped.extend(batch.skipped)
+                    sizes |= zip(batch.ids, batch.sizes, strict=True)
+                    n_left -= len(batch.ids) + len(batch.skipped)
+                    if n_left:
+                        progress("scan", n_done + len(shard) - n_left, plan.n_images)
+                yield Partial(own, sizes, scanner.is_compiled)
+                found = found.merge(own)
+                n_done += len(shard)
+                progress("scan", n_done, plan.n_images)
+
+    def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
+        """Yield the tiles of each group; its pictures are read before it is run, and its tiles encoded after."""
+        pictures = _Pictures(plan.images, plan.preprocessing)
+        projectors = _Projectors(plan)
+        with ThreadPoolExecutor(2, "backlight-tiles") as pool:
+            encoding: list[Future[FinishedTile]] = []
+            reading = pool.submit(pictures.of, groups[0]) if groups else None
+            for at, group in enumerate(groups):
+                seen = reading.result() if reading is not None else {}
+                reading = pool.submit(pictures.of, groups[at + 1]) if at + 1 < len(groups) else None
+                projections = _project(plan, projectors.of(group), group, seen)
+                if encoding:
+                    yield [tile.result() for tile in encoding]
+                encoding = [pool.submit(_tile, *part) for part in _to_encode(plan, group, projections, seen)]
+            if encoding:
+                yield [tile.result() for tile in encoding]
+
+
+def _project(plan: Plan, projector: Projector, group: Group, seen: dict[int, Picture]) -> Projections:
+    """Return the projections of a group's hits from the pictures that the network sees, by image id."""
+    place = {image_id: at for at, image_id in enumerate(seen)}
+    units = [Unit(plan.layers[hit.layer_index].name, hit.channel, hit.row, hit.col) for hit in group.hits]
+    inputs = plan.preprocessing.normalise(list(seen.values()))
+    return projector(inputs, units, [place[hit.image_id] for hit in group.hits])
+
+
+def _to_encode(
+    plan: Plan, group: Group, projections: Projections, seen: dict[int, Picture]
+) -> Iterator[tuple[PendingHit, NDArray[np.uint8], Box, NDArray[np.float32]]]:
+    """Yield of each hit what its tile is made of: its picture, its box inside the image, its projection (h, w, c)."""
+    size = plan.preprocessing.crop
+    for i, hit in enumerate(group.hits):
+        field = plan.layers[hit.layer_index].receptive_field
+        box = tile_box(field, hit.row, hit.col, size).clip(*size)
+        signal = projections.on(i, box).permute(1, 2, 0).float().cpu().numpy()
+        yield hit, _shown(seen[hit.image_id]), box, signal
+
+
+def _tile(hit: PendingHit, picture: NDArray[np.uint8], box: Box, signal: NDArray[np.float32]) -> FinishedTile:
+    """Return a hit's tile from the picture that the network saw and the projection on the box."""
+    codes, scale = encode_projection(signal)
+    return FinishedTile(hit, encode_patch(picture[box.slices()]), codes, scale)
+
+
+def _shown(picture: Picture) -> NDArray[np.uint8]:
+    """Return the pixels of a picture as people see it, 8 bits: "L" of grey, "RGB" of colour."""
+    is_grey = picture.mode == "L" if isinstance(picture, Image.Image) else picture.values.ndim == 2
+    return np.asarray(picture.convert("L" if is_grey else "RGB"))
+
+
+class _Projectors:
+    """The projector of the latest group, used again while groups share it: the network is rewritten for it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._latest: Projector | None = None
+        self._key: tuple[object, ...] | None = None
+
+    def of(self, group: Group) -> Projector:
+        key = group.layers, group.rules, group.crops
+        if self._latest is None or key != self._key:
+            plan, self._key = self._plan, key
+            layers = [plan.layers[i] for i in group.layers]
+            n_images = min(plan.settings.batch_size, MOST_IMAGES)
+            self._latest = Projector(plan.net, layers, group.rules, group.crops, n_images)
+        return self._latest
+
+
+class _Pictures:
+    """The latest pictures, as the network sees them; bounded, so that memory does not grow with the set."""
+
+    def __init__(self, source: ImageSource, preprocessing: Preprocessing) -> None:
+        self._source, self._preprocessing = source, preprocessing
+        self._kept: OrderedDict[int, Picture] = OrderedDict()
+
+    def of(self, group: Group) -> dict[int, Picture]:
+        """Return the pictures of a group's hits, by image id."""
+        return {hit.image_id: self._picture(hit.image_id) for hit in group.hits}
+
+    def _picture(self, image_id: int) -> Picture:
+        if image_id not in self._kept:
+            self._kept[image_id] = self._preprocessing.picture(self._source.load(image_id))
+            if len(self._kept) > _KEPT_PICTURES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(image_id)
+        return self._kept[image_id]

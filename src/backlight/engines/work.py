@@ -1,0 +1,160 @@
+"""Units of work: a plan in pieces that an engine can carry out anywhere, in any order, and what each gives back.
+
+A scan is cut into shards of images. What is known of two shards merges into what is known of both, in any order.
+A projection is cut into groups of hits; no group depends on another. All of it can be pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from backlight.engines.plan import Plan, Shard
+from backlight.network import Layer, Network
+from backlight.operators.ruleset import RuleSet
+from backlight.progress import Progress
+from backlight.projection import MOST_IMAGES, MOST_UNITS, Crops, group_layers
+from backlight.scan import Scan
+
+
+@dataclass(frozen=True, eq=False)
+class Partial:
+    """What a scan has found in some of the images.
+
+    Attributes:
+        scan: The hits and statistics of every feature map, and the images that could not be read.
+        sizes: Height and width of each image that was read, before preprocessing, by its id.
+        is_compiled: Whether the network was compiled.
+    """
+
+    scan: Scan
+    sizes: Mapping[int, tuple[int, int]]
+    is_compiled: bool
+
+
+def merge(one: Partial, other: Partial) -> Partial:
+    """Return what is known of the images of both, which have none in common."""
+    return Partial(
+        one.scan.merge(other.scan), {**one.sizes, **other.sizes}, one.is_compiled and other.is_compiled
+    )
+
+
+@dataclass(frozen=True)
+class PendingHit:
+    """A hit whose tile is still to be made.
+
+    Attributes:
+        layer_index: Place of its layer in the plan.
+        channel: The feature map.
+        rank: 0 for the map's strongest hit.
+        image_id: The image.
+        row: Row of the unit; None for a fully connected one.
+        col: Column of the unit.
+    """
+
+    layer_index: int
+    channel: int
+    rank: int
+    image_id: int
+    row: int | None
+    col: int | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Hits that are projected together, and how.
+
+    Attributes:
+        layers: The layers that share a rewritten network, as places in the plan; the hits may be of some of them.
+        rules: The rule set.
+        crops: The crops that are run instead of whole images; None for whole images.
+        hits: The hits.
+    """
+
+    layers: tuple[int, ...]
+    rules: RuleSet
+    crops: Crops | None
+    hits: tuple[PendingHit, ...]
+
+
+@dataclass(frozen=True)
+class FinishedTile:
+    """The tile of a hit, as it is kept: patch and projection as WebP, and the projection's scale."""
+
+    hit: PendingHit
+    patch: bytes
+    projection: bytes
+    scale: float
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Who carries out a plan. Which engine, and how it splits the work, does not show in the atlas."""
+
+    def scan(self, plan: Plan, shards: Sequence[Shard], progress: Progress) -> Iterator[Partial]:
+        """Yield what is found in each shard, in the order of the shards.
+
+        A partial may leave out hits that cannot be among the top ones of all shards together.
+        """
+
+    def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
+        """Yield the tiles of each group, in the order of the groups."""
+
+
+def groups_of(plan: Plan, pending: Sequence[Sequence[PendingHit]]) -> list[Group]:
+    """Return the hits of a finished scan in groups; the same hits always give the same groups.
+
+    Args:
+        plan: The plan.
+        pending: The hits of each layer of the plan.
+
+    *Convention*: hits on whole images are grouped image by image, so that one forward pass serves them all.
+    """
+    groups: list[Group] = []
+    images_of = [[hit.image_id for hit in hits] for hits in pending]
+    for rules, layers, crops in projected_together(plan, images_of):
+        hits = [hit for i in layers for hit in pending[i]]
+        n = images_at_once(plan.net, crops, plan.settings.batch_size)
+        if crops is None:
+            hits.sort(key=lambda hit: hit.image_id)
+        for own in _slices(hits, MOST_UNITS if crops is None else n, n):
+            groups.append(Group(tuple(layers), rules, crops, own))
+    return groups
+
+
+def projected_together(
+    plan: Plan, images_of: Sequence[Sequence[int]]
+) -> Iterator[tuple[RuleSet, list[int], Crops | None]]:
+    """Yield which layers are projected together (as places in the plan), by which rules, and on which crops.
+
+    Args:
+        plan: The plan.
+        images_of: For each layer, the images of its hits.
+    """
+    for rules in dict.fromkeys(plan.rules):
+        mine = [i for i, own in enumerate(plan.rules) if own == rules]
+        layers: list[Layer] = [plan.layers[i] for i in mine]
+        for group, crops in group_layers(plan.net, layers, rules, [images_of[i] for i in mine]):
+            yield rules, [mine[i] for i in group], crops
+
+
+def images_at_once(net: Network, crops: Crops | None, batch_size: int) -> int:
+    """Return how many images, or crops of the same memory, are run at once."""
+    n_images = min(batch_size, MOST_IMAGES)
+    if crops is None:
+        return n_images
+    return min(n_images * net.input_shape[1] * net.input_shape[2] // crops.area, MOST_UNITS)
+
+
+def _slices(hits: Sequence[PendingHit], most: int, most_images: int) -> list[tuple[PendingHit, ...]]:
+    """Return the hits in slices of at most so many, of at most so many images."""
+    slices: list[list[PendingHit]] = []
+    images: set[int] = set()
+    for hit in hits:
+        if not slices or len(slices[-1]) == most or len(images | {hit.image_id}) > most_images:
+            slices.append([])
+            images = set()
+        slices[-1].append(hit)
+        images.add(hit.image_id)
+    return [tuple(own) for own in slices]

@@ -1,0 +1,98 @@
+"""The state of a scan: the top hits and the statistics of every feature map, mergeable.
+
+Memory does not grow with the number of images: a scan holds k hits and a histogram for each feature map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backlight.errors import BadInputError
+from backlight.images.skipped import Skipped
+from backlight.network import Layer
+from backlight.scan.statistics import MapStatistics
+from backlight.scan.topk import TopHits
+
+
+@dataclass(frozen=True)
+class LayerScan:
+    """What a scan found out about one layer.
+
+    Attributes:
+        hits: The strongest hits of every feature map.
+        statistics: Statistics of every feature map.
+    """
+
+    hits: TopHits
+    statistics: MapStatistics
+
+    def merge(self, other: LayerScan) -> LayerScan:
+        """Return the result for both sets of images, which have no image in common."""
+        return LayerScan(self.hits.merge(other.hits), self.statistics.merge(other.statistics))
+
+
+@dataclass
+class Scan:
+    """The state of a scan: a result for each layer, and the pictures that could not be read.
+
+    Attributes:
+        layers: Layer names in the order of the graph, with their results.
+        skipped: Pictures that could not be read, with the reasons.
+    """
+
+    layers: dict[str, LayerScan]
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, layers: Iterable[Layer], top: int) -> Scan:
+        """Return the scan of no image."""
+        if top < 1:
+            raise BadInputError(f"top is the number of hits of a feature map, at least 1, got {top}")
+        return cls(
+            {y.name: LayerScan(TopHits.empty(y.n_maps, top), MapStatistics.empty(y.n_maps)) for y in layers}
+        )
+
+    @property
+    def n_images(self) -> int:
+        """Number of images that were read."""
+        return next((s.statistics.n_images for s in self.layers.values()), 0)
+
+    def merge(self, other: Scan) -> Scan:
+        """Return the scan of both sets of images, which have no image in common."""
+        layers = {name: result.merge(other.layers[name]) for name, result in self.layers.items()}
+        return Scan(layers, sorted([*self.skipped, *other.skipped], key=lambda s: s.id))
+
+    def after(self) -> Scan:
+        """Return a scan of no image that may leave out hits which a merge with this one would leave out anyway."""
+        layers = {
+            name: LayerScan(result.hits.after(), MapStatistics.empty(len(result.hits.values)))
+            for name, result in self.layers.items()
+        }
+        return Scan(layers)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Return the results of all layers as plain arrays, named `layer index.what`."""
+        arrays: dict[str, NDArray[np.generic]] = {}
+        for i, result in enumerate(self.layers.values()):
+            for part in (result.hits, result.statistics):
+                arrays |= {f"{i}.{name}": np.asarray(value) for name, value in vars(part).items()}
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, names: Sequence[str], arrays: dict[str, NDArray[np.generic]]) -> Scan:
+        """Return the scan that `to_arrays` gave the arrays of; without its skipped pictures."""
+
+        def part(i: int, kind: type[TopHits] | type[MapStatistics]) -> dict[str, object]:
+            found = {name: arrays[f"{i}.{name}"] for name in kind.__annotations__}
+            return found | ({"n_images": int(arrays[f"{i}.n_images"])} if kind is MapStatistics else {})
+
+        return cls(
+            {
+                name: LayerScan(TopHits(**part(i, TopHits)), MapStatistics(**part(i, MapStatistics)))  # type: ignore[arg-type]
+                for i, name in enumerate(names)
+            }
+        )
