@@ -15,6 +15,7 @@ import torch
 from backlight.atlas.filters import first_filters
 from backlight.atlas.reader import Atlas, open_atlas
 from backlight.atlas.writer import AtlasWriter
+from backlight.engines.estimate import Estimate, estimate
 from backlight.engines.local import LocalEngine
 from backlight.engines.plan import Maps, Plan, plan_build
 from backlight.engines.work import Engine, Group, groups_of
@@ -24,6 +25,8 @@ from backlight.network.layers import Layers
 from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.progress import Progress, silent
 from backlight.scan import Compile
+
+__all__ = ["Estimate", "Maps", "Plan", "build", "estimate", "execute", "plan_build"]
 
 
 def build(

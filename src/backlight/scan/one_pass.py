@@ -10,7 +10,8 @@ from backlight.errors import BadInputError
 from backlight.images import ImageSource, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers, layer_names
-from backlight.progress import Progress, silent
+from backlight.progress import Progress as Progress
+from backlight.progress import silent
 from backlight.scan.compiling import Compile, should_compile
 from backlight.scan.scanner import Scanner, make_scanner
 from backlight.scan.state import Scan

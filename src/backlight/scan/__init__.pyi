@@ -1,0 +1,13 @@
+from .compiling import Compile as Compile
+from .compiling import should_compile as should_compile
+from .one_pass import Progress as Progress
+from .one_pass import choose_layers as choose_layers
+from .one_pass import scan as scan
+from .scanner import Scanner as Scanner
+from .scanner import make_scanner as make_scanner
+from .state import LayerScan as LayerScan
+from .state import Scan as Scan
+from .statistics import HISTOGRAM_EDGES as HISTOGRAM_EDGES
+from .statistics import N_BINS as N_BINS
+from .statistics import MapStatistics as MapStatistics
+from .topk import TopHits as TopHits
