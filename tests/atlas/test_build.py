@@ -161,7 +161,7 @@ def test_an_unfinished_atlas_can_be_read_and_says_what_is_missing(
     with (
         locked(path),
         pytest.raises(
-            AtlasError, match=r"not projected yet; a build of it is running \(process \d+\), wait for that"
+            AtlasError, match=r"not projected yet; a build of it is running \(process \d+\); wait for it"
         ),
     ):
         _ = part["relu1"][5].hits[0].projection_values
@@ -308,11 +308,11 @@ def test_a_file_that_is_no_atlas_is_left_as_it_is(
 ) -> None:
     path = tmp_path / "thesis.txt"
     path.write_bytes(content)
-    with pytest.raises(AtlasError, match="exists and is no atlas; it is left as it is"):
+    with pytest.raises(AtlasError, match="exists and is not an atlas; it was not changed"):
         build(make_network(), picture_folder, path)
     assert path.read_bytes() == content
     assert list(tmp_path.glob("thesis*")) == [path]
-    with pytest.raises(AtlasError, match="is no atlas"):
+    with pytest.raises(AtlasError, match="is not an atlas"):
         open_atlas(path)
 
 
@@ -330,7 +330,7 @@ def test_a_full_disk_is_said_in_one_line_and_what_was_built_is_kept(
 
     monkeypatch.setattr(AtlasWriter, "__init__", begin_on_a_small_disk)
     with pytest.raises(
-        StorageError, match="no space is left on the disk; free some and run the same command again"
+        StorageError, match="no space is left on the disk; free some and rerun the same command"
     ):
         build(make_network(), picture_folder, path, **options)
     assert open_atlas(path).phase in ("scan", "project")

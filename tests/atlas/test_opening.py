@@ -1,4 +1,4 @@
-"""Opening an atlas: each state of the file is told as what it is, and what a kill left is taken back."""
+"""Opening an atlas: errors say what state the file is in, and what a kill left half done is rolled back."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_an_atlas_that_was_being_created_is_a_new_one(tmp_path: Path) -> None:
     path = tmp_path / "a.atlas"
     path.touch()
     with pytest.raises(
-        AtlasError, match="is empty, so it is no atlas yet; call build again as before"
+        AtlasError, match="is empty, so it is not an atlas yet; call build again as before"
     ) as told:
         connect_for_reading(path)
     assert told.value.for_command_line.endswith("; rerun the original `backlight build` to resume it")
@@ -101,7 +101,7 @@ def test_an_atlas_that_was_being_created_is_a_new_one(tmp_path: Path) -> None:
         connection = connect_for_writing(own)
         assert keys(connection) == set()
         connection.close()
-        with pytest.raises(AtlasError, match="is empty, so it is no atlas yet"):
+        with pytest.raises(AtlasError, match="is empty, so it is not an atlas yet"):
             connect_for_reading(own)  # until the build has said what it builds
 
 
@@ -143,14 +143,14 @@ def test_a_second_writer_is_refused_until_the_first_has_closed(path: Path) -> No
 def test_a_file_that_is_locked_is_not_called_damaged(path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(AtlasError, match="is locked by another process; try again when that is done"):
+    with pytest.raises(AtlasError, match="is locked by another process; try again when it has finished"):
         connect_for_reading(path)
     with (
         locked(path),
         pytest.raises(AtlasError, match=r"is being written by a running build or study \(process \d+"),
     ):
         connect_for_reading(path)
-    with pytest.raises(StorageError, match="another process is reading or writing it; wait for that one"):
+    with pytest.raises(StorageError, match="another process is reading or writing it; wait for it to finish"):
         connect_for_writing(path)
     other.close()
     connect_for_reading(path).close()
@@ -161,7 +161,7 @@ def test_a_damaged_file_is_called_damaged(path: Path) -> None:
     data[100:140] = bytes(40)  # the root page of all tables
     path.write_bytes(data)
     for connect in (connect_for_reading, connect_for_writing):
-        with pytest.raises(AtlasError, match=r"is damaged \(.+\); build it anew under another name"):
+        with pytest.raises(AtlasError, match=r"is damaged \(.+\); build it again under another name"):
             connect(path)
 
 
@@ -185,7 +185,7 @@ def test_any_name_is_the_name_of_a_file(
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("", "is a folder and no atlas; an atlas is one file, such as a.atlas"),
+        ("", "is a folder, not an atlas; an atlas is one file, such as a.atlas"),
         ("none.atlas", "no atlas at .*none.atlas'; build.net, images, 'none.atlas'. makes one"),
         ("x" * 300, r"cannot read .* \(File name too long\); check the name and its permissions"),
         ("a\0", "no atlas at "),
@@ -234,5 +234,5 @@ def test_errors_of_writing(path: Path, work: Callable[[sqlite3.Connection], obje
     with pytest.raises(StorageError, match=what), transaction(connection, path):
         connection.executemany("INSERT INTO meta VALUES (?, ?)", [(str(i), "x" * 4000) for i in range(40)])
     connection.close()
-    with pytest.raises(StorageError, match="run the same command again"), storage_errors(path):
+    with pytest.raises(StorageError, match="rerun the same command"), storage_errors(path):
         raise sqlite3.OperationalError("disk I/O error")

@@ -424,7 +424,7 @@ def test_check_lists_the_first_damaged_rows_and_fails(
 def test_check_refuses_what_is_no_atlas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_text("a text that is long enough to be read as the header of a database" * 3)
     assert run("check", str(tmp_path / "a.txt")) == 2
-    assert "is no atlas" in capsys.readouterr().err
+    assert "is not an atlas" in capsys.readouterr().err
 
 
 def test_check_of_an_unfinished_build_counts_what_is_missing(tmp_path: Path, picture_folder: Path) -> None:

@@ -137,7 +137,7 @@ BAD = [
     ((*BUILD, "--device", "cuda:7"), "device 'cuda:7' cannot be used here"),
     ((*BUILD, "--mean", "half"), "--mean is a list of numbers"),
     ((*BUILD, "--size", "big"), "--size is one number or HxW"),
-    ((*BUILD[:3], "-o", "w.pt"), "'w.pt' exists and is no atlas; it is left as it is"),
+    ((*BUILD[:3], "-o", "w.pt"), "'w.pt' exists and is not an atlas; it was not changed"),
     (("layers", "torchvision:resnet19"), "torchvision has no model 'resnet19'; did you mean resnet"),
     (("layers", "timm:resnet19"), "timm has no model 'resnet19'"),
     (("layers", "resnet18"), "'resnet18' is not a model; a model is torchvision:NAME"),
@@ -152,7 +152,7 @@ BAD = [
     (("layers", "torchvision:alexnet", "--weights", "w.pt"), "'w.pt' does not fit torchvision:alexnet: 16 tensors (first 'features.0.weight') are missing"),
     (("layers", "torchvision:alexnet", "--size", "16"), "AlexNet does not take an input of 3x16x16"),
     (("figure", "gone.atlas", "relu1", "-o", "f.png"), "no atlas at 'gone.atlas'; `backlight build"),
-    (("figure", "mine.py", "relu1", "-o", "f.png"), "'mine.py' exists and is no atlas"),
+    (("figure", "mine.py", "relu1", "-o", "f.png"), "'mine.py' exists and is not an atlas"),
     (("figure", "mine.py", "relu1", "-o", "f.tga"), "a picture is written as .png, .jpg or .webp"),
     (("project", "mine.py:make", "mine.py", "--layer", "relu1", "-o", "p.png", "--size", "32"), "'mine.py': "),
     (("project", "mine.py:make", "pictures/a/000.png", "--layer", "relu1", "--row", "1", "-o", "p.png"), "--channel, --row and --col"),
@@ -202,7 +202,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
         patched.setattr(AtlasWriter, "__init__", begin_on_a_small_disk)
         assert run(*BUILD) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert "no space is left on the disk; free some and run the same command again" in line
+    assert "no space is left on the disk; free some and rerun the same command" in line
     assert run(*BUILD) == 0
 
 

@@ -23,7 +23,7 @@ RUNNING = (
 )
 NOTHING_YET = (
     "no atlas at ",
-    "is empty, so it is no atlas yet; call build again as before to resume it",
+    "is empty, so it is not an atlas yet; call build again as before to resume it",
 )
 
 REFUSED = ("is being written by ", "is there already", "is locked by another process")

@@ -59,8 +59,8 @@ def build(
         batch_size: Images that are read together, and projected in one forward pass at most; a resumed build
             keeps the one that it was begun with.
         compile: Whether to compile the network for the scan: `on`, `off`, or `auto`, by the rule of
-            `backlight.scan.should_compile`; a resumed build keeps what it was begun with, and torch's number of
-            threads likewise.
+            `backlight.scan.should_compile`; a resumed build keeps what it was begun with, and so with torch's
+            number of threads.
         progress: Called with `compile`, `scan` or `project`, the number done and the number in all.
 
     Returns:
@@ -68,7 +68,7 @@ def build(
 
     Raises:
         BadInputError: An unknown layer, a channel out of range, no image, no preprocessing.
-        AtlasError: The file is no atlas, or was begun with something else.
+        AtlasError: The file is not an atlas, or was begun with something else.
         UnsupportedOperatorError: An operator between a layer and the pixels has no rule; raised before any work.
         ActivationError: An activation is not finite; names the layer and the image.
         CompileError: With `on`: the network could not be compiled.
@@ -98,7 +98,7 @@ def execute(
         The finished atlas, opened for reading.
 
     Raises:
-        AtlasError: The file is no atlas, or was begun under another plan.
+        AtlasError: The file is not an atlas, or was begun under another plan.
         ActivationError: An activation is not finite; names the layer and the image.
         CompileError: The network could not be compiled, and the plan does not fall back.
         StorageError: The file cannot be written, or another run is writing it.

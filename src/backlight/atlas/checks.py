@@ -1,7 +1,7 @@
-"""Checks: that what an atlas holds is what a build writes, before anything is made of it.
+"""Checks that what an atlas holds is what a build writes, before anything is made of it.
 
 Each function returns what it was given, or raises ValueError, KeyError or TypeError, which `damage.reading` turns
-into one line. The bounds are far above what any build writes.
+into one line. The limits are far above what any build writes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def real(value: Any, what: str, least: float = -math.inf, most: float = math.inf
 
 
 def words(value: Any, what: str, most: int = LONGEST_NAME) -> str:
-    """Return a text of at most so many characters."""
+    """Return a text that is no longer than a limit."""
     if not isinstance(value, str) or len(value) > most:
         raise ValueError(f"{what} must be a text of at most {most} characters, got {_short(value)}")
     return value
@@ -117,7 +117,7 @@ def identity(text: Any) -> AtlasIdentity:
 
 
 def origin(text: Any) -> dict[str, str | None]:
-    """Return how a build was asked for, from its JSON: texts, or None."""
+    """Return what a build was given, from its JSON: texts, or None."""
     found = table(json.loads(text), "origin")
     return {key: None if value is None else words(value, key, LONGEST_PATH) for key, value in found.items()}
 
@@ -150,7 +150,7 @@ def description(text: Any, channels: Sequence[int]) -> LayerDescription:
 
 
 def npy(data: Any) -> NDArray[np.float32]:
-    """Return the float32 array of .npy bytes, whose size is compared with theirs before it is made."""
+    """Return the float32 array of .npy bytes; its size is compared with theirs before memory is taken for it."""
     stream = io.BytesIO(_bytes(data, "array"))
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -163,7 +163,7 @@ def npy(data: Any) -> NDArray[np.float32]:
 
 
 def npz(data: Any) -> bytes:
-    """Return .npz bytes whose arrays, unpacked, fit into memory and hold no pickles."""
+    """Return .npz bytes, having checked that their arrays fit into memory when unpacked and hold no pickles."""
     with zipfile.ZipFile(io.BytesIO(_bytes(data, "result"))) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > _LARGEST_RESULT_BYTES:
             raise ValueError(f"a result must have at most {_LARGEST_RESULT_BYTES} bytes unpacked")
@@ -200,7 +200,7 @@ def _bytes(value: Any, what: str) -> bytes:
 
 
 def _short(value: Any) -> str:
-    """Return a value from a file as it may be shown: `repr` of a huge one takes long, so its kind alone."""
+    """Return a value from a file as it may be shown; of a huge one, whose `repr` would take long, only its kind."""
     if isinstance(value, str | bytes) and len(value) > 40:
         return f"{type(value).__name__} of length {len(value)}"
     if isinstance(value, list | tuple | dict) and len(value) > 8:

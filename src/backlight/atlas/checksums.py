@@ -1,9 +1,9 @@
 """Checksums: a damaged row of an atlas is found when it is read, even where it still looks like a row.
 
 The rows that are read together are a group, and each group has one 64-bit BLAKE2b of its keys and values in the
-table `checksum`. No statement that writes has to think of it: temporary triggers, which live in the writer's
+table `checksum`. No statement that writes needs to know of them: temporary triggers, which live in the writer's
 connection and never in the file, note the groups that a step touches, and `seal` computes their checksums just
-before the step is committed. A group that has lost its rows, or its checksum, is as damaged as one that has changed.
+before the step is committed. A group that lost its rows or its checksum counts as damaged, like one that changed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Part:
     Attributes:
         table: The table.
         columns: Its columns in the group.
-        order: By what its rows are sorted; columns that no two rows of a group share.
+        order: What its rows are sorted by; no two rows of a group agree in it.
         where: A condition on one of its columns that the rows of the group meet; none if empty.
     """
 
@@ -49,7 +49,7 @@ class Kind:
     """A kind of groups.
 
     Attributes:
-        keys: Expressions of columns that tell its groups apart, at most three.
+        keys: Columns, at most three, whose values tell its groups apart.
         parts: Its rows, table by table.
     """
 
@@ -129,7 +129,7 @@ def read_group(connection: sqlite3.Connection, kind: str, keys: Sequence[int], c
 
 
 def written(connection: sqlite3.Connection) -> list[tuple[str, tuple[int, ...]]]:
-    """Return the kinds and keys of all groups that have a checksum, tiles and studies, which are large, aside."""
+    """Return the kinds and keys of all groups that have a checksum, except for tiles and studies, which are large."""
     rows = connection.execute(
         "SELECT kind, key1, key2, key3 FROM checksum WHERE kind NOT IN ('tile', 'study')"
     )
@@ -156,7 +156,7 @@ def watch(connection: sqlite3.Connection) -> None:
 
 
 def seal(connection: sqlite3.Connection) -> None:
-    """Compute the checksums of the groups that a step has touched; to be called before it is committed."""
+    """Compute the checksums of the groups that a step has touched; call it before the step is committed."""
     for kind, *three in connection.execute("SELECT * FROM temp.touched").fetchall():
         keys = three[: len(KINDS[kind].keys)]
         value = _checksum(kind, keys, _rows(connection, kind, keys))

@@ -1,4 +1,4 @@
-"""Damage: the one place that turns whatever goes wrong while an atlas is read into one line about its file."""
+"""Damage: the one place that turns anything that goes wrong while an atlas is read into one line about its file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_OF_A_REASON = 200
 def reading(path: Path, place: str) -> Iterator[None]:
     """Read a part of an atlas; every error in it becomes an AtlasError.
 
-    Nothing else may run in the block: an error of the caller's would be told as damage of the file.
+    Nothing else may run in the block: an error of the caller's would be reported as damage of the file.
 
     Args:
         path: The atlas.
@@ -37,8 +37,8 @@ def reading(path: Path, place: str) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         raise _from_sqlite(path, place, error) from error
-    # SQLite, NumPy, Pillow, zipfile and json answer a damaged file with some twenty kinds of errors, MemoryError
-    # and RecursionError among them.
+    # SQLite, NumPy, Pillow, zipfile and json raise some twenty kinds of errors for a damaged file, MemoryError and
+    # RecursionError among them.
     except Exception as error:
         raise damaged(path, place, error) from error
 
@@ -47,7 +47,7 @@ def damaged(path: Path, place: str, reason: str | Exception) -> DamagedAtlasErro
     """Return the error for a damaged part of an atlas."""
     text = _in_words(reason) if isinstance(reason, Exception) else reason
     return DamagedAtlasError(
-        f"{_shown(path)} is damaged ({place}: {text}); build it anew under another name or restore a copy; "
+        f"{_shown(path)} is damaged ({place}: {text}); build it again under another name or restore a copy; "
         f"`backlight check {printable(quote(str(path)))}` lists all damage",
         f"{place}: {text}",
     )
@@ -65,7 +65,7 @@ def printable(text: str) -> str:
 
 def not_an_atlas(path: Path) -> AtlasError:
     """Return the error for a file of something else."""
-    return AtlasError(f"{_shown(path)} exists and is no atlas; it is left as it is, choose another name")
+    return AtlasError(f"{_shown(path)} exists and is not an atlas; it was not changed: choose another name")
 
 
 def code_of(error: sqlite3.Error) -> int:
@@ -74,7 +74,7 @@ def code_of(error: sqlite3.Error) -> int:
 
 
 def _from_sqlite(path: Path, place: str, error: sqlite3.Error) -> AtlasError:
-    """Return what is true when SQLite fails to read: the file is damaged, locked, closed or not allowed."""
+    """Return why SQLite failed to read: the file is damaged, locked, closed or may not be read."""
     code = code_of(error)
     if isinstance(error, sqlite3.ProgrammingError) and not hasattr(error, "sqlite_errorcode"):
         return AtlasError(f"the atlas {_shown(path)} is closed; open it again with open_atlas")
@@ -83,7 +83,7 @@ def _from_sqlite(path: Path, place: str, error: sqlite3.Error) -> AtlasError:
     if code in BUSY:
         who = holder(path)
         by = f"being written by a running build or study ({who})" if who else "locked by another process"
-        return AtlasError(f"{_shown(path)} is {by}; try again when that is done")
+        return AtlasError(f"{_shown(path)} is {by}; try again when it has finished")
     if code in _UNREADABLE:
         return AtlasError(f"cannot read {_shown(path)} ({error}); check the file and its permissions")
     if code == sqlite3.SQLITE_INTERRUPT:

@@ -37,7 +37,7 @@ def keep_evidence(
         result: The study's whole result, for `read_study`.
 
     Raises:
-        AtlasError: The file is no atlas.
+        AtlasError: The file is not an atlas.
         UnknownLayerError: The atlas has no such layer.
         StorageError: It cannot be written.
     """

@@ -28,7 +28,7 @@ class AtlasFile:
         has_checksums: Whether its rows have checksums (format 2).
 
     Raises:
-        AtlasError: There is no such file, or it is no atlas.
+        AtlasError: There is no such file, or it is not an atlas.
     """
 
     def __init__(self, path: Path) -> None:

@@ -44,7 +44,7 @@ class Heading:
         return min(self.top, max(_EMPTY_PLACES, self.n_images))
 
     def subtitle(self, shown: str = "") -> str:
-        """Return how the pictures came about.
+        """Return what was done and what the words under the pictures mean.
 
         Args:
             shown: What part of the receptive field is shown, in words; empty if all of it.

@@ -1,4 +1,4 @@
-"""Opening an atlas: what a killed run left is taken back, and each state of the file is told as what it is."""
+"""Opening an atlas: what a killed run left half done is rolled back, and an error says what state the file is in."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TIMEOUT_S = 60.0
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Return a read-only connection to the database in a file that holds something.
+    """Return a read-only connection to the database in a file that is not empty.
 
     A step that a killed run left half committed is rolled back first, which writes the file once.
 
     Raises:
-        AtlasError: There is no such file, it is empty or no database, or it cannot be read now.
+        AtlasError: There is no such file, it is empty or not a database, or it cannot be read now.
     """
     _check_file(path)
     with reading(path, "its header"):
@@ -42,7 +42,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def check_begun(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise AtlasError unless a build has said in the atlas what it builds: the first thing that it does."""
+    """Raise AtlasError unless a build has written what it builds: the first thing that it does."""
     if connection.execute("SELECT 1 FROM meta WHERE key = 'identity'").fetchone() is None:
         raise _nothing_yet(path)
 
@@ -59,23 +59,23 @@ def storage_errors(path: Path) -> Iterator[None]:
         if code == sqlite3.SQLITE_CORRUPT:
             raise damaged(path, "its pages", error) from error
         if code == sqlite3.SQLITE_FULL:
-            advice = "no space is left on the disk; free some and run the same command again, it goes on from there"
+            advice = "no space is left on the disk; free some and rerun the same command to resume"
         elif code in BUSY:
-            advice = "another process is reading or writing it; wait for that one"
+            advice = "another process is reading or writing it; wait for it to finish"
         elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             advice = "it cannot be written; check the folder and its permissions"
         else:
-            advice = f"{error}; run the same command again, it goes on from the last step"
+            advice = f"{error}; rerun the same command to resume from the last step"
         raise StorageError(f"cannot write the atlas {str(path)!r}: {advice}") from error
     except UnicodeDecodeError as error:
         raise damaged(path, "its pages", error) from error
 
 
 def how_to_finish(path: Path) -> dict[str, str]:
-    """Return what to do about an atlas that is not finished, as an error's advice: wait, or run the build again."""
+    """Return what to do about an unfinished atlas, as an error's advice: wait, or rerun the build."""
     who = holder(path)
     if who:
-        waiting = f"a build of it is running ({who}), wait for that"
+        waiting = f"a build of it is running ({who}); wait for it to finish"
         return {"python": waiting, "command": waiting}
     return RESUME
 
@@ -90,13 +90,16 @@ RESUME = {
 def _check_file(path: Path) -> None:
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, ValueError) as error:  # a name too long, a folder not to be entered, a null byte
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # a name that is too long, a folder that may not be entered, a null byte
         reason = getattr(error, "strerror", None) or error
         raise AtlasError(
             f"cannot read {str(path)!r} ({reason}); check the name and its permissions"
         ) from error
     if is_folder:
-        raise AtlasError(f"{str(path)!r} is a folder and no atlas; an atlas is one file, such as a.atlas")
+        raise AtlasError(f"{str(path)!r} is a folder, not an atlas; an atlas is one file, such as a.atlas")
     if not is_file and holder(path):
         raise _nothing_yet(path)
     if not is_file:
@@ -120,7 +123,7 @@ def _first_read(connection: sqlite3.Connection) -> int:
 
 
 def _roll_back(path: Path, error: sqlite3.OperationalError) -> None:
-    """Open the file for writing once: SQLite then takes back what a killed run has left."""
+    """Open the file for writing once: SQLite then rolls back what a killed run left half done."""
     journal = path.with_name(f"{path.name}-journal")
     try:
         with closing(_connect(path, "rw")) as connection:
@@ -129,8 +132,8 @@ def _roll_back(path: Path, error: sqlite3.OperationalError) -> None:
         if code_of(failed) in BUSY or not journal.exists():
             raise failed from error
         raise AtlasError(
-            f"a killed run left {str(path)!r} in the middle of a step, and its folder cannot be written to take that "
-            f"back; copy it and {journal.name} to a folder of your own and open it there"
+            f"a killed run left {str(path)!r} in the middle of a step, which cannot be undone in a folder that is "
+            f"read-only; copy it and {journal.name} to a folder of your own and open it there"
         ) from failed
 
 
@@ -138,4 +141,4 @@ def _nothing_yet(path: Path) -> AtlasError:
     who = holder(path)
     if who is not None:
         return AtlasError(f"{str(path)!r} is being created by a running build ({who}); try again in a moment")
-    return AtlasError(f"{str(path)!r} is empty, so it is no atlas yet", **RESUME)
+    return AtlasError(f"{str(path)!r} is empty, so it is not an atlas yet", **RESUME)

@@ -1,4 +1,4 @@
-"""Origin: how an atlas was asked for, so that later commands on it need not be told again."""
+"""Origin: what `backlight build` was given, so that later commands on the atlas need not be given it again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ KEY = "origin"
 
 
 def keep_origin(path: Path, origin: Mapping[str, str | None]) -> None:
-    """Keep how an atlas was asked for: the texts of its model, weights and images.
+    """Keep what an atlas was built from: its model, weights and images, as they were typed.
 
     Raises:
-        AtlasError: The file is no atlas.
+        AtlasError: The file is not an atlas.
         StorageError: It cannot be written.
     """
     with writing(path) as connection:

@@ -225,6 +225,6 @@ def open_atlas(path: Path | str) -> Atlas:
     """Return the atlas in a file, opened read-only.
 
     Raises:
-        AtlasError: There is no such file, or it is no atlas.
+        AtlasError: There is no such file, or it is not an atlas.
     """
     return Atlas(Path(path))

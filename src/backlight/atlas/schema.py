@@ -1,10 +1,10 @@
 """The atlas file: one SQLite database, its tables, and how it is opened.
 
 Readers open it read-only. One run at a time writes it, under a lock, and commits every step; SQLite's rollback journal
-takes back the step that was under way when a process was killed.
+rolls back the step that was under way when a process was killed.
 
 A file may come from anybody: before anything is read from it, its schema must be exactly these tables, so that no
-trigger or view of its own can run, and no query may run longer than its size can account for.
+trigger or view of its own can run; and no query may take more steps than a file of its size can need.
 Format 2 added checksums (`backlight.atlas.checksums`); an atlas of format 1 is read, and written, without.
 """
 
@@ -74,10 +74,10 @@ class _Locked(sqlite3.Connection):
 def connect_for_writing(path: Path) -> sqlite3.Connection:
     """Return a connection to a new or existing atlas, which nobody else can write until it is closed.
 
-    What a killed run has left is taken back first: an empty file, or one that was being created, is a new atlas.
+    What a killed run left half done is rolled back first: an empty file, or one that was being created, is a new atlas.
 
     Raises:
-        AtlasError: The file exists and is no atlas, or one of another format version.
+        AtlasError: The file exists and is not an atlas, or is one of another format version.
         BadInputError: The path is a folder, or in no folder.
         StorageError: The file cannot be created or written, or another run is writing it.
     """
@@ -85,7 +85,7 @@ def connect_for_writing(path: Path) -> sqlite3.Connection:
     with ExitStack() as lock:
         lock.enter_context(locked(path))
         with storage_errors(path):
-            # An absolute path is never taken for `:memory:` or a URI.
+            # An absolute path is never mistaken for `:memory:` or a URI.
             connection = sqlite3.connect(
                 path.absolute(), timeout=TIMEOUT_S, isolation_level=None, factory=_Locked
             )
@@ -103,8 +103,10 @@ def connect_for_writing(path: Path) -> sqlite3.Connection:
 
 def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables of an empty file; refuse a file of something else."""
-    connection.execute("PRAGMA page_size = 8192")  # only counts for a file without a page
-    (n_pages,) = connection.execute("PRAGMA page_count").fetchone()  # rolls back what a killed run has left
+    connection.execute("PRAGMA page_size = 8192")  # has an effect only on a file without pages
+    (n_pages,) = connection.execute(
+        "PRAGMA page_count"
+    ).fetchone()  # rolls back what a killed run left half done
     if not n_pages:
         connection.executescript(
             f"BEGIN IMMEDIATE; {_TABLES}{_STUDY_TABLES}{checksums.TABLE} PRAGMA application_id = {APPLICATION_ID}; "
@@ -123,7 +125,7 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
     """Return a read-only connection to an atlas, usable from several threads one at a time.
 
     Raises:
-        AtlasError: There is no such file, it is no atlas, or it cannot be read now; says which.
+        AtlasError: There is no such file, it is not an atlas, or it cannot be read now; says which.
         DamagedAtlasError: Its tables are not those of an atlas.
     """
     connection = open_for_reading(path)
@@ -149,10 +151,10 @@ def check_kind(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def limit_steps(connection: sqlite3.Connection, n_bytes: int) -> None:
-    """Let the queries from now on take no more steps than a file of so many bytes can account for.
+    """Limit the steps of all further queries to what a file of so many bytes can need.
 
-    A row has four bytes at least, and takes less than forty steps. Pages that point to each other can pretend to any
-    number of rows.
+    A row has at least four bytes and takes less than forty steps. Pages that point to each other can pretend to hold
+    any number of rows.
     """
     checks = iter(range(1 + n_bytes * _STEPS_PER_BYTE // _STEPS_OF_A_CHECK))
     connection.set_progress_handler(lambda: next(checks, None) is None, _STEPS_OF_A_CHECK)
@@ -185,7 +187,7 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
     """Open an atlas for one step of writing: all of it is in the file afterwards, or nothing.
 
     Raises:
-        AtlasError: The file is no atlas.
+        AtlasError: The file is not an atlas.
         StorageError: It cannot be written.
     """
     connection = connect_for_writing(path)
@@ -197,14 +199,14 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _check_content(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a file whose format or tables are others, before anything of it can run."""
+    """Refuse a file of another format or with other tables, before anything in it can run."""
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version not in (_WITHOUT_CHECKSUMS, FORMAT_VERSION):
         raise AtlasError(
             f"{str(path)!r} has atlas format {version}, this Backlight reads {_WITHOUT_CHECKSUMS} and "
-            f"{FORMAT_VERSION}; build it anew, or use the Backlight that wrote it"
+            f"{FORMAT_VERSION}; build it again, or use the Backlight that wrote it"
         )
     if _schema(connection) not in _schemas(version):
         raise damaged(path, "its schema", "its tables are not those that Backlight makes")

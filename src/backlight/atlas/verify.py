@@ -1,4 +1,4 @@
-"""Verifying an atlas: everything in its file is read once, and what is damaged is listed."""
+"""Verifying an atlas: everything in its file is read once, and all damage is listed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Verified:
     """What reading all of an atlas has found.
 
     Attributes:
-        counts: How many images, layers, feature maps, hits, tiles and so on were read and are as they were written.
-        damaged: What is damaged and how, in the order of reading, the first thousand findings; empty for a sound file.
-        has_checksums: Whether the file has checksums: without them only damage that cannot be read is found.
+        counts: How many images, layers, feature maps, hits, tiles and so on were read and are intact.
+        damaged: What is damaged and how, in reading order, at most a thousand findings; empty for a sound file.
+        has_checksums: Whether the file has checksums: without them only what cannot be read is found.
         unfinished: Number of hits that are not projected yet, in an unfinished build.
     """
 
@@ -40,18 +40,18 @@ class Verified:
 
 
 class _TooMuchError(Exception):
-    """So much is damaged that more findings help nobody."""
+    """So much is damaged that more findings would help nobody."""
 
 
 def verify(path: Path | str, progress: Progress | None = None) -> Verified:
-    """Read everything in an atlas and return what of it is damaged.
+    """Read everything in an atlas and return what is damaged.
 
     Args:
         path: The file.
         progress: Called with `check`, the number of feature maps done and of all.
 
     Raises:
-        AtlasError: There is no such file, it is no atlas, or it is being written.
+        AtlasError: There is no such file, it is not an atlas, or it is being written.
     """
     walk = _Walk()
     try:
@@ -76,7 +76,7 @@ class _Walk:
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Note damage and go on behind the block."""
+        """Note damage in the block and continue after it."""
         try:
             yield
         except DamagedAtlasError as error:

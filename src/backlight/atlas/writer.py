@@ -50,7 +50,7 @@ class AtlasWriter:
         plan: The plan, with the settings that the atlas was begun with.
 
     Raises:
-        AtlasError: The file is no atlas, or one of something else.
+        AtlasError: The file is not an atlas, or is one of something else.
         StorageError: The file cannot be written, or another run is writing it.
     """
 

@@ -47,7 +47,7 @@ def build(
     images: Annotated[
         str, typer.Argument(metavar="IMAGES", help="A folder, a list file, tar shards, a saved dataset.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The atlas to write, or to go on with.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The atlas to write, or to resume.")],
     weights: Weights = None,
     layers: Annotated[
         str, typer.Option("--layers", help="Layer names with commas; all: every default layer.")
@@ -85,7 +85,7 @@ def build(
 ) -> None:
     """Build an atlas: the strongest activations of every feature map, each projected back to pixels.
 
-    A build that was stopped, by whatever, goes on where it was when the same command runs again.
+    An interrupted build resumes when you rerun the command.
     """
     check_place(output, "atlas")
     if (rules == "best") != (evidence is not None):
