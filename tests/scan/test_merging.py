@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from math import fsum
+from random import Random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backlight.scan import TopHits
+from backlight.scan import MapStatistics, TopHits
 
 # Few values, so that ties are common: they go by the image id.
 VALUES = st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0])
@@ -38,3 +42,24 @@ def test_a_part_leaves_out_what_is_weaker_than_the_bar() -> None:
     assert part.image_ids.tolist() == [[5, -1]]
     assert part.values.tolist() == [[4.0, 4.0]]
     assert first.merge(part).image_ids.tolist() == [[0, 1]]
+
+
+MEANS = st.floats(-(2.0**20), 2.0**20, width=32).filter(lambda m: m == 0 or abs(m) > 1e-16)
+
+
+@given(st.lists(MEANS, min_size=1, max_size=40), st.randoms(use_true_random=False), st.integers(1, 7))
+def test_means_add_up_to_the_bit_in_any_order_and_split(
+    values: list[float], random: Random, size: int
+) -> None:
+    def summed(ordered: list[float]) -> MapStatistics:
+        column = np.array(ordered, np.float32)[:, None]
+        parts = [column[start : start + size] for start in range(0, len(column), size)]
+        own = [MapStatistics.empty(1).add(part, part) for part in parts]
+        return reduce(MapStatistics.merge, own, MapStatistics.empty(1))
+
+    shuffled = random.sample(values, len(values))
+    whole = MapStatistics.empty(1).add(*[np.array(values, np.float32)[:, None]] * 2)
+    for own in (summed(values), summed(shuffled)):
+        np.testing.assert_array_equal(own.sums, whole.sums)
+    exact = fsum(values) / len(values)
+    np.testing.assert_allclose(whole.means, [exact], rtol=1e-6, atol=1e-12 * max(map(abs, values)))

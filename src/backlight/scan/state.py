@@ -86,13 +86,15 @@ class Scan:
     def from_arrays(cls, names: Sequence[str], arrays: dict[str, NDArray[np.generic]]) -> Scan:
         """Return the scan that `to_arrays` gave the arrays of; without its skipped pictures."""
 
-        def part(i: int, kind: type[TopHits] | type[MapStatistics]) -> dict[str, object]:
-            found = {name: arrays[f"{i}.{name}"] for name in kind.__annotations__}
-            return found | ({"n_images": int(arrays[f"{i}.n_images"])} if kind is MapStatistics else {})
+        def layer(i: int) -> LayerScan:
+            hits, own = (
+                {name: arrays[f"{i}.{name}"] for name in kind.__annotations__}
+                for kind in (TopHits, MapStatistics)
+            )
+            sums = np.asarray(own["sums"], np.float64)
+            if sums.ndim == 1:  # an unfinished scan of an earlier version, which added in one part
+                sums = np.stack([sums, np.zeros_like(sums), np.zeros_like(sums)])
+            own |= {"sums": sums}
+            return LayerScan(TopHits(**hits), MapStatistics(**own | {"n_images": int(own["n_images"])}))  # type: ignore[arg-type]
 
-        return cls(
-            {
-                name: LayerScan(TopHits(**part(i, TopHits)), MapStatistics(**part(i, MapStatistics)))  # type: ignore[arg-type]
-                for i, name in enumerate(names)
-            }
-        )
+        return cls({name: layer(i) for i, name in enumerate(names)})

@@ -1,6 +1,7 @@
 """Statistics of every feature map over a set of images, mergeable.
 
-The histogram of the per-image maxima has fixed edges, so that histograms of parts of a set add up exactly.
+All of it adds up exactly, so that no order of images and no split of a set shows in a bit of the result: the histogram
+of the per-image maxima has fixed edges, and the means are summed in parts that float64 adds without rounding.
 """
 
 from __future__ import annotations
@@ -15,6 +16,17 @@ HISTOGRAM_EDGES: NDArray[np.float64] = np.concatenate([[0.0], 2.0 ** (np.arange(
 
 N_BINS = len(HISTOGRAM_EDGES) + 1
 
+# The largest float32 up to each edge: no float32 lies between the two, and comparing float32 with float32 is faster.
+_NEAREST = HISTOGRAM_EDGES.astype(np.float32)
+_EDGES = np.where(_NEAREST > HISTOGRAM_EDGES, np.nextafter(_NEAREST, np.float32(-np.inf)), _NEAREST)
+
+_GRIDS = 2.0**-12, 2.0**-44
+"""Of a float32 its multiple of the first grid, the rest's multiple of the second, and what is left are summed apart.
+
+A float64 has 53 bits. So sums are exact up to 2^41 in the first part, and for 2^21 images in the others, unless a mean
+has bits below 2^-77: smaller than 1e-16 itself.
+"""
+
 
 @dataclass(frozen=True)
 class MapStatistics:
@@ -22,7 +34,7 @@ class MapStatistics:
 
     Attributes:
         n_images: Number of images.
-        sums: (c,) float64, the sum over images of the map's mean activation.
+        sums: (3, c) float64, the sum over images of the map's mean activation, in parts that add up exactly.
         maxima: (c,) float32, the strongest activation; -inf without images.
         n_active: (c,) int64, images in which the map is active anywhere (above 0).
         histogram: (c, N_BINS) int64, per-image maxima by HISTOGRAM_EDGES.
@@ -39,7 +51,7 @@ class MapStatistics:
         """Return the statistics of no image."""
         return cls(
             0,
-            np.zeros(n_maps),
+            np.zeros((len(_GRIDS) + 1, n_maps)),
             np.full(n_maps, -np.inf, np.float32),
             np.zeros(n_maps, np.int64),
             np.zeros((n_maps, N_BINS), np.int64),
@@ -50,12 +62,13 @@ class MapStatistics:
         n_images, n_maps = maxima.shape
         if not n_images:
             return self
-        bins = np.searchsorted(HISTOGRAM_EDGES, maxima, side="left")
+        # (n, c) bins, counted for all maps at once: those of map i are numbered from i * N_BINS.
+        bins = np.searchsorted(_EDGES, maxima, side="left")
         flat = bins + np.arange(n_maps) * N_BINS
         histogram = np.bincount(flat.ravel(), minlength=n_maps * N_BINS).reshape(n_maps, N_BINS)
         return MapStatistics(
             self.n_images + n_images,
-            self.sums + means.astype(np.float64).sum(0),
+            self.sums + _exact_sums(means),
             np.maximum(self.maxima, maxima.max(0)),
             self.n_active + (maxima > 0).sum(0),
             self.histogram + histogram,
@@ -73,10 +86,20 @@ class MapStatistics:
 
     @property
     def means(self) -> NDArray[np.float32]:
-        """(c,) mean activation over all positions of all images; float32, so that no order of adding shows."""
-        return (self.sums / max(self.n_images, 1)).astype(np.float32)
+        """(c,) mean activation over all positions of all images."""
+        return (self.sums.sum(0) / max(self.n_images, 1)).astype(np.float32)
 
     @property
     def active_shares(self) -> NDArray[np.float64]:
         """(c,) share of images in which the map is active anywhere, 0 to 1."""
         return np.asarray(self.n_active / max(self.n_images, 1))
+
+
+def _exact_sums(means: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the sums (3, c) over the images of means (n, c), in the parts of `_GRIDS`."""
+    rest, parts = means.astype(np.float64), []
+    for grid in _GRIDS:
+        part = np.rint(rest / grid) * grid  # grids are powers of two: exact, as is the rest
+        parts.append(part.sum(0))
+        rest -= part
+    return np.stack([*parts, rest.sum(0)])
