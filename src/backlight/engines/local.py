@@ -56,6 +56,8 @@ class LocalEngine:
             progress: Called with `compile`, then with `scan` after every batch, the last of a shard after the caller
                 has dealt with the shard.
         """
+        if not shards:
+            return
         settings, source = plan.settings, plan.images
         scanner = make_scanner(plan.net, plan.layers, settings.compiled, settings.falls_back, progress)
         ids = [image_id for shard in shards for image_id in range(shard.start, shard.stop)]

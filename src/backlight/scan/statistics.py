@@ -87,7 +87,7 @@ class MapStatistics:
     @property
     def means(self) -> NDArray[np.float32]:
         """(c,) mean activation over all positions of all images."""
-        return (self.sums.sum(0) / max(self.n_images, 1)).astype(np.float32)
+        return np.asarray(self.sums.sum(0) / max(self.n_images, 1), np.float32)
 
     @property
     def active_shares(self) -> NDArray[np.float64]:
