@@ -60,6 +60,6 @@ def test_means_add_up_to_the_bit_in_any_order_and_split(
     shuffled = random.sample(values, len(values))
     whole = MapStatistics.empty(1).add(*[np.array(values, np.float32)[:, None]] * 2)
     for own in (summed(values), summed(shuffled)):
-        np.testing.assert_array_equal(own.sums, whole.sums)
+        np.testing.assert_array_equal(own.sum_parts, whole.sum_parts)
     exact = fsum(values) / len(values)
     np.testing.assert_allclose(whole.means, [exact], rtol=1e-6, atol=1e-12 * max(map(abs, values)))

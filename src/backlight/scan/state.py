@@ -87,14 +87,14 @@ class Scan:
         """Return the scan that `to_arrays` gave the arrays of; without its skipped pictures."""
 
         def layer(i: int) -> LayerScan:
-            hits, own = (
-                {name: arrays[f"{i}.{name}"] for name in kind.__annotations__}
-                for kind in (TopHits, MapStatistics)
+            own = {name.removeprefix(f"{i}."): a for name, a in arrays.items() if name.startswith(f"{i}.")}
+            if "sums" in own:  # an unfinished scan of an earlier version, which added in one part
+                sums = own.pop("sums")
+                own["sum_parts"] = np.stack([sums, np.zeros_like(sums), np.zeros_like(sums)])
+            hits, statistics = (
+                {name: own[name] for name in kind.__annotations__} for kind in (TopHits, MapStatistics)
             )
-            sums = np.asarray(own["sums"], np.float64)
-            if sums.ndim == 1:  # an unfinished scan of an earlier version, which added in one part
-                sums = np.stack([sums, np.zeros_like(sums), np.zeros_like(sums)])
-            own |= {"sums": sums}
-            return LayerScan(TopHits(**hits), MapStatistics(**own | {"n_images": int(own["n_images"])}))  # type: ignore[arg-type]
+            n_images = {"n_images": int(own["n_images"])}
+            return LayerScan(TopHits(**hits), MapStatistics(**statistics | n_images))  # type: ignore[arg-type]
 
         return cls({name: layer(i) for i, name in enumerate(names)})

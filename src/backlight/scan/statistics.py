@@ -34,14 +34,14 @@ class MapStatistics:
 
     Attributes:
         n_images: Number of images.
-        sums: (3, c) float64, the sum over images of the map's mean activation, in parts that add up exactly.
+        sum_parts: (3, c) float64, the sum over images of the map's mean activation, in parts that add up exactly.
         maxima: (c,) float32, the strongest activation; -inf without images.
         n_active: (c,) int64, images in which the map is active anywhere (above 0).
         histogram: (c, N_BINS) int64, per-image maxima by HISTOGRAM_EDGES.
     """
 
     n_images: int
-    sums: NDArray[np.float64]
+    sum_parts: NDArray[np.float64]
     maxima: NDArray[np.float32]
     n_active: NDArray[np.int64]
     histogram: NDArray[np.int64]
@@ -68,7 +68,7 @@ class MapStatistics:
         histogram = np.bincount(flat.ravel(), minlength=n_maps * N_BINS).reshape(n_maps, N_BINS)
         return MapStatistics(
             self.n_images + n_images,
-            self.sums + _exact_sums(means),
+            self.sum_parts + _exact_sums(means),
             np.maximum(self.maxima, maxima.max(0)),
             self.n_active + (maxima > 0).sum(0),
             self.histogram + histogram,
@@ -78,16 +78,21 @@ class MapStatistics:
         """Return the statistics of both sets of images."""
         return MapStatistics(
             self.n_images + other.n_images,
-            self.sums + other.sums,
+            self.sum_parts + other.sum_parts,
             np.maximum(self.maxima, other.maxima),
             self.n_active + other.n_active,
             self.histogram + other.histogram,
         )
 
     @property
+    def sums(self) -> NDArray[np.float64]:
+        """(c,) the sum over images of the map's mean activation."""
+        return np.asarray(self.sum_parts.sum(0))
+
+    @property
     def means(self) -> NDArray[np.float32]:
         """(c,) mean activation over all positions of all images."""
-        return np.asarray(self.sums.sum(0) / max(self.n_images, 1), np.float32)
+        return np.asarray(self.sums / max(self.n_images, 1), np.float32)
 
     @property
     def active_shares(self) -> NDArray[np.float64]:
