@@ -61,27 +61,41 @@ class TopHits:
         # The batch as hits of those maps, one an image: values (m, n), ids (m, n), places (m, n, 2).
         ids = np.broadcast_to(image_ids, (len(entered), len(image_ids)))
         newcomers = TopHits(maxima.T[entered], ids, places.transpose(1, 0, 2)[entered])
-        kept = TopHits(self.values[entered], self.image_ids[entered], self.places[entered])
-        merged = kept.merge(newcomers)
-        result = TopHits(self.values.copy(), self.image_ids.copy(), self.places.copy())
-        result.values[entered] = merged.values
-        result.image_ids[entered] = merged.image_ids
-        result.places[entered] = merged.places
-        return result
+        return self._with(entered, newcomers)
 
     def merge(self, other: TopHits) -> TopHits:
         """Return the hits of both sets of images, which have no image in common."""
-        top = self.values.shape[1]
-        # (c, 2k) candidates of each map, sorted along the last axis; the first k stay.
-        values = np.concatenate([self.values, other.values], axis=1)
-        ids = np.concatenate([self.image_ids, other.image_ids], axis=1)
-        places = np.concatenate([self.places, other.places], axis=1)
-        order = _order(values, ids)[:, :top]
-        return TopHits(
-            np.take_along_axis(values, order, 1),
-            np.take_along_axis(ids, order, 1),
-            np.take_along_axis(places, order[:, :, None], 1),
+        # Late in a scan most maps have no newcomer.
+        entered = np.flatnonzero((other.image_ids >= 0).any(1))
+        return self._with(entered, other._of(entered))
+
+    def _of(self, maps: NDArray[np.intp]) -> TopHits:
+        return TopHits(self.values[maps], self.image_ids[maps], self.places[maps])
+
+    def _with(self, maps: NDArray[np.intp], newcomers: TopHits) -> TopHits:
+        """Return the hits, with newcomers of some maps: (m,) which maps, and their (m, n) further hits."""
+        merged = _best(self._of(maps), newcomers)
+        result = TopHits(self.values.copy(), self.image_ids.copy(), self.places.copy())
+        result.values[maps], result.image_ids[maps], result.places[maps] = (
+            merged.values,
+            merged.image_ids,
+            merged.places,
         )
+        return result
+
+
+def _best(hits: TopHits, others: TopHits) -> TopHits:
+    """Return the k best of (c, k) hits and (c, n) others of the same maps."""
+    # (c, k + n) candidates of each map, sorted along the last axis; the first k stay.
+    values = np.concatenate([hits.values, others.values], axis=1)
+    ids = np.concatenate([hits.image_ids, others.image_ids], axis=1)
+    places = np.concatenate([hits.places, others.places], axis=1)
+    order = _order(values, ids)[:, : hits.values.shape[1]]
+    return TopHits(
+        np.take_along_axis(values, order, 1),
+        np.take_along_axis(ids, order, 1),
+        np.take_along_axis(places, order[:, :, None], 1),
+    )
 
 
 def _order(values: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.intp]:
