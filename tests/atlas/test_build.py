@@ -363,6 +363,7 @@ def test_unknown_layers_and_channels_are_named(atlas: backlight.Atlas) -> None:
 
 def test_figures_of_an_atlas(atlas: backlight.Atlas) -> None:
     assert atlas.figure("relu2", [0, 1]).mode == "RGB"
+    assert atlas["relu2"][1].figure() == atlas.figure("relu2", 1)
     assert atlas.superposed("relu2", [0], top=2).mode == "RGB"
     assert atlas.filters_figure("relu1").mode == "RGB"
     with pytest.raises(BadInputError, match="does not read the pixels directly"):
