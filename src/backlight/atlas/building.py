@@ -134,6 +134,7 @@ def _scan(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
     plan = writer.plan
     state, n_done = writer.load_scan()
     shards = plan.shards(n_done)
+    # Strict: an engine that gives back too little or too much is wrong.
     for shard, partial in zip(shards, engine.scan(plan, shards, progress), strict=True):
         state = state.merge(partial.scan)
         writer.save_scan(state, shard.stop, partial)
@@ -155,6 +156,7 @@ def _project(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
     def is_left(group: Group) -> bool:
         return any((hit.layer_index, hit.channel, hit.rank) not in finished for hit in group.hits)
 
+    # A group is projected whole or not at all: how hits are batched can decide the last bit of a value.
     left = [group for group in groups_of(writer.plan, pending) if is_left(group)]
     n_all = sum(map(len, pending))
     n_done = n_all - sum(len(group.hits) for group in left)

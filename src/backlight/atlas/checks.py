@@ -110,6 +110,7 @@ def identity(text: Any) -> AtlasIdentity:
     for layer, channels in table(plan["layers"], "layers").items():
         wholes(channels, f"channels of {_short(layer)}")
     name(table(found["rules"], "rules")["name"], "rules")
+    # All kinds and ranges are checked: making the records cannot turn a wrong value into a right one.
     typed = AtlasIdentity.from_dict(found)
     for layer in plan["layers"]:
         name(typed.rules.of(layer).name, "rule set")
@@ -151,6 +152,7 @@ def description(text: Any, channels: Sequence[int]) -> LayerDescription:
 
 def npy(data: Any) -> NDArray[np.float32]:
     """Return the float32 array of .npy bytes; its size is compared with theirs before memory is taken for it."""
+    # Only the header is parsed by NumPy; the values are taken from the bytes that are there.
     stream = io.BytesIO(_bytes(data, "array"))
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -270,6 +270,7 @@ def _hit_rows(layer_index: int, result: LayerScan, channels: Sequence[int]) -> I
             strict=True,
         )
         for rank, (value, image_id, (row, col)) in enumerate(hits):
+            # An id of -1 is an empty place; a row of -1 is a fully connected unit.
             if image_id >= 0 and value > 0:
                 place = (None, None) if row < 0 else (int(row), int(col))
                 yield layer_index, channel, rank, float(value), int(image_id), *place

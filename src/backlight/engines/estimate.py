@@ -89,6 +89,7 @@ def _seconds(net: Network, projector: Projector, layer: Layer) -> tuple[float, f
     if projector.crops is not None:
         n = projector.batch_size
         return _time(lambda: projector([image] * n, [unit] * n)) / n, 0.0
+    # Time is (cost of an image) + n * (cost of a unit): two measurements give both.
     one = _time(lambda: projector([image], [unit]))
     many = _time(lambda: projector([image], [unit] * _N_TIMED_UNITS, [0] * _N_TIMED_UNITS))
     each = max(many - one, 0.0) / (_N_TIMED_UNITS - 1)

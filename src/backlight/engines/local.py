@@ -62,6 +62,7 @@ class LocalEngine:
         scanner = make_scanner(plan.net, plan.layers, settings.compiled, settings.falls_back, progress)
         ids = [image_id for shard in shards for image_id in range(shard.start, shard.stop)]
         n_done = plan.n_images - len(ids)
+        # What all shards so far have found: later ones need not keep hits that it beats.
         found = Scan.empty(plan.layers, plan.top)
         # One reader for all shards, so that it reads ahead over their ends.
         with closing(load_batches(source, plan.preprocessing, ids, settings.batch_size)) as batches:
@@ -86,6 +87,7 @@ class LocalEngine:
         pictures = _Pictures(plan.images, plan.preprocessing)
         projectors = _Projectors(plan)
         with ThreadPoolExecutor(2, "backlight-tiles") as pool:
+            # While a group is projected, the pictures of the next one are read and the tiles of the last one encoded.
             encoding: list[Future[FinishedTile]] = []
             reading = pool.submit(pictures.of, groups[0]) if groups else None
             for at, group in enumerate(groups):
@@ -101,6 +103,7 @@ class LocalEngine:
 
 def _project(plan: Plan, projector: Projector, group: Group, seen: dict[int, Picture]) -> Projections:
     """Return the projections of a group's hits from the pictures that the network sees, by image id."""
+    # Several hits may share an image, which is run once: `place` is its row in the batch of inputs (n, c, h, w).
     place = {image_id: at for at, image_id in enumerate(seen)}
     units = [Unit(plan.layers[hit.layer_index].name, hit.channel, hit.row, hit.col) for hit in group.hits]
     inputs = plan.preprocessing.normalise(list(seen.values()))
@@ -115,6 +118,7 @@ def _to_encode(
     for i, hit in enumerate(group.hits):
         field = plan.layers[hit.layer_index].receptive_field
         box = tile_box(field, hit.row, hit.col, size).clip(*size)
+        # (c, h, w) on the device becomes (h, w, c) here, as tiles are kept.
         signal = projections.on(i, box).permute(1, 2, 0).float().cpu().numpy()
         yield hit, _shown(seen[hit.image_id]), box, signal
 

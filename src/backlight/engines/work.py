@@ -117,6 +117,7 @@ def groups_of(plan: Plan, pending: Sequence[Sequence[PendingHit]]) -> list[Group
         hits = [hit for i in layers for hit in pending[i]]
         n = images_at_once(plan.net, crops, plan.settings.batch_size)
         if crops is None:
+            # Stable: the hits of an image stay in the order of layers, channels and ranks.
             hits.sort(key=lambda hit: hit.image_id)
         for own in _slices(hits, MOST_UNITS if crops is None else n, n):
             groups.append(Group(tuple(layers), rules, crops, own))
@@ -144,6 +145,7 @@ def images_at_once(net: Network, crops: Crops | None, batch_size: int) -> int:
     n_images = min(batch_size, MOST_IMAGES)
     if crops is None:
         return n_images
+    # As many crops as have the pixels of those images.
     return min(n_images * net.input_shape[1] * net.input_shape[2] // crops.area, MOST_UNITS)
 
 
@@ -152,6 +154,7 @@ def _slices(hits: Sequence[PendingHit], most: int, most_images: int) -> list[tup
     slices: list[list[PendingHit]] = []
     images: set[int] = set()
     for hit in hits:
+        # A slice is full when it has enough hits, or when one more would need another image.
         if not slices or len(slices[-1]) == most or len(images | {hit.image_id}) > most_images:
             slices.append([])
             images = set()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
 from backlight.errors import BadInputError
-from backlight.images import ImageSource, load_batches, open_images
+from backlight.images import ImageSource, Skipped, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers, layer_names
 from backlight.progress import Progress as Progress
 from backlight.progress import silent
 from backlight.scan.compiling import Compile, should_compile
-from backlight.scan.scanner import Scanner, make_scanner
+from backlight.scan.scanner import make_scanner
 from backlight.scan.state import Scan
 
 
@@ -60,30 +60,38 @@ def scan(
     """
     chosen, say = choose_layers(net, layers), progress or silent
     state = Scan.empty(chosen, top)
+    n_images, batches = _batches(net, images, batch_size)
+    compiled = should_compile(compile, net.device, n_images)
+    scanner, done = make_scanner(net, chosen, compiled, compile != "on", say), 0
+    for tensor, ids, names, skipped in batches:
+        scanner.add(state, tensor, ids, names)
+        state.skipped.extend(skipped)
+        done += len(ids) + len(skipped)
+        say("scan", done, n_images)
+    return state
 
-    def scanner_for(n_images: int) -> Scanner:
-        compiled = should_compile(compile, net.device, n_images)
-        return make_scanner(net, chosen, compiled, compile != "on", say)
 
+_Batch = tuple[Tensor, Sequence[int], Sequence[str], Sequence[Skipped]]
+"""Inputs (n, c, h, w), their ids, what to call them in an error, and the images that could not be read."""
+
+
+def _batches(
+    net: Network, images: ImageSource | Tensor | Sequence[object] | str, batch_size: int
+) -> tuple[int, Iterator[_Batch]]:
+    """Return the number of images, and their batches."""
     if isinstance(images, Tensor):
-        batch = net.prepare(images)
-        scanner = scanner_for(len(batch))
-        for start in range(0, len(batch), batch_size):
-            ids = range(start, min(start + batch_size, len(batch)))
-            scanner.add(state, batch[start : start + batch_size], ids, [f"number {i}" for i in ids])
-            say("scan", ids.stop, len(batch))
-        return state
+        whole = net.prepare(images)
+        parts = [range(i, min(i + batch_size, len(whole))) for i in range(0, len(whole), batch_size)]
+        return len(whole), (
+            (whole[ids.start : ids.stop], ids, [f"number {i}" for i in ids], ()) for ids in parts
+        )
     source = images if isinstance(images, ImageSource) else open_images(images)  # type: ignore[arg-type]
     if net.preprocessing is None:
         raise BadInputError(
             f"{net.name} was captured without preprocessing and takes tensors only; "
             "pass capture(model, example, preprocessing=Preprocessing(...))"
         )
-    scanner, done = scanner_for(len(source)), 0
-    for loaded in load_batches(source, net.preprocessing, range(len(source)), batch_size):
-        names = [source.records[i].path for i in loaded.ids]
-        scanner.add(state, loaded.tensor, loaded.ids, names)
-        state.skipped.extend(loaded.skipped)
-        done += len(loaded.ids) + len(loaded.skipped)
-        say("scan", done, len(source))
-    return state
+    loaded = load_batches(source, net.preprocessing, range(len(source)), batch_size)
+    return len(source), (
+        (own.tensor, own.ids, [source.records[i].path for i in own.ids], own.skipped) for own in loaded
+    )

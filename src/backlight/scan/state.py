@@ -87,6 +87,7 @@ class Scan:
         """Return the scan that `to_arrays` gave the arrays of; without its skipped pictures."""
 
         def layer(i: int) -> LayerScan:
+            # `to_arrays` named the arrays of the layer "i.values", "i.maxima" and so on.
             own = {name.removeprefix(f"{i}."): a for name, a in arrays.items() if name.startswith(f"{i}.")}
             if "sums" in own:  # an unfinished scan of an earlier version, which added in one part
                 sums = own.pop("sums")

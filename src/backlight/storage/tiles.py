@@ -68,6 +68,7 @@ def webp_size(data: bytes) -> tuple[int, int]:
     *Source*: RFC 9649 (WebP), RFC 6386 (VP8), sections on the frame headers.
     """
     if len(data) >= 30 and data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        # Lossy: after the start code of the frame 14 bits each of width and height, then 2 bits of scale.
         if data[12:16] == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
             width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
             return height, width
@@ -81,8 +82,10 @@ def webp_size(data: bytes) -> tuple[int, int]:
 def encode_projection(values: NDArray[np.float32]) -> tuple[bytes, float]:
     """Return a projection (h, w, c), c = 1 or 3, as WebP bytes and its scale, the largest magnitude."""
     scale = float(np.abs(values).max(initial=0.0))
+    # Magnitudes relative to the largest, 0 to 1; their square roots, with the sign, become codes 1 to 255.
     relative = values / scale if scale else np.zeros_like(values)
     codes = np.rint(127 * np.sign(relative) * np.sqrt(np.abs(relative))) + 128
+    # One channel is stored as three equal ones: WebP has no grey pictures.
     rgb = np.broadcast_to(codes.astype(np.uint8), (*values.shape[:2], 3))
     return _webp(Image.fromarray(np.ascontiguousarray(rgb)), **_LOSSLESS_EFFORT), scale
 
