@@ -14,7 +14,8 @@ from torch import nn
 
 import backlight
 from backlight.cli import output
-from backlight.cli.output import console, errors, progress_bars, styled, visible
+from backlight.cli.output import console, errors, progress_bars, styled
+from backlight.text import visible
 from cli.running import BUILD, run
 
 CLI = Path(output.__file__).parent

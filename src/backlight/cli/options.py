@@ -14,7 +14,6 @@ from PIL import Image
 from torch import nn
 
 from backlight.atlas import Atlas, Maps
-from backlight.atlas.damage import printable
 from backlight.cli.output import console, errors, styled
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, Preprocessing, open_images
@@ -23,6 +22,7 @@ from backlight.network import Network, capture
 from backlight.storage import check_place, replacing
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.results import Result, result_paths
+from backlight.text import visible
 
 if TYPE_CHECKING:
     from backlight.render.plots import Plot
@@ -148,8 +148,8 @@ def load_network_of(
         loaded, source = load_model(model, weights), open_images(images)
     except BadInputError as error:
         raise BadInputError(
-            f"{error.for_command_line}; {atlas.path.name} was built from {printable(str(known.get('model')))} and "
-            f"{printable(str(known.get('images')))}: go to the folder where that was, or give "
+            f"{error.for_command_line}; {atlas.path.name} was built from {visible(str(known.get('model')))} and "
+            f"{visible(str(known.get('images')))}: go to the folder where that was, or give "
             "ATLAS MODEL IMAGES [--weights FILE]"
         ) from error
     _print_notes(loaded)
@@ -160,9 +160,9 @@ def _to_be_named(atlas: Atlas, model: str, images: str, weights: str | None, com
     """Return in one line why a model that an atlas names is not run, and what to type to run it."""
     weights = weights or atlas.origin.get("weights")
     parts = ["backlight", command, str(atlas.path), model, images]
-    typed = " ".join(printable(quote(part)) for part in parts + (["--weights", weights] if weights else []))
+    typed = " ".join(visible(quote(part)) for part in parts + (["--weights", weights] if weights else []))
     return (
-        f"{printable(atlas.path.name)} names {printable(repr(model))} as its model, and that is code, which a file "
+        f"{visible(atlas.path.name)} names {visible(repr(model))} as its model, and that is code, which a file "
         f"cannot start by itself; if you trust it, name it on the command line: {typed}"
     )
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from shlex import join
 from string import Formatter
 from typing import Any, Protocol, runtime_checkable
-from unicodedata import category
 
 import typer
 from rich.console import Console
@@ -32,22 +31,7 @@ from rich.text import Text
 
 from backlight.errors import BacklightWarning
 from backlight.images import Skipped
-
-
-def visible(text: str) -> str:
-    r"""Return text with its control characters written out, line breaks and escape sequences among them.
-
-    Example:
-        >>> print(visible("a\x1b[31m\nb.atlas"))
-        a\x1b[31m\nb.atlas
-    """
-    if text.isprintable():
-        return text
-    return "".join(own if own.isprintable() or category(own) == "Zs" else _written(own) for own in text)
-
-
-def _written(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+from backlight.text import shortened, visible
 
 
 class _PlainConsole(Console):
@@ -128,12 +112,6 @@ class Report(Protocol):
         """Show that so much of a phase is done, and a note beside it."""
 
 
-def _shortened(name: str) -> str:
-    """Return the end of a long name: layers of a network differ there."""
-    name = visible(name)
-    return name if len(name) <= _NAME_LENGTH else f"…{name[1 - _NAME_LENGTH :]}"
-
-
 @contextmanager
 def progress_bars(resumes: bool = True) -> Iterator[Report]:
     """Show a bar for each phase of the work; hands out the callback that the library calls.
@@ -160,7 +138,7 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
         if not tasks:
             bars.start()
         if phase not in tasks:
-            description, unit = _PHASES.get(phase, (_shortened(phase), ""))
+            description, unit = _PHASES.get(phase, (shortened(visible(phase), _NAME_LENGTH, keep="end"), ""))
             tasks[phase] = bars.add_task(description, total=total, unit=unit, note=note, completed=0)
         bars.update(
             tasks[phase], completed=done, total=total, note=note or bars.tasks[tasks[phase]].fields["note"]

@@ -18,6 +18,7 @@ from backlight.errors import BadInputError, ImageError
 from backlight.images.arrays import FLOAT_LIMITS, INTEGER_LIMITS, NPY_MAGIC, array_picture, read_npy
 from backlight.images.deep import DeepPicture, Picture
 from backlight.images.quiet import quiet_pillow
+from backlight.text import one_line
 
 ImageLike: TypeAlias = (
     Path | str | bytes | BinaryIO | BufferedIOBase | Image.Image | DeepPicture | NDArray[Any]
@@ -101,7 +102,7 @@ def decode_unnamed(source: ImageLike, channels: int = 3) -> Picture:
             raise ImageError("not an image in a format that Pillow reads") from error
         # On damaged data Pillow's readers let anything out: struct.error, KeyError, SyntaxError, zlib.error.
         except Exception as error:
-            raise ImageError(f"damaged image: {_one_line(error)}") from error
+            raise ImageError(f"damaged image: {one_line(error, 120)}") from error
 
 
 def _decoded(source: ImageLike, channels: int) -> Picture:
@@ -186,11 +187,6 @@ def _refuse_unread(image: Image.Image) -> None:
 def _too_large(n_pixels: int | str, sides: str = "") -> str:
     limit = f"{Image.MAX_IMAGE_PIXELS} (PIL.Image.MAX_IMAGE_PIXELS)"
     return f"too large: {sides}{n_pixels} pixels, the limit is {limit}"
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def _picture(image: Image.Image, channels: int) -> Picture:

@@ -18,6 +18,7 @@ from backlight.images.sources import (
     is_array_name,
     is_image_name,
 )
+from backlight.text import shortened
 
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv"})
 
@@ -107,12 +108,9 @@ def _entries(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
         with os.scandir(folder) as found:
             return (status.st_dev, status.st_ino), [own for own in found if not own.name.startswith(".")]
     except OSError as error:
-        raise BadInputError(f"cannot read folder '{_shortened(folder)}': {error.strerror}") from error
-
-
-def _shortened(path: Path) -> str:
-    text = str(path)
-    return text if len(text) <= 200 else f"{text[:100]}…{text[-90:]}"
+        raise BadInputError(
+            f"cannot read folder '{shortened(str(folder), 200, keep='both')}': {error.strerror}"
+        ) from error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -14,16 +14,7 @@ from backlight.images.deep import Picture
 from backlight.images.preprocessing import Preprocessing
 from backlight.images.quiet import quiet_pillow
 from backlight.images.ranges import RangeWatch
-from backlight.images.sources import ImageSource
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """An image that could not be read, and why."""
-
-    id: int
-    path: str
-    reason: str
+from backlight.images.sources import ImageSource, Skipped
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,8 @@ from typing import Any, final
 from backlight.errors import BadInputError, ImageError
 from backlight.images.decode import decode_unnamed
 from backlight.images.deep import Picture
-from backlight.images.sources import ImageRecord, check_id, digest, printable
+from backlight.images.sources import ImageRecord, check_id, digest, storable
+from backlight.text import one_line
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -67,7 +68,7 @@ class DatasetSource:
         self._rows = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
         paths, self._n_bytes = _names_and_sizes(self._rows, column)
         self.records = tuple(
-            ImageRecord(i, printable(path) if path else f"row {i}", label)
+            ImageRecord(i, storable(path) if path else f"row {i}", label)
             for i, (path, label) in enumerate(zip(paths, _labels(table, datasets.ClassLabel), strict=True))
         )
 
@@ -119,8 +120,7 @@ def _load(datasets: Any, folder: Path) -> Any:
 
 
 def _unreadable(folder: Path, error: Exception) -> BadInputError:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return BadInputError(f"cannot read the dataset '{folder}': {reason}; write it again")
+    return BadInputError(f"cannot read the dataset '{folder}': {one_line(error, 300)}; write it again")
 
 
 def _files(table: Any) -> tuple[tuple[str, int], ...]:

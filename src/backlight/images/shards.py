@@ -23,8 +23,9 @@ from backlight.images.sources import (
     digest,
     is_array_name,
     is_image_name,
-    printable,
+    storable,
 )
+from backlight.text import one_line
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
@@ -84,7 +85,7 @@ class TarSource:
         prefixes = [shard.relative_to(root).as_posix() for shard in self._shards]
         self.name = name
         self.records = tuple(
-            ImageRecord(i, printable(f"{prefixes[m.shard]}/{m.name}"), m.label)
+            ImageRecord(i, storable(f"{prefixes[m.shard]}/{m.name}"), m.label)
             for i, m in enumerate(self._members)
         )
 
@@ -145,9 +146,7 @@ def _index(shard_index: int, shard: Path) -> list[_Member]:
             _check_end(stream, shard, tar.offset)
     # On damaged headers the reader lets anything out: ValueError, OverflowError, RecursionError.
     except Exception as error:
-        reason = (
-            getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
-        )
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise BadInputError(
             f"cannot read tar shard '{shard}': {reason}; shards must be whole and uncompressed"
         ) from error

@@ -57,6 +57,15 @@ class ImageRecord:
     label: str | None
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be read, and why."""
+
+    id: int
+    path: str
+    reason: str
+
+
 @runtime_checkable
 class ImageSource(Protocol):
     """A fixed sequence of images. Every source can be pickled, and loaded from by several threads at once."""
@@ -140,8 +149,8 @@ def choose_pictures(names: Sequence[str], place: str) -> list[int]:
     return images or list(range(len(names)))
 
 
-def printable(name: str) -> str:
-    """Return the name with bytes that are not UTF-8 written as \\xNN: it can be printed and stored."""
+def storable(name: str) -> str:
+    """Return the name with bytes that are not UTF-8 written as \\xNN, so that any file can hold it."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -178,7 +187,7 @@ class FileSource:
         self._files = tuple(files)
         self.name = name
         self.records = tuple(
-            ImageRecord(i, printable(file), label)
+            ImageRecord(i, storable(file), label)
             for i, (file, label) in enumerate(zip(files, labels, strict=True))
         )
 
@@ -241,7 +250,7 @@ class SequenceSource:
         self._images = tuple(images)
         self.name = name
         self.records = tuple(
-            ImageRecord(i, printable(str(image)) if isinstance(image, Path | str) else f"image {i}", label)
+            ImageRecord(i, storable(str(image)) if isinstance(image, Path | str) else f"image {i}", label)
             for i, (image, label) in enumerate(zip(images, labels, strict=True))
         )
 

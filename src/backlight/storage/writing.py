@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from backlight.errors import BadInputError, StorageError
+from backlight.text import first_line
 
 _LONGEST_NAME = 100
 
@@ -147,7 +148,7 @@ def make_folder(path: Path | str) -> Path:
 
 def unwritable(path: Path | str, error: Exception) -> StorageError:
     """Return the one line for a file that cannot be written."""
-    reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0] or type(error).__name__
+    reason = getattr(error, "strerror", None) or first_line(error)
     return StorageError(f"cannot write {str(path)!r} ({reason}); choose another place")
 
 
