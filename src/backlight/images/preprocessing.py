@@ -24,6 +24,7 @@ if (
     from torch import Tensor
 
 _OF_8_BITS = (0, 255)
+_LEAST_STD = 1e-45  # the smallest number above 0 that float32 knows, nearly
 _MAY_BE_MISSING = {"interpolation", "range"}
 
 
@@ -76,7 +77,7 @@ class Preprocessing:
             )
         if not all(isfinite(value) for value in self.mean):
             raise BadInputError(f"mean must be finite, not {self.mean!r}")
-        if not all(isfinite(value) and np.float32(value) > 0 for value in self.std):
+        if not all(isfinite(value) and value >= _LEAST_STD for value in self.std):
             raise BadInputError(f"std must be finite and above 0, not {self.std!r}")
         if self.interpolation not in INTERPOLATIONS:
             known = ", ".join(INTERPOLATIONS)
