@@ -27,20 +27,20 @@ from .images import Preprocessing as Preprocessing
 from .images import open_images as open_images
 from .inversion import Inversion as Inversion
 from .inversion import invert as invert
+from .models.zfnet import zfnet as zfnet
 from .network import Coverage as Coverage
 from .network import Layer as Layer
 from .network import Network as Network
 from .network import capture as capture
-from .models.zfnet import zfnet as zfnet
-from .projection import Unit as Unit
-from .projection import project as project
-from .projection import strongest as strongest
-from .projection import superpose as superpose
 from .operators.ruleset import DECONVNET as DECONVNET
 from .operators.ruleset import GRADIENT as GRADIENT
 from .operators.ruleset import GUIDED as GUIDED
 from .operators.ruleset import RuleSet as RuleSet
 from .operators.ruleset import parse_rules as parse_rules
+from .projection import Unit as Unit
+from .projection import project as project
+from .projection import strongest as strongest
+from .projection import superpose as superpose
 from .scan import Scan as Scan
 from .scan import scan as scan
 

@@ -48,13 +48,3 @@ def one_line(error: BaseException, most: int = 200) -> str:
         ('no such thing', 'ValueError')
     """
     return shortened(" ".join(str(error).split()) or type(error).__name__, most)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message; its class where it has none.
-
-    Example:
-        >>> first_line(RuntimeError("out of memory\\nmore about it"))
-        'out of memory'
-    """
-    return str(error).strip().partition("\n")[0].strip() or type(error).__name__

@@ -15,11 +15,11 @@ from .preprocessing import Preprocessing as Preprocessing
 from .ranges import RangeWatch as RangeWatch
 from .saved_dataset import DatasetSource as DatasetSource
 from .shards import TarSource as TarSource
+from .skipped import Skipped as Skipped
 from .sources import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .sources import FileSource as FileSource
 from .sources import ImageRecord as ImageRecord
 from .sources import ImageSource as ImageSource
 from .sources import OneImage as OneImage
 from .sources import SequenceSource as SequenceSource
-from .sources import Skipped as Skipped
 from .sources import is_one_image as is_one_image

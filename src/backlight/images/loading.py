@@ -14,7 +14,8 @@ from backlight.images.deep import Picture
 from backlight.images.preprocessing import Preprocessing
 from backlight.images.quiet import quiet_pillow
 from backlight.images.ranges import RangeWatch
-from backlight.images.sources import ImageSource, Skipped
+from backlight.images.skipped import Skipped
+from backlight.images.sources import ImageSource
 
 
 @dataclass(frozen=True, eq=False)

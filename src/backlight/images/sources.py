@@ -57,15 +57,6 @@ class ImageRecord:
     label: str | None
 
 
-@dataclass(frozen=True)
-class Skipped:
-    """An image that could not be read, and why."""
-
-    id: int
-    path: str
-    reason: str
-
-
 @runtime_checkable
 class ImageSource(Protocol):
     """A fixed sequence of images. Every source can be pickled, and loaded from by several threads at once."""

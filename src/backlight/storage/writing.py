@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from backlight.errors import BadInputError, StorageError
-from backlight.text import first_line
+from backlight.errors import BadInputError, StorageError, first_line
 
 _LONGEST_NAME = 100
 
