@@ -19,7 +19,8 @@ from torchvision.transforms.functional import InterpolationMode, affine
 from typer.testing import CliRunner
 
 import backlight
-from backlight.cli.invariance import invariance, parse_amounts
+from backlight.cli.invariance import invariance
+from backlight.cli.parsing import parse_amounts
 from backlight.errors import ActivationError, BadInputError, UnknownLayerError
 from backlight.render.plots import new_plot
 from backlight.studies.classes import are_probabilities

@@ -27,6 +27,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from backlight.errors import BacklightWarning
@@ -67,6 +68,21 @@ def styled(template: str, *values: object) -> Text:
 
 console = _PlainConsole()
 errors = _PlainConsole(stderr=True)
+
+
+def say(template: str, *values: object) -> None:
+    """Print one line, however long: the template is markup, always a literal; the values are not."""
+    console.print(styled(template, *values), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print beside the output what the user should know."""
+    errors.print(styled("[yellow]note:[/] {}", text), soft_wrap=True)
+
+
+def new_table(title: str | Text, **options: Any) -> Table:
+    """Return a table without a frame, its title at the left; the options are Rich's."""
+    return Table(title=title, title_justify="left", box=None, pad_edge=False, **options)
 
 
 def print_command(*words: object) -> None:
@@ -119,7 +135,7 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
     Ctrl-C inside is said to have lost nothing, and ends the program with exit code 130.
 
     Args:
-        resumes: Whether the same command goes on where this one was stopped.
+        resumes: Whether the same command resumes where this one was stopped.
     """
     bars = Progress(
         TextColumn("{task.description:<11}", markup=False),
@@ -149,7 +165,7 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
     except KeyboardInterrupt:
         bars.stop()
         kept = (
-            "what is finished is kept, the same command goes on from there"
+            "what is finished is kept, and the same command resumes from there"
             if resumes
             else "nothing was written"
         )
@@ -169,15 +185,14 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     kind = re.sub(r"[\d.,e+-]+", "0", text)
     if kind not in _said:
         _said.add(kind)
-        errors.print(styled("[yellow]note:[/] {}", text), soft_wrap=True)
+        note(text)
 
 
 def print_skipped(skipped: Sequence[Skipped]) -> None:
     """Say how many pictures could not be read, and the first of them."""
     if skipped:
-        what = "1 picture" if len(skipped) == 1 else f"{len(skipped)} pictures"
-        console.print(styled("[yellow]{} could not be read[/], the first:", what), soft_wrap=True)
-        console.print(f"  {skipped[0].path}: {skipped[0].reason}", soft_wrap=True)
+        say("[yellow]{} could not be read[/], the first:", counted(len(skipped), "picture"))
+        say("  {}: {}", skipped[0].path, skipped[0].reason)
 
 
 def counted(count: int, thing: str) -> str:

@@ -1,4 +1,4 @@
-# What the room of images offers: read by type checkers, and by `lazy_loader`.
+# What the room offers: read by type checkers, and by `lazy_loader`, which imports each name when it is first used.
 
 from .arrays import load_numbers as load_numbers
 from .crops import CropSource as CropSource

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from PIL import Image
 
 from backlight.errors import BadInputError
+from backlight.render.brightness import scale
 from backlight.render.page import NOTE_SIZE, WHITE, Frame, page
-from backlight.render.scaling import Scaling, parse_scaling, scale
+from backlight.render.scaling import Scaling, parse_scaling
 from backlight.render.text import MUTED, draw_text, line_height, text_width
 from backlight.render.tiles import fit, resize
 

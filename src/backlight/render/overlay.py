@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
 from backlight.errors import BadInputError
+from backlight.render.brightness import Values, scale, stretch
 from backlight.render.figure import (
     GRID_GAP,
     MapPanel,
@@ -18,7 +19,7 @@ from backlight.render.figure import (
     with_evidence,
 )
 from backlight.render.page import LINE, SUBTITLE_SIZE, WHITE, Frame, beside, headed, page
-from backlight.render.scaling import DEFAULT_SCALING, Scaling, Values, parse_scaling, scale, stretch
+from backlight.render.scaling import DEFAULT_SCALING, Scaling, parse_scaling
 from backlight.render.text import draw_text, line_height, wrap
 from backlight.render.tiles import Tile, draw_projection, fit, hatch, is_small, pad, resize
 
