@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backlight.cli.flags import Batch, Device, HowMany, ImagesArgument
+from backlight.cli import flags
 from backlight.cli.output import Report, console, note, print_command, print_skipped, progress_bars, say
 from backlight.cli.parsing import parse_size
 from backlight.errors import BadInputError
@@ -26,7 +26,7 @@ _FLOAT_BYTES = 4
 
 
 def fit(
-    images: ImagesArgument,
+    images: flags.ImagesArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The network to write (.adn).")],
     preset: Annotated[
         str,
@@ -34,12 +34,12 @@ def fit(
             "--preset", help="paper (4 layers, 150x150), two-layers (its first two), small (64x64)."
         ),
     ] = "paper",
-    n_images: HowMany = None,
+    n_images: flags.HowMany = None,
     epochs: Annotated[int, typer.Option("--epochs", help="Epochs for each layer.")] = 10,
     cg_steps: Annotated[
         int, typer.Option("--cg-steps", help="Conjugate-gradient steps on the filters in each epoch.")
     ] = 2,
-    batch: Batch = 16,
+    batch: flags.Batch = 16,
     size: Annotated[
         str | None,
         typer.Option("--size", help="Size of the pictures: 150 or 120x160; defaults to the preset's."),
@@ -47,7 +47,7 @@ def fit(
     seed: Annotated[
         int, typer.Option("--seed", help="Random seed for the first filters and for the sample of --images.")
     ] = 0,
-    device: Device = "cpu",
+    device: flags.Device = "cpu",
     memory: Annotated[
         float,
         typer.Option("--memory", help="GB of memory for images and codes before they are kept in files."),

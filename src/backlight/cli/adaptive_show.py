@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backlight.cli.flags import AllMaps, Batch, Device, HowMany, ImagesArgument, Top
+from backlight.cli import flags
 from backlight.cli.output import print_skipped, progress_bars, say
 from backlight.cli.parsing import parse_maps
 from backlight.cli.writing import write_picture
@@ -30,13 +30,13 @@ def show(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="What `backlight adaptive fit` wrote (.adn).")
     ],
-    images: ImagesArgument,
+    images: flags.ImagesArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write pictures into.")],
     layers: Annotated[
         str, typer.Option("--layers", help="Numbers of layers, from 1, such as 1,2; or all.")
     ] = "all",
-    maps: AllMaps = "16",
-    top: Top = 9,
+    maps: flags.AllMaps = "16",
+    top: flags.Top = 9,
     image: Annotated[
         list[Path] | None,
         typer.Option(
@@ -50,12 +50,12 @@ def show(
         typer.Option("--parts", help="Strongest activations of a layer that a picture is decomposed into."),
     ] = 3,
     branching: Annotated[int, typer.Option("--branching", help="Parts of each activation in the tree.")] = 5,
-    n_images: HowMany = None,
-    batch: Batch = 16,
+    n_images: flags.HowMany = None,
+    batch: flags.Batch = 16,
     seed: Annotated[
         int, typer.Option("--seed", help="Random seed for the samples of --maps and --images.")
     ] = 0,
-    device: Device = "cpu",
+    device: flags.Device = "cpu",
 ) -> None:
     """Draw a network: its filters, what its feature maps stand for, and how it represents pictures."""
     if min(parts, branching) < 1:

@@ -8,20 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from backlight.cli.flags import (
-    RULES_HELP,
-    AllMaps,
-    Device,
-    ImagesArgument,
-    Mean,
-    ModelArgument,
-    Resize,
-    Size,
-    Std,
-    Top,
-    ValueRange,
-    Weights,
-)
+from backlight.cli import flags
 from backlight.cli.layers import print_left_out
 from backlight.cli.output import (
     console,
@@ -48,19 +35,19 @@ _SHOWN = 10
 
 
 def build(
-    model: ModelArgument,
-    images: ImagesArgument,
+    model: flags.ModelArgument,
+    images: flags.ImagesArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The atlas to write, or to resume.")],
-    weights: Weights = None,
+    weights: flags.Weights = None,
     layers: Annotated[
         str, typer.Option("--layers", help="Layer names, separated by commas, or all: every default layer.")
     ] = "all",
-    maps: AllMaps = "16",
-    top: Top = 9,
+    maps: flags.AllMaps = "16",
+    top: flags.Top = 9,
     rules: Annotated[
         str,
         typer.Option(
-            "--rules", help=f"{RULES_HELP} best: for each layer the rules with the strongest evidence."
+            "--rules", help=f"{flags.RULES_HELP} best: for each layer the rules with the strongest evidence."
         ),
     ] = "deconvnet",
     evidence: Annotated[
@@ -78,15 +65,15 @@ def build(
             help=f"Compile the network for the scan; auto compiles for {COMPILED_FROM} images or more.",
         ),
     ] = "auto",
-    device: Device = "cpu",
+    device: flags.Device = "cpu",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done and how long it would take.")
     ] = False,
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """Build an atlas: the strongest activations of every feature map, each projected back to pixels.
 

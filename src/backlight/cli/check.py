@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from backlight.cli.flags import AtlasArgument
+from backlight.cli import flags
 from backlight.cli.output import console, counted, progress_bars, say
 
 _SHOWN = 10
@@ -16,7 +16,7 @@ _OF_ONE = {
 }
 
 
-def check(atlas: AtlasArgument) -> None:
+def check(atlas: flags.AtlasArgument) -> None:
     """Read all of an atlas and compare it with its checksums; exits with 1 if anything is damaged."""
     from backlight.atlas import verify
 

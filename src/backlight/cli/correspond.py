@@ -8,19 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from backlight.cli.flags import (
-    Device,
-    Mean,
-    ModelArgument,
-    PlotOutput,
-    RandomSeed,
-    Resize,
-    SaveStem,
-    Size,
-    Std,
-    ValueRange,
-    Weights,
-)
+from backlight.cli import flags
 from backlight.cli.output import console, new_table, progress_bars, say, styled
 from backlight.cli.parsing import parse_fill
 from backlight.cli.writing import check_plot, write_result
@@ -31,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def correspond(
-    model: ModelArgument,
+    model: flags.ModelArgument,
     boxes: Annotated[
         Path,
         typer.Argument(
@@ -39,8 +27,8 @@ def correspond(
             help='The parts: {"images": {"dog1.jpg": {"left eye": [top, left, bottom, right]}}}.',
         ),
     ],
-    output: PlotOutput = None,
-    save: SaveStem = None,
+    output: flags.PlotOutput = None,
+    save: flags.SaveStem = None,
     layers: Annotated[
         str,
         typer.Option(
@@ -52,14 +40,14 @@ def correspond(
         int, typer.Option("--random", help="Random masks of each control for each part.")
     ] = 99,
     fill: Annotated[str, typer.Option("--fill", help="What masks: mean, blur or noise.")] = "mean",
-    seed: RandomSeed = 0,
-    weights: Weights = None,
-    device: Device = "cpu",
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    seed: flags.RandomSeed = 0,
+    weights: flags.Weights = None,
+    device: flags.Device = "cpu",
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """Mask the same part in several images: does it change a layer in the same way, more than random masks do?
 

@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from backlight.cli.flags import (
-    AtlasArgument,
-    AtlasLayers,
-    Device,
-    OwnImages,
-    OwnModel,
-    PlotOutput,
-    RandomSeed,
-    SaveStem,
-    Weights,
-)
+from backlight.cli import flags
 from backlight.cli.output import console, new_table, progress_bars, say
 from backlight.cli.parsing import parse_fills, parse_layers, parse_percents
 from backlight.cli.writing import check_plot, write_result
@@ -31,12 +21,12 @@ _SHOWN = ("centre", "random")
 
 
 def faithfulness(
-    atlas: AtlasArgument,
-    model: OwnModel = None,
-    images: OwnImages = None,
-    output: PlotOutput = None,
-    save: SaveStem = None,
-    layers: AtlasLayers = "all",
+    atlas: flags.AtlasArgument,
+    model: flags.OwnModel = None,
+    images: flags.OwnImages = None,
+    output: flags.PlotOutput = None,
+    save: flags.SaveStem = None,
+    layers: flags.AtlasLayers = "all",
     maps: Annotated[
         str, typer.Option("--maps", help="Feature maps per layer: a random sample of N, or all.")
     ] = "16",
@@ -47,9 +37,9 @@ def faithfulness(
     fills: Annotated[
         str, typer.Option("--fills", help="What covers: mean, blur, noise.")
     ] = "mean,blur,noise",
-    seed: RandomSeed = 0,
-    weights: Weights = None,
-    device: Device = "cpu",
+    seed: flags.RandomSeed = 0,
+    weights: flags.Weights = None,
+    device: flags.Device = "cpu",
 ) -> None:
     """Cover what the projections of an atlas show: does the activation fall more than for controls?
 

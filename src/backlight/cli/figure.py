@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from backlight.cli.flags import AtlasArgument, Channels, FullField, Output, ScalingName
+from backlight.cli import flags
 from backlight.cli.output import say
 from backlight.cli.parsing import parse_channels
 from backlight.cli.writing import check_output, write_picture
@@ -14,13 +14,13 @@ from backlight.render.scaling import DEFAULT_SCALING
 
 
 def figure(
-    atlas: AtlasArgument,
+    atlas: flags.AtlasArgument,
     layer: Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the atlas.")],
-    output: Output,
-    channels: Channels = None,
+    output: flags.Output,
+    channels: flags.Channels = None,
     columns: Annotated[int | None, typer.Option("--columns", help="Feature maps side by side.")] = None,
-    scaling: ScalingName = DEFAULT_SCALING,
-    full_field: FullField = False,
+    scaling: flags.ScalingName = DEFAULT_SCALING,
+    full_field: flags.FullField = False,
     filters: Annotated[
         bool, typer.Option("--filters", help="Show the first layer's filters themselves.")
     ] = False,

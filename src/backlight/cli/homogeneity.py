@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from backlight.cli.flags import AtlasArgument, AtlasLayers, PlotOutput, RandomSeed, SaveStem
+from backlight.cli import flags
 from backlight.cli.output import console, new_table, progress_bars, say, styled
 from backlight.cli.parsing import parse_layers
 from backlight.cli.writing import check_plot, write_result
@@ -21,14 +21,14 @@ _N_SHOWN = 5
 
 
 def homogeneity(
-    atlas: AtlasArgument,
-    output: PlotOutput = None,
-    save: SaveStem = None,
-    layers: AtlasLayers = "all",
+    atlas: flags.AtlasArgument,
+    output: flags.PlotOutput = None,
+    save: flags.SaveStem = None,
+    layers: flags.AtlasLayers = "all",
     draws: Annotated[
         int, typer.Option("--draws", help="Random sets of hits of different maps of a layer to compare with.")
     ] = 999,
-    seed: RandomSeed = 0,
+    seed: flags.RandomSeed = 0,
 ) -> None:
     """Compare the hits of each feature map with each other: are they more alike than hits of different maps?
 

@@ -8,21 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.table import Table
 
-from backlight.cli.flags import (
-    ClassOutput,
-    Device,
-    Labels,
-    Mean,
-    ModelArgument,
-    PicturesArgument,
-    PlotOutput,
-    Resize,
-    SaveStem,
-    Size,
-    Std,
-    ValueRange,
-    Weights,
-)
+from backlight.cli import flags
 from backlight.cli.output import console, new_table, progress_bars, say, styled
 from backlight.cli.parsing import AMOUNTS_HELP, parse_amounts, parse_whole, read_labels
 from backlight.cli.writing import check_plot, write_result
@@ -36,10 +22,10 @@ _SIGNS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "r
 
 
 def invariance(
-    model: ModelArgument,
-    images: PicturesArgument,
-    output: PlotOutput = None,
-    save: SaveStem = None,
+    model: flags.ModelArgument,
+    images: flags.PicturesArgument,
+    output: flags.PlotOutput = None,
+    save: flags.SaveStem = None,
     layers: Annotated[
         str,
         typer.Option(
@@ -54,8 +40,8 @@ def invariance(
             help="The true class of each picture, from 0; defaults to the network's own answers.",
         ),
     ] = None,
-    labels: Labels = None,
-    class_output: ClassOutput = None,
+    labels: flags.Labels = None,
+    class_output: flags.ClassOutput = None,
     translation: Annotated[
         str | None,
         typer.Option(
@@ -74,13 +60,13 @@ def invariance(
     measure: Annotated[
         str, typer.Option("--measure", help="Compare whole maps, or their peak wherever it is.")
     ] = "whole",
-    weights: Weights = None,
-    device: Device = "cpu",
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    weights: flags.Weights = None,
+    device: flags.Device = "cpu",
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """Shift, magnify and turn pictures: how far do layers move, how far does the class's probability fall?"""
     check_plot(output, save)

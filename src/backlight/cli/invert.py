@@ -7,19 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backlight.cli.flags import (
-    ClassOutput,
-    Device,
-    Goal,
-    Mean,
-    ModelArgument,
-    Output,
-    Resize,
-    Size,
-    Std,
-    ValueRange,
-    Weights,
-)
+from backlight.cli import flags
 from backlight.cli.output import EXIT_STOPPED, errors, progress_bars
 from backlight.cli.parsing import parse_channels
 from backlight.cli.writing import check_output, check_plot
@@ -33,13 +21,13 @@ _FRAMES = 40
 
 
 def invert(
-    model: ModelArgument,
+    model: flags.ModelArgument,
     image: Annotated[
         Path | None,
         typer.Argument(metavar="IMAGE", help="A picture, or activations as .npy; none for --goal maximise."),
     ] = None,
     *,
-    output: Output,
+    output: flags.Output,
     layers: Annotated[
         str,
         typer.Option(
@@ -48,7 +36,7 @@ def invert(
         ),
     ] = "default",
     goal: Annotated[
-        Goal,
+        flags.Goal,
         typer.Option(
             "--goal",
             help="An image with the same activations, a caricature that exaggerates them, or an image that maximises "
@@ -84,15 +72,15 @@ def invert(
         Path | None,
         typer.Option("--save", help="Also write the numbers: to SAVE-LAYER.json and SAVE-LAYER.npz."),
     ] = None,
-    class_output: ClassOutput = None,
+    class_output: flags.ClassOutput = None,
     seed: Annotated[int, typer.Option("--seed", help="Random seed for the starts.")] = 0,
-    weights: Weights = None,
-    device: Device = "cpu",
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    weights: flags.Weights = None,
+    device: flags.Device = "cpu",
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """Reconstruct an image from a layer's activations; differences show what the layer discards."""
     check_output(output)
@@ -145,7 +133,7 @@ def invert(
 
 
 def _check_goal(
-    goal: Goal,
+    goal: flags.Goal,
     image: Path | None,
     maps: tuple[int, ...] | None,
     centre: int | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from backlight.cli.flags import Mean, ModelArgument, Resize, Size, Std, ValueRange, Weights
+from backlight.cli import flags
 from backlight.cli.output import console, counted, new_table, say
 
 if TYPE_CHECKING:
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def layers(
-    model: ModelArgument,
-    weights: Weights = None,
+    model: flags.ModelArgument,
+    weights: flags.Weights = None,
     every: Annotated[bool, typer.Option("--all", help="List every node that can be named.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """List a model's layers, with their receptive fields, and what its operators are."""
     from backlight.cli.models import Overrides, load_network

@@ -7,23 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from backlight.cli.flags import (
-    Channel,
-    ClassOutput,
-    Col,
-    Device,
-    Labels,
-    Mean,
-    ModelArgument,
-    PlotOutput,
-    Resize,
-    Row,
-    SaveStem,
-    Size,
-    Std,
-    ValueRange,
-    Weights,
-)
+from backlight.cli import flags
 from backlight.cli.output import progress_bars, say
 from backlight.cli.parsing import parse_fill, read_labels
 from backlight.cli.writing import check_plot, write_result
@@ -36,23 +20,23 @@ _N_ANSWERS = 6
 
 
 def occlude(
-    model: ModelArgument,
+    model: flags.ModelArgument,
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One picture.")],
     layer: Annotated[str, typer.Option("--layer", help="The layer whose strongest feature map is watched.")],
-    output: PlotOutput = None,
-    save: SaveStem = None,
+    output: flags.PlotOutput = None,
+    save: flags.SaveStem = None,
     square: Annotated[int, typer.Option("--square", help="Side of the square, in pixels of the input.")] = 32,
     stride: Annotated[int, typer.Option("--stride", help="Pixels from one position to the next.")] = 8,
     fill: Annotated[str, typer.Option("--fill", help="What covers: mean, blur or noise.")] = "mean",
-    channel: Channel = None,
-    row: Row = None,
-    col: Col = None,
+    channel: flags.Channel = None,
+    row: flags.Row = None,
+    col: flags.Col = None,
     class_index: Annotated[
         int | None,
         typer.Option("--class", help="The true class, from 0; defaults to the network's own answer."),
     ] = None,
-    labels: Labels = None,
-    class_output: ClassOutput = None,
+    labels: flags.Labels = None,
+    class_output: flags.ClassOutput = None,
     atlas: Annotated[
         Path | None, typer.Option("--atlas", help="An atlas with the map's projections in other images.")
     ] = None,
@@ -64,13 +48,13 @@ def occlude(
         typer.Option("--rules", help="As for `project`; defaults to the atlas's rules, or to deconvnet."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Random seed for the noise.")] = 0,
-    weights: Weights = None,
-    device: Device = "cpu",
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    weights: flags.Weights = None,
+    device: flags.Device = "cpu",
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """Slide a square over a picture: where does a feature map fall, the class's probability, the answer?"""
     check_plot(output, save)

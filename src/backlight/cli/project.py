@@ -6,24 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backlight.cli.flags import (
-    Channel,
-    Col,
-    Device,
-    Mean,
-    ModelArgument,
-    Output,
-    PicturesArgument,
-    Resize,
-    Row,
-    Rules,
-    ScalingName,
-    SeedValue,
-    Size,
-    Std,
-    ValueRange,
-    Weights,
-)
+from backlight.cli import flags
 from backlight.cli.output import say
 from backlight.cli.parsing import parse_seed_value
 from backlight.cli.writing import check_output, write_picture
@@ -38,23 +21,23 @@ if TYPE_CHECKING:
 
 
 def project(
-    model: ModelArgument,
-    images: PicturesArgument,
+    model: flags.ModelArgument,
+    images: flags.PicturesArgument,
     layer: Annotated[str, typer.Option("--layer", help="The layer of the unit.")],
-    output: Output,
-    channel: Channel = None,
-    row: Row = None,
-    col: Col = None,
-    weights: Weights = None,
-    rules: Rules = "deconvnet",
-    seed_value: SeedValue = "activation",
-    scaling: ScalingName = DEFAULT_SCALING,
-    device: Device = "cpu",
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    output: flags.Output,
+    channel: flags.Channel = None,
+    row: flags.Row = None,
+    col: flags.Col = None,
+    weights: flags.Weights = None,
+    rules: flags.Rules = "deconvnet",
+    seed_value: flags.SeedValue = "activation",
+    scaling: flags.ScalingName = DEFAULT_SCALING,
+    device: flags.Device = "cpu",
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """Project one unit of each image back to pixels: its activation is kept, all others are set to zero."""
     check_output(output)

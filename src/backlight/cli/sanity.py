@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from backlight.cli.flags import (
-    AtlasArgument,
-    Device,
-    OwnImages,
-    OwnModel,
-    PlotOutput,
-    RandomSeed,
-    SaveStem,
-    Weights,
-)
+from backlight.cli import flags
 from backlight.cli.output import console, new_table, progress_bars, say
 from backlight.cli.writing import check_plot, write_result
 
@@ -25,19 +16,19 @@ if TYPE_CHECKING:
 
 
 def sanity(
-    atlas: AtlasArgument,
-    model: OwnModel = None,
-    images: OwnImages = None,
-    output: PlotOutput = None,
-    save: SaveStem = None,
+    atlas: flags.AtlasArgument,
+    model: flags.OwnModel = None,
+    images: flags.OwnImages = None,
+    output: flags.PlotOutput = None,
+    save: flags.SaveStem = None,
     layer: Annotated[
         str | None, typer.Option("--layer", help="A layer of the atlas; defaults to the last.")
     ] = None,
     maps: Annotated[int, typer.Option("--maps", help="Feature maps: a random sample of N.")] = 8,
     hits: Annotated[int, typer.Option("--hits", help="Hits of each map, the strongest first.")] = 1,
-    seed: RandomSeed = 0,
-    weights: Weights = None,
-    device: Device = "cpu",
+    seed: flags.RandomSeed = 0,
+    weights: flags.Weights = None,
+    device: flags.Device = "cpu",
 ) -> None:
     """Replace weights by random ones, and switches by others: how alike do the projections stay?"""
     check_plot(output, save)

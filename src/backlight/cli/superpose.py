@@ -8,20 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from backlight.cli.flags import (
-    Device,
-    FullField,
-    Mean,
-    Output,
-    Resize,
-    Rules,
-    ScalingName,
-    SeedValue,
-    Size,
-    Std,
-    ValueRange,
-    Weights,
-)
+from backlight.cli import flags
 from backlight.cli.output import say
 from backlight.cli.parsing import parse_channels, parse_seed_value
 from backlight.cli.writing import check_output, write_picture
@@ -43,7 +30,7 @@ def superpose(
         str, typer.Argument(metavar="ATLAS|MODEL", help="An atlas, or a model as for `build`.")
     ],
     target: Annotated[str, typer.Argument(metavar="LAYER|IMAGE", help="A layer of the atlas, or a picture.")],
-    output: Output,
+    output: flags.Output,
     layer: Annotated[str | None, typer.Option("--layer", help="With a model: the layer.")] = None,
     channels: Annotated[
         str | None, typer.Option("--channels", help="Feature maps; with a model at most one.")
@@ -54,17 +41,17 @@ def superpose(
             "--top", help="How many are added; defaults to 3 units of an image, all hits of a feature map."
         ),
     ] = None,
-    full_field: FullField = False,
-    weights: Weights = None,
-    rules: Rules = "deconvnet",
-    seed_value: SeedValue = "activation",
-    scaling: ScalingName = DEFAULT_SCALING,
-    device: Device = "cpu",
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    full_field: flags.FullField = False,
+    weights: flags.Weights = None,
+    rules: flags.Rules = "deconvnet",
+    seed_value: flags.SeedValue = "activation",
+    scaling: flags.ScalingName = DEFAULT_SCALING,
+    device: flags.Device = "cpu",
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """Superpose projections, each made by itself: of a feature map's hits, or of an image's strongest units."""
     check_output(output)
