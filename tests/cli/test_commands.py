@@ -105,7 +105,7 @@ def test_the_seed_of_a_unit_can_be_given_and_the_legend_says_so(
     weights = load_file("w.safetensors")
     weights["conv2.bias"] -= 100
     save_file(weights, "low.safetensors")
-    for asked, said in (((), "what lowers it."), (("--seed-value", "1"), "seeded with 1 in the place of")):
+    for asked, said in (((), "what lowers it."), (("--seed-value", "1"), "seeded with 1 instead of")):
         shared = ("--weights", "low.safetensors", "--size", "32", "--layer", "conv2", "-o", "p.png", *asked)
         unit = ("--channel", "3", "--row", "2", "--col", "1")
         assert run("project", "mine.py:make", "pictures/a/000.png", *shared, *unit) == 0

@@ -194,7 +194,7 @@ def test_an_error_in_a_later_layer_loses_nothing(workplace: Path, capsys: pytest
         ),
         (("IMAGE", "-o", "f.png", "--animation", "way.mp4"), "as .webp or .gif"),
         (("IMAGE", "-o", "f.pdf"), "written as .png, .jpg or .webp"),
-        (("bad.npy", "-o", "f.png", "--layers", "relu1"), "'bad.npy' is no array of NumPy"),
+        (("bad.npy", "-o", "f.png", "--layers", "relu1"), "'bad.npy' is not a NumPy array"),
         (("code.npy", "-o", "f.png"), "activations belong to one layer; name it with --layers"),
         (
             ("code.npy", "-o", "f.png", "--layers", "relu1"),
@@ -209,7 +209,7 @@ def test_an_error_in_a_later_layer_loses_nothing(workplace: Path, capsys: pytest
             ("IMAGE", "-o", "f.png", "--layers", ""),
             "--layers is a list of layer names, or all, got ''",
         ),
-        (("empty.npy", "-o", "f.png", "--layers", "relu1"), "'empty.npy' is no array of NumPy"),
+        (("empty.npy", "-o", "f.png", "--layers", "relu1"), "'empty.npy' is not a NumPy array"),
         (
             ("-o", "f.png", "--goal", "maximise", "--layers", "relu2,fc", "--channels", "9"),
             "channel 9 is out of range for layer 'fc'",

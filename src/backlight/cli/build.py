@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from backlight.cli import flags
-from backlight.cli.layers import print_left_out
 from backlight.cli.output import (
     console,
     counted,
@@ -85,7 +84,7 @@ def build(
             "--rules best and --evidence ATLAS go together: an atlas that `faithfulness` studied"
         )
     from backlight import atlas
-    from backlight.cli.models import Overrides, load_network
+    from backlight.cli.models import Overrides, load_network, print_left_out
     from backlight.images import open_images
     from backlight.operators.ruleset import parse_rules
 

@@ -27,7 +27,7 @@ def layers(
     value_range: flags.ValueRange = None,
 ) -> None:
     """List a model's layers, with their receptive fields, and what its operators are."""
-    from backlight.cli.models import Overrides, load_network
+    from backlight.cli.models import Overrides, load_network, print_left_out
 
     net = load_network(model, weights, "cpu", Overrides(size, resize, mean, std, value_range))
     chosen = net.layers if every else net.default_layers
@@ -85,9 +85,3 @@ def _print_coverage(net: Network) -> None:
     say("{}", summary)
     listed = "; ".join(f"{e.operator} ({', '.join(e.places[:3])})" for e in unsupported)
     say("[yellow]No rule for:[/] {}. Layers above cannot be projected by deconvnet or guided.", listed)
-
-
-def print_left_out(net: Network) -> None:
-    """Say what makes features on the path to the output and is not a layer: what, where it begins, and why."""
-    for line in net.coverage().left_out_in_words():
-        say("[yellow]Left out:[/] {}", line)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from backlight.atlas import Atlas
-from backlight.cli.output import note
+from backlight.cli.output import note, say
 from backlight.cli.parsing import parse_layers, parse_numbers, parse_range, parse_size
 from backlight.errors import BadInputError, first_line
 from backlight.images import ImageSource, Preprocessing, open_images
@@ -107,13 +107,19 @@ def say_class_output(net: Network, wanted: str | None, n_labels: int = 0, always
         always: Whether to say too that a network does not classify, if it has one output only.
 
     Raises:
-        BadInputError: There is no such output, or it gives no class.
+        BadInputError: There is no such output, or it does not give the class.
     """
     chosen = net.class_output(wanted, n_labels)
     text = chosen.note(net.name)
     if text is not None and (always or len(chosen.outputs) > 1):
         others = "; --class-output chooses another" if wanted is None and len(chosen.outputs) > 1 else ""
         note(f"{text}{others}")
+
+
+def print_left_out(net: Network) -> None:
+    """Say what makes features on the path to the output and is not a layer: what, where it begins, and why."""
+    for line in net.coverage().left_out_in_words():
+        say("[yellow]Left out:[/] {}", line)
 
 
 def on_device(model: M, device: str) -> M:

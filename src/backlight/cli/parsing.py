@@ -66,7 +66,7 @@ def parse_numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
 
 
 def parse_maps(text: str) -> int | list[int] | None:
-    """Return the feature maps that `16`, `all` or `3,17,40` stands for; None for all."""
+    """Return the feature maps that `16`, `all` or `3,17,40` means; None for all."""
     if text == "all":
         return None
     found = _indices(text)

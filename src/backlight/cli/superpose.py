@@ -61,7 +61,7 @@ def superpose(
             raise BadInputError("--layer is for a model; with an atlas, give the layer after it: ATLAS LAYER")
         if seed_value != "activation":
             raise BadInputError(
-                f"--seed-value {seed_value} projects anew, which needs a model; an atlas holds finished projections"
+                f"--seed-value {seed_value} needs a model to project with; an atlas holds finished projections"
             )
         from backlight.atlas import open_atlas
 

@@ -38,7 +38,7 @@ def three_views(name: str, picture: Picture, signal: Tensor, scaling: Scaling, w
 def describe_seed(seed: float | Literal["activation"], values: Sequence[float]) -> str:
     """Return what a reader must know of what was projected back from units of these activations, if it is unusual."""
     if seed != "activation":
-        return f"Every unit was seeded with {seed:g} in the place of its activation."
+        return f"Every unit was seeded with {seed:g} instead of its activation."
     said = []
     if any(value < 0 for value in values):
         said.append("A negative unit was seeded with its own value: its picture shows what lowers it.")

@@ -50,7 +50,7 @@ class DeepPicture:
     Attributes:
         values: (h, w) grey or (h, w, 3) colour; integers or floats.
         limits: The values taken for black and white where no range is given.
-        observed: What the values were before `ranged` brought them to 0..1; None before.
+        observed: The values before `ranged` scaled them to 0..1; None until then.
 
     Example:
         >>> DeepPicture(np.array([[0, 4095]], np.uint16), (0, 65535)).ranged((0, 4095)).values
@@ -91,7 +91,7 @@ class DeepPicture:
         return replace(self, values=self.values.astype(np.float64) @ _LUMA)
 
     def ranged(self, value_range: ValueRange | None = None) -> DeepPicture:
-        """Return the picture with its values brought to 0..1, float32.
+        """Return the picture with its values scaled to 0..1, float32.
 
         Args:
             value_range: The values that become 0 and 1; what lies outside is clipped, and counted in `observed`.

@@ -152,7 +152,7 @@ def _open_pattern(pattern: str) -> ImageSource:
     other = next((shard for shard in shards if shard.suffix.lower() != ".tar"), None)
     if other is not None:
         raise BadInputError(
-            f"the pattern '{pattern}' stands for '{other}', which is not a .tar file; "
+            f"the pattern '{pattern}' matches '{other}', which is not a .tar file; "
             "patterns are for shards, give images as a folder or a list"
         )
     return TarSource(pattern, shards)

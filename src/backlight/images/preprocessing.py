@@ -83,7 +83,7 @@ class Preprocessing:
             known = ", ".join(INTERPOLATIONS)
             raise BadInputError(f"unknown interpolation {self.interpolation!r}; known are {known}")
         if self.range is not None:
-            # Of one kind, so that (0, 4095) and (0.0, 4095.0) are one preprocessing in an atlas.
+            # As floats, so that (0, 4095) and (0.0, 4095.0) are one preprocessing in an atlas.
             object.__setattr__(self, "range", _checked_range(self.range))
 
     @property
@@ -171,15 +171,15 @@ class Preprocessing:
     def _check_seen(self, picture: Picture) -> None:
         mode = "L" if self.channels == 1 else "RGB"
         if isinstance(picture, Image.Image):
-            came_mode = picture.mode
+            its_mode = picture.mode
         elif picture.observed is None or (self.channels == 1 and picture.values.ndim == 3):
-            came_mode = "as stored"
+            its_mode = "as stored"
         else:
-            came_mode = mode
-        came = (picture.height, picture.width, came_mode)
-        if came != (*self.crop, mode):
+            its_mode = mode
+        found = (picture.height, picture.width, its_mode)
+        if found != (*self.crop, mode):
             raise BadInputError(
-                f"a picture of (h, w, mode) {came} is not the {(*self.crop, mode)} that the "
+                f"a picture of (h, w, mode) {found} is not the {(*self.crop, mode)} that the "
                 "network sees; make it with Preprocessing.picture"
             )
 

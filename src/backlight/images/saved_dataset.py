@@ -24,7 +24,7 @@ class DatasetSource:
 
     Convention:
         The first image column gives the images; the first column of class labels, or else one called
-        "label", the labels. The record's path is the file name that the dataset remembers, else "row N".
+        "label", the labels. The record's path is the file name that the dataset stores, else "row N".
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,8 +59,8 @@ class DatasetSource:
                 f"no images in the dataset '{self.name}': {len(table)} rows, columns {columns}; "
                 "the images must be a column of the type datasets.Image"
             )
-        # The files are mapped into memory unread. Wrong offsets in a damaged one would end the program when they are
-        # followed, without a word; to check them reads 4 or 8 bytes a row, not the images.
+        # The files are mapped into memory unread. Wrong offsets in a damaged one would crash Python when they are
+        # followed; checking them reads 4 or 8 bytes per row, not the images.
         used = [column, *filter(None, [_label_column(table, datasets.ClassLabel)])]
         table.select_columns(used).data.validate(full=True)
         self._column = column
@@ -79,7 +79,7 @@ class DatasetSource:
     def load(self, image_id: int) -> Picture:
         """Return the decoded image; see `ImageSource.load`."""
         check_id(image_id, self)
-        # Behind the end of a file that was cut since it was opened, reading from memory would end the program.
+        # Reading mapped memory past the end of a file that was cut since it was opened would crash Python.
         if any(_size(file) < n_bytes for file, n_bytes in self._files):
             raise ImageError("a file of the dataset was cut short while it was in use")
         cell = self._rows[image_id][self._column]

@@ -46,7 +46,7 @@ def scale(
         array([  1, 128, 192], dtype=uint8)
     """
     if values.ndim != 3 or values.shape[2] not in (1, 3):
-        raise BadInputError(f"values to draw are (h, w, c) with 1 or 3 channels, but came {values.shape}")
+        raise BadInputError(f"values to draw are (h, w, c) with 1 or 3 channels, got {values.shape}")
     drawn = np.rint(128 + 127 * stretch(values, method, reference)).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(drawn, (*drawn.shape[:2], 3)))
 

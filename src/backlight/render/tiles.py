@@ -42,7 +42,7 @@ class Tile:
             if array.ndim != 3 or array.shape[:2] != expected or array.shape[2] not in channels:
                 raise BadInputError(
                     f"the {name} of a tile covers the part of its box inside the image, "
-                    f"{expected} with {' or '.join(map(str, channels))} channels, but came {array.shape}"
+                    f"{expected} with {' or '.join(map(str, channels))} channels, got {array.shape}"
                 )
 
     @property
