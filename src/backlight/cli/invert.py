@@ -89,20 +89,12 @@ def invert(
     maps = tuple(parse_channels(channels)) if channels is not None else None
     _check_goal(goal, image, maps, centre, photographs)
     from backlight import inversion
+    from backlight.cli import models, searches
     from backlight.cli.allocation import keep_freed_memory
-    from backlight.cli.models import Overrides, chosen_layers, load_network, say_class_output
-    from backlight.cli.searches import (
-        Searches,
-        Task,
-        read_given,
-        read_photographs,
-        spread_layers,
-        write_inversions,
-    )
 
     keep_freed_memory()
-    given = read_given(image)
-    net = load_network(model, weights, device, Overrides(size, resize, mean, std, value_range))
+    given = searches.read_given(image)
+    net = models.load_network(model, weights, device, models.Overrides(size, resize, mean, std, value_range))
     config = inversion.InversionConfig(
         recipe,
         strength,
@@ -113,20 +105,25 @@ def invert(
         frames=_FRAMES if animation is not None else 0,
         output=class_output,
     )
-    say_class_output(net, class_output, always=False)
+    models.say_class_output(net, class_output, always=False)
     has_activations = given is not None and not isinstance(given, Path)
-    names = chosen_layers(net, layers) or spread_layers(net, config, has_activations)
+    names = models.chosen_layers(net, layers) or searches.spread_layers(net, config, has_activations)
     for name in names:
         inversion.check(net, name, config)
-    searches = Searches(net, goal, given, config, read_photographs(photographs, net))
-    tasks = [Task(name, own) for name in names for own in (maps if goal == "maximise" and maps else [None])]
+    known = searches.read_photographs(photographs, net)
+    search = searches.Searches(net, goal, given, config, known)
+    tasks = [
+        searches.Task(name, own)
+        for name in names
+        for own in (maps if goal == "maximise" and maps else [None])
+    ]
     results: list[Inversion] = []
     try:
         with progress_bars(resumes=False) as report:
-            stopped = searches.run(tasks, report, results, save)
+            stopped = search.run(tasks, report, results, save)
     finally:  # an error or Ctrl-C in a later layer loses nothing of those before
         if results:
-            write_inversions(results, output, animation)
+            searches.write_inversions(results, output, animation)
     if stopped:
         errors.print("stopped; the best so far is kept", soft_wrap=True)
         raise typer.Exit(EXIT_STOPPED)
