@@ -32,7 +32,7 @@ def check(atlas: flags.AtlasArgument) -> None:
     if not found.has_checksums and found.counts:
         say(
             "This atlas was written by an older Backlight and has no checksums: a changed number or picture "
-            "cannot be detected"
+            "cannot be found"
         )
     if found.is_sound:
         say("{}: nothing is damaged", atlas)
