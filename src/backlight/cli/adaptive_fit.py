@@ -102,9 +102,7 @@ class _Reported:
         self.report(phase, done, total, self.notes.get(phase, ""))
 
     def measured(self, measure: EpochMeasure) -> None:
-        self.notes[f"layer {measure.layer}"] = (
-            f"error {measure.error:.1%}, {measure.active_share:.2%} active"
-        )
+        self.notes[f"layer {measure.layer}"] = f"error {measure.error:.1%}, {measure.active_share:.2%} active"
 
 
 def _check_new(output: Path, part: Path) -> None:

@@ -19,7 +19,15 @@ from backlight.cli.output import Report, console, print_skipped, say, styled
 from backlight.cli.writing import write_picture
 from backlight.errors import BadInputError
 from backlight.images import Skipped, load_batches, load_numbers, open_images
-from backlight.inversion import MOST_PHOTOGRAPHS, Inversion, InversionConfig, animate, caricature, figure, maximise
+from backlight.inversion import (
+    MOST_PHOTOGRAPHS,
+    Inversion,
+    InversionConfig,
+    animate,
+    caricature,
+    figure,
+    maximise,
+)
 from backlight.inversion import invert as invert_code
 from backlight.network import Layer, Network
 from backlight.projection import Unit
