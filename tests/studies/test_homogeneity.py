@@ -535,7 +535,7 @@ def test_the_command_prints_a_table_and_writes_figure_and_numbers(
     printed = " ".join(capsys.readouterr().out.split())
     assert "layer projections patches colours labels purity relu_1" in printed
     first, last = found.ranked("relu_1")[0], found.ranked("relu_1")[-1]
-    assert f"relu_1: channels most alike by projections {first}, " in printed
+    assert f"relu_1: feature maps most alike by projections {first}, " in printed
     assert f"; least {last}, " in printed
     assert Image.open(picture).width > 500
     assert Homogeneity.load(stem).config == HomogeneityConfig(n_draws=99)
@@ -546,7 +546,7 @@ def test_the_command_prints_a_table_and_writes_figure_and_numbers(
     [
         (("--layers", "relu9"), "a.atlas has no layer 'relu9'; it has relu_1"),
         (("--draws", "0"), "n_draws must be at least 1"),
-        (("-o", "h.gif"), "a figure is written as .png, .pdf or .svg, but came 'h.gif'"),
+        (("-o", "h.gif"), "a figure is written as .png, .pdf or .svg, got 'h.gif'"),
         (("--save", "nowhere/h"), "no such folder: 'nowhere'; make it first"),
     ],
 )

@@ -19,7 +19,8 @@ from torchvision.transforms.functional import InterpolationMode, affine
 from typer.testing import CliRunner
 
 import backlight
-from backlight.cli.invariance import invariance, parse_amounts
+from backlight.cli.invariance import invariance
+from backlight.cli.parsing import parse_amounts
 from backlight.errors import ActivationError, BadInputError, UnknownLayerError
 from backlight.render.plots import new_plot
 from backlight.studies.classes import are_probabilities
@@ -576,13 +577,13 @@ def test_the_command_draws_what_is_asked_for(
         (("--class", "1"), "each image has one class, got 1 for 2 images"),
         (("--class", "1,9"), "class 9 is out of range: SmallNet has 5 classes"),
         (("--class", "1,a"), "--class is a list of numbers"),
-        (("--translation", "1.5"), "--translation takes whole numbers, but came '1.5'"),
+        (("--translation", "1.5"), "--translation takes whole numbers, got '1.5'"),
         (("--translation", ""), "translation needs at least one amount"),
         (("--scale", "0"), "a scale is a factor above 0"),
-        (("--rotation", "0:90:0"), "--rotation: the step leads from the first to the last"),
+        (("--rotation", "0:90:0"), "--rotation: the step must lead from the first to the last"),
         (("--rotation", "0:90"), "--rotation is a list of numbers"),
         (("--border", "black"), "a border is mean or edge, got 'black'"),
-        (("--measure", "all"), "--measure is whole or peak, but came 'all'"),
+        (("--measure", "all"), "--measure is whole or peak, got 'all'"),
         (("--labels", "none.txt"), "cannot read the labels 'none.txt' \\(No such file"),
         (("--layers", "relu9"), "SmallNet has no layer 'relu9'"),
     ],

@@ -200,15 +200,18 @@ def test_the_command_writes_the_figure_and_the_numbers_and_says_what_it_found(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-o", "f.gif"), "a figure is written as .png, .pdf or .svg, but came 'f.gif'"),
+        (("-o", "f.gif"), "a figure is written as .png, .pdf or .svg, got 'f.gif'"),
         (("--save", "nowhere/f"), "no such folder: 'nowhere'; make it first"),
         (("--fill", "pink"), "a fill is mean, blur, noise, got 'pink'"),
         (("--class", "5"), "class 5 is out of range: SmallNet has 5 classes, 0 to 4"),
         (("--labels", "none.txt"), r"cannot read the labels 'none.txt' \(No such file or directory\)"),
-        (("--labels", "w.pt"), r"cannot read the labels 'w.pt' \(it is no text\)"),
+        (("--labels", "w.pt"), r"cannot read the labels 'w.pt' \(it is not text\)"),
         (("--labels", "mine.py"), "SmallNet has 5 classes, got 8 names; give one name for each class"),
         (("--rules", "magic"), "rule set 'magic' does not exist"),
-        (("--atlas", "a.atlas", "--other", "pictures/a/002.png"), "but both were given; choose one"),
+        (
+            ("--atlas", "a.atlas", "--other", "pictures/a/002.png"),
+            "by --atlas or by --other; choose one of them",
+        ),
         (("--square", "40"), "the side of the square must be 1 to 32 pixels"),
     ],
 )

@@ -11,10 +11,11 @@ from typing import Any
 
 from backlight.atlas import checks
 from backlight.atlas.checksums import Group, place, read_group
-from backlight.atlas.damage import printable, reading
+from backlight.atlas.damage import reading
 from backlight.atlas.opening import RESUME
 from backlight.atlas.schema import connect_for_reading, has_checksums, limit_steps
 from backlight.errors import AtlasError
+from backlight.text import visible
 
 
 class AtlasFile:
@@ -74,7 +75,7 @@ class AtlasFile:
         with self._lock, reading(self.path, "its pages"):
             self.connection.set_progress_handler(None, 0)
             rows = self.connection.execute("PRAGMA integrity_check(20)").fetchall()
-            return [printable(str(text)) for (text,) in rows if text != "ok"]
+            return [visible(str(text)) for (text,) in rows if text != "ok"]
 
     def group(self, kind: str, *keys: int) -> Group:
         """Return the rows of a group (`backlight.atlas.checksums`), compared with their checksum.
