@@ -36,7 +36,7 @@ test-oldest: $(OLDEST)/.installed
 		tests/network/test_activations.py tests/network/test_capture_untouched.py \
 		tests/network/test_capture_randomness.py tests/network/test_capture_inside.py \
 		tests/network/test_capture_inputs.py tests/network/test_outputs.py tests/network/test_fold.py \
-		tests/rules/test_algebra.py tests/rules/test_linear.py tests/rules/test_rectifiers.py \
+		tests/projection/test_algebra.py tests/operators/test_linear.py tests/operators/test_rectifiers.py \
 		tests/projection/test_project.py tests/projection/test_untouched.py tests/scan/test_scan.py \
 		tests/atlas/test_build.py $(PYTEST_ARGS)
 

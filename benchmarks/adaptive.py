@@ -1,10 +1,10 @@
-"""Adaptive networks: the rate of inference against its bare convolutions, and what inference and training hold.
+"""Adaptive networks: the rate of inference against its bare convolutions, and the memory of inference and training.
 
 The network is the paper's: 15, 50, 100 and 150 maps over gray images of 150x150, ten steps a layer. Its filters are
-random (what they hold does not change the arithmetic). A layer's inference is timed by itself, the switches below being
-known. The bare convolutions are those of its steps, at the same sizes and the same batch, with nothing between them:
-no unpooling, no shrinkage, no pooling. Freed memory is kept for all, as `backlight adaptive` keeps it. Prints tables
-and writes benchmarks/results/adaptive.json.
+random (their values do not change the arithmetic). Each layer's inference is timed alone, with the switches below
+known. The bare convolutions are those of its steps, at the same sizes and the same batch, with nothing in between: no
+unpooling, no shrinkage, no pooling. All keep freed memory, as `backlight adaptive` does. Prints tables and
+writes benchmarks/results/adaptive.json.
 
     python benchmarks/adaptive.py [--batch 4] [--counts 100 400] [--quick]
 """
@@ -27,11 +27,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from backlight.adaptive import PRESETS, AdaptiveDeconvNet, Codes, Config, Learning
+from backlight.adaptive import PRESETS, AdaptiveConfig, AdaptiveDeconvNet, Codes, Learning
 from backlight.adaptive.inference import settle
 from backlight.adaptive.learning import steps_of
 from backlight.adaptive.operators import Reconstruction, match, paint
-from backlight.adaptive.training import Shelf
+from backlight.adaptive.shelf import Shelf
 from backlight.cli.allocation import keep_freed_memory
 from common import (
     SEED,
@@ -168,7 +168,7 @@ BARE: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         lambda maps, filters: partial(match, maps, filters),
     ),
 }
-"""The bare convolutions, one of the way down and one of the way up: torch's own, and the library's."""
+"""The bare convolutions, one towards the pixels and one back up: torch's own, and the library's."""
 
 
 def _in_own_process(what: str, preset: str, count: int) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def _one(what: str, preset: str, count: int) -> dict[str, Any]:
     return found | {"codes_mb": codes_mb, "before_mb": before, "peak_mb": peak_mb(), "seconds": seconds}
 
 
-def code_bytes(config: Config) -> int:
+def code_bytes(config: AdaptiveConfig) -> int:
     """Return the bytes of codes that a training holds of an image at most.
 
     Those are float32 values of the layer that is learned, and a byte for each switch of it and of those below.

@@ -15,8 +15,8 @@ from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from backlight.network import Layer, Network
-from backlight.network.dimensions import arguments, sizes_of
-from backlight.network.operators import CONVOLUTIONS, MAX_POOLS, packet
+from backlight.operators.reading import arguments, packet, sizes_of
+from backlight.operators.table import is_convolution
 
 Span = tuple[int, int]
 Window = tuple[Span, Span]
@@ -42,12 +42,12 @@ def cone_multiply_adds(net: Network, layer: Layer, row: int, col: int) -> int:
     for node in reversed(net.module.graph.nodes):
         if node not in windows or node.op == "placeholder":
             continue
-        if packet(node) in CONVOLUTIONS:
+        if is_convolution(node):
             total += _multiply_adds(node, windows[node], node in mixed)
         for below in net.analysis.signal_inputs(node):
             window = _seen(node, windows[node], below)
             windows[below] = _union(windows[below], window) if below in windows else window
-            if node in mixed or packet(node) in CONVOLUTIONS:
+            if node in mixed or is_convolution(node):
                 mixed.add(below)
     return total
 
@@ -67,7 +67,7 @@ def _seen(node: fx.Node, window: Window, below: fx.Node) -> Window:
             raise NotImplementedError(f"the window below {name} is not known")
         return window
     given = arguments(node)
-    kernel = sizes_of(given["weight"])[2:] if packet(node) in CONVOLUTIONS else _pair(given["kernel_size"])
+    kernel = sizes_of(given["weight"])[2:] if is_convolution(node) else _pair(given["kernel_size"])
     steps = zip(
         window,
         kernel,
@@ -87,7 +87,7 @@ def _seen(node: fx.Node, window: Window, below: fx.Node) -> Window:
 
 
 def _dilations(node: fx.Node) -> Sequence[int]:
-    return _pair(arguments(node)["dilation"]) if packet(node) in CONVOLUTIONS | MAX_POOLS else (1, 1)
+    return _pair(arguments(node)["dilation"]) if "dilation" in arguments(node) else (1, 1)
 
 
 def _pair(value: Any) -> Sequence[int]:

@@ -28,8 +28,9 @@ from torch import fx, nn
 from backlight import capture, project
 from backlight.errors import CaptureError, UnsupportedOperatorError
 from backlight.network import Layer, Network, OperatorClass
-from backlight.network.operators import ATTENTION, SQUASHES, aten, operator_name, packet
 from backlight.network.unseen import unseen_convolutions
+from backlight.operators.reading import aten, operator_name, packet
+from backlight.operators.table import operator_of
 from backlight.projection.units import strongest_units
 from exactness import fields_hold, same_answer, same_gradient
 from other_zoos import PACKAGES
@@ -37,7 +38,14 @@ from zoos import Candidate, build, candidates
 
 RESULTS = Path(__file__).parent / "results" / "coverage.json"
 RECURRENT = {aten.lstm, aten.gru, aten.rnn_tanh, aten.rnn_relu}
-MATRIX_PRODUCTS = ATTENTION | {aten.matmul, aten.bmm, aten.mm, aten.baddbmm, aten.einsum}
+MATRIX_PRODUCTS = {
+    aten.scaled_dot_product_attention,
+    aten.matmul,
+    aten.bmm,
+    aten.mm,
+    aten.baddbmm,
+    aten.einsum,
+}
 
 
 @dataclass(frozen=True)
@@ -160,7 +168,9 @@ def _note(net: Network, path: list[fx.Node]) -> str:
 def _output_heads(net: Network) -> list[fx.Node]:
     """Return what the model gives back; the logits where it ends in a softmax."""
     (output,) = (node for node in net.module.graph.nodes if node.op == "output")
-    return [node.all_input_nodes[0] if packet(node) in SQUASHES else node for node in output.all_input_nodes]
+    return [
+        node.all_input_nodes[0] if operator_of(node).squashes else node for node in output.all_input_nodes
+    ]
 
 
 def _is_operator(node: fx.Node) -> bool:

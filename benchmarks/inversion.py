@@ -1,10 +1,9 @@
 """The rate of an inversion's steps against bare forward and backward passes of the same truncated network.
 
-What is timed is the whole of `backlight.invert`: graph, starts, priors, optimiser, bound, curves, pictures, answers.
-The bare pass is the user's own model cut at the same layer (torchvision's feature extractor, channels last) and
-`torch.autograd.grad` of the squared distance of the codes, nothing else; the same batch. Freed memory is
-kept for both, as `backlight invert` keeps it.
-Prints a table and writes benchmarks/results/inversion.json.
+All of `backlight.invert` is timed: graph, starts, priors, optimiser, bound, curves, pictures, answers. The bare pass
+is the user's own model cut at the same layer (torchvision's feature extractor, channels last) and `torch.autograd.grad`
+of the squared distance of the codes, and nothing else, on the same batch. Both keep freed memory, as `backlight invert`
+does. Prints a table and writes benchmarks/results/inversion.json.
 
     python benchmarks/inversion.py [--networks squeezenet1_0] [--steps 40] [--quick]
 """
@@ -23,7 +22,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from backlight import invert
 from backlight.cli.allocation import keep_freed_memory
-from backlight.inversion import RECIPES, Config
+from backlight.inversion import RECIPES, InversionConfig
 from common import (
     load_network,
     machine,
@@ -42,7 +41,7 @@ TARGET = 0.8
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured.
+    """Size of the benchmark.
 
     Attributes:
         networks: Classifiers of torchvision.
@@ -92,7 +91,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def _shortened(name: str, steps: int, place: Any, strength: float | None) -> Any:
-    """Return a recipe of so many steps, all of its first stage, that never ends early."""
+    """Return a recipe of `steps` steps, all of its first stage, that never ends early."""
     recipe = RECIPES[name](place, strength)
     return replace(recipe, stages=(replace(recipe.stages[0], steps=steps),), patience=None)
 
@@ -103,7 +102,7 @@ def measure(name: str, layer: str, restarts: int, settings: Settings) -> dict[st
     image = net.prepare(photographs(1)[0])
     calls: dict[str, Callable[[], object]] = {"bare": bare(model, image, layer, restarts, settings.steps)}
     for recipe in settings.recipes:
-        config = Config(f"short {recipe}", restarts=restarts)
+        config = InversionConfig(f"short {recipe}", restarts=restarts)
         calls[recipe] = partial(invert, net, image[0], layer, config)
     seconds = take_turns(calls, settings.rounds)
     rates = {kind: restarts * settings.steps / value for kind, value in seconds.items()}
@@ -112,7 +111,7 @@ def measure(name: str, layer: str, restarts: int, settings: Settings) -> dict[st
 
 
 def bare(model: nn.Module, image: Tensor, layer: str, restarts: int, steps: int) -> Callable[[], object]:
-    """Return what does so many forward and backward passes of the model cut at the layer."""
+    """Return a function that runs `steps` forward and backward passes of the model cut at the layer."""
     cut = create_feature_extractor(model.eval(), [layer]).to(memory_format=torch.channels_last)
     cut.requires_grad_(False)
     batch = image.repeat(restarts, 1, 1, 1).contiguous(memory_format=torch.channels_last)

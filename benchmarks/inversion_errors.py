@@ -1,8 +1,8 @@
-"""How near reconstructions come: the error of each recipe by layer, over photographs, as in the paper's Table 3.
+"""How close reconstructions come: the error of each recipe by layer, over photographs, as in the paper's Table 3.
 
-Every photograph is inverted from every layer by every recipe, each core at work on a batch of its own. What is
-finished is kept after each batch, and the same command goes on from there, but for recipes that have changed since, or
-the way down (`REVISION`). Hours for all of it, so the results are kept with the project. Prints a table and writes
+Every photograph is inverted from every layer by every recipe, with a batch on each core. Results are kept after each
+batch, and rerunning the command resumes from there, except for recipes that have changed since, or if the descent has
+(`REVISION`). All of it takes hours, so the results are kept with the project. Prints a table and writes
 benchmarks/results/inversion_errors.json; `report.py` puts it into docs/inversion.md.
 
     python benchmarks/inversion_errors.py [--images 100] [--quick]
@@ -25,8 +25,7 @@ import torch
 from rich.progress import track
 
 from backlight import Network
-from backlight.inversion import RECIPES, Config, Inversion, Spread, invert_all, spread_of
-from backlight.inversion.recipes import place_of
+from backlight.inversion import RECIPES, CodeSpread, Inversion, InversionConfig, Place, invert_all, spread_of
 from common import (
     load_network,
     machine,
@@ -40,7 +39,7 @@ from common import (
 
 PART = "inversion_errors"
 REVISION = 2
-"""Of the way down: to be raised where a change of `inversion/descent.py` gives other images by the same recipe."""
+"""Of the descent: increase it when a change of `inversion/descent.py` gives other images by the same recipe."""
 STEPS = (25, 50, 100, 150, 200, 300, 400)
 MEASURES = ("normalised_error", "normalised_squared_error", "relative_error", "same_label")
 
@@ -79,7 +78,7 @@ QUICK = Settings(layers=("features.0",), images=2, block=2, batch=2)
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Return what each image came to in each layer by each recipe, as plain JSON; goes on where it was stopped."""
+    """Return the errors of each image for each layer and recipe, as plain JSON; resumes what was interrupted."""
     net, is_random = _network(settings.network)
     part = _part(settings)
     found = read_results(part) or {"machine": machine(0.0), "rows": []}
@@ -128,15 +127,15 @@ def _network(name: str) -> tuple[Network, bool]:
 
 
 @cache
-def _spread(network: str, layer: str, images: int) -> Spread:
+def _spread(network: str, layer: str, images: int) -> CodeSpread:
     """Return how far photographs lie apart in a layer; once in each process."""
-    return spread_of(_network(network)[0], layer, photographs(images))
+    return spread_of(_network(network)[0], photographs(images), layer)
 
 
 @cache
 def _key(net: Network, layer: str, recipe: str) -> str:
-    """Return the beginning of a hash of the way down and of all that a recipe is for this layer."""
-    whole = repr((REVISION, RECIPES[recipe](place_of(net, net.layer(layer)), None)))
+    """Return the beginning of a hash of the descent and of everything in a recipe for this layer."""
+    whole = repr((REVISION, RECIPES[recipe](Place.of(net, net.layer(layer)), None)))
     return hashlib.sha256(whole.encode()).hexdigest()[:12]
 
 
@@ -157,8 +156,8 @@ def measure(settings: Settings, layer: str, recipe: str, names: Sequence[str]) -
     assert net.preprocessing is not None
     inputs = net.preprocessing.batch([folder / name for name in names])
     spread = _spread(settings.network, layer, settings.images)
-    results = invert_all(net, inputs, layer, Config(recipe=recipe), spread)
-    weight = RECIPES[recipe](place_of(net, net.layer(layer)), None).weight
+    results = invert_all(net, inputs, layer, InversionConfig(recipe=recipe), spread)
+    weight = RECIPES[recipe](Place.of(net, net.layer(layer)), None).weight
     key = {"key": _key(net, layer, recipe)}
     return [_row(result, name, weight) | key for name, result in zip(names, results, strict=True)]
 

@@ -120,10 +120,10 @@ def inverted(net: backlight.Network, folder: Path) -> None:
     """Write inversions: all layers, the papers' recipes, restarts, the other goals, the classical descriptors."""
     photos = backlight_demo.photographs()
     picture, others = photos / INVERTED, sorted(photos.glob("*.jpg"))
-    spreads = {layer: inversion.spread_of(net, layer, others) for layer in INVERTED_LAYERS}
+    spreads = {layer: inversion.spread_of(net, others, layer) for layer in INVERTED_LAYERS}
 
     def found(layer: str, recipe: str = "default", restarts: int = 1) -> inversion.Inversion:
-        config = inversion.Config(recipe, restarts=restarts)
+        config = inversion.InversionConfig(recipe, restarts=restarts)
         return inversion.invert(net, picture, layer, config, spreads[layer])
 
     webp(inversion.figure([found(layer) for layer in INVERTED_LAYERS]), folder / "inversion-layers.webp")
@@ -162,7 +162,7 @@ def save(plot: Plot, path: Path) -> None:
 def adapted(model: Path, folder: Path) -> None:
     """Write the figures of an adaptive network that is learned: feature maps as they are drawn."""
     net, photos = adaptive.AdaptiveDeconvNet.load(model), backlight_demo.photographs()
-    found = adaptive.find_hits(net, backlight.open_images(photos), adaptive.Wanted(maps=6))
+    found = adaptive.find_hits(net, backlight.open_images(photos), adaptive.HitSearch(maps=6))
     webp(adaptive.filter_picture(net), folder / "adaptive-filters.webp")
     for layer in range(2, net.n_layers + 1):
         webp(adaptive.layer_picture(found, layer), folder / f"adaptive-layer{layer}.webp")

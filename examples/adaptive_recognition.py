@@ -1,12 +1,13 @@
 """Recognition by an adaptive network that is learned without labels, as Zeiler, Taylor & Fergus (2011) do it.
 
-The network is learned on the training images. Then, of each image, the M strongest activations of its top layer are
-run down one by one to the feature maps of layer 1; every such decomposition gives descriptors of patches, words of a
-codebook, and a spatial pyramid of them; the M pyramids are averaged. The same is done once with the feature maps that
-inference gives layer 1. A linear SVM takes either or both, beside raw pixels and HOG by the same SVM.
+The network is learned on the training images. Then, for each image, the M strongest activations of the top layer are
+projected one by one to the feature maps of layer 1. Each of these decompositions gives descriptors of patches, words of
+a codebook, and a spatial pyramid of them; the M pyramids are averaged. The feature maps that inference gives layer 1
+get a pyramid in the same way. A linear SVM takes either or both; raw pixels and HOG with the same SVM are the
+baselines.
 
-Needs `pip install 'backlight[examples]'` and labelled images in small pictures: a folder that holds `train` and
-`test`, as folders of a class each, or as shards `*train*.tar` and `*test*.tar`.
+Needs `pip install 'backlight[examples]'` and small labelled pictures: a folder that holds `train` and `test`, each with
+a folder for every class, or shards `*train*.tar` and `*test*.tar`.
 
     python examples/adaptive_recognition.py FOLDER [--train 2000] [--test 1000] [--strongest 8] [--validate]
 
@@ -33,10 +34,10 @@ from torch.nn import functional as F
 
 from backlight import open_images
 from backlight.adaptive import (
+    AdaptiveConfig,
     AdaptiveDeconvNet,
     Block,
     Codes,
-    Config,
     ContrastNormalisation,
     LayerCode,
     LayerConfig,
@@ -45,7 +46,7 @@ from backlight.adaptive import (
 from backlight.adaptive.operators import Reconstruction
 from backlight.errors import BadInputError
 
-CONFIG = Config(
+CONFIG = AdaptiveConfig(
     layers=(
         LayerConfig(12, filter=5, block=Block(2, 2, 3), weight=4.0),
         LayerConfig(32, filter=5, block=Block(2, 2, 2), weight=1.0),
@@ -60,19 +61,19 @@ CHUNK = 50
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is done.
+    """Size of the experiment.
 
     Attributes:
-        train: Training images; their labels serve the SVM only.
-        test: Test images.
-        learned_on: So many of the training images the network is learned on.
-        epochs: Of each of its layers.
-        layer: The top layer, whose activations are run down.
-        strongest: M, how many of them.
-        words: Of a codebook.
+        train: Number of training images; only the SVM uses their labels.
+        test: Number of test images.
+        learned_on: Number of training images that the network is learned on.
+        epochs: Epochs of each of its layers.
+        layer: The top layer, whose activations are projected.
+        strongest: M, their number.
+        words: Words of a codebook.
         patch: Side of a patch, in pixels of layer 1.
         spacing: Pixels from patch to patch.
-        seed: Of the choice of images, the network and the codebooks.
+        seed: Random seed of the choice of images, the network and the codebooks.
     """
 
     train: int = 2000
@@ -100,7 +101,7 @@ class Labelled:
 
 
 def read(folder: Path, part: str, count: int, seed: int) -> Labelled:
-    """Return so many images of a part, "train" or "test", drawn at random."""
+    """Return a random sample of the images of a part, "train" or "test"."""
     source = open_images(folder / part if (folder / part).is_dir() else str(folder / f"*{part}*.tar"))
     chosen = np.random.default_rng(seed).permutation(len(source))[:count].tolist()
     labels = np.array([source.records[i].label for i in chosen])
@@ -117,13 +118,15 @@ def learn(pictures: list[Image.Image], settings: Settings) -> AdaptiveDeconvNet:
     return net
 
 
-def run_down(net: AdaptiveDeconvNet, codes: Codes, settings: Settings) -> Tensor:
-    """Return (n · M, k, h, w) the feature maps of layer 1 that each of the M strongest activations alone gives."""
+def project_activations(net: AdaptiveDeconvNet, codes: Codes, settings: Settings) -> Tensor:
+    """Return (n · M, k, h, w) the feature maps of layer 1 that each of the M strongest activations gives alone."""
     top: LayerCode = codes[settings.layer]
     flat = top.pooled.flatten(1)
+    # (n, M, values): a copy of zeros for each activation, with its value at its place
     places = flat.abs().topk(settings.strongest, 1).indices
     alone = flat.new_zeros(*places.shape, flat.shape[1])
     alone.scatter_(2, places[..., None], flat.gather(1, places)[..., None])
+    # every image M times, so that each activation has the switches of its own image
     repeated = codes.at([i for i in range(len(codes)) for _ in range(settings.strongest)])
     maps = repeated[settings.layer].unpooling()(alone.view(-1, *top.pooled.shape[1:]))
     if settings.layer == 1:
@@ -134,7 +137,7 @@ def run_down(net: AdaptiveDeconvNet, codes: Codes, settings: Settings) -> Tensor
 
 
 def describe(maps: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
-    """Return descriptors (n, rows, cols, 4 k) of unit length of patches of feature maps, and where there is anything.
+    """Return descriptors (n, rows, cols, 4 k) of unit length of patches of feature maps, and which are not empty.
 
     A descriptor holds the mean magnitude of each map in each quarter of the patch.
     """
@@ -164,9 +167,9 @@ def codebook(descriptors: Tensor, settings: Settings) -> Tensor:
 
 
 def pyramids(descriptors: Tensor, known: Tensor, words: Tensor) -> Tensor:
-    """Return (n, 21 · words) how often each word is there in each cell of 1x1, 2x2 and 4x4; each sums up to 1.
+    """Return (n, 21 · words) the counts of each word in each cell of 1x1, 2x2 and 4x4, scaled to the sum 1.
 
-    *Source*: Lazebnik, Schmid & Ponce (2006): the levels weigh 1/4, 1/4 and 1/2.
+    *Source*: Lazebnik, Schmid & Ponce (2006): the levels have the weights 1/4, 1/4 and 1/2.
     """
     n, rows, cols, size = descriptors.shape
     flat = descriptors.reshape(-1, size)
@@ -185,15 +188,15 @@ def pyramids(descriptors: Tensor, known: Tensor, words: Tensor) -> Tensor:
 def pyramid_features(
     net: AdaptiveDeconvNet, codes: Codes, settings: Settings, single: bool, n_train: int
 ) -> np.ndarray:
-    """Return the features of images: of the maps that inference gave, or of single activations run down.
+    """Return the features of images: of the maps that inference gave, or of single activations projected.
 
-    The codebook is made of the descriptors of the first `n_train` images, at most 300.
+    The codebook is made from the descriptors of the first `n_train` images, at most 300.
     """
     times = settings.strongest if single else 1
 
     def described(start: int, stop: int) -> tuple[Tensor, Tensor]:
         own = codes.at(range(start, min(stop, len(codes))))
-        return describe(run_down(net, own, settings) if single else own[1].maps, settings)
+        return describe(project_activations(net, own, settings) if single else own[1].maps, settings)
 
     samples = []
     for start in range(0, min(n_train, 300), CHUNK):
@@ -215,9 +218,9 @@ def baselines(pictures: list[Image.Image]) -> dict[str, np.ndarray]:
 
 
 def classify(features: np.ndarray, labels: np.ndarray, n_train: int, validate: bool) -> tuple[float, float]:
-    """Return the accuracy on what is behind the first `n_train`, and the SVM's C.
+    """Return the accuracy on the images after the first `n_train`, and the SVM's C.
 
-    C is chosen on the last fifth of the training images. To validate, the accuracy there is returned.
+    C is chosen on the last fifth of the training images; with `validate`, the accuracy there is returned.
     """
     centred = features - features[:n_train].mean(0)
     scaled = centred / np.sqrt(np.square(centred[:n_train]).sum(1).mean())
@@ -235,14 +238,14 @@ def classify(features: np.ndarray, labels: np.ndarray, n_train: int, validate: b
 
 
 def interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95 % interval of a share that was counted over so many (Wilson)."""
+    """Return the 95 % interval of a share out of a count (Wilson)."""
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     reach = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
     return middle - reach, middle + reach
 
 
 def recognise(folder: Path, settings: Settings, validate: bool = False) -> dict[str, float]:
-    """Print the table of accuracies, and return them; to validate, no test image is looked at."""
+    """Print and return the accuracies; with `validate`, no test image is used."""
     data = read(folder, "train", settings.train, settings.seed)
     n_train = len(data.pictures)
     net = learn(data[: settings.learned_on].pictures, settings)

@@ -382,7 +382,7 @@ def test_the_page_of_inversions_says_what_was_measured():
         if row["recipe"] == "cvpr2015" and row["way"][1] == row["way"][2]
     )
     last = sorted(still[layer] for layer in ("features.12.cat", "classifier.1", "classifier.3"))
-    assert f"{last[0]} to {last[-1]} of 100 photographs come no nearer\nbetween steps 50 and 100" in page
+    assert f"{last[0]} to {last[-1]} of 100 photographs do not improve\nbetween steps 50 and 100" in page
 
 
 def test_the_default_is_nearer_than_the_published_recipes_after_as_many_steps():

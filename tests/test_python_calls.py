@@ -81,7 +81,7 @@ def test_hits_that_wait_for_their_projections_are_cards(net: Network, pictures: 
 def test_parts_of_the_package_are_there_after_import() -> None:
     assert {"adaptive", "studies", "build"} <= set(dir(backlight))
     assert {"faithfulness", "sanity"} <= set(dir(backlight.studies))
-    assert backlight.adaptive.Config is not backlight.studies.sanity.Config
+    assert backlight.adaptive.AdaptiveConfig is not backlight.studies.sanity.Config
     with pytest.raises(AttributeError, match="module 'backlight' has no attribute 'adaptivee'"):
         backlight.adaptivee  # noqa: B018
     with pytest.raises(AttributeError, match=r"module 'backlight.studies' has no attribute 'sanityy'"):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from backlight.adaptive import AdaptiveDeconvNet, LayerCode
-from backlight.adaptive.decomposition import single, strongest
+from backlight.adaptive.decomposition import single, strongest_activations
 from backlight.adaptive.operators import Reconstruction
 
 pytest.importorskip("sklearn", reason="the example needs scikit-learn: pip install 'backlight[examples]'")
@@ -66,17 +66,17 @@ def test_to_validate_looks_at_no_test_image(example, stripes, monkeypatch, capsy
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
-def test_activations_are_run_down_one_by_one(example, layer):
+def test_activations_are_projected_one_by_one(example, layer):
     net = AdaptiveDeconvNet(example.CONFIG)
     codes = net.infer(torch.randn(2, 1, 32, 32))
     settings = example.Settings(layer=layer, strongest=3)
-    found = example.run_down(net, codes, settings)
+    found = example.project_activations(net, codes, settings)
     assert found.shape == (6, *codes[1].shape)
     below = Reconstruction(net.filters[:1])
     for image in range(2):
         own: LayerCode = codes.of(image)[layer]
         whole = Reconstruction(net.filters[:layer], codes.of(image).below(layer))
-        for i, one in enumerate(strongest(own.maps[0], layer, 3)):
+        for i, one in enumerate(strongest_activations(own.maps[0], layer, 3)):
             pixels = whole(single([one], own.shape, own.pooled))
             torch.testing.assert_close(below(found[3 * image + i][None]), pixels, rtol=1e-4, atol=1e-5)
 

@@ -15,8 +15,8 @@ from backlight.images import Preprocessing, open_images
 from backlight.inversion import Inversion, invert
 from backlight.network import Coverage, Layer, Network, capture
 from backlight.network.zfnet import zfnet
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet, parse_rules
 from backlight.projection import Unit, project, strongest, superpose
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Scan, scan
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ __all__ = [
     "invert",
     "open_atlas",
     "open_images",
+    "parse_rules",
     "project",
     "scan",
     "strongest",

@@ -91,14 +91,14 @@ def test_in_a_mostly_flat_image_the_floor_is_the_median_of_what_is_not_flat(dtyp
 )
 def test_what_is_no_window_is_refused(size: int, sigma: float) -> None:
     with pytest.raises(
-        BadInputError, match=f"an odd size of at least 3 and a sigma above 0, but came {size} and"
+        BadInputError, match=f"an odd size of at least 3 and a positive sigma, got {size} and"
     ):
         ContrastNormalisation(size, sigma)
 
 
 def test_images_that_cannot_be_mirrored_are_refused() -> None:
     with pytest.raises(
-        BadInputError, match="an image of 5x20 cannot mirror; give images of at least 6 pixels"
+        BadInputError, match="an image of 5x20 cannot mirror; use images of at least 6x6 pixels"
     ):
         ContrastNormalisation()(torch.rand(1, 1, 5, 20))
     assert ContrastNormalisation()(torch.rand(1, 1, 6, 20)).isfinite().all()

@@ -9,15 +9,23 @@ import torch
 from torch import Tensor, nn
 
 import backlight
-from backlight.adaptive import Activation, AdaptiveDeconvNet, Block, Branch, Codes, Config, LayerConfig
-from backlight.adaptive.decomposition import decompose, single, strongest, tree
+from backlight.adaptive import (
+    Activation,
+    AdaptiveConfig,
+    AdaptiveDeconvNet,
+    Block,
+    Branch,
+    Codes,
+    LayerConfig,
+)
+from backlight.adaptive.decomposition import decompose, single, strongest_activations, tree
 from backlight.adaptive.inference import LayerCode
 from backlight.errors import BadInputError
 from replicas import adaptive as replica
 from replicas.adaptive_nets import DEEP, noise, random_codes, random_filters, whole
 from replicas.compare import differ, same, same_bits
 
-FOUR = Config(
+FOUR = AdaptiveConfig(
     (
         LayerConfig(6, filter=3, block=Block(2, 2, 2)),
         LayerConfig(6, filter=3, block=Block(2, 2, 2)),
@@ -82,9 +90,9 @@ def test_the_strongest_come_first_by_magnitude_ties_by_place_and_zeros_never() -
     for place, value in places:
         maps[place] = value
     expected = [(1, 2, 3, -5.0), (0, 2, 0, -2.0), (1, 0, 0, 2.0), (1, 0, 1, 2.0), (0, 1, 3, 0.5)]
-    assert strongest(maps, 2, 100) == [Activation(2, *own) for own in expected]
-    assert strongest(maps, 2, 2) == [Activation(2, *own) for own in expected[:2]]
-    assert strongest(0 * maps, 2, 3) == []
+    assert strongest_activations(maps, 2, 100) == [Activation(2, *own) for own in expected]
+    assert strongest_activations(maps, 2, 2) == [Activation(2, *own) for own in expected[:2]]
+    assert strongest_activations(0 * maps, 2, 3) == []
 
 
 def test_the_tree_has_5_25_and_125_parts() -> None:
@@ -149,30 +157,28 @@ def test_switch_modes_change_the_way_down() -> None:
 def test_a_code_of_zeros_is_refused() -> None:
     codes = random_codes(DEEP)
     empty = LayerCode(0 * codes[3].pooled, codes[3].switches, codes[3].block, codes[3].shape)
-    with pytest.raises(BadInputError, match="code of layer 3 is all zeros: there is no activation to show"):
+    with pytest.raises(BadInputError, match="code of layer 3 is all zero, so there is no activation to show"):
         decompose(random_filters(DEEP), Codes((*codes.layers[:2], empty)), 3)
-    with pytest.raises(BadInputError, match="code of layer 2 is all zeros"):
+    with pytest.raises(BadInputError, match="code of layer 2 is all zero"):
         AdaptiveDeconvNet(FOUR).decompose(torch.zeros(1, 20, 18), 2)
 
 
 def test_several_images_or_no_activations_are_refused() -> None:
     filters, codes = random_filters(DEEP), random_codes(DEEP, 2)
-    with pytest.raises(BadInputError, match=r"one image is decomposed at a time.*but came 2 and 3"):
+    with pytest.raises(BadInputError, match=r"takes one image and at least 1 activation, got 2 and 3"):
         decompose(filters, codes, 3)
-    with pytest.raises(BadInputError, match="at least 1 activation, but came 1 and 0"):
+    with pytest.raises(BadInputError, match="at least 1 activation, got 1 and 0"):
         decompose(filters, codes.of(0), 3, 0)
-    with pytest.raises(BadInputError, match="there are codes of layers 1 to 3, but layer 4"):
+    with pytest.raises(BadInputError, match="layer 4 is out of range for codes of layers 1 to 3"):
         decompose(filters, codes.of(0), 4)
     for layer in (1, 3):
-        with pytest.raises(BadInputError, match=r"a tree is of one image.*but came 2 and 5"):
+        with pytest.raises(BadInputError, match=r"a tree takes one image.*got 2 and 5"):
             tree(filters, codes, Activation(layer, 0, 0, 0, 1.0))
 
 
 @pytest.mark.parametrize("branching", [0, -1])
 def test_a_tree_without_branches_is_refused(branching: int) -> None:
-    with pytest.raises(
-        BadInputError, match=f"at least 1 part of each activation, but came 1 and {branching}"
-    ):
+    with pytest.raises(BadInputError, match=f"at least 1 part of each activation, got 1 and {branching}"):
         tree(random_filters(DEEP), random_codes(DEEP), Activation(3, 0, 0, 0, 1.0), branching)
 
 

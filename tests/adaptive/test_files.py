@@ -17,20 +17,20 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from backlight.adaptive import (
+    AdaptiveConfig,
     AdaptiveDeconvNet,
     Block,
-    Config,
     ContrastNormalisation,
     LayerConfig,
     Learning,
     files,
 )
 from backlight.adaptive.files import Origin, read_training, write_training
-from backlight.adaptive.training import State, Training
+from backlight.adaptive.training import Training, TrainingState
 from backlight.errors import BadInputError, StorageError
 from replicas.compare import same_bits
 
-CONFIG = Config(
+CONFIG = AdaptiveConfig(
     (
         LayerConfig(3, filter=3, block=Block(2, 2, 2), weight=3.0),
         LayerConfig(2, filter=2, block=Block(2, 2), weight=0.1, step=0.03),
@@ -54,9 +54,9 @@ def fitted() -> AdaptiveDeconvNet:
 
 
 @pytest.fixture(scope="module")
-def kept() -> State:
+def kept() -> TrainingState:
     """Return a training after the first epoch of layer 2."""
-    states: list[State] = []
+    states: list[TrainingState] = []
     Training(CONFIG, LEARNING, IMAGES).run(keep=states.append)
     return next(own for own in states if (own.layer, own.epoch) == (2, 1))
 
@@ -70,7 +70,7 @@ def refused(
 
 
 def changed(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:
-    """Write the file anew with its facts and arrays changed."""
+    """Rewrite the file with its facts and arrays changed."""
     with safe_open(path, "numpy") as file:
         facts = json.loads(file.metadata()["backlight-adaptive"])
         arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -119,13 +119,13 @@ def test_any_configuration_is_read_as_it_was_written(
 ) -> None:
     own = tuple(LayerConfig(maps, side, Block(*block), *numbers) for maps, side, block, *numbers in layers)
     window = None if contrast is None else ContrastNormalisation(*contrast)
-    config = Config(own, channels, size, window, unit=unit)
+    config = AdaptiveConfig(own, channels, size, window, unit=unit)
     path = tmp_path_factory.mktemp("files") / "a.adn"
     AdaptiveDeconvNet(config).save(path)
     assert AdaptiveDeconvNet.load(path).config == config
 
 
-def test_a_training_is_read_as_it_was_written(kept: State, tmp_path: Path) -> None:
+def test_a_training_is_read_as_it_was_written(kept: TrainingState, tmp_path: Path) -> None:
     write_training(kept, ORIGIN, tmp_path / "a.part")
     found = read_training(tmp_path / "a.part", ORIGIN)
     assert (found.layer, found.epoch, found.history) == (2, 1, kept.history)
@@ -161,7 +161,7 @@ def test_a_file_of_random_bytes(tmp_path_factory: pytest.TempPathFactory, conten
     refused(path, "is damaged, or not a training of an adaptive network", read_training, ORIGIN)
 
 
-def test_a_file_of_something_else(fitted: AdaptiveDeconvNet, kept: State, tmp_path: Path) -> None:
+def test_a_file_of_something_else(fitted: AdaptiveDeconvNet, kept: TrainingState, tmp_path: Path) -> None:
     path = tmp_path / "a.adn"
     save_file({"weight": np.zeros(3, np.float32)}, path)
     refused(path, "is damaged, or not an adaptive network")
@@ -217,7 +217,7 @@ TRAINING_DAMAGE: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] =
 
 
 @pytest.mark.parametrize("damage", TRAINING_DAMAGE)
-def test_a_training_with_wrong_contents(kept: State, tmp_path: Path, damage: str) -> None:
+def test_a_training_with_wrong_contents(kept: TrainingState, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "a.part"
     write_training(kept, ORIGIN, path)
     changed(path, TRAINING_DAMAGE[damage])  # type: ignore[arg-type]
@@ -228,15 +228,17 @@ def test_a_training_with_wrong_contents(kept: State, tmp_path: Path, damage: str
     "change, what",
     [
         ({"config": replace(CONFIG, steps=3)}, "another network"),
-        ({"learning": replace(LEARNING, epochs=2)}, "another way of learning"),
+        ({"learning": replace(LEARNING, epochs=2)}, "other learning settings"),
         ({"images": "others"}, "other images"),
     ],
 )
-def test_a_training_of_something_else(kept: State, tmp_path: Path, change: dict[str, Any], what: str) -> None:
+def test_a_training_of_something_else(
+    kept: TrainingState, tmp_path: Path, change: dict[str, Any], what: str
+) -> None:
     write_training(kept, ORIGIN, tmp_path / "a.part")
     refused(
         tmp_path / "a.part",
-        f"is an unfinished training with {what}; give what it was started with, or remove it",
+        f"is an unfinished training with {what}; rerun it as it was started, or remove the file",
         read_training,
         replace(ORIGIN, **change),
     )
@@ -249,7 +251,7 @@ def test_a_fit_does_not_go_on_with_other_images(tmp_path: Path) -> None:
         AdaptiveDeconvNet(CONFIG).fit(IMAGES + 1, LEARNING, checkpoint=part)
     part.unlink()
     AdaptiveDeconvNet(CONFIG).fit(IMAGES, LEARNING, checkpoint=part, fingerprint="these")
-    with pytest.raises(BadInputError, match="is an unfinished training with 3 images, but came 2"):
+    with pytest.raises(BadInputError, match="is an unfinished training with 3 images, got 2"):
         AdaptiveDeconvNet(CONFIG).fit(IMAGES[:2], LEARNING, checkpoint=part, fingerprint="these")
 
 

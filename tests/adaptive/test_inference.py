@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backlight.adaptive import AdaptiveDeconvNet, Block, Codes, Config, LayerConfig
+from backlight.adaptive import AdaptiveConfig, AdaptiveDeconvNet, Block, Codes, LayerConfig
 from backlight.adaptive.inference import Steps, energy, settle, step
 from backlight.adaptive.learning import steps_of
 from backlight.adaptive.operators import Reconstruction
@@ -18,7 +18,7 @@ from replicas import adaptive as replica
 from replicas.adaptive_nets import noise, random_filters
 from replicas.compare import same, same_bits
 
-CONFIG = Config(
+CONFIG = AdaptiveConfig(
     (
         LayerConfig(4, filter=3, block=Block(2, 2, 2), weight=3.0),
         LayerConfig(5, filter=3, block=Block(), weight=2.0),
@@ -169,7 +169,7 @@ def test_codes_of_one_image_and_of_several_batches() -> None:
 def test_images_and_layers_that_there_are_not_are_refused() -> None:
     codes = AdaptiveDeconvNet(CONFIG).infer(IMAGES.float(), layer=1)
     for layer in (0, 2):
-        with pytest.raises(BadInputError, match=f"codes of layers 1 to 1, but layer {layer} was asked for"):
+        with pytest.raises(BadInputError, match=f"layer {layer} is out of range for codes of layers 1 to 1"):
             codes[layer]
     for image in (-1, 2):
         with pytest.raises(BadInputError, match=f"image {image} is out of range for the codes of 2 images"):

@@ -1,4 +1,4 @@
-"""Inputs: pictures keep their proportions and get gray, zeros around them; what does not fit is refused."""
+"""Inputs: pictures keep their proportions, become gray and are padded with zeros; what does not fit is refused."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from backlight.adaptive import (
+    AdaptiveConfig,
     AdaptiveDeconvNet,
     Block,
-    Config,
     ContrastNormalisation,
     LayerConfig,
     Learning,
@@ -25,8 +25,8 @@ from conftest import make_pictures
 from replicas.compare import differ, same, same_bits
 
 LAYER = LayerConfig(2, filter=5, block=Block(2, 2))
-GRAY = Config((LAYER,), size=(30, 24), contrast=ContrastNormalisation(5, 1.5))
-COLOUR = Config((LAYER,), channels=3, size=(30, 24), contrast=None)
+GRAY = AdaptiveConfig((LAYER,), size=(30, 24), contrast=ContrastNormalisation(5, 1.5))
+COLOUR = AdaptiveConfig((LAYER,), channels=3, size=(30, 24), contrast=None)
 
 
 def photograph(height: int, width: int, seed: int = 0) -> Image.Image:
@@ -73,7 +73,7 @@ def test_without_normalisation_pixels_stay_as_they_are() -> None:
 
 def test_16_bit_pictures_keep_their_grey_levels_and_one_that_is_nearly_flat_is_told() -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (30, 24), dtype=np.uint16)
-    plain = Config((LAYER,), size=(30, 24), contrast=None)
+    plain = AdaptiveConfig((LAYER,), size=(30, 24), contrast=None)
     found = prepare(plain, Image.fromarray(deep))
     same(found[0, 0], torch.from_numpy(deep / 257).float(), 1e-6)
     assert len(found.unique()) == len(np.unique(deep))
@@ -124,17 +124,17 @@ def test_the_picture_shown_is_the_one_prepared() -> None:
 
 def test_tensors_of_other_channels_are_refused() -> None:
     with pytest.raises(
-        BadInputError, match=r"takes gray images, 1 channel, but came 3; give pictures.*channels=3"
+        BadInputError, match=r"takes gray images, 1 channel, got 3; pass pictures.*channels=3"
     ):
         prepare(GRAY, torch.randn(2, 3, 30, 24))
-    with pytest.raises(BadInputError, match="takes colour images, 3 channels, but came 1"):
+    with pytest.raises(BadInputError, match="takes colour images, 3 channels, got 1"):
         prepare(COLOUR, torch.randn(1, 30, 24))
 
 
 def test_tensors_that_are_no_images_are_refused() -> None:
     for shape in [(30, 24), (0, 1, 30, 24), (1, 1, 1, 30, 24)]:
         with pytest.raises(
-            BadInputError, match=r"images are \(n, c, h, w\) or \(c, h, w\), at least one, but came"
+            BadInputError, match=r"images must be \(n, c, h, w\) or \(c, h, w\), at least one, got"
         ):
             prepare(GRAY, torch.randn(shape))
     with pytest.raises(BadInputError, match="images of 4x24 are smaller than its filters of 5x5"):
@@ -151,7 +151,7 @@ def test_values_that_are_not_finite_are_refused(value: float) -> None:
 
 
 def test_no_pictures_and_pictures_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="needs at least 1 image, but came none"):
+    with pytest.raises(BadInputError, match="needs at least 1 image, got none"):
         prepare(GRAY, [])
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(ImageError, match=r"bad\.png': not an image in a format that Pillow reads"):
@@ -164,14 +164,14 @@ def test_no_pictures_and_pictures_that_cannot_be_read_are_refused(tmp_path: Path
 
 @pytest.mark.parametrize("shape", [(3, 30, 24), (30, 24)])
 def test_arrays_of_another_kind_are_refused_by_fit(shape: tuple[int, ...]) -> None:
-    with pytest.raises(BadInputError, match=r"an array of images is \(n, c, h, w\), but came"):
+    with pytest.raises(BadInputError, match=r"an array of images must be \(n, c, h, w\), got"):
         AdaptiveDeconvNet(GRAY).fit(np.zeros(shape, np.float32))
 
 
 def test_arrays_without_images_and_of_other_channels_are_refused_by_fit() -> None:
-    with pytest.raises(BadInputError, match="at least one, but came"):
+    with pytest.raises(BadInputError, match="at least one, got"):
         AdaptiveDeconvNet(GRAY).fit(np.zeros((0, 1, 30, 24), np.float32))
-    with pytest.raises(BadInputError, match="takes gray images, 1 channel, but came 3"):
+    with pytest.raises(BadInputError, match="takes gray images, 1 channel, got 3"):
         AdaptiveDeconvNet(GRAY).fit(np.zeros((2, 3, 30, 24), np.float32))
 
 
@@ -193,9 +193,9 @@ def test_a_source_is_prepared_and_what_cannot_be_read_is_listed(tmp_path: Path, 
     folder = make_pictures(tmp_path, 4)
     (folder / "a" / "001.png").write_bytes(b"no picture")
     Image.new("RGB", (900, 10)).save(folder / "a" / "003.png")
-    told: list[int] = []
+    told: list[tuple[str, int, int]] = []
     own = source(folder)
-    found = prepare_all(GRAY, own, range(len(own)), memory_bytes, told.append)
+    found = prepare_all(GRAY, own, range(len(own)), memory_bytes, lambda *step: told.append(step))
     paths = [record.path for record in own.records]
     assert paths[1:4] == ["a/001.png", "a/002.png", "a/003.png"]
     assert found.ids == (0, 2, 4, 5)
@@ -204,7 +204,7 @@ def test_a_source_is_prepared_and_what_cannot_be_read_is_listed(tmp_path: Path, 
         ("a/003.png", found.skipped[1].reason),
     ]
     assert "cannot mirror" in found.skipped[1].reason
-    assert told == [1, 2, 3, 4, 5, 6]
+    assert told == [("prepare", done, 6) for done in range(1, 7)]
     assert isinstance(found.array, np.memmap) == (memory_bytes == 0)
     expected = prepare(GRAY, [folder / paths[i] for i in found.ids])
     assert np.array_equal(found.array, expected.numpy())

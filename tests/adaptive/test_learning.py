@@ -10,23 +10,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from backlight.adaptive import AdaptiveDeconvNet, Block, Config, LayerConfig, Learning
+from backlight.adaptive import AdaptiveConfig, AdaptiveDeconvNet, Block, LayerConfig, Learning
 from backlight.adaptive.inference import step
 from backlight.adaptive.learning import (
-    Part,
+    CodedBatch,
     conjugate_gradient,
-    first_filters,
     growing_weight,
     normal_product,
     of_unit_length,
     sparse_weight,
+    start_filters,
     steps_of,
 )
 from backlight.adaptive.operators import Reconstruction, filter_gradient, paint
 from replicas.adaptive_nets import DEEP, noise, random_codes, random_filters
 from replicas.compare import differ, same
 
-SMALL = Config(
+SMALL = AdaptiveConfig(
     (LayerConfig(2, filter=2, block=Block(2, 2, 2)), LayerConfig(3, filter=2, block=Block(2, 2))),
     size=(9, 8),
     contrast=None,
@@ -40,7 +40,7 @@ class Problem:
         self.filters, codes = random_filters(SMALL), random_codes(SMALL, 5)
         self.images = noise(5, 1, *SMALL.size, seed=7)
         self.parts = [
-            Part(self.images[i : i + 1], codes.of(i).below(2), codes.of(i)[2])
+            CodedBatch(self.images[i : i + 1], codes.of(i).below(2), codes.of(i)[2])
             for i in range(len(self.images))
         ]
         self.product = normal_product(lambda: iter(self.parts), self.filters)
@@ -51,7 +51,7 @@ class Problem:
             torch.zeros_like(self.filters[1]),
         )
 
-    def whole(self, part: Part, last: Tensor | None = None) -> Reconstruction:
+    def whole(self, part: CodedBatch, last: Tensor | None = None) -> Reconstruction:
         return Reconstruction((self.filters[0], self.filters[1] if last is None else last), part.below)
 
     def error(self, last: Tensor) -> float:
@@ -126,7 +126,7 @@ def test_filters_get_unit_length_as_a_whole_or_by_plane() -> None:
 
 @pytest.mark.parametrize("unit, length", [("filter", 1.0), ("plane", 2**0.5)])
 def test_learned_filters_have_unit_length(unit: str, length: float) -> None:
-    config = Config(SMALL.layers, size=SMALL.size, contrast=None, unit=unit)  # type: ignore[arg-type]
+    config = AdaptiveConfig(SMALL.layers, size=SMALL.size, contrast=None, unit=unit)  # type: ignore[arg-type]
     net = AdaptiveDeconvNet(config)
     images = noise(4, 1, *SMALL.size).float()
     net.fit(images, Learning(epochs=2))
@@ -134,8 +134,8 @@ def test_learned_filters_have_unit_length(unit: str, length: float) -> None:
     for filters in net.filters:
         same(filters.flatten(2).norm(dim=2), torch.ones(filters.shape[:2]), 1e-5)
     generator = torch.Generator().manual_seed(0)
-    deep = Config(DEEP.layers, size=DEEP.size, contrast=None, unit=unit)  # type: ignore[arg-type]
-    same(first_filters(deep, 2, generator).flatten(1).norm(dim=1), length * torch.ones(5), 1e-5)
+    deep = AdaptiveConfig(DEEP.layers, size=DEEP.size, contrast=None, unit=unit)  # type: ignore[arg-type]
+    same(start_filters(deep, 2, generator).flatten(1).norm(dim=1), length * torch.ones(5), 1e-5)
 
 
 def best_match(found: Tensor, planted: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def test_planted_filters_are_found_again(seed: int) -> None:
     z = strength * (torch.rand(shape, generator=generator) < 0.005)
     images = paint(z, of_unit_length(planted, "filter"))
     net = AdaptiveDeconvNet(
-        Config((LayerConfig(8, 11, Block(), weight=2.0),), size=(28, 28), contrast=None), seed
+        AdaptiveConfig((LayerConfig(8, 11, Block(), weight=2.0),), size=(28, 28), contrast=None), seed
     )
     assert best_match(net.filters[0], planted).max() < 0.5  # chance does not find any
     net.fit(images, Learning(epochs=40, seed=seed, sample=1))

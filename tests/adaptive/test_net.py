@@ -1,4 +1,4 @@
-"""The network as a whole: codes by layer, alone or in batches, and reconstructions by what switches still know."""
+"""The network as a whole: codes by layer, alone or in batches, and reconstructions from parts of the switches."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 from backlight.adaptive import (
     PRESETS,
     SWITCH_MODES,
+    AdaptiveConfig,
     AdaptiveDeconvNet,
     Block,
     Codes,
-    Config,
     LayerConfig,
     Learning,
     SwitchMode,
@@ -25,7 +25,7 @@ from backlight.errors import BadInputError
 from replicas import adaptive as replica
 from replicas.compare import differ, same, same_bits
 
-CONFIG = Config(
+CONFIG = AdaptiveConfig(
     (
         LayerConfig(4, filter=3, block=Block(2, 2, 2), weight=3.0),
         LayerConfig(3, filter=3, block=Block(2, 2, 3), weight=1.0),
@@ -190,15 +190,13 @@ def test_layers_steps_and_modes_that_there_are_not_are_refused(net: AdaptiveDeco
             net.infer(batch, layer)
         with pytest.raises(BadInputError, match=f"layer {layer} is out of range"):
             net.energy(batch, codes, layer)
-        with pytest.raises(
-            BadInputError, match=f"there are codes of layers 1 to 2, but layer {layer} was asked for"
-        ):
+        with pytest.raises(BadInputError, match=f"layer {layer} is out of range for codes of layers 1 to 2"):
             net.reconstruct(codes, layer)
-    with pytest.raises(BadInputError, match="inference takes at least 1 step, but came 0"):
+    with pytest.raises(BadInputError, match="inference takes at least 1 step, got 0"):
         net.infer(batch, steps=0)
-    with pytest.raises(BadInputError, match=r"switches are used full, .*, but came 'some'"):
+    with pytest.raises(BadInputError, match=r"unknown use of switches 'some'; known are full, .*, average"):
         net.reconstruct(codes, switches="some")  # type: ignore[arg-type]
-    with pytest.raises(BadInputError, match="one image is decomposed at a time"):
+    with pytest.raises(BadInputError, match="a decomposition takes one image"):
         net.decompose(batch, 2)
     with pytest.raises(BadInputError, match="layer 5 is out of range"):
         net.decompose(batch[:1], 5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.adaptive import PRESETS, Block, Config, LayerConfig, pool
+from backlight.adaptive import PRESETS, AdaptiveConfig, Block, LayerConfig, pool
 from backlight.adaptive.operators import Reconstruction, filter_gradient, match, paint
 from backlight.errors import BadInputError
 from backlight.geometry import Box
@@ -95,7 +95,7 @@ def test_an_activation_of_layer_1_paints_its_filter_upright_in_its_receptive_fie
 
 @pytest.mark.parametrize("layer", [2, 3])
 def test_what_an_activation_paints_lies_in_its_receptive_field_and_reaches_its_borders(layer: int) -> None:
-    config = Config(
+    config = AdaptiveConfig(
         (
             LayerConfig(2, filter=2, block=Block(2, 3, 2)),
             LayerConfig(2, filter=3, block=Block(2, 2, 2)),
@@ -136,7 +136,7 @@ def test_shapes_are_those_of_the_operators() -> None:
 
 
 def test_the_squared_norm_is_the_largest_squared_singular_value() -> None:
-    config = Config(
+    config = AdaptiveConfig(
         (LayerConfig(2, filter=2, block=Block(2, 2, 2)), LayerConfig(3, filter=2)), size=(5, 4), contrast=None
     )
     codes, filters = random_codes(config, 2), random_filters(config)
@@ -156,7 +156,7 @@ def test_the_squared_norm_is_the_largest_squared_singular_value() -> None:
 def test_the_squared_norm_of_codes_with_one_value_a_block() -> None:
     """Against all choices of a place in each block; power iteration may find a little less, never more."""
     block, size = Block(2, 2, 2), (2, 2)
-    config = Config((LayerConfig(2, filter=2, block=block),), size=size, contrast=None)
+    config = AdaptiveConfig((LayerConfig(2, filter=2, block=block),), size=size, contrast=None)
     r = whole(config, 1, random_codes(config, 1), random_filters(config))
     shape = config.shapes()[0]
     n_values = int(np.prod(shape))
@@ -183,12 +183,12 @@ def test_the_squared_norm_of_zeros_is_zero() -> None:
 @pytest.mark.parametrize(
     "changes, text",
     [
-        ({"maps": 0}, "at least 1 map, a filter of at least 1 pixel and a weight above 0"),
-        ({"filter": 0}, "but came 2, 0 and 1.0"),
-        ({"weight": 0.0}, "but came 2, 7 and 0.0"),
-        ({"weight": float("nan")}, "but came 2, 7 and nan"),
-        ({"weight": float("inf")}, "but came 2, 7 and inf"),
-        ({"step": 0.0}, "a step is above 0, but came 0.0; None lets it be chosen"),
+        ({"maps": 0}, "at least 1 map, a filter of at least 1 pixel and a positive weight"),
+        ({"filter": 0}, "got 2, 0 and 1.0"),
+        ({"weight": 0.0}, "got 2, 7 and 0.0"),
+        ({"weight": float("nan")}, "got 2, 7 and nan"),
+        ({"weight": float("inf")}, "got 2, 7 and inf"),
+        ({"step": 0.0}, "a step must be positive, got 0.0; None chooses one"),
     ],
 )
 def test_what_is_no_layer_is_refused(changes: dict[str, float], text: str) -> None:
@@ -199,12 +199,12 @@ def test_what_is_no_layer_is_refused(changes: dict[str, float], text: str) -> No
 def test_what_is_no_network_is_refused(untyped: None) -> None:
     layer = LayerConfig(2, filter=5)
     with pytest.raises(BadInputError, match="at least 1 layer, 1 or 3 channels and at least 1 step"):
-        Config(())
-    with pytest.raises(BadInputError, match="but came 1, 2 and 10"):
-        Config((layer,), channels=2)
-    with pytest.raises(BadInputError, match="a filter or a plane, but came 'map'"):
-        Config((layer,), unit="map")  # type: ignore[arg-type]
+        AdaptiveConfig(())
+    with pytest.raises(BadInputError, match="got 1, 2 and 10"):
+        AdaptiveConfig((layer,), channels=2)
+    with pytest.raises(BadInputError, match="`unit` must be 'filter' or 'plane', got 'map'"):
+        AdaptiveConfig((layer,), unit="map")  # type: ignore[arg-type]
     with pytest.raises(BadInputError, match="images of 4x9 are smaller than its filters of 5x5"):
-        Config((layer,), size=(4, 9))
-    with pytest.raises(BadInputError, match="leave maps of 3x3 below layer 2, are smaller than its filters"):
-        Config((layer, layer), size=(5, 5))
+        AdaptiveConfig((layer,), size=(4, 9))
+    with pytest.raises(BadInputError, match="give maps of 3x3 below layer 2, are smaller than its filters"):
+        AdaptiveConfig((layer, layer), size=(5, 5))

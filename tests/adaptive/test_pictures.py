@@ -12,13 +12,13 @@ from torch import Tensor
 
 from backlight.adaptive import (
     SWITCH_MODES,
+    AdaptiveConfig,
     AdaptiveDeconvNet,
     Block,
     Branch,
     Codes,
-    Config,
+    HitSearch,
     LayerConfig,
-    Wanted,
     active_layers,
     decomposition_picture,
     filter_picture,
@@ -30,22 +30,22 @@ from backlight.adaptive import (
     tree_picture,
     trees,
 )
-from backlight.adaptive.decomposition import strongest, tree
+from backlight.adaptive.decomposition import strongest_activations, tree
 from backlight.adaptive.sheets import GAP, Panel, Row, sheet
 from backlight.errors import BadInputError
 from backlight.render import MapPanel
 from backlight.render.page import Frame
 
-THREE = Config(
+THREE = AdaptiveConfig(
     tuple(LayerConfig(maps, filter=3, block=Block(2, 2, 1), weight=20.0) for maps in (4, 5, 3)), size=(24, 24)
 )
-SILENT = Config(
+SILENT = AdaptiveConfig(
     (LayerConfig(4, filter=3, block=Block(2, 2, 1), weight=20.0), LayerConfig(3, filter=3, weight=1e-9)),
     size=(24, 24),
 )
 
 
-def coded(config: Config = THREE, count: int = 2) -> tuple[AdaptiveDeconvNet, Tensor, Codes]:
+def coded(config: AdaptiveConfig = THREE, count: int = 2) -> tuple[AdaptiveDeconvNet, Tensor, Codes]:
     net = AdaptiveDeconvNet(config, seed=2)
     images = torch.randn(count, 1, *config.size, generator=torch.Generator().manual_seed(0))
     return net, images, net.infer(images)
@@ -53,7 +53,7 @@ def coded(config: Config = THREE, count: int = 2) -> tuple[AdaptiveDeconvNet, Te
 
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
-    """What pictures hand on to be drawn."""
+    """What is passed on to be drawn."""
     found: list[Row] = []
 
     def record(rows: Sequence[Row], *texts: str) -> Image.Image:
@@ -67,7 +67,7 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
 def test_the_filters_and_the_maps_of_a_layer() -> None:
     net, images, _ = coded()
     assert filter_picture(net).mode == "RGB"
-    found = find_hits(net, images.numpy(), Wanted(top=4))
+    found = find_hits(net, images.numpy(), HitSearch(top=4))
     assert layer_picture(found, 2).size == layer_picture(found, 2, "a title").size
     with pytest.raises(BadInputError, match="layers 1, 2, 3 were searched, but layer 4 was asked for"):
         layer_picture(found, 4)
@@ -75,7 +75,7 @@ def test_the_filters_and_the_maps_of_a_layer() -> None:
 
 def test_maps_are_captioned_by_their_magnitudes(monkeypatch: pytest.MonkeyPatch) -> None:
     net, images, _ = coded()
-    found = find_hits(net, np.concatenate([images.numpy(), images.numpy() * 0]), Wanted((1,), (2,), top=4))
+    found = find_hits(net, np.concatenate([images.numpy(), images.numpy() * 0]), HitSearch((1,), (2,), top=4))
     shown: list[MapPanel] = []
 
     def record(panels: Sequence[MapPanel], *texts: str) -> Image.Image:
@@ -121,7 +121,7 @@ def test_a_decomposition_adds_up_on_one_scale(rows: list[Row]) -> None:
         assert (given.label, added.label) == ("input", "sum of 3")
         assert whole.label == f"all {int(one[layer].pooled.count_nonzero())}"
         assert whole.caption.startswith("error ")
-        activations = strongest(one[layer].maps[0], layer, 3)
+        activations = strongest_activations(one[layer].maps[0], layer, 3)
         assert [panel.label for panel in parts] == [f"map {own.channel}" for own in activations]
         assert parts[0].caption == f"{activations[0].value:.3g} at {activations[0].row}, {activations[0].col}"
         np.testing.assert_allclose(sum(panel.values for panel in parts), added.values, atol=1e-6)
@@ -148,11 +148,11 @@ def test_silent_layers_are_left_out_unless_asked_for(rows: list[Row]) -> None:
     decomposition_picture(net, images[0], codes.of(0))
     switch_picture(net, images[0], codes.of(0))
     assert [row.heading for row in rows] == ["Layer 1", "Layer 1"]
-    with pytest.raises(BadInputError, match="the code of layer 2 is all zeros"):
+    with pytest.raises(BadInputError, match="the code of layer 2 is all zero"):
         decomposition_picture(net, images[0], codes.of(0), layers=[2])
     silence = net.infer(images[:1] * 0)
     for draw in (decomposition_picture, switch_picture):
-        with pytest.raises(BadInputError, match="nothing is active in any layer"):
+        with pytest.raises(BadInputError, match="no layer has an activation"):
             draw(net, images[0] * 0, silence)
 
 
@@ -179,7 +179,7 @@ def test_a_tree_shows_the_superposition_of_each_level(monkeypatch: pytest.Monkey
     net, images, codes = coded()
     one = codes.of(0)
     tree_picture(net, images[0], one, 5)
-    root = tree(net.filters, one, strongest(one[3].maps[0], 3, 1)[0], 5)
+    root = tree(net.filters, one, strongest_activations(one[3].maps[0], 3, 1)[0], 5)
     levels = [root.level(depth) for depth in range(3)]
     assert [len(level) for level in levels] == [1, 5, 25]
     assert [panel.label for panel in shown] == [
@@ -223,10 +223,10 @@ def test_what_has_no_tree_is_refused() -> None:
     net, images, codes = coded(SILENT)
     for arguments in ((codes, 5), (codes.of(0), 0), (codes.of(0), 5, 1)):
         with pytest.raises(
-            BadInputError, match="a tree is of one image, from layer 2 up, with at least 1 part"
+            BadInputError, match="a tree takes one image, a layer from 2 up and at least 1 part"
         ):
             tree_picture(net, images[0], *arguments)  # type: ignore[arg-type]
-    with pytest.raises(BadInputError, match="nothing is active in layer 2, so there is no tree"):
+    with pytest.raises(BadInputError, match="layer 2 has no activation, so there is no tree"):
         tree_picture(net, images[0], codes.of(0))
 
 

@@ -149,14 +149,17 @@ def test_the_largest_block_has_switches_of_one_byte() -> None:
     "rows, cols, maps", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (-2, 1, 1), (8, 8, 5), (257, 1, 1)]
 )
 def test_what_is_no_block_is_refused(rows: int, cols: int, maps: int) -> None:
-    with pytest.raises(BadInputError, match=f"at most 256 places, but came {rows}x{cols}x{maps}"):
+    with pytest.raises(BadInputError, match=f"at most 256 places, got {rows}x{cols}x{maps}"):
         Block(rows, cols, maps)
 
 
 def test_unknown_modes_and_switches_of_another_shape_are_refused(untyped: None) -> None:
     block, shape = CUT
     _, switches = pool(noise(1, *shape), block)
-    with pytest.raises(BadInputError, match=r"position-only, map-only, centre, average, but came 'none'"):
+    with pytest.raises(
+        BadInputError,
+        match=r"unknown use of switches 'none'; known are full, position-only, map-only, centre, average",
+    ):
         Unpooling(switches, block, shape, "none")  # type: ignore[arg-type]
-    with pytest.raises(BadInputError, match=r"have the shape \(3, 3, 4\), but came \(3, 3, 3\)"):
+    with pytest.raises(BadInputError, match=r"must have the shape \(3, 3, 4\), got \(3, 3, 3\)"):
         Unpooling(switches, block, (5, 7, 7))

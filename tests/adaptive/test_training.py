@@ -1,10 +1,7 @@
-"""Training: it goes on after a stop as if there had been none; what does not fit into memory lies in files."""
+"""Training: it resumes after a stop as if there had been none; what does not fit into memory lies in files."""
 
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -15,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from backlight.adaptive import AdaptiveDeconvNet, Block, Config, LayerConfig, Learning, Measure
+from backlight.adaptive import AdaptiveConfig, AdaptiveDeconvNet, Block, EpochMeasure, LayerConfig, Learning
 from backlight.adaptive.files import Origin, read_training, write_training
-from backlight.adaptive.training import Shelf, State, Training
-from backlight.errors import BadInputError, StorageError
+from backlight.adaptive.training import Training, TrainingState
+from backlight.errors import BadInputError
 from replicas.compare import same, same_bits
 
-CONFIG = Config(
+CONFIG = AdaptiveConfig(
     (
         LayerConfig(3, filter=3, block=Block(2, 2, 2), weight=3.0),
         LayerConfig(2, filter=3, block=Block(2, 2), weight=1.0),
@@ -46,14 +43,14 @@ def blobs(n: int = 12, seed: int = 0) -> Tensor:
 
 
 @cache
-def learned(learning: Learning = LEARNING) -> tuple[list[Tensor], list[Measure]]:
+def learned(learning: Learning = LEARNING) -> tuple[list[Tensor], list[EpochMeasure]]:
     training = Training(CONFIG, learning, IMAGES)
     training.run()
     return training.filters, training.history
 
 
 def same_training(
-    filters: list[Tensor], history: list[Measure], other: tuple[list[Tensor], list[Measure]]
+    filters: list[Tensor], history: list[EpochMeasure], other: tuple[list[Tensor], list[EpochMeasure]]
 ) -> None:
     assert len(filters) == len(other[0])
     for own, expected in zip(filters, other[0], strict=True):
@@ -63,9 +60,9 @@ def same_training(
 
 @pytest.mark.parametrize("stop", range(1, N_KEPT + 1))
 def test_a_training_stopped_after_any_epoch_goes_on_as_if_it_had_not_been(stop: int) -> None:
-    kept: list[State] = []
+    kept: list[TrainingState] = []
 
-    def keep(state: State) -> None:
+    def keep(state: TrainingState) -> None:
         kept.append(deepcopy(state))
         if len(kept) == stop:
             raise StopError("here")
@@ -81,7 +78,7 @@ def test_a_training_stopped_after_any_epoch_goes_on_as_if_it_had_not_been(stop: 
 def test_the_same_through_a_file(stop: int, tmp_path: Path) -> None:
     origin, path, count = Origin(CONFIG, LEARNING, "these"), tmp_path / "a.adn.part", 0
 
-    def keep(state: State) -> None:
+    def keep(state: TrainingState) -> None:
         nonlocal count
         write_training(state, origin, path)
         count += 1
@@ -100,7 +97,7 @@ def test_the_same_through_a_file(stop: int, tmp_path: Path) -> None:
 def test_a_fit_stopped_amid_an_epoch_goes_on_from_the_last_whole_one(call: int, tmp_path: Path) -> None:
     calls = 0
 
-    def progress(phase: str, done: int, total: int, note: str = "") -> None:
+    def progress(phase: str, done: int, total: int) -> None:
         nonlocal calls
         calls += 1
         if calls == call:
@@ -119,22 +116,45 @@ def test_a_fit_stopped_amid_an_epoch_goes_on_from_the_last_whole_one(call: int, 
 
 
 def test_progress_reaches_its_total_and_never_goes_back() -> None:
-    told: list[tuple[str, int, int, str]] = []
+    told: list[tuple[str, int, int]] = []
 
-    def progress(phase: str, done: int, total: int, note: str = "") -> None:
-        told.append((phase, done, total, note))
+    def progress(phase: str, done: int, total: int) -> None:
+        told.append((phase, done, total))
 
-    history = Training(CONFIG, LEARNING, IMAGES).run(progress)
+    Training(CONFIG, LEARNING, IMAGES).run(progress)
     assert list(dict.fromkeys(phase for phase, *_ in told)) == ["layer 1", "codes 1", "layer 2", "codes 2"]
     for name, expected in (("layer 1", 45), ("codes 1", 5), ("layer 2", 45), ("codes 2", 5)):
-        own = [done for phase, done, _, _ in told if phase == name]
+        own = [done for phase, done, _ in told if phase == name]
         assert own == sorted(set(own))
-        assert {total for phase, _, total, _ in told if phase == name} == {own[-1]} == {expected}
-    for layer in (1, 2):
-        notes = [note for phase, _, _, note in told if phase == f"layer {layer}"]
-        assert notes[0] == ""
-        last = next(own for own in reversed(history) if own.layer == layer)
-        assert notes[-1] == f"error {last.error:.1%}, {last.active_share:.2%} active"
+        assert {total for phase, _, total in told if phase == name} == {own[-1]} == {expected}
+
+
+class Watch:
+    """Records measures and steps in order."""
+
+    def __init__(self) -> None:
+        self.seen: list[EpochMeasure | str] = []
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        """Take a step."""
+        self.seen.append(phase)
+
+    def measured(self, measure: EpochMeasure) -> None:
+        """Take a measure."""
+        self.seen.append(measure)
+
+
+def test_each_measure_is_told_within_its_epoch_and_the_last_one_first_after_a_stop() -> None:
+    watch, kept = Watch(), []
+    history = Training(CONFIG, LEARNING, IMAGES).run(watch, lambda state: kept.append(deepcopy(state)))
+    assert [own for own in watch.seen if isinstance(own, EpochMeasure)] == history
+    for measure in history:  # between the steps of the codes and those of the filters
+        at = watch.seen.index(measure)
+        assert watch.seen[at - 1] == watch.seen[at + 1] == f"layer {measure.layer}"
+    again = Watch()
+    Training(CONFIG, LEARNING, IMAGES, kept[1]).run(again)
+    assert again.seen[0] == history[1]
+    assert [own for own in again.seen if isinstance(own, EpochMeasure)] == history[1:]
 
 
 def test_what_does_not_fit_into_memory_lies_in_files() -> None:
@@ -154,28 +174,10 @@ def test_images_in_memory_take_of_the_bound(room: int, is_in_file: bool) -> None
     assert isinstance(training.state.pooled, np.memmap) == is_in_file
 
 
-def test_a_shelf_counts_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    shelf = Shelf(100)
-    first = shelf.room((10,), np.float64)
-    assert not isinstance(first, np.memmap)
-    second = shelf.room((3,), np.float64)
-    assert isinstance(second, np.memmap)
-    assert second.tolist() == [0, 0, 0]
-    shelf.give_back(second)
-    assert shelf.left == 20
-    shelf.give_back(first)
-    assert not isinstance(shelf.room((12,), np.float64), np.memmap)
-    del shelf
-    second[:] = 1, 2, 3
-    assert second.tolist() == [1, 2, 3]
-    assert list(tmp_path.iterdir()) == []  # even while the array lives: a kill leaves nothing
-
-
 def test_a_training_goes_on_with_other_memory_and_batches(tmp_path: Path) -> None:
     file = tmp_path / "m.part"
 
-    def stop(phase: str, done: int, total: int, note: str = "") -> None:
+    def stop(phase: str, done: int, total: int) -> None:
         if phase == "layer 2":
             raise StopError("here")
 
@@ -249,32 +251,13 @@ def test_images_that_are_not_finite_are_refused(value: float) -> None:
     ids=str,
 )
 def test_what_is_no_learning_is_refused(changes: dict[str, int]) -> None:
-    with pytest.raises(BadInputError, match="epochs, CG steps, batch and sample are at least 1, the seed"):
+    with pytest.raises(
+        BadInputError, match="epochs, CG steps, batch and sample must be at least 1, the seed"
+    ):
         Learning(**changes)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5])
 def test_a_first_share_of_blocks_that_is_none_is_refused(share: float) -> None:
-    with pytest.raises(BadInputError, match="first share of blocks is above 0 and at most 1, but came"):
+    with pytest.raises(BadInputError, match="first share of blocks must be above 0 and at most 1, got"):
         Learning(first_share=share)
-
-
-def test_room_in_a_file_is_taken_for_real_and_a_full_folder_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[tuple[int, int]] = []
-
-    def full(descriptor: int, start: int, size: int) -> None:
-        taken.append((start, size))
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    with pytest.raises(
-        StorageError,
-        match=r"the temporary folder '.+' has no room for 8 MB of images or codes \(No space left on device\); "
-        r"set TMPDIR to a folder that has, or allow more memory \(--memory, Learning\.memory_bytes\)",
-    ):
-        Shelf(0).room((2, 10**6), np.float32)
-    assert taken == [(0, 8 * 10**6)]
-    monkeypatch.delattr(os, "posix_fallocate")  # a system without it gets zeros
-    room = Shelf(0).room((4, 1), np.float32)
-    assert isinstance(room, np.memmap)
-    assert not room.any()

@@ -12,7 +12,7 @@ import backlight
 from backlight import DECONVNET, Network, Preprocessing, build, capture
 from backlight.atlas import make_plan
 from backlight.images import open_images
-from backlight.rules import parse_rules
+from backlight.operators.ruleset import parse_rules
 from conftest import make_pictures
 
 GATES_DIFFERENTIATED = parse_rules("deconvnet,gates=vjp")

@@ -20,7 +20,7 @@ from backlight.atlas.hits import Hit
 from backlight.atlas.schema import limit_steps, writing
 from backlight.atlas.tiles import decode_picture, encode_patch, encode_projection, webp_size
 from backlight.errors import AtlasError, BadInputError, DamagedAtlasError
-from backlight.rules import RuleSet
+from backlight.operators.ruleset import RuleSet
 from cli.running import run
 from fuzz.tiny import make_old_atlas, make_tiny_atlas
 from fuzz.walking import content, without_type_checks

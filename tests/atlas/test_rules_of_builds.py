@@ -10,7 +10,7 @@ from backlight import GRADIENT, GUIDED, build, capture
 from backlight.atlas.plan import check_identity
 from backlight.errors import AtlasError, UnsupportedOperatorError
 from backlight.images import Preprocessing
-from backlight.rules import RuleSet, parse_rules
+from backlight.operators.ruleset import RuleSet, parse_rules
 
 
 def identity(rules):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from backlight.adaptive import PRESETS, AdaptiveDeconvNet, Block, Config, LayerConfig
+from backlight.adaptive import PRESETS, AdaptiveConfig, AdaptiveDeconvNet, Block, LayerConfig
 from backlight.adaptive.training import Training
 from cli.running import run
 
@@ -29,7 +29,9 @@ FIT = (
     "4",
 )
 _BLOCKS = Block(2, 2, 2), Block(2, 2, 1)
-LIVELY = Config(tuple(LayerConfig(4, filter=3, block=block, weight=20.0) for block in _BLOCKS), size=(24, 28))
+LIVELY = AdaptiveConfig(
+    tuple(LayerConfig(4, filter=3, block=block, weight=20.0) for block in _BLOCKS), size=(24, 28)
+)
 NAMES = (
     "filters.png",
     "layer1.png",
@@ -51,7 +53,7 @@ def written(folder: str = "out") -> set[str]:
     return {path.name for path in Path(folder).iterdir()}
 
 
-def save(config: Config, name: str = "m.adn") -> None:
+def save(config: AdaptiveConfig, name: str = "m.adn") -> None:
     torch.manual_seed(0)
     net = AdaptiveDeconvNet(config, seed=1)
     net.estimate_norms(torch.randn(4, 1, *config.size))
@@ -106,7 +108,7 @@ def test_show_draws_every_layer_and_pictures_of_ones_own(capsys: pytest.CaptureF
 
 
 def test_a_silent_layer_is_left_out_and_named(capsys: pytest.CaptureFixture[str]) -> None:
-    save(Config((*LIVELY.layers[:1], LayerConfig(2, filter=3, weight=1e-9)), size=LIVELY.size))
+    save(AdaptiveConfig((*LIVELY.layers[:1], LayerConfig(2, filter=3, weight=1e-9)), size=LIVELY.size))
     assert run("adaptive", "show", "m.adn", "pictures", "-o", "out") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert written() == ALL - {"layer2.png", "tree.png"}
@@ -117,7 +119,7 @@ def test_a_silent_layer_is_left_out_and_named(capsys: pytest.CaptureFixture[str]
 def test_a_layer_that_stays_silent_is_said_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silent = Config((LayerConfig(3, filter=3, weight=1e-9),), size=(24, 24))
+    silent = AdaptiveConfig((LayerConfig(3, filter=3, weight=1e-9),), size=(24, 24))
     monkeypatch.setitem(PRESETS, "small", silent)
     assert run(*FIT[:7]) == 0
     assert "note: nothing is active in layer 1" in " ".join(capsys.readouterr().err.split())
@@ -145,7 +147,7 @@ def test_fit_goes_on_after_a_kill_to_the_same_file(
     assert Path("m.adn.part").exists()
     assert not Path("m.adn").exists()
     assert run(*FIT, "--seed", "1") == 2
-    assert "'m.adn.part' is an unfinished training with another way of learning" in capsys.readouterr().err
+    assert "'m.adn.part' is an unfinished training with other learning settings" in capsys.readouterr().err
     done: list[int] = []
     with monkeypatch.context() as patched:
         patched.setattr(
@@ -180,7 +182,7 @@ BAD = [
     ((*NEW, "--preset", "big"), "no preset 'big'; known are paper, two-layers, small"),
     ((*NEW, "--preset", "small", "--size", "4"), "images of 4x4 are smaller than its filters"),
     ((*NEW, "--size", "big"), "--size is one number or HxW"),
-    ((*NEW, "--epochs", "0"), "epochs, CG steps, batch and sample are at least 1"),
+    ((*NEW, "--epochs", "0"), "epochs, CG steps, batch and sample must be at least 1"),
     ((*NEW, "--images", "0"), "--images is at least 1, but came 0"),
     ((*NEW, "--memory", "-1"), "--memory is a number of GB, at least 0, but came -1"),
     ((*NEW, "--device", "cuda:7"), "device 'cuda:7' cannot be used here"),
@@ -192,7 +194,7 @@ BAD = [
     ((*SHOW, "--layers", "relu1"), "--layers is a list of numbers from 1 to 2"),
     ((*SHOW, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or all, but came 'some'"),
     ((*SHOW, "--maps", "2,9"), "map 9 is out of range for layer 1 (4 feature maps, from 0)"),
-    ((*SHOW, "--top", "0"), "top, batch and the number of maps are at least 1"),
+    ((*SHOW, "--top", "0"), "top, batch and the number of maps must be at least 1"),
     ((*SHOW, "--parts", "0"), "--parts and --branching are at least 1, but came 0 and 5"),
     ((*SHOW, "--image", "gone.png"), "gone.png"),
     ((*SHOW, "--image", "mine.py"), "mine.py"),

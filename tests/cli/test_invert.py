@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from backlight.cli import invert as command
-from backlight.inversion import Config, Inversion
+from backlight.inversion import Inversion, InversionConfig
 from backlight.network import Network
 from cli.running import run
 
@@ -50,7 +50,7 @@ def test_layers_of_one_image(workplace: Path, capsys: pytest.CaptureFixture[str]
     assert saved.layer == "relu1"
     assert saved.spread is not None
     assert saved.spread.n_images == 12
-    assert saved.config == Config(frames=40)
+    assert saved.config == InversionConfig(frames=40)
     assert Inversion.load("n-fc").layer == "fc"
 
 
@@ -72,7 +72,7 @@ def test_a_code_restarts_and_parts(workplace: Path, capsys: pytest.CaptureFixtur
     )
     assert invert("code.npy", "-o", "f.webp", "--layers", "relu1", "--save", "n", *options) == 0
     saved = Inversion.load("n-relu1")
-    assert saved.config == Config("ijcv2016", 30.0, 2, 5, (1, 3), centre=4)
+    assert saved.config == InversionConfig("ijcv2016", 30.0, 2, 5, (1, 3), centre=4)
     assert saved.images.shape == (2, 3, 32, 32)
     assert "answer" not in capsys.readouterr().out
 
@@ -97,10 +97,10 @@ def test_ctrl_c_keeps_what_was_found(
     plain = command.invert_code
 
     def interrupted(net: Network, *arguments: object) -> Inversion:
-        layer, watch = arguments[1], arguments[-1]
+        layer, progress = arguments[1], arguments[-1]
 
-        def tell(name: str, done: int, total: int, error: float) -> None:
-            watch(name, done, total, error)  # type: ignore[operator]
+        def tell(phase: str, done: int, total: int) -> None:
+            progress(phase, done, total)  # type: ignore[operator]
             if layer == "relu2" and done == 5:
                 raise KeyboardInterrupt
 
@@ -173,7 +173,7 @@ def test_an_error_in_a_later_layer_loses_nothing(workplace: Path, capsys: pytest
     Image.new("RGB", (32, 32)).save("black.png")
     code = invert("black.png", "-o", "f.png", "--layers", "relu1,relu2", "--channels", "0")
     caught = capsys.readouterr()
-    assert (code == 2) == ("all zeros where it counts" in caught.err)
+    assert (code == 2) == ("are all zero" in caught.err)
     assert ("relu1: relative error" in caught.out) == Path("f.png").exists()
 
 

@@ -1,4 +1,4 @@
-"""HOG and dense SIFT: each stage is what plain loops make of the text, and HOG is scikit-image's where both meet.
+"""HOG and dense SIFT: each stage equals plain loops written from the paper; HOG equals scikit-image's where both agree.
 
 Both HOGs take central differences, sum lengths of gradients by direction over cells, and normalise 2 x 2 cells. They
 differ in five places, of which the comparison takes away what it has to and leaves the rest of our network as it is:
@@ -247,7 +247,7 @@ def _with_boxes(model: HOG) -> HOG:
 
 
 def _turned(model: HOG, angle: float) -> HOG:
-    """Return HOG that sees every gradient turned by so much."""
+    """Return HOG that sees every gradient turned by an angle."""
     across, down = model.gradient.weight.clone()
     model.gradient.weight[0] = cos(angle) * across - sin(angle) * down
     model.gradient.weight[1] = sin(angle) * across + cos(angle) * down
@@ -401,21 +401,21 @@ def test_a_picture_becomes_grey_levels_less_128() -> None:
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: HOG(0), "at least 2 orientations, but came 0"),
-        (lambda: HOG(cell=7), "even number of pixels, at least 2, but came 7"),
-        (lambda: HOG(cell=0), "even number of pixels, at least 2, but came 0"),
+        (lambda: HOG(0), "at least 2 orientations, got 0"),
+        (lambda: HOG(cell=7), "even number of pixels, at least 2, got 7"),
+        (lambda: HOG(cell=0), "even number of pixels, at least 2, got 0"),
         (lambda: HOG(binning="soft"), "unknown binning 'soft'; known are bilinear, hard"),
-        (lambda: DenseSIFT(1), "at least 2 orientations, but came 1"),
-        (lambda: DenseSIFT(bin_size=0), "at least 1 pixel, but came 0"),
+        (lambda: DenseSIFT(1), "at least 2 orientations, got 1"),
+        (lambda: DenseSIFT(bin_size=0), "at least 1 pixel, got 0"),
         (
             lambda: HOG()(torch.zeros(1, 1, 40, 15)),
-            "HOG takes images of at least 16 x 16 pixels, but came 40 x 15",
+            "HOG takes images of at least 16 x 16 pixels, got 40 x 15",
         ),
         (lambda: descriptor("sift", 64), "unknown descriptor 'sift'; known are hog, hogb, dsift"),
-        (lambda: descriptor("hogb", 0), "HOG takes images of at least 16 x 16 pixels, but came 0 x 0"),
+        (lambda: descriptor("hogb", 0), "HOG takes images of at least 16 x 16 pixels, got 0 x 0"),
         (
             lambda: descriptor("dsift", (26, 64)),
-            "DenseSIFT takes images of at least 27 x 27 pixels, but came 26 x 64",
+            "DenseSIFT takes images of at least 27 x 27 pixels, got 26 x 64",
         ),
     ],
 )
@@ -426,5 +426,5 @@ def test_bad_arguments_are_told_in_one_line(make: object, match: str) -> None:
 
 
 def test_a_capture_that_is_too_small_tells_the_size() -> None:
-    with pytest.raises(CaptureError, match="at least 16 x 16 pixels, but came 8 x 8"):
+    with pytest.raises(CaptureError, match="at least 16 x 16 pixels, got 8 x 8"):
         backlight.capture(HOG(), (1, 8, 8))

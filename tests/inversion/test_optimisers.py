@@ -1,4 +1,4 @@
-"""The optimisers against their formulas in plain loops; each image of a batch by itself."""
+"""The optimisers equal their formulas in plain loops; images of a batch do not depend on each other."""
 
 from __future__ import annotations
 

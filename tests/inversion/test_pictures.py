@@ -1,4 +1,4 @@
-"""The pictures of inversions: what stands where, and the animation."""
+"""The pictures of inversions: what is drawn where, and the animation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from backlight.errors import BadInputError, StorageError
-from backlight.inversion import Config, Inversion, Spread, animate, figure
+from backlight.inversion import CodeSpread, Inversion, InversionConfig, animate, figure
 
 GREEN, RED, BLUE, GREY = (0, 200, 0), (200, 0, 0), (0, 0, 200), (90, 90, 90)
 
@@ -20,7 +20,7 @@ def result(layer: str = "relu1", restarts: int = 1, frames: int = 0) -> Inversio
     pictures = np.broadcast_to(colours[:, None, None], (restarts, 40, 40, 3)).copy()
     steps = np.arange(1, frames + 1, dtype=np.int64) * 3
     return Inversion(
-        config=Config(restarts=restarts, frames=frames),
+        config=InversionConfig(restarts=restarts, frames=frames),
         goal="invert",
         model="SmallNet",
         layer=layer,
@@ -83,7 +83,7 @@ def test_each_of_several_images_has_a_row_with_its_original() -> None:
 def test_the_figure_says_what_the_errors_are() -> None:
     """The legend is drawn text, so what must differ is the picture."""
     plain = result()
-    normalised = replace(plain, spread=Spread(9, 4.0, 20.0))
+    normalised = replace(plain, spread=CodeSpread(9, 4.0, 20.0))
     others = replace(plain, labels=np.array([1]))
     pictures = [
         figure([own]).tobytes() for own in (plain, normalised, others, replace(plain, goal="caricature"))
@@ -133,10 +133,11 @@ def test_frames_have_one_size_where_their_words_need_another_line(
 def test_what_cannot_be_shown_or_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="at least one inversion"):
         figure([])
-    with pytest.raises(BadInputError, match=r"as \.webp or \.gif, but came"):
+    with pytest.raises(BadInputError, match=r"as \.webp or \.gif, got"):
         animate([result(frames=2)], tmp_path / "way.mp4")
     with pytest.raises(
-        BadInputError, match=r"no pictures of the way were kept; ask for them with Config\(frames=40\)"
+        BadInputError,
+        match=r"no intermediate pictures were kept; ask for them with InversionConfig\(frames=40\)",
     ):
         animate([result()], tmp_path / "way.gif")
     with pytest.raises(StorageError, match="cannot write"):

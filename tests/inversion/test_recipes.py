@@ -13,7 +13,7 @@ from backlight.errors import BadInputError
 from backlight.inversion.descent import bounded
 from backlight.inversion.optimisers import LeakyAdaGrad, Momentum
 from backlight.inversion.priors import Norm, TotalVariation
-from backlight.inversion.recipes import Place, cvpr2015, ijcv2016, place_of, recipe_for
+from backlight.inversion.recipes import Place, cvpr2015, ijcv2016, recipe_for
 
 CAFFENET = {
     "conv1": 11,
@@ -96,7 +96,7 @@ def test_jitter_is_a_quarter_of_the_stride(stride: int, jitter: int) -> None:
 def test_the_place_of_a_layer() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 5, 2), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(196, 6))
     net = capture(model, (3, 32, 32))
-    first, last = (place_of(net, net.layer(name)) for name in ("1", "4"))
+    first, last = (Place.of(net, net.layer(name)) for name in ("1", "4"))
     assert (first.field, first.stride, first.is_vector) == (7 / 32, 4, False)
     assert (last.field, last.stride, last.is_vector) == (1.0, 4, True)
     assert last.band == 2
@@ -105,7 +105,7 @@ def test_the_place_of_a_layer() -> None:
 def test_unknown_recipes_and_strengths_are_refused() -> None:
     with pytest.raises(BadInputError, match="no recipe 'cvpr2014'; known are default, cvpr2015, ijcv2016"):
         recipe_for("cvpr2014", place())
-    with pytest.raises(BadInputError, match="strength of a recipe is above 0, but came -1"):
+    with pytest.raises(BadInputError, match="strength of a recipe must be positive, got -1"):
         recipe_for("default", place(), -1.0)
 
 

@@ -1,4 +1,4 @@
-"""Bad input to an inversion: one clear line each, before any work."""
+"""Bad input to an inversion gets one clear line, before any work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from backlight import Box, Network, Unit, capture
 from backlight.errors import ActivationError, BacklightError, BadInputError, UnknownLayerError
-from backlight.inversion import Config, caricature, check, invert, maximise, spread_of
+from backlight.inversion import InversionConfig, caricature, check, invert, maximise, spread_of
 from conftest import SmallNet
 
 
@@ -48,11 +48,24 @@ def test_a_code_of_the_wrong_shape(net: Network) -> None:
 
 
 def test_a_dead_code(net: Network) -> None:
-    refused(BadInputError, "code of layer 'relu2' is all zeros", invert, net, torch.zeros(12, 8, 8), "relu2")
+    refused(
+        BadInputError,
+        "selected activations of layer 'relu2' are all zero, so there is nothing to match",
+        invert,
+        net,
+        torch.zeros(12, 8, 8),
+        "relu2",
+    )
     code = torch.zeros(12, 8, 8)
     code[3] = 1
     refused(
-        BadInputError, "is all zeros where it counts", invert, net, code, "relu2", Config(channels=(1, 2))
+        BadInputError,
+        "are all zero, so there is nothing to match",
+        invert,
+        net,
+        code,
+        "relu2",
+        InversionConfig(channels=(1, 2)),
     )
 
 
@@ -90,29 +103,31 @@ def test_a_network_with_nan() -> None:
 
 def test_unknown_layers_recipes_and_parts(net: Network) -> None:
     refused(UnknownLayerError, "no layer 'relu3'; did you mean 'relu", invert, net, IMAGE, "relu3")
-    refused(BadInputError, "there is no recipe 'fast'", check, net, "relu2", Config("fast"))
-    refused(BadInputError, "channel 12 is out of range", check, net, "relu2", Config(channels=(3, 12)))
-    refused(BadInputError, "no 9 x 9 units in its middle", check, net, "relu2", Config(centre=9))
-    refused(BadInputError, "no 1 x 1 units in its middle", check, net, "fc", Config(centre=1))
+    refused(BadInputError, "no recipe 'fast'", check, net, "relu2", InversionConfig("fast"))
+    refused(
+        BadInputError, "channel 12 is out of range", check, net, "relu2", InversionConfig(channels=(3, 12))
+    )
+    refused(BadInputError, "no 9 x 9 units in its middle", check, net, "relu2", InversionConfig(centre=9))
+    refused(BadInputError, "no 1 x 1 units in its middle", check, net, "fc", InversionConfig(centre=1))
     refused(
         BadInputError,
         "rows 0 to 9 and columns 0 to 2 do not lie",
         check,
         net,
         "relu2",
-        Config(box=Box(0, 0, 9, 2)),
+        InversionConfig(box=Box(0, 0, 9, 2)),
     )
-    with pytest.raises(BadInputError, match="by box or by centre, but came both"):
-        Config(box=Box(0, 0, 1, 1), centre=1)
-    with pytest.raises(BadInputError, match="restarts is at least 1"):
-        Config(restarts=0)
+    with pytest.raises(BadInputError, match="by box or by centre, got both"):
+        InversionConfig(box=Box(0, 0, 1, 1), centre=1)
+    with pytest.raises(BadInputError, match="restarts must be at least 1"):
+        InversionConfig(restarts=0)
 
 
 def test_networks_of_short_numbers_and_codes_without_numbers(net: Network) -> None:
     half = capture(SmallNet().to(torch.bfloat16), (3, 32, 32))
-    refused(BadInputError, "of bfloat16; capture model.float()", invert, half, IMAGE.bfloat16(), "relu2")
+    refused(BadInputError, "is bfloat16; capture model.float()", invert, half, IMAGE.bfloat16(), "relu2")
     for code in (np.full((12, 8, 8), "a"), np.ones((12, 8, 8), complex), np.full((12, 8, 8), None)):
-        refused(BadInputError, "an array of real numbers, but came one of", invert, net, code, "relu2")
+        refused(BadInputError, "an array of real numbers, got one of", invert, net, code, "relu2")
 
 
 def test_an_image_of_another_size_is_told_the_size_of_images(net: Network) -> None:
@@ -129,22 +144,28 @@ def test_an_image_of_another_size_is_told_the_size_of_images(net: Network) -> No
 def test_several_images_and_too_few_photographs(net: Network) -> None:
     refused(
         BadInputError,
-        "one image is inverted at a time, but came 2",
+        "one image at a time, got 2; invert_all",
         invert,
         net,
         torch.rand(2, 3, 32, 32),
         "relu2",
     )
-    refused(BadInputError, "needs at least 2 of them, but came 1", spread_of, net, "relu2", IMAGE)
+    refused(BadInputError, "needs at least 2 of them, got 1", spread_of, net, IMAGE, "relu2")
     same = IMAGE.expand(3, -1, -1, -1)
-    refused(BadInputError, "the 3 photographs have the same code", spread_of, net, "relu2", same)
+    refused(BadInputError, "the 3 photographs have the same code", spread_of, net, same, "relu2")
 
 
 def test_units_out_of_range(net: Network) -> None:
     refused(BadInputError, "channel 12 is out of range", maximise, net, Unit("relu2", 12))
     refused(BadInputError, "row 8, column 0 is out of range", maximise, net, Unit("relu2", 1, 8, 0))
     refused(
-        BadInputError, "largest activation of a unit is above 0", maximise, net, Unit("relu2", 1), None, -1.0
+        BadInputError,
+        "largest activation of a unit must be positive, got -1",
+        maximise,
+        net,
+        Unit("relu2", 1),
+        None,
+        -1.0,
     )
 
 
@@ -156,7 +177,7 @@ def test_nothing_to_exaggerate() -> None:
     net = capture(Below(), (3, 8, 8))
     refused(
         BadInputError,
-        "nothing positive that counts",
+        "no selected activation of layer 'sub' is positive, so there is nothing to exaggerate",
         caricature,
         net,
         torch.rand(3, 8, 8),

@@ -1,4 +1,4 @@
-"""Waking: gradients pass a rectifier only where it would stop all of an image's, and silent units are maximised."""
+"""Waking: gradients pass a rectifier only where it would block all of an image's, and silent units are maximised."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from backlight import Preprocessing, capture, open_atlas
-from backlight.adaptive import PRESETS, AdaptiveDeconvNet, Block, Config, LayerConfig
+from backlight.adaptive import PRESETS, AdaptiveConfig, AdaptiveDeconvNet, Block, LayerConfig
 from backlight.cli import main
 from backlight.errors import BadInputError
 from conftest import SmallNet, make_pictures
@@ -71,7 +71,7 @@ def prepare() -> None:
     import_module("backlight.atlas.build").SCAN_STEP_IMAGES = 4  # type: ignore[attr-defined]
     import_module("backlight.atlas.opening").TIMEOUT_S = 0.05  # type: ignore[attr-defined]
     layers = tuple(LayerConfig(2, filter=3, block=Block(2, 2), weight=20.0) for _ in range(2))
-    PRESETS["small"] = Config(layers, size=(20, 20))
+    PRESETS["small"] = AdaptiveConfig(layers, size=(20, 20))
 
 
 def _source() -> Any:

@@ -10,7 +10,7 @@ from torch import nn
 import backlight
 from backlight.network.activations import recognise_activations
 from backlight.network.capture import export_graph
-from backlight.network.operators import operator_name
+from backlight.operators.reading import operator_name
 from replicas.compare import same
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import backlight
 from backlight.errors import BadInputError
-from backlight.inversion import Config as InversionConfig
+from backlight.inversion import InversionConfig
 from backlight.network.class_output import Output, class_output
 from backlight.studies import correspondence, invariance, occlusion
 

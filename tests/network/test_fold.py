@@ -13,8 +13,9 @@ from backlight import DECONVNET, capture
 from backlight.network import Network
 from backlight.network.cut import cut
 from backlight.network.fold import fold_batch_norms
-from backlight.network.operators import BATCH_NORMS, aten, packet
-from backlight.rules import apply_rules
+from backlight.operators.reading import aten, packet
+from backlight.operators.table import is_batch_norm
+from backlight.projection.rewrite import apply_rules
 from small_zoo import SMALL_ZOO
 
 
@@ -103,7 +104,7 @@ def heads(net: Network) -> list:  # type: ignore[type-arg]
 
 
 def norms(module: fx.GraphModule) -> int:
-    return sum(packet(n) in BATCH_NORMS for n in module.graph.nodes if n.op == "call_function")
+    return sum(is_batch_norm(n) for n in module.graph.nodes if n.op == "call_function")
 
 
 def relative_error(got: torch.Tensor, wanted: torch.Tensor) -> float:

@@ -13,7 +13,7 @@ from backlight import DECONVNET, Box, capture, project, strongest
 from backlight.errors import UnknownLayerError
 from backlight.network import Network, describe_field
 from backlight.network.unseen import unseen_convolutions
-from backlight.rules import apply_rules
+from backlight.projection.rewrite import apply_rules
 
 SIDE = 8
 

@@ -17,9 +17,11 @@ from torch import Tensor, fx, nn
 from backlight.errors import CaptureError
 from backlight.geometry import Axis, Box, ReceptiveField
 from backlight.network.capture import export_graph
-from backlight.network.dimensions import Window, reshaped
-from backlight.network.operators import PathAnalysis, operands, operator_name
 from backlight.network.receptive import Spread, receptive_field, trace_spreads
+from backlight.operators.paths import PathAnalysis
+from backlight.operators.reading import operands, operator_name
+from backlight.operators.spread import Window
+from backlight.operators.views import reshaped
 from small_zoo import SMALL_ZOO
 
 NCHW = ("n", "c", "h", "w")

@@ -15,10 +15,10 @@ from backlight import DECONVNET, GRADIENT, GUIDED, RuleSet, Unit, capture, proje
 from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.network.fold import fold_batch_norms
+from backlight.operators.windows import Windows
 from backlight.projection import Projector, backward
 from backlight.projection.backward import Backward
-from backlight.projection.windows import Windows
-from backlight.rules import apply_rules
+from backlight.projection.rewrite import apply_rules
 from small_zoo import SMALL_ZOO, small_swin
 
 RULES = [

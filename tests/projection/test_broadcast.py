@@ -13,7 +13,7 @@ from torch import nn
 from backlight import DECONVNET, GRADIENT, GUIDED, RuleSet, capture
 from backlight.network.fold import fold_batch_norms
 from backlight.projection.backward import Backward
-from backlight.rules import apply_rules
+from backlight.projection.rewrite import apply_rules
 
 OPERATORS = {
     "add": lambda map, one: map + one,

@@ -6,9 +6,9 @@ from torch import nn
 
 from backlight import DECONVNET, GRADIENT, Unit, capture, project
 from backlight.errors import UnsupportedOperatorError
+from backlight.operators.ruleset import RULE_SETS, RuleSet
 from backlight.projection import Projector, check_rules
 from backlight.projection.backward import Backward
-from backlight.rules import RULE_SETS, RuleSet
 
 
 class Mixed(nn.Module):

@@ -10,8 +10,8 @@ from torch import nn
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import Preprocessing
 from backlight.network import capture
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.projection import Unit, project, strongest_units, superpose
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from replicas.compare import differ, same, same_bits
 
 

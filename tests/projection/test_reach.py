@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from backlight import DECONVNET, GRADIENT, GUIDED, capture
 from backlight.geometry import ReceptiveField
 from backlight.network import Layer, Network
-from backlight.network.operators import operands
-from backlight.rules import RuleSet, apply_rules, under_rules
+from backlight.operators.reading import operands
+from backlight.operators.ruleset import RuleSet
+from backlight.projection.reach import under_rules
+from backlight.projection.rewrite import apply_rules
 
 SIDE = 12
 torch.manual_seed(0)

@@ -6,8 +6,8 @@ from torch import nn
 
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.network import capture
+from backlight.operators.ruleset import DECONVNET, GUIDED
 from backlight.projection import Unit, project, strongest, strongest_units, superpose
-from backlight.rules import DECONVNET, GUIDED
 from replicas.compare import differ, pull, same, same_bits
 
 

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from backlight.network import capture
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED
 from backlight.projection import Unit, project, superpose
-from backlight.rules import DECONVNET, GRADIENT, GUIDED
 from replicas.compare import differ, same, same_bits
 
 

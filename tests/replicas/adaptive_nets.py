@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from backlight.adaptive.config import Config, LayerConfig
+from backlight.adaptive.config import AdaptiveConfig, LayerConfig
 from backlight.adaptive.inference import Codes, LayerCode
 from backlight.adaptive.operators import Reconstruction
 from backlight.adaptive.pooling import Block, pool
 
-DEEP = Config(
+DEEP = AdaptiveConfig(
     (
         LayerConfig(4, filter=3, block=Block(2, 3, 2)),
         LayerConfig(5, filter=2, block=Block(2, 2, 2)),
@@ -26,14 +26,14 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def random_filters(config: Config, seed: int = 0) -> tuple[Tensor, ...]:
+def random_filters(config: AdaptiveConfig, seed: int = 0) -> tuple[Tensor, ...]:
     return tuple(
         noise(own.maps, config.inputs(i), own.filter, own.filter, seed=seed + i)
         for i, own in enumerate(config.layers, start=1)
     )
 
 
-def random_codes(config: Config, n: int = 1, seed: int = 0) -> Codes:
+def random_codes(config: AdaptiveConfig, n: int = 1, seed: int = 0) -> Codes:
     """Return codes of random values at random switches in every layer."""
     codes = []
     for layer, shape in enumerate(config.shapes()):
@@ -42,5 +42,5 @@ def random_codes(config: Config, n: int = 1, seed: int = 0) -> Codes:
     return Codes(tuple(codes))
 
 
-def whole(config: Config, layer: int, codes: Codes, filters: tuple[Tensor, ...]) -> Reconstruction:
+def whole(config: AdaptiveConfig, layer: int, codes: Codes, filters: tuple[Tensor, ...]) -> Reconstruction:
     return Reconstruction(filters[:layer], codes.below(layer))

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from backlight.rules import apply_rules
+from backlight.projection.rewrite import apply_rules
 
 
 def same(got, expected, relative=1e-12):

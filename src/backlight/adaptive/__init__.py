@@ -1,15 +1,15 @@
-"""Adaptive deconvolutional networks: sparse coding and 3-D max pooling, layer upon layer, each of the input itself.
+"""Adaptive deconvolutional networks: sparse coding and 3-D max pooling in layers that each reconstruct the input.
 
 *Source*: Zeiler, Taylor & Fergus, "Adaptive deconvolutional networks for mid and high level feature learning" (2011).
 """
 
-from backlight.adaptive.config import PRESETS, Config, LayerConfig, Learning
+from backlight.adaptive.config import PRESETS, AdaptiveConfig, LayerConfig, Learning
 from backlight.adaptive.contrast import ContrastNormalisation
 from backlight.adaptive.decomposition import Activation, Branch, Decomposition
-from backlight.adaptive.hits import Hit, MapHits, Projections, Wanted
+from backlight.adaptive.hits import FilterHit, FoundHits, HitSearch, MapHits
 from backlight.adaptive.inference import Codes, LayerCode
 from backlight.adaptive.inputs import TrainingImages, prepare_all
-from backlight.adaptive.learning import Measure
+from backlight.adaptive.learning import EpochMeasure
 from backlight.adaptive.net import AdaptiveDeconvNet
 from backlight.adaptive.pictures import (
     active_layers,
@@ -20,31 +20,33 @@ from backlight.adaptive.pictures import (
     switch_picture,
 )
 from backlight.adaptive.pooling import SWITCH_MODES, Block, SwitchMode, Unpooling, pool
-from backlight.adaptive.projections import find_hits
+from backlight.adaptive.search import find_hits
+from backlight.adaptive.training import LearningProgress
 from backlight.adaptive.trees import tree_picture
 
 __all__ = [
     "PRESETS",
     "SWITCH_MODES",
     "Activation",
+    "AdaptiveConfig",
     "AdaptiveDeconvNet",
     "Block",
     "Branch",
     "Codes",
-    "Config",
     "ContrastNormalisation",
     "Decomposition",
-    "Hit",
+    "EpochMeasure",
+    "FilterHit",
+    "FoundHits",
+    "HitSearch",
     "LayerCode",
     "LayerConfig",
     "Learning",
+    "LearningProgress",
     "MapHits",
-    "Measure",
-    "Projections",
     "SwitchMode",
     "TrainingImages",
     "Unpooling",
-    "Wanted",
     "active_layers",
     "decomposition_picture",
     "filter_picture",

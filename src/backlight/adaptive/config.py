@@ -1,4 +1,4 @@
-"""What an adaptive deconvolutional network is made of, and how it is learned: plain values, and the paper's own."""
+"""The layers of an adaptive deconvolutional network and how to learn them: plain values, with those of the paper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backlight.adaptive.pooling import Block
 from backlight.errors import BadInputError
 from backlight.geometry import Axis, ReceptiveField
 
-Unit = Literal["filter", "plane"]
+Normalised = Literal["filter", "plane"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class LayerConfig:
     Attributes:
         maps: Number of feature maps, and of filters.
         filter: Side of a filter.
-        block: What is pooled to one value; Block() for no pooling.
-        weight: λ, what the reconstruction weighs beside the 1-norm of the code: the larger, the less sparse.
-        step: β of the paper: the code moves by λβ times the gradient, then shrinks by β. None sets it to
-            1 / (λ‖R‖²), ‖R‖ estimated by power iteration over codes as pooling leaves them.
+        block: Block that is pooled to one value; Block() for no pooling.
+        weight: λ, the weight of the reconstruction against the 1-norm of the code: the larger, the less sparse.
+        step: The paper's β: the code moves by λβ times the gradient, then shrinks by β. None sets it to 1 / (λ‖R‖²),
+            with ‖R‖ estimated by power iteration over pooled codes.
 
     Raises:
-        BadInputError: A number that is not positive, or not finite.
+        BadInputError: A number that is not positive or not finite.
     """
 
     maps: int
@@ -38,31 +38,31 @@ class LayerConfig:
     step: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Refuse values out of range."""
         if min(self.maps, self.filter) < 1 or not 0 < self.weight < inf:
             raise BadInputError(
-                f"a layer has at least 1 map, a filter of at least 1 pixel and a weight above 0, "
-                f"but came {self.maps}, {self.filter} and {self.weight}"
+                f"a layer needs at least 1 map, a filter of at least 1 pixel and a positive weight, "
+                f"got {self.maps}, {self.filter} and {self.weight}"
             )
         if self.step is not None and not 0 < self.step < inf:
-            raise BadInputError(f"a step is above 0, but came {self.step}; None lets it be chosen")
+            raise BadInputError(f"a step must be positive, got {self.step}; None chooses one")
 
 
 @dataclass(frozen=True)
-class Config:
+class AdaptiveConfig:
     """A whole network.
 
     Attributes:
         layers: From the pixels up.
-        channels: Of the images: 1 for gray, 3 for colour.
-        size: (h, w) that pictures are brought to.
+        channels: Channels of the images: 1 for gray, 3 for colour.
+        size: (h, w) of the images; pictures are resized to fit.
         contrast: How pictures are normalised; None for not at all.
-        steps: ISTA steps of inference, for each layer.
-        unit: What has the length 1: a "filter" as a whole, or each "plane" of it, that goes to one map below (the
-            program of 2010; the paper does not say).
+        steps: ISTA steps of inference for each layer.
+        unit: What is scaled to length 1: a whole "filter", or each "plane" of it, which paints into one map below (as
+            in the program of 2010; the paper does not say).
 
     Raises:
-        BadInputError: No layer, another number of channels, images smaller than a filter.
+        BadInputError: No layer, channels other than 1 or 3, images smaller than a filter.
     """
 
     layers: tuple[LayerConfig, ...]
@@ -70,21 +70,21 @@ class Config:
     size: tuple[int, int] = (150, 150)
     contrast: ContrastNormalisation | None = field(default_factory=ContrastNormalisation)
     steps: int = 10
-    unit: Unit = "filter"
+    unit: Normalised = "filter"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Refuse values out of range."""
         if not self.layers or self.channels not in (1, 3) or self.steps < 1:
             raise BadInputError(
-                f"an adaptive network has at least 1 layer, 1 or 3 channels and at least 1 step of inference, "
-                f"but came {len(self.layers)}, {self.channels} and {self.steps}"
+                f"an adaptive network needs at least 1 layer, 1 or 3 channels and at least 1 step of inference, "
+                f"got {len(self.layers)}, {self.channels} and {self.steps}"
             )
-        if self.unit not in get_args(Unit):
-            raise BadInputError(f"what has the length 1 is a filter or a plane, but came {self.unit!r}")
+        if self.unit not in get_args(Normalised):
+            raise BadInputError(f"`unit` must be 'filter' or 'plane', got {self.unit!r}")
         check_size(self, self.size)
 
     def shapes(self, size: tuple[int, int] | None = None) -> list[tuple[int, int, int]]:
-        """Return the (k, h, w) of each layer's feature maps, for images of a size (None: the configured one).
+        """Return the (k, h, w) of each layer's feature maps for images of a size; None for the configured size.
 
         Example:
             >>> PRESETS["paper"].shapes()
@@ -93,17 +93,18 @@ class Config:
         height, width = size or self.size
         found = []
         for layer in self.layers:
+            # every position at which a filter touches the maps below, so maps grow by side - 1; then pooling
             height, width = height + layer.filter - 1, width + layer.filter - 1
             found.append((layer.maps, height, width))
             _, height, width = layer.block.pooled(layer.maps, height, width)
         return found
 
     def pooled_shapes(self, size: tuple[int, int] | None = None) -> list[tuple[int, int, int]]:
-        """Return the (groups, rows, cols) that each layer's feature maps are pooled to."""
+        """Return the (groups, rows, cols) of each layer's pooled maps."""
         return [own.block.pooled(*shape) for own, shape in zip(self.layers, self.shapes(size), strict=True)]
 
     def check_layer(self, layer: int) -> int:
-        """Return the number of a layer, from 1.
+        """Return a layer's number, from 1.
 
         Raises:
             BadInputError: There is no such layer.
@@ -115,7 +116,7 @@ class Config:
         return layer
 
     def inputs(self, layer: int) -> int:
-        """Return the number of maps that the filters of a layer, from 1, paint into."""
+        """Return the number of maps below a layer, from 1: its filters paint into them."""
         if layer == 1:
             return self.channels
         below = self.layers[layer - 2]
@@ -131,6 +132,8 @@ class Config:
         return ReceptiveField(self._axis(layer, "rows"), self._axis(layer, "cols"))
 
     def _axis(self, layer: int, side: Literal["rows", "cols"]) -> Axis:
+        # From the layer down to the pixels: a filter of side s adds s - 1 before the first position, and pooling makes
+        # each position a block of them.
         size, stride, offset = 1, 1, 0
         for index in range(layer - 1, -1, -1):
             reach = self.layers[index].filter - 1
@@ -141,16 +144,16 @@ class Config:
         return Axis(size, Fraction(stride), offset)
 
 
-def check_size(config: Config, size: tuple[int, int]) -> None:
-    """Refuse images that a filter of the network is larger than.
+def check_size(config: AdaptiveConfig, size: tuple[int, int]) -> None:
+    """Refuse images smaller than a filter of the network.
 
     Raises:
-        BadInputError: The size of an image, or of what a layer's filters paint into, is below that of a filter.
+        BadInputError: An image, or the maps that a layer's filters paint into, are smaller than the filters.
     """
     height, width = size
     for number, layer in enumerate(config.layers, start=1):
         if min(height, width) < layer.filter:
-            inside = "" if number == 1 else f", which leave maps of {height}x{width} below layer {number},"
+            inside = "" if number == 1 else f", which give maps of {height}x{width} below layer {number},"
             raise BadInputError(
                 f"images of {size[0]}x{size[1]}{inside} are smaller than its filters of "
                 f"{layer.filter}x{layer.filter}; give larger images or fewer layers"
@@ -161,21 +164,21 @@ def check_size(config: Config, size: tuple[int, int]) -> None:
 
 @dataclass(frozen=True)
 class Learning:
-    """How filters are learned, layer by layer.
+    """How to learn filters, layer by layer.
 
     Attributes:
-        epochs: For each layer: as many times a step of every code, and an update of the filters.
+        epochs: Epochs of each layer; one moves every code a step and updates the filters.
         cg_steps: Conjugate-gradient steps of an update.
         batch: Images at a time; the result does not depend on it, up to rounding.
-        seed: Of the first filters.
+        seed: Random seed of the start filters.
         first_share: In the first epoch λ is so small that about this share of the blocks holds a value, and it grows to
-            the layer's own by the last: filters of few strong activations become edges, where those of dense codes
-            hardly change. 1 for the layer's λ all along, as in the paper.
-        sample: So many images estimate ‖R‖, on which the steps of the codes rest, and the first λ.
-        memory_bytes: What images and codes of the whole set may take before they go to files.
+            the layer's own by the last: filters of a few strong activations become edges, while those of dense codes
+            hardly change. 1 for the layer's λ throughout, as in the paper.
+        sample: Number of images that estimate ‖R‖, which sets the steps of the codes, and the first λ.
+        memory_bytes: Memory for the images and codes of the whole set; beyond it they go to files.
 
     Raises:
-        BadInputError: A number below 1, a seed or bytes below 0, a share that is none.
+        BadInputError: A count below 1, a seed or memory below 0, a share that is not above 0 and at most 1.
     """
 
     epochs: int = 10
@@ -187,21 +190,21 @@ class Learning:
     memory_bytes: int = 4 << 30
 
     def __post_init__(self) -> None:
-        """Refuse what is no learning."""
+        """Refuse values out of range."""
         if not 0 < self.first_share <= 1:
             raise BadInputError(
-                f"the first share of blocks is above 0 and at most 1, but came {self.first_share}"
+                f"the first share of blocks must be above 0 and at most 1, got {self.first_share}"
             )
         counts = (self.epochs, self.cg_steps, self.batch, self.sample)
         if min(counts) < 1 or min(self.seed, self.memory_bytes) < 0:
             raise BadInputError(
-                f"epochs, CG steps, batch and sample are at least 1, the seed and bytes of memory at least 0, "
-                f"but came {', '.join(map(str, counts))}, {self.seed} and {self.memory_bytes}"
+                f"epochs, CG steps, batch and sample must be at least 1, the seed and bytes of memory at least 0, "
+                f"got {', '.join(map(str, counts))}, {self.seed} and {self.memory_bytes}"
             )
 
     @property
     def essence(self) -> Learning:
-        """What the filters depend on, but for rounding: a training may go on with other batches and memory."""
+        """What the filters depend on, up to rounding: a training may resume with another batch size and memory."""
         return replace(self, batch=1, memory_bytes=0)
 
 
@@ -216,13 +219,13 @@ _SMALL = (
     LayerConfig(9, filter=5, block=Block(2, 2, 3), weight=5.0),
     LayerConfig(24, filter=5, block=Block(2, 2, 2), weight=1.0),
 )
-PRESETS: dict[str, Config] = {
-    "paper": Config(_PAPER),
-    "two-layers": Config(_PAPER[:2]),
-    "small": Config(_SMALL, size=(64, 64)),
+PRESETS: dict[str, AdaptiveConfig] = {
+    "paper": AdaptiveConfig(_PAPER),
+    "two-layers": AdaptiveConfig(_PAPER[:2]),
+    "small": AdaptiveConfig(_SMALL, size=(64, 64)),
 }
 """Known networks. "paper" is the one of 2011: 15, 50, 100 and 150 maps over 150x150 pixels.
 
-*Differs*: the weights λ are ours, chosen so that each layer of a network of photographs has something to say and says
-less than the one below. The paper's, as far as they are known (2, 0.1, 0.005, 0.001), leave upper layers silent here.
+*Differs*: the weights λ are ours, chosen so that on photographs each layer is active, and less so than the one below.
+The paper's, as far as they are known (2, 0.1, 0.005, 0.001), leave the upper layers silent here.
 """

@@ -1,8 +1,8 @@
 """Contrast normalisation of the input: each pixel relative to the mean and deviation of its neighbourhood.
 
-*Source*: the program of Zeiler, Taylor & Fergus (2011), `local_cn`. The paper itself is less exact.
+*Source*: the program of Zeiler, Taylor & Fergus (2011), `local_cn`; the paper itself is less precise.
 
-*Differs*: of an even number of pixels the median is the lower of the two in the middle, not their mean.
+*Differs*: for an even number of pixels the median is the lower of the two in the middle, not their mean.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class ContrastNormalisation:
-    """Subtracts the local mean and divides by the local standard deviation, each channel by itself.
+    """Subtracts the local mean and divides by the local standard deviation, each channel separately.
 
-    Both are weighted by a Gaussian window. The deviation counts as at least its median over the image (over what of it
-    is not zero, where the median is zero), so that flat parts are not blown up; a flat image becomes zeros.
+    Both are weighted by a Gaussian window. The deviation counts as at least its median over the image (where that is
+    zero, the median of the non-zero deviations), so that flat parts are not amplified; a flat image becomes zeros.
 
-    *Convention*: the border is mirrored with its outermost pixels repeated, `ba|abc|cb`. The scale of the pixels does
-    not matter, nor does a constant added to them, up to rounding: deviations below a millionth of the largest pixel
-    count as none.
+    *Convention*: the border is mirrored with its outermost pixels repeated, `ba|abc|cb`. Neither the scale of the
+    pixels nor a constant added to them matters, up to rounding: deviations below a millionth of the largest pixel count
+    as none.
 
     Attributes:
         size: Side of the window, odd.
-        sigma: Of the Gaussian, in pixels.
+        sigma: Standard deviation of the Gaussian, in pixels.
 
     Raises:
         BadInputError: An even size or one below 3, a sigma that is not positive.
@@ -47,15 +47,15 @@ class ContrastNormalisation:
     sigma: float = SIGMA
 
     def __post_init__(self) -> None:
-        """Refuse what is no window."""
+        """Refuse an invalid window."""
         if self.size < 3 or self.size % 2 == 0 or not self.sigma > 0:
             raise BadInputError(
-                f"the window of a contrast normalisation has an odd size of at least 3 and a sigma above 0, "
-                f"but came {self.size} and {self.sigma}"
+                f"the window of a contrast normalisation needs an odd size of at least 3 and a positive sigma, "
+                f"got {self.size} and {self.sigma}"
             )
 
     def __call__(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Return normalised images, of about unit variance where there is texture.
+        """Return normalised images, with about unit variance where there is texture.
 
         Raises:
             BadInputError: Images smaller than half of the window.
@@ -65,19 +65,22 @@ class ContrastNormalisation:
             height, width = images.shape[2:]
             raise BadInputError(
                 f"contrast is normalised over windows of {self.size} pixels, which an image of {height}x{width} cannot "
-                f"mirror; give images of at least {margin} pixels a side"
+                f"mirror; use images of at least {margin}x{margin} pixels"
             )
         centred = images - images.mean((2, 3), keepdim=True)  # keeps the difference of squares exact
         mean = self._blur(centred)
+        # (n, c, h, w): the variance is the mean square less the square of the mean
         deviation = (self._blur(centred.square()) - mean.square()).clamp_min(0).sqrt()
+        # (n, c): a deviation below this is rounding
         least = images.abs().amax((2, 3)) * _EPSILON
         return (centred - mean) / torch.maximum(deviation, _floor(deviation, least))
 
     def _blur(self, images: Tensor) -> Tensor:
-        """Return images blurred by the window, by one axis after the other."""
+        """Return images blurred by the window, one axis after the other."""
         offsets = torch.arange(self.size, dtype=images.dtype, device=images.device) - self.size // 2
         window = torch.exp(-0.5 * (offsets / self.sigma).square())
         window = window / window.sum()
+        # channels join the batch, (n * c, 1, ...), so that each is blurred separately
         n, c, height, width = images.shape
         flat = _mirrored(images, self.size // 2).reshape(
             n * c, 1, height + self.size - 1, width + self.size - 1
@@ -87,14 +90,15 @@ class ContrastNormalisation:
 
 
 def _floor(deviation: Tensor, least: Tensor) -> Tensor:
-    """Return (n, c, 1, 1) what a deviation at least counts as: the median of those that are not zero if that of all is.
+    """Return (n, c, 1, 1) the smallest deviation that counts: the median, of the non-zero ones where that is zero.
 
     Args:
         deviation: (n, c, h, w).
-        least: (n, c) below which a deviation is rounding.
+        least: (n, c) a smaller deviation is rounding, and counts as zero.
     """
     flat = deviation.flatten(2)
     median = flat.median(2).values
+    # NaN stands for zero deviations, which nanmedian leaves out; 1 for a flat image, which stays zeros
     positive = torch.where(flat > least[..., None], flat, torch.nan).nanmedian(2).values.nan_to_num(1.0)
     return torch.where(median > least, median, positive)[..., None, None]
 
@@ -106,6 +110,7 @@ def _mirrored(images: Tensor, margin: int) -> Tensor:
 
 
 def _mirror(side: int, margin: int) -> Tensor:
+    """Return (side + 2 * margin,) the row that each mirrored row repeats: 1 0 | 0 1 2 | 2 1."""
     indices = torch.arange(-margin, side + margin)
     indices = torch.where(indices < 0, -1 - indices, indices)
     return torch.where(indices >= side, 2 * side - 1 - indices, indices)

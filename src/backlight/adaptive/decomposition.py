@@ -1,8 +1,8 @@
-"""Decompositions: single activations of a layer, each run down to the pixels, and added up again.
+"""Decompositions: single activations of a layer, each projected to the pixels, and their sum.
 
 *Source*: Zeiler, Taylor & Fergus (2011), Fig. 1 (the tree of activations) and section 3. Since R is linear for given
 switches, the projections of some activations add up to the projection of all of them, exactly; those of a deconvnet,
-which rectifies on the way, do not.
+which rectifies in its backward pass, do not.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Activation:
 
 @dataclass(frozen=True, eq=False)
 class Decomposition:
-    """The strongest activations of one layer for one image, run down one by one.
+    """The strongest activations of one layer for one image, projected one by one.
 
     Attributes:
         activations: Strongest first, by magnitude.
-        projections: (top, c, h, w) each of them run down to the pixels.
-        superposed: (c, h, w) their sum, which is what they reconstruct together.
-        whole: (c, h, w) what all activations of the layer reconstruct.
+        projections: (top, c, h, w) each of them projected to the pixels.
+        superposed: (c, h, w) their sum, which is their joint reconstruction.
+        whole: (c, h, w) the reconstruction from all activations of the layer.
     """
 
     activations: tuple[Activation, ...]
@@ -58,12 +58,12 @@ class Decomposition:
 
 @dataclass(frozen=True, eq=False)
 class Branch:
-    """An activation, what it paints, and the activations of the layer below that it is made of.
+    """An activation, its projection, and the activations of the layer below that it is made of.
 
     Attributes:
-        activation: Itself.
-        projection: (c, h, w) run down to the pixels.
-        parts: The strongest of what it puts into the layer below; none in layer 1.
+        activation: The activation itself.
+        projection: (c, h, w) its projection to the pixels.
+        parts: The strongest activations that it contributes to the layer below; none in layer 1.
     """
 
     activation: Activation
@@ -71,9 +71,9 @@ class Branch:
     parts: tuple[Branch, ...]
 
     def level(self, depth: int) -> list[Branch]:
-        """Return the branches so many layers below: itself for 0, then its parts, then theirs.
+        """Return the branches `depth` layers below: itself for 0, then its parts, then theirs.
 
-        Each deeper level has `branching` times as many, fewer where a branch has not so many parts.
+        Each deeper level has `branching` times as many, fewer where a branch has fewer parts.
         """
         found = [self]
         for _ in range(depth):
@@ -81,15 +81,17 @@ class Branch:
         return found
 
 
-def strongest(maps: Float[Tensor, "k h w"], layer: int, top: int) -> list[Activation]:
-    """Return the activations of largest magnitude of one image, strongest first; fewer where fewer are not zero.
+def strongest_activations(maps: Float[Tensor, "k h w"], layer: int, top: int) -> list[Activation]:
+    """Return the activations of largest magnitude of one image, strongest first, at most the non-zero ones.
 
-    *Convention*: of equal magnitudes the one of lower channel, row, column comes first.
+    *Convention*: among equal magnitudes, the lowest channel, row and column comes first.
     """
     flat = maps.flatten()
+    # stable: among equal magnitudes the lower flat index, so channel, row, column, stays first
     count = min(top, int(flat.count_nonzero()))
     order = flat.abs().argsort(descending=True, stable=True)[:count].tolist()
     _, height, width = maps.shape
+    # flat index i = (channel * height + row) * width + col
     return [
         Activation(layer, i // (height * width), i // width % height, i % width, float(flat[i]))
         for i in order
@@ -99,7 +101,7 @@ def strongest(maps: Float[Tensor, "k h w"], layer: int, top: int) -> list[Activa
 def single(
     activations: Sequence[Activation], shape: tuple[int, int, int], like: Tensor
 ) -> Float[Tensor, "n k h w"]:
-    """Return feature maps (n, k, h, w) that hold one activation each."""
+    """Return feature maps (n, k, h, w) of zeros with one activation each."""
     maps = like.new_zeros(len(activations), *shape)
     for i, own in enumerate(activations):
         maps[i, own.channel, own.row, own.col] = own.value
@@ -115,58 +117,65 @@ def decompose(
         filters: Of layer 1 up.
         codes: Of one image.
         layer: From 1.
-        top: How many activations.
-        mode: What of the switches is used on the way down.
+        top: Number of activations.
+        mode: Which part of the switches the projection uses.
 
     Raises:
         BadInputError: Several images, no such layer, or a code that is all zero.
     """
     if len(codes) != 1 or top < 1:
         raise BadInputError(
-            f"one image is decomposed at a time, into at least 1 activation, but came {len(codes)} and {top}"
+            f"a decomposition takes one image and at least 1 activation, got {len(codes)} and {top}"
         )
     code = codes[layer]
-    found = strongest(code.maps[0], layer, top)
+    found = strongest_activations(code.maps[0], layer, top)
     if not found:
         raise BadInputError(
-            f"the code of layer {layer} is all zeros: there is no activation to show; "
-            "give the layer a larger weight, or an image with more in it"
+            f"the code of layer {layer} is all zero, so there is no activation to show; "
+            "try a larger weight for the layer, or an image with more contrast"
         )
+    # R of this layer for this image: linear, so that projections of single activations add up to that of the whole
     own = tuple(filters[:layer])
     projections = Reconstruction(own, codes.below(layer, mode))
+    # (top, c, h, w), one by one, since the switches below are those of a batch of one image
     parts = torch.cat([projections(single([one], code.shape, code.pooled)) for one in found])
     return Decomposition(tuple(found), parts, parts.sum(0), projections(code.maps)[0])
 
 
 def tree(filters: Sequence[Tensor], codes: Codes, activation: Activation, branching: int = 5) -> Branch:
-    """Return an activation with what it is made of, down to layer 1: the paper's Fig. 1, with 5, 25, 125 branches.
+    """Return an activation with its parts, layer by layer to layer 1: the paper's Fig. 1, with 5, 25, 125 branches.
 
-    The activation alone is painted into the layer below and unpooled there; the strongest of what then stands in that
-    layer's feature maps are its parts, each with the value that it has there.
+    The activation alone is painted into the layer below and unpooled there; the strongest values that this gives in
+    that layer's feature maps are its parts.
 
     Args:
         filters: Of layer 1 up.
         codes: Of one image.
         activation: Of any layer.
-        branching: How many parts of each.
+        branching: Number of parts of each.
 
     Raises:
         BadInputError: Several images, no such layer or place in it, branching below 1.
     """
     if len(codes) != 1 or branching < 1:
         raise BadInputError(
-            f"a tree is of one image, with at least 1 part of each activation, but came {len(codes)} and {branching}"
+            f"a tree takes one image and at least 1 part of each activation, got {len(codes)} and {branching}"
         )
     layer, shape = activation.layer, codes[activation.layer].shape
+    # (k, h, w): the place must lie in the feature maps, not in the pooled ones
     place = activation.channel, activation.row, activation.col
     if not all(0 <= at < length for at, length in zip(place, shape, strict=True)):
         raise BadInputError(
             f"map, row and column {place} are out of range for layer {layer} (maps {shape}, from 0)"
         )
-    alone = single([activation], shape, codes[layer].pooled)
+    alone = single([activation], shape, codes[layer].pooled)  # (1, k, h, w)
     projection = Reconstruction(tuple(filters[:layer]), codes.below(layer))(alone)[0]
     if layer == 1:
         return Branch(activation, projection, ())
+    # (k, h, w) of the layer below: what the activation paints there, at the places of the image's own switches
     conditional = codes[layer - 1].unpooling()(paint(alone, filters[layer - 1]))[0]
-    parts = [tree(filters, codes, own, branching) for own in strongest(conditional, layer - 1, branching)]
+    parts = [
+        tree(filters, codes, own, branching)
+        for own in strongest_activations(conditional, layer - 1, branching)
+    ]
     return Branch(activation, projection, tuple(parts))

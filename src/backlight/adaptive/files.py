@@ -1,11 +1,12 @@
-"""Files of adaptive networks: safetensors, with everything that is no array as JSON in its header.
+"""Files of adaptive networks: safetensors, with everything but the arrays as JSON in the header.
 
-A finished network is NAME.adn; a training under way keeps itself in NAME.adn.part, replaced as a whole after each
+A finished network is NAME.adn; a training in progress is kept in NAME.adn.part, which is replaced as a whole after each
 epoch, so that a kill at any moment loses at most that epoch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,34 +21,36 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor, from_numpy
 
-from backlight.adaptive.config import Config, Learning
-from backlight.adaptive.learning import Measure
-from backlight.adaptive.training import State
+from backlight.adaptive.config import AdaptiveConfig, Learning
+from backlight.adaptive.learning import EpochMeasure
+from backlight.adaptive.training import TrainingState
 from backlight.errors import BadInputError
-from backlight.storage import replacing, unwritable
+from backlight.storage import check_place, replacing, unwritable
 from backlight.storage.arrays import BROKEN, checksum
 
 _FORMAT = "2"
 _UNCHECKED = "1"
 """The format before there was a checksum."""
 _KEY = "backlight-adaptive"
+_ORIGINS = {"config": "another network", "learning": "other learning settings", "images": "other images"}
+"""What a training belongs to, and how it is called where it differs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """What a network's file holds.
+    """The contents of a network's file.
 
     Attributes:
-        config: Of the network.
+        config: The network's configuration.
         filters: Of each layer.
-        squared_norms: ‖R‖² of each layer, on the images that it was learned on.
-        history: A measure of each epoch of learning.
+        squared_norms: ‖R‖² of each layer, on the training images.
+        history: A measure of each epoch.
     """
 
-    config: Config
+    config: AdaptiveConfig
     filters: tuple[Tensor, ...]
     squared_norms: tuple[float, ...]
-    history: tuple[Measure, ...]
+    history: tuple[EpochMeasure, ...]
 
 
 def write_network(saved: Saved, path: Path | str) -> None:
@@ -68,35 +71,35 @@ def read_network(path: Path | str) -> Saved:
     """
     facts, arrays = _read(Path(path), "network")
     try:
-        config = cattrs.structure(facts["config"], Config)
+        config = cattrs.structure(facts["config"], AdaptiveConfig)
         filters = tuple(from_numpy(arrays[f"filters{i}"]) for i in range(1, len(config.layers) + 1))
         if [tuple(f.shape) for f in filters] != _filter_shapes(config) or len(facts["squared_norms"]) != len(
             filters
         ):
             raise ValueError("its filters do not fit its layers")
         norms = tuple(float(n) for n in facts["squared_norms"])
-        return Saved(config, filters, norms, tuple(cattrs.structure(facts["history"], list[Measure])))
+        return Saved(config, filters, norms, tuple(cattrs.structure(facts["history"], list[EpochMeasure])))
     except (*BROKEN, AttributeError, cattrs.BaseValidationError) as error:
         raise _damaged(Path(path), "network", error) from error
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a training belongs to: it goes on only with the same.
+    """What a training belongs to: it resumes only if all of this is the same.
 
     Attributes:
-        config: Of the network.
+        config: The network's configuration.
         learning: How it is learned.
         images: A fingerprint of the images.
     """
 
-    config: Config
+    config: AdaptiveConfig
     learning: Learning
     images: str
 
 
-def write_training(state: State, origin: Origin, path: Path | str) -> None:
-    """Keep a training under way.
+def write_training(state: TrainingState, origin: Origin, path: Path | str) -> None:
+    """Write a training in progress.
 
     Raises:
         StorageError: It cannot be written.
@@ -113,8 +116,8 @@ def write_training(state: State, origin: Origin, path: Path | str) -> None:
     _write(Path(path), facts, arrays | {"pooled": np.asarray(state.pooled)})
 
 
-def read_training(path: Path | str, origin: Origin) -> State:
-    """Return a training under way.
+def read_training(path: Path | str, origin: Origin) -> TrainingState:
+    """Return a training in progress.
 
     Raises:
         BadInputError: It belongs to other images or another network, or the file is damaged.
@@ -123,41 +126,65 @@ def read_training(path: Path | str, origin: Origin) -> State:
     facts, arrays = _read(path, "training")
     try:
         known = cattrs.structure(facts["origin"], Origin)
-        state = State(
-            filters=[from_numpy(own) for own in _listed("filters", arrays)],
-            squared_norms=[float(n) for n in facts["squared_norms"]],
-            history=cattrs.structure(facts["history"], list[Measure]),
-            layer=int(facts["layer"]),
-            epoch=int(facts["epoch"]),
-            pooled=arrays["pooled"],
-            switches=_listed("switches", arrays),
-        )
-        shapes, count = [tuple(own.shape) for own in state.filters], len(state.filters)
-        if (
-            not shapes
-            or shapes != _filter_shapes(known.config)[:count]
-            or {count} != {len(state.squared_norms), len(state.switches)}
-            or state.pooled.shape != state.switches[-1].shape
-            or state.layer not in (count, count + 1)
-        ):
+        state = _training_state(facts, arrays)
+        if not _fits(state, known.config):
             raise ValueError("its arrays do not fit its layers")
     except (*BROKEN, AttributeError, cattrs.BaseValidationError) as error:
         raise _damaged(path, "training", error) from error
-    if known != origin:
-        what = next(
-            name for name in ("config", "learning", "images") if getattr(known, name) != getattr(origin, name)
-        )
-        told = {"config": "another network", "learning": "another way of learning", "images": "other images"}[
-            what
-        ]
+    differing = [name for name in _ORIGINS if getattr(known, name) != getattr(origin, name)]
+    if differing:
         raise BadInputError(
-            f"{str(path)!r} is an unfinished training with {told}; give what it was started with, or remove it"
+            f"{str(path)!r} is an unfinished training with {_ORIGINS[differing[0]]}; "
+            "rerun it as it was started, or remove the file"
+        )
+    return state
+
+
+def _training_state(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> TrainingState:
+    return TrainingState(
+        filters=[from_numpy(own) for own in _listed("filters", arrays)],
+        squared_norms=[float(n) for n in facts["squared_norms"]],
+        history=cattrs.structure(facts["history"], list[EpochMeasure]),
+        layer=int(facts["layer"]),
+        epoch=int(facts["epoch"]),
+        pooled=arrays["pooled"],
+        switches=_listed("switches", arrays),
+    )
+
+
+def _fits(state: TrainingState, config: AdaptiveConfig) -> bool:
+    """Return whether the arrays of a training are those of the layers that it says it has learned."""
+    shapes, count = [tuple(own.shape) for own in state.filters], len(state.filters)
+    return (
+        bool(shapes)
+        and shapes == _filter_shapes(config)[:count]
+        and {count} == {len(state.squared_norms), len(state.switches)}
+        and state.pooled.shape == state.switches[-1].shape
+        and state.layer in (count, count + 1)
+    )
+
+
+def resume(checkpoint: Path | str, origin: Origin, n_images: int) -> TrainingState | None:
+    """Return the training in a checkpoint; None where there is none yet.
+
+    Raises:
+        BadInputError: It is another training.
+        StorageError: The checkpoint could not be written.
+    """
+    check_place(checkpoint, "checkpoint")
+    if not Path(checkpoint).exists():
+        return None
+    state = read_training(checkpoint, origin)
+    if len(state.pooled) != n_images:
+        raise BadInputError(
+            f"{str(checkpoint)!r} is an unfinished training with {len(state.pooled)} images, got {n_images}; "
+            "rerun it as it was started, or remove the file"
         )
     return state
 
 
 def is_finished(path: Path | str) -> bool:
-    """Return whether a training has learned all of its layers, so that only its network is left to be written.
+    """Return whether a training has learned all of its layers, so that only the network remains to be written.
 
     Raises:
         BadInputError: There is no such file, or it is damaged or something else.
@@ -169,7 +196,15 @@ def is_finished(path: Path | str) -> bool:
         raise _damaged(Path(path), "training", error) from error
 
 
-def _filter_shapes(config: Config) -> list[tuple[int, int, int, int]]:
+def array_digest(array: NDArray[np.float32]) -> str:
+    """Return a hash of the values of images."""
+    sha = hashlib.sha256(str(array.shape).encode())
+    for own in array:
+        sha.update(own.tobytes())
+    return sha.hexdigest()
+
+
+def _filter_shapes(config: AdaptiveConfig) -> list[tuple[int, int, int, int]]:
     layers = enumerate(config.layers, start=1)
     return [(own.maps, config.inputs(i), own.filter, own.filter) for i, own in layers]
 
@@ -184,12 +219,12 @@ def _listed(name: str, arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]
 
 
 def _write(path: Path, facts: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
-    """Write a file as a whole: what was there is whole until the new one is."""
+    """Write a file, replacing an older one only once the new one is complete."""
     all_facts = {"format": _FORMAT, **cattrs.unstructure(dict(facts))}
     text = json.dumps(all_facts | {"checksum": checksum(json.loads(json.dumps(all_facts)), arrays)})
     with replacing(path) as (fresh,):
         mode = fresh.stat().st_mode  # safetensors makes a file that only its owner can read
-        # It also makes a file of a name that nobody knows first: in a folder that `sweep` finds after a kill.
+        # It also starts with a file of an unpredictable name: here in a folder that `sweep` finds after a kill.
         folder = fresh.with_suffix("")
         folder.mkdir()
         try:
@@ -218,7 +253,7 @@ def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         known = facts.pop("checksum", None)
         if known != checksum(facts, arrays) and (known is not None or facts["format"] != _UNCHECKED):
-            raise ValueError("its checksum is not that of what it holds")
+            raise ValueError("its checksum does not match its contents")
         return facts, arrays
     except (SafetensorError, *BROKEN) as error:
         raise _damaged(path, kind, error) from error
@@ -230,5 +265,5 @@ def _damaged(path: Path, kind: str, error: Exception) -> BadInputError:
     return BadInputError(
         f"{str(path)!r} is damaged, or not {what} ({lines[0] if lines else type(error).__name__})",
         python="fit an AdaptiveDeconvNet again and save it there",
-        command="make it anew with `backlight adaptive fit`",
+        command="learn it again with `backlight adaptive fit`",
     )

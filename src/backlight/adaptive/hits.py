@@ -1,4 +1,4 @@
-"""Hits: what is searched for over a set of images, and the strong activations that are found."""
+"""Hits: which maps to search over a set of images, and the strongest activations found."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from backlight.adaptive.config import Config
+from backlight.adaptive.config import AdaptiveConfig
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.images import Skipped
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is searched for.
+class HitSearch:
+    """Which layers and feature maps to search, and for how many hits.
 
     Attributes:
         layers: From 1; None for all.
-        maps: Feature maps of each layer: a number drawn at random, the maps themselves, None for all.
-        top: Hits of a feature map, one an image.
-        seed: Decides which maps a number draws; the draw knows nothing of the images.
+        maps: Feature maps of each layer: the size of a random sample, a list of maps, or None for all.
+        top: Hits per feature map, at most one from each image.
+        seed: Random seed of the sample, which does not depend on the images.
         batch: Images at a time; hits do not depend on it, up to rounding.
 
     Raises:
-        BadInputError: A number below 1, or nothing to search.
+        BadInputError: A number out of range, or nothing to search.
     """
 
     layers: tuple[int, ...] | None = None
@@ -35,25 +35,25 @@ class Wanted:
     batch: int = 16
 
     def __post_init__(self) -> None:
-        """Refuse what is no search."""
+        """Refuse values out of range."""
         number = self.maps if isinstance(self.maps, int) else 1
         if min(self.top, self.batch, number) < 1 or self.seed < 0:
             raise BadInputError(
-                f"top, batch and the number of maps are at least 1 and the seed at least 0, "
-                f"but came {self.top}, {self.batch}, {number} and {self.seed}"
+                f"top, batch and the number of maps must be at least 1 and the seed at least 0, "
+                f"got {self.top}, {self.batch}, {number} and {self.seed}"
             )
         if self.layers == () or self.maps == ():
-            raise BadInputError("at least 1 layer and 1 map are searched, but came none; None stands for all")
+            raise BadInputError("a search needs at least 1 layer and 1 map, got none; None searches all")
 
-    def channels(self, config: Config, layer: int) -> tuple[int, ...]:
-        """Return the feature maps of a layer, from 1, that are searched, in order.
+    def channels(self, config: AdaptiveConfig, layer: int) -> tuple[int, ...]:
+        """Return the feature maps to search in a layer, from 1, in order.
 
         Raises:
             BadInputError: There is no such layer, or no such map in it.
 
         Example:
             >>> from backlight.adaptive import PRESETS
-            >>> Wanted(maps=(3, 1)).channels(PRESETS["small"], 1)
+            >>> HitSearch(maps=(3, 1)).channels(PRESETS["small"], 1)
             (1, 3)
         """
         n_maps = config.layers[config.check_layer(layer) - 1].maps
@@ -71,17 +71,17 @@ class Wanted:
 
 
 @dataclass(frozen=True, eq=False)
-class Hit:
+class FilterHit:
     """A strong activation of a feature map: the strongest of its image.
 
     Attributes:
         value: Signed.
-        image_id: Which image.
+        image_id: Id of the image.
         row: Its row in the feature map.
         col: Its column.
-        box: Its receptive field in the prepared image; may leave it.
-        projection: (h, w, c) what it paints on the part of the box inside the image, signed.
-        patch: (h, w, 3) uint8 the image there, before its contrast is normalised.
+        box: Its receptive field in the prepared image; may reach beyond it.
+        projection: (h, w, c) its projection on the part of the box inside the image, signed.
+        patch: (h, w, 3) uint8 the image there, before contrast normalisation.
     """
 
     value: float
@@ -100,28 +100,28 @@ class MapHits:
     Attributes:
         layer: From 1.
         channel: The feature map.
-        hits: By magnitude, strongest first; of equal ones, that of the lower image id. None where it is never active.
+        hits: By magnitude, strongest first, then by image id; empty if the map is never active.
     """
 
     layer: int
     channel: int
-    hits: tuple[Hit, ...]
+    hits: tuple[FilterHit, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Projections:
-    """What a search found.
+class FoundHits:
+    """The hits that a search found.
 
     Attributes:
         maps: By layer, then feature map.
-        wanted: What was searched for.
+        wanted: What was searched.
         image_size: Height and width of a prepared image.
-        n_images: So many were searched.
-        skipped: Those that could not be read.
+        n_images: Number of images searched.
+        skipped: Images that could not be read.
     """
 
     maps: tuple[MapHits, ...]
-    wanted: Wanted
+    wanted: HitSearch
     image_size: tuple[int, int]
     n_images: int
     skipped: tuple[Skipped, ...]

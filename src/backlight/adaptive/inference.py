@@ -13,19 +13,19 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from backlight.adaptive.operators import Maps, Reconstruction
-from backlight.adaptive.pooling import Block, SwitchMode, Unpooling, pool
+from backlight.adaptive.operators import Reconstruction
+from backlight.adaptive.pooling import Block, MapBatch, SwitchMode, Unpooling, pool
 from backlight.errors import BadInputError
 
 
 @dataclass(frozen=True, eq=False)
 class LayerCode:
-    """The code of one layer: at most one value in each block of its feature maps.
+    """The code of one layer: at most one non-zero value in each block of its feature maps.
 
     Attributes:
         pooled: (n, groups, rows, cols) the value of each block, signed; 0 where there is none.
-        switches: (n, groups, rows, cols) where in the block it is, uint8.
-        block: Of the pooling.
+        switches: (n, groups, rows, cols) its place in the block, uint8.
+        block: The block of the pooling.
         shape: (k, h, w) of the feature maps.
     """
 
@@ -39,13 +39,14 @@ class LayerCode:
         return Unpooling(self.switches, self.block, self.shape, mode)
 
     @property
-    def maps(self) -> Maps:
+    def maps(self) -> MapBatch:
         """(n, k, h, w) the feature maps: the pooled values at their places, zero elsewhere."""
         return self.unpooling()(self.pooled)
 
     @property
     def active_share(self) -> Float[Tensor, " n"]:
-        """(n,) the share of the feature maps' values that is not zero."""
+        """(n,) the share of the feature maps' values that are not zero."""
+        # of all k·h·w values, although only one in a block can be active
         count = self.shape[0] * self.shape[1] * self.shape[2]
         return self.pooled.flatten(1).count_nonzero(1) / count
 
@@ -65,7 +66,7 @@ class Codes:
         return len(self.layers[0].pooled) if self.layers else 0
 
     def then(self, code: LayerCode) -> Codes:
-        """Return these codes and that of the next layer."""
+        """Return these codes with that of the next layer."""
         return Codes((*self.layers, code))
 
     def __getitem__(self, layer: int) -> LayerCode:
@@ -75,9 +76,7 @@ class Codes:
             BadInputError: There are no codes of this layer.
         """
         if not 1 <= layer <= len(self.layers):
-            raise BadInputError(
-                f"there are codes of layers 1 to {len(self.layers)}, but layer {layer} was asked for"
-            )
+            raise BadInputError(f"layer {layer} is out of range for codes of layers 1 to {len(self.layers)}")
         return self.layers[layer - 1]
 
     def of(self, image: int) -> Codes:
@@ -91,7 +90,7 @@ class Codes:
         return self.at([image])
 
     def at(self, images: Sequence[int]) -> Codes:
-        """Return the codes of some images, in any order and as often as they come."""
+        """Return the codes of some images, in any order, with repeats."""
         rows = list(images)
         parts = [LayerCode(c.pooled[rows], c.switches[rows], c.block, c.shape) for c in self.layers]
         return Codes(tuple(parts))
@@ -119,12 +118,12 @@ class Codes:
 
 @dataclass(frozen=True)
 class Steps:
-    """How codes of a layer move.
+    """How the codes of a layer move in a step.
 
     Attributes:
-        length: λβ: how far along the gradient.
-        shrinkage: β: by how much every value then shrinks.
-        block: What is pooled.
+        length: λβ, the factor of the gradient.
+        shrinkage: β, how much every value then shrinks towards 0.
+        block: The block of the pooling.
     """
 
     length: float
@@ -132,35 +131,43 @@ class Steps:
     block: Block
 
 
-def step(images: Maps, z: Maps | None, whole: Reconstruction, how: Steps) -> LayerCode:
+def step(images: MapBatch, z: MapBatch | None, whole: Reconstruction, how: Steps) -> LayerCode:
     """Return the code after one step: along the gradient, shrink, pool.
 
     Args:
-        images: (n, c, h, w) what is to be reconstructed.
+        images: (n, c, h, w) y, the images to reconstruct.
         z: (n, k, h, w) the feature maps so far; None for all zero.
         whole: R of the layer.
-        how: How far.
+        how: The lengths of the step.
     """
+    # The cost is λ/2 ‖R z - y‖² + ‖z‖₁; its first part has the gradient λ R'(R z - y), shaped like z: (n, k, h, w).
+    # A step of β along it is λβ R'(R z - y), and of z = 0 nothing is left but R'y.
     if z is None:
         moved = whole.adjoint(images).mul_(how.length)
     else:
-        downhill = whole.adjoint(whole(z).sub_(images))
-        moved = torch.sub(z, downhill, alpha=how.length, out=downhill)
-    pooled, switches = pool(moved, how.block)  # shrinking keeps the order, so that only what is left needs it
+        uphill = whole.adjoint(whole(z).sub_(images))
+        moved = torch.sub(
+            z, uphill, alpha=how.length, out=uphill
+        )  # in place: the maps are what fills the memory
+    # Pooling before shrinking gives the same, since shrinking keeps the order of magnitudes, and shrinks fewer values:
+    # (n, groups, rows, cols) instead of (n, k, h, w).
+    pooled, switches = pool(moved, how.block)
     pooled = F.softshrink(pooled, how.shrinkage)
-    switches.mul_(pooled != 0)  # the first place where nothing is left
+    switches.mul_(pooled != 0)  # where nothing is left the switch is 0, the first place of the block
     return LayerCode(pooled, switches, how.block, tuple(moved.shape[1:]))  # type: ignore[arg-type]
 
 
-def settle(images: Maps, whole: Reconstruction, how: Steps, n_steps: int) -> LayerCode:
-    """Return the code of a layer after so many steps from zero."""
+def settle(images: MapBatch, whole: Reconstruction, how: Steps, n_steps: int) -> LayerCode:
+    """Return the code of a layer after n_steps steps from zero."""
+    # The first step from z = 0 needs R' only; each one after it pools z again, so that switches may move.
     code = step(images, None, whole, how)
     for _ in range(n_steps - 1):
         code = step(images, code.maps, whole, how)
     return code
 
 
-def energy(images: Maps, z: Maps, whole: Reconstruction, weight: float) -> Float[Tensor, " n"]:
-    """Return (n,) the cost λ/2 ‖R z - y‖² + ‖z‖₁ of each image, λ being the weight."""
+def energy(images: MapBatch, z: MapBatch, whole: Reconstruction, weight: float) -> Float[Tensor, " n"]:
+    """Return (n,) the cost λ/2 ‖R z - y‖² + ‖z‖₁ of each image, where λ is the weight."""
+    # one number for each image: over pixels for the first part, over all values of z for the second
     squares = (whole(z) - images).flatten(1).square().sum(1)
     return weight / 2 * squares + z.flatten(1).abs().sum(1)

@@ -1,8 +1,8 @@
-"""Inputs: pictures as an adaptive network takes them, gray, of one size, contrast-normalised."""
+"""Inputs: pictures as an adaptive network takes them, gray or colour, of one size, contrast-normalised."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
-from backlight.adaptive.config import Config, check_size
+from backlight.adaptive.config import AdaptiveConfig, check_size
 from backlight.adaptive.contrast import ContrastNormalisation
-from backlight.adaptive.training import Shelf
+from backlight.adaptive.shelf import Shelf
 from backlight.errors import BadInputError, ImageError
 from backlight.images import (
     DeepPicture,
@@ -28,25 +28,26 @@ from backlight.images import (
     decode,
     is_one_image,
 )
+from backlight.scan import Progress
 
 _WHITE = 255.0
 
 Pictures = Tensor | OneImage | Sequence[OneImage]
 
 
-def prepare(config: Config, images: Pictures) -> Float[Tensor, "n c h w"]:
+def prepare(config: AdaptiveConfig, images: Pictures) -> Float[Tensor, "n c h w"]:
     """Return images as the network takes them.
 
     Args:
         config: The network.
-        images: Pictures or their paths; or a tensor (c, h, w) or (n, c, h, w), taken to be prepared already.
+        images: Pictures or their paths; or a tensor (c, h, w) or (n, c, h, w), taken as prepared already.
 
     Returns:
-        (n, c, h, w) float32. A picture keeps its proportions: its longer side gets the configured size, contrast is
-        normalised, then it is put into the middle of zeros.
+        (n, c, h, w) float32. A picture keeps its proportions: it is resized to fit the configured size, its contrast is
+        normalised, then it is centred on zeros.
 
     Raises:
-        BadInputError: A tensor of other channels, smaller than a filter, or with values that are not finite; no image.
+        BadInputError: No image; a tensor of other channels, smaller than a filter, or with values that are not finite.
         ImageError: A picture cannot be read.
     """
     if isinstance(images, Tensor):
@@ -54,27 +55,27 @@ def prepare(config: Config, images: Pictures) -> Float[Tensor, "n c h w"]:
     if is_one_image(images):
         images = [images]  # type: ignore[list-item]
     if not len(images):  # type: ignore[arg-type]
-        raise BadInputError("an adaptive network needs at least 1 image, but came none")
+        raise BadInputError("an adaptive network needs at least 1 image, got none")
     pictures = [_resized(config, decode(image, config.channels)) for image in images]  # type: ignore[union-attr]
     RangeWatch(advises=False).see(pictures)
     return torch.stack([_prepared(config, picture) for picture in pictures])
 
 
 def prepare_all(
-    config: Config,
+    config: AdaptiveConfig,
     source: ImageSource,
     ids: Sequence[int],
     memory_bytes: int,
-    told: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> TrainingImages:
-    """Return images of a source as one array, within a bound of memory, else in a file.
+    """Return images of a source as one array, in memory up to a limit, beyond it in a file.
 
     Args:
         config: The network.
         source: Where the images are.
-        ids: Which.
-        memory_bytes: What the array may take of memory.
-        told: Called after each with how many are done.
+        ids: Ids of the images to take.
+        memory_bytes: Memory limit of the array.
+        progress: Called after each image.
 
     Raises:
         BadInputError: No image can be read.
@@ -83,7 +84,7 @@ def prepare_all(
     found: NDArray[np.float32] = Shelf(memory_bytes).room(shape, np.float32)
     kept: list[int] = []
     skipped: list[Skipped] = []
-    for image_id, own, _ in readable(config, source, ids, skipped, told):
+    for image_id, own, _ in readable(config, source, ids, skipped, progress):
         found[len(kept)] = own.numpy()
         kept.append(image_id)
     if not kept:
@@ -93,20 +94,20 @@ def prepare_all(
 
 
 def readable(
-    config: Config,
+    config: AdaptiveConfig,
     source: ImageSource,
-    ids: Iterable[int],
+    ids: Sequence[int],
     skipped: list[Skipped],
-    told: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[int, Float[Tensor, "c h w"], Picture]]:
-    """Yield those images of a source that can be read: id, prepared, and as it was.
+    """Yield the images of a source that can be read: id, prepared, and unchanged.
 
     Args:
         config: The network.
         source: Where the images are.
-        ids: Which.
-        skipped: Takes those that cannot be read.
-        told: Called after each with how many are done.
+        ids: Ids of the images to take.
+        skipped: Images that cannot be read are appended here.
+        progress: Called after each image.
     """
     watch = RangeWatch(advises=False)
     for done, image_id in enumerate(ids, start=1):
@@ -119,18 +120,18 @@ def readable(
             skipped.append(Skipped(image_id, source.records[image_id].path, str(error)))
         else:
             yield image_id, prepared, loaded
-        if told is not None:
-            told(done)
+        if progress is not None:
+            progress("prepare", done, len(ids))
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingImages:
-    """The images of a source, prepared.
+    """Prepared images of a source.
 
     Attributes:
         array: (n, c, h, w) float32.
-        ids: Which of the source's images they are.
-        skipped: Those that could not be read.
+        ids: Their ids in the source.
+        skipped: Images that could not be read.
     """
 
     array: NDArray[np.float32]
@@ -138,8 +139,8 @@ class TrainingImages:
     skipped: tuple[Skipped, ...]
 
 
-def picture(config: Config, image: Picture) -> Image.Image:
-    """Return what `prepare` makes of a picture before its contrast is normalised, in the middle of mid-grey."""
+def picture(config: AdaptiveConfig, image: Picture) -> Image.Image:
+    """Return a picture as `prepare` resizes it, without contrast normalisation, centred on mid-grey."""
     small = _resized(config, decode(image, config.channels)).convert("L" if config.channels == 1 else "RGB")
     height, width = config.size
     whole = Image.new(small.mode, (width, height), 128 if config.channels == 1 else (128, 128, 128))
@@ -147,14 +148,16 @@ def picture(config: Config, image: Picture) -> Image.Image:
     return whole
 
 
-def _prepared(config: Config, resized: Picture) -> Float[Tensor, "c h w"]:
-    """Return a picture that is resized as the network takes it."""
+def _prepared(config: AdaptiveConfig, resized: Picture) -> Float[Tensor, "c h w"]:
+    """Return a resized picture as the network takes it."""
     if isinstance(resized, DeepPicture):
+        # planes are (c, h, w) in 0..1; grey levels as for 8-bit pictures
         small = torch.from_numpy(resized.planes(config.channels))[None] * _WHITE
     else:
         small = TF.pil_to_tensor(resized).float()[None]
     if config.contrast is not None:
         small = _normalised(config.contrast, small)
+    # centred on zeros: small is (1, c, h, w), whole (c, H, W)
     whole = torch.zeros(config.channels, *config.size)
     top, left = ((own - side) // 2 for own, side in zip(config.size, small.shape[2:], strict=True))
     whole[:, top : top + small.shape[2], left : left + small.shape[3]] = small[0]
@@ -162,15 +165,15 @@ def _prepared(config: Config, resized: Picture) -> Float[Tensor, "c h w"]:
 
 
 def _normalised(contrast: ContrastNormalisation, small: Tensor) -> Tensor:
-    """Return a picture normalised; one that is too narrow is as one that cannot be read."""
+    """Return a normalised picture; one that is too narrow counts as one that cannot be read."""
     try:
         return contrast(small)
     except BadInputError as error:
         raise ImageError(str(error)) from error
 
 
-def _resized(config: Config, image: Picture) -> Picture:
-    """Return a picture in its own proportions, as large as fits; one of more than 8 bits with its range as 0..1."""
+def _resized(config: AdaptiveConfig, image: Picture) -> Picture:
+    """Return a picture in its own proportions, as large as fits; the range of more than 8 bits becomes 0..1."""
     scale = min(config.size[0] / image.height, config.size[1] / image.width)
     size = [max(1, round(image.height * scale)), max(1, round(image.width * scale))]
     if isinstance(image, DeepPicture):
@@ -179,17 +182,17 @@ def _resized(config: Config, image: Picture) -> Picture:
     return found
 
 
-def _checked(config: Config, images: Tensor) -> Tensor:
+def _checked(config: AdaptiveConfig, images: Tensor) -> Tensor:
     batch = images[None] if images.dim() == 3 else images
     if batch.dim() != 4 or not len(batch):
         raise BadInputError(
-            f"images are (n, c, h, w) or (c, h, w), at least one, but came {tuple(images.shape)}"
+            f"images must be (n, c, h, w) or (c, h, w), at least one, got {tuple(images.shape)}"
         )
     if batch.shape[1] != config.channels:
         wanted = "gray images, 1 channel" if config.channels == 1 else "colour images, 3 channels"
         raise BadInputError(
-            f"the network takes {wanted}, but came {batch.shape[1]}; give pictures, which are turned into that, "
-            f"or a network of Config(channels={batch.shape[1]})"
+            f"the network takes {wanted}, got {batch.shape[1]}; pass pictures, which are converted, "
+            f"or use a network of AdaptiveConfig(channels={batch.shape[1]})"
         )
     check_size(config, (batch.shape[2], batch.shape[3]))
     batch = batch.float()

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,29 +14,29 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from backlight.adaptive import decomposition
-from backlight.adaptive.config import PRESETS, Config, Learning
+from backlight.adaptive.config import PRESETS, AdaptiveConfig, Learning
 from backlight.adaptive.decomposition import Activation, Branch, Decomposition
-from backlight.adaptive.files import Origin, Saved, read_network, read_training, write_network, write_training
+from backlight.adaptive.files import (
+    Origin,
+    Saved,
+    array_digest,
+    read_network,
+    resume,
+    write_network,
+    write_training,
+)
 from backlight.adaptive.inference import Codes, energy, settle
 from backlight.adaptive.inputs import Pictures, prepare
-from backlight.adaptive.learning import Measure, first_filters, steps_of, with_margin
-from backlight.adaptive.operators import Maps, Reconstruction
-from backlight.adaptive.pooling import SwitchMode
-from backlight.adaptive.training import Progress, State, Training
+from backlight.adaptive.learning import EpochMeasure, start_filters, steps_of, with_margin
+from backlight.adaptive.operators import Reconstruction
+from backlight.adaptive.pooling import MapBatch, SwitchMode
+from backlight.adaptive.training import Training, TrainingState
 from backlight.errors import BadInputError
-from backlight.storage import check_place
+from backlight.scan import Progress
 
 _BATCH = 4
-"""Images at a time in inference: their maps stay in the processor's cache, which makes layer 1 twice as fast as 16."""
+"""Images at a time in inference: their maps stay in the processor's cache, and layer 1 is twice as fast as with 16."""
 _POWER_STEPS = 30
-
-
-def _digest(array: np.ndarray) -> str:
-    """Return a hash of the values of images."""
-    sha = hashlib.sha256(str(array.shape).encode())
-    for own in array:
-        sha.update(own.tobytes())
-    return sha.hexdigest()
 
 
 class AdaptiveDeconvNet(nn.Module):
@@ -45,7 +44,7 @@ class AdaptiveDeconvNet(nn.Module):
 
     Args:
         config: Its layers; None for the paper's four.
-        seed: Of the random filters that it has before it is learned.
+        seed: Random seed of the filters before learning.
 
     *Convention*: layers are counted from 1, as in the paper. Values have signs; a strong activation is one of large
     magnitude.
@@ -59,13 +58,13 @@ class AdaptiveDeconvNet(nn.Module):
 
     squared_norms: Tensor
 
-    def __init__(self, config: Config | None = None, seed: int = 0) -> None:
+    def __init__(self, config: AdaptiveConfig | None = None, seed: int = 0) -> None:
         super().__init__()
         self.config = config or PRESETS["paper"]
-        self.history: tuple[Measure, ...] = ()
+        self.history: tuple[EpochMeasure, ...] = ()
         generator = torch.Generator().manual_seed(seed)
         for layer in range(1, self.n_layers + 1):
-            self.register_buffer(f"filters{layer}", first_filters(self.config, layer, generator))
+            self.register_buffer(f"filters{layer}", start_filters(self.config, layer, generator))
         self.register_buffer("squared_norms", torch.zeros(self.n_layers))
 
     @property
@@ -78,11 +77,11 @@ class AdaptiveDeconvNet(nn.Module):
         """The filters of each layer, (k, c, side, side) with c the pooled maps of the layer below."""
         return tuple(self.get_buffer(f"filters{layer}") for layer in range(1, self.n_layers + 1))
 
-    def prepare(self, images: Pictures) -> Maps:
+    def prepare(self, images: Pictures) -> MapBatch:
         """Return images as `infer` takes them, (n, c, h, w): gray, of the configured size, contrast-normalised.
 
         Args:
-            images: Pictures, paths, or a tensor, which is taken to be prepared.
+            images: Pictures, paths, or a tensor, which is taken as prepared.
 
         Raises:
             BadInputError: No image, or a tensor that does not fit.
@@ -97,44 +96,29 @@ class AdaptiveDeconvNet(nn.Module):
         progress: Progress | None = None,
         checkpoint: Path | str | None = None,
         fingerprint: str = "",
-    ) -> list[Measure]:
-        """Learn the filters of all layers, from the first up, and return how far each epoch came.
+    ) -> list[EpochMeasure]:
+        """Learn the filters of all layers, from the first up, and return the measure of each epoch.
 
         Args:
             images: The training set: pictures, paths or prepared tensors; an array (n, c, h, w), prepared, may lie in
                 a file.
-            learning: How; None for the paper's 10 epochs of each layer.
-            progress: Told of each batch.
-            checkpoint: A file that is written after each epoch, and from which the training goes on where it exists;
-                it is left there when all is done.
-            fingerprint: Of the images, for the checkpoint; "" for one of their values.
+            learning: How to learn; None for the paper's 10 epochs of each layer.
+            progress: Called after each batch; a `LearningProgress` also gets the measure of each epoch.
+            checkpoint: A file that is written after each epoch; if it exists, the training resumes from it. It is not
+                removed at the end.
+            fingerprint: Of the images, for the checkpoint; "" to compute one from their values.
 
         Raises:
             BadInputError: No images, images that do not fit, or a checkpoint of another training.
             StorageError: The checkpoint cannot be written, or the temporary folder has no room.
         """
-        learning = learning or Learning()
-        if not isinstance(images, np.ndarray):
-            images = prepare(self.config, images).cpu().numpy()
-        if images.ndim != 4:
-            raise BadInputError(f"an array of images is (n, c, h, w), but came {images.shape}")
-        array = np.asanyarray(images, np.float32)
-        prepare(self.config, torch.from_numpy(np.array(array[:1])))
-        known = fingerprint or ("" if checkpoint is None else _digest(array))
+        learning, array = learning or Learning(), self._training_array(images)
+        known = fingerprint or ("" if checkpoint is None else array_digest(array))
         origin = Origin(self.config, learning.essence, known)
-        state: State | None = None
-        if checkpoint is not None:
-            check_place(checkpoint, "checkpoint")
-        if checkpoint is not None and Path(checkpoint).exists():
-            state = read_training(checkpoint, origin)
-            if len(state.pooled) != len(array):
-                raise BadInputError(
-                    f"{str(checkpoint)!r} is an unfinished training with {len(state.pooled)} images, "
-                    f"but came {len(array)}; give what it was started with, or remove it"
-                )
+        state = None if checkpoint is None else resume(checkpoint, origin, len(array))
         training = Training(self.config, learning, array, state, self.squared_norms.device)
 
-        def keep(state: State) -> None:
+        def keep(state: TrainingState) -> None:
             if checkpoint is not None:
                 write_training(state, origin, checkpoint)
 
@@ -146,33 +130,33 @@ class AdaptiveDeconvNet(nn.Module):
         """Return the codes of images in all layers up to one.
 
         Args:
-            images: Pictures, paths, or a tensor (n, c, h, w) or (c, h, w), which is taken to be prepared.
+            images: Pictures, paths, or a tensor (n, c, h, w) or (c, h, w), which is taken as prepared.
             layer: The last layer; None for all.
             steps: ISTA steps for each layer; None for the configured number.
 
         Raises:
-            BadInputError: No image, images that do not fit, no such layer, less than one step.
+            BadInputError: No image, images that do not fit, no such layer, fewer than one step.
         """
         batch, top = self.prepare(images), self.n_layers if layer is None else self.config.check_layer(layer)
         n_steps = self.config.steps if steps is None else steps
         if n_steps < 1:
-            raise BadInputError(f"inference takes at least 1 step, but came {n_steps}")
+            raise BadInputError(f"inference takes at least 1 step, got {n_steps}")
         if not self.squared_norms[:top].all():
             self.estimate_norms(batch[:_BATCH])
         with torch.no_grad():
             return Codes.joined([self._infer(part, top, n_steps) for part in torch.split(batch, _BATCH)])
 
-    def reconstruct(self, codes: Codes, layer: int | None = None, switches: SwitchMode = "full") -> Maps:
-        """Return the images (n, c, h, w) that the codes of a layer stand for, contrast-normalised: R z.
+    def reconstruct(self, codes: Codes, layer: int | None = None, switches: SwitchMode = "full") -> MapBatch:
+        """Return the images (n, c, h, w) that a layer reconstructs from codes, contrast-normalised: R z.
 
         Args:
             codes: As `infer` gave them.
             layer: From 1; None for the last one of the codes.
-            switches: What of the switches is used: "full", "position-only", "map-only", "centre" or "average" (see
+            switches: Which part of the switches to use: "full", "position-only", "map-only", "centre" or "average" (see
                 `Unpooling`). The layer's own switches are used in the same way as those below.
 
         Raises:
-            BadInputError: No such layer, or no such use of switches.
+            BadInputError: No such layer, or an unknown use of switches.
         """
         layer = len(codes.layers) if layer is None else layer
         code = codes[layer]
@@ -182,31 +166,31 @@ class AdaptiveDeconvNet(nn.Module):
     def decompose(
         self, image: Pictures, layer: int, top: int = 3, switches: SwitchMode = "full"
     ) -> Decomposition:
-        """Return the strongest activations of a layer for one image, each run down to the pixels, and their sum.
+        """Return the strongest activations of a layer for one image, each projected to the pixels, and their sum.
 
         Args:
             image: One picture, its path, or a prepared tensor.
             layer: From 1.
-            top: How many activations.
+            top: Number of activations.
             switches: As for `reconstruct`.
 
         Raises:
-            BadInputError: Several images, no such layer, or nothing active in it.
+            BadInputError: Several images, no such layer, or no activation in it.
         """
         codes = self.infer(image, layer)
         with torch.no_grad():
             return decomposition.decompose(self.filters, codes, self.config.check_layer(layer), top, switches)
 
     def tree(self, image: Pictures, activation: Activation | None = None, branching: int = 5) -> Branch:
-        """Return an activation with the activations below that it is made of: the paper's Fig. 1.
+        """Return an activation with the activations of the layers below that it is made of: the paper's Fig. 1.
 
         Args:
             image: One picture, its path, or a prepared tensor.
-            activation: Which; None for the strongest of the last layer.
-            branching: How many parts each has.
+            activation: The activation; None for the strongest of the last layer.
+            branching: Number of parts of each.
 
         Raises:
-            BadInputError: Several images, or nothing active.
+            BadInputError: Several images, or no activation.
         """
         codes = self.infer(image, self.n_layers if activation is None else activation.layer)
         with torch.no_grad():
@@ -216,25 +200,25 @@ class AdaptiveDeconvNet(nn.Module):
             return decomposition.tree(self.filters, codes, activation, branching)
 
     def energy(self, images: Pictures, codes: Codes, layer: int) -> Float[Tensor, " n"]:
-        """Return (n,) the cost that inference lowers: λ/2 ‖R z - y‖² + ‖z‖₁."""
+        """Return (n,) the cost that inference minimises: λ/2 ‖R z - y‖² + ‖z‖₁."""
         batch, layer = self.prepare(images), self.config.check_layer(layer)
         with torch.no_grad():
             weight = self.config.layers[layer - 1].weight
             return energy(batch, codes[layer].maps, self._whole(layer, codes), weight)
 
     def estimate_norms(self, images: Pictures) -> list[float]:
-        """Estimate ‖R‖² of each layer on images by power iteration, for the steps of inference, and return them.
+        """Estimate and return ‖R‖² of each layer on images by power iteration; inference takes its steps from them.
 
-        `fit` does so; filters that were set by hand need it, and so may images unlike those of the training.
+        `fit` does so; call it for filters set by hand, or for images unlike those of the training.
         """
         found = [with_margin(norm) for norm in self._measured_norms(images, renew=True)]
         self.squared_norms.copy_(torch.tensor(found))
         return found
 
     def check_steps(self, images: Pictures) -> list[float]:
-        """Return for each layer λβ‖R‖² on images, by power iteration: steps are safe up to 1.
+        """Return λβ‖R‖² on images for each layer, by power iteration: steps are safe up to 1.
 
-        From 2 on dense codes grow without end. Lower `LayerConfig.step`, or call `estimate_norms`, where they are not.
+        From 2 on, dense codes grow without limit. Lower `LayerConfig.step`, or call `estimate_norms`, if it exceeds 1.
         """
         if not self.squared_norms.all():
             self.estimate_norms(images)
@@ -246,7 +230,7 @@ class AdaptiveDeconvNet(nn.Module):
         return [length * norm for length, norm in zip(lengths, norms, strict=True)]
 
     def save(self, path: Path | str) -> None:
-        """Write the network to one file, safetensors with the configuration as JSON in its header.
+        """Write the network to one file: safetensors with the configuration as JSON in its header.
 
         Raises:
             StorageError: It cannot be written.
@@ -259,22 +243,33 @@ class AdaptiveDeconvNet(nn.Module):
         """Return the network that `save` wrote.
 
         Raises:
-            BadInputError: There is no such file, or it is damaged or something else.
+            BadInputError: There is no such file, or it is damaged or not a network.
         """
         saved = read_network(path)
         net = cls(saved.config)
         net._take(saved.filters, saved.squared_norms, saved.history)
         return net
 
+    def _training_array(self, images: Pictures | np.ndarray) -> np.ndarray:
+        """Return a training set as an array (n, c, h, w) float32, without copying one that is."""
+        if not isinstance(images, np.ndarray):
+            images = prepare(self.config, images).cpu().numpy()
+        if images.ndim != 4:
+            raise BadInputError(f"an array of images must be (n, c, h, w), got {images.shape}")
+        array = np.asanyarray(images, np.float32)
+        prepare(self.config, torch.from_numpy(np.array(array[:1])))  # refuses what does not fit
+        return array
+
     def _take(
-        self, filters: Sequence[Tensor], squared_norms: Sequence[float], history: Sequence[Measure]
+        self, filters: Sequence[Tensor], squared_norms: Sequence[float], history: Sequence[EpochMeasure]
     ) -> None:
         for own, new in zip(self.filters, filters, strict=True):
             own.copy_(new)
         self.squared_norms.copy_(torch.tensor(squared_norms))
         self.history = tuple(history)
 
-    def _infer(self, images: Maps, top: int, n_steps: int) -> Codes:
+    def _infer(self, images: MapBatch, top: int, n_steps: int) -> Codes:
+        # Each layer codes the images themselves, through the switches of the layers below, not the codes below.
         codes = Codes(())
         for layer in range(1, top + 1):
             how = steps_of(self.config.layers[layer - 1], float(self.squared_norms[layer - 1]))
@@ -286,12 +281,13 @@ class AdaptiveDeconvNet(nn.Module):
 
     @torch.no_grad()
     def _measured_norms(self, images: Pictures, renew: bool) -> list[float]:
-        """Return the largest ‖R‖² of each layer on images; the codes below go by the known ones, or by these."""
+        """Return the largest ‖R‖² of each layer on images; to renew, codes are inferred with the new values."""
         batch, codes, found = self.prepare(images), Codes(()), []
         generator = torch.Generator().manual_seed(0)
         shapes = self.config.shapes((batch.shape[2], batch.shape[3]))
         for layer, own in enumerate(self.config.layers, start=1):
             whole = self._whole(layer, codes)
+            # drawn on the CPU, so that every device starts from the same noise (n, k, h, w)
             noise = torch.randn(len(batch), *shapes[layer - 1], generator=generator).to(batch)
             found.append(float(whole.squared_norm(noise, _POWER_STEPS, own.block)[0].max()))
             norm = with_margin(found[-1]) if renew else float(self.squared_norms[layer - 1])

@@ -1,4 +1,4 @@
-"""Pictures of an adaptive network: its filters, what its maps stand for, and what becomes of an image in it.
+"""Pictures of an adaptive network: its filters, the hits of its maps, and the reconstructions of an image.
 
 *Source*: Zeiler, Taylor & Fergus (2011), Figs. 1 to 5.
 """
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from backlight.adaptive.decomposition import Activation, decompose
-from backlight.adaptive.hits import MapHits, Projections
+from backlight.adaptive.hits import FoundHits, MapHits
 from backlight.adaptive.inference import Codes
 from backlight.adaptive.net import AdaptiveDeconvNet
 from backlight.adaptive.pooling import SWITCH_MODES
@@ -33,7 +33,7 @@ _MODES = (
 
 
 def filter_picture(net: AdaptiveDeconvNet, title: str = "Filters of layer 1") -> Image.Image:
-    """Return the filters of the first layer, which paint pixels.
+    """Return the filters of the first layer, which paint into the pixels.
 
     Example:
         >>> from backlight.adaptive import PRESETS
@@ -43,22 +43,22 @@ def filter_picture(net: AdaptiveDeconvNet, title: str = "Filters of layer 1") ->
     return filter_figure(net.filters[0].cpu().numpy(), title)
 
 
-def layer_picture(found: Projections, layer: int, title: str = "") -> Image.Image:
-    """Return for each feature map of a layer its strongest activations, projected, beside what they are of.
+def layer_picture(found: FoundHits, layer: int, title: str = "") -> Image.Image:
+    """Return the strongest activations of each feature map of a layer, projected, beside the image patches.
 
     Args:
-        found: A search.
+        found: The result of `find_hits`.
         layer: From 1.
-        title: Empty for the layer's number.
+        title: "" for the layer's number.
 
     Raises:
         BadInputError: The layer was not searched.
 
     Example:
         >>> from backlight.adaptive import PRESETS
-        >>> from backlight.adaptive import Wanted, find_hits
+        >>> from backlight.adaptive import HitSearch, find_hits
         >>> net, noise = AdaptiveDeconvNet(PRESETS["small"]), torch.randn(2, 1, 64, 64).numpy()
-        >>> layer_picture(find_hits(net, noise, Wanted(layers=(1,), maps=2)), 1).mode
+        >>> layer_picture(find_hits(net, noise, HitSearch(layers=(1,), maps=2)), 1).mode
         'RGB'
     """
     panels = [
@@ -83,14 +83,14 @@ def reconstruction_picture(
     names: Sequence[str],
     layers: Sequence[int] | None = None,
 ) -> Image.Image:
-    """Return for each image a row: itself, and what the codes of each layer reconstruct, with the relative error.
+    """Return a row for each image: the image, and its reconstruction from each layer with the relative error.
 
     Args:
         net: The network.
         images: (n, c, h, w) prepared.
-        codes: Of them.
-        names: Of them.
-        layers: From 1; None for all that there are codes of.
+        codes: Their codes.
+        names: Their names.
+        layers: From 1; None for all that have codes.
 
     Example:
         >>> from backlight.adaptive import PRESETS
@@ -115,17 +115,17 @@ def reconstruction_picture(
 def decomposition_picture(
     net: AdaptiveDeconvNet, image: Tensor, codes: Codes, top: int = 3, layers: Sequence[int] | None = None
 ) -> Image.Image:
-    """Return for each layer a row: the image, its strongest activations one by one, their sum, the whole layer.
+    """Return a row for each layer: the image, its strongest activations one by one, their sum, and the whole layer.
 
     Args:
         net: The network.
         image: (c, h, w) prepared.
-        codes: Of it alone.
-        top: How many activations.
-        layers: From 1; None for all in which something is active.
+        codes: Its codes, and no others.
+        top: Number of activations.
+        layers: From 1; None for all that are active.
 
     Raises:
-        BadInputError: Nothing is active in a layer, or in any.
+        BadInputError: A layer asked for has no activation, or none has.
 
     Example:
         >>> from backlight.adaptive import PRESETS
@@ -158,16 +158,16 @@ def decomposition_picture(
 def switch_picture(
     net: AdaptiveDeconvNet, image: Tensor, codes: Codes, layers: Sequence[int] | None = None
 ) -> Image.Image:
-    """Return for each layer a row: the image, and what the layer reconstructs by all of the switches, and by less.
+    """Return a row for each layer: the image, and its reconstructions with all of the switches and with parts of them.
 
     Args:
         net: The network.
         image: (c, h, w) prepared.
-        codes: Of it alone.
-        layers: From 1; None for all in which something is active.
+        codes: Its codes, and no others.
+        layers: From 1; None for all that are active.
 
     Raises:
-        BadInputError: Nothing is active in any layer.
+        BadInputError: No layer has an activation.
 
     Example:
         >>> from backlight.adaptive import PRESETS
@@ -192,7 +192,7 @@ def switch_picture(
 
 
 def active_layers(codes: Codes) -> list[int]:
-    """Return the layers, from 1, in which some image has an activation.
+    """Return the layers, from 1, that are active for at least one image.
 
     Example:
         >>> from backlight.adaptive import PRESETS
@@ -206,7 +206,7 @@ def _shown(codes: Codes, layers: Sequence[int] | None) -> Sequence[int]:
     shown = active_layers(codes) if layers is None else layers
     if not shown:
         raise BadInputError(
-            "nothing is active in any layer: there is nothing to show; give an image with more in it"
+            "no layer has an activation, so there is nothing to show; try an image with more contrast"
         )
     return shown
 
@@ -214,13 +214,13 @@ def _shown(codes: Codes, layers: Sequence[int] | None) -> Sequence[int]:
 def _against(
     image: Tensor, painted: Tensor, label: str, reference: Float[np.ndarray, "..."] | None = None
 ) -> Panel:
-    """Return a reconstruction of an image, with its relative error."""
+    """Return the panel of a reconstruction, with its relative error."""
     length = float(image.norm())
     error = f"error {float((painted - image).norm()) / length:.1%}" if length else "input is zero"
     return Panel(pixels(painted), label, error, reference)
 
 
-def _tile(found: Projections, own: MapHits, index: int) -> Tile:
+def _tile(found: FoundHits, own: MapHits, index: int) -> Tile:
     hit = own.hits[index]
     return Tile(hit.patch, hit.projection, hit.box, found.image_size)
 

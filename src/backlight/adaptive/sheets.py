@@ -26,9 +26,9 @@ class Panel:
 
     Attributes:
         values: (h, w, c) signed.
-        label: Above it.
-        caption: Beside the label, in grey.
-        reference: What its scale is taken from; None for its own values.
+        label: Text above it.
+        caption: Text beside the label, in grey.
+        reference: The values that set its scale; None for its own.
     """
 
     values: Float[np.ndarray, "h w c"]
@@ -42,7 +42,7 @@ class Row:
     """Panels side by side.
 
     Attributes:
-        heading: Above them.
+        heading: Text above them.
         panels: From left to right.
     """
 
@@ -59,13 +59,13 @@ def sheet(rows: Sequence[Row], title: str, subtitle: str, legend: str) -> Image.
 
 
 def pixels(image: Tensor) -> Float[np.ndarray, "h w c"]:
-    """Return an image (c, h, w) of a network as an array to draw."""
+    """Return a network's image (c, h, w) as an array (h, w, c) to draw."""
     found: Float[np.ndarray, "h w c"] = image.detach().cpu().numpy().transpose(1, 2, 0)
     return found
 
 
 def framed(panel: Panel, size: int) -> Image.Image:
-    """Return a panel with its longer side of that size, in a line, below its label."""
+    """Return a panel, framed, below its label; its longer side has that size."""
     height, width = panel.values.shape[:2]
     drawn = scale(panel.values, reference=panel.reference)
     small = resize(drawn, *fit(height, width, size - 2), squares=is_small(height, width))

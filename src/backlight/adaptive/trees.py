@@ -1,4 +1,4 @@
-"""The picture of a tree: one activation of the last layer, and those of the layers below that it is made of.
+"""The picture of a tree: one activation, and the activations of the layers below that it is made of.
 
 *Source*: Zeiler, Taylor & Fergus (2011), Fig. 1.
 """
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from backlight.adaptive.decomposition import Branch, strongest, tree
+from backlight.adaptive.decomposition import Branch, strongest_activations, tree
 from backlight.adaptive.inference import Codes
 from backlight.adaptive.net import AdaptiveDeconvNet
 from backlight.adaptive.sheets import GAP, Panel, framed, pixels
@@ -27,17 +27,17 @@ _SIZE, _ROW_GAP, _LEFT_GAP = 180, 20, 36
 def tree_picture(
     net: AdaptiveDeconvNet, image: Tensor, codes: Codes, branching: int = 5, layer: int | None = None
 ) -> Image.Image:
-    """Return the strongest activation of a layer, and the 5, 25, 125 below that it is made of, a row each.
+    """Return the strongest activation of a layer, and the 5, 25 and 125 that it is made of, a row for each layer.
 
     Args:
         net: The network.
         image: (c, h, w) prepared.
-        codes: Of it alone.
-        branching: How many parts each has.
-        layer: From 2; None for the last one that there are codes of.
+        codes: Its codes, and no others.
+        branching: Number of parts of each activation.
+        layer: From 2, since layer 1 has no parts; None for the last layer that has codes.
 
     Raises:
-        BadInputError: Several images, nothing active in the layer, layer 1, which has no parts.
+        BadInputError: Several images, layer 1, or no activation in the layer.
 
     Example:
         >>> from dataclasses import replace
@@ -50,12 +50,12 @@ def tree_picture(
     layer = len(codes.layers) if layer is None else layer
     if len(codes) != 1 or layer < 2 or branching < 1:
         raise BadInputError(
-            f"a tree is of one image, from layer 2 up, with at least 1 part each, "
-            f"but came {len(codes)}, layer {layer} and {branching}"
+            f"a tree takes one image, a layer from 2 up and at least 1 part each, "
+            f"got {len(codes)}, layer {layer} and {branching}"
         )
-    found = strongest(codes[layer].maps[0], layer, 1)
+    found = strongest_activations(codes[layer].maps[0], layer, 1)
     if not found:
-        raise BadInputError(f"nothing is active in layer {layer}, so there is no tree; take a lower layer")
+        raise BadInputError(f"layer {layer} has no activation, so there is no tree; try a lower layer")
     with torch.no_grad():
         root = tree(net.filters, codes, found[0], branching)
     rows, tiles = [_first_row(net, image, codes, root)], []
@@ -83,7 +83,7 @@ def _legend(layer: int) -> str:
 
 
 def _first_row(net: AdaptiveDeconvNet, image: Tensor, codes: Codes, root: Branch) -> Image.Image:
-    """Return the activation alone, then the image, and what all activations of its layer and of layer 1 paint."""
+    """Return the activation alone, the image, and the reconstructions from all of its layer and all of layer 1."""
     layer = root.activation.layer
     alone = framed(Panel(pixels(root.projection), f"layer {layer}", "1 activation"), _SIZE)
     others = [Panel(pixels(image), "input")]
@@ -96,7 +96,7 @@ def _first_row(net: AdaptiveDeconvNet, image: Tensor, codes: Codes, root: Branch
 
 
 def _row(root: Branch, depth: int, tiles: Sequence[Sequence[Tile]]) -> Image.Image:
-    """Return the activations of one level: superposed, and one by one below the part of the root that they are of."""
+    """Return the activations of one level: superposed, and one by one below the part of the root they belong to."""
     layer = root.activation.layer - depth
     branches = root.level(depth)
     added = torch.stack([branch.projection for branch in branches]).sum(0)
@@ -107,7 +107,7 @@ def _row(root: Branch, depth: int, tiles: Sequence[Sequence[Tile]]) -> Image.Ima
 
 
 def _column(tiles: Sequence[Tile], part: Branch, is_itself: bool) -> Image.Image:
-    """Return one part of the root, or what is below it, in a square grid as wide as that part."""
+    """Return one part of the root, or its own parts at a level, in a square grid of the same width."""
     columns = grid_columns(len(tiles))
     size = (_SIZE - 2 - (columns - 1) * CELL_GAP) // columns
     cells = cell_grid([draw_projection(tile, size) for tile in tiles], max(len(tiles), 1), size)
@@ -120,7 +120,7 @@ def _column(tiles: Sequence[Tile], part: Branch, is_itself: bool) -> Image.Image
 
 
 def _tile(net: AdaptiveDeconvNet, branch: Branch) -> Tile:
-    """Return what an activation paints, cut to its receptive field; the patch, which is not drawn, is black."""
+    """Return an activation's projection, cropped to its receptive field; the patch, which is not drawn, is black."""
     own = branch.activation
     box = net.config.receptive_field(own.layer).box(own.row, own.col)
     height, width = branch.projection.shape[1:]

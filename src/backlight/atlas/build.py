@@ -26,9 +26,9 @@ from backlight.geometry import Box
 from backlight.images import Batch, ImageSource, OneImage, Picture, Preprocessing, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
-from backlight.network.operators import CONVOLUTIONS, packet
+from backlight.operators.ruleset import DECONVNET, RuleSet
+from backlight.operators.table import is_convolution
 from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, Unit, check_rules
-from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import Compile, Progress, make_scanner
 
 SCAN_STEP_IMAGES = 256
@@ -269,7 +269,7 @@ def first_filters(net: Network, layer: Layer) -> NDArray[np.float32] | None:
     node: Any = net.node(layer)
     weights = None
     while node.op != "placeholder":
-        if packet(node) in CONVOLUTIONS:
+        if is_convolution(node):
             if weights is not None:
                 return None
             weights = node.args[1]

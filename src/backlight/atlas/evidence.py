@@ -13,7 +13,7 @@ from backlight.atlas.checksums import place
 from backlight.atlas.damage import reading
 from backlight.atlas.schema import writing
 from backlight.errors import BadInputError, UnknownLayerError
-from backlight.rules import RuleSet, parse_rules
+from backlight.operators.ruleset import RuleSet, parse_rules
 
 if TYPE_CHECKING:
     from backlight.atlas.reader import Atlas

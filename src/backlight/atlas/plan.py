@@ -18,8 +18,9 @@ from backlight.geometry import Axis, Box, ReceptiveField
 from backlight.images import ImageSource, Preprocessing
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
+from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.projection import Crops, check_channel, group_layers
-from backlight.rules import DECONVNET, RuleSet, under_rules
+from backlight.projection.reach import under_rules
 from backlight.scan import choose_layers
 
 LONGEST_NAME, MOST_HITS = 1_000, 100_000

@@ -28,8 +28,8 @@ from backlight.atlas.schema import connect_for_reading, has_checksums, limit_ste
 from backlight.errors import AtlasError, BadInputError, UnknownLayerError
 from backlight.geometry import ReceptiveField
 from backlight.images import Preprocessing
+from backlight.operators.ruleset import RuleSet
 from backlight.render import DEFAULT_SCALING, Scaling
-from backlight.rules import RuleSet
 from backlight.scan import N_BINS
 
 

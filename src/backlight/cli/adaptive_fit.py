@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +15,9 @@ import typer
 
 from backlight.adaptive import (
     PRESETS,
+    AdaptiveConfig,
     AdaptiveDeconvNet,
-    Config,
+    EpochMeasure,
     Learning,
     TrainingImages,
     prepare_all,
@@ -24,7 +25,15 @@ from backlight.adaptive import (
 from backlight.adaptive.files import is_finished
 from backlight.cli.allocation import keep_freed_memory
 from backlight.cli.options import Device, on_device, parse_size
-from backlight.cli.output import console, errors, print_command, print_skipped, progress_bars, styled
+from backlight.cli.output import (
+    Report,
+    console,
+    errors,
+    print_command,
+    print_skipped,
+    progress_bars,
+    styled,
+)
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, Skipped, open_images
 from backlight.storage import check_place, locked, sweep
@@ -90,13 +99,28 @@ def fit(
     with locked(output), progress_bars() as report:
         for own in (output, part):
             sweep(own)
-        ready = prepare_all(config, source, ids, bound, lambda done: report("prepare", done, len(ids)))
-        net.fit(ready.array, learning, report, part, _fingerprint(source, ready))
+        ready = prepare_all(config, source, ids, bound, report)
+        net.fit(ready.array, learning, _Reported(report), part, _fingerprint(source, ready))
         _write(net, output, part)
     part.unlink(
         missing_ok=True
     )  # the last thing of all: until then the same command ends what a kill has left
     _summarise(net, output, images, ready.skipped)
+
+
+@dataclass
+class _Reported:
+    """A training's progress, each layer's shown with its last measure."""
+
+    report: Report
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        self.report(phase, done, total, self.notes.get(phase, ""))
+
+    def measured(self, measure: EpochMeasure) -> None:
+        note = f"error {measure.error:.1%}, {measure.active_share:.2%} active"
+        self.notes[f"layer {measure.layer}"] = note
 
 
 def _check_new(output: Path, part: Path) -> None:
@@ -125,7 +149,7 @@ def _write(net: AdaptiveDeconvNet, output: Path, part: Path) -> None:
     net.save(output)
 
 
-def _config(preset: str, size: str | None) -> Config:
+def _config(preset: str, size: str | None) -> AdaptiveConfig:
     if preset not in PRESETS:
         raise BadInputError(f"no preset {preset!r}; known are {', '.join(PRESETS)}")
     return PRESETS[preset] if size is None else replace(PRESETS[preset], size=parse_size(size))
@@ -148,13 +172,13 @@ def _fingerprint(source: ImageSource, ready: TrainingImages) -> str:
     return hashlib.sha256(f"{source.fingerprint()} {ready.ids}".encode()).hexdigest()
 
 
-def _code_bytes(config: Config, n_images: int) -> int:
+def _code_bytes(config: AdaptiveConfig, n_images: int) -> int:
     """Return what the codes of a whole set take: the values of one layer, the switches of all."""
     counts = [prod(shape) for shape in config.pooled_shapes()]
     return n_images * (_FLOAT_BYTES * max(counts) + sum(counts))
 
 
-def _announce(config: Config, learning: Learning, n_images: int, is_large: bool) -> None:
+def _announce(config: AdaptiveConfig, learning: Learning, n_images: int, is_large: bool) -> None:
     maps = ", ".join(str(layer.maps) for layer in config.layers)
     height, width = config.size
     console.print(

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from backlight.adaptive import (
     AdaptiveDeconvNet,
-    Projections,
-    Wanted,
+    FoundHits,
+    HitSearch,
     active_layers,
     decomposition_picture,
     filter_picture,
@@ -75,7 +75,7 @@ def show(
     net = on_device(AdaptiveDeconvNet.load(model), device)
     chosen, some = _parse_layers(net, layers), parse_maps(maps)
     number_or_list = some if isinstance(some, int) or some is None else tuple(some)
-    wanted = Wanted(chosen, number_or_list, top, seed, batch)
+    wanted = HitSearch(chosen, number_or_list, top, seed, batch)
     source = open_images(images)
     ids = drawn(source, n_images, seed)
     names, prepared = _examples(net, source, ids, image)
@@ -118,7 +118,7 @@ def _write(picture: Image.Image, path: Path, what: str) -> None:
     console.print(f"{path}: {what}", soft_wrap=True)
 
 
-def _write_maps(found: Projections, layers: Sequence[int], output: Path) -> None:
+def _write_maps(found: FoundHits, layers: Sequence[int], output: Path) -> None:
     for layer in layers:
         maps = found.of(layer)
         if not any(own.hits for own in maps):

@@ -37,7 +37,7 @@ from backlight.cli.output import (
 )
 from backlight.errors import BadInputError
 from backlight.images import open_images
-from backlight.rules import RuleSet, parse_rules
+from backlight.operators.ruleset import RuleSet, parse_rules
 from backlight.scan import Compile
 from backlight.scan.compiling import MIN_IMAGES
 from backlight.storage import check_place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,8 +40,8 @@ from backlight.errors import BadInputError
 from backlight.images import Skipped, load_batches, load_numbers, open_images
 from backlight.inversion import (
     MOST_PHOTOGRAPHS,
-    Config,
     Inversion,
+    InversionConfig,
     animate,
     caricature,
     check,
@@ -50,7 +50,6 @@ from backlight.inversion import (
 )
 from backlight.inversion import invert as invert_code
 from backlight.inversion.pictures import ANIMATED
-from backlight.inversion.search import Watch
 from backlight.network import Layer, Network
 from backlight.projection import Unit
 from backlight.storage import check_place
@@ -131,7 +130,7 @@ def invert(
     given = _read(image)
     net = load_network(model, weights, device, size, resize, mean, std, value_range)
     frames = _FRAMES if animation is not None else 0
-    config = Config(
+    config = InversionConfig(
         recipe,
         strength,
         restarts,
@@ -151,13 +150,13 @@ def invert(
 
     def search(task: tuple[str, int | None], report: Report) -> Inversion:
         layer, channel = task
-        watch = _watch(report, _name(task), goal)
+        progress = _Reported(report, _name(task), goal)
         if channel is not None:
-            return maximise(net, Unit(layer, channel), replace(config, channels=None), watch=watch)
+            return maximise(net, Unit(layer, channel), replace(config, channels=None), progress=progress)
         assert given is not None
         if goal == "caricature":
-            return caricature(net, _as_image(given), layer, config, watch)
-        return invert_code(net, given, layer, config, known, watch)
+            return caricature(net, _as_image(given), layer, config, progress)
+        return invert_code(net, given, layer, config, known, progress)
 
     results: list[Inversion] = []
     try:
@@ -196,11 +195,20 @@ def _run(
     return False
 
 
-def _watch(report: Report, name: str, goal: Goal) -> Watch:
-    def watch(layer: str, done: int, total: int, error: float) -> None:
-        report(name, done, total, f"error {error:.1%}" if goal == "invert" else f"product {error:.3g}")
+@dataclass
+class _Reported:
+    """A search's progress, shown with the error so far."""
 
-    return watch
+    report: Report
+    name: str
+    goal: Goal
+    note: str = ""
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        self.report(self.name, done, total, self.note)
+
+    def error(self, value: float) -> None:
+        self.note = f"error {value:.1%}" if self.goal == "invert" else f"product {value:.3g}"
 
 
 def _name(task: tuple[str, int | None]) -> str:
@@ -239,7 +247,7 @@ def _found(result: Inversion) -> str:
     return f"{text}{answer} ({steps})"
 
 
-def _spread_layers(net: Network, config: Config, is_code: bool) -> list[str]:
+def _spread_layers(net: Network, config: InversionConfig, is_code: bool) -> list[str]:
     """Return up to 8 of the default layers, first to last, and the network's output; of those that have what counts."""
     if is_code:
         raise BadInputError("a code belongs to one layer; name it with --layers")
@@ -250,7 +258,7 @@ def _spread_layers(net: Network, config: Config, is_code: bool) -> list[str]:
     return list(dict.fromkeys([*chosen, last]))
 
 
-def _has_part(layer: Layer, config: Config) -> bool:
+def _has_part(layer: Layer, config: InversionConfig) -> bool:
     """Return whether a layer has the channels and the units in the middle that are to count."""
     side = min(layer.shape[1:]) if layer.is_spatial else 0
     return max(config.channels or (0,)) < layer.n_maps and (config.centre is None or config.centre <= side)

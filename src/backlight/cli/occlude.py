@@ -29,7 +29,7 @@ from backlight.cli.options import (
 )
 from backlight.cli.output import console, progress_bars, styled
 from backlight.errors import BadInputError
-from backlight.rules import parse_rules
+from backlight.operators.ruleset import parse_rules
 from backlight.studies.occlusion import Config, Occlusion, run
 
 _N_LABELS = 6

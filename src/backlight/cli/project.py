@@ -32,10 +32,10 @@ from backlight.cli.output import console
 from backlight.errors import BadInputError
 from backlight.images import Picture
 from backlight.network import Network
+from backlight.operators.ruleset import parse_rules
 from backlight.projection import Unit, strongest, strongest_units
 from backlight.projection import project as project_units
 from backlight.render import DEFAULT_SCALING, Scaling, blend, scale, strip
-from backlight.rules import parse_rules
 
 
 def project(

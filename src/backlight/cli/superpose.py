@@ -29,9 +29,9 @@ from backlight.cli.options import (
 from backlight.cli.output import console
 from backlight.cli.project import describe_seed, prepared, three_views
 from backlight.errors import BadInputError
+from backlight.operators.ruleset import parse_rules
 from backlight.projection import project, strongest_units
 from backlight.render import DEFAULT_SCALING, Scaling, strip
-from backlight.rules import parse_rules
 
 
 def superpose(

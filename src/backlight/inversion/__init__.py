@@ -1,6 +1,10 @@
-"""Inversion: from the code of a layer back to an image (Mahendran & Vedaldi, 2014 and 2016)."""
+"""Inversion: from a layer's activations back to an image (Mahendran & Vedaldi, 2014 and 2016)."""
 
-from backlight.inversion.invert import (
+from backlight.inversion.measures import CodeSpread
+from backlight.inversion.pictures import animate, figure
+from backlight.inversion.recipes import RECIPES, Place, Recipe, Stage
+from backlight.inversion.result import Inversion, InversionConfig
+from backlight.inversion.run import (
     MOST_PHOTOGRAPHS,
     caricature,
     check,
@@ -9,19 +13,17 @@ from backlight.inversion.invert import (
     maximise,
     spread_of,
 )
-from backlight.inversion.measures import Spread
-from backlight.inversion.pictures import animate, figure
-from backlight.inversion.recipes import RECIPES, Place, Recipe, Stage
-from backlight.inversion.result import Config, Inversion
+from backlight.inversion.search import ErrorProgress
 
 __all__ = [
     "MOST_PHOTOGRAPHS",
     "RECIPES",
-    "Config",
+    "CodeSpread",
+    "ErrorProgress",
     "Inversion",
+    "InversionConfig",
     "Place",
     "Recipe",
-    "Spread",
     "Stage",
     "animate",
     "caricature",

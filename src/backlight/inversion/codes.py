@@ -1,4 +1,4 @@
-"""Codes: what a layer makes of images, which part of it counts, and what is no code at all."""
+"""Codes: the activations of a layer for images, the part of them to match, and what cannot be a code."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Coder:
     Args:
         net: The captured network.
         layer: The layer, or its name.
-        wakes: Whether gradients go through rectifiers that would stop all of them (`wake_rectifiers`).
+        wakes: Whether gradients pass rectifiers that would block all of them (`wake_rectifiers`).
 
     Raises:
         UnknownLayerError: The network has no such layer.
-        BadInputError: The layer is the network's input, or the network's numbers are too short to search with.
+        BadInputError: The layer is the network's input, or the network is of half precision, too coarse for a search.
     """
 
     def __init__(self, net: Network, layer: str | Layer, wakes: bool = False) -> None:
         if net.dtype not in (torch.float32, torch.float64):
             raise BadInputError(
-                f"a search needs a network of float32 or float64, but {net.name} is of "
+                f"a search needs a float32 or float64 network, but {net.name} is "
                 f"{str(net.dtype).removeprefix('torch.')}; capture model.float()"
             )
         self.net, self.colours = net, Colours.of(net)
@@ -47,24 +47,26 @@ class Coder:
 
     def __call__(self, levels: Float[Tensor, "n c h w"]) -> Tensor:
         """Return the codes of images in grey levels without their mean, (n, c, h, w) or (n, c); differentiable."""
+        # Convolutions are faster on CPUs with the channels last.
         inputs = self.colours.to_inputs(levels).contiguous(memory_format=torch.channels_last)
         codes: Tensor = self._run.graph(inputs)[0]
         return codes
 
     def of_inputs(self, inputs: Float[Tensor, "n c h w"]) -> Tensor:
-        """Return the codes of a network's inputs, without a gradient.
+        """Return the codes of a network's inputs, without gradients.
 
         Raises:
             ActivationError: A code is not finite.
         """
         step = step_images(self.net.device)
         codes = torch.cat([self._run(part)[0] for part in torch.split(inputs, step)])
+        # (n,) whether all values of an image's code are finite, to name the first that is not
         finite = codes.flatten(1).isfinite().all(1)
         if not finite.all():
             which = "the image" if len(inputs) == 1 else f"image {int(finite.int().argmin())}"
             raise ActivationError(
                 f"{self.net.name} gives values that are not finite in layer {self.layer.name!r} for {which}; "
-                "look for NaN in the weights, or a preprocessing that is not the network's"
+                "look for NaN in the weights, or preprocessing made for another network"
             )
         return codes
 
@@ -72,15 +74,15 @@ class Coder:
         """Return a code as a batch of one, (1, c, h, w) or (1, c), on the network's device.
 
         Raises:
-            BadInputError: It has another shape than the layer's, or holds NaN, infinite values or no numbers.
+            BadInputError: Its shape is not the layer's, or it holds NaN, infinite values or no real numbers.
         """
         given = _numbers(code)
         given = given[None] if tuple(given.shape) == self.layer.shape else given
         if tuple(given.shape) != (1, *self.layer.shape):
             shapes = self.layer.shape, self.net.input_shape, code.shape
-            wanted, image, came = ("x".join(map(str, shape)) for shape in shapes)
+            wanted, image, own = ("x".join(map(str, shape)) for shape in shapes)
             raise BadInputError(
-                f"a code of layer {self.layer.name!r} has the shape {wanted}, an image {image}, got {came}",
+                f"a code of layer {self.layer.name!r} has the shape {wanted}, an image {image}, got {own}",
                 python="net.layers lists the shapes",
                 command="`backlight layers MODEL --all` lists the shapes",
             )
@@ -91,12 +93,12 @@ class Coder:
     def mask(
         self, channels: Sequence[int] | None = None, box: Box | None = None, centre: int | None = None
     ) -> Tensor | None:
-        """Return 1 where a code counts and 0 elsewhere, (1, c, h, w) or (1, c); None where all of it counts.
+        """Return 1 for the part of a code to match and 0 elsewhere, (1, c, h, w) or (1, c); None to match all of it.
 
         Args:
-            channels: The feature maps that count; None for all.
-            box: The rows and columns that count; None for all.
-            centre: Instead of a box, so many of each in the middle.
+            channels: Feature maps to match; None for all.
+            box: Rows and columns to match; None for all.
+            centre: Instead of a box, the number of central rows and columns.
 
         Raises:
             BadInputError: A channel is out of range, or the box does not lie in the layer.
@@ -104,6 +106,7 @@ class Coder:
         if channels is None and box is None and centre is None:
             return None
         box = box if centre is None else central_box(self.layer, centre)
+        # (1, c, h, w) or (1, c), to broadcast over a batch of codes
         mask = torch.zeros(1, *self.layer.shape, dtype=self.net.dtype, device=self.net.device)
         chosen = list(range(self.layer.n_maps)) if channels is None else list(channels)
         wrong = [channel for channel in chosen if not 0 <= channel < self.layer.n_maps]
@@ -128,31 +131,32 @@ class Coder:
 
 
 def _numbers(code: Tensor | NDArray[np.generic]) -> Tensor:
-    """Return a code as a tensor, in whatever order of bytes and strides an array has it."""
+    """Return a code as a tensor; an array may have any byte order and strides."""
     if isinstance(code, Tensor):
         return code
     if code.dtype.kind not in "fiub":
-        raise BadInputError(f"a code is an array of real numbers, but came one of {code.dtype}")
+        raise BadInputError(f"a code must be an array of real numbers, got one of {code.dtype}")
+    # a copy: from_numpy takes neither foreign byte orders nor negative strides
     return torch.from_numpy(np.array(code, np.float64))
 
 
 def central_box(layer: Layer, size: int) -> Box:
-    """Return the central neighbourhood of size x size units; of an odd margin, half is rounded down.
+    """Return the central neighbourhood of size x size units; half of an odd margin is rounded down.
 
     Raises:
         BadInputError: The layer has no rows and columns, or fewer than size.
     """
     if not layer.is_spatial or not 1 <= size <= min(layer.shape[1:]):
         raise BadInputError(
-            f"layer {layer.name!r} of {'x'.join(map(str, layer.shape))} has no {size} x {size} units in its middle; "
-            "choose an earlier layer, or fewer"
+            f"layer {layer.name!r} of shape {'x'.join(map(str, layer.shape))} has no {size} x {size} units in "
+            "its middle; choose an earlier layer or fewer units"
         )
     top, left = ((side - size) // 2 for side in layer.shape[1:])
     return Box(top, left, top + size, left + size)
 
 
-def is_code(net: Network, layer: Layer, given: object) -> bool:
-    """Return whether what was given is a code and no image.
+def is_layer_code(net: Network, given: object) -> bool:
+    """Return whether what was given is a code rather than an image.
 
     *Convention*: arrays are codes, pictures and paths are images; a tensor is an image where it has the shape of the
     network's input (one image, or a batch of one), else a code.
@@ -166,11 +170,11 @@ def one_image(net: Network, image: Images) -> Float[Tensor, "1 c h w"]:
     """Return one image as a batch of inputs.
 
     Raises:
-        BadInputError: There are several, or it does not fit.
+        BadInputError: There are several, or it does not fit the network.
     """
     batch = net.prepare(image)
     if len(batch) != 1:
-        raise BadInputError(f"one image is inverted at a time, but came {len(batch)}; see invert_all")
+        raise BadInputError(f"this takes one image at a time, got {len(batch)}; invert_all takes several")
     return batch
 
 

@@ -1,4 +1,4 @@
-"""Colours: the scale that the priors speak, grey levels without their mean, and the one that a network takes."""
+"""Colours: between the scale of the priors, grey levels without their mean, and that of a network's inputs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ RMS = 68.9
 class Colours:
     """Between grey levels without their mean (-128 to 128 or so) and a network's inputs; both (n, c, h, w).
 
-    *Convention*: the mean colour is the preprocessing's; where that is black (nothing is subtracted) mid-grey. A
-    network without preprocessing is taken to want inputs of mean 0 and deviation 1.
+    *Convention*: the mean colour is the preprocessing's; mid-grey where that is black (nothing is subtracted). A
+    network without preprocessing is assumed to take inputs of mean 0 and standard deviation 1.
 
     Attributes:
-        per_unit: (1, c, 1, 1) grey levels in one unit of the network's input.
+        per_unit: (1, c, 1, 1) grey levels per unit of the network's input.
         offset: (1, c, 1, 1) the network's input for the mean colour.
         mean: (1, c, 1, 1) the mean colour in grey levels.
     """
@@ -42,6 +42,7 @@ class Colours:
             per_unit, offset, mean = [RMS] * n_colours, [0.0] * n_colours, [LEVELS / 2] * n_colours
         else:
             means, stds = net.preprocessing.mean, net.preprocessing.std
+            # an input i stands for the pixel value i * std + mean, both of them 0..1 for black to white
             shown = means if any(means) else (0.5,) * n_colours
             per_unit = [LEVELS * std for std in stds]
             offset = [(own - m) / std for own, m, std in zip(shown, means, stds, strict=True)]
@@ -54,7 +55,7 @@ class Colours:
         )
 
     def to_inputs(self, levels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        """Return what the network takes for grey levels without their mean."""
+        """Return the network's inputs for grey levels without their mean."""
         return torch.addcdiv(self.offset, levels, self.per_unit)
 
     def to_levels(self, inputs: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
@@ -62,7 +63,8 @@ class Colours:
         return (inputs - self.offset) * self.per_unit
 
     def to_pixels(self, levels: Float[Tensor, "n c h w"]) -> NDArray[np.uint8]:
-        """Return (n, h, w, 3) 8-bit pictures of grey levels without their mean; of 1 or 2 channels the mean in grey."""
+        """Return (n, h, w, 3) 8-bit pictures of grey levels without their mean; 1 or 2 channels give grey."""
+        # (n, c, h, w) to (n, h, w, c), as pictures are stored
         whole = (levels + self.mean).round().clamp(0, LEVELS).permute(0, 2, 3, 1)
         if whole.shape[3] < 3:
             whole = whole.mean(3, keepdim=True).expand(-1, -1, -1, 3)

@@ -1,4 +1,4 @@
-"""The search itself: images go down by a recipe, and the best so far are never lost."""
+"""The descent: images follow the gradient of their cost through the stages of a recipe; the best are always kept."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from backlight.inversion.objectives import Objective
 from backlight.inversion.recipes import Recipe, Stage
 
 Stopped = Literal["finished", "no improvement", "interrupted", "diverged"]
-Watch = Callable[[int, float], None]
-"""Told after each step how many are done, and the mean over the images of the best objective."""
+OnStep = Callable[[int, float], None]
+"""Called after each step with the number of steps done and the mean over the images of the best objective."""
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """What is searched for, and how.
+    """What to search for, and how.
 
     Attributes:
         codes: From grey levels without their mean (n, c, h, w) to codes, differentiable.
         objective: What the codes should be like.
         recipe: Priors, stages and bounds.
         size: (h, w) of what the network sees.
-        frames_at: Steps after which the best images so far are kept.
+        frames_at: Steps after which to keep a copy of the best images.
     """
 
     codes: Callable[[Tensor], Tensor]
@@ -38,7 +38,7 @@ class Search:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """What the rows of the curves are: the objective times its weight, then each prior."""
+        """Names of the curves: the objective times its weight, then each prior."""
         return ("objective", *(prior.name for prior in self.recipe.priors))
 
 
@@ -47,13 +47,13 @@ class Descent:
     """How far a search has come.
 
     Attributes:
-        best: (n, c, H, W) the images of the lowest cost, since costs compare: jitter changes them.
+        best: (n, c, H, W) the images of lowest cost since costs became comparable: jitter changes them.
         costs: (n,) their cost.
         goals: (n,) their objective, without its weight.
-        curves: For each step (terms, n) what each term costs.
+        curves: For each step (terms, n) the cost of each term.
         frames: (n, c, h, w) the best images after the steps in `frames_at`, and after the last.
-        frame_steps: After how many steps each frame was.
-        stopped: (n,) why the search of each ended.
+        frame_steps: Number of steps before each frame.
+        stopped: (n,) why the search of each image ended.
     """
 
     best: Tensor
@@ -66,18 +66,18 @@ class Descent:
 
 
 def descend(
-    search: Search, start: Tensor, generators: Sequence[torch.Generator], watch: Watch | None = None
+    search: Search, start: Tensor, generators: Sequence[torch.Generator], on_step: OnStep | None = None
 ) -> Descent:
     """Return the best images of a search, (n, c, h, w).
 
-    Each image goes its own way, however many there are: one that improves no more in a stage, or is lost to infinity,
-    rests until the next, and what has exploded begins that with its best. Ctrl-C ends the search early.
+    The images do not depend on each other: one that stops improving in a stage, or whose cost becomes infinite, rests
+    until the next stage, and one that has exploded begins that stage with its best. Ctrl-C ends the search early.
 
     Args:
-        search: What is searched for.
-        start: (n, c, H, W) where the images begin; larger than what the network sees where they are moved about.
-        generators: One for each image: where it is moved.
-        watch: Told of each step.
+        search: What to search for.
+        start: (n, c, H, W) where the images begin; larger than what the network sees if a stage jitters.
+        generators: One for each image, for its jitter.
+        on_step: Called after each step.
 
     Raises:
         ActivationError: The start has no finite cost.
@@ -89,12 +89,14 @@ def descend(
         for stage in search.recipe.stages:
             if not stage.jitter:
                 x, descent.best = central(x, search.size), central(descent.best, search.size)
+            # With jitter, each cost is that of another crop and compares with none of another stage: the search for
+            # the best starts afresh in every jittered stage, and in the first stage after it.
             if stage.jitter or not compares:
                 descent.costs = torch.full_like(descent.costs, torch.inf)
             compares = not stage.jitter
-            x = _run(search, stage, x, generators, descent, watch)
+            x = _run(search, stage, x, generators, descent, on_step)
     except KeyboardInterrupt:
-        if not descent.curves:
+        if not descent.curves:  # nothing to keep yet
             raise
         descent.stopped = ["interrupted"] * len(start)
     descent.best = central(descent.best, search.size)
@@ -104,7 +106,7 @@ def descend(
 
 
 def central(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the middle of images, (n, c, h, w) with (h, w) as in size; of an odd margin, half is rounded down."""
+    """Return the middle of images, (n, c, h, w) with (h, w) as in size; half of an odd margin is rounded down."""
     top, left = (images.shape[2] - size[0]) // 2, (images.shape[3] - size[1]) // 2
     return images[:, :, top : top + size[0], left : left + size[1]]
 
@@ -115,57 +117,76 @@ def _run(
     x: Tensor,
     generators: Sequence[torch.Generator],
     descent: Descent,
-    watch: Watch | None,
+    on_step: OnStep | None,
 ) -> Tensor:
-    """Go down one stage, and return where it ends; the best images go into the descent."""
+    """Run one stage and return the images at its end, (n, c, H, W); the best images go into the descent."""
     step = stage.optimiser.start(stage.steps)
     falls = _Falls(search.recipe)
+    # (n,) flags: lost images had an infinite cost in this stage; those under way still move.
     lost = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     under_way = ~lost
     begin = costs = descent.costs
     for done in range(stage.steps):
-        terms, gradient = evaluate(search, x, generators if stage.jitter else ())
+        terms, gradient = evaluate(search, x, generators if stage.jitter else ())  # (terms, n), shaped like x
         costs = terms.sum(0)
         gone = ~costs.isfinite()
         if gone.any():
-            if not descent.curves:
-                raise ActivationError(
-                    "the noise that the search starts from has no finite code; look for NaN or infinite weights"
-                )
+            # An infinite cost is final for this stage: the curves repeat the last finite one instead of it.
+            terms = _with_last_finite(terms, gone, descent)
             lost, under_way = lost | gone, under_way & ~gone
-            terms = torch.where(gone, descent.curves[-1], terms)
         begin = begin if done else costs
         _keep_best(search, descent, x, terms, costs, under_way)
-        if watch is not None:
-            watch(len(descent.curves), float(descent.goals.mean()))
+        if on_step is not None:
+            on_step(len(descent.curves), float(descent.goals.mean()))
         under_way = under_way & falls.of(descent.costs)
         if not under_way.any():
             break
         following = bounded(step(x, costs, gradient), search.recipe.bound)
+        # The optimiser moves the whole batch; images at rest are put back where they were.
         x = following if under_way.all() else torch.where(_each(under_way), following, x)
-    descent.stopped = [
-        "diverged" if gone else "finished" if going else "no improvement"
-        for gone, going in zip(lost.tolist(), under_way.tolist(), strict=True)
-    ]
+    descent.stopped = [_reason(*flags) for flags in zip(lost.tolist(), under_way.tolist(), strict=True)]
+    # An image that costs more than at the start of the stage goes back to its best, for the next stage to begin with.
     exploded = lost | (costs > begin)
     return torch.where(_each(exploded), descent.best, x) if exploded.any() else x
 
 
+def _reason(is_lost: bool, is_under_way: bool) -> Stopped:
+    """Return why the search of one image ended."""
+    if is_lost:
+        return "diverged"
+    return "finished" if is_under_way else "no improvement"
+
+
+def _with_last_finite(terms: Tensor, gone: Tensor, descent: Descent) -> Tensor:
+    """Return (terms, n) in which images that are gone, (n,), repeat the costs of the last step.
+
+    Raises:
+        ActivationError: There was no step before.
+    """
+    if not descent.curves:
+        raise ActivationError(
+            "the noise that the search starts from has no finite code; look for NaN or infinite weights"
+        )
+    return torch.where(gone, descent.curves[-1], terms)
+
+
 def evaluate(search: Search, x: Tensor, generators: Sequence[torch.Generator] = ()) -> tuple[Tensor, Tensor]:
-    """Return (terms, n) what images cost and the gradient of their sum, (n, c, H, W).
+    """Return (terms, n) the costs of images, and the gradient of their sum, (n, c, H, W).
 
     Args:
-        search: What is searched for.
+        search: What to search for.
         x: (n, c, H, W) images in grey levels without their mean.
-        generators: Moves each image; none for the middle of each.
+        generators: One for each image, to crop it at random; none to crop the middle.
     """
-    seen, corners = _moved(x, search.size, generators)
+    # Only the objective needs the network, and autograd; it sees the crop (n, c, h, w) alone.
+    seen, corners = _crops(x, search.size, generators)
     seen = seen.detach().requires_grad_()
     with torch.enable_grad():
-        goals = search.objective(search.codes(seen)) * search.recipe.weight
+        goals = search.objective(search.codes(seen)) * search.recipe.weight  # (n,)
         (inner,) = torch.autograd.grad(goals.sum(), seen)
     terms = [goals.detach()]
     gradient = _put_back(inner, x, corners)
+    # The priors see the whole canvas and write their gradients out, which saves a backward pass.
     for prior in search.recipe.priors:
         cost, slope = prior(x)
         terms.append(cost)
@@ -174,18 +195,20 @@ def evaluate(search: Search, x: Tensor, generators: Sequence[torch.Generator] = 
 
 
 def bounded(x: Tensor, bound: float | None) -> Tensor:
-    """Return images whose colours are at most `bound` long: what is longer is shortened (2016, section 2.1)."""
+    """Return images whose colours are at most `bound` long: longer ones are shortened (2016, section 2.1)."""
     if bound is None:
         return x
-    lengths = x.square().sum(1, keepdim=True).sqrt_()  # vector_norm takes ten times as long over channels
+    lengths = (
+        x.square().sum(1, keepdim=True).sqrt_()
+    )  # (n, 1, h, w); vector_norm over channels is ten times slower
     shortened: Tensor = x * (bound / lengths.clamp_min(bound))
     return shortened
 
 
-def _moved(
+def _crops(
     x: Tensor, size: tuple[int, int], generators: Sequence[torch.Generator]
 ) -> tuple[Tensor, list[tuple[int, int]]]:
-    """Return what the network sees of each image, and where in it that lies."""
+    """Return what the network sees of each image, (n, c, h, w), and the (top, left) of each crop; [] for all of it."""
     room = x.shape[2] - size[0], x.shape[3] - size[1]
     if room == (0, 0):
         return x, []
@@ -198,6 +221,7 @@ def _moved(
 
 
 def _put_back(inner: Tensor, x: Tensor, corners: Sequence[tuple[int, int]]) -> Tensor:
+    """Return the gradients of crops, (n, c, h, w), at their places in the canvas, (n, c, H, W): a crop's adjoint."""
     if not corners:
         return inner
     whole = torch.zeros_like(x)
@@ -210,6 +234,7 @@ def _put_back(inner: Tensor, x: Tensor, corners: Sequence[tuple[int, int]]) -> T
 def _keep_best(
     search: Search, descent: Descent, x: Tensor, terms: Tensor, costs: Tensor, under_way: Tensor
 ) -> None:
+    """Take each image that is cheaper than its best so far into the descent, and the costs into the curves."""
     better = (costs < descent.costs) & under_way
     descent.best = x if better.all() else torch.where(_each(better), x, descent.best)
     descent.goals = torch.where(better, terms[0] / search.recipe.weight, descent.goals)
@@ -220,7 +245,7 @@ def _keep_best(
 
 
 def _each(chosen: Tensor) -> Tensor:
-    """Return (n,) as it goes with images."""
+    """Return flags (n,) as (n, 1, 1, 1), to broadcast over images."""
     return chosen.view(-1, 1, 1, 1)
 
 
@@ -230,15 +255,16 @@ def _keep_frame(search: Search, descent: Descent) -> None:
 
 
 class _Falls:
-    """Which images' best costs still fall in a stage."""
+    """Whether the best costs of images still fall in a stage."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._patience, self._tolerance = recipe.patience, recipe.tolerance
         self._past: list[Tensor] = []
 
     def of(self, costs: Tensor) -> Tensor:
-        """Return (n,) whether an image's best cost, now this, has fallen by the tolerance over the patience."""
+        """Return (n,) whether each best cost has fallen by the tolerance within the patience; all at first."""
         if self._patience is not None:
+            # The last `patience` + 1 costs: the first of them is the one to compare with.
             self._past = [*self._past[-self._patience :], costs]
             if len(self._past) > self._patience:
                 before = self._past[0]

@@ -1,18 +1,17 @@
-"""HOG and dense SIFT as networks: the descriptors that came before learned features, with gradients to the pixels.
+"""HOG and dense SIFT as networks: the descriptors used before learned features, with gradients to the pixels.
 
-Each is a short chain: convolutions with weights that are written down and not learned, and two steps that are not
-linear, the binning of gradients by their direction and the normalisation of blocks of cells.
+Each is a short chain: convolutions with fixed weights, and two non-linear steps, the binning of gradients by their
+direction and the normalisation of blocks of cells.
 
-*Source*: Mahendran & Vedaldi (2014), section 4.1, and the program that belongs to it.
+*Source*: Mahendran & Vedaldi (2014), section 4.1, and its program.
 
-*Convention*: direction 0 is that in which grey grows with the column; it turns towards growing rows. Bin k lies at
+*Convention*: in direction 0 grey increases with the column; directions turn towards increasing rows. Bin k is at
 k·π/orientations. Outside of the image HOG sees mid-grey, which is 0; dense SIFT does not look outside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import pi
 
 import torch
 from jaxtyping import Float
@@ -20,39 +19,46 @@ from torch import Tensor, nn
 
 from backlight.errors import BadInputError
 from backlight.images import Preprocessing
+from backlight.inversion.descriptor_stages import (
+    SIFT_CELLS,
+    Binning,
+    DescriptorMaps,
+    Normalise,
+    central_differences,
+    fixed,
+    hog_blocks,
+    hog_cells,
+    sift_blocks,
+    tents,
+)
 from backlight.network import Network, capture
 
 _MEAN, _STD = (128 / 255,), (1 / 255,)
-_LEAST_EDGE = 1e-10
-_TIE = 1e-5
-_CLAMP = 0.2
 _HOG_FLOOR, _SIFT_OFFSET = 1e-6, 1e-6
-_SIFT_CELLS, _SIFT_STEP, _SIFT_SIGMA = 4, 3, 1.5
-
-Maps = Float[Tensor, "n c rows cols"]
+_SIFT_STEP = 3
 
 
 class HOG(nn.Module):
     """Histograms of oriented gradients, in the variant of Felzenszwalb et al. (UoCTTI).
 
     Stages, each a layer of its own: `gradient` (2 maps: along the columns, along the rows), `binning` (2·orientations
-    directions), `cells` (their sums under a tent of twice the cell's width), `blocks` (4·3·orientations: the cells of
-    each 2 x 2 at top left, top right, bottom left and bottom right; of each the directions, then the sums of opposite
-    ones), `normalise` (divided by the length of the latter, at least 1e-6; nothing above 0.2) and `deblock` (half of
-    the sum over the blocks that a cell is in, of which a cell at the border has fewer).
+    directions), `cells` (their sums under a tent twice as wide as a cell), `blocks` (4·3·orientations: the cells of
+    each 2 x 2 block at top left, top right, bottom left and bottom right; for each the directions, then the sums of
+    opposite ones), `normalise` (divided by the length of these sums, at least 1e-6; clamped at 0.2) and `deblock` (half
+    of the sum over the blocks that contain the cell; border cells are in fewer).
 
     *Source*: Mahendran & Vedaldi (2014), section 4.1; Felzenszwalb et al. (2010), section 6.
-    *Differs*: the paper projects the gradient on each direction and takes the acos of that; here its angle is
-    computed, which is the same, and has a derivative also where it meets a direction. Felzenszwalb's four texture
-    features are not there, as they are not in the paper's network. scikit-image's `hog` has half a turn only, bins that
-    begin where these have their middle, cells with hard edges, and blocks that are not put back together to cells.
+    *Differs*: the paper projects the gradient on each direction and takes the acos; here the angle is computed, which
+    is the same but has a derivative also exactly at a direction. Felzenszwalb's four texture features are left out, as
+    in the paper's network. scikit-image's `hog` covers half a turn only, its bins begin where these have their middle,
+    its cells have hard edges, and its blocks are not put back together into cells.
 
     Args:
         orientations: Number of directions in half a turn, at least 2; 9 in the paper.
         cell: Height and width of a cell in pixels, even; 8 in the paper.
-        binning: "bilinear" gives a gradient to the two nearest directions, by how near they are (the paper's HOGb);
-            "hard" to the nearest (its HOG), in the middle between two to the first; then changes of direction have no
-            derivative.
+        binning: "bilinear" shares a gradient between the two nearest directions in proportion (the paper's HOGb);
+            "hard" gives it to the nearest (its HOG), the first of two at equal distance; changes of direction then have
+            no derivative.
 
     Raises:
         BadInputError: Fewer than 2 orientations, an odd cell, an unknown binning.
@@ -66,19 +72,21 @@ class HOG(nn.Module):
         super().__init__()
         _check_orientations(orientations)
         if cell < 2 or cell % 2:
-            raise BadInputError(f"a cell of HOG is an even number of pixels, at least 2, but came {cell}")
+            raise BadInputError(f"a cell of HOG must be an even number of pixels, at least 2, got {cell}")
         if binning not in ("bilinear", "hard"):
             raise BadInputError(f"unknown binning {binning!r}; known are bilinear, hard")
         self.smallest = 2 * cell
-        self.gradient = _central_differences(padding=1)
-        self.binning = _Binning(orientations, binning == "hard")
-        self.cells = _tents(2 * orientations, cell, padding=cell // 2)
-        self.blocks = _fixed(_hog_blocks(orientations))
+        self.gradient = central_differences(padding=1)
+        self.binning = Binning(orientations, binning == "hard")
+        # padded by half a cell, so that the first tent is centred on the middle of the first cell
+        self.cells = tents(2 * orientations, cell, padding=cell // 2)
+        self.blocks = fixed(hog_blocks(orientations))
+        # Of each cell's 3·orientations features the last third, sums of opposite directions, counts towards the length.
         is_sum = torch.arange(3 * orientations) >= 2 * orientations
-        self.normalise = _Normalise(is_sum.float().repeat(4), floor=_HOG_FLOOR**2)
-        self.deblock = _fixed(_hog_cells(3 * orientations), padding=1)
+        self.normalise = Normalise(is_sum.float().repeat(4), floor=_HOG_FLOOR**2)
+        self.deblock = fixed(hog_cells(3 * orientations), padding=1)
 
-    def forward(self, x: Float[Tensor, "n 1 h w"]) -> Maps:
+    def forward(self, x: Float[Tensor, "n 1 h w"]) -> DescriptorMaps:
         """Return codes (n, 3·orientations, h // cell, w // cell): the directions, then sums of opposite ones.
 
         Args:
@@ -88,27 +96,30 @@ class HOG(nn.Module):
             BadInputError: The image is smaller than two cells.
         """
         _check_size(self, x.shape[2], x.shape[3])
+        # (n, 1, h, w) -> gradient (n, 2, h, w) -> binning (n, 2o, h, w) -> cells (n, 2o, h / cell, w / cell) -> blocks
+        # of 2 x 2 cells (n, 12o, one row and column fewer)
         blocks: Tensor = self.blocks(self.cells(self.binning(self.gradient(x))))
+        # -> cells again (n, 3o, h / cell, w / cell)
         codes: Tensor = self.deblock(self.normalise(blocks))
         return codes
 
 
 class DenseSIFT(nn.Module):
-    """SIFT descriptors of one size and no rotation, over the whole image.
+    """SIFT descriptors of one size, without rotation, over the whole image.
 
     Stages, each a layer of its own: `gradient` (2 maps), `binning` (2·orientations directions, bilinear), `cells` (sums
-    under a tent of twice the bin's width), `blocks` (every third 4 x 4 cells, row by row, weighted by a Gaussian of
-    1.5 cells) and `normalise` (each block divided by √(its squares + 1e-6); nothing above 0.2).
+    under a tent twice as wide as a bin), `blocks` (4 x 4 cells, row by row, at every third cell, weighted by a Gaussian
+    of 1.5 cells) and `normalise` (each block divided by √(its squares + 1e-6); clamped at 0.2).
 
     *Source*: Mahendran & Vedaldi (2014), section 4.1, and its program for the constants.
-    *Differs*: angles as in `HOG`. After the clamp, blocks are not normalised again, as Lowe's are; nor are the paper's.
+    *Differs*: angles as in `HOG`. Unlike Lowe's, blocks are not normalised again after the clamp; nor are the paper's.
 
     Args:
         orientations: Number of directions in half a turn, at least 2; 4 in the paper.
         bin_size: Height and width of a cell in pixels; 5 in the paper of 2014, 8 in that of 2016.
 
     Raises:
-        BadInputError: Fewer than 2 orientations, or no bin.
+        BadInputError: Fewer than 2 orientations, or a bin below 1 pixel.
 
     Example:
         >>> DenseSIFT()(torch.zeros(1, 1, 64, 48)).shape
@@ -119,17 +130,18 @@ class DenseSIFT(nn.Module):
         super().__init__()
         _check_orientations(orientations)
         if bin_size < 1:
-            raise BadInputError(f"a bin of dense SIFT is at least 1 pixel, but came {bin_size}")
+            raise BadInputError(f"a bin of dense SIFT must be at least 1 pixel, got {bin_size}")
         n_directions = 2 * orientations
-        self.smallest = (_SIFT_CELLS + 1) * bin_size + 2
-        self.gradient = _central_differences(padding=0)
-        self.binning = _Binning(orientations, hard=False)
-        self.cells = _tents(n_directions, bin_size, padding=0)
-        self.blocks = _fixed(_sift_blocks(n_directions), stride=_SIFT_STEP)
-        self.normalise = _Normalise(torch.ones(_SIFT_CELLS**2 * n_directions), offset=_SIFT_OFFSET)
+        # A block is 4 cells and the tents reach half a cell beyond; the differences take a pixel at either side.
+        self.smallest = (SIFT_CELLS + 1) * bin_size + 2
+        self.gradient = central_differences(padding=0)
+        self.binning = Binning(orientations, hard=False)
+        self.cells = tents(n_directions, bin_size, padding=0)
+        self.blocks = fixed(sift_blocks(n_directions), stride=_SIFT_STEP)
+        self.normalise = Normalise(torch.ones(SIFT_CELLS**2 * n_directions), offset=_SIFT_OFFSET)
 
-    def forward(self, x: Float[Tensor, "n 1 h w"]) -> Maps:
-        """Return codes (n, 32·orientations, rows, cols): each cell of a block, of each its directions.
+    def forward(self, x: Float[Tensor, "n 1 h w"]) -> DescriptorMaps:
+        """Return codes (n, 32·orientations, rows, cols): the cells of a block one by one, each with its directions.
 
         With r = (h - 2) // bin_size - 1 rows of cells there are (r - 4) // 3 + 1 rows of blocks; columns alike.
 
@@ -140,20 +152,22 @@ class DenseSIFT(nn.Module):
             BadInputError: The image is smaller than a block.
         """
         _check_size(self, x.shape[2], x.shape[3])
+        # (n, 1, h, w) -> gradient (n, 2, h - 2, w - 2) -> binning (n, 2o, ...) -> cells (n, 2o, r, c) -> blocks (n,
+        # 32o, ...)
         codes: Tensor = self.normalise(self.blocks(self.cells(self.binning(self.gradient(x)))))
         return codes
 
 
 def descriptor(name: str, size: int | tuple[int, int]) -> Network:
-    """Return a descriptor as a captured network that takes pictures in grey.
+    """Return a descriptor as a captured network that takes grey pictures.
 
     Args:
         name: "hog" (hard binning), "hogb" (bilinear binning) or "dsift", with the constants of the paper of 2014.
-        size: Input in pixels: an int for a square, or (h, w). Of a picture its short side becomes the longer of both,
-            and the centre is cut out.
+        size: Input in pixels: an int for a square, or (h, w). A picture's short side is resized to the longer of both,
+            and its centre is cropped.
 
     Raises:
-        BadInputError: An unknown name, or a size that is too small.
+        BadInputError: An unknown name, or too small a size.
 
     Example:
         >>> descriptor("hog", (64, 48)).layers[-1].shape
@@ -174,124 +188,15 @@ _DESCRIPTORS: dict[str, Callable[[], HOG | DenseSIFT]] = {
 }
 
 
-class _Binning(nn.Module):
-    """The length of each gradient, given to the directions that are nearest to its own.
-
-    *Convention*: a gradient below 1e-10 counts as none, and has no derivative.
-    """
-
-    directions: Tensor
-
-    def __init__(self, orientations: int, hard: bool) -> None:
-        super().__init__()
-        self.orientations, self.hard = orientations, hard
-        self.register_buffer("directions", torch.arange(2.0 * orientations).view(1, -1, 1, 1))
-
-    def forward(self, gradient: Float[Tensor, "n 2 h w"]) -> Maps:
-        """Return (n, 2·orientations, h, w) lengths, of at least 0, of gradients along columns and rows."""
-        across, down = gradient[:, :1], gradient[:, 1:]
-        squares = across.square() + down.square()
-        flat = squares <= _LEAST_EDGE**2
-        # neither the root nor the angle has a derivative at 0, and the chain rule would make NaN of that
-        length = squares.masked_fill(flat, 1.0).sqrt().masked_fill(flat, 0.0)
-        angle = torch.atan2(down, across.masked_fill(flat, 1.0))
-        # repeated and not only broadcast, so that a captured network sees channels here
-        return length.repeat(1, 2 * self.orientations, 1, 1) * self._shares(angle * (self.orientations / pi))
-
-    def _shares(self, angle: Tensor) -> Tensor:
-        """Return (n, 2·orientations, h, w) in 0..1 of angles (n, 1, h, w) in steps from one direction to the next."""
-        whole_turn, half_turn = 2 * self.orientations, self.orientations
-        if self.hard:
-            # the middle between two is vertical where orientations are odd, and common: rounding must not decide
-            nearest = (angle - (0.5 + _TIE)).ceil().remainder(whole_turn)
-            return (nearest == self.directions).to(angle.dtype)
-        away = (angle - self.directions + half_turn).remainder(whole_turn) - half_turn
-        return (1 - away.abs()).relu()
-
-
-class _Normalise(nn.Module):
-    """Blocks (n, c, rows, cols) of values of at least 0, divided by √(max(squares, floor) + offset), at most 0.2.
-
-    Args:
-        counted: (c,) 1 for a channel whose square counts, else 0.
-        floor: Least sum of squares.
-        offset: Added to it.
-    """
-
-    counted: Tensor
-
-    def __init__(self, counted: Tensor, floor: float = 0.0, offset: float = 0.0) -> None:
-        super().__init__()
-        self.floor, self.offset = floor, offset
-        self.register_buffer("counted", counted.view(1, -1, 1, 1))
-
-    def forward(self, blocks: Maps) -> Maps:
-        """Return blocks of the same shape."""
-        squares = (blocks.square() * self.counted).sum(1, keepdim=True)
-        length = (squares.masked_fill(squares < self.floor, self.floor) + self.offset).sqrt()
-        return (blocks / length).clamp(max=_CLAMP)
-
-
-def _fixed(weight: Tensor, stride: int = 1, padding: int = 0, groups: int = 1) -> nn.Conv2d:
-    """Return a convolution with these weights, which are not for learning."""
-    c_out, c_in, rows, cols = weight.shape
-    # on no device, so that no random numbers are drawn for weights that are not used
-    conv = nn.Conv2d(
-        c_in * groups, c_out, (rows, cols), stride, padding, groups=groups, bias=False, device="meta"
-    )
-    conv.weight = nn.Parameter(weight, requires_grad=False)
-    return conv
-
-
-def _central_differences(padding: int) -> nn.Conv2d:
-    """Return (next - last) / 2 along the columns and along the rows."""
-    weight = torch.zeros(2, 1, 3, 3)
-    weight[0, 0, 1] = torch.tensor([-0.5, 0.0, 0.5])
-    weight[1, 0, :, 1] = torch.tensor([-0.5, 0.0, 0.5])
-    return _fixed(weight, padding=padding)
-
-
-def _tents(n_maps: int, size: int, padding: int) -> nn.Conv2d:
-    """Return the sums of each map under bilinear tents: weight 1 - d / size, d the distance from the cell's centre."""
-    away = (torch.arange(2.0 * size) + 0.5 - size) / size
-    tent = 1 - away.abs()
-    weight = torch.outer(tent, tent).expand(n_maps, 1, -1, -1).clone()
-    return _fixed(weight, stride=size, padding=padding, groups=n_maps)
-
-
-def _hog_blocks(orientations: int) -> Tensor:
-    """Return weights (12·orientations, 2·orientations, 2, 2) that stack 2 x 2 cells and sums of opposite directions."""
-    half = torch.eye(orientations)
-    directions = torch.cat([torch.eye(2 * orientations), torch.cat([half, half], 1)])
-    each = torch.eye(2)
-    return torch.einsum("ia,jb,od->ijodab", each, each, directions).flatten(0, 2)
-
-
-def _hog_cells(n_features: int) -> Tensor:
-    """Return weights (n, 4·n, 2, 2) that give half of the sum of a cell's features over the four blocks it is in."""
-    other = torch.eye(2).flip(0)  # the cell is the second of the block before it, the first of its own
-    return 0.5 * torch.einsum("ia,jb,od->oijdab", other, other, torch.eye(n_features)).flatten(1, 3)
-
-
-def _sift_blocks(n_directions: int) -> Tensor:
-    """Return weights (16·n, n, 4, 4) that stack 4 x 4 cells under a Gaussian around the block's centre."""
-    away = torch.arange(_SIFT_CELLS) - (_SIFT_CELLS - 1) / 2
-    near = torch.exp(-0.5 * (away / _SIFT_SIGMA).square())
-    each = torch.eye(_SIFT_CELLS)
-    # (row, col, direction) of the block, then direction, row, col of the cells that they come from
-    weight = torch.einsum("ia,jb,od,i,j->ijodab", each, each, torch.eye(n_directions), near, near)
-    return weight.flatten(0, 2)
-
-
 def _check_orientations(orientations: int) -> None:
     if orientations < 2:
-        raise BadInputError(f"a descriptor has at least 2 orientations, but came {orientations}")
+        raise BadInputError(f"a descriptor needs at least 2 orientations, got {orientations}")
 
 
 def _check_size(model: HOG | DenseSIFT, height: int, width: int) -> None:
     least = model.smallest
     if min(height, width) < least:
         raise BadInputError(
-            f"{type(model).__name__} takes images of at least {least} x {least} pixels, but came {height} x {width}; "
-            "give a larger one or make its cells smaller"
+            f"{type(model).__name__} takes images of at least {least} x {least} pixels, got {height} x {width}; "
+            "use a larger image or smaller cells"
         )

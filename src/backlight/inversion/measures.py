@@ -1,7 +1,7 @@
-"""Measures: how far a reconstruction's code is from what it should be, in the ways of both papers.
+"""Measures: how far a reconstruction's code is from the code sought, as in both papers.
 
 *Source*: Mahendran & Vedaldi (2014), section 5: the distance of the codes over the mean distance between codes of
-photographs; their program divides squares instead. (2016), section 5: the distance over the length of the code.
+photographs; their program uses squares instead. (2016), section 5: the distance over the length of the code.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from backlight.errors import BadInputError
 
 
 @dataclass(frozen=True)
-class Spread:
+class CodeSpread:
     """How far the codes of photographs lie apart in a layer.
 
     Attributes:
-        n_images: Of so many photographs.
-        distance: Mean over all pairs of two photographs.
-        squared: Mean of the squares over all n² pairs, each photograph with itself (0) among them, as the authors'
-            program has it; so the squared error is n / (n - 1) times what it would be over pairs of two.
+        n_images: Number of photographs.
+        distance: Mean over all pairs of different photographs.
+        squared: Mean of the squares over all n² pairs, including each photograph with itself (0), as in the authors'
+            program; so squared errors are n / (n - 1) times what they would be over pairs of different photographs.
     """
 
     n_images: int
@@ -31,21 +31,22 @@ class Spread:
     squared: float
 
 
-def spread(codes: Float[Tensor, "n ..."]) -> Spread:
+def spread(codes: Float[Tensor, "n ..."]) -> CodeSpread:
     """Return how far codes lie apart.
 
     Raises:
-        BadInputError: There are fewer than two codes, or they are all the same.
+        BadInputError: There are fewer than two codes, or they are all equal.
 
     Example:
         >>> spread(torch.tensor([[0.0], [3.0]]))
-        Spread(n_images=2, distance=3.0, squared=4.5)
+        CodeSpread(n_images=2, distance=3.0, squared=4.5)
     """
     count = len(codes)
     if count < 2:
-        raise BadInputError(f"the distance between photographs needs at least 2 of them, but came {count}")
+        raise BadInputError(f"the distance between photographs needs at least 2 of them, got {count}")
     flat = codes.flatten(1)
+    # (n, n), a row at a time: all differences at once would be n times as large as the codes
     distances = torch.stack([torch.linalg.vector_norm(flat - own, dim=1) for own in flat]).cpu().double()
     if not distances.any():
-        raise BadInputError(f"the {count} photographs have the same code; errors cannot be measured by them")
-    return Spread(count, float(distances.sum() / (count * (count - 1))), float(distances.square().mean()))
+        raise BadInputError(f"the {count} photographs have the same code, so they cannot normalise errors")
+    return CodeSpread(count, float(distances.sum() / (count * (count - 1))), float(distances.square().mean()))

@@ -1,4 +1,4 @@
-"""Objectives: what a code should be like, as one number for each image, 0 or negative where it is reached.
+"""Objectives: how far a code is from what it should be, one number for each image; the lower, the better.
 
 *Source*: Mahendran & Vedaldi (2014), equation 1, for the match; (2016), section 2.2 for the inner product, which
 serves activation maximisation and caricatures.
@@ -23,11 +23,11 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """‖(Φ(x) - Φ₀) m‖² / ‖Φ₀ m‖², of each image; its root is the relative error.
+    """‖(Φ(x) - Φ₀) m‖² / ‖Φ₀ m‖² for each image; its square root is the relative error.
 
     Attributes:
-        targets: (n, c, h, w) or (n, c) the codes Φ₀; n may be 1 for all alike.
-        mask: 1 where a code counts, 0 elsewhere, of any shape that broadcasts; None for everywhere.
+        targets: (n, c, h, w) or (n, c) the codes Φ₀; n may be 1 for one target for all.
+        mask: m, 1 for the part to match and 0 elsewhere, of any shape that broadcasts; None to match everything.
     """
 
     targets: Tensor
@@ -35,21 +35,22 @@ class Match:
 
     @cached_property
     def energy(self) -> Tensor:
-        """(n,) ‖Φ₀ m‖²: what a reconstruction of nothing at all costs before it is divided by it."""
+        """(n,) ‖Φ₀ m‖²: what a code of zeros costs before the division."""
         return _masked(self.targets, self.mask).flatten(1).square().sum(1)
 
     def __call__(self, codes: Tensor) -> Tensor:
         """Return (n,) costs of codes (n, c, h, w) or (n, c), differentiable."""
+        # everything but the batch in one axis, so that vectors and maps go the same way: (n, c·h·w) to (n,)
         return _masked(codes - self.targets, self.mask).flatten(1).square().sum(1) / self.energy
 
 
 @dataclass(frozen=True, eq=False)
 class InnerProduct:
-    """-⟨Φ₀ m, Φ(x)⟩ of each image: lower the more of Φ₀ there is, without end.
+    """-⟨Φ₀ m, Φ(x)⟩ for each image: unbounded, the lower the more of Φ₀ the code has.
 
     Attributes:
-        targets: (n, c, h, w) or (n, c) the directions Φ₀; n may be 1 for all alike.
-        mask: 1 where a code counts, 0 elsewhere; None for everywhere.
+        targets: (n, c, h, w) or (n, c) the directions Φ₀; n may be 1 for one target for all.
+        mask: m, 1 for the part that counts and 0 elsewhere; None for everything.
     """
 
     targets: Tensor
@@ -57,6 +58,7 @@ class InnerProduct:
 
     def __call__(self, codes: Tensor) -> Tensor:
         """Return (n,) costs of codes (n, c, h, w) or (n, c), differentiable."""
+        # negative, since a search lowers costs; masking one factor is enough
         return -(codes * _masked(self.targets, self.mask)).flatten(1).sum(1)
 
 

@@ -1,7 +1,7 @@
-"""Optimisers: from an image, its cost and its gradient to the next image to look at.
+"""Optimisers: from an image, its cost and its gradient to the next image to evaluate.
 
-They know nothing of networks and priors. Every image of a batch is a problem of its own: what becomes of it does not
-depend on the others. One call is one evaluation, so the calls of different optimisers compare.
+They know nothing of networks and priors. Every image of a batch is a problem of its own: its result does not depend on
+the others. One call is one evaluation, so numbers of steps compare between optimisers.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 Step = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(images, (n,) costs, gradients) -> the next images; called in turn, the images being what it gave the last time."""
+"""(images, (n,) costs, gradients) -> the next images; each call gets the images that the last one returned."""
 
 
 @runtime_checkable
 class Optimiser(Protocol):
-    """How to go down, without state."""
+    """How to descend, without state."""
 
     def start(self, n_steps: int) -> Step:
-        """Return a fresh descent of at most so many steps."""
+        """Return a new descent of at most n_steps steps."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Momentum:
 
     Attributes:
         rate: Length of a step for a gradient of length 1.
-        decay: What is left of the last step.
+        decay: Factor of the last step.
     """
 
     rate: float
     decay: float = 0.9
 
     def start(self, n_steps: int) -> Step:
-        """Return a fresh descent."""
+        """Return a new descent."""
         speed: Tensor | None = None
 
         def step(x: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
@@ -62,9 +62,9 @@ class LeakyAdaGrad:
     *Source*: Mahendran & Vedaldi (2016), section 3, and its program.
 
     Attributes:
-        rate: Length of a step where gradients are small; where they are large a step has a length of about 1 / √10.
-        leak: What is left of the past squares.
-        decay: What is left of the last step.
+        rate: Length of a step for small gradients; for large ones it is about 1 / √10.
+        leak: Factor of the past squares.
+        decay: Factor of the last step.
     """
 
     rate: float
@@ -72,7 +72,7 @@ class LeakyAdaGrad:
     decay: float = 0.9
 
     def start(self, n_steps: int) -> Step:
-        """Return a fresh descent."""
+        """Return a new descent."""
         squares: Tensor | None = None
         speed: Tensor | None = None
 
@@ -81,6 +81,7 @@ class LeakyAdaGrad:
             if squares is None or speed is None:
                 squares, speed = torch.zeros_like(x), torch.zeros_like(x)
             squares.mul_(self.leak).addcmul_(gradient, gradient)
+            # 1/rate bounds the step where gradients have been small; √G normalises each value of the image by itself
             speed.mul_(self.decay).addcdiv_(gradient, squares.sqrt().add_(1 / self.rate), value=-1)
             return x + speed
 
@@ -89,17 +90,17 @@ class LeakyAdaGrad:
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam with a rate that falls in a straight line to nothing, on values of which the image is a smooth filtering.
+    """Adam with a rate that falls linearly to 0, on values z of which the image is a smoothed version.
 
-    With `smoothness` s the image is x = C z, where C multiplies the frequency f by f^-s, and Adam goes down in z: so
+    With `smoothness` s the image is x = C z, where C multiplies the frequency f by f^-s, and Adam steps in z: so
     coarse structures, which vary most in photographs and which noise hides at first, move further than fine ones.
 
-    *Source*: Kingma & Ba (2015), algorithm 1; for going down in frequencies of equal strength Olah, Mordvintsev &
+    *Source*: Kingma & Ba (2015), algorithm 1; for descending in whitened frequencies Olah, Mordvintsev &
     Schubert (2017), "Feature visualization", who take s = 1.
 
     Attributes:
         rate: Length of the first steps of each value of z, in units of the image.
-        betas: What is left of the means of gradients and of their squares.
+        betas: Decay of the means of gradients and of their squares.
         smoothness: s; 0 for plain Adam.
     """
 
@@ -108,7 +109,7 @@ class Adam:
     smoothness: float = 0.0
 
     def start(self, n_steps: int) -> Step:
-        """Return a fresh descent of at most so many steps."""
+        """Return a new descent of at most n_steps steps."""
         first, second = self.betas
         mean: Tensor | None = None
         squares: Tensor | None = None
@@ -120,23 +121,25 @@ class Adam:
             if mean is None or squares is None:
                 mean, squares = torch.zeros_like(x), torch.zeros_like(x)
                 gains = frequency_gains(x, self.smoothness) if self.smoothness else None
+            # Adam in z: the gradient in z is C' times that in x, and C' = C; a step in z moves x by C times the step.
             rate = self.rate * max(1 - done / n_steps, 0.0)
             done += 1
             gradient = _filtered(gradient, gains)
             mean.lerp_(gradient, 1 - first)
             squares.mul_(second).addcmul_(gradient, gradient, value=1 - second)
             scale = (squares / (1 - second**done)).sqrt_().add_(1e-12)
+            # The means start at 0; the divisions by 1 - beta^done correct their bias.
             return x.add(_filtered(mean / scale, gains), alpha=-rate / (1 - first**done))
 
         return step
 
 
 _COARSEST = 1 / 64
-"""Frequencies, in cycles a pixel, below this count as this."""
+"""Frequencies below this, in cycles per pixel, count as this."""
 
 
 def frequency_gains(images: Tensor, smoothness: float) -> Tensor:
-    """Return (h, w // 2 + 1) by how much C multiplies the frequencies of `rfft2`: f^-s, of mean square 1.
+    """Return the factors (h, w // 2 + 1) of C for the frequencies of `rfft2`: f^-s, scaled to a mean square of 1.
 
     Example:
         >>> gains = frequency_gains(torch.zeros(1, 3, 64, 64), 1.0)
@@ -144,17 +147,21 @@ def frequency_gains(images: Tensor, smoothness: float) -> Tensor:
         2.0
     """
     height, width = images.shape[-2:]
+    # cycles per pixel along each axis; rfft2 leaves out the negative ones along columns, which mirror the others
     rows = torch.fft.fftfreq(height, dtype=images.dtype, device=images.device)[:, None]
     cols = torch.fft.rfftfreq(width, dtype=images.dtype, device=images.device)
     frequencies: Tensor = (rows.square() + cols.square()).sqrt()
     gains = frequencies.clamp_min(_COARSEST).pow(-smoothness)
+    # mean square 1: the noise of the start keeps its strength, and rates compare between smoothnesses
     scaled: Tensor = gains / gains.square().mean().sqrt()
     return scaled
 
 
 def _filtered(images: Tensor, gains: Tensor | None) -> Tensor:
-    """Return images with their frequencies multiplied; C is its own adjoint."""
+    """Return C times images (n, c, h, w): their frequencies multiplied. C is its own adjoint."""
     if gains is None:
         return images
+    # rfft2 of (n, c, h, w) is (n, c, h, w // 2 + 1); the gains (h, w // 2 + 1) are real and even, so that images stay
+    # real
     filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * gains, s=images.shape[-2:])
     return filtered

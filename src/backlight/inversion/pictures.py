@@ -1,4 +1,4 @@
-"""Pictures of inversions: all layers of one image, all restarts of one layer, and how they came about."""
+"""Pictures of inversions: all layers of one image, all restarts of one layer, and animations of the search."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ _GOALS = {
 
 
 def figure(results: Sequence[Inversion]) -> Image.Image:
-    """Return the original and what was found, side by side: the papers' Fig. 6 for several layers, Fig. 7 for one.
+    """Return the original and the images found, side by side: the papers' Fig. 6 for several layers, Fig. 7 for one.
 
-    Several layers of one restart follow each other in reading order; with more restarts, or several images, each result
-    has a row.
+    With one restart and one image, layers follow each other in reading order; otherwise each result has a row.
 
     Raises:
         BadInputError: There is no result.
@@ -37,18 +36,20 @@ def figure(results: Sequence[Inversion]) -> Image.Image:
 
 
 def animate(results: Sequence[Inversion], path: Path | str) -> None:
-    """Write the way of all results as one animation, .webp or .gif; it ends with the finished figure.
+    """Write the search of all results as one animation, .webp or .gif, that ends with the finished figure.
 
     Raises:
-        BadInputError: No result has frames (Config.frames), or the file is of another kind.
-        StorageError: It cannot be written.
+        BadInputError: No result has frames (InversionConfig.frames), or the file has another suffix.
+        StorageError: The file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in ANIMATED:
-        raise BadInputError(f"an animation is written as .webp or .gif, but came {str(path)!r}")
+        raise BadInputError(f"an animation is written as .webp or .gif, got {str(path)!r}")
     steps = sorted({int(step) for result in results for step in result.frame_steps})
     if not steps:
-        raise BadInputError("no pictures of the way were kept; ask for them with Config(frames=40)")
+        raise BadInputError(
+            "no intermediate pictures were kept; ask for them with InversionConfig(frames=40)"
+        )
     frames = _of_one_size([*(_figure(results, step) for step in steps[:-1]), _figure(results, None)])
     pauses = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
     with replacing(path) as (fresh,):
@@ -57,7 +58,7 @@ def animate(results: Sequence[Inversion], path: Path | str) -> None:
 
 def _figure(results: Sequence[Inversion], step: int | None) -> Image.Image:
     if not results:
-        raise BadInputError("a figure shows at least one inversion, but came none")
+        raise BadInputError("a figure shows at least one inversion, got none")
     first = results[0]
     images = {result.original.tobytes() for result in results}
     rows = len(results) > 1 and (first.config.restarts > 1 or len(images) > 1)
@@ -74,7 +75,7 @@ def _figure(results: Sequence[Inversion], step: int | None) -> Image.Image:
 
 
 def _of_one_size(frames: Sequence[Image.Image]) -> list[Image.Image]:
-    """Return pictures with room at their right and below, as far as the largest goes: films have one size."""
+    """Return pictures padded at their right and bottom to the size of the largest: an animation has one size."""
     width, height = max(own.width for own in frames), max(own.height for own in frames)
     found = [Image.new("RGB", (width, height), WHITE) for _ in frames]
     for whole, own in zip(found, frames, strict=True):
@@ -83,7 +84,7 @@ def _of_one_size(frames: Sequence[Image.Image]) -> list[Image.Image]:
 
 
 def _block(result: Inversion, restart: int, step: int | None) -> Image.Image:
-    """Return one reconstruction below its layer and error; at a step the frame of that time, without the error."""
+    """Return one reconstruction below its layer, with its error; for a step, the frame of that step without it."""
     label = (
         result.layer if result.goal != "maximise" else f"{result.layer} {result.title.partition(' at')[0]}"
     )
@@ -124,7 +125,7 @@ def _legend(results: Sequence[Inversion]) -> str:
 
 
 def _below(picture: NDArray[np.uint8], label: str, caption: str) -> Image.Image:
-    """Return a picture in a frame, below its label and, in a line of its own, its caption."""
+    """Return a picture in a frame, below its label and, on a separate line, its caption."""
     found = Image.fromarray(picture)
     factor = -(-_SMALLEST // max(found.size))
     size = (found.width * factor, found.height * factor)

@@ -1,19 +1,15 @@
-"""The figure of one inversion: the pictures, and what each term of the objective came to at each step."""
+"""The figure of one inversion: the pictures, and the cost of each term at each step."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from backlight.inversion.result import Inversion
 from backlight.render.plots import Plot, colours, new_plot, without_axes
 
-if TYPE_CHECKING:
-    from backlight.inversion.result import Inversion
 
-
-def plot_inversion(result: Inversion) -> Plot:
-    """Return the original, the best restart and the curves of each term, restarts as thin lines."""
+def draw(result: Inversion) -> Plot:
+    """Return the original, the best restart, and the curve of each term, with restarts as thin lines."""
     pictures = [("original", result.original)] if result.original.size else []
     pictures.append(
         ("found" if len(result.pictures) == 1 else "best of the restarts", result.pictures[result.best])

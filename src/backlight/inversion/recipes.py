@@ -1,14 +1,13 @@
-"""Recipes: which priors, from what start, by which optimiser, for how long; the two published ones and our own.
+"""Recipes: priors, start, optimiser and number of steps; the two published ones and our own.
 
 *Source*: Mahendran & Vedaldi (2014), sections 3 and 5, and (2016), sections 2 to 4; constants and schedules are those
 of the authors' programs.
 
-*Differs*: the papers choose a strength for each layer of their networks by hand. Here a layer is placed by how much of
-the image its units see: the bounds lie in the middle between the receptive fields of the layers between which the
-paper of 2014 changes its strength on its network (conv2 and pool2 see 51 and 67 pixels of 227, conv4 and conv5 131 and
-163), so that other networks get theirs too. HOG and dense SIFT get theirs likewise, where the programs have longer
-schedules (2014) and a weight of 100 (2016) for them; so do central neighbourhoods, for which the program of 2014 goes
-down longer.
+*Differs*: the papers choose a strength for each layer of their networks by hand. Here it depends on how much of the
+image a unit sees, so that it is defined for other networks too: the limits are halfway between the receptive fields of
+the layers between which the paper of 2014 changes its strength on its own network (conv2 and pool2 see 51 and 67 pixels
+of 227, conv4 and conv5 131 and 163). The same goes for HOG and dense SIFT, for which the programs have longer schedules
+(2014) and a weight of 100 (2016), and for central neighbourhoods, for which the program of 2014 takes more steps.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ class Stage:
     """A part of the search.
 
     Attributes:
-        optimiser: How to go down.
-        steps: At most so many evaluations.
-        jitter: Whether the network sees another crop of a slightly larger image at each step.
+        optimiser: How to descend.
+        steps: Largest number of evaluations.
+        jitter: Whether the network sees a different crop of a slightly larger image at each step.
     """
 
     optimiser: Optimiser
@@ -51,21 +50,21 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an image is searched for.
+    """How to search for an image.
 
     Attributes:
-        name: What it is called.
-        weight: Factor of the objective, beside the priors.
+        name: Its name.
+        weight: Factor of the objective, relative to the priors.
         priors: What keeps the image like a photograph.
-        stages: One after the other, each from where the last has come; at the least one.
-        start: "normal": normal noise of a photograph's root mean square (2014); "uniform": uniform noise, 95 % of
+        stages: One after the other, each from where the last ended; at least one.
+        start: "normal": normal noise with a photograph's root mean square (2014); "uniform": uniform noise, 95 % of
             which lies within `spread` (2016).
-        spread: Grey levels, for "normal" the root mean square.
+        spread: Of the noise, in grey levels; for "normal" the root mean square.
         bound: Longest colour of a pixel, in grey levels without the mean; None for no bound.
-        patience: An image rests for the remainder of a stage where over so many steps its best cost has not fallen by
-            `tolerance` of it, and the stage ends where all rest; None for never.
+        patience: An image rests for the remainder of a stage once its best cost has not fallen by the share `tolerance`
+            over this many steps, and the stage ends when all rest; None for never.
         tolerance: See `patience`.
-        strength_of: What a strength that is asked for changes.
+        strength_of: What a given strength changes.
     """
 
     name: str
@@ -81,24 +80,24 @@ class Recipe:
 
     @property
     def n_steps(self) -> int:
-        """The most evaluations that it takes."""
+        """The largest number of evaluations."""
         return sum(stage.steps for stage in self.stages)
 
     @property
     def jitters(self) -> bool:
-        """Whether a stage moves the image about."""
+        """Whether any stage jitters."""
         return any(stage.jitter for stage in self.stages)
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a recipe has to know of a layer; `place_of` finds it out.
+    """What a recipe has to know about a layer.
 
     Attributes:
         shape: (c, h, w) of the network's input.
-        field: How much of the longer side of the image a unit sees, 0 to 1; 1 for all of it.
-        is_vector: Whether the layer has no rows and columns any more.
-        stride: Pixels from one unit to the next; for a vector as in the last layer that is none.
+        field: Share of the image's longer side that a unit sees, 0 to 1.
+        is_vector: Whether the layer has no rows and columns.
+        stride: Pixels from one unit to the next; for a vector, that of the last layer before it with rows and columns.
     """
 
     shape: tuple[int, int, int]
@@ -106,40 +105,41 @@ class Place:
     is_vector: bool
     stride: float
 
+    @classmethod
+    def of(cls, net: Network, layer: Layer) -> Place:
+        """Return what a recipe has to know about a layer of a network."""
+        known = net.layers[: net.layers.index(layer) + 1]
+        # fields of the layers up to this one; the last of them that is not the whole image gives the stride
+        fields = [
+            own.receptive_field
+            for own in known
+            if own.receptive_field is not None and not own.receptive_field.is_whole
+        ]
+        field = layer.receptive_field
+        n_colours, height, width = net.input_shape
+        side = max(height, width)
+        return cls(
+            shape=(n_colours, height, width),
+            field=1.0 if field is None else min(max(field.size) / side, 1.0),
+            is_vector=all(size == 1 for size in layer.shape[1:]),
+            stride=float(max(fields[-1].stride)) if fields else 1.0,
+        )
+
     @property
     def jitter(self) -> int:
-        """By how many pixels jitter moves at most, plus 1: a quarter of the layer's stride (2016)."""
+        """Number of positions of the jitter along each axis: a quarter of the layer's stride (2016), at least 1."""
         return max(round(self.stride / 4), 1)
 
     @property
     def canvas(self) -> int:
-        """Number of pixels of an image that jitter moves about."""
+        """Number of pixels of the canvas that jitter crops from."""
         edge = self.jitter - 1
         return (self.shape[1] + edge) * (self.shape[2] + edge)
 
     @property
     def band(self) -> int:
-        """0, 1 or 2: a layer that sees little, some or most of the image."""
+        """0, 1 or 2: the units see little, some or most of the image."""
         return 0 if self.field <= _SMALL_FIELD else 1 if self.field <= _MIDDLE_FIELD else 2
-
-
-def place_of(net: Network, layer: Layer) -> Place:
-    """Return what a recipe has to know of a layer."""
-    known = net.layers[: net.layers.index(layer) + 1]
-    fields = [
-        own.receptive_field
-        for own in known
-        if own.receptive_field is not None and not own.receptive_field.is_whole
-    ]
-    field = layer.receptive_field
-    n_colours, height, width = net.input_shape
-    side = max(height, width)
-    return Place(
-        shape=(n_colours, height, width),
-        field=1.0 if field is None else min(max(field.size) / side, 1.0),
-        is_vector=all(size == 1 for size in layer.shape[1:]),
-        stride=float(max(fields[-1].stride)) if fields else 1.0,
-    )
 
 
 def cvpr2015(place: Place, strength: float | None = None) -> Recipe:
@@ -147,12 +147,14 @@ def cvpr2015(place: Place, strength: float | None = None) -> Recipe:
 
     Args:
         place: The layer.
-        strength: The paper's total variation, λ: 1, 10 and 100 are its λ1, λ2, λ3; None takes them in turn, the
-            stronger the more of the image the layer sees.
+        strength: The paper's total variation, λ: 1, 10 and 100 are its λ1, λ2, λ3; None takes one of them, the stronger
+            the more of the image a unit sees.
 
-    *Differs*: the norm of noise and of code are of each image; the program takes them over all restarts together,
-    which makes a restart depend on how many there are.
+    *Differs*: the norms of the noise and of the code are those of each image; the program takes them over all restarts
+    together, so that a restart depends on how many there are.
     """
+    # The program divides images by their average length sigma; here images stay in grey levels, and weights and rates
+    # take the powers of sigma² = RMS² · c · h · w instead.
     count = place.shape[0] * place.shape[1] * place.shape[2]
     square = RMS**2 * count
     variation = CVPR_VARIATIONS[place.band] if strength is None else strength
@@ -170,12 +172,12 @@ def cvpr2015(place: Place, strength: float | None = None) -> Recipe:
 
 
 def ijcv2016(place: Place, strength: float | None = None) -> Recipe:
-    """Return the recipe of 2016 (IJCV): bounded range, jitter, AdaGrad that forgets; priors as means over pixels.
+    """Return the recipe of 2016 (IJCV): bounded range, jitter, AdaGrad with decay; priors as means over pixels.
 
     Args:
         place: The layer.
-        strength: The paper's C, the weight of the objective; None takes 300, 100, 20, the less the more of the image
-            the layer sees, and 1 for a vector.
+        strength: The paper's C, the weight of the objective; None takes 300, 100 or 20, the less the more of the image
+            a unit sees, and 1 for a vector.
     """
     pixels = place.shape[1] * place.shape[2]
     rate = pixels * 0.05 * IJCV_RANGE**2 / 6
@@ -191,18 +193,19 @@ def ijcv2016(place: Place, strength: float | None = None) -> Recipe:
 
 
 def best(place: Place, strength: float | None = None) -> Recipe:
-    """Return our default: priors of 2016 with a range that holds nearly every colour, and smooth Adam.
+    """Return our default: the priors of 2016 with a range wide enough for nearly every colour, and smooth Adam.
 
-    Coarse structures move further than fine ones (`Adam.smoothness`), the more the more of the image the layer sees:
-    late layers reach in 200 steps what takes plain Adam twice as many. There is no jitter, which changes codes.
+    Coarse structures move further than fine ones (`Adam.smoothness`), more so the more of the image a unit sees: late
+    layers reach in 200 steps what takes plain Adam twice as many. There is no jitter, since it changes the code.
 
     Args:
         place: The layer.
-        strength: The weight of the objective, the paper's C; None takes 1000, 200, 30, the less the more of the image
-            the layer sees, and 10 for a vector.
+        strength: The weight of the objective, the paper's C; None takes 1000, 200 or 30, the less the more of the image
+            a unit sees, and 10 for a vector.
 
-    *Differs*: 2016 keeps colours within 160 of the mean, and its norm draws them to 80, so that white cannot be white,
-    which is most of what first layers have of error. Here they are kept within 240; white is 244 from ImageNet's mean.
+    *Differs*: 2016 keeps colours within 160 of the mean, and its norm pulls them towards 80, so that white cannot be
+    white, which causes most of the error in first layers. Here they are kept within 240; white is 244 from ImageNet's
+    mean.
     """
     pixels = place.shape[1] * place.shape[2]
     return Recipe(
@@ -218,7 +221,7 @@ def best(place: Place, strength: float | None = None) -> Recipe:
 
 
 _SHORT = 0.8, 0.95
-"""Means over a few steps follow codes better than Adam's usual ones, over ten and a hundred to a thousand."""
+"""Adam's betas: means over a few steps follow codes better than the usual ones over ten and a hundred or more."""
 
 _BEST_STAGES = (
     Stage(Adam(16.0, _SHORT, smoothness=0.3), 100),
@@ -228,21 +231,21 @@ _BEST_STAGES = (
 
 
 def exciting(place: Place, strength: float | None = None) -> Recipe:
-    """Return our default for goals without end, caricatures and units maximised: the priors and the bound of 2016.
+    """Return our default for unbounded goals, caricatures and units maximised: the priors and the bound of 2016.
 
-    More of a code can always be had by wilder colours, so they are held where 2016 holds them, and the image is moved
-    about at first, which keeps fine patterns away that excite a unit in one place only.
+    Wilder colours always give more of a code, so they are bounded as in 2016, and the image is jittered at first, which
+    suppresses fine patterns that excite a unit in a single place only.
 
     Args:
         place: The layer.
-        strength: The weight of the objective; None takes 1000, 200, 10, 5 as `ijcv2016` does its own.
+        strength: The weight of the objective; None takes 1000, 200, 10 or 5, chosen as in `ijcv2016`.
     """
-    moved = (Stage(Adam(12.0), 60, jitter=True), Stage(Adam(8.0), 140))
+    jittered = (Stage(Adam(12.0), 60, jitter=True), Stage(Adam(8.0), 140))
     return Recipe(
         name="default",
         weight=_by_band(_EXCITING_WEIGHTS, place) if strength is None else strength,
         priors=_ijcv_priors(place.canvas, IJCV_RANGE),
-        stages=moved if place.jitter > 1 else (Stage(Adam(16.0), 200),),
+        stages=jittered if place.jitter > 1 else (Stage(Adam(16.0), 200),),
         start="uniform",
         spread=IJCV_RANGE / 3**0.5,
         bound=2 * IJCV_RANGE,
@@ -250,8 +253,8 @@ def exciting(place: Place, strength: float | None = None) -> Recipe:
     )
 
 
-def _moved_only(place: Place, strength: float | None = None) -> Recipe:
-    """Return the recipe of 2016 for other goals than to invert: without the last steps, which do not jitter."""
+def _jittered_only(place: Place, strength: float | None = None) -> Recipe:
+    """Return the recipe of 2016 for unbounded goals: without its last stage, which does not jitter."""
     whole = ijcv2016(place, strength)
     return replace(whole, stages=whole.stages[:1])
 
@@ -265,19 +268,19 @@ RECIPES: dict[str, Callable[[Place, float | None], Recipe]] = {
     "cvpr2015": cvpr2015,
     "ijcv2016": ijcv2016,
 }
-_OTHER_GOALS = {"default": exciting, "ijcv2016": _moved_only}
+_OTHER_GOALS = {"default": exciting, "ijcv2016": _jittered_only}
 
 
 def recipe_for(name: str, place: Place, strength: float | None = None, inverts: bool = True) -> Recipe:
-    """Return the recipe of that name for a layer; the default's and that of 2016 differ where the goal is another.
+    """Return the recipe with a name for a layer; the default and that of 2016 have variants for unbounded goals.
 
     Raises:
-        BadInputError: There is none, or the strength is not positive.
+        BadInputError: There is no such recipe, or the strength is not positive.
     """
     if name not in RECIPES:
-        raise BadInputError(f"there is no recipe {name!r}; known are {', '.join(RECIPES)}")
+        raise BadInputError(f"no recipe {name!r}; known are {', '.join(RECIPES)}")
     if strength is not None and not strength > 0:
-        raise BadInputError(f"the strength of a recipe is above 0, but came {strength}")
+        raise BadInputError(f"the strength of a recipe must be positive, got {strength}")
     chosen = RECIPES[name] if inverts else _OTHER_GOALS.get(name, RECIPES[name])
     return chosen(place, strength)
 

@@ -1,4 +1,4 @@
-"""Inversion: what a search has found, how near it is, and how it came there."""
+"""The configuration of a search for images, and what it found: how close it came, and how it got there."""
 
 from __future__ import annotations
 
@@ -12,33 +12,36 @@ from PIL import Image
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.inversion.descent import Stopped
-from backlight.inversion.measures import Spread
+from backlight.inversion.measures import CodeSpread
 from backlight.network.class_output import Wanted
 from backlight.studies.results import Result
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # importing matplotlib takes long; only the annotation below needs it
     from backlight.render.plots import Plot
 
 Goal = Literal["invert", "caricature", "maximise"]
 
 
 @dataclass(frozen=True)
-class Config:
-    """How an image is searched for.
+class InversionConfig:
+    """How to search for an image.
 
     Attributes:
         recipe: A key of `RECIPES`: "default", "cvpr2015" or "ijcv2016".
-        strength: What the recipe weighs by: for "cvpr2015" the total variation λ (1, 10 or 100 in the paper), else
-            the objective's C (1 to 300 in the paper); None leaves the choice to the recipe.
-        restarts: From so many starts, in one batch. What becomes of a start does not depend on how many there are, up
-            to rounding, which late layers amplify.
-        seed: Of the starts and of the jitter.
-        channels: The feature maps that count; None for all.
-        box: The rows and columns that count; None for all.
-        centre: Instead of a box, so many rows and columns in the middle: the paper's central neighbourhood, 5.
-        frames: So many pictures of the way are kept, the most of them early on; 0 for none.
-        output: The output of the model that gives the answer for an image, by name or place; None follows the rule of
+        strength: The recipe's main weight: the total variation λ for "cvpr2015" (1, 10 or 100 in the paper), the
+            objective's C for the others (1 to 300 in the paper); None leaves the choice to the recipe.
+        restarts: Number of starts, searched in one batch. The result of a start does not depend on how many there are,
+            up to rounding, which late layers amplify.
+        seed: Random seed for the starts and the jitter.
+        channels: Feature maps to match; None for all.
+        box: Rows and columns to match; None for all.
+        centre: Instead of a box, match only the central N x N units: the paper's central neighbourhood, with N = 5.
+        frames: Number of intermediate pictures to keep, most of them from the first steps; 0 for none.
+        output: The model output to read class answers from, by name or position; None follows the rule of
             `Network.class_output`.
+
+    Raises:
+        BadInputError: A number out of range, or both a box and a centre.
     """
 
     recipe: str = "default"
@@ -52,42 +55,42 @@ class Config:
     output: Wanted = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
+        """Refuse invalid settings."""
         if self.restarts < 1 or self.frames < 0 or self.seed < 0:
-            came = f"{self.restarts}, {self.frames} and {self.seed}"
-            raise BadInputError(f"restarts is at least 1, frames and seed at least 0, but came {came}")
+            given = f"{self.restarts}, {self.frames} and {self.seed}"
+            raise BadInputError(f"restarts must be at least 1, frames and seed at least 0, got {given}")
         if self.box is not None and self.centre is not None:
-            raise BadInputError("the units that count are given by box or by centre, but came both")
+            raise BadInputError("the units to match are given by box or by centre, got both")
 
 
 @dataclass(frozen=True, eq=False)
 class Inversion(Result):
-    """The images that a search has found for one code, one for each restart.
+    """The images found for one code, one for each restart.
 
     Attributes:
-        config: How it was searched for.
-        goal: "invert" for an image of this code, "caricature" for more of it, "maximise" for one unit.
+        config: How they were searched for.
+        goal: "invert" for an image with this code, "caricature" for an exaggerated one, "maximise" for one unit.
         model: The network's name.
         layer: The layer's name.
-        title: The image's file, the unit, or "a code".
-        images: (n, c, h, w) what was found, as the network takes it, float32.
+        title: The image's file name, the unit, or "a code".
+        images: (n, c, h, w) the images found, as network inputs, float32.
         pictures: (n, h, w, 3) the same as 8-bit RGB.
-        original: (h, w, 3) the image whose code was given, as the network sees it; (0,) for a code without one.
-        terms: What each row of the curves is: the objective times its weight, then the priors.
-        curves: (terms, steps, n) what each costs at each step; of a restart that rests while others go on, the same.
-        goals: (n,) the objective of what was found, without its weight: for "invert" the squared relative error.
-        norm: Length of the code, the masked rest being 0.
-        spread: How far photographs lie apart in this layer; None where none were given.
+        original: (h, w, 3) the image whose code was given, as the network sees it; (0,) for a code without an image.
+        terms: Names of the curves: the objective times its weight, then the priors.
+        curves: (terms, steps, n) the cost of each term at each step; constant while a restart rests and others run.
+        goals: (n,) the objective of each image, without its weight: for "invert" the squared relative error.
+        norm: Length of the part of the code to match.
+        spread: Distances between the codes of photographs in this layer; None where no photographs were given.
         labels: (n,) the network's answer for each image; (0,) where it does not classify.
         label: Its answer for the original; None where there is none.
-        frames: (f, n, h, w, 3) pictures of the best so far; (0,) for none.
-        frame_steps: (f,) after how many steps each was.
-        stopped: Why the search ended: "finished" all steps, "no improvement" any more in any restart, "interrupted" by
-            Ctrl-C, "diverged" where a restart went to infinity, which keeps its best.
-        output: The name of the output that the answers are read from; None where the network has one output only.
+        frames: (f, n, h, w, 3) pictures of the best images so far; (0,) for none.
+        frame_steps: (f,) number of steps before each frame.
+        stopped: Why the search ended: "finished" after all steps, "no improvement" in any restart, "interrupted" by
+            Ctrl-C, or "diverged" where a restart went to infinity; that restart keeps its best image.
+        output: Name of the output that the answers are read from; None where the network has only one output.
     """
 
-    config: Config
+    config: InversionConfig
     goal: Goal
     model: str
     layer: str
@@ -99,7 +102,7 @@ class Inversion(Result):
     curves: NDArray[np.float32]
     goals: NDArray[np.float64]
     norm: float
-    spread: Spread | None
+    spread: CodeSpread | None
     labels: NDArray[np.int64]
     label: int | None
     frames: NDArray[np.uint8]
@@ -109,29 +112,29 @@ class Inversion(Result):
 
     @property
     def relative_errors(self) -> NDArray[np.float64]:
-        """(n,) ‖Φ(x) - Φ₀‖ / ‖Φ₀‖, as the paper of 2016 reports it; only of an inversion."""
+        """(n,) ‖Φ(x) - Φ₀‖ / ‖Φ₀‖, as in the paper of 2016; only for the goal "invert"."""
         if self.goal != "invert":
             raise BadInputError(f"a result of {self.goal!r} matches no code, so it has no error; see goals")
         return np.sqrt(self.goals)
 
     @property
     def normalised_errors(self) -> NDArray[np.float64] | None:
-        """(n,) ‖Φ(x) - Φ₀‖ over the mean distance of photographs, the text of 2014; None where none were given."""
+        """(n,) ‖Φ(x) - Φ₀‖ over the mean distance of photographs, as in the text of 2014; None without photographs."""
         return None if self.spread is None else self.relative_errors * self.norm / self.spread.distance
 
     @property
     def squared_errors(self) -> NDArray[np.float64] | None:
-        """(n,) ‖Φ(x) - Φ₀‖² over the mean squared distance of photographs, the program of 2014; None likewise."""
+        """(n,) ‖Φ(x) - Φ₀‖² over the mean squared distance, as in the program of 2014; None without photographs."""
         return None if self.spread is None else self.goals * self.norm**2 / self.spread.squared
 
     @property
     def same_label(self) -> NDArray[np.bool_] | None:
-        """(n,) whether the network answers as for the original; None where it does not classify, or has no original."""
+        """(n,) whether the answer is that for the original; None without an original, or without class scores."""
         return None if self.label is None or not len(self.labels) else self.labels == self.label
 
     @property
     def best(self) -> int:
-        """The restart of the lowest objective."""
+        """Index of the restart with the lowest objective."""
         return int(self.goals.argmin())
 
     @property
@@ -140,7 +143,7 @@ class Inversion(Result):
         return Image.fromarray(self.pictures[self.best])
 
     def summary(self) -> dict[str, Any]:
-        """Return the errors by restart, the answers, the number of steps and why there were no more."""
+        """Return the error and the answer of each restart, the number of steps, and why the search ended."""
         same = self.same_label
         found: dict[str, Any] = {
             "layer": self.layer,
@@ -160,7 +163,8 @@ class Inversion(Result):
         return found | {name: None if own is None else own.tolist() for name, own in errors.items()}
 
     def plot(self) -> Plot:
-        """Return the pictures and the curve of each term."""
-        from backlight.inversion.plot import plot_inversion
+        """Return a figure with the pictures and the curve of each term."""
+        # Late: drawings import results, never the other way round, and matplotlib loads only when asked for.
+        from backlight.inversion.plot import draw
 
-        return plot_inversion(self)
+        return draw(self)

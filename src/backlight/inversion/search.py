@@ -1,10 +1,10 @@
-"""A search from beginning to end: what is to be found, from what starts, and what has come of it."""
+"""A search from beginning to end: what to look for, where to start, and the results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,44 +14,56 @@ from torch import Tensor
 from backlight.errors import BadInputError
 from backlight.inversion.codes import Coder
 from backlight.inversion.descent import Descent, Search, Stopped, descend
-from backlight.inversion.measures import Spread
+from backlight.inversion.measures import CodeSpread
 from backlight.inversion.objectives import InnerProduct, Match, Objective
-from backlight.inversion.recipes import Place, Recipe, place_of, recipe_for
-from backlight.inversion.result import Config, Goal, Inversion
+from backlight.inversion.recipes import Place, Recipe, recipe_for
+from backlight.inversion.result import Goal, Inversion, InversionConfig
 from backlight.network.class_output import ClassOutput
-
-Watch = Callable[[str, int, int, float], None]
-"""Told the layer, how many steps are done and of how many, and the error (or the objective) of the best so far."""
+from backlight.scan import Progress
 
 _MAXIMISED_AREA = 10_000.0
 _USES = ("start", "jitter")
 _WORST_FIRST: tuple[Stopped, ...] = ("interrupted", "diverged", "finished")
 
 
+@runtime_checkable
+class ErrorProgress(Protocol):
+    """A `progress` that also wants the error of the best images so far.
+
+    Its `error` is called before each step is reported.
+    """
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        """Show that this much of a phase is done."""
+
+    def error(self, value: float) -> None:
+        """Take the mean relative error of an inversion, or the mean inner product for the other goals."""
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is to be found in one layer.
+    """What to look for in one layer.
 
     Attributes:
         coder: Runs the layer.
-        goal: Of the search.
-        config: How it is searched for.
-        spread: How far photographs lie apart in this layer, if that is known.
+        goal: Goal of the search.
+        config: How to search.
+        spread: Distances between the codes of photographs in this layer, if known.
     """
 
     coder: Coder
     goal: Goal
-    config: Config
-    spread: Spread | None = None
+    config: InversionConfig
+    spread: CodeSpread | None = None
 
     @property
     def place(self) -> Place:
-        """What the recipe has to know of the layer."""
-        return place_of(self.coder.net, self.coder.layer)
+        """What the recipe has to know about the layer."""
+        return Place.of(self.coder.net, self.coder.layer)
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe, its objective weighed as the goal asks."""
+        """The recipe, with the objective's weight that the goal asks for."""
         place = self.place
         recipe = recipe_for(self.config.recipe, place, self.config.strength, self.goal == "invert")
         given = self.config.strength is not None and recipe.strength_of == "objective"
@@ -66,25 +78,25 @@ class Task:
 
     @property
     def mask(self) -> Tensor | None:
-        """What counts of a code; None for all of it."""
+        """The part of a code to match, (1, c, h, w) or (1, c) of 0 and 1; None for all of it."""
         return self.coder.mask(self.config.channels, self.config.box, self.config.centre)
 
 
 def search(
-    task: Task, codes: Tensor, images: Tensor | None, titles: Sequence[str], watch: Watch | None
+    task: Task, codes: Tensor, images: Tensor | None, titles: Sequence[str], progress: Progress | None
 ) -> list[Inversion]:
-    """Return what all restarts of all codes have found, in one batch; one result for each code.
+    """Search for all restarts of all codes in one batch, and return one result for each code.
 
     Args:
         task: The layer and the goal.
-        codes: (m, c, h, w) or (m, c) what is sought.
-        images: (m, c, h, w) the inputs that these are the codes of; None for codes without.
-        titles: (m,) what each is called.
-        watch: Told of each step.
+        codes: (m, c, h, w) or (m, c) the codes sought.
+        images: (m, c, h, w) the inputs that these are the codes of; None for codes without images.
+        titles: (m,) a name for each.
+        progress: Called after each step; an `ErrorProgress` also gets the error.
 
     Raises:
-        BadInputError: A code is zero, or for a caricature not positive, wherever it counts; the network has no such
-            output.
+        BadInputError: The selected part of a code is zero, or for a caricature nowhere positive; the network has no
+            such output.
         ActivationError: The network gives no finite code.
     """
     coder, config, recipe = task.coder, task.config, task.recipe
@@ -97,24 +109,27 @@ def search(
         size=coder.net.input_shape[1:],  # type: ignore[arg-type]
         frames_at=_frame_steps(config.frames, recipe.n_steps),
     )
+    # The batch has m * restarts rows, all restarts of one code next to each other.
     generators = [_generator(config.seed, k, "jitter") for _ in codes for k in range(config.restarts)]
     begin = starts(task, recipe, len(codes), images)
-    descent = descend(wanted, begin, generators, _told(task, recipe, watch))
+    descent = descend(wanted, begin, generators, _reporter(task, recipe, progress))
     try:
         return _results(task, wanted, descent, images, norms, titles)
-    except KeyboardInterrupt:  # what took minutes is worth half a second more; a second one is obeyed
+    except (
+        KeyboardInterrupt
+    ):  # the search took minutes, the results take half a second; a second Ctrl-C is obeyed
         descent.stopped = ["interrupted"] * len(begin)
         return _results(task, wanted, descent, images, norms, titles)
 
 
 def _objective(task: Task, codes: Tensor) -> tuple[Objective, Tensor]:
-    """Return the objective of all restarts of all codes, and the length of what counts of each code."""
+    """Return the objective of all restarts of all codes, and (m,) the length of the selected part of each code."""
     mask = task.mask if task.goal != "maximise" else None
     kept = codes if mask is None else codes * mask
     norms = kept.flatten(1).norm(dim=1)
     if not norms.all():
         raise BadInputError(
-            f"the code of layer {task.coder.layer.name!r} is all zeros where it counts: any image without it would do; "
+            f"the selected activations of layer {task.coder.layer.name!r} are all zero, so there is nothing to match; "
             "choose another layer, other channels or another image"
         )
     if task.goal == "invert":
@@ -124,16 +139,19 @@ def _objective(task: Task, codes: Tensor) -> tuple[Objective, Tensor]:
         energy = kept.flatten(1).square().sum(1)
         if not energy.all():
             raise BadInputError(
-                f"the code of layer {task.coder.layer.name!r} has nothing positive that counts, to exaggerate"
+                f"no selected activation of layer {task.coder.layer.name!r} is positive, so there is nothing to "
+                "exaggerate; choose another layer, other channels or another image"
             )
+        # The inner product with the original's own code is then 1; the view adds axes to (m,) to divide (m, c, h, w).
         kept = kept / energy.view(-1, *[1] * (kept.dim() - 1))
     return InnerProduct(kept.repeat_interleave(task.config.restarts, 0), mask), norms
 
 
 def starts(task: Task, recipe: Recipe, n_codes: int, images: Tensor | None = None) -> Tensor:
-    """Return where the search of every restart of every code begins, codes first, on the canvas."""
+    """Return the start of every restart of every code, codes first: (m * restarts, c, H, W) on the canvas."""
     coder, config = task.coder, task.config
     n_colours, height, width = coder.net.input_shape
+    # Jitter crops what the network sees out of a canvas that is larger by `edge` rows and columns.
     edge = task.place.jitter - 1 if recipe.jitters else 0
     shape = (n_colours, height + edge, width + edge)
     if task.goal == "caricature":
@@ -141,6 +159,7 @@ def starts(task: Task, recipe: Recipe, n_codes: int, images: Tensor | None = Non
         levels = coder.colours.to_levels(images)
         whole = torch.nn.functional.pad(levels, (edge // 2, edge - edge // 2) * 2, mode="replicate")
         return whole.repeat_interleave(config.restarts, 0)
+    # Every code has the same starts: restart k depends on the seed and on k alone.
     noise = [_noise(recipe, shape, _generator(config.seed, k, "start")) for k in range(config.restarts)]
     return torch.stack(noise).to(coder.net.device, coder.net.dtype).repeat(n_codes, 1, 1, 1)
 
@@ -150,76 +169,98 @@ def _noise(recipe: Recipe, shape: tuple[int, ...], generator: torch.Generator) -
         noise = torch.randn(shape, generator=generator)
         return noise * (recipe.spread / noise.square().mean().sqrt())
     noise = torch.rand(shape, generator=generator) * 2 - 1
+    # scaled so that 95 % of the magnitudes lie below the recipe's spread
     return noise * (recipe.spread / noise.abs().float().flatten().sort().values[int(0.95 * noise.numel())])
 
 
 def _generator(seed: int, restart: int, use: Literal["start", "jitter"]) -> torch.Generator:
-    """Return the source of chance of one restart, the same however many there are."""
+    """Return the random numbers of one restart, the same however many restarts there are."""
     own = np.random.SeedSequence((seed, restart, _USES.index(use))).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(own >> np.uint64(1)))
+    return torch.Generator().manual_seed(int(own >> np.uint64(1)))  # torch takes 63 bits
 
 
 def _frame_steps(frames: int, steps: int) -> frozenset[int]:
-    """Return after which steps a picture is kept: close together early on, where most changes."""
+    """Return the steps after which a picture is kept: close together at first, where most changes."""
     return frozenset(int(step) for step in np.geomspace(1, steps, frames).round()) if frames else frozenset()
 
 
-def _told(task: Task, recipe: Recipe, watch: Watch | None) -> Callable[[int, float], None] | None:
-    if watch is None:
+def _reporter(task: Task, recipe: Recipe, progress: Progress | None) -> Callable[[int, float], None] | None:
+    """Return what reports the steps of the descent in the caller's terms."""
+    if progress is None:
         return None
 
-    def tell(done: int, goal: float) -> None:
-        assert watch is not None
-        watch(task.coder.layer.name, done, recipe.n_steps, goal**0.5 if task.goal == "invert" else -goal)
+    def report(done: int, goal: float) -> None:
+        if isinstance(progress, ErrorProgress):
+            progress.error(goal**0.5 if task.goal == "invert" else -goal)
+        progress(task.coder.layer.name, done, recipe.n_steps)
 
-    return tell
+    return report
 
 
 def _results(
     task: Task, wanted: Search, descent: Descent, images: Tensor | None, norms: Tensor, titles: Sequence[str]
 ) -> list[Inversion]:
-    coder, restarts = task.coder, task.config.restarts
-    inputs = coder.colours.to_inputs(descent.best)
-    with torch.no_grad():
-        goals = wanted.objective(coder(descent.best)).cpu().double().numpy()
-    curves = torch.stack(descent.curves, 1).float().cpu().numpy()
-    frames = (
-        np.stack([coder.colours.to_pixels(own) for own in descent.frames]) if task.config.frames else None
-    )
-    answers = task.answers
-    labels = _labels(coder, inputs, answers)
-    own_labels = None if images is None else _labels(coder, images, answers)
+    """Return one result for each of m codes, out of a batch of m * restarts images."""
+    # Everything is computed for the whole batch, whose rows i·restarts to (i + 1)·restarts belong to code i.
+    whole = _whole_batch(task, wanted, descent)
+    own_labels = np.zeros(0, np.int64) if images is None else _labels(task.coder, images, task.answers)
+    restarts = task.config.restarts
     found = []
     for i, title in enumerate(titles):
-        part = slice(i * restarts, (i + 1) * restarts)
+        rows = slice(i * restarts, (i + 1) * restarts)
         found.append(
-            Inversion(
-                config=task.config,
-                goal=task.goal,
-                model=coder.net.name,
-                layer=coder.layer.name,
+            replace(
+                whole,
                 title=title,
-                images=inputs[part].float().cpu().numpy(),
-                pictures=coder.colours.to_pixels(descent.best[part]),
-                original=_original(coder, images, i),
-                terms=wanted.terms,
-                curves=curves[:, :, part],
-                goals=goals[part],
+                images=whole.images[rows],
+                pictures=whole.pictures[rows],
+                original=_original(task.coder, images, i),
+                curves=whole.curves[:, :, rows],
+                goals=whole.goals[rows],
                 norm=float(norms[i]),
-                spread=task.spread,
-                labels=labels[part],
-                label=int(own_labels[i]) if own_labels is not None and len(own_labels) else None,
-                frames=np.zeros(0, np.uint8) if frames is None else frames[:, part],
-                frame_steps=np.array(descent.frame_steps if frames is not None else [], np.int64),
-                stopped=_why(descent.stopped[part]),
-                output=answers.name,
+                labels=whole.labels[rows],
+                label=int(own_labels[i]) if len(own_labels) else None,
+                frames=whole.frames[:, rows] if whole.frames.size else whole.frames,
+                stopped=_why(descent.stopped[rows]),
             )
         )
     return found
 
 
+def _whole_batch(task: Task, wanted: Search, descent: Descent) -> Inversion:
+    """Return all restarts of all codes as if they were one result, without what belongs to a single code."""
+    coder, answers, keeps_frames = task.coder, task.answers, bool(task.config.frames)
+    inputs = coder.colours.to_inputs(descent.best)
+    with torch.no_grad():
+        goals = wanted.objective(coder(descent.best)).cpu().double().numpy()
+    nothing = np.zeros(0, np.uint8)
+    return Inversion(
+        config=task.config,
+        goal=task.goal,
+        model=coder.net.name,
+        layer=coder.layer.name,
+        title="",
+        images=inputs.float().cpu().numpy(),
+        pictures=coder.colours.to_pixels(descent.best),
+        original=nothing,
+        terms=wanted.terms,
+        curves=torch.stack(descent.curves, 1).float().cpu().numpy(),  # (terms, steps, n)
+        goals=goals,
+        norm=0.0,
+        spread=task.spread,
+        labels=_labels(coder, inputs, answers),
+        label=None,
+        frames=np.stack([coder.colours.to_pixels(own) for own in descent.frames])
+        if keeps_frames
+        else nothing,
+        frame_steps=np.array(descent.frame_steps if keeps_frames else [], np.int64),
+        stopped="finished",
+        output=answers.name,
+    )
+
+
 def _why(stopped: Sequence[Stopped]) -> Stopped:
-    """Return why a search of several restarts ended: the worst of them, but "no improvement" only if it is of all."""
+    """Return why a search of several restarts ended: the worst reason, but "no improvement" only if all agree."""
     return next((kind for kind in _WORST_FIRST if kind in stopped), stopped[0])
 
 

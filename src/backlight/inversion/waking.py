@@ -1,10 +1,10 @@
-"""Waking units: a gradient for what a rectifier has switched off, where there would be none at all.
+"""Waking units: a gradient for units that rectifiers have switched off, where there would be none at all.
 
-A unit to be maximised is often silent on the noise that the search starts from, and a silent rectifier has no gradient:
-nothing would ever move.
+A unit to be maximised is often silent on the noise that the search starts from, and a silent rectifier has no gradient,
+so the image would never move.
 
-*Source*: Olah, Mordvintsev & Schubert (2017), "Feature visualization", whose program lets gradients through rectifiers
-for the first steps. *Differs*: here for as long as a rectifier would stop all of an image's gradient, and no longer.
+*Source*: Olah, Mordvintsev & Schubert (2017), "Feature visualization", whose program lets gradients pass rectifiers in
+the first steps. *Differs*: here they pass for as long as a rectifier would block all of an image's gradient.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.network.operators import aten, packet
+from backlight.operators.reading import aten, packet
 
 _FLAT_BELOW = {
     aten.relu,
@@ -29,7 +29,7 @@ _FLAT_BELOW = {
 
 
 def wake_rectifiers(module: fx.GraphModule) -> None:
-    """Let rectifiers that would stop all of an image's gradient pass what of it would raise them; in place."""
+    """Let rectifiers that would block all of an image's gradient pass the part that would raise them; in place."""
     for node in module.graph.nodes:
         if node.op == "call_function" and packet(node) in _FLAT_BELOW and len(node.all_input_nodes) == 1:
             rectify = aten.relu.default if packet(node) is aten.relu_ else node.target
@@ -38,7 +38,7 @@ def wake_rectifiers(module: fx.GraphModule) -> None:
 
 
 def woken(rectify: Callable[..., Tensor], x: Tensor, *options: Any, **more: Any) -> Tensor:
-    """Return the rectified x, (n, ...), with a gradient that is to be gone down, as above."""
+    """Return the rectified x, (n, ...), with a gradient to descend, as above."""
     done: Tensor = _Woken.apply(x, lambda own: rectify(own, *options, **more))
     return done
 
@@ -53,6 +53,8 @@ class _Woken(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        # gradient is (n, ...) of the output; through is that of the input, by the rectifier's own rule
         (through,) = torch.autograd.grad(ctx.above, ctx.below, gradient)
         stopped = ~through.flatten(1).any(1).view(-1, *[1] * (through.dim() - 1))
+        # A descent moves against the gradient, so that its negative part is what raises the unit.
         return torch.where(stopped, gradient.clamp_max(0), through), None

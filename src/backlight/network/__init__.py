@@ -3,7 +3,7 @@
 from backlight.network.coverage import Coverage, CoverageEntry
 from backlight.network.layers import Layer
 from backlight.network.network import Images, Network, capture, describe_field
-from backlight.network.operators import OperatorClass
+from backlight.operators.operator import OperatorClass
 
 __all__ = [
     "Coverage",

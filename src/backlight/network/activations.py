@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from backlight.network.operators import RECTIFIERS, all_operands, aten, packet
+from backlight.operators.kinds import rectifier_of_first
+from backlight.operators.reading import aten, packet
+from backlight.operators.table import operands_read, operator_of
 
 _MOST_NODES = 16  # the longest spelling seen, GELU by tanh, has ten
 _GRID = torch.cat([torch.linspace(-30, 30, 601), torch.linspace(-4, 4, 801)]).double()
@@ -116,7 +118,7 @@ def _ancestry(node: fx.Node) -> list[fx.Node]:
 
 def _reads(node: fx.Node) -> set[fx.Node]:
     """Return what a node reads besides numbers."""
-    return {n for n in all_operands(node) if not _is_number(n)}
+    return {n for n in operands_read(node) if not _is_number(n)}
 
 
 def _is_number(node: fx.Node) -> bool:
@@ -143,7 +145,7 @@ def _recognised(node: fx.Node, source: fx.Node, region: set[fx.Node]) -> _Known 
         return None
     known = next((k for k in _candidates(result) if _is(result, k)), None)
     if known is None or any(
-        other is not node and packet(other) in RECTIFIERS and _agree(found, result)
+        other is not node and operator_of(other).kind is rectifier_of_first and _agree(found, result)
         for other, found in values.items()
     ):
         return None

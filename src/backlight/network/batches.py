@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves
 
 from backlight.network.eager import run_eagerly
-from backlight.network.operators import aten, packet
+from backlight.operators.reading import aten, packet
 
 _VIEWS = {aten.view, aten._unsafe_view, aten.reshape}
 _SIZED = {  # with the place of the argument that holds sizes

@@ -20,10 +20,10 @@ from backlight.errors import CaptureError
 from backlight.network.activations import recognise_activations
 from backlight.network.batches import fixed_number, for_any_number, same_for_each_image
 from backlight.network.names import other_paths
-from backlight.network.operators import aten, operator_name
 from backlight.network.quiet import quiet_torch
 from backlight.network.refusals import INDEPENDENT, explain, reason_before_tracing
 from backlight.network.tracing import Trace, trace
+from backlight.operators.reading import aten, operator_name
 
 OLDEST_TORCH = (2, 9)
 

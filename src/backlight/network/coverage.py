@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backlight.network.operators import OperatorClass
+from backlight.operators.operator import OperatorClass
 
 
 @dataclass(frozen=True)

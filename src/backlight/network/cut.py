@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from backlight.network.operators import aten
+from backlight.operators.reading import aten
 
 Replace = Callable[[fx.Graph, fx.Node, tuple[Any, ...], dict[str, Any]], fx.Node | None]
 

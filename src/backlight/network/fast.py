@@ -10,14 +10,15 @@ from torch import Tensor, fx
 
 from backlight.network.class_output import Output, output_values
 from backlight.network.cut import cut
-from backlight.network.dimensions import views_channels
 from backlight.network.fold import fold_batch_norms
 from backlight.network.layers import Layer
 from backlight.network.network import Network
-from backlight.network.operators import CONVOLUTIONS, aten, packet
+from backlight.operators.reading import aten, packet
+from backlight.operators.table import is_convolution
+from backlight.operators.views import views_channels
 
-_NEW_OUTPUT = {*CONVOLUTIONS, aten.linear, aten.add, aten.mul, aten.cat}
-"""Operators whose output is never a view of an input."""
+_NEW_OUTPUT = {aten.linear, aten.add, aten.mul, aten.cat}
+"""Operators, beside convolutions, whose output is never a view of an input."""
 
 
 _STEP_IMAGES = {"cpu": 4}
@@ -32,7 +33,7 @@ def rectify_in_place(module: fx.GraphModule) -> None:
     """Let ReLUs write over their input where nothing else reads it: no new memory to be touched."""
     for node in module.graph.find_nodes(op="call_function", target=aten.relu.default):
         below = node.args[0]
-        if len(below.users) == 1 and packet(below) in _NEW_OUTPUT:
+        if len(below.users) == 1 and (is_convolution(below) or packet(below) in _NEW_OUTPUT):
             node.target = aten.relu_.default
     module.recompile()
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.network.operators import BATCH_NORMS, CONVOLUTIONS, aten, options_of, packet, shape_of
+from backlight.operators.reading import aten, options_of, packet, shape_of
+from backlight.operators.table import is_batch_norm, is_convolution
 
 
 def fold_batch_norms(module: fx.GraphModule) -> fx.GraphModule:
@@ -28,7 +29,7 @@ def fold_batch_norms(module: fx.GraphModule) -> fx.GraphModule:
     graph.find_nodes(op="output")[0].meta = dict(module.graph.find_nodes(op="output")[0].meta)
     folded = fx.GraphModule(module, graph)
     for node in list(graph.nodes):
-        if node.op == "call_function" and packet(node) in BATCH_NORMS:
+        if node.op == "call_function" and is_batch_norm(node):
             _fold(folded, node)
     graph.eliminate_dead_code()
     graph.lint()
@@ -60,7 +61,7 @@ def _into_convolution(module: fx.GraphModule, norm: fx.Node, scale: Tensor, shif
     """Put a convolution with scaled weights before the norm and return it; None where there is none to scale."""
     below: Any = norm.args[0]
     is_linear = packet(below) is aten.linear and len(shape_of(below) or ()) == 2
-    if len(below.users) > 1 or not (is_linear or packet(below) in CONVOLUTIONS):
+    if len(below.users) > 1 or not (is_linear or is_convolution(below)):
         return None
     options = options_of(below, below.args, below.kwargs)
     weight, bias = (_constant(module, options.get(name)) for name in ("weight", "bias"))

@@ -9,15 +9,11 @@ from dataclasses import dataclass
 from torch import fx
 
 from backlight.geometry import ReceptiveField
-from backlight.network.operators import (
-    CONVOLUTIONS,
-    OperatorClass,
-    PathAnalysis,
-    operator_name,
-    packet,
-    shape_of,
-)
 from backlight.network.receptive import Spread, receptive_field
+from backlight.operators.operator import OperatorClass
+from backlight.operators.paths import PathAnalysis
+from backlight.operators.reading import operator_name, shape_of
+from backlight.operators.table import is_convolution
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ def _default_nodes(
     """
     maps = {node for node in output_path if is_feature_map(node, spreads.get(node))}
     rectified = {node for node in maps if analysis.classify(node) is OperatorClass.RECTIFIER}
-    convolved = {node for node in maps if packet(node) in CONVOLUTIONS}
+    convolved = {node for node in maps if is_convolution(node)}
     plain = {node for node in convolved if not _is_rectified_later(node, rectified, analysis, output_path)}
     return rectified | {_end_of_norm(node, analysis) for node in plain}
 
@@ -169,7 +165,7 @@ def _is_rectified_later(
         seen.add(user)
         if user in rectified:
             return True
-        if packet(user) not in CONVOLUTIONS and operator_name(user) not in ("linear", "matmul"):
+        if not is_convolution(user) and operator_name(user) not in ("linear", "matmul"):
             todo.extend(_signal_users(user, analysis, output_path))
     return False
 

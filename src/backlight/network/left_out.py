@@ -8,19 +8,12 @@ import torch
 from torch import fx
 
 from backlight.network.coverage import LeftOut
-from backlight.network.dimensions import BATCH, Spread, as_sizes
 from backlight.network.layers import is_feature_map
-from backlight.network.operators import (
-    ATTENTION,
-    CONVOLUTIONS,
-    OperatorClass,
-    PathAnalysis,
-    aten,
-    operator_name,
-    packet,
-)
-
-_MIXERS = ATTENTION | {aten.linear}  # what transforms tokens, as convolutions do maps
+from backlight.operators.operator import OperatorClass
+from backlight.operators.paths import PathAnalysis
+from backlight.operators.reading import BATCH, as_sizes, operator_name
+from backlight.operators.spread import Spread
+from backlight.operators.table import is_attention, is_convolution, operator_of
 
 
 def find_left_out(
@@ -44,13 +37,20 @@ def find_left_out(
         if node not in path or not _makes_features(node, analysis) or is_feature_map(node, spreads.get(node)):
             continue
         sizes = as_sizes(node.meta.get("val"))
-        if len(sizes) > 2 and not (packet(node) in _MIXERS and _is_map(spreads.get(node))):
+        if len(sizes) > 2 and not (_transforms_tokens(node) and _is_map(spreads.get(node))):
             found.append(LeftOut(where(node), operator_name(node), printed(sizes), kind_of(node, spreads)))
     return tuple(found)
 
 
 def _makes_features(node: fx.Node, analysis: PathAnalysis) -> bool:
-    return packet(node) in CONVOLUTIONS | _MIXERS or analysis.classify(node) is OperatorClass.RECTIFIER
+    return (
+        is_convolution(node) or _transforms_tokens(node) or analysis.classify(node) is OperatorClass.RECTIFIER
+    )
+
+
+def _transforms_tokens(node: fx.Node) -> bool:
+    """Return whether a node does to tokens what convolutions do to maps."""
+    return is_attention(node) or operator_of(node).maps_channels
 
 
 def _is_map(spread: Spread | None) -> bool:
@@ -99,7 +99,7 @@ def _comes_of_volumes(node: fx.Node) -> bool:
         if below not in seen and len(as_sizes(below.meta.get("val"))) == 5:
             seen.add(below)
             todo.extend(below.all_input_nodes)
-            given = below.args[1] if packet(below) in CONVOLUTIONS else None
+            given = below.args[1] if is_convolution(below) else None
             if isinstance(given, fx.Node) and len(as_sizes(given.meta.get("val"))) == 5:
                 return True
     return False

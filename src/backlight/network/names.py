@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import fx, nn
 
-from backlight.network.operators import operator_name
+from backlight.operators.reading import operator_name
 
 TORCH_FOLDER = str(Path(torch.__file__).parent) + os.sep
 
@@ -124,13 +124,6 @@ def is_leaf_module(kind: str | type) -> bool:
     """Return whether torch.fx takes a module of this class as one node: one of torch.nn, but no container."""
     name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
     return name.startswith(("torch.nn.", "torch.ao.nn.")) and name != "torch.nn.modules.container.Sequential"
-
-
-def module_of(node: fx.Node) -> str:
-    """Return the class name of the module that made a node, empty where none did."""
-    stack = node.meta.get("nn_module_stack") or {}
-    kind = next(reversed(stack.values()))[1] if stack else ""
-    return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
 
 
 def _function_name(qualified: str) -> str:

@@ -29,10 +29,12 @@ from backlight.network.cut import ancestors, cut
 from backlight.network.layers import Layer, Layers, find_layers, layer_names
 from backlight.network.left_out import find_left_out, why_not
 from backlight.network.names import module_outputs, name_nodes, under_other_paths
-from backlight.network.operators import OperatorClass, PathAnalysis, operator_name
 from backlight.network.outputs import output_names
 from backlight.network.receptive import trace_spreads
 from backlight.network.wrappers import unwrap
+from backlight.operators.operator import OperatorClass
+from backlight.operators.paths import PathAnalysis
+from backlight.operators.reading import operator_name
 
 Images = Tensor | Sequence[OneImage] | OneImage
 

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from backlight.network.operators import aten, convolution_options, packet, shape_of
+from backlight.operators.convolution import convolution_options
+from backlight.operators.reading import aten, packet, shape_of
 
 _MOST_COLOURS = 4
 

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from torch import fx
 
 from backlight.network.network import Network
-from backlight.network.operators import CONVOLUTIONS, packet, shape_of
+from backlight.operators.reading import shape_of
+from backlight.operators.table import is_convolution
 
 
 def unseen_convolutions(net: Network) -> tuple[str, ...]:
@@ -25,7 +26,7 @@ def unseen_convolutions(net: Network) -> tuple[str, ...]:
     default = {net.node(layer) for layer in net.default_layers}
     named = {net.node(layer) for layer in net.layers}
     left_out = {own.name for own in net.coverage().left_out}
-    convolutions = [n for n in path if packet(n) in CONVOLUTIONS and len(shape_of(n) or ()) == 4]
+    convolutions = [n for n in path if is_convolution(n) and len(shape_of(n) or ()) == 4]
     unseen = [n for n in convolutions if n not in named or not _leads_to(n, default, set(path))]
     return tuple(name for node in unseen if (name := net.where(node)) not in left_out)
 
@@ -36,7 +37,7 @@ def _leads_to(node: fx.Node, goals: Collection[fx.Node], path: set[fx.Node]) -> 
         here = todo.pop()
         if here in goals:
             return True
-        if here is node or packet(here) not in CONVOLUTIONS:
+        if here is node or not is_convolution(here):
             new = {user for user in here.users if user in path} - seen
             seen |= new
             todo.extend(new)

@@ -12,7 +12,8 @@ from torch import Tensor, fx
 
 from backlight.network.layers import Layer
 from backlight.network.network import Network
-from backlight.network.operators import CONVOLUTIONS, aten, options_of, packet
+from backlight.operators.reading import options_of
+from backlight.operators.table import is_convolution, operator_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def weighted_below(net: Network, layer: Layer) -> list[Weighted]:
     path = set(net.analysis.path([net.node(layer)]))
     found = []
     for node in net.module.graph.nodes:
-        if node in path and (packet(node) in CONVOLUTIONS or packet(node) is aten.linear):
+        if node in path and (is_convolution(node) or operator_of(node).maps_channels):
             options = options_of(node, node.args, node.kwargs)
             weight: Any = options["weight"]
             bias: Any = options.get("bias")

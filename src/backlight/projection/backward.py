@@ -10,19 +10,18 @@ operator does on the way down, and here is only decided where.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from backlight.network.dimensions import views_channels
-from backlight.network.operators import aten, operands, packet
-from backlight.projection.adjoints import NEED_VALUES, Descent, Record, adjoint_of
-from backlight.projection.windows import Windows
-from backlight.rules.carry import carry, passed_operands, rectify_signal
-from backlight.rules.rectifiers import leak_signal
+from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Descent, Record
+from backlight.operators.reading import operands
+from backlight.operators.table import operands_passed, operator_of
+from backlight.operators.views import keeps_batch
+from backlight.operators.windows import Windows
 
 MOST_CELLS = 1 << 21
 """Of the signals of one operator that are held at a time: 8 MB in float32. Few units at a time stay in the
@@ -46,11 +45,12 @@ class Backward:
         self._pixels = next(n for n in self._nodes if n.op == "placeholder")
         self.heads: tuple[fx.Node, ...] = tuple(self._nodes[-1].args[0])
         self._constants, self._dependent = _constants(module, self._nodes, self._pixels)
-        self._live = _live(self._nodes, self._pixels)
+        self._below = _below(self._nodes, self._pixels)
+        self._live = frozenset(self._below)
         of_images = (n for n in self._dependent if _has_an_entry_for_each(n, self._pixels))
         self._by_image = frozenset((self._pixels, *of_images))
-        self._adjoints = {n: adjoint_of(n, self._dependent) for n in self._live if n is not self._pixels}
-        readers = [node for node, adjoint in self._adjoints.items() if adjoint in NEED_VALUES]
+        self._adjoints = {n: _adjoint_of(n, self._dependent) for n in self._live if n is not self._pixels}
+        readers = [node for node, adjoint in self._adjoints.items() if adjoint.needs_values]
         kept = {*operands([[n.args, n.kwargs] for n in readers]), *self.heads}
         last = {n: user for user in self._nodes for n in operands([user.args, user.kwargs])}
         self._freed: dict[fx.Node, list[fx.Node]] = {}
@@ -62,7 +62,7 @@ class Backward:
 
     def forward(self, x: Tensor) -> Record:
         """Run the graph on a batch (m, c, h, w) and return what the way down needs of it."""
-        record = Record(values={n: _on(v, x.device) for n, v in self._constants.items()})
+        record = Record(live=self._live, values={n: _on(v, x.device) for n, v in self._constants.items()})
         values = record.values
         values[self._pixels] = x.contiguous(memory_format=torch.channels_last)
         record.shapes[self._pixels] = tuple(x.shape)
@@ -81,19 +81,12 @@ class Backward:
 
     def _value(self, node: fx.Node, record: Record) -> Any:
         values = record.values
-        if node.target in (rectify_signal, leak_signal, torch.detach):
-            return values[node.args[0]]  # type: ignore[index]
-        if node.target is carry:
-            return values[node.args[1]]  # type: ignore[index]
-        args = fx.map_arg(node.args, values.__getitem__)
-        if packet(node) is aten.max_pool2d and node in self._live:
-            value, record.switches[node] = aten.max_pool2d_with_indices.default(*args, **node.kwargs)
-            return value
-        if views_channels(node):
-            value, sizes = list[Any](args)
-            return value.reshape(*sizes[:-2], *value.shape[-2:])  # the graph has the whole image's
+        args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+        forward = operator_of(node).adjoint.forward
+        if forward is not None:
+            return forward(node, args, kwargs, record)
         target: Any = node.target
-        return target(*args, **fx.map_arg(node.kwargs, values.__getitem__))
+        return target(*args, **kwargs)
 
     def descend(
         self,
@@ -130,7 +123,7 @@ class Backward:
         first = 0
         for found in self._walk(
             {node: Windows.at(units, seeds, out.shape[1])},
-            Descent(record, image_of, self._live, self._by_image),
+            Descent(record, image_of, self._below, self._by_image),
         ):
             part = slice(first, first + len(found.data))
             yield order[part], values[part], found
@@ -149,7 +142,7 @@ class Backward:
             units = [(0,) * (out.dim() - 1), (0, *(size // 2 for size in out.shape[2:]))]
             arrived[head] = Windows.at(units, out.new_ones(2), out.shape[1])
         images = torch.zeros(2, dtype=torch.long, device=image.device) if self.shares else None
-        for _ in self._walk(arrived, Descent(record, images, self._live, self._by_image)):
+        for _ in self._walk(arrived, Descent(record, images, self._below, self._by_image)):
             pass
 
     def _walk(self, arrived: dict[fx.Node, Any], descent: Descent) -> Iterator[Windows]:
@@ -174,7 +167,7 @@ class Backward:
         if node.target is operator.getitem:
             arrived.setdefault(node.args[0], {})[node.args[1]] = signal  # type: ignore[arg-type]
             return
-        for below, part in self._adjoints[node](node, signal, descent):
+        for below, part in self._adjoints[node].back(node, signal, descent):
             if below in self._live:
                 others = arrived.get(below)
                 arrived[below] = part if others is None else others.plus(part, descent.record.shapes[below])
@@ -182,7 +175,7 @@ class Backward:
     def _has_batch_first(self, node: fx.Node) -> bool:
         """Return whether each image has one entry along a node's first dimension, so that it can serve many units."""
         if any(_is_number(n) for n in operands([node.args, node.kwargs])):
-            return packet(node) is aten.reshape and _leads(node)
+            return keeps_batch(node)
         spread = node.meta.get("spread")
         return spread is None or spread.roles[:1] == ("n",)
 
@@ -191,12 +184,6 @@ def _from_the_edge(unit: tuple[int, ...], shape: Sequence[int]) -> int:
     """Return a number by which units that lie alike to the edges are neighbours: the Z-order of their distances."""
     distances = [min(cell, shape[2 + i] - 1 - cell) for i, cell in enumerate(unit[1:])]
     return sum((d >> bit & 1) << 2 * bit + i for i, d in enumerate(distances) for bit in range(16))
-
-
-def _leads(node: fx.Node) -> bool:
-    sizes: Any = node.args[1]
-    spread = node.meta.get("spread")
-    return packet(sizes[0]) is aten.sym_size and spread is not None and spread.roles[:1] == ("n",)
 
 
 def _constants(
@@ -224,13 +211,29 @@ def _on(value: Any, device: torch.device) -> Any:
     return value.to(device) if isinstance(value, Tensor) else value
 
 
-def _live(nodes: Sequence[fx.Node], pixels: fx.Node) -> frozenset[fx.Node]:
-    """Return the nodes from which a signal can reach the pixels."""
-    live = {pixels}
+def _below(nodes: Sequence[fx.Node], pixels: fx.Node) -> dict[fx.Node, tuple[fx.Node, ...]]:
+    """Return the nodes from which a signal can reach the pixels, each with the operands through which it can."""
+    below: dict[fx.Node, tuple[fx.Node, ...]] = {pixels: ()}
     for node in nodes:
-        if any(n in live for n in passed_operands(node)):
-            live.add(node)
-    return frozenset(live)
+        found = tuple(n for n in operands_passed(node) if n in below)
+        if found:
+            below[node] = found
+    return below
+
+
+def _adjoint_of(node: fx.Node, dependent: Set[fx.Node]) -> Adjoint:
+    """Return the adjoint of a node: its operator's own where that serves, else PyTorch's derivative on whole maps."""
+    own = operator_of(node).adjoint
+    is_complex = any(
+        _is_complex(n) for n in (node, *node.all_input_nodes)
+    )  # the derivative takes the conjugate
+    serves = own.of_complex if is_complex else own.fits(node, dependent)
+    return own if serves else ON_WHOLE_MAPS
+
+
+def _is_complex(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.is_complex()
 
 
 def _has_an_entry_for_each(node: fx.Node, pixels: fx.Node) -> bool:

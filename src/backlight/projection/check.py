@@ -9,9 +9,10 @@ import torch
 from backlight.errors import BacklightError, UnsupportedOperatorError
 from backlight.network import Layer, Network
 from backlight.network.fold import fold_batch_norms
-from backlight.network.operators import operator_name
+from backlight.operators.reading import operator_name
+from backlight.operators.ruleset import RuleSet
 from backlight.projection.backward import Backward
-from backlight.rules import RuleSet, apply_rules
+from backlight.projection.rewrite import apply_rules
 
 
 def check_rules(net: Network, layers: Sequence[Layer], rules: RuleSet) -> None:

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, fx
 
-from backlight.network.operators import options_of
-from backlight.projection.adjoints import Record
+from backlight.operators.adjoint import Record
+from backlight.operators.reading import options_of
 
 Switches = Literal["centre", "random", "other image"]
 """What stands in the place of the recorded switches: the middle of each window, a place of it drawn at random, or what

@@ -18,39 +18,8 @@ from torch import fx
 from backlight.geometry import Axis
 from backlight.network import Layer, Network
 from backlight.network.cut import ancestors
-from backlight.network.dimensions import views_channels
-from backlight.network.operators import (
-    AVERAGE_POOLS,
-    BATCH_NORMS,
-    CLAMPS,
-    CONVOLUTIONS,
-    MAX_POOLS,
-    RECTIFIERS,
-    aten,
-    operator_name,
-    options_of,
-    packet,
-    shape_of,
-)
-from backlight.rules import RuleSet
-
-_ELEMENTWISE = frozenset(
-    (
-        *("add", "sub", "mul", "div", "neg", "rsub", "maximum", "minimum", "sigmoid", "hardsigmoid", "tanh"),
-        *("getitem", "alias", "clone", "detach", "dropout", "_to_copy"),
-        *("cat", "split", "chunk", "permute", "transpose", "layer_norm", "linear", "pad", "constant_pad_nd"),
-    )
-)
-_SIZED = frozenset({aten.adaptive_avg_pool1d, aten.adaptive_avg_pool2d, aten.adaptive_max_pool2d, aten.mean})
-_LOCAL = CONVOLUTIONS | BATCH_NORMS | RECTIFIERS | CLAMPS | (MAX_POOLS | AVERAGE_POOLS) - _SIZED
-
-
-_PADS = frozenset({aten.pad, aten.constant_pad_nd})
-_SPLITS = frozenset({aten.split, aten.split_with_sizes, aten.chunk})
-_BY_CHANNEL = BATCH_NORMS | {aten.prelu, aten.rrelu}
-_MIXING = frozenset({aten.linear, aten.layer_norm})
-_POSITIONS = frozenset({"h", "w", "hw", ""})
-
+from backlight.operators.ruleset import RuleSet
+from backlight.operators.table import operator_of
 
 _COST_OF_SHARING = 1 / 64  # of a forward pass of the image
 
@@ -185,38 +154,11 @@ def _keeps_to_the_grid(node: fx.Node, net: Network) -> bool:
     if node.op != "call_function":
         return True
     spread = net.spreads.get(node)
-    local = spread is None or (
-        spread.rows is not None and spread.cols is not None and not spread.gates_ignored
-    )
-    known = packet(node) in _LOCAL or operator_name(node) in _ELEMENTWISE or views_channels(node)
-    if packet(node) in _PADS and min(options_of(node, node.args, node.kwargs)["pad"]) < 0:
-        return False  # it would cut off the crop's own edges
-    return local and known and not _is_bound_to_positions(node, net)
-
-
-def _is_bound_to_positions(node: fx.Node, net: Network) -> bool:
-    """Return whether an operator's numbers lie along rows or columns, so that they do not fit a crop.
-
-    Those are a constant with an entry for every row or column, the numbers of a batch norm or PReLU whose channels
-    are rows or columns (as where audio networks normalise each frequency), and the sizes of a split along them.
-    """
-    roles = _roles(node, net)
-    constants = [n for n in node.all_input_nodes if n not in net.analysis.dependent]
-    if packet(node) in _SPLITS:
-        dim = ({"dim": 0} | options_of(node, node.args, node.kwargs))["dim"]
-        return roles[dim] in _POSITIONS
-    if packet(node) in _BY_CHANNEL:
-        sizes = [size for n in constants for size in shape_of(n) or ()]
-        return roles[1] in _POSITIONS and any(size != 1 for size in sizes)
-    if (
-        packet(node) in CONVOLUTIONS or packet(node) in _MIXING
-    ):  # `spread` says what they do to rows and columns
+    if spread is not None and (spread.rows is None or spread.cols is None or spread.gates_ignored):
         return False
-    return any(
-        role in _POSITIONS and size != 1
-        for n in constants
-        for role, size in zip(reversed(roles), reversed(shape_of(n) or ()), strict=False)
-    )
+    is_local = operator_of(node).is_local
+    constants = [n for n in node.all_input_nodes if n not in net.analysis.dependent]
+    return is_local is not None and is_local(node, _roles(node, net), constants)
 
 
 def _roles(node: fx.Node, net: Network) -> tuple[str, ...]:

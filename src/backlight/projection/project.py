@@ -17,12 +17,13 @@ from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.network import Images, Layer, Network
 from backlight.network.fold import fold_batch_norms
-from backlight.projection.adjoints import Record
+from backlight.operators.adjoint import Record
+from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.projection.backward import Backward
 from backlight.projection.controls import Control
 from backlight.projection.crops import Crops, paying_crops
+from backlight.projection.rewrite import apply_rules
 from backlight.projection.units import Unit, check_unit, strongest_units
-from backlight.rules import DECONVNET, RuleSet, apply_rules
 
 MOST_IMAGES = 16
 """How many images are worth running at once."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 from backlight.network import Layer, Network
 from backlight.network.fast import rectify_in_place
 from backlight.network.fold import fold_batch_norms
-from backlight.network.operators import aten
+from backlight.operators.reading import aten
 
 
 class Peaks(NamedTuple):

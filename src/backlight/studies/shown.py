@@ -17,9 +17,10 @@ from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.images import is_one_image
 from backlight.network import Images, Layer, Network
+from backlight.operators.ruleset import RuleSet
 from backlight.projection import Unit, project, strongest
+from backlight.projection.reach import under_rules
 from backlight.render import Tile, pad
-from backlight.rules import RuleSet, under_rules
 from backlight.studies.belonging import check_network
 
 _SAME = 1e-4

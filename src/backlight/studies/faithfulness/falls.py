@@ -15,8 +15,8 @@ from backlight.errors import UnsupportedOperatorError
 from backlight.geometry import Box
 from backlight.images import ImageSource
 from backlight.network import Layer, Network
+from backlight.operators.ruleset import RuleSet
 from backlight.projection import Unit, check_rules
-from backlight.rules import RuleSet
 from backlight.studies.covering import filled, largest_shares
 from backlight.studies.faithfulness.scores import CONTROLS, RANDOM, Scorer, Subject, draw_other, stack_masks
 from backlight.studies.responses import UnitResponses

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from backlight.geometry import Box
 from backlight.network import Layer, Network
+from backlight.operators.ruleset import RuleSet
 from backlight.projection import Projections, Projector, Unit, paying_crops
-from backlight.rules import RuleSet
 
 RANDOM, CENTRE, SOBEL, OTHER_MAP, OTHER_IMAGE = "random", "centre", "sobel", "other map", "other image"
 CONTROLS = (RANDOM, CENTRE, SOBEL, OTHER_MAP, OTHER_IMAGE)

@@ -19,7 +19,7 @@ from backlight.errors import BadInputError
 from backlight.images import ImageSource, open_images
 from backlight.network import Network
 from backlight.network.layers import Layers, layer_names
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.belonging import check_belongs
 from backlight.studies.covering import Fill, check_fills

@@ -20,8 +20,8 @@ from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.network import Images, Network
 from backlight.network.class_output import Wanted
+from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.projection import project
-from backlight.rules import DECONVNET, RuleSet
 from backlight.scan import Progress
 from backlight.studies.covering import Fill, check_fills, filled, sliding_squares
 from backlight.studies.occlusion.sweeps import Sweep

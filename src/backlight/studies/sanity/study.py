@@ -24,9 +24,9 @@ from backlight.errors import BadInputError
 from backlight.images import open_images
 from backlight.network import Layer, Network
 from backlight.network.weights import Weighted, random_weights, weighted_below, with_weights
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.projection import Projector
 from backlight.projection.controls import SWITCHES, Control, Switches, replaced_switches
-from backlight.rules import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.belonging import check_belongs
 from backlight.studies.faithfulness import Config as Chosen

@@ -1,0 +1,202 @@
+"""Adjoints: how an operator of a rewritten graph passes signals back, on the windows that the signals fill.
+
+What most of the time goes into (convolutions, max pools), and what merely passes a signal on, has an adjoint of its own
+in the file of its family. Every other operator that leaves cells in their places is differentiated by PyTorch on the
+windows of its operands (`IN_PLACE`), and what is left on whole maps (`ON_WHOLE_MAPS`). So the walk is complete, and any
+of the three gives the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from backlight.errors import UnsupportedOperatorError
+from backlight.operators.reading import operands, operator_name
+from backlight.operators.windows import Axes, Windows, in_order
+
+Below = Iterable[tuple[Any, Windows]]
+"""The signals that arrive at an operator's operands."""
+
+
+@dataclass
+class Record:
+    """What a forward pass over m images leaves for the backward pass.
+
+    Attributes:
+        shapes: The shape of every node's tensor.
+        values: The tensors that an adjoint will ask for.
+        switches: Of every max pool that a signal can pass, the recorded switches.
+        live: The nodes from which a signal can reach the pixels.
+    """
+
+    live: frozenset[fx.Node] = frozenset()
+    shapes: dict[fx.Node, Any] = field(default_factory=dict)
+    values: dict[fx.Node, Any] = field(default_factory=dict)
+    switches: dict[fx.Node, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Descent:
+    """One walk of the signals of n units from their layer back to the pixels.
+
+    Attributes:
+        record: The forward pass.
+        image_of: (n,) the image of each unit; None if each has its own, in their order.
+        below: For each node that a signal can pass, the operands from which it can reach the pixels.
+        by_image: The nodes that hold an entry for each image, along their first dimension; all others are as
+            constants are: one value for all images.
+    """
+
+    record: Record
+    image_of: Tensor | None
+    below: Mapping[fx.Node, tuple[fx.Node, ...]]
+    by_image: frozenset[fx.Node]
+
+    def sizes(self, node: fx.Node) -> Any:
+        """Return the shape of a node's tensor, a constant's too."""
+        known = self.record.shapes.get(node)
+        return tuple(self.record.values[node].shape) if known is None else known
+
+
+def _always(node: fx.Node, dependent: Set[fx.Node]) -> bool:
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class Adjoint:
+    """How an operator passes signals back.
+
+    Attributes:
+        back: Yields the operands and what arrives at them. The signal of an operator of several outputs is a dict of
+            them, by the outputs' indices.
+        walk: How, in the words of docs/operators.md.
+        needs_values: Whether it reads the values of the operator's operands.
+        fits: Whether it serves a node, given the nodes that depend on the pixels; where not, whole maps do.
+        of_complex: Whether it serves complex numbers too, whose derivative takes the conjugate.
+        forward: How the forward pass evaluates the operator, given the node, its arguments, and the record to keep
+            what the way back needs; None for the operator itself.
+    """
+
+    back: Callable[[fx.Node, Any, Descent], Below]
+    walk: str = "own adjoint on windows"
+    needs_values: bool = False
+    fits: Callable[[fx.Node, Set[fx.Node]], bool] = _always
+    of_complex: bool = False
+    forward: Callable[[fx.Node, tuple[Any, ...], dict[str, Any], Record], Any] | None = None
+
+
+# --- what several families use --------------------------------------------------------------------------------
+
+
+def pass_on(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+    """Pass the signal to the first operand as it is."""
+    yield node.args[0], signal
+
+
+def summed(signal: Windows, below: fx.Node, node: fx.Node, descent: Descent) -> Windows:
+    """Return the signal of an operand that was stretched to the operator's shape: the sum of what it was copied to."""
+    shape, own = descent.record.shapes[node], descent.record.shapes[below]
+    if own == shape:
+        return signal
+    # An operand with an entry for each image has one for each unit here: (m, c, 1, 1) becomes (n, c, 1, 1).
+    sizes = (len(signal.data), *own[1:]) if len(own) == len(shape) and own[0] == shape[0] else own
+    return Windows(signal.whole(shape).data.sum_to_size(*sizes))
+
+
+def on_common_cells(node: fx.Node, signal: Windows, descent: Descent) -> Windows:
+    """Return the signal on windows where every operand has cells for them, or one value for all; else on whole maps."""
+    shape, record = descent.record.shapes[node], descent.record
+    dims = [dim - len(shape) for dim, _ in signal.axes]  # counted from the last, as operands are stretched
+    cells, one = [shape[dim] for dim in dims], [1] * len(dims)
+    for operand in operands([node.args, node.kwargs]):
+        value = record.values[operand]
+        if isinstance(value, Tensor):
+            own = [value.shape[dim] if value.dim() >= -dim else 1 for dim in dims]
+            is_map = operand in descent.by_image and value.dim() == len(shape)
+            if (own != one and not (is_map and own == cells)) or (operand in record.shapes and not is_map):
+                return signal.whole(shape)
+    return signal
+
+
+def seen_by(value: Any, signal: Windows, descent: Descent) -> Any:
+    """Return what an argument, a node or a constant, has in the places of the signal's windows, for each unit."""
+    if not isinstance(value, fx.Node):
+        return value
+    found = descent.record.values[value]
+    if value not in descent.by_image or not isinstance(found, Tensor):
+        return found
+    if signal.axes and all(found.shape[dim] == 1 for dim, _ in signal.axes):
+        return found if descent.image_of is None else found[descent.image_of]
+    return signal.of(found, descent.image_of)
+
+
+def in_place(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+    """Differentiate an operator that leaves cells in their places, on the windows."""
+    signal = on_common_cells(node, signal, descent)
+    seen = {n: seen_by(n, signal, descent) for n in dict.fromkeys(operands([node.args, node.kwargs]))}
+    return _differentiate(node, signal, descent, seen)
+
+
+def _on_whole_maps(node: fx.Node, signal: Windows | dict[int, Windows], descent: Descent) -> Below:
+    """Differentiate any operator, on whole maps."""
+    seen, shape = {}, descent.record.shapes[node]
+    for n in dict.fromkeys(operands([node.args, node.kwargs])):
+        value = descent.record.values[n]
+        is_map = descent.image_of is not None and n in descent.by_image and isinstance(value, Tensor)
+        seen[n] = value[descent.image_of] if is_map else value
+    if isinstance(signal, dict):
+        whole: Any = {i: s.whole(shape[i]) for i, s in signal.items()}
+    else:
+        whole = signal.whole(shape)
+    return _differentiate(node, whole, descent, seen)
+
+
+def _differentiate(
+    node: fx.Node, signal: Windows | dict[int, Windows], descent: Descent, seen: dict[fx.Node, Any]
+) -> Below:
+    """Yield what PyTorch's derivative of an operator makes of the signal, for each operand that passes one.
+
+    Raises:
+        UnsupportedOperatorError: PyTorch has no derivative of it.
+    """
+    below = descent.below[node]
+    with torch.enable_grad():
+        seen = seen | {n: seen[n].detach().requires_grad_() for n in below}
+        target: Any = node.target
+        out = target(*fx.map_arg(node.args, seen.__getitem__), **fx.map_arg(node.kwargs, seen.__getitem__))
+        parts: dict[Any, Windows] = dict(signal) if isinstance(signal, dict) else {None: signal}
+        outs = {i: out if i is None else out[i] for i in parts}
+        smooth = [i for i, value in outs.items() if value.is_floating_point() or value.is_complex()]
+        values, signals = [outs[i] for i in smooth], [parts[i].data for i in smooth]
+        try:
+            if not all(value.requires_grad for value in values):
+                raise NotImplementedError("no derivative")
+            found = torch.autograd.grad(values, [seen[n] for n in below], signals, allow_unused=True)
+        except RuntimeError as error:
+            if "derivative" not in str(error):
+                raise
+            raise UnsupportedOperatorError(
+                f"PyTorch has no derivative of {operator_name(node)}, so no signal can be passed back through it; "
+                "choose a layer below it"
+            ) from error
+    for n, data in zip(below, found, strict=True):
+        if data is not None:
+            yield n, Windows(in_order(data), _own_axes(n, node, signal, descent))
+
+
+def _own_axes(below: fx.Node, node: fx.Node, signal: Windows | dict[int, Windows], descent: Descent) -> Axes:
+    """Return where the windows of an operand's signal lie: nowhere, the map is whole, if one value served all cells."""
+    if isinstance(signal, dict):
+        return ()
+    shape, own = descent.record.shapes[node], descent.record.shapes[below]
+    return () if any(own[dim] != shape[dim] for dim, _ in signal.axes) else signal.axes
+
+
+PASS_ON = Adjoint(pass_on, "passed on", of_complex=True)
+IN_PLACE = Adjoint(in_place, "derivative on windows", needs_values=True)
+ON_WHOLE_MAPS = Adjoint(_on_whole_maps, "derivative on whole maps", needs_values=True, of_complex=True)

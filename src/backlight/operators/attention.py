@@ -1,0 +1,66 @@
+"""Attention: a gate whose weights, of query and key, are recorded and held fixed; the signal goes to the value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, fx
+
+from backlight.operators.fields import cannot_be_told, gated
+from backlight.operators.kinds import gate
+from backlight.operators.operator import Example, Operator, OperatorClass, Paths, Rewriting, Seen, named
+from backlight.operators.products import contracted_product, with_factors_frozen
+from backlight.operators.reading import sizes_of
+from backlight.operators.spread import Spreads, stretched
+
+
+def _holds_all_but_value(node: fx.Node, paths: Paths) -> tuple[fx.Node, ...]:
+    return tuple(n for n in paths.signals(node) if n is not node.args[2])
+
+
+def _freeze_weights(at: Rewriting) -> fx.Node | None:
+    """Hold the weights fixed; query and key may be the value itself."""
+    if at.kind is not OperatorClass.GATE or at.rules.gates == "vjp":
+        return None
+    args, kwargs = with_factors_frozen(at)
+    weights = [at.frozen(a) for a in args[:2]]
+    return at.call(at.node.target, *weights, *args[2:], **kwargs)  # type: ignore[arg-type]
+
+
+def _attend(seen: Seen) -> Spreads:
+    """Follow (weights of query and key) @ value; every weight comes of all entries of all keys."""
+    node = seen.node
+    query, key, value = list[Any](node.args)[:3]
+    target = sizes_of(node)
+    ranks = [len(target), len(sizes_of(query)), len(sizes_of(value))]
+    if min(ranks) < 2 or not seen.signals.keys() <= {query, value}:
+        return cannot_be_told(node, seen.signals.values())
+    held = []
+    if query in seen.operands:
+        held.append(contracted_product(seen, query, value, -1))
+    kept = [contracted_product(seen, value, query, -2)] if value in seen.operands else []
+    if value not in seen.signals:
+        kept, held = [], held + kept
+    if key in seen.operands:
+        keys = seen.operands[key]
+        keys = keys.with_roles((*keys.roles[:-2], "", ""))
+        held.append(stretched(keys, (*sizes_of(key)[:-2], *target[-2:]), target))
+    return gated(kept, held)
+
+
+def _attention(x: Tensor) -> Tensor:
+    tokens = x.flatten(2).transpose(1, 2)
+    return F.scaled_dot_product_attention(tokens, tokens, tokens)
+
+
+OPERATORS = (
+    Operator(
+        named("scaled_dot_product_attention"),
+        kind=gate,
+        holds=_holds_all_but_value,
+        field=_attend,
+        rule=_freeze_weights,
+        examples=(Example(_attention, (3, 6, 6)),),
+    ),
+)

@@ -1,0 +1,262 @@
+"""Products: linear where one factor is a constant, gates where both are signals.
+
+In a gate one factor is the signal; the other is recorded and held fixed in the backward pass (`gates=frozen`).
+
+*Source*: docs/rules.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
+
+from backlight.operators import local
+from backlight.operators.adjoint import (
+    Adjoint,
+    Below,
+    Descent,
+    on_common_cells,
+    seen_by,
+    summed,
+)
+from backlight.operators.factors import holds_a_factor, holds_second_factor, holds_weights, signal_factors
+from backlight.operators.fields import cannot_be_told, cell_by_cell, gated, of_one_signal
+from backlight.operators.kinds import gate
+from backlight.operators.operator import (
+    Example,
+    Field,
+    Operator,
+    OperatorClass,
+    Output,
+    Paths,
+    Rewriting,
+    Seen,
+    examples_of,
+    named,
+)
+from backlight.operators.reading import operands, sizes_of
+from backlight.operators.spread import Spread, Spreads, contracted, stretched
+from backlight.operators.windows import Windows
+
+
+def product_kind(node: fx.Node, paths: Paths) -> OperatorClass:
+    """A gate where two of the factors are signals, else linear."""
+    return gate(node, paths) if len(signal_factors(node, paths)) > 1 else OperatorClass.LINEAR
+
+
+def _kind_behind_sum(node: fx.Node, paths: Paths) -> OperatorClass:
+    return gate(node, paths) if len(signal_factors(node, paths, first=1)) > 1 else OperatorClass.LINEAR
+
+
+# --- the rule -------------------------------------------------------------------------------------------------
+
+
+def freeze_factors(at: Rewriting) -> fx.Node | None:
+    """Hold a gate's factors fixed; of equal factors, as in x * x, only the first passes the signal."""
+    return _freeze(at, 0)
+
+
+def _freeze_factors_behind_sum(at: Rewriting) -> fx.Node | None:
+    """Hold fixed a factor of what is added to the first operand, which passes the signal even if it is a factor too."""
+    return _freeze(at, 1)
+
+
+def _freeze(at: Rewriting, n_added: int) -> fx.Node | None:
+    is_gate = at.kind is OperatorClass.GATE and at.rules.gates != "vjp"
+    return hold_factors(at, n_added) if is_gate else None
+
+
+def hold_factors(at: Rewriting, n_added: int = 0) -> fx.Node:
+    """Put in a product whose factors pass no signal, behind the first `n_added` operands."""
+    args, kwargs = with_factors_frozen(at, n_added)
+    return at.call(at.node.target, *args[:n_added], *_repeats_frozen(at, args[n_added:]), **kwargs)  # type: ignore[arg-type]
+
+
+def with_factors_frozen(at: Rewriting, n_added: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments with the factors in them held fixed, behind the first `n_added`."""
+    frozen = {factor: at.frozen(factor) for factor in at.factors()}
+    args = (*at.args[:n_added], *fx.map_arg(at.args[n_added:], lambda n: frozen.get(n, n)))
+    return args, fx.map_arg(at.kwargs, lambda n: frozen.get(n, n))
+
+
+def _repeats_frozen(at: Rewriting, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    seen: set[fx.Node] = set()
+
+    def freeze(node: fx.Node) -> fx.Node:
+        if node in seen:
+            return at.frozen(node)
+        seen.add(node)
+        return node
+
+    return fx.map_arg(args, freeze)
+
+
+# --- the fields -----------------------------------------------------------------------------------------------
+
+
+def matrix_product(first: int = 0) -> Field:
+    """Return the field of left @ right: the contracted dimension is mixed, the others keep their places.
+
+    Args:
+        first: Which argument is the left factor.
+    """
+
+    def field(seen: Seen) -> Spreads:
+        node = seen.node
+        left, right = node.args[first], node.args[first + 1]
+        ranks = [len(sizes_of(node)), len(sizes_of(left)), len(sizes_of(right))]
+        if min(ranks) < 2 or not seen.signals.keys() <= {left, right}:
+            return cannot_be_told(node, seen.signals.values())
+        kept: list[Spread] = []
+        held: list[Spread] = []
+        for place, operand, other in ((-1, left, right), (-2, right, left)):
+            if operand in seen.operands:
+                spread = contracted_product(seen, operand, other, place)
+                (kept if operand in seen.signals else held).append(spread)
+        return gated(kept, held)
+
+    return field
+
+
+def contracted_product(seen: Seen, operand: Any, other: Any, place: int) -> Spread:
+    """Return what one factor of a matrix product brings to the product, whose size it gets.
+
+    Args:
+        seen: The product.
+        operand: The factor.
+        other: The other factor.
+        place: The factor's dimension that is summed over: -1 of the left one, -2 of the right one.
+    """
+    target = sizes_of(seen.node)
+    spread = contracted(seen.operands[operand], place, seen.operands.get(other))
+    return stretched(spread, (*sizes_of(operand)[:-2], *target[-2:]), target)
+
+
+def _map_channels(node: fx.Node, spread: Spread) -> Spread:
+    return contracted(spread, -1)
+
+
+# --- the backward pass ----------------------------------------------------------------------------------------
+
+
+def _multiply(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+    signal = on_common_cells(node, signal, descent)
+    for below, other in (node.args, node.args[::-1]):
+        if below in descent.below[node]:
+            product = signal.with_data(signal.data * seen_by(other, signal, descent))
+            yield below, summed(product, below, node, descent)  # type: ignore[arg-type]
+
+
+def _transpose_weights(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+    """Pass the signal (..., out) through the weights (out, in)."""
+    signal = signal.along(signal.data.dim() - 1, descent.record.shapes[node])
+    yield node.args[0], signal.with_data(signal.data @ descent.record.values[node.args[1]])  # type: ignore[index]
+
+
+def _weights_are_constant(node: fx.Node, dependent: Set[fx.Node]) -> bool:
+    return not any(n in dependent for n in operands([node.args[1:], node.kwargs]))
+
+
+# --- the entries ----------------------------------------------------------------------------------------------
+
+
+_MATRIX_PRODUCT = Operator(
+    named("matmul"),
+    kind=product_kind,
+    holds=holds_a_factor,
+    output=Output.MIXTURES,
+    field=matrix_product(),
+    rule=freeze_factors,
+    examples=(
+        Example(lambda x, c: torch.matmul(x, c), constants=((12, 5),)),
+        Example(lambda x: x.flatten(2).softmax(-1) @ x.flatten(2).transpose(1, 2)),
+    ),
+)
+
+
+def _product(names: str, *functions: Example | Callable[..., Tensor], **more: Any) -> Operator:
+    return replace(_MATRIX_PRODUCT, names=named(names), examples=examples_of(*functions), **more)
+
+
+def _product_behind_sum(
+    names: str, *functions: Example | Callable[..., Tensor], field: Field | None
+) -> Operator:
+    """Return the entry of a product that is added to the first operand."""
+    return _product(
+        names,
+        *functions,
+        kind=_kind_behind_sum,
+        holds=holds_second_factor,
+        adds_first=True,
+        field=field,
+        rule=_freeze_factors_behind_sum,
+    )
+
+
+OPERATORS = (
+    _product(
+        "mul",
+        Example(lambda x, c: x * c, constants=((3, 1, 1),)),
+        lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
+        lambda x: x * x,
+        output=Output.ENTRIES,
+        field=cell_by_cell,
+        adjoint=Adjoint(_multiply, needs_values=True),
+        is_local=local.cell_by_cell,
+    ),
+    _product(
+        "linear",
+        Example(
+            lambda x, c0, c1: F.linear(x, c0, c1),
+            constants=(
+                (5, 12),
+                (5,),
+            ),
+        ),
+        Example(lambda x, c: F.linear(x.permute(0, 2, 3, 1), c).permute(0, 3, 1, 2), constants=((5, 3),)),
+        holds=holds_weights,
+        field=of_one_signal(_map_channels),
+        maps_channels=True,
+        adjoint=Adjoint(_transpose_weights, fits=_weights_are_constant),
+        is_local=local.by_definition,
+    ),
+    _MATRIX_PRODUCT,
+    _product("mm", Example(lambda x, c: torch.mm(x[:, 0, 0], c), constants=((12, 5),))),
+    _product("bmm", lambda x: torch.bmm(x[:, 0], x[:, 1].sigmoid())),
+    _product("mv", Example(lambda x, c: torch.mv(x[:, 0, 0], c)[:, None], constants=((12,),)), field=None),
+    _product(
+        "dot inner outer tensordot", Example(lambda x, c: torch.inner(x, c), constants=((4, 12),)), field=None
+    ),
+    _product(
+        "einsum", Example(lambda x, c: torch.einsum("nchw,kc->nkhw", x, c), constants=((4, 3),)), field=None
+    ),
+    _product_behind_sum(
+        "addmm baddbmm",
+        Example(
+            lambda x, c0, c1: torch.addmm(c0, x[:, 0, 0], c1),
+            constants=(
+                (5,),
+                (12, 5),
+            ),
+        ),
+        lambda x: torch.baddbmm(x[:, 2], x[:, 0], x[:, 1].sigmoid()),
+        field=matrix_product(first=1),
+    ),
+    _product_behind_sum(
+        "addmv addbmm",
+        Example(
+            lambda x, c0, c1: torch.addmv(c0, x[:, 0, 0], c1)[:, None],
+            constants=(
+                (1,),
+                (12,),
+            ),
+        ),
+        field=None,
+    ),
+    _product_behind_sum("addcmul", lambda x: torch.addcmul(x, x, x.sigmoid()), field=cell_by_cell),
+)

@@ -1,0 +1,126 @@
+"""Rule sets as data: what they hold, and how they are written on the command line."""
+
+import re
+from dataclasses import fields, replace
+
+import jaxtyping
+import pytest
+
+from backlight.errors import BadInputError
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RULE_SETS, RuleSet, parse_rules
+
+
+@pytest.fixture
+def untyped():
+    """Turn the type checker off: it would refuse before the rule set does."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
+
+
+def test_the_three_rule_sets():
+    assert RULE_SETS == {"deconvnet": DECONVNET, "guided": GUIDED, "gradient": GRADIENT}
+    assert DECONVNET.to_dict() == {
+        "name": "deconvnet",
+        "rectifier": "deconvnet",
+        "unpool": "add",
+        "average_pool": "fill",
+        "lrn": "identity",
+        "leaky": "relu",
+        "gates": "frozen",
+        "squash": "error",
+    }
+    assert replace(DECONVNET, name="guided", rectifier="guided") == GUIDED
+    assert RuleSet(**GRADIENT.to_dict()) == GRADIENT
+
+
+def test_only_the_gradient_by_any_name_is_the_plain_gradient():
+    assert replace(GRADIENT, name="mine").is_plain_gradient
+    changed = {
+        "unpool": "assign-last",
+        "average_pool": "fill",
+        "lrn": "frozen",
+        "gates": "frozen",
+        "squash": "error",
+    }
+    for option, value in (changed | {"rectifier": "guided", "leaky": "relu"}).items():
+        assert not replace(GRADIENT, **{option: value}).is_plain_gradient, option
+    assert not DECONVNET.is_plain_gradient
+
+
+@pytest.mark.parametrize("name", RULE_SETS)
+def test_a_name_alone_is_the_rule_set_itself(name):
+    assert parse_rules(name) is RULE_SETS[name]
+    assert parse_rules(f" {name} ") is RULE_SETS[name]
+
+
+def test_options_change_it_and_its_name():
+    found = parse_rules("deconvnet, unpool=assign-largest,average-pool = transpose")
+    assert found == RuleSet("by hand", unpool="assign-largest", average_pool="transpose")
+    assert found.name == "deconvnet,unpool=assign-largest,average_pool=transpose"
+
+
+SPELLINGS = {
+    "deconvnet,unpool=assign-last,average_pool=transpose": [
+        "deconvnet,average-pool=transpose,unpool=assign-last",
+        " deconvnet , unpool = assign_last , average_pool = transpose",
+        "deconvnet,average_pool=transpose,rectifier=deconvnet,unpool=add,unpool=assign-last",
+    ],
+    "guided": ["guided,rectifier=guided", "guided,average-pool=fill"],
+    "gradient,gates=frozen": ["gradient,gates=frozen,lrn=vjp"],
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_every_spelling_has_one_name_which_is_read_as_the_same_rules(name):
+    for text in [name, *SPELLINGS[name]]:
+        found = parse_rules(text)
+        assert found.name == found.spelled == name, text
+        assert found == parse_rules(name), text
+        assert found.to_dict() == parse_rules(name).to_dict(), text
+
+
+def test_rules_are_equal_by_their_options_whatever_they_are_called():
+    mine = RuleSet("mine", rectifier="guided")
+    assert mine == GUIDED
+    assert hash(mine) == hash(GUIDED)
+    assert mine.spelled == "guided"
+    assert mine != DECONVNET
+    assert (
+        RuleSet("guided of a kind", gates="vjp", leaky="literal").spelled
+        == "deconvnet,leaky=literal,gates=vjp"
+    )
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("deconv", "rule set 'deconv' does not exist; choose one of deconvnet, guided, gradient"),
+        ("", "rule set '' does not exist; choose one of deconvnet, guided, gradient"),
+        (
+            "guided,pool=add",
+            "rule option 'pool' does not exist; choose one of rectifier, unpool, average_pool, lrn, ",
+        ),
+        ("guided,name=x", "rule option 'name' does not exist; choose one of rectifier, unpool"),
+        (
+            "guided,unpool",
+            "rule option unpool='' does not exist; choose one of add, assign-largest, assign-last",
+        ),
+        (
+            "guided,lrn=no",
+            "rule option lrn='no' does not exist; choose one of identity, frozen, inverse, vjp",
+        ),
+    ],
+)
+def test_what_does_not_exist_is_refused_with_what_does(text, message):
+    with pytest.raises(BadInputError, match="^" + re.escape(message)):
+        parse_rules(text)
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize("option", [field.name for field in fields(RuleSet)[1:]])
+def test_a_value_that_an_option_does_not_have_is_refused(option):
+    with pytest.raises(BadInputError, match=f"^rule option {option}='never' does not exist; choose one of "):
+        RuleSet("mine", **{option: "never"})
