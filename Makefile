@@ -60,6 +60,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
 
 # Hours, with the machine to itself; BENCH_ARGS=--quick takes minutes and shows that all parts run.
 BENCHMARKS := projection scan memory full_build growth occlusion inversion inversion_errors adaptive

@@ -1,6 +1,6 @@
-"""Backlight's side of the benchmarks: the only place that calls what is measured.
+"""Backlight's side of the benchmarks: the only module that calls the code being measured.
 
-A hit is a pair: the position of its image among the distinct images, and the unit.
+A hit is a pair: the index of its image among the distinct images, and the unit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Hit = tuple[int, Unit]
 
 
 class BacklightSide:
-    """Projects hits of some layers as a build does: of one by itself, of several together.
+    """Projects hits of one layer, or of several layers together, as a build does.
 
     Args:
         net: The captured network.
@@ -39,7 +39,7 @@ class BacklightSide:
         self._projectors: dict[bool, Projector] = {}
 
     def _projector(self, hits: Sequence[Hit]) -> Projector:
-        """Return what a build would choose for hits of these layers alone: whole images, or one layer's crops."""
+        """Return the projector that a build would choose for these hits: on whole images, or on one layer's crops."""
         n_images = len({image for image, _ in hits})
         crops = None
         if len(self.layers) == 1:
@@ -49,11 +49,11 @@ class BacklightSide:
         return self._projectors[crops is None]
 
     def __call__(self, images: Tensor, hits: Sequence[Hit]) -> Projections:
-        """Return the projections, as the library gives them: this is what is timed.
+        """Return the projections in the library's own form: this is what is timed.
 
         Args:
             images: (m, c, h, w) distinct inputs.
-            hits: Units of the layers, those of one image side by side.
+            hits: Units of the layers, sorted by image.
         """
         return self._projector(hits)(images, [unit for _, unit in hits], [image for image, _ in hits])
 
@@ -67,7 +67,7 @@ class BacklightSide:
         return self(images, hits).values
 
     def forward_multiply_adds(self, hits: Sequence[Hit]) -> int:
-        """Return the multiply-adds of the forward passes that a call really makes for these hits."""
+        """Return the multiply-adds of the forward passes that a call with these hits makes."""
         crops = self._projector(hits).crops
         if crops is None:
             return len({image for image, _ in hits}) * forward_multiply_adds(self.net, self.layers)
@@ -77,12 +77,12 @@ class BacklightSide:
 def together_in_a_build(
     net: Network, layers: Sequence[Layer], images_of: Sequence[Sequence[int]]
 ) -> list[int]:
-    """Return the places of the layers that a build projects together, given the images of each layer's hits."""
+    """Return the indices of the layers that a build projects together, given the images of each layer's hits."""
     return next((g for g, crops in group_layers(net, layers, DECONVNET, images_of) if crops is None), [])
 
 
 def scan_graph(net: Network, compiled: bool) -> Callable[[Tensor], object]:
-    """Return what scans a batch of inputs for hits in the default layers, as a build does; ready to be timed."""
+    """Return a function that scans a batch of inputs for hits in the default layers, as a build does."""
     layers = net.default_layers
     scanner, state = Scanner(net, layers, compiled, fall_back=False), Scan.empty(layers, TOP)
 
@@ -94,7 +94,7 @@ def scan_graph(net: Network, compiled: bool) -> Callable[[Tensor], object]:
 
 
 def scan_files(net: Network, paths: Sequence[Path], scan: Callable[[Tensor], object] | None) -> None:
-    """Read pictures as a build does, and scan them; None only reads."""
+    """Read pictures as a build does, and scan them; with None, only read them."""
     assert net.preprocessing is not None
     source = open_images(paths)
     for batch in load_batches(source, net.preprocessing, range(len(source)), BATCH_SIZE):
@@ -104,7 +104,7 @@ def scan_files(net: Network, paths: Sequence[Path], scan: Callable[[Tensor], obj
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What the benchmarks of a whole build vary.
+    """The options that benchmarks of a whole build vary.
 
     Attributes:
         maps: Feature maps of each layer to project; None for all.
@@ -122,7 +122,7 @@ def build(
     options: BuildOptions,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
-    """Build an atlas; what `backlight build` does."""
+    """Build an atlas as `backlight build` does."""
     backlight.build(
         net, images, path, options.layers, maps=options.maps, batch_size=BATCH_SIZE, progress=progress
     )

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine, the photographs, the networks, timing, and the files of results."""
+"""What the benchmarks share: the machine, the photographs, the networks, timing, and result files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from backlight.models import load_model
 from backlight.network import Network
 
 RESULTS = Path(__file__).parent / "results"
-SHARED = Path(__file__).resolve().parents[2] / "shared"  # the evaluation data; not needed, see photographs
+SHARED = Path(__file__).resolve().parents[2] / "shared"  # the evaluation data; optional, see photographs
 SEED = 0
 S = TypeVar("S")
 _PACKAGES = ("backlight", "torch", "torchvision", "captum", "zennit", "zennit-crp")
@@ -43,7 +43,7 @@ def n_cores() -> int:
 
 
 def sgemm_gflops(sizes: Sequence[int] = (2048, 3072, 4096), repeats: int = 5) -> float:
-    """Return the machine's rate for products of float32 matrices in GFLOP/s: the best of several."""
+    """Return the machine's best rate for products of float32 matrices, in GFLOP/s."""
     best = 0.0
     for size in sizes:
         left, right = torch.rand(size, size), torch.rand(size, size)
@@ -56,7 +56,7 @@ def sgemm_gflops(sizes: Sequence[int] = (2048, 3072, 4096), repeats: int = 5) ->
 
 
 def machine(sgemm: float) -> dict[str, Any]:
-    """Return a description of the machine and of what runs on it, as plain JSON."""
+    """Return a description of the machine and its software, as plain JSON."""
     return {
         "cpu": _cpu_model(),
         "cores": n_cores(),
@@ -86,7 +86,7 @@ def _version(name: str) -> str | None:
 
 
 def load_network(name: str) -> tuple[nn.Module, Network, bool]:
-    """Return a classifier of torchvision, the same captured, and whether its weights are random (seeded)."""
+    """Return a torchvision classifier, its captured network, and whether the (seeded) weights are random."""
     torch.manual_seed(SEED)
     weights = SHARED / "models" / f"{name}-imagenet.safetensors"
     loaded = load_model(f"torchvision:{name}", str(weights) if weights.is_file() else None)
@@ -96,9 +96,9 @@ def load_network(name: str) -> tuple[nn.Module, Network, bool]:
 
 
 def photographs(count: int | None = None) -> list[Path]:
-    """Return that many photographs in a fixed random order; all there are for None or where there are fewer.
+    """Return up to `count` photographs in a fixed random order; all of them for None.
 
-    They are those of the evaluation data beside the project; without it, the demo's.
+    They come from the evaluation data beside the project, or else from the demo.
     """
     folder = SHARED / "images" / "imagen"
     files = sorted((folder if folder.is_dir() else backlight_demo.photographs()).glob("*.jpg"))
@@ -107,14 +107,14 @@ def photographs(count: int | None = None) -> list[Path]:
 
 
 def settings_from(options: Namespace, full: S, quick: S) -> S:
-    """Return a part's settings, the quick ones for `--quick`, with what else was asked for on the command line."""
+    """Return a part's settings: the full ones, or with `--quick` the quick ones, overridden by the command line."""
     settings = quick if options.quick else full
     asked = {f.name: getattr(options, f.name, None) for f in fields(settings)}
     return replace(settings, **{name: value for name, value in asked.items() if value})
 
 
 def median_seconds(call: Callable[[], object], repeats: int = 5, budget_s: float = 10.0) -> float:
-    """Return the median time of a call, after one to warm up; fewer repeats where they exceed the budget."""
+    """Return the median time of a call, after one warm-up call; stops repeating when the budget is used up."""
     call()
     taken: list[float] = []
     while len(taken) < repeats and (len(taken) < 2 or sum(taken) < budget_s):
@@ -125,7 +125,7 @@ def median_seconds(call: Callable[[], object], repeats: int = 5, budget_s: float
 
 
 def write_results(part: str, results: dict[str, Any]) -> Path:
-    """Write what a part found, as JSON with a line for each row of a table, and return the file."""
+    """Write the results of a part as JSON, with one line per table row, and return the file."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{part}.json"
     values = (f"{json.dumps(name)}: {_in_lines(value)}" for name, value in results.items())
@@ -134,20 +134,20 @@ def write_results(part: str, results: dict[str, Any]) -> Path:
 
 
 def _in_lines(value: Any) -> str:
-    """Return a value as JSON; a list of tables' rows with a line for each."""
+    """Return a value as JSON, with one line per row for a list of table rows."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return "[\n" + ",\n".join(map(json.dumps, value)) + "\n]"
     return json.dumps(value)
 
 
 def read_results(part: str) -> dict[str, Any] | None:
-    """Return what a part found when it last ran; None if it never has."""
+    """Return the results of a part's last run; None if it has never run."""
     path = RESULTS / f"{part}.json"
     return json.loads(path.read_text()) if path.is_file() else None  # type: ignore[no-any-return]
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; words to the left, numbers to the right."""
+    """Print a table, the first column aligned left, the others right."""
     table = Table(box=None, header_style="bold")
     for i, name in enumerate(header):
         table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
@@ -159,7 +159,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return a number with that many digits that count, or a dash."""
+    """Return a number with that many significant digits, or a dash."""
     if value is None:
         return "–"
     whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0

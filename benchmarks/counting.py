@@ -1,7 +1,7 @@
-"""Counting operations: the cone of one unit on the way down, and a forward pass.
+"""Counting operations: the cone of one unit in the backward pass, and a forward pass.
 
-The cone of a unit is what its signal can reach: at every operator below the layer a window of positions. Written
-apart from the library, which it measures.
+The cone of a unit is what its signal can reach in the backward pass: a window of positions at every operator below
+the layer. Written independently of the library, which it measures.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _SLIDING = {"conv2d", "max_pool2d", "avg_pool2d"}
 
 
 def cone_multiply_adds(net: Network, layer: Layer, row: int, col: int) -> int:
-    """Return the multiply-adds of the convolutions that run the signal of one unit down to the pixels.
+    """Return the multiply-adds of the convolutions that carry the signal of one unit back to the pixels.
 
-    For a convolution they are, of every position of the signal's window on its output, inside the map: kernel
-    area x input channels x output channels that carry a signal. That is one, the unit's own, down to the first
-    convolution, and all below. Positions that a max pool leaves empty inside a window are counted.
+    A convolution counts, for every position of the signal's window on its output that lies inside the map: kernel
+    area x input channels x output channels that carry a signal. At first only the unit's own channel does; below the
+    first convolution they all do. Positions that max pooling leaves empty inside a window are counted.
 
     Raises:
-        NotImplementedError: An operator below the layer changes the size of the maps in a way not known here.
+        NotImplementedError: An operator below the layer changes the size of the maps in an unknown way.
     """
     head = net.node(layer)
     windows: dict[fx.Node, Window] = {head: ((row, row + 1), (col, col + 1))}
-    mixed: set[fx.Node] = set()  # whose signal is on all channels
+    mixed: set[fx.Node] = set()  # nodes whose signal has spread to all channels
     total = 0
     for node in reversed(net.module.graph.nodes):
         if node not in windows or node.op == "placeholder":
@@ -54,7 +54,7 @@ def cone_multiply_adds(net: Network, layer: Layer, row: int, col: int) -> int:
 
 def _multiply_adds(node: fx.Node, window: Window, all_channels: bool) -> int:
     (top, bottom), (left, right) = window
-    n_out, n_in, height, width = sizes_of(arguments(node)["weight"])  # n_in: of one group
+    n_out, n_in, height, width = sizes_of(arguments(node)["weight"])  # n_in: per group
     return (bottom - top) * (right - left) * (n_out if all_channels else 1) * n_in * height * width
 
 
@@ -103,12 +103,12 @@ def _union(one: Window, other: Window) -> Window:
 def forward_multiply_adds(
     net: Network, layers: Sequence[Layer] | None = None, size: tuple[int, int] | None = None
 ) -> int:
-    """Return the multiply-adds of one forward pass, nothing being computed.
+    """Return the multiply-adds of one forward pass, without computing it.
 
     Args:
         net: The network.
-        layers: Where the pass ends; None for the network's own output.
-        size: Height and width of the input, if it is not the network's own.
+        layers: Where the pass ends; None for the network's output.
+        size: Height and width of the input; None for the network's own.
     """
     channels, *own = net.input_shape
     module = net.module if layers is None else net.features(layers)

@@ -1,4 +1,4 @@
-"""Coverage: which models can be captured, and whether every operator on the way to the pixels has a rule.
+"""Coverage: which models can be captured, and whether every operator between layers and pixels has a rule.
 
 Takes every classifier of torchvision, the smallest model of every family of timm, and Backlight's own two
 networks; captures each with random weights at its native size, and projects one unit of its deepest default
@@ -50,23 +50,23 @@ MATRIX_PRODUCTS = {
 
 @dataclass(frozen=True)
 class Row:
-    """What was found for one model.
+    """The results for one model.
 
     Attributes:
         zoo: torchvision, timm or backlight.
         family: The zoo's module that the model is defined in.
         model: Its name in the zoo.
-        captured: `yes`, else the error's one line.
+        captured: `yes`, else the first line of the error.
         operators: Kinds of operators between the default layers and the pixels.
-        unsupported: Those of them that no rule covers; from the output where there are no default layers.
+        unsupported: Those of them that no rule covers; below the output if there are no default layers.
         above: Operators without a rule between the output and the default layers.
         layers: Default layers.
         maps: Their feature maps.
-        local: Default layers whose units see a window of the image.
-        gated: Those whose signal sees a window while the factor of a gate sees more.
+        local: Default layers whose units see only part of the image.
+        gated: Those that do so except for the factor of a gate, which sees more.
         whole: Those whose units see the whole image.
-        unseen: Convolutions on the way to the output that no layer shows and that are not named as left out.
-        answer: `yes` if the network gives what the model gives, else how far it is off.
+        unseen: Convolutions on the way to the output that no layer shows and that are not reported as left out.
+        answer: `yes` if the network returns what the model returns, else how far it is off.
         gradient: `yes` if the projection by GRADIENT is the derivative, in the deepest layer, else how far it is off.
         field: `yes` if gradients stay inside the fields of some layers, `none` if there are no such fields.
         projects: `yes` if the projection of a unit of the deepest default layer is finite and not all zero.
@@ -96,7 +96,7 @@ class Row:
 
 
 def measure(candidate: Candidate) -> Row:
-    """Return what capture, coverage and one projection of a model give; no failure goes further than its row."""
+    """Return the results of capture, coverage and one projection of a model; a failure is recorded in the row."""
     torch.manual_seed(0)
     start = time.perf_counter()
     names = asdict(candidate)
@@ -115,7 +115,7 @@ def measure(candidate: Candidate) -> Row:
 
 
 def _checked(net: Network, model: nn.Module) -> dict[str, object]:
-    """Return what comparing with the model and with automatic differentiation gives; a failure is its own row's."""
+    """Return how the network compares with the model and with automatic differentiation; failures are recorded."""
     image = torch.randn(1, *net.input_shape)
     layer = next(reversed(net.default_layers or net.layers), None)
     checks = {"answer": lambda: same_answer(net, model, image), "field": lambda: fields_hold(net, image)}
@@ -128,7 +128,7 @@ def _checked(net: Network, model: nn.Module) -> dict[str, object]:
         except Exception as error:
             found[name] = f"{type(error).__name__}: {_line(error)}"
     if layer is not None and str(found["gradient"]).startswith("off"):
-        # Rounding opens rectifiers of deep networks: again in float64.
+        # Rounding can open a rectifier of a deep network, so the check is repeated in float64.
         exact = capture(model.double(), net.input_shape)
         found["gradient"] = same_gradient(exact, image.double(), exact.layer(layer.name))
     return found
@@ -154,10 +154,10 @@ def _describe(net: Network) -> dict[str, object]:
 
 
 def _note(net: Network, path: list[fx.Node]) -> str:
-    """Return what kind of network this is, besides convolutional.
+    """Return `experimental` for a network with attention, `recurrent` for an LSTM or the like, else nothing.
 
-    Attention is a matrix product of two things that both come from the image: positions (or channels) are mixed
-    by weights that the image itself gives.
+    Attention is a matrix product whose operands both depend on the image: positions (or channels) are mixed
+    by weights that are computed from the image itself.
     """
     products = [node for node in path if packet(node) in MATRIX_PRODUCTS]
     if any(net.analysis.classify(node) is OperatorClass.GATE for node in products):
@@ -166,7 +166,7 @@ def _note(net: Network, path: list[fx.Node]) -> str:
 
 
 def _output_heads(net: Network) -> list[fx.Node]:
-    """Return what the model gives back; the logits where it ends in a softmax."""
+    """Return the nodes that the model returns; the logits where it ends in a softmax."""
     (output,) = (node for node in net.module.graph.nodes if node.op == "output")
     return [
         node.all_input_nodes[0] if operator_of(node).squashes else node for node in output.all_input_nodes
@@ -228,7 +228,7 @@ COLUMNS = {
 
 
 def print_table(rows: list[Row]) -> None:
-    """Print the rows as wide as the terminal allows; piped, as wide as they are."""
+    """Print the rows at the width of the terminal, or in full width to a pipe."""
     console = Console() if sys.stdout.isatty() else Console(width=240)
     table = Table(*COLUMNS, box=None, header_style="bold")
     for row in rows:
@@ -238,7 +238,7 @@ def print_table(rows: list[Row]) -> None:
 
 
 def markdown(rows: list[Row]) -> str:
-    """Return the rows as markdown tables, one a zoo, and the totals."""
+    """Return the rows as markdown tables, one per zoo, and the totals."""
     parts = [f"Measured with {versions()}.", summary(rows)]
     for zoo in dict.fromkeys(row.zoo for row in rows):
         lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
@@ -258,9 +258,9 @@ def summary(rows: list[Row]) -> str:
     return (
         f"{len(rows)} models: {sum(row.captured == 'yes' for row in rows)} captured, "
         f"{sum(row.projects == 'yes' for row in rows)} project; "
-        f"of {len(conv)} convolutional ones {len(clean)} have a rule for every operator up to the output; "
-        f"of all, {sum(not row.unsupported for row in rows)} for every operator below a default layer; "
-        f"{sum(len(row.unseen) for row in rows)} convolutions on the way to an output have no layer and are not named"
+        f"of the {len(conv)} convolutional ones, {len(clean)} have a rule for every operator up to the output; "
+        f"of all, {sum(not row.unsupported for row in rows)} have one for every operator below a default layer; "
+        f"{sum(len(row.unseen) for row in rows)} convolutions before an output have no layer and are not reported"
     )
 
 
@@ -275,7 +275,7 @@ def main() -> None:
     parser.add_argument(
         "--only", default="*", metavar="PATTERN", help="families (of torchvision also models)"
     )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to FILE")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What the benchmark of coverage holds a captured network against: the model itself, and automatic differentiation."""
+"""Checks for the coverage benchmark: a captured network against its model and automatic differentiation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_FIELDS = 4
 
 
 def same_answer(net: Network, model: nn.Module, image: Tensor) -> str:
-    """Return `yes` where the captured network gives what the model gives, else how far it is off."""
+    """Return `yes` if the captured network returns what the model returns, else how far it is off."""
     with torch.no_grad():
         theirs, ours = (list(_tensors(answer)) for answer in (model.eval()(image), net(image)))
     if len(theirs) != len(ours):
@@ -26,17 +26,17 @@ def same_answer(net: Network, model: nn.Module, image: Tensor) -> str:
 
 
 def same_gradient(net: Network, image: Tensor, layer: Layer) -> str:
-    """Return `yes` where the projection by GRADIENT is the unit's gradient times its value, else how far it is off."""
+    """Return `yes` if the projection by GRADIENT is the unit's gradient times its value, else how far it is off."""
     (unit,) = strongest_units(net, image, layer.name, 1)
     got = project(net, image, [unit], GRADIENT)
     return _verdict(_error(got, _gradient(net, image, layer, unit.channel, unit.row, unit.col)))
 
 
 def fields_hold(net: Network, image: Tensor) -> str:
-    """Return `yes` where no unit's gradient leaves its receptive field, else the first layer where one does.
+    """Return `yes` if no unit's gradient leaves its receptive field, else the first layer where one does.
 
-    Layers behind a gate are left out: their field says that it ignores what the gate sees. `none` where no layer
-    has a field of its own.
+    Layers behind a gate are skipped, because their field deliberately ignores what the gate sees. Returns `none` if
+    no layer is left.
     """
     own = [
         y for y in net.default_layers if y.receptive_field is not None and not y.receptive_field.gates_ignored
@@ -64,7 +64,7 @@ def _gradient(
 
 
 def _tensors(answer: Any) -> Iterable[Tensor]:
-    """Yield the floating tensors of an answer, whatever holds them."""
+    """Yield the floating-point tensors in an answer, including those nested in containers."""
     if isinstance(answer, Tensor):
         if answer.is_floating_point():
             yield answer

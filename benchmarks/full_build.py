@@ -35,10 +35,10 @@ class Settings:
 
     Attributes:
         network: A classifier of torchvision.
-        images: Photographs, at most.
+        images: Number of photographs, at most.
         maps: Feature maps of each layer; None for all.
         layers: Layer names; None for the default layers.
-        sgemm_sizes: Sizes of the matrices whose product gives the machine's rate.
+        sgemm_sizes: Sizes of the matrices that measure the machine's rate.
     """
 
     network: str = "squeezenet1_0"
@@ -52,20 +52,20 @@ QUICK = Settings(images=64, maps=4)
 
 
 class Phases:
-    """A progress callback that notes when each phase began, ended, and how much it did."""
+    """A progress callback that records when each phase began and ended, and how much it did."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._ends: dict[str, tuple[float, int]] = {}
 
     def __call__(self, phase: str, done: int, total: int) -> None:
-        """Note that a phase has done so much."""
+        """Record how much of a phase is done."""
         self._ends[phase] = time.perf_counter(), done
 
     def finish(self) -> dict[str, Any]:
-        """Return seconds, number done and rate of each phase; the last one lasts until now.
+        """Return seconds, number done and rate of each phase; the last phase ends now.
 
-        What comes before the first report of a phase, such as the capture of its graph, is part of it.
+        Work before the first report of a phase, such as capturing its graph, counts towards that phase.
         """
         now, before, found = time.perf_counter(), self._start, {}
         last = next(reversed(self._ends), None)
@@ -77,7 +77,7 @@ class Phases:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Return the time of each phase of a build, and what came out, as plain JSON."""
+    """Return the time of each phase of a build and a description of the result, as plain JSON."""
     use_all_cores()
     sgemm = sgemm_gflops(settings.sgemm_sizes)
     _, net, is_random = load_network(settings.network)

@@ -35,16 +35,16 @@ from full_build import Phases
 
 @dataclass(frozen=True)
 class Settings:
-    """What is varied, and what is held.
+    """What is varied, and what is held fixed.
 
     Attributes:
         network: A classifier of torchvision.
-        image_counts: Numbers of images, at `held_maps`.
-        map_counts: Feature maps of each layer, at `held_images`; a layer that has fewer gives all.
+        image_counts: Numbers of images, with `held_maps` maps.
+        map_counts: Feature maps of each layer, with `held_images` images; all if a layer has fewer.
         held_maps: Feature maps of each layer while the images vary.
         held_images: Images while the maps vary.
         layers: Layer names; None for the default layers.
-        sgemm_sizes: Sizes of the matrices whose product gives the machine's rate.
+        sgemm_sizes: Sizes of the matrices that measure the machine's rate.
     """
 
     network: str = "squeezenet1_0"
@@ -60,7 +60,7 @@ QUICK = Settings(image_counts=(20, 40, 80), map_counts=(1, 2, 4), held_maps=1, h
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Return the times of the builds and their lines, as plain JSON."""
+    """Return the times of the builds and the fitted lines, as plain JSON."""
     use_all_cores()
     sgemm = sgemm_gflops(settings.sgemm_sizes)
     _, net, _ = load_network(settings.network)

@@ -1,6 +1,6 @@
-"""Memory: the peak of a whole build for more and more images; it must not grow with their number.
+"""Memory: the peak of a whole build for growing numbers of images; it must not grow with them.
 
-Every build is a process of its own, over synthetic JPEG files (links to a few, so that thousands exist). Prints a
+Every build runs in a separate process, over synthetic JPEG files (thousands of links to a few files). Prints a
 table and writes benchmarks/results/memory.json.
 
     python benchmarks/memory.py [--networks squeezenet1_0 vgg16] [--counts 200 1000 4000] [--quick]
@@ -49,7 +49,7 @@ class Settings:
         networks: Classifiers of torchvision.
         counts: Numbers of images.
         maps: Feature maps of each layer that are projected.
-        sgemm_sizes: Sizes of the matrices whose product gives the machine's rate.
+        sgemm_sizes: Sizes of the matrices that measure the machine's rate.
     """
 
     networks: tuple[str, ...] = ("squeezenet1_0", "vgg16")
@@ -91,13 +91,13 @@ def make_pictures(folder: Path, count: int) -> None:
 
 
 def growth(rows: Sequence[dict[str, Any]]) -> float:
-    """Return by how much the largest peak exceeds that of the fewest images, as a share of it."""
+    """Return by how much the largest peak exceeds the peak for the fewest images, relative to the latter."""
     peaks = [row["all_mb"] for row in rows]
     return float(max(peaks) / peaks[0] - 1)
 
 
 def _in_own_process(name: str, folder: Path, count: int, maps: int) -> dict[str, Any]:
-    """Return what a build in a process of its own found, and the peak of it and its children together."""
+    """Return what a build in a separate process measured, with the peak memory of it and its children together."""
     command = [sys.executable, __file__, "--one", name, "--folder", str(folder)]
     command += ["--counts", str(count), "--maps", str(maps)]
     found, seen = watched(command, _tree_mb)
@@ -107,7 +107,7 @@ def _in_own_process(name: str, folder: Path, count: int, maps: int) -> dict[str,
 def watched(
     command: Sequence[str], megabytes: Callable[[int], float], every_s: float = SAMPLED_S
 ) -> tuple[dict[str, Any], float]:
-    """Return what a program printed last, as JSON, and the most that was measured of its process while it ran."""
+    """Return the last line that a program printed, read as JSON, and its largest measured value while it ran."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         seen = 0.0
         while process.poll() is None:
@@ -122,7 +122,7 @@ def watched(
 
 
 def _build_one(name: str, folder: Path, count: int, maps: int) -> dict[str, Any]:
-    """Build an atlas of that many images here, and return the peaks of memory."""
+    """Build an atlas of that many images in this process, and return its memory peaks."""
     use_all_cores()
     _, net, _ = load_network(name)
     before, start = peak_mb(), time.perf_counter()
@@ -135,7 +135,7 @@ def _build_one(name: str, folder: Path, count: int, maps: int) -> dict[str, Any]
 def peak_mb() -> float:
     """Return the peak of this process's resident memory in megabytes (10^6).
 
-    Linux counts the parent's memory at the start of a process into `ru_maxrss`, so its own peak is read instead.
+    On Linux `ru_maxrss` includes the parent's memory at the start of a process, so `VmHWM` is read instead.
     """
     try:
         (line,) = (v for v in Path("/proc/self/status").read_text().splitlines() if v.startswith("VmHWM"))
@@ -146,7 +146,7 @@ def peak_mb() -> float:
 
 
 def _tree_mb(pid: int) -> float:
-    """Return the memory of a process and all below it, shared pages counted once; 0 where that cannot be read."""
+    """Return the memory of a process and its descendants, with shared pages counted once; 0 if it cannot be read."""
     try:
         process = Path(f"/proc/{pid}")
         rollup = (process / "smaps_rollup").read_text().splitlines()
@@ -157,7 +157,7 @@ def _tree_mb(pid: int) -> float:
     return own + sum(_tree_mb(int(child)) for child in children)
 
 
-HEADER = ("images", "peak MB", "of it the main process", "network loaded", "seconds")
+HEADER = ("images", "peak MB", "main process MB", "network loaded MB", "seconds")
 
 
 def table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -168,7 +168,7 @@ def table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def print_network(result: dict[str, Any]) -> None:
-    """Print what was found for one network."""
+    """Print the table of one network."""
     print_table(f"{result['network']}: peak memory grows by {result['growth']:.1%}", *table(result))
 
 

@@ -1,8 +1,8 @@
-"""The occlusion study: positions a second against the bare forward pass of the same network, from memory.
+"""The occlusion study: positions per second against the bare forward pass of the same network, from memory.
 
-What is timed is the whole study of one image: the graph is made, every position is answered by the last feature maps
-and by the classifier, the strongest unit is projected. The bare pass is what runs fastest of several, as for the scan;
-a sweep is over before compiling would have paid, so the fastest pass that is not compiled stands beside it.
+The whole study of one image is timed: preparing the graph, running every position through the last feature maps
+and the classifier, and projecting the strongest unit. The bare pass is the fastest of several, as for the scan; since
+a sweep ends before compiling would have paid off, the fastest pass that is not compiled is shown as well.
 Prints a table and writes benchmarks/results/occlusion.json.
 
     python benchmarks/occlusion.py [--networks squeezenet1_0] [--stride 8] [--quick]
@@ -42,10 +42,10 @@ class Settings:
         networks: Classifiers of torchvision.
         size: Side of the square.
         stride: Pixels from one position to the next.
-        images: Photographs of the bare pass.
-        batch_sizes: Of the bare pass.
-        rounds: How often each contender runs; they take turns, and the median counts.
-        sgemm_sizes: Sizes of the matrices whose product gives the machine's rate.
+        images: Photographs for the bare pass.
+        batch_sizes: Batch sizes of the bare pass.
+        rounds: How often each contestant runs; they take turns, and the median counts.
+        sgemm_sizes: Sizes of the matrices that measure the machine's rate.
     """
 
     networks: tuple[str, ...] = ("squeezenet1_0",)
@@ -70,12 +70,12 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def measure(name: str, settings: Settings) -> dict[str, Any]:
-    """Return the rates of one network in positions or images a second, and their ratios."""
+    """Return the rates of one network in positions or images per second, and their ratios."""
     model, net, is_random = load_network(name)
     assert net.preprocessing is not None
     images = net.preprocessing.batch(photographs(settings.images))
     layer = net.default_layers[-1].name
-    config = occlusion.Config(size=settings.size, stride=settings.stride)
+    config = occlusion.OcclusionConfig(size=settings.size, stride=settings.stride)
     _, height, width = net.input_shape
     rows, cols = sliding_squares(height, width, settings.size, settings.stride)
     calls: dict[str, Callable[[], object]] = dict(bare_passes(model, images, settings.batch_sizes))

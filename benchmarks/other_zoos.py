@@ -1,7 +1,7 @@
-"""Networks of other people's zoos that the benchmark of coverage takes where the zoo is installed.
+"""Networks of other people's zoos, which the coverage benchmark measures if the zoo is installed.
 
-`pip install transformers monai segmentation-models-pytorch pytorchcv kornia` brings them; all weights are random and
-nothing is downloaded. A zoo that is not installed is left out, and said to be.
+`pip install transformers monai segmentation-models-pytorch pytorchcv kornia` installs them; all weights are random and
+nothing is downloaded. A zoo that is not installed is skipped, and reported as such.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ sinet_cityscapes
 
 
 def networks(zoo: str) -> dict[str, Callable[[], Made]]:
-    """Return what makes each network of a zoo, by its name; nothing where the zoo is not installed."""
+    """Return a function that makes each network of a zoo, by name; empty if the zoo is not installed."""
     if importlib.util.find_spec(PACKAGES[zoo]) is None:
         return {}
     return dict(_ZOOS[zoo]())
@@ -154,7 +154,7 @@ def _monai() -> Iterator[tuple[str, Callable[[], Made]]]:
         )
     for name, (options, size) in table.items():
         made = getattr(nets, name.partition(" ")[0], None)
-        if made is not None and name != "DiffusionModelUNet":  # that one takes a time step beside the image
+        if made is not None and name != "DiffusionModelUNet":  # it takes a time step besides the image
             yield name, _fixed(made, options, size)
 
 
@@ -212,7 +212,7 @@ def _from_provider(provider: Any, name: str, size: tuple[int, int, int]) -> Call
 
 
 def _kornia() -> Iterator[tuple[str, Callable[[], Made]]]:
-    """Yield the learned networks of kornia that take one image."""
+    """Yield the trainable networks of kornia that take one image."""
     features = importlib.import_module("kornia.feature")
     patch = (1, 32, 32)
     for name in ("HardNet", "HardNet8", "HyNet", "TFeat", "SOSNet"):
@@ -241,4 +241,4 @@ _ZOOS = {
     "kornia": _kornia,
 }
 PACKAGES = {name: name for name in _ZOOS} | {"segmentation_models": "segmentation_models_pytorch"}
-"""Zoos, and the package that each is."""
+"""Zoos, and the package of each."""

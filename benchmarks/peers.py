@@ -1,7 +1,7 @@
-"""The others' ways to project a unit: Captum, zennit with its CRP, and the naive loop.
+"""Other ways to project a unit: Captum, zennit with zennit-crp, and the naive loop.
 
-All get the same weights. They need every rectifier to be a module of its own, used once and not in place; so the
-model is traced, and every call of `nn.ReLU` gets a module of its own, under the name that Backlight gives the layer.
+All get the same weights. They need every rectifier to be a separate module, used once and not in place; so the
+model is traced, and every call of `nn.ReLU` becomes a separate module, under Backlight's name for the layer.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from backlight.projection import Unit
 def with_own_rectifiers(
     model: nn.Module, rectifier: type[nn.Module] = nn.ReLU, end: str | None = None
 ) -> fx.GraphModule:
-    """Return the model, its weights shared, with a module of its own for every rectifier.
+    """Return the model, sharing its weights, with a separate module for every rectifier.
 
     Args:
         model: A model whose rectifiers are `nn.ReLU`.
-        rectifier: What takes their place.
+        rectifier: What replaces them.
         end: The name of the layer to end at; None for the model's own end.
     """
     tracer = NodePathTracer()
@@ -57,7 +57,7 @@ def _chosen(out: Tensor, units: list[Unit]) -> Tensor:
 
 
 class CaptumSide:
-    """Captum's NeuronDeconvolution, a batch of images at a time, each with its own unit."""
+    """Captum's NeuronDeconvolution, a batch of images at a time, with one unit per image."""
 
     def __init__(self, model: nn.Module, layer: str) -> None:
         copied = with_own_rectifiers(model)
@@ -124,7 +124,7 @@ class _DeconvReLU(nn.Module):
 
 
 class NaiveSide:
-    """The loop that one writes first: a whole image, the network up to the layer, one unit at a time."""
+    """The loop that one would write first: the network up to the layer on a whole image, one unit at a time."""
 
     def __init__(self, model: nn.Module, layer: str) -> None:
         self._module = with_own_rectifiers(model, _DeconvReLU, end=layer)

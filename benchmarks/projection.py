@@ -1,7 +1,7 @@
 """Projection: the time of a projection from every layer, against Captum, zennit-crp, the naive loop and the floor.
 
-Real hits: photographs are scanned, and all hits of a few of them are projected, so that as many hits share an image
-as in a build. Same units, images and weights for all. Prints a table for each network and writes
+The hits are real: photographs are scanned, and all hits of a few of them are projected, so that as many hits share an
+image as in a build. All contestants get the same units, images and weights. Prints a table for each network and writes
 benchmarks/results/projection.json.
 
     python benchmarks/projection.py [--networks vgg16 alexnet] [--units 48] [--images 1000] [--quick]
@@ -32,10 +32,7 @@ from common import (
     load_network,
     machine,
     median_seconds,
-    number,
     photographs,
-    print_table,
-    ratio,
     settings_from,
     sgemm_gflops,
     use_all_cores,
@@ -43,9 +40,9 @@ from common import (
 )
 from counting import cone_multiply_adds, forward_multiply_adds
 from peers import CaptumSide, NaiveSide, ZennitSide, with_own_rectifiers
+from projection_tables import achieved_rate, print_network, summarise
 
 Peer = Callable[[Tensor, list[Unit]], Tensor]
-ACHIEVED = "vgg16", "features.11"  # conv3_1: the layers from here on are held against sgemm
 
 
 @dataclass(frozen=True)
@@ -54,14 +51,14 @@ class Settings:
 
     Attributes:
         networks: Classifiers of torchvision.
-        images: Photographs that are scanned.
-        units: Hits of each layer that are projected, about.
-        together_units: Hits that are projected of all layers that share their forward passes, about.
-        peer_units: How many of them Captum and zennit project; what one takes does not depend on the unit.
+        images: Photographs to scan.
+        units: Hits of each layer to project, approximately.
+        together_units: Hits to project of all layers that share their forward passes, approximately.
+        peer_units: How many of them Captum and zennit project; their time does not depend on the unit.
         naive_units: How many of them the naive loop projects.
-        batch_sizes: Those that are tried for Captum and zennit.
-        repeats: Timed calls at most, after one to warm up.
-        sgemm_sizes: Sizes of the matrices whose product gives the machine's rate.
+        batch_sizes: Batch sizes to try for Captum and zennit.
+        repeats: Timed calls at most, after one warm-up call.
+        sgemm_sizes: Sizes of the matrices that measure the machine's rate.
     """
 
     networks: tuple[str, ...] = ("vgg16", "squeezenet1_0", "resnet50", "alexnet")
@@ -82,28 +79,28 @@ QUICK = Settings(
 
 @dataclass(frozen=True)
 class Sample:
-    """Hits to project: those of a few images of the set, side by side.
+    """Hits to project, from a few images of the set and sorted by image.
 
     Attributes:
         images: (m, c, h, w) the distinct inputs.
-        hits: The units, each with the position of its image.
+        hits: The units, each with the index of its image.
     """
 
     images: Tensor
     hits: list[Hit]
 
     def first(self, count: int) -> tuple[Tensor, list[Unit]]:
-        """Return an image and a unit for each of that many hits, from the start again where there are fewer."""
+        """Return an image and a unit for each of `count` hits, starting over if there are fewer."""
         hits = list(islice(cycle(self.hits), count))
         return self.images[[i for i, _ in hits]], [unit for _, unit in hits]
 
 
 def run(settings: Settings, keep: Callable[[dict[str, Any]], object] = lambda _: None) -> dict[str, Any]:
-    """Return what projections take, for each network and layer, as plain JSON.
+    """Return the time of projections, for each network and layer, as plain JSON.
 
     Args:
         settings: How much is measured.
-        keep: Called with what there is after each network; all of them take an hour.
+        keep: Called with the results so far after each network; all of them take an hour.
     """
     use_all_cores()
     sgemm = sgemm_gflops(settings.sgemm_sizes)
@@ -127,7 +124,7 @@ def _measure(name: str, sgemm: float, settings: Settings) -> dict[str, Any]:
     peers = _Peers(name, model, net, samples, settings)
     rows = [_row(net, y, samples[y.name], peers, sgemm, settings) for y in layers if samples[y.name].hits]
     together = _together(net, layers, found.layers, paths, settings)
-    summary = summarise(rows, together) | _achieved(name, rows, together, sgemm)
+    summary = summarise(rows, together) | achieved_rate(name, rows, together, sgemm)
     result = {
         "network": name,
         "weights": "random" if is_random else "trained",
@@ -155,7 +152,7 @@ def hits_by_image(layer: Layer, found: LayerScan) -> dict[int, list[Unit]]:
 def sample_hits(
     net: Network, name: str, by_image: dict[int, list[Unit]], paths: Sequence[Any], n_units: int
 ) -> Sample:
-    """Return all hits of images drawn at random, until there are enough; at most twice as many."""
+    """Return all hits of randomly drawn images, until there are `n_units`; at most twice as many."""
     order = sorted(by_image)
     random.Random(f"{SEED} {name}").shuffle(order)
     chosen, pairs = [], []
@@ -176,7 +173,7 @@ def _together(
     paths: Sequence[Any],
     settings: Settings,
 ) -> dict[str, Any] | None:
-    """Return what a projection takes in the layers that a build projects together, image by image."""
+    """Return the time of a projection in the layers that a build projects together, image by image."""
     of_layers = [hits_by_image(layer, found[layer.name]) for layer in layers]
     group = together_in_a_build(net, layers, [[i for i in own for _ in own[i]] for own in of_layers])
     if not group:
@@ -199,7 +196,7 @@ def _together(
 
 
 class _Peers:
-    """The others, for the layers of one network, each at the batch size that suits it best."""
+    """The other tools, for the layers of one network, each at its fastest batch size."""
 
     def __init__(
         self, name: str, model: nn.Module, net: Network, samples: dict[str, Sample], settings: Settings
@@ -221,7 +218,7 @@ class _Peers:
         return self.kinds[kind](self.model, layer)  # type: ignore[no-any-return]
 
     def batch_size(self, kind: str, layer: str) -> int:
-        """Return the best batch size of the nearest layer that it was found for."""
+        """Return the best batch size of the nearest layer for which it was determined."""
         place = self.order.index(layer)
         nearest = min(self.batch_sizes[kind], key=lambda name: abs(self.order.index(name) - place))
         return self.batch_sizes[kind][nearest]
@@ -239,7 +236,7 @@ class _Peers:
 def _row(
     net: Network, layer: Layer, sample: Sample, peers: _Peers, sgemm: float, settings: Settings
 ) -> dict[str, Any]:
-    """Return what is found for one layer; times of one projection, in milliseconds."""
+    """Return the results for one layer; times per projection, in milliseconds."""
     side, hits = BacklightSide(net, [layer]), sample.hits
     print(f"{net.name} {layer.name}: {len(hits)} units of {len(sample.images)} images", file=sys.stderr)
     own_s = median_seconds(lambda: side(sample.images, hits), settings.repeats) / len(hits)
@@ -258,7 +255,7 @@ def _row(
         "forward_multiply_adds": side.forward_multiply_adds(hits) / len(hits),
     }
     if layer.name not in peers.modules:
-        return row | {"skipped": "not the output of a module, so that Captum cannot reach it"}
+        return row | {"skipped": "not the output of a module, so Captum cannot reach it"}
     return row | _against_peers(layer, sample, side, peers, settings)
 
 
@@ -281,112 +278,13 @@ def _against_peers(
 
 
 def _difference(side: BacklightSide, sample: Sample, signals: Tensor) -> float:
-    """Return the largest difference from signals that were seeded with one, relative to the largest value."""
+    """Return the largest difference from another tool's signals (for seeds of one), relative to the largest value."""
     count = min(len(signals), len(sample.hits))
     hits = sample.hits[:count]
     own = side.whole(sample.images, hits)
     theirs = signals[:count] * side.values(sample.images, hits)[:, None, None, None]
     scale = theirs.flatten(1).abs().amax(1).clamp_min(1e-30)
     return float(((own - theirs).flatten(1).abs().amax(1) / scale).max())
-
-
-def summarise(rows: Sequence[dict[str, Any]], together: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the ratios over all layers, each layer counting by its number of maps, where both were measured.
-
-    Beside what each layer takes by itself (`backlight_ms`) stands what it takes in a build (`build_ms`), where
-    layers share forward passes.
-    """
-    rows = [row | {"build_ms": _as_built(row, together, "backlight_ms")} for row in rows]
-    summary: dict[str, Any] = {"maps": sum(row["maps"] for row in rows)}
-    for kind in ("captum", "zennit", "naive", "floor"):
-        both = [row for row in rows if row.get(f"{kind}_ms")]
-        if not both:
-            continue
-        own, built, other = (_weighted(both, key) for key in ("backlight_ms", "build_ms", f"{kind}_ms"))
-        summary[f"{kind}_ms"] = other
-        if kind == "floor":
-            summary |= {"over_floor": own / other, "build_over_floor": built / other}
-        else:
-            summary |= {f"{kind}_ratio": other / own, f"build_{kind}_ratio": other / built}
-            summary[f"{kind}_difference"] = max(row[f"{kind}_difference"] for row in both)
-    own = {key: _weighted(rows, key) for key in ("backlight_ms", "build_ms")} if rows else {}
-    return summary | own
-
-
-def _as_built(row: dict[str, Any], together: dict[str, Any] | None, key: str) -> Any:
-    """Return what holds for a layer in a build: of the layers that go together, their common mean."""
-    return together[key] if together is not None and row["layer"] in together["layers"] else row[key]
-
-
-def _weighted(rows: Sequence[dict[str, Any]], key: str) -> float:
-    return float(sum(row["maps"] * row[key] for row in rows) / sum(row["maps"] for row in rows))
-
-
-def _achieved(
-    name: str, rows: Sequence[dict[str, Any]], together: dict[str, Any] | None, sgemm: float
-) -> dict[str, Any]:
-    """Return the rate of a build's projections in the deep layers: what is really multiplied, by the time."""
-    network, first = ACHIEVED
-    names = [row["layer"] for row in rows]
-    if name != network or first not in names:
-        return {}
-    keys = "backlight_ms", "forward_multiply_adds"
-    deep = [row | {key: _as_built(row, together, key) for key in keys} for row in rows[names.index(first) :]]
-    seconds = _weighted(deep, "backlight_ms") / 1e3
-    cone, forward = (_weighted(deep, f"{key}_multiply_adds") for key in ("cone", "forward"))
-    gflops = 2 * (cone + forward) / seconds / 1e9
-    return {
-        "achieved": {
-            "from": first,
-            "cone_gflop": 2 * cone / 1e9,
-            "forward_gflop": 2 * forward / 1e9,
-            "gflops": gflops,
-            "of_sgemm": gflops / sgemm,
-        }
-    }
-
-
-_OTHERS = ("captum", "naive", "zennit")
-
-
-def table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return a network's table, in milliseconds: its header; a row for each layer, and one for all by their maps.
-
-    Behind each time of another stands how many times Backlight's it is; behind the floor, the other way round.
-    """
-    kinds = [kind for kind in _OTHERS if f"{kind}_ms" in result["summary"]]
-    header = ["layer", "maps", "field", "hits/image", "Backlight"]
-    header += [text for kind in kinds for text in (kind, "ratio")]
-    rows = [_cells(row["layer"], row, kinds) for row in result["layers"]]
-    summary = result["summary"]
-    built = {key.removeprefix("build_"): value for key, value in summary.items() if key.startswith("build_")}
-    built |= {"backlight_ms": summary["build_ms"]}
-    rows += [_cells("all, by maps", summary, kinds), _cells("all, in a build", summary | built, kinds)]
-    return [*header, "floor", "over", "difference"], rows
-
-
-def _cells(name: str, row: dict[str, Any], kinds: Sequence[str]) -> list[str]:
-    own = row["backlight_ms"]
-    field = "×".join(map(str, row["field"] or ["all"])) if "field" in row else ""
-    cells = [name, f"{row['maps']:,}", field, f"{row['units'] / row['images']:.1f}" if "units" in row else ""]
-    cells.append(number(own))
-    for kind in kinds:
-        other = row.get(f"{kind}_ms")
-        cells += [number(other), ratio(row.get(f"{kind}_ratio", other / own if other else None))]
-    difference = f"{row['captum_difference']:.0e}" if "captum_difference" in row else "–"
-    return [*cells, number(row.get("floor_ms")), ratio(row.get("over_floor")), difference]
-
-
-def print_network(result: dict[str, Any]) -> None:
-    """Print a network's table and, where it was found, the rate against sgemm."""
-    title = f"{result['network']}, {result['weights']} weights, hits of {result['images']} photographs; ms a projection"
-    print_table(title, *table(result))
-    achieved = result["summary"].get("achieved")
-    if achieved:
-        print(
-            f"from {achieved['from']} on: {achieved['gflops']:.0f} GFLOP/s, "
-            f"{achieved['of_sgemm']:.0%} of this machine's sgemm\n"
-        )
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""The report: puts what the benchmarks found into the tables of the pages of docs; the prose is kept by hand.
+"""The report: writes the results of the benchmarks into the tables of the docs pages; the prose is written by hand.
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`. Those whose part has not run are left as they are.
+A table lies between `<!-- table: NAME -->` and `<!-- end -->`. Tables whose benchmark has not run are left unchanged.
 
     python benchmarks/report.py [FILE...]
 """
@@ -20,7 +20,7 @@ import inversion
 import inversion_errors
 import memory
 import occlusion
-import projection
+import projection_tables
 import scan
 from common import number, ratio, read_results
 
@@ -29,14 +29,14 @@ _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)",
 
 
 def fill(text: str, results: dict[str, dict[str, Any]]) -> str:
-    """Return the page with every table that results are there for.
+    """Return the page with every table filled in for which there are results.
 
     Args:
         text: The page.
-        results: What each part found, by its name.
+        results: The results of each part, by its name.
 
     Raises:
-        KeyError: The page asks for a table of no known name.
+        KeyError: The page asks for a table with an unknown name.
     """
 
     def replaced(match: re.Match[str]) -> str:
@@ -50,7 +50,7 @@ def fill(text: str, results: dict[str, dict[str, Any]]) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table: the first column to the left, the others to the right."""
+    """Return a Markdown table, the first column aligned left, the others right."""
     lines = [f"| {' | '.join(header)} |", "|---|" + "---:|" * (len(header) - 1)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
@@ -84,7 +84,7 @@ def _ratios(results: dict[str, Any], _: str) -> str:
 
 def _by_layer(results: dict[str, Any], network: str) -> str | None:
     found = next((n for n in results["networks"] if n["network"] == network), None)
-    return _table(*projection.table(found)) if found else None
+    return _table(*projection_tables.table(found)) if found else None
 
 
 def _achieved(results: dict[str, Any], _: str) -> str | None:

@@ -1,6 +1,6 @@
-"""The scan: images a second against the bare forward pass of the same network, from memory and from JPEG files.
+"""The scan: images per second against the bare forward pass of the same network, from memory and from JPEG files.
 
-The bare pass is what runs fastest of several: as the model is, with channels last, and compiled with frozen weights
+The bare pass is the fastest of several: the model as it is, with channels last, and compiled with frozen weights
 and channels last, each at several batch sizes. Prints tables and writes benchmarks/results/scan.json.
 
     python benchmarks/scan.py [--networks squeezenet1_0 resnet50 vgg16 alexnet] [--quick]
@@ -48,10 +48,10 @@ class Settings:
 
     Attributes:
         networks: Classifiers of torchvision.
-        images: Photographs.
-        batch_sizes: Of the bare pass.
-        rounds: How often each contender runs; they take turns, and the median counts.
-        sgemm_sizes: Sizes of the matrices whose product gives the machine's rate.
+        images: Number of photographs.
+        batch_sizes: Batch sizes of the bare pass.
+        rounds: How often each contestant runs; they take turns, and the median counts.
+        sgemm_sizes: Sizes of the matrices that measure the machine's rate.
     """
 
     networks: tuple[str, ...] = ("squeezenet1_0", "resnet50", "vgg16", "alexnet")
@@ -79,7 +79,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def resized_photographs(folder: Path, count: int) -> list[Path]:
-    """Write photographs as JPEG files of the size of ImageNet's into the folder, and return them."""
+    """Write photographs into the folder as JPEG files of ImageNet's size, and return their paths."""
     paths = []
     for i, path in enumerate(photographs(count)):
         paths.append(folder / f"{i:04}.jpg")
@@ -89,12 +89,12 @@ def resized_photographs(folder: Path, count: int) -> list[Path]:
 
 
 def measure(name: str, paths: Sequence[Path], settings: Settings, sgemm: float) -> dict[str, Any]:
-    """Return the rates of one network in images a second, and their ratios."""
+    """Return the rates of one network in images per second, and their ratios."""
     model, net, is_random = load_network(name)
     assert net.preprocessing is not None
     images = net.preprocessing.batch(list(paths))
     begin = time.perf_counter()
-    with inductor.patch(force_disable_caches=True):  # as on a machine that has never done it
+    with inductor.patch(force_disable_caches=True):  # as on a machine that compiles for the first time
         compiled = scan_graph(net, compiled=True)
     compile_s = time.perf_counter() - begin
     scans = {"plain": scan_graph(net, compiled=False), "compiled": compiled}
@@ -128,7 +128,7 @@ def measure(name: str, paths: Sequence[Path], settings: Settings, sgemm: float) 
 def bare_passes(
     model: nn.Module, images: Tensor, batch_sizes: Sequence[int]
 ) -> dict[str, Callable[[], object]]:
-    """Return the forward passes over all images that the scan has to keep up with."""
+    """Return the forward passes over all images that the scan is compared with."""
     model = model.eval()
     last = copy.deepcopy(model).to(memory_format=torch.channels_last)
     calls: dict[str, Callable[[], object]] = {}
@@ -157,7 +157,7 @@ def _in_batches(
 
 
 def take_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each call; they take turns, after one round to warm up."""
+    """Return the median seconds of each call; they take turns, after one warm-up round."""
     taken: dict[str, list[float]] = {kind: [] for kind in calls}
     for turn in range(rounds + 1):
         for kind, call in calls.items():
@@ -169,7 +169,7 @@ def take_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str,
 
 
 def _repaid_after(compile_s: float, plain: float, compiled: float) -> int | None:
-    """Return the number of images from which on compiling has saved its own time; None for never."""
+    """Return the number of images after which compiling has saved the time it took; None for never."""
     saved = 1 / plain - 1 / compiled
     return round(compile_s / saved) if saved > 0 else None
 

@@ -1,4 +1,4 @@
-"""The models that the benchmarks take: which they are, and how each is built, with random weights."""
+"""The models that the benchmarks use, and how each is built with random weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 import other_zoos
 from backlight.models import load_model
-from backlight.network.zfnet import alexnet_lrn, zfnet
+from backlight.models.zfnet import alexnet_lrn, zfnet
 
 OWN = {"zfnet": (zfnet, 224), "alexnet_lrn": (alexnet_lrn, 227)}
 
@@ -24,8 +24,8 @@ class Candidate:
 
     Attributes:
         zoo: torchvision, timm, backlight or one of `other_zoos`.
-        family: The zoo's module that the model is defined in; of other zoos the zoo.
-        model: Its name in the zoo.
+        family: The zoo's module that defines the model; for `other_zoos`, the zoo itself.
+        model: The model's name in the zoo.
     """
 
     zoo: str
@@ -79,7 +79,7 @@ def _other(zoo: str, only: str) -> Iterator[Candidate]:
 
 
 def _n_parameters(name: str) -> float:
-    """Return how many parameters a model of timm has; infinity where it cannot be built without memory."""
+    """Return how many parameters a timm model has; infinity if it cannot be built on the meta device."""
     import timm
 
     try:
@@ -92,7 +92,7 @@ def _n_parameters(name: str) -> float:
 def build(candidate: Candidate) -> tuple[nn.Module, tuple[int, ...]]:
     """Return the model with random weights and the size of its input.
 
-    Scales that a zoo starts at 0 are set to 1: a layer behind one would be all zero before any training.
+    Scales that a zoo initialises to 0 are set to 1: without training, a layer behind one would be all zero.
     """
     model, size = _made(candidate)
     with torch.no_grad():
@@ -115,5 +115,6 @@ def _made(candidate: Candidate) -> tuple[nn.Module, tuple[int, ...]]:
         return other_zoos.networks(candidate.zoo)[candidate.model]()
     loaded = load_model(f"torchvision:{candidate.model}")
     size = loaded.preprocessing.crop if loaded.preprocessing else (224, 224)
-    side = getattr(loaded.model, "image_size", None)  # of a transformer without weights: not always theirs
+    # Set by vision transformers; not always the size that their weights were trained for.
+    side = getattr(loaded.model, "image_size", None)
     return loaded.model, (3, side, side) if side else (3, *size)

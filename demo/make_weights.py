@@ -1,6 +1,6 @@
 """Makes the compact weights of the demo from dlib's: the same source gives the same file, byte for byte.
 
-Only another numpy or zlib may pack the same arrays otherwise.
+Only a different version of NumPy or zlib may compress the same arrays differently.
 
 Run as `python make_weights.py dlib-resnet34-imagenet-fp16.npz`.
 """
@@ -19,11 +19,11 @@ from backlight_demo.resnet34 import GROUPS
 TARGET = Path(__file__).parent / "src" / "backlight_demo" / "data" / "resnet34-imagenet.npz"
 
 KEPT = ("conv0.", "group1.", "fc.")
-"""Layers left in half precision: 3 % of the weights, but as bytes 60 % of the squared error of the scores."""
+"""Layers kept in half precision: 3 % of the weights, but stored as bytes 60 % of the squared error of the scores."""
 
 
 def renamed(source: Path) -> dict[str, NDArray[np.float16]]:
-    """Gives back dlib's tensors under the names of the module.
+    """Return dlib's tensors under the module's names.
 
     Args:
         source: An `.npz` file with `conv0` … `conv32` and `fc`, each `.weight` and `.bias`, in float16.
@@ -44,7 +44,7 @@ def renamed(source: Path) -> dict[str, NDArray[np.float16]]:
 
 
 def compact(tensors: dict[str, NDArray[np.float16]]) -> dict[str, NDArray[np.generic]]:
-    """Gives back the arrays of the compact file: bytes and steps for weights, half precision for the rest.
+    """Return the arrays of the compact file: bytes and steps for weights, half precision for the rest.
 
     Args:
         tensors: The network's tensors by name.
@@ -62,7 +62,7 @@ def compact(tensors: dict[str, NDArray[np.float16]]) -> dict[str, NDArray[np.gen
 
 
 def main() -> None:
-    """Reads the source, writes the compact file and prints its size."""
+    """Read the source, write the compact file and print its size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help="dlib's weights in float16, an .npz file")
     parser.add_argument(

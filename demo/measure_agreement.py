@@ -20,7 +20,7 @@ BATCH = 32
 
 
 def original(source: Path) -> ResNet34:
-    """Gives back the network with dlib's weights, computing in float32.
+    """Return the network with dlib's weights, computing in float32.
 
     Args:
         source: dlib's weights, an `.npz` file in float16.
@@ -33,7 +33,7 @@ def original(source: Path) -> ResNet34:
 
 @torch.inference_mode()
 def probabilities(network: ResNet34, paths: list[Path]) -> Tensor:
-    """Gives back the probability of each class for each photograph, (n, 1000).
+    """Return the probability of each class for each photograph, (n, 1000).
 
     Args:
         network: The model.
@@ -46,14 +46,14 @@ def probabilities(network: ResNet34, paths: list[Path]) -> Tensor:
 
 
 def main() -> None:
-    """Runs both networks over the folder and prints the agreement."""
+    """Run both networks over the folder and print their agreement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help="dlib's weights in float16, an .npz file")
     parser.add_argument("photographs", type=Path, help="a folder of .jpg files")
     arguments = parser.parse_args()
     paths = sorted(arguments.photographs.glob("*.jpg"))
     if not paths:
-        parser.error(f"no photograph in '{arguments.photographs}': the folder must hold .jpg files")
+        parser.error(f"no photographs in {str(arguments.photographs)!r}; give a folder with .jpg files")
     exact, compact = (probabilities(net, paths) for net in (original(arguments.source), model()))
     agree = exact.argmax(1) == compact.argmax(1)
     sure = exact.amax(1) >= 0.5

@@ -3,8 +3,8 @@
     python docs/make_figures.py squeezenet1_0.safetensors docs/figures
     python docs/make_figures.py m.adn docs/figures
 
-The second needs what `backlight adaptive fit` has learned, and prints the page's table of errors. The feature maps of
-SqueezeNet are chosen by eye from those of their layers; everything else about them is `backlight build`.
+The second needs a network trained by `backlight adaptive fit`, and prints the page's table of errors. The feature maps
+of figure2 are chosen by eye from those of their layers; everything else comes from `backlight build`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main(weights: str, folder: Path) -> None:
 
 
 def evidence(net: backlight.Network, folder: Path, scratch: Path) -> None:
-    """Write the figures of faithfulness and of the sanity checks; feature maps as they are drawn."""
+    """Write the figures of faithfulness, sanity and homogeneity; the feature maps are sampled at random."""
     photos = backlight_demo.photographs()
     atlas = backlight.build(net, photos, scratch / "evidence.atlas", FAITHFULNESS_LAYERS, maps=16)
     result = faithfulness.run(atlas, net, photos)
@@ -100,12 +100,16 @@ def evidence(net: backlight.Network, folder: Path, scratch: Path) -> None:
 
 
 def occluded(net: backlight.Network, folder: Path, scratch: Path) -> None:
-    """Write the paper's Fig. 7 for a cat, and a case in which projection and occlusion disagree."""
+    """Write the paper's Fig. 7 for a cat, and for a case in which projection and occlusion disagree."""
     photos, names = backlight_demo.photographs(), tuple(SqueezeNet1_0_Weights.DEFAULT.meta["categories"])
     for name, picture, layer, channel, class_name in OCCLUSIONS:
         atlas = backlight.build(net, photos, scratch / f"{name}.atlas", [layer], maps=[channel])
-        config = occlusion.Config(channel=channel, class_index=names.index(class_name), class_names=names)
-        save(occlusion.run(net, photos / picture, layer, config, atlas).plot(), folder / f"{name}.webp")
+        config = occlusion.OcclusionConfig(
+            channel=channel, class_index=names.index(class_name), class_names=names
+        )
+        save(
+            occlusion.run(net, photos / picture, layer, config, others=atlas).plot(), folder / f"{name}.webp"
+        )
 
 
 def moved_and_masked(net: backlight.Network, folder: Path) -> None:
@@ -140,7 +144,7 @@ def inverted(net: backlight.Network, folder: Path) -> None:
 
 
 def described(picture: Path) -> list[tuple[str, Image.Image]]:
-    """Return the original and what was found for each classical descriptor, with captions."""
+    """Return the original and the inversion of each classical descriptor, with captions."""
     shown = []
     for name, title in DESCRIPTORS.items():
         net = descriptor(name, 160)
@@ -160,7 +164,7 @@ def save(plot: Plot, path: Path) -> None:
 
 
 def adapted(model: Path, folder: Path) -> None:
-    """Write the figures of an adaptive network that is learned: feature maps as they are drawn."""
+    """Write the figures of a trained adaptive network; the feature maps are sampled at random."""
     net, photos = adaptive.AdaptiveDeconvNet.load(model), backlight_demo.photographs()
     found = adaptive.find_hits(net, backlight.open_images(photos), adaptive.HitSearch(maps=6))
     webp(adaptive.filter_picture(net), folder / "adaptive-filters.webp")
@@ -177,7 +181,7 @@ def adapted(model: Path, folder: Path) -> None:
 
 
 def print_errors(net: adaptive.AdaptiveDeconvNet, photos: list[Path]) -> None:
-    """Print the page's table: how well each layer rebuilds photographs, and from how many activations."""
+    """Print the page's table: how well each layer reconstructs photographs, and from how many activations."""
     layers = range(1, net.n_layers + 1)
     errors, counts = [], []
     for photo in photos:
@@ -189,7 +193,7 @@ def print_errors(net: adaptive.AdaptiveDeconvNet, photos: list[Path]) -> None:
     for n, error, count in zip(layers, zip(*errors, strict=True), zip(*counts, strict=True), strict=True):
         print(f"| {n} | {100 * mean(error):.1f} ± {100 * stdev(error):.1f} % | {mean(count):,.0f} |")
     rising = sum(own == sorted(own) for own in errors)
-    print(f"in {rising} of {len(photos)} photographs, each layer rebuilds worse than the one below it")
+    print(f"in {rising} of {len(photos)} photographs, each layer reconstructs worse than the one below it")
 
 
 if __name__ == "__main__":

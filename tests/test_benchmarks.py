@@ -128,7 +128,7 @@ def test_all_sides_project_the_same(layer):
 
 
 def test_a_summary_counts_layers_by_their_maps():
-    from projection import summarise
+    from projection_tables import summarise
 
     rows = [
         {"maps": 1, "backlight_ms": 1.0, "captum_ms": 8.0, "captum_difference": 1e-7, "floor_ms": 0.5},
@@ -154,6 +154,7 @@ def test_a_line_is_fitted():
 
 def test_projection_runs():
     import projection
+    import projection_tables
 
     settings = projection.Settings(
         ("alexnet",), images=2, units=2, peer_units=1, naive_units=1, batch_sizes=(1,), sgemm_sizes=SGEMM
@@ -162,7 +163,7 @@ def test_projection_runs():
     (network,) = json.loads(json.dumps(found))["networks"]
     assert [row["maps"] for row in network["layers"]] == [64, 192, 384, 256, 256]
     assert network["summary"]["captum_difference"] < 1e-4
-    header, rows = projection.table(network)
+    header, rows = projection_tables.table(network)
     assert {len(row) for row in rows} == {len(header)}
 
 

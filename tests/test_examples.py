@@ -12,11 +12,7 @@ import pytest
 
 import backlight
 
-MODULES = sorted(
-    m.name
-    for m in pkgutil.walk_packages(backlight.__path__, "backlight.")
-    if not m.name.startswith("backlight.cli")
-)
+MODULES = sorted(m.name for m in pkgutil.walk_packages(backlight.__path__, "backlight."))
 # What needs a file or a folder first is shown in the README, whose code runs in test_readme.py.
 SHOWN_IN_README = {"build", "open_atlas", "open_images"}
 

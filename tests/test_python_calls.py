@@ -39,9 +39,9 @@ def test_one_layer_is_given_by_its_name(net: Network, pictures: Path, atlas: bac
     assert choose_layers(net, "relu1") == choose_layers(net, ["relu1"]) == (net.layer("relu1"),)
     assert list(scan(net, batch, "relu1", top=1).layers) == ["relu1"]
     assert torch.equal(net.features("relu1")(batch)[0], net.features([net.layer("relu1")])(batch)[0])
-    few = backlight.studies.invariance.Config(translation=(2,), scale=(1.0,), rotation=(0.0,))
+    few = backlight.studies.invariance.InvarianceConfig(translation=(2,), scale=(1.0,), rotation=(0.0,))
     assert backlight.studies.invariance.run(net, batch, "relu1", config=few).layers == ("relu1",)
-    config = backlight.studies.faithfulness.Config(maps=1, hits=1, shares=(0.2,), fills=("mean",))
+    config = backlight.studies.faithfulness.FaithfulnessConfig(maps=1, hits=1, shares=(0.2,), fills=("mean",))
     found = backlight.studies.faithfulness.run(atlas, net, pictures, "relu1", config)
     assert found.layers == ("relu1",)
     assert backlight.studies.homogeneity.run(atlas, "relu1").layers == ("relu1",)
@@ -81,8 +81,8 @@ def test_hits_that_wait_for_their_projections_are_cards(net: Network, pictures: 
 def test_parts_of_the_package_are_there_after_import() -> None:
     assert {"adaptive", "studies", "build"} <= set(dir(backlight))
     assert {"faithfulness", "sanity"} <= set(dir(backlight.studies))
-    assert backlight.adaptive.AdaptiveConfig is not backlight.studies.sanity.Config
-    with pytest.raises(AttributeError, match="module 'backlight' has no attribute 'adaptivee'"):
+    assert backlight.adaptive.AdaptiveConfig is not backlight.studies.sanity.SanityConfig
+    with pytest.raises(AttributeError, match=r"^No backlight attribute adaptivee$"):
         backlight.adaptivee  # noqa: B018
     with pytest.raises(AttributeError, match=r"module 'backlight.studies' has no attribute 'sanityy'"):
         backlight.studies.sanityy  # noqa: B018

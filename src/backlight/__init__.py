@@ -4,68 +4,15 @@ It shines the activation of a unit back through the network to the pixels (the d
 2013), for every feature map of every layer, over a whole set of images.
 """
 
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING
-
-from backlight.atlas import Atlas, AtlasLayer, FeatureMap, Hit, build, open_atlas
-from backlight.errors import BacklightError
-from backlight.geometry import Box, ReceptiveField
-from backlight.images import Preprocessing, open_images
-from backlight.inversion import Inversion, invert
-from backlight.network import Coverage, Layer, Network, capture
-from backlight.network.zfnet import zfnet
-from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet, parse_rules
-from backlight.projection import Unit, project, strongest, superpose
-from backlight.scan import Scan, scan
-
-if TYPE_CHECKING:
-    from backlight import adaptive as adaptive
-    from backlight import studies as studies
+import lazy_loader
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "DECONVNET",
-    "GRADIENT",
-    "GUIDED",
-    "Atlas",
-    "AtlasLayer",
-    "BacklightError",
-    "Box",
-    "Coverage",
-    "FeatureMap",
-    "Hit",
-    "Inversion",
-    "Layer",
-    "Network",
-    "Preprocessing",
-    "ReceptiveField",
-    "RuleSet",
-    "Scan",
-    "Unit",
-    "build",
-    "capture",
-    "invert",
-    "open_atlas",
-    "open_images",
-    "parse_rules",
-    "project",
-    "scan",
-    "strongest",
-    "superpose",
-    "zfnet",
-]
+# What can be imported from here, and from which room, is listed once, in __init__.pyi. Each name is imported when it
+# is first used: PyTorch takes seconds to import, which `backlight --help` and readers of an atlas need not wait for.
+__getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
 
-_ON_FIRST_USE = ("adaptive", "studies")
-
-
-def __getattr__(name: str) -> ModuleType:
-    """Import what takes long to import when it is first used: `backlight.adaptive`, `backlight.studies`."""
-    if name in _ON_FIRST_USE:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_FIRST_USE})
+# A star import gives the doors, not the rooms behind them.
+_ROOMS = {"adaptive", "atlas", "errors", "geometry", "images", "inversion", "models", "network", "operators"}
+_ROOMS |= {"projection", "render", "storage", "studies", "text"}
+__all__ = [name for name in _names if name not in _ROOMS]

@@ -1,7 +1,7 @@
 """The named errors of Backlight.
 
 Each derives from `BacklightError` and from the builtin that it is, and its text is one line: what was asked,
-the rule, what came, and what to do next. The command line prints that line and exits with 2 for bad input
+the rule, what was given, and what to do next. The command line prints that line and exits with 2 for bad input
 (`BadInputError`) and 1 for work that failed; a warning is shown there as a note. Where what to do next is another call
 in Python than on the command line, the error is given both, and each caller reads its own.
 """
@@ -14,7 +14,7 @@ class _Advice:
     """A message with what to do next for each caller; the base of errors and warnings.
 
     Args:
-        *message: What was asked, the rule and what came; all of the line where the advice suits every caller.
+        *message: What was asked, the rule and what was given; the whole line where the advice suits every caller.
         python: What to do next from Python; follows the message.
         command: What to do next on the command line, instead.
 
@@ -100,7 +100,7 @@ class StorageError(BacklightError, OSError):
 
 
 class BacklightWarning(_Advice, UserWarning):
-    """The base of every warning of Backlight: what it did is right as far as it knows, and may not be what is meant."""
+    """The base of every warning of Backlight: the result is correct, but may not be what you meant."""
 
 
 class RangeWarning(BacklightWarning):
@@ -122,11 +122,22 @@ class RangeWarning(BacklightWarning):
 
 
 def tell(warning: BacklightWarning) -> None:
-    """Warn the user: the warning is put down to the line that called Backlight, however deep inside it arose."""
+    """Warn the user: the warning is attributed to the line that called Backlight, however deep inside it arose."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "backlight":
         level, frame = level + 1, frame.f_back
     warnings.warn(warning, stacklevel=level + 1)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its class if it has none.
+
+    Example:
+        >>> first_line(ValueError("wrong size\\ndetails")), first_line(KeyError())
+        ('wrong size', 'KeyError')
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
 
 
 def _pair(values: tuple[float, float], between: str) -> str:
@@ -134,4 +145,4 @@ def _pair(values: tuple[float, float], between: str) -> str:
 
 
 class CaptureWarning(BacklightWarning):
-    """Something of a model that its owner should know: what it does in inference besides answering."""
+    """Something about a model that its owner should know: what it does in inference besides computing its output."""

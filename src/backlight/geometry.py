@@ -32,7 +32,7 @@ class Box:
     def clip(self, height: int, width: int) -> Box:
         """Return the part of the box that lies inside an image of height x width pixels.
 
-        A box that lies wholly outside gives an empty box on the nearest edge.
+        A box that lies completely outside gives an empty box on the nearest edge.
         """
         top, bottom = (min(max(v, 0), height) for v in (self.top, self.bottom))
         left, right = (min(max(v, 0), width) for v in (self.left, self.right))
@@ -44,7 +44,7 @@ class Box:
         return self.height * self.width
 
     def intersection(self, other: Box) -> Box:
-        """Return the pixels that lie in both boxes; an empty box where there are none."""
+        """Return the pixels that lie in both boxes; an empty box if there are none."""
         top, left = max(self.top, other.top), max(self.left, other.left)
         return Box(
             top, left, max(min(self.bottom, other.bottom), top), max(min(self.right, other.right), left)
@@ -66,12 +66,12 @@ class Box:
 
 @dataclass(frozen=True)
 class Axis:
-    """A receptive field along one axis: index i sees pixels floor(i*stride)+offset onwards, size of them.
+    """A receptive field along one axis: index i sees `size` pixels, starting at floor(i * stride) + offset.
 
     Attributes:
         size: Number of pixels seen, at least 1.
-        stride: Pixels from one unit to the next; a fraction below 1 behind an upsampling, 0 where all see the same.
-        offset: First pixel that unit 0 sees; negative where it reaches into the padding.
+        stride: Pixels from one unit to the next; a fraction below 1 after upsampling, 0 if all units see the same.
+        offset: First pixel that unit 0 sees; negative if it lies in the padding.
     """
 
     size: int
@@ -91,7 +91,7 @@ class ReceptiveField:
     Attributes:
         rows: The vertical axis.
         cols: The horizontal axis.
-        gates_ignored: True where the field is local only if data-dependent factors (squeeze-excite gates,
+        gates_ignored: True if the field is local only as long as data-dependent factors (squeeze-excite gates,
             attention weights, normalisation scales) are held fixed, as the projection does.
     """
 
@@ -101,7 +101,7 @@ class ReceptiveField:
 
     @classmethod
     def whole(cls, height: int, width: int) -> ReceptiveField:
-        """Return the field of units that all see the whole of an image.
+        """Return the field of units that all see the whole image.
 
         Example:
             >>> ReceptiveField.whole(24, 32).box(3, 5)
@@ -111,11 +111,11 @@ class ReceptiveField:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the whole image for every unit."""
+        """Whether every unit sees the whole image."""
         return not any(self.stride)
 
     def box(self, row: int, col: int) -> Box:
-        """Return the box of the unit at (row, col); it reaches outside the image where padding is seen."""
+        """Return the box of the unit at (row, col); it extends beyond the image if the unit sees padding."""
         top, bottom = self.rows.span(row)
         left, right = self.cols.span(col)
         return Box(top, left, bottom, right)

@@ -1,6 +1,6 @@
 """What the command `backlight` starts: Ctrl-C ends it in one line even while its libraries are still being loaded.
 
-It stands beside the package, since importing anything of `backlight` first loads PyTorch, which takes seconds.
+It stands beside the package, so that Ctrl-C is caught before anything of it is imported.
 """
 
 from __future__ import annotations

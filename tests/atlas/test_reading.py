@@ -15,12 +15,13 @@ from PIL import Image
 
 import backlight
 from backlight.atlas import Evidence, checks, keep_evidence, keep_origin, verify
-from backlight.atlas.damage import printable, reading
+from backlight.atlas.damage import reading
 from backlight.atlas.hits import Hit
 from backlight.atlas.schema import limit_steps, writing
 from backlight.atlas.tiles import decode_picture, encode_patch, encode_projection, webp_size
 from backlight.errors import AtlasError, BadInputError, DamagedAtlasError
 from backlight.operators.ruleset import RuleSet
+from backlight.text import visible
 from cli.running import run
 from fuzz.tiny import make_old_atlas, make_tiny_atlas
 from fuzz.walking import content, without_type_checks
@@ -389,7 +390,7 @@ def test_a_closed_atlas_says_so(tiny: Path) -> None:
 
 
 def test_names_from_a_file_cannot_steer_a_terminal(tiny: Path) -> None:
-    assert printable("a\x1b]0;x\x07\n\u202eb") == "a\\x1b]0;x\\x07\\n\\u202eb"
+    assert visible("a\x1b]0;x\x07\n\u202eb") == "a\\x1b]0;x\\x07\\n\\u202eb"
     with writing(tiny) as connection:
         connection.execute("UPDATE layer SET name = ? WHERE layer_id = 0", ("\x1b[2J",))
     with pytest.raises(DamagedAtlasError, match="layer name must be printable") as raised:

@@ -1,4 +1,4 @@
-"""`backlight adaptive fit` and `show`: what they write and say, going on after a kill, bad input in one clear line."""
+"""`backlight adaptive fit` and `show`: what they write and say, resuming after a kill, bad input in one clear line."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_fit_goes_on_after_a_kill_to_the_same_file(
     with monkeypatch.context() as patched:
         patched.setattr(Training, "_run_epoch", killed)
         assert run(*FIT) == 130
-    assert "the same command goes on from there" in " ".join(capsys.readouterr().err.split())
+    assert "the same command resumes from there" in " ".join(capsys.readouterr().err.split())
     assert Path("m.adn.part").exists()
     assert not Path("m.adn").exists()
     assert run(*FIT, "--seed", "1") == 2
@@ -155,7 +155,7 @@ def test_fit_goes_on_after_a_kill_to_the_same_file(
         )
         assert run(*FIT) == 0
     assert done == [2]
-    assert "going on with m.adn.part" in capsys.readouterr().out
+    assert "resuming from m.adn.part" in capsys.readouterr().out
     assert Path("m.adn").read_bytes() == whole
     assert not Path("m.adn.part").exists()
 
@@ -164,7 +164,7 @@ def test_only_some_images_drawn_by_the_seed(capsys: pytest.CaptureFixture[str]) 
     assert run(*FIT, "--images", "3", "--memory", "0.00001") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "3 images of 28x28" in printed
-    assert "larger than --memory, so they go to temporary files" in printed
+    assert "larger than --memory, so they are kept in temporary files" in printed
     some = Path("m.adn").read_bytes()
     Path("m.adn").unlink()
     assert run(*FIT, "--images", "3") == 0
@@ -176,26 +176,26 @@ SHOW = ("adaptive", "show", "m.adn", "pictures", "-o", "out")
 BAD = [
     (("adaptive", "fit", "nowhere", "-o", "n.adn"), "no such file or folder: 'nowhere'"),
     (("adaptive", "fit", "empty", "-o", "n.adn"), "empty"),
-    (("adaptive", "fit", "pictures", "-o", "n.pt"), "an adaptive network is written as .adn, but came 'n.pt'"),
+    (("adaptive", "fit", "pictures", "-o", "n.pt"), "an adaptive network is written as .adn, got 'n.pt'"),
     (("adaptive", "fit", "pictures", "-o", "no/n.adn"), "no such folder: 'no'; make it first"),
-    (("adaptive", "fit", "pictures", "-o", "m.adn"), "'m.adn' is there already; remove it, or write another"),
-    ((*NEW, "--preset", "big"), "no preset 'big'; known are paper, two-layers, small"),
+    (("adaptive", "fit", "pictures", "-o", "m.adn"), "'m.adn' exists already; remove it, or choose another name"),
+    ((*NEW, "--preset", "big"), "no preset 'big'; presets are paper, two-layers, small"),
     ((*NEW, "--preset", "small", "--size", "4"), "images of 4x4 are smaller than its filters"),
     ((*NEW, "--size", "big"), "--size is one number or HxW"),
     ((*NEW, "--epochs", "0"), "epochs, CG steps, batch and sample must be at least 1"),
-    ((*NEW, "--images", "0"), "--images is at least 1, but came 0"),
-    ((*NEW, "--memory", "-1"), "--memory is a number of GB, at least 0, but came -1"),
-    ((*NEW, "--device", "cuda:7"), "device 'cuda:7' cannot be used here"),
+    ((*NEW, "--images", "0"), "--images must be at least 1, got 0"),
+    ((*NEW, "--memory", "-1"), "--memory is a number of GB, at least 0, got -1"),
+    ((*NEW, "--device", "cuda:7"), "device 'cuda:7' is not available on this machine"),
     (("adaptive", "show", "gone.adn", "pictures", "-o", "out"), "no such file: 'gone.adn'; `backlight adaptive fit"),
     (("adaptive", "show", "mine.py", "pictures", "-o", "out"), "'mine.py' is damaged, or not an adaptive network"),
     (("adaptive", "show", "m.adn", "nowhere", "-o", "out"), "no such file or folder: 'nowhere'"),
     (("adaptive", "show", "m.adn", "pictures", "-o", "mine.py"), "'mine.py' is a file; pictures are written"),
-    ((*SHOW, "--layers", "1,3"), "--layers is a list of numbers from 1 to 2, such as 1,2, or all, but came '1,3'"),
+    ((*SHOW, "--layers", "1,3"), "--layers is a list of numbers from 1 to 2, such as 1,2, or all, got '1,3'"),
     ((*SHOW, "--layers", "relu1"), "--layers is a list of numbers from 1 to 2"),
-    ((*SHOW, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or all, but came 'some'"),
+    ((*SHOW, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or all, got 'some'"),
     ((*SHOW, "--maps", "2,9"), "map 9 is out of range for layer 1 (4 feature maps, from 0)"),
     ((*SHOW, "--top", "0"), "top, batch and the number of maps must be at least 1"),
-    ((*SHOW, "--parts", "0"), "--parts and --branching are at least 1, but came 0 and 5"),
+    ((*SHOW, "--parts", "0"), "--parts and --branching must be at least 1, got 0 and 5"),
     ((*SHOW, "--image", "gone.png"), "gone.png"),
     ((*SHOW, "--image", "mine.py"), "mine.py"),
 ]  # fmt: skip
@@ -234,7 +234,7 @@ def test_pictures_that_cannot_be_read_are_bad_input(capsys: pytest.CaptureFixtur
     ("arguments", "words"),
     [
         ((), ("fit", "show", "without labels")),
-        (("fit",), ("--preset", "--images", "--epochs", "--cg-steps", "--size", "--seed", "--memory", "goes on")),
+        (("fit",), ("--preset", "--images", "--epochs", "--cg-steps", "--size", "--seed", "--memory", "resumes")),
         (("show",), ("--layers", "--maps", "--top", "--image", "--parts", "--branching", "--device")),
     ],
 )  # fmt: skip
@@ -284,7 +284,7 @@ def test_fit_killed_between_its_two_files_ends_by_the_same_command(
     capsys.readouterr()
     assert run(*FIT) == 2
     assert (
-        "error: 'm.adn' is another network than the one of m.adn.part; remove either"
+        "error: 'm.adn' is another network than that of m.adn.part; remove one of them"
         in capsys.readouterr().err
     )
     assert Path("m.adn").read_bytes() == before
@@ -299,6 +299,6 @@ def test_an_unfinished_training_beside_a_network_is_refused(
     save(LIVELY)
     assert run(*FIT) == 2
     assert (
-        "'m.adn' is there already, and so is the unfinished training m.adn.part; remove"
+        "'m.adn' exists already, and so does the unfinished training m.adn.part; remove"
         in capsys.readouterr().err
     )

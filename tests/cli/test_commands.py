@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ from safetensors.torch import load_file, save_file
 import backlight
 from backlight.atlas.writer import AtlasWriter
 from backlight.cli import main
-from backlight.cli.project import describe_seed
+from backlight.cli.views import describe_seed
 from cli.running import BUILD, run
 from conftest import SmallNet
 
@@ -101,15 +99,13 @@ def test_the_seed_of_a_unit_can_be_given_and_the_legend_says_so(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     legends: list[str] = []
-    for name in ("project", "superpose"):
-        module = import_module(f"backlight.cli.{name}")
-        monkeypatch.setattr(
-            module, "strip", lambda views, title, legend: legends.append(legend) or views[0][1]
-        )
+    monkeypatch.setattr(
+        backlight.render, "strip", lambda views, title, legend: legends.append(legend) or views[0][1]
+    )
     weights = load_file("w.safetensors")
     weights["conv2.bias"] -= 100
     save_file(weights, "low.safetensors")
-    for asked, said in (((), "what lowers it."), (("--seed-value", "1"), "seeded with 1 in the place of")):
+    for asked, said in (((), "what lowers it."), (("--seed-value", "1"), "seeded with 1 instead of")):
         shared = ("--weights", "low.safetensors", "--size", "32", "--layer", "conv2", "-o", "p.png", *asked)
         unit = ("--channel", "3", "--row", "2", "--col", "1")
         assert run("project", "mine.py:make", "pictures/a/000.png", *shared, *unit) == 0
@@ -130,17 +126,17 @@ BAD = [
     (("build", "mine.py:make", "pictures", "-o", "no/a.atlas"), "no such folder: 'no'; make it first"),
     ((*BUILD, "--layers", "relu7"), "no layer 'relu7'; did you mean 'relu"),
     ((*BUILD, "--maps", "3,99"), r"channel 99 is out of range for layer 'relu1' (8 feature maps)"),
-    ((*BUILD, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or all, but came 'some'"),
+    ((*BUILD, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or all, got 'some'"),
     ((*BUILD, "--top", "0"), "top and batch size must be at least 1"),
     ((*BUILD, "--rules", "lrp"), "rule set 'lrp' does not exist; choose one of deconvnet, guided, gradient"),
     ((*BUILD, "--rules", "deconvnet,unpool=max"), "rule option unpool='max' does not exist; choose one of add"),
-    ((*BUILD, "--device", "cuda:7"), "device 'cuda:7' cannot be used here"),
+    ((*BUILD, "--device", "cuda:7"), "device 'cuda:7' is not available on this machine"),
     ((*BUILD, "--mean", "half"), "--mean is a list of numbers"),
     ((*BUILD, "--size", "big"), "--size is one number or HxW"),
     ((*BUILD[:3], "-o", "w.pt"), "'w.pt' exists and is no atlas; it is left as it is"),
     (("layers", "torchvision:resnet19"), "torchvision has no model 'resnet19'; did you mean resnet"),
     (("layers", "timm:resnet19"), "timm has no model 'resnet19'"),
-    (("layers", "resnet18"), "'resnet18' names no model; a model is torchvision:NAME"),
+    (("layers", "resnet18"), "'resnet18' is not a model; a model is torchvision:NAME"),
     (("layers", "nopackage.models:make"), "No module named 'nopackage'"),
     (("layers", "mine.py:other"), "'mine.py' has no callable 'other'"),
     (("layers", "mine.py:number"), "mine.py:number returned a value of type int, not a torch.nn.Module"),
@@ -217,7 +213,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(
     with monkeypatch.context() as patched:
         patched.setattr(Projector, "__call__", interrupted)
         assert run(*BUILD) == 130
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "the same command resumes from there" in capsys.readouterr().err
     assert run(*BUILD) == 0
     assert "scanning" not in capsys.readouterr().err  # the scan was kept
 
@@ -245,11 +241,10 @@ def test_an_exported_program_is_a_model(workplace: Path, capsys: pytest.CaptureF
 def test_demo_needs_its_distribution(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
 
     monkeypatch.setitem(sys.modules, "backlight_demo", None)
     assert run("layers", "demo") == 2
-    assert "the demo's model is not installed; `make demo`" in capsys.readouterr().err
+    assert "the demo's model is not installed; run `make demo`" in capsys.readouterr().err
 
 
 def test_the_program_is_on_the_path() -> None:
@@ -259,14 +254,3 @@ def test_the_program_is_on_the_path() -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out == f"backlight {backlight.__version__}\n"
-
-
-def test_the_program_starts_without_what_only_figures_and_statistics_need() -> None:
-    code = (
-        "import sys, backlight\n"
-        "late = ('backlight.adaptive', 'backlight.studies.faithfulness')\n"
-        "print([m for m in late if m in sys.modules], backlight.studies.faithfulness.__name__)\n"
-        "import backlight.cli.app; print([m for m in ('matplotlib', 'scipy.stats') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["[] backlight.studies.faithfulness", "[]"]

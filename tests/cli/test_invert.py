@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backlight.cli import invert as command
+from backlight.cli import searches as command
 from backlight.inversion import Inversion, InversionConfig
 from backlight.network import Network
 from cli.running import run
@@ -180,7 +180,7 @@ def test_an_error_in_a_later_layer_loses_nothing(workplace: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("-o", "f.png"), "an IMAGE is given to invert"),
+        (("-o", "f.png"), "give an IMAGE to invert"),
         (("IMAGE", "-o", "f.png", "--goal", "maximise"), "none with --goal maximise"),
         (("-o", "f.png", "--goal", "maximise", "--layers", "relu2"), "--channels names the feature maps"),
         (("IMAGE", "-o", "f.png", "--layers", "relu9"), "no layer 'relu9'"),
@@ -194,22 +194,22 @@ def test_an_error_in_a_later_layer_loses_nothing(workplace: Path, capsys: pytest
         ),
         (("IMAGE", "-o", "f.png", "--animation", "way.mp4"), "as .webp or .gif"),
         (("IMAGE", "-o", "f.pdf"), "written as .png, .jpg or .webp"),
-        (("bad.npy", "-o", "f.png", "--layers", "relu1"), "'bad.npy' is no array of NumPy"),
-        (("code.npy", "-o", "f.png"), "a code belongs to one layer; name it with --layers"),
+        (("bad.npy", "-o", "f.png", "--layers", "relu1"), "'bad.npy' is not a NumPy array"),
+        (("code.npy", "-o", "f.png"), "activations belong to one layer; name it with --layers"),
         (
             ("code.npy", "-o", "f.png", "--layers", "relu1"),
             "has the shape 8x16x16, an image 3x32x32, got 2x2",
         ),
         (
             ("code.npy", "-o", "f.png", "--layers", "relu1", "--goal", "caricature"),
-            "made of a picture, but came a code",
+            "made of a picture, got activations",
         ),
         (("IMAGE", "-o", "f.png", "--layers", "x"), "layer 'x' is the input itself"),
         (
             ("IMAGE", "-o", "f.png", "--layers", ""),
-            "--layers names layers with commas, or is all, but came ''",
+            "--layers is a list of layer names, or all, got ''",
         ),
-        (("empty.npy", "-o", "f.png", "--layers", "relu1"), "'empty.npy' is no array of NumPy"),
+        (("empty.npy", "-o", "f.png", "--layers", "relu1"), "'empty.npy' is not a NumPy array"),
         (
             ("-o", "f.png", "--goal", "maximise", "--layers", "relu2,fc", "--channels", "9"),
             "channel 9 is out of range for layer 'fc'",

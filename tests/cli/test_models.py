@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from backlight.cli.options import load_network
+from backlight.cli.models import Overrides, load_network
 from backlight.errors import BadInputError
 from cli.running import run
 
@@ -42,19 +42,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(("name", "channels"), [("rgb", 3), ("grey", 1)])
 def test_one_number_is_spread_over_the_channels(here: Path, name: str, channels: int) -> None:
-    net = load_network(f"m.py:{name}", None, size="16", mean="0.5", std="0.25")
+    net = load_network(f"m.py:{name}", None, overrides=Overrides(size="16", mean="0.5", std="0.25"))
     assert net.input_shape == (channels, 16, 16)
     assert net.preprocessing is not None
     assert (net.preprocessing.mean, net.preprocessing.std) == ((0.5,) * channels, (0.25,) * channels)
 
 
 def test_a_part_of_a_zoo_model_has_the_preprocessing_of_the_whole_and_its_own_channels() -> None:
-    net = load_network("torchvision:squeezenet1_1#features.0", None, size="32", std="0.25")
+    net = load_network(
+        "torchvision:squeezenet1_1#features.0", None, overrides=Overrides(size="32", std="0.25")
+    )
     assert net.input_shape == (3, 32, 32)
     assert net.preprocessing is not None
     assert (net.preprocessing.mean, net.preprocessing.std) == ((0.485, 0.456, 0.406), (0.25,) * 3)
     with pytest.raises(BadInputError, match=r"#features.3 reads 64 channels, and pictures have 1"):
-        load_network("torchvision:squeezenet1_1#features.3", None, size="32")
+        load_network("torchvision:squeezenet1_1#features.3", None, overrides=Overrides(size="32"))
 
 
 def test_a_program_sets_the_size_of_its_pictures(here: Path) -> None:

@@ -14,7 +14,8 @@ from torch import nn
 
 import backlight
 from backlight.cli import output
-from backlight.cli.output import console, errors, progress_bars, styled, visible
+from backlight.cli.output import console, errors, progress_bars, styled
+from backlight.text import visible
 from cli.running import BUILD, run
 
 CLI = Path(output.__file__).parent
@@ -99,7 +100,7 @@ def test_several_outputs_are_said_and_chosen_on_the_command_line(
     assert f"{returned} 'logits', by its name." in " ".join(capsys.readouterr().out.split())
     few = ("--translation", "2", "--scale", "1", "--rotation", "0")
     assert run("occlude", *model, *squares) == 0
-    said = f"note: {returned} 'logits', by its name; --class-output takes another"
+    said = f"note: {returned} 'logits', by its name; --class-output chooses another"
     assert said in " ".join(capsys.readouterr().err.split())
     assert run("invariance", *model, *few, "--class-output", "embedding") == 0
     assert f"note: {returned} 'embedding', as asked" in " ".join(capsys.readouterr().err.split())

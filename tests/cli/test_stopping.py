@@ -51,13 +51,14 @@ def test_what_was_printed_before_ctrl_c_at_the_end_is_not_lost(tmp_path: Path) -
     assert program(tmp_path, cli) == (130, "done\n", "stopped\n")
 
 
-@pytest.mark.parametrize("where", ["load_network", "_table"])
+@pytest.mark.parametrize("where", ["models.load_network", "layers._layer_table"])
 def test_ctrl_c_in_a_command_without_progress(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
 ) -> None:
     def interrupted(*_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(import_module("backlight.cli.layers"), where, interrupted)
+    module, name = where.split(".")
+    monkeypatch.setattr(import_module(f"backlight.cli.{module}"), name, interrupted)
     assert run("layers", "mine.py:make", "--size", "32") == 130
     assert capsys.readouterr().err.splitlines()[-1] == "stopped"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from PIL import Image
 
 import backlight
 from backlight.atlas import Evidence
-from backlight.cli.options import write_result
+from backlight.cli.writing import write_result
 from backlight.errors import StorageError
 from backlight.render.plots import Plot
 from backlight.storage import locked
@@ -99,7 +98,7 @@ def test_an_atlas_built_from_python_is_told_its_model_and_images(
     Path("a.atlas").rename("elsewhere/a.atlas")
     Path("pictures").rename("moved")
     assert run("faithfulness", "elsewhere/a.atlas", MODEL, *QUICK) == 2
-    assert "was built from mine.py:make and pictures: go to the folder" in capsys.readouterr().err
+    assert "was built from mine.py:make and pictures: run this in the folder" in capsys.readouterr().err
     told = ("faithfulness", "elsewhere/a.atlas", "mine.py:make", "moved", "--weights", "w.safetensors")
     assert run(*told, *QUICK) == 0
     assert backlight.open_atlas("elsewhere/a.atlas")["relu2"].evidence is not None
@@ -135,10 +134,10 @@ def test_code_that_an_atlas_names_is_not_run_and_the_command_that_runs_it_is_tol
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--fills", "pink"), "a fill is mean, blur, noise, but came 'pink'"),
-        (("--shares", "many"), "--shares is a list of percents such as 5,20, but came 'many'"),
-        (("--maps", "some"), "--maps is a number or all, but came 'some'"),
-        (("-o", "f.gif"), "a figure is written as .png, .pdf or .svg, but came 'f.gif'"),
+        (("--fills", "pink"), "a fill is mean, blur, noise, got 'pink'"),
+        (("--shares", "many"), "--shares is a list of percentages such as 5,20, got 'many'"),
+        (("--maps", "some"), "--maps is a number or all, got 'some'"),
+        (("-o", "f.gif"), "a figure is written as .png, .pdf or .svg, got 'f.gif'"),
         (("--save", "nowhere/f"), "no such folder: 'nowhere'; make it first"),
         (("--layers", "relu9"), "a.atlas has no layer 'relu9'; it has relu1, relu2"),
     ],
@@ -160,7 +159,7 @@ def test_sanity_prints_what_stays(workplace: Path, capsys: pytest.CaptureFixture
     printed = " ".join(capsys.readouterr().out.split())
     assert "relu2: similarity to the trained projection" in printed
     assert "deconvnet all weights random" in printed
-    assert "What stays with random weights was not learnt." in printed
+    assert "What remains with random weights was not learnt." in printed
     assert Image.open("s.png").width > 300
     assert Path("s.json").exists()
     assert run("sanity", "a.atlas", MODEL, "--maps", "1") == 2
@@ -170,12 +169,12 @@ def test_sanity_prints_what_stays(workplace: Path, capsys: pytest.CaptureFixture
 def test_a_stopped_study_of_faithfulness_keeps_its_layers_and_goes_on(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = import_module("backlight.cli.faithfulness")
+    command = backlight.studies.faithfulness
     assert run(*BUILD, "--maps", "2") == 0
     by_layer = command.run_by_layer
 
-    def stopped(*arguments: object) -> Iterator[object]:
-        yield next(iter(by_layer(*arguments)))
+    def stopped(*arguments: object, **named: object) -> Iterator[object]:
+        yield next(iter(by_layer(*arguments, **named)))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "run_by_layer", stopped)
@@ -192,9 +191,9 @@ def test_a_stopped_study_of_faithfulness_keeps_its_layers_and_goes_on(
 def test_a_stopped_study_that_keeps_nothing_says_so(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = import_module("backlight.cli.sanity")
+    command = backlight.studies.sanity
 
-    def stopped(*_: object) -> None:
+    def stopped(*_: object, **named: object) -> None:
         raise KeyboardInterrupt
 
     assert run(*BUILD, "--maps", "2", "--layers", "relu2") == 0
@@ -209,7 +208,7 @@ def test_a_study_that_keeps_evidence_waits_for_no_build(
     monkeypatch.setattr("backlight.storage.locking.PATIENCE_S", 0.0)
     assert run(*BUILD, "--maps", "1") == 0
     monkeypatch.setattr(
-        import_module("backlight.cli.faithfulness"), "run_by_layer", lambda *_: pytest.fail("work was done")
+        backlight.studies.faithfulness, "run_by_layer", lambda *_: pytest.fail("work was done")
     )
     with (  # held by another thread, as by another process
         ThreadPoolExecutor(1) as pool,
@@ -221,6 +220,8 @@ def test_a_study_that_keeps_evidence_waits_for_no_build(
 
 
 class StandIn(Result):
+    study = "stand-in"
+
     def summary(self) -> dict[str, object]:
         return {}
 

@@ -29,7 +29,7 @@ from backlight.adaptive.files import Origin, is_finished, read_training, write_t
 from backlight.adaptive.training import Training, TrainingState
 from backlight.errors import BadInputError
 from backlight.storage.arrays import checksum, read_npz
-from backlight.studies.faithfulness import Config, Faithfulness
+from backlight.studies.faithfulness import Faithfulness, FaithfulnessConfig
 
 LONGEST_S = 5.0
 _MARK = "backlight_code_was_run"
@@ -70,7 +70,7 @@ def make_cases(folder: Path) -> dict[str, Case]:
     index = np.zeros(6, np.int64)
     falls = draw.random((6, 2, 1, 1))
     names = ("deconvnet", "centre"), ("relu1",), ("deconvnet",)
-    whole = Faithfulness(Config(maps=2), *names, index, index + 1, index, draw.random(6), falls)
+    whole = Faithfulness(FaithfulnessConfig(maps=2), *names, index, index + 1, index, draw.random(6), falls)
     whole.save(places["result"] / "r")
     config = AdaptiveConfig((LayerConfig(2, filter=3, block=Block(2, 2)),), size=(8, 8), contrast=None)
     images = draw.standard_normal((2, 1, 8, 8)).astype(np.float32)

@@ -13,7 +13,7 @@ from torch import nn
 
 from backlight import Preprocessing, build, capture
 from backlight.atlas import Evidence, keep_evidence, keep_origin
-from backlight.studies.faithfulness import Config, Faithfulness
+from backlight.studies.faithfulness import Faithfulness, FaithfulnessConfig
 from conftest import make_pictures
 
 
@@ -50,7 +50,7 @@ def _tiny() -> bytes:
 
 
 def _study() -> Faithfulness:
-    config = Config(maps=1, hits=1, shares=(0.1,), fills=("mean",))
+    config = FaithfulnessConfig(maps=1, hits=1, shares=(0.1,), fills=("mean",))
     index = np.zeros(1, np.int64)
     falls = np.full((1, 2, 1, 1), 0.5)
     return Faithfulness(

@@ -40,7 +40,7 @@ def test_the_fingerprint_tells_shares_apart() -> None:
 
 
 def test_bad_shares_ids_and_images_are_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(BadInputError, match="above 0 and below 1, but came 1"):
+    with pytest.raises(BadInputError, match="must be above 0 and below 1, got 1"):
         CropSource(SequenceSource([numbered()]), share=1.0)
     with pytest.raises(BadInputError, match="image id 5 is out of range"):
         CropSource(SequenceSource([numbered()])).load(5)

@@ -181,17 +181,20 @@ NPY = npy(np.zeros((4, 4), np.uint16))
     ("data", "message"),
     [
         (npy(np.zeros((4, 4), np.uint16), shape=(10**6, 10**6)), "too large: 1000000 x 1000000"),
-        (npy(np.zeros((4, 4), np.uint16), shape=(8000, 8000)), "tells of 128000000 bytes, but 32 follow"),
+        (npy(np.zeros((4, 4), np.uint16), shape=(8000, 8000)), "announces 128000000 bytes, but 32 follow"),
         (npy(np.zeros((4, 4), np.uint16), shape=(-4, -4)), "no pixels: -4 x -4"),
-        (npy(np.zeros((4, 4), np.uint16), descr="|O"), "an array of Python objects is no picture"),
-        (npy(np.zeros((4, 4), np.uint16), descr="<U900000000"), "is no picture|cannot be read"),
-        (pickled(), "an array of Python objects is no picture"),
-        (NPY[:-1], r"tells of 32 bytes, but 31 follow"),
+        (npy(np.zeros((4, 4), np.uint16), descr="|O"), "an array of Python objects is not a picture"),
+        (npy(np.zeros((4, 4), np.uint16), descr="<U900000000"), "is not a picture|cannot be read"),
+        (pickled(), "an array of Python objects is not a picture"),
+        (NPY[:-1], r"announces 32 bytes, but 31 follow"),
         (NPY[:20], "its header cannot be read"),
         (NPY.replace(b"{'descr'", b"((((((((("), "its header cannot be read"),
         (b"\x93NUMPY\x09\x00" + NPY[8:], r"a \.npy file of version 9\.0"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + NPY[10:], "its header cannot be read"),
-        (b"PK\x03\x04" + bytes(40), r"a \.zip or \.npz archive, not an image; save each picture as \.npy"),
+        (
+            b"PK\x03\x04" + bytes(40),
+            r"a \.zip or \.npz archive, not an image; save each picture as its own \.npy file",
+        ),
     ],
 )
 def test_a_damaged_array_file(data, message, tmp_path):
@@ -207,10 +210,10 @@ def test_a_damaged_array_file(data, message, tmp_path):
     [
         (
             npy(np.zeros(4), shape=(10**12,)),
-            r"a\.npy' is no array of NumPy \(damaged \.npy: its header tells of 8000000000000 bytes, but 32 ",
+            r"a\.npy' is not a NumPy array \(damaged \.npy: its header announces 8000000000000 bytes, but 32 ",
         ),
         (npy(np.zeros(4), shape=(-1,)), "the shape -1"),
-        (pickled(), r"a\.npy' is no array of NumPy \(it holds Python objects, not numbers\)"),
+        (pickled(), r"a\.npy' is not a NumPy array \(it holds Python objects, not numbers\)"),
         (b"PK\x03\x04", "its header cannot be read; write it again with numpy.save"),
         (b"", "its header cannot be read"),
     ],

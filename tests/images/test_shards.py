@@ -180,7 +180,7 @@ def test_a_second_archive_behind_the_first_is_told(tmp_path):
     both = tmp_path / "both.tar"
     both.write_bytes(one.read_bytes() + two.read_bytes())
     with pytest.warns(
-        BacklightWarning, match=r"goes on behind its end mark at byte 1024, .* as several files"
+        BacklightWarning, match=r"continues after its end mark at byte 1024, .* as separate files"
     ):
         assert len(TarSource("", [both])) == 1
 

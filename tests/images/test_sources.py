@@ -256,7 +256,7 @@ def test_list_errors(tmp_path):
     with pytest.raises(BadInputError, match=r"list '.*' is not UTF-8 text \(byte 6\)"):
         list_source(tmp_path / "l.txt")
     (tmp_path / "l.csv").write_text("path,label\n")
-    with pytest.raises(BadInputError, match="names no image; write one path a line"):
+    with pytest.raises(BadInputError, match="names no image; write one path per line"):
         list_source(tmp_path / "l.csv")
     (tmp_path / "l.csv").write_text("a" * 200_000)
     with pytest.raises(BadInputError, match="as comma-separated values: field larger"):

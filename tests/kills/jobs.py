@@ -26,7 +26,7 @@ NOTHING_YET = (
     "is empty, so it is no atlas yet; call build again as before to resume it",
 )
 
-REFUSED = ("is being written by ", "is there already", "is locked by another process")
+REFUSED = ("is being written by ", "exists already", "is locked by another process")
 """What a command is told that comes second."""
 
 _BUILD = "build model pictures -o a.atlas --layers relu1,pool,relu2,fc --maps 3 --top 2 --batch-size 4 --compile off"
@@ -65,9 +65,9 @@ def prepare() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     net = capture(SmallNet(), (3, 32, 32), Preprocessing.default(3, 32))
-    commands = [import_module(f"backlight.cli.{name}") for name in ("build", "faithfulness")]
-    commands[0].load_network = lambda *_: net  # type: ignore[attr-defined]
-    commands[1].load_network_of = lambda atlas, *_: (net, _source())  # type: ignore[attr-defined]
+    models = import_module("backlight.cli.models")
+    models.load_network = lambda *_: net  # type: ignore[attr-defined]
+    models.load_network_of = lambda atlas, *_: (net, _source())  # type: ignore[attr-defined]
     import_module("backlight.atlas.build").SCAN_STEP_IMAGES = 4  # type: ignore[attr-defined]
     import_module("backlight.atlas.opening").TIMEOUT_S = 0.05  # type: ignore[attr-defined]
     layers = tuple(LayerConfig(2, filter=3, block=Block(2, 2), weight=20.0) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Models of one's own: each way to name one, and each way to get it wrong, in one line with its place."""
+"""Models from the user's own code: every way to name one; every mistake gets one line with its place."""
 
 from __future__ import annotations
 
@@ -114,9 +114,9 @@ BAD = [
     ("mine.py:both", "a tuple with a model in it"),
     ("mine.py:state", "returned a state dict"),
     ("mine.py:size", "mine.py:size is a value of type int, which cannot be called; it has make, sized, "),
-    ("mine.py:mak", r"'mine.py' has no callable 'mak'; it has make: write for instance mine.py:make"),
-    ("mine.py", "'mine.py' alone names no model; it has "),
-    ("mine.py:", "'mine.py' alone names no model"),
+    ("mine.py:mak", r"'mine.py' has no callable 'mak'; it has make: write for example mine.py:make"),
+    ("mine.py", "'mine.py' alone does not name a model; it has "),
+    ("mine.py:", "'mine.py' alone does not name a model"),
     ("bare.py:make", "'bare.py' has no callable 'make'; write a function in it that returns the model"),
     ("syntax.py:make", "^syntax.py:make: syntax.py:2: SyntaxError: "),
     ("imports.py:make", "^imports.py:make: imports.py:2: ModuleNotFoundError: No module named 'nowhere'"),
@@ -125,13 +125,13 @@ BAD = [
     ("mine.py:make#fc.x", r"mine.py:make has no submodule 'fc.x'; it has "),
     ("nopackage.models:make", "No module named 'nopackage'"),
     ("w.pth", "'w.pth' is a weights file, not a model; name the model that it belongs to, and the file"),
-    ("resnet18", r"'resnet18' names no model; a model is torchvision:NAME.*; did you mean torchvision:resnet18\?$"),
-    ("resnet", "'resnet' names no model; a model is torchvision:NAME"),
+    ("resnet18", r"'resnet18' is not a model; a model is torchvision:NAME.*; did you mean torchvision:resnet18\?$"),
+    ("resnet", "'resnet' is not a model; a model is torchvision:NAME"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("spec", "said"), BAD, ids=[spec for spec, _ in BAD])
-def test_what_is_no_model_is_said_in_one_line(here: Path, spec: str, said: str) -> None:
+def test_what_is_not_a_model_gets_one_line(here: Path, spec: str, said: str) -> None:
     with pytest.raises(BadInputError, match=said) as raised:
         load_model(spec)
     assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""How many channels a model reads: found by running it, and it is left as it was."""
+"""The number of input channels of a model: found by running it, which leaves it as it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights as trainers save them: what is taken, what is said, and that nothing of the file is run."""
+"""Weights as trainers save them: what is used and reported; no code from the file is run."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def holds(model: nn.Module, state: State = STATE) -> bool:
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_weights_are_found_and_what_was_done_is_said(here: Path, name: str) -> None:
+def test_weights_are_found_and_what_was_done_is_reported(here: Path, name: str) -> None:
     content, said = TAKEN[name]
     torch.save(content, "w.pt")
     model = small()
@@ -227,21 +227,21 @@ HOLDS_NONE = {
     "whole module": (small(), r"a whole pickled module \(torch.nn.modules.container.Sequential\)"),
     "module under a key": ({"model": small(), "epoch": 1}, "a whole pickled module"),
     "numbers as names": (dict(enumerate(STATE.values())), r"names its tensors by numbers \(first 0\)"),
-    "list": (list(STATE.values()), "holds no state dict, but a list"),
+    "list": (list(STATE.values()), "contains no state dict, but a list"),
     "average without names": ({"shadow_params": [torch.ones(1)], "decay": 0.9}, r"its keys: shadow_params, decay"),
     "optimiser": (torch.optim.SGD(small().parameters(), 0.1).state_dict(), r"its keys: state, param_groups"),
     "settings": (Settings(), "but a .*Settings"),
     "tensor": (torch.ones(3), "but a single tensor"),
-    "NumPy": ({k: v.numpy() for k, v in STATE.items()}, "but NumPy arrays: make tensors of them with torch.from_numpy"),
+    "NumPy": ({k: v.numpy() for k, v in STATE.items()}, "but NumPy arrays: convert them with torch.from_numpy"),
     "nothing": ({}, "but an empty dict"),
-    "program of 2016": ({"model": Runs()}, "holds no state dict"),
+    "program of 2016": ({"model": Runs()}, "contains no state dict"),
     "integers": (STATE | {"4.weight": STATE["4.weight"].to(torch.int8)}, "'4.weight' as int8, the model as float32"),
     "meta": (STATE | {"4.weight": STATE["4.weight"].to("meta")}, "no values for '4.weight'"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", HOLDS_NONE)
-def test_what_holds_no_weights_is_said_in_one_line(here: Path, name: str) -> None:
+def test_a_file_without_weights_gets_one_line(here: Path, name: str) -> None:
     content, said = HOLDS_NONE[name]
     torch.save(content, "w.pt")
     with pytest.raises(WeightsError, match=said) as raised:
@@ -261,7 +261,7 @@ def test_quantised_tensors_are_refused(here: Path) -> None:
     quantised = torch.quantize_per_tensor(STATE["4.weight"], 0.1, 0, torch.qint8)
     torch.save(STATE | {"4.weight": quantised}, "w.pt")
     with pytest.raises(
-        WeightsError, match=r"'4.weight' as qint8, the model as float32: the file is of a quantised"
+        WeightsError, match=r"'4.weight' as qint8, the model as float32: the file belongs to a quantised"
     ):
         load_weights(small(), "w.pt", "mine.py:make")
 
@@ -269,15 +269,15 @@ def test_quantised_tensors_are_refused(here: Path) -> None:
 FILES = {
     "empty.pt": (b"", r"is empty \(0 bytes\)"),
     "text.pt": (b"hello" * 9, "cannot be read as weights"),
-    "zip.pt": (b"PK\x03\x04" + b"0" * 50, "cut off or damaged"),
+    "zip.pt": (b"PK\x03\x04" + b"0" * 50, "truncated or damaged"),
     "w.onnx": (b"\x08\x07", "is an ONNX graph; weights are a .safetensors file, or what torch.save wrote"),
     "w.npz": (b"PK", "is NumPy arrays"),
     "keras.bin": (b"\x89HDF\r\n", "is an HDF5 file"),
     "page.pth": (b"<!DOCTYPE html>", "is a web page, not the weights"),
     "pointer.pth": (b"version https://git-lfs.github.com", "is a Git LFS pointer"),
-    "w.bin.index.json": (b'{"weight_map": {"a": "1", "b": "2"}}', r"split into \(2 files\); load it with the library"),
-    "short.safetensors": (b"\x10", "cut off, damaged, or no safetensors file"),
-    "broken.safetensors": (b"\x02" + b"\0" * 7 + b"{]", "cut off, damaged, or no safetensors file"),
+    "w.bin.index.json": (b'{"weight_map": {"a": "1", "b": "2"}}', r"split into \(2 files\); load the model with the"),
+    "short.safetensors": (b"\x10", "truncated, damaged, or not a safetensors file"),
+    "broken.safetensors": (b"\x02" + b"\0" * 7 + b"{]", "truncated, damaged, or not a safetensors file"),
 }  # fmt: skip
 
 
@@ -290,13 +290,13 @@ def test_other_files_are_named_for_what_they_are(here: Path, name: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_was_cut_off_is_said_to_be(here: Path) -> None:
+def test_a_truncated_file_is_reported_as_such(here: Path) -> None:
     torch.save(STATE, "w.pt")
     whole = Path("w.pt").read_bytes()
     Path("w.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(WeightsError, match="is cut off or damaged; copy or download it again"):
+    with pytest.raises(WeightsError, match="is truncated or damaged; copy or download it again"):
         load_weights(small(), "w.pt", "mine.py:make")
-    with pytest.raises(WeightsError, match="is a folder; give the file in it"):
+    with pytest.raises(WeightsError, match="is a folder; give a file in it"):
         load_weights(small(), ".", "mine.py:make")
 
 
@@ -313,18 +313,18 @@ def without(part: str) -> State:
 
 
 MISFITS = {
-    "classes": (Net(classes=9).state_dict(), "'fc.weight' is 9x4, the model has 5x4.* of 9 classes, the model of 5"),
+    "classes": (Net(classes=9).state_dict(), "'fc.weight' is 9x4, the model has 5x4.* has 9 classes, the model has 5"),
     "width": (Net(width=8).state_dict(), "'conv.weight' is 8x3x3x3, the model has 4x3x3x3.* another width"),
     "inputs": (Net(inputs=1).state_dict(), "'conv.weight' is 4x1x3x3.* another number of input channels"),
-    "deeper": (Net(depth=2).state_dict(), r"2 tensors \(first 'layer1.1.weight'\) are not the model's.*a larger model"),
+    "deeper": (Net(depth=2).state_dict(), r"2 tensors \(first .layer1.1.weight.\) are not part of the model.*larger"),
     "headless": (without("fc"), r"2 tensors \(first 'fc.weight'\) are missing: the file has no 'fc'"),
-    "shallower": (without("layer1"), r"first 'layer1.0.weight'\) are missing: the file is of a smaller model"),
+    "shallower": (without("layer1"), r"first 'layer1.0.weight'\) are missing: the file belongs to a smaller model"),
     "another": (STATE, r"are missing; the file has '0.weight', '0.bias'.* another architecture"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MISFITS)
-def test_why_weights_do_not_fit_is_said(here: Path, name: str) -> None:
+def test_the_reason_why_weights_do_not_fit_is_reported(here: Path, name: str) -> None:
     state, said = MISFITS[name]
     torch.save(
         {"state_dict": {f"module.{k}": v for k, v in state.items()}} if name == "width" else state, "w.pt"

@@ -1,4 +1,4 @@
-"""Weights files and programs with bytes changed, cut out or cut off: loaded, or refused in one line; nothing is run."""
+"""Weights files and programs with changed, removed or truncated bytes: loaded or refused in one line; nothing runs."""
 
 from __future__ import annotations
 

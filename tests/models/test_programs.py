@@ -1,4 +1,4 @@
-"""Programs of torch.export: they compute what was exported, and nothing in the file is run."""
+"""Programs of torch.export: they compute what was exported, and no code from the file is run."""
 
 from __future__ import annotations
 
@@ -210,22 +210,22 @@ HOSTILE: dict[str, tuple[Callable[[Records], Records], str]] = {
     "operator": (_with_graph(_calls), "operator 'torch.os.system' is not one of PyTorch's own"),
     "operator as argument": (_with_graph(_passes), "operator 'torch.os.system' is not one of PyTorch's own"),
     "file": (_with_graph(_opens_a_file), "operator 'torch.ops.aten.from_file.default' is not one of"),
-    "keyword": (_with_graph(_keyword), "in its graph is no name"),
-    "size": (_with_graph(_size(ATTACK)), "is no plain expression"),
-    "function of a size": (_with_graph(_size("preview(3)")), "is no plain expression"),
-    "attribute of a size": (_with_graph(_size("(3).__class__")), "is no plain expression"),
-    "endless size": (_with_graph(_size("9**9**9**9")), "is no plain expression"),
-    "argument": (_with_graph(_argument), "in its graph is no name"),
+    "keyword": (_with_graph(_keyword), "in its graph is not a name"),
+    "size": (_with_graph(_size(ATTACK)), "is not a plain expression"),
+    "function of a size": (_with_graph(_size("preview(3)")), "is not a plain expression"),
+    "attribute of a size": (_with_graph(_size("(3).__class__")), "is not a plain expression"),
+    "endless size": (_with_graph(_size("9**9**9**9")), "is not a plain expression"),
+    "argument": (_with_graph(_argument), "in its graph is not a name"),
     "import": (
         _with_graph(_tree("collections.defaultdict", {"default_factory_module": "antigravity"})),
-        "lie in a collections.defaultdict",
+        "are in a collections.defaultdict",
     ),
     "enum": (
         _with_graph(_tree("builtins.dict", [{"__enum__": True, "fqn": "antigravity:a", "name": "b"}])),
-        "the keys of its inputs or outputs are no plain ones",
+        "the keys of its inputs or outputs are not plain names or numbers",
     ),
-    "input": (_replaced("x", f"x={ATTACK}"), "in its graph is no name"),
-    "weight's name": (_replaced("conv.weight", f'conv.a"+{ATTACK}+"'), "is no name of a weight"),
+    "input": (_replaced("x", f"x={ATTACK}"), "in its graph is not a name"),
+    "weight's name": (_replaced("conv.weight", f'conv.a"+{ATTACK}+"'), "is not the name of a weight"),
     "machine code alone": (
         lambda r: {"data/aotinductor/model/a.so": b"\x7fELF", **{k: v for k, v in r.items() if k != GRAPH}},
         "compiled machine code without a graph",
@@ -238,7 +238,8 @@ def test_what_could_run_code_is_refused(here: Path, records: Records, name: str)
     change, said = HOSTILE[name]
     write(change(dict(records)))
     with pytest.raises(
-        BadInputError, match=f"'net.pt2' is not loaded: .*{said}.*; if you trust it, load it in a model.py"
+        BadInputError,
+        match=f"'net.pt2' is not loaded: .*{said}.*; if you trust it, load it in your own model.py",
     ) as raised:
         load_model("net.pt2")
     assert "\n" not in str(raised.value)
@@ -257,9 +258,9 @@ def test_guards_and_machine_code_are_left_out(here: Path, records: Records) -> N
     ("change", "said"),
     [
         (lambda r: {k: v for k, v in r.items() if k != GRAPH}, f"it has no {GRAPH}"),
-        (lambda r: r | {GRAPH: b"["}, "is damaged, or no program saved by torch.export.save"),
-        (lambda r: r | {GRAPH: b"[" * 100_000}, "is damaged, or no program saved by torch.export.save"),
-        (lambda r: r | {"data/weights/model_weights_config.json": b"{}"}, "is damaged, or no program"),
+        (lambda r: r | {GRAPH: b"["}, "is damaged, or not a program saved by torch.export.save"),
+        (lambda r: r | {GRAPH: b"[" * 100_000}, "is damaged, or not a program saved by torch.export.save"),
+        (lambda r: r | {"data/weights/model_weights_config.json": b"{}"}, "is damaged, or not a program"),
         (
             lambda r: {k: v for k, v in r.items() if k != "data/weights/weight_0"},
             "cannot be loaded by PyTorch",

@@ -1,4 +1,4 @@
-"""The zoos: names, and that nothing is downloaded unless it is asked for."""
+"""The zoos: names, and that nothing is downloaded unless asked for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backlight.models import is_code, load_model, load_weights
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Fail whatever opens a connection, and hide what was downloaded before."""
+    """Fail every attempt to open a connection, and hide earlier downloads."""
 
     def refuse(*_: object) -> None:
         pytest.fail("a connection was opened")
@@ -62,9 +62,12 @@ def test_no_builder_with_a_backbone_is_left_to_download_it(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("timm:hf-hub:timm/resnet18.a1_in1k", "is not in timm itself, and nothing is downloaded from a hub"),
-        ("timm:hf_hub:someone/model", "nothing is downloaded from a hub"),
-        ("timm:local-dir:/tmp/model", "is not in timm itself"),
+        (
+            "timm:hf-hub:timm/resnet18.a1_in1k",
+            "is not part of timm, and Backlight downloads nothing from a hub",
+        ),
+        ("timm:hf_hub:someone/model", "Backlight downloads nothing from a hub"),
+        ("timm:local-dir:/tmp/model", "is not part of timm"),
         ("timm:lcnet_050.best", "timm's lcnet_050 has no weights named 'best'; it has ra2_in1k"),
         ("timm:lcnet_51", "timm has no model 'lcnet_51'; did you mean lcnet_"),
         ("torchvision:resnet19", "torchvision has no model 'resnet19'; did you mean resnet1"),
@@ -108,7 +111,9 @@ def test_a_larger_network_of_the_family_is_refused(tmp_path: Path) -> None:
             torchvision.models.resnet34().state_dict()
         )  # all of resnet18's names and shapes are among them
     torch.save(state, tmp_path / "w.pt")
-    with pytest.raises(WeightsError, match="are not the model's: the file is of a larger model of this kind"):
+    with pytest.raises(
+        WeightsError, match="are not part of the model: the file belongs to a larger model of"
+    ):
         load_model("torchvision:resnet18", str(tmp_path / "w.pt"))
 
 
@@ -131,7 +136,7 @@ def test_a_segmentation_network_has_the_mean_and_deviation_of_its_weights() -> N
     )  # it normalises itself
 
 
-def test_a_crop_that_is_not_supported_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crop_that_is_not_supported_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     net = torch.nn.Conv2d(3, 1, 1)
     net.pretrained_cfg = {
         "input_size": (3, 96, 128),
@@ -145,11 +150,11 @@ def test_a_crop_that_is_not_supported_is_said(monkeypatch: pytest.MonkeyPatch) -
     assert (loaded.preprocessing.crop, loaded.preprocessing.mean) == ((96, 128), (0.5,) * 3)
     assert loaded.notes == (
         "timm crops the pictures of lcnet_050 in a way that is not supported (border, 96 x 128); "
-        "their centre is taken instead",
+        "Backlight takes their centre instead",
     )
 
 
-def test_a_scale_of_inputs_that_a_file_does_not_hold_is_said(
+def test_an_input_scale_that_a_file_does_not_contain_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = torch.nn.Conv2d(3, 1, 1)

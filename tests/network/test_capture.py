@@ -12,8 +12,8 @@ from torch import nn
 import backlight
 from backlight import capture
 from backlight.errors import BadInputError, CaptureError, UnknownLayerError
+from backlight.models.zfnet import alexnet_lrn, zfnet
 from backlight.network import OperatorClass
-from backlight.network.zfnet import alexnet_lrn, zfnet
 from small_zoo import SMALL_ZOO, captured_squeezenet
 
 
@@ -73,7 +73,7 @@ class _Numpy(nn.Module):
     ("model", "line"),
     [(_Branching(), r"if x\.sum\(\) > 0:"), (_Numpy(), r"return torch\.from_numpy\(x\.numpy\(\)\)")],
 )
-def test_what_cannot_be_captured_is_told_by_its_line(
+def test_what_cannot_be_captured_is_named_by_its_line(
     model: nn.Module, line: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(CaptureError, match=rf"test_capture\.py:\d+ in forward: `{line}`") as caught:
@@ -96,12 +96,12 @@ def test_a_graph_for_one_number_of_images_only_is_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [(3, 32, 32), (1, 224, 224)])
-def test_a_size_that_the_model_does_not_take_is_said_so(size: tuple[int, int, int]) -> None:
+def test_a_size_that_the_model_does_not_take_is_refused(size: tuple[int, int, int]) -> None:
     with pytest.raises(CaptureError, match=f"does not take an input of {'x'.join(map(str, size))}"):
         capture(torchvision.models.alexnet(), size)
 
 
-def test_an_example_that_is_no_image_is_refused() -> None:
+def test_an_example_that_is_not_an_image_is_refused() -> None:
     with pytest.raises(BadInputError, match="an example is"):
         capture(nn.Identity(), torch.zeros(3, 5))
 

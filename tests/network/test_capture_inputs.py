@@ -1,4 +1,4 @@
-"""Inputs of strangers' models: other types, programs for one image; what cannot be taken is told by its true cause."""
+"""Unusual models: other dtypes, programs for one image; what cannot be captured is refused for its true cause."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _answers_like(net: Network, model: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("n_images", [1, 2])
-def test_a_program_for_one_number_of_images_is_set_free(n_images: int) -> None:
+def test_a_program_for_one_number_of_images_takes_any_number(n_images: int) -> None:
     torch.manual_seed(0)
     model = _Flattens().eval()
     program = torch.export.export(model, (torch.rand(n_images, 3, 4, 4),))
@@ -78,7 +78,7 @@ def test_a_program_for_one_number_of_images_is_set_free(n_images: int) -> None:
 
 
 @pytest.mark.parametrize("count", [len, lambda _: 1], ids=["len(x)", "1"])
-def test_a_model_that_counts_its_images_is_set_free(count: Any) -> None:
+def test_a_model_that_counts_its_images_takes_any_number(count: Any) -> None:
     torch.manual_seed(0)
     model = _Flattens(count).eval()
     _answers_like(capture(model, (3, 4, 4)), model)
@@ -92,12 +92,12 @@ class _Mixes(nn.Module):
         )
 
 
-def test_a_program_that_cannot_be_set_free_says_how_to_export_it() -> None:
+def test_a_program_that_mixes_images_says_how_to_export_it() -> None:
     program = torch.export.export(_Mixes(), (torch.rand(1, 3, 4, 4),)).module(check_guards=False)
     call = (
         "torch.export.export(model, (torch.rand(2, 3, 4, 4),), dynamic_shapes=({0: torch.export.Dim.AUTO},))"
     )
-    with pytest.raises(CaptureError, match=f"holds for 1 image at a time; .*: {re.escape(call)}$"):
+    with pytest.raises(CaptureError, match=f"takes 1 image at a time; .*: {re.escape(call)}$"):
         capture(program, (3, 4, 4))
 
 
@@ -166,11 +166,11 @@ REFUSALS = {
     ),
     "an error": (
         _Broken(),
-        r"_Broken fails when it is run: .*no attribute 'missing'\); mend that line first",
+        r"_Broken fails when it runs: .*no attribute 'missing'\); fix that line first",
     ),
     "channels": (
         nn.Conv2d(1, 4, 3),
-        r"Conv2d does not .* 3x8x8: it reads 1 channels, got 3 .* give an example of 1 ",
+        r"Conv2d does not .* 3x8x8: it takes 1 channel, got 3 .* give an example with 1 channel",
     ),
     "a size": (
         nn.Sequential(nn.Flatten(), nn.Linear(5, 2)),
@@ -196,7 +196,7 @@ def test_a_refusal_names_the_true_cause_in_one_line(kind: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-def test_torchscript_is_told() -> None:
+def test_torchscript_is_refused() -> None:
     script = torch.jit.trace(nn.Conv2d(3, 4, 3), torch.rand(1, 3, 8, 8))
     with pytest.raises(
         CaptureError, match=r"is TorchScript, .* capture the Python model that it was made from"
@@ -204,7 +204,7 @@ def test_torchscript_is_told() -> None:
         capture(script, (3, 8, 8))
 
 
-def test_a_torch_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", TorchVersion("2.8.0+cu128"))
     with pytest.raises(
         CaptureError, match=r"takes torch 2\.9 or newer, got 2\.8\.0.*; upgrade torch and torchvision"
@@ -212,7 +212,7 @@ def test_a_torch_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
         capture(nn.Conv2d(3, 4, 3), (3, 8, 8))
 
 
-def test_a_size_that_a_mask_decides_is_told() -> None:
+def test_a_size_that_depends_on_a_mask_is_refused() -> None:
     mask = torch.arange(8) % 2 == 0
 
     class Picks(nn.Module):
@@ -224,9 +224,9 @@ def test_a_size_that_a_mask_decides_is_told() -> None:
             return torch.relu(self.conv(x[:, :, mask]))
 
     # torch 2.9 stops at the line itself; later ones trace it, and the graph is refused.
-    told = r"Picks makes a tensor whose size its values decide \(index\), as .*mask"
+    refused = r"Picks makes a tensor whose size depends on values \(index\), as .*mask"
     stopped = r"stopped at .*x\[:, :, mask\].* make that line independent of the values"
-    with pytest.raises(CaptureError, match=f"{told}|{stopped}"):
+    with pytest.raises(CaptureError, match=f"{refused}|{stopped}"):
         capture(Picks(), (3, 8, 8))
 
 
@@ -245,7 +245,7 @@ class OfAList(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "reason"),
     [
         (ByKeyword(3, 4, 3), r"by keyword only \(image=\), .*forward\(x\) calls it with image=x"),
         (OfAList(), r"takes a list of tensors, .* makes the list from x"),
@@ -253,6 +253,8 @@ class OfAList(nn.Module):
     ],
     ids=["by keyword", "a list", "quantised"],
 )
-def test_inputs_and_weights_of_another_kind_are_told_as_what_they_are(model: nn.Module, told: str) -> None:
-    with pytest.raises(CaptureError, match=told):
+def test_inputs_and_weights_of_another_kind_are_refused_for_what_they_are(
+    model: nn.Module, reason: str
+) -> None:
+    with pytest.raises(CaptureError, match=reason):
         capture(model, (3, 8, 8))

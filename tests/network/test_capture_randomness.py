@@ -1,4 +1,4 @@
-"""What a model leaves random in inference: dropout is switched off, anything else is told, each by its line."""
+"""Randomness in inference: dropout is switched off and other draws are reported, each by its line."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Dropping(nn.Module):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_dropout_that_is_left_on_is_switched_off_and_told_by_its_line(frozen: bool) -> None:
+def test_dropout_that_is_left_on_is_switched_off_and_reported_by_its_line(frozen: bool) -> None:
     torch.manual_seed(0)
     model = _Dropping(frozen)
     with pytest.warns(CaptureWarning) as told:
@@ -81,7 +81,7 @@ class _Switched(nn.Module):
         return F.dropout(F.rrelu(maps, training=self.training), 0.0)
 
 
-def test_dropout_of_the_training_mode_is_not_told() -> None:
+def test_dropout_of_the_training_mode_is_not_reported() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         capture(_Switched().train(), (3, 8, 8))
@@ -93,7 +93,7 @@ class _Noisy(nn.Module):
         return x + torch.randn_like(x)
 
 
-def test_other_random_numbers_are_told_by_their_line() -> None:
+def test_other_random_numbers_are_reported_by_their_line() -> None:
     with pytest.warns(
         CaptureWarning, match=r"draws random numbers .* \(`return x \+ torch\.randn_like\(x\)`\)"
     ):

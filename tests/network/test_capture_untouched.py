@@ -1,4 +1,4 @@
-"""A captured network only answers: it writes into no input, no buffer and no attribute of the model."""
+"""A captured network only returns answers: it writes into no input, no buffer and no attribute of the model."""
 
 from __future__ import annotations
 

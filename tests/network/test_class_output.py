@@ -1,4 +1,4 @@
-"""Which of a model's outputs gives the class: one rule, read by every study and said where there is a choice."""
+"""Which of a model's outputs gives the class: one rule, used by every study and reported where there is a choice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from backlight.studies import correspondence, invariance, occlusion
 
 SIZE = 16
 PLAIN = backlight.Preprocessing(None, (SIZE, SIZE), (0.5,) * 3, (0.5,) * 3)
-FEW = invariance.Config(translation=(0, 2), scale=(1.0,), rotation=(0.0,))
+FEW = invariance.InvarianceConfig(translation=(0, 2), scale=(1.0,), rotation=(0.0,))
 
 
 class _Both(NamedTuple):
@@ -86,7 +86,7 @@ def test_every_study_reads_the_class_from_the_logits(form: str, name: str, rule:
     net, model = _net(form)
     assert net.class_output().rule == rule
     truth = _truth(model)
-    covered = occlusion.run(net, _picture(), "act", occlusion.Config(size=8, stride=8))
+    covered = occlusion.run(net, _picture(), "act", occlusion.OcclusionConfig(size=8, stride=8))
     assert (covered.watched.class_index, covered.watched.output) == (truth.argmax(), name)
     assert covered.watched.probability == pytest.approx(truth.max(), rel=1e-5)
     assert covered.summary()["class"]["output"] == name
@@ -103,8 +103,8 @@ def test_labels_decide_between_outputs_without_names() -> None:
     net, _ = _net("heads")
     assert net.class_output().name == "1"  # the widest
     assert net.class_output(n_labels=4).name == "0"
-    assert net.class_output(n_labels=4).rule == "the one of 4 classes"
-    config = occlusion.Config(size=8, stride=8, class_names=("a", "b", "c", "d"))
+    assert net.class_output(n_labels=4).rule == "the one with 4 classes"
+    config = occlusion.OcclusionConfig(size=8, stride=8, class_names=("a", "b", "c", "d"))
     assert occlusion.run(net, _picture(), "act", config).watched.output == "0"
     pair = Output(0, "0", (4,), True), Output(1, "1", (4,), True)
     assert class_output("Net", pair).name == "1"
@@ -114,7 +114,7 @@ def test_labels_decide_between_outputs_without_names() -> None:
 def test_an_output_can_be_chosen_by_name_and_by_place() -> None:
     net, model = _net("dict")
     assert [net.class_output(wanted).name for wanted in ("aux", 1, "1", -1)] == ["aux"] * 4
-    config = occlusion.Config(size=8, stride=8, output="aux")
+    config = occlusion.OcclusionConfig(size=8, stride=8, output="aux")
     result = occlusion.run(net, _picture(), "act", config)
     with torch.no_grad():
         aux = model(PLAIN.batch([_picture()]))["aux"]
@@ -125,7 +125,7 @@ def test_an_output_can_be_chosen_by_name_and_by_place() -> None:
 @pytest.mark.parametrize("output", ["aux", 1])
 def test_the_chosen_output_is_kept_with_the_result(output: str | int, tmp_path: Path) -> None:
     net, _ = _net("dict")
-    config = occlusion.Config(size=8, stride=8, output=output)
+    config = occlusion.OcclusionConfig(size=8, stride=8, output=output)
     occlusion.run(net, _picture(), "act", config).save(tmp_path / "found")
     loaded = occlusion.Occlusion.load(tmp_path / "found")
     assert (loaded.config.output, loaded.watched.output) == (output, "aux")
@@ -133,7 +133,7 @@ def test_the_chosen_output_is_kept_with_the_result(output: str | int, tmp_path: 
 
 def test_softmax_beside_its_logits_stays_as_it_is() -> None:
     net, model = _net("softmax")
-    result = occlusion.run(net, _picture(), "act", occlusion.Config(size=8, stride=8))
+    result = occlusion.run(net, _picture(), "act", occlusion.OcclusionConfig(size=8, stride=8))
     assert result.watched.output == "1"
     assert result.watched.probability == pytest.approx(_truth(model).max(), rel=1e-5)
 
@@ -158,11 +158,11 @@ def test_maps_give_no_class_and_one_line_says_what_there_is(form: str, said: str
     chosen = net.class_output()
     assert chosen.output is None
     assert chosen.note(net.name) == said
-    result = occlusion.run(net, _picture(), "act", occlusion.Config(size=8, stride=8))
+    result = occlusion.run(net, _picture(), "act", occlusion.OcclusionConfig(size=8, stride=8))
     assert result.watched.class_index is None
     assert result.probabilities.size == 0
     with pytest.raises(BadInputError, match=r"^classes cannot be followed: TwoHeads returns '.* \(8x14x14\)"):
-        occlusion.run(net, _picture(), "act", occlusion.Config(size=8, stride=8, class_index=0))
+        occlusion.run(net, _picture(), "act", occlusion.OcclusionConfig(size=8, stride=8, class_index=0))
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,9 @@ def test_names_that_do_not_fit_say_which_output_was_read() -> None:
     with pytest.raises(
         BadInputError, match=r"has 4 classes in its output 'logits', got 3 names.*another output"
     ):
-        occlusion.run(net, _picture(), "act", occlusion.Config(size=8, stride=8, class_names=("a", "b", "c")))
+        occlusion.run(
+            net, _picture(), "act", occlusion.OcclusionConfig(size=8, stride=8, class_names=("a", "b", "c"))
+        )
 
 
 @pytest.mark.parametrize("form", ["pair", "dict", "named", "nested", "one"])
@@ -216,4 +218,4 @@ def test_the_layer_before_the_output_is_that_before_the_class() -> None:
             return {"logits": logits, "projected": self.proj2(self.proj1(maps).tanh())}
 
     net = backlight.capture(Heads(), (3, SIZE, SIZE))
-    assert correspondence.study.default_layers(net) == ["act", "relu"]
+    assert correspondence.default_layers(net) == ["act", "relu"]

@@ -1,4 +1,4 @@
-"""Names are torchvision's node names where both can name a node, and they name the same tensor."""
+"""Names are torchvision's node names wherever both name a node, and they name the same tensor."""
 
 from __future__ import annotations
 
@@ -100,11 +100,10 @@ class _Reuse(nn.Module):
 
 def test_reused_modules_and_functions_are_counted_and_modules_keep_their_path() -> None:
     names = [layer.name for layer in capture(_Reuse(), (3, 8, 8)).layers]
-    assert names == [
+    # Whether a slice has a name of its own depends on the release of torch.
+    assert [name for name in names if not name.startswith("getitem")] == [
         "conv_2",
         "relu",
-        "getitem",
-        "getitem_1",
         "cat",
         "conv_2_1",
         "relu_1",
@@ -112,10 +111,7 @@ def test_reused_modules_and_functions_are_counted_and_modules_keep_their_path() 
         "relu_2",
         "sub",
         "relu_3",
-    ] or (
-        "conv_2" in names and {"relu", "relu_1", "relu_2", "relu_3", "conv_2_1", "add", "sub"} <= set(names)
-    )
-    assert "conv" not in names
+    ]
 
 
 def test_a_module_path_names_what_the_module_gave_back() -> None:

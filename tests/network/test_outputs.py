@@ -1,4 +1,4 @@
-"""Outputs: what a model returns has names, and the graph can put its containers together again."""
+"""Outputs: the values that a model returns have names, and its containers can be rebuilt from them."""
 
 from __future__ import annotations
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from math import prod
+from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from backlight import GRADIENT, Network, RuleSet, capture
+from backlight import GRADIENT, Network, RuleSet, Unit, capture, project
+from backlight.errors import UnsupportedOperatorError
 from backlight.network.class_output import output_values
 from backlight.network.fast import FastNetwork
 from backlight.operators.operator import Example, Operator, OperatorClass
 from backlight.operators.reading import packet, sizes_of
-from backlight.operators.table import FAMILIES, TABLE, operator_of
+from backlight.operators.table import FAMILIES, TABLE, collect, operator_of
 from backlight.projection.backward import Backward
 from backlight.projection.crops import crops_of
 from backlight.projection.rewrite import rewrite
@@ -244,13 +246,31 @@ def test_every_operator_has_an_example() -> None:
     assert lacking == WITHOUT_EXAMPLE
 
 
-def test_an_operator_without_an_entry_sees_the_whole_image_and_has_no_rule() -> None:
-    """It is unknown, and never makes a layer disappear."""
+class _Unheard(nn.Module):
+    """An operator that the table does not know, of which torch does not say that it works cell by cell."""
 
-    class Unknown(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.relu(x.cumprod(2) * 1.0)
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.logcumsumexp(self.conv(x), 1)
 
-    net = capture(Unknown(), torch.zeros(3, 8, 8))
-    assert [e.operator for e in net.coverage().unsupported] == ["cumprod"]
-    assert net.layer("relu").shape == (3, 8, 8)
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+
+def test_an_operator_without_an_entry_sees_the_whole_image_and_is_never_dropped() -> None:
+    net = capture(_Unheard(), torch.zeros(3, 8, 8))
+    layer = net.layer("logcumsumexp")
+    assert layer.shape == (4, 6, 6)
+    assert layer.receptive_field is None
+    (node,) = [n for n in net.module.graph.nodes if "logcumsumexp" in str(n.target)]
+    assert packet(node) not in TABLE
+    assert net.analysis.classify(node) is OperatorClass.UNKNOWN
+    with pytest.raises(UnsupportedOperatorError, match=r"no deconvnet rule for logcumsumexp at logcumsumexp"):
+        project(net, torch.zeros(3, 8, 8), [Unit("logcumsumexp", 0, 0, 0)])
+
+
+def test_two_entries_of_one_operator_are_refused() -> None:
+    family = ModuleType("twice")
+    family.OPERATORS = (Operator(("relu",)), Operator(("relu",)))  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="relu has two entries"):
+        collect([family])

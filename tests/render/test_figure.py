@@ -166,11 +166,11 @@ def test_the_same_input_gives_the_same_bytes():
 
 
 def test_figures_that_cannot_be_laid_out_are_refused():
-    with pytest.raises(BadInputError, match="at least one feature map, but came none"):
+    with pytest.raises(BadInputError, match="at least one feature map, got none"):
         layer_figure([], "a layer")
-    with pytest.raises(BadInputError, match="at least 1 column, but came 0"):
+    with pytest.raises(BadInputError, match="at least 1 column, got 0"):
         layer_figure([panel(9)], "a layer", columns=0)
-    with pytest.raises(BadInputError, match="at least 1 pixel large, but came 0"):
+    with pytest.raises(BadInputError, match="must be at least 1 pixel large, got 0"):
         layer_figure([panel(9)], "a layer", tile_size=0)
     with pytest.raises(BadInputError, match="unknown scaling 'loud'"):
         layer_figure([panel(9)], "a layer", scaling="loud")
@@ -209,9 +209,9 @@ def test_every_filter_has_its_number():
 
 
 def test_filters_over_other_channels_are_refused():
-    with pytest.raises(BadInputError, match=r"with c 1 or 3, but came \(8, 64, 3, 3\)"):
+    with pytest.raises(BadInputError, match=r"with c 1 or 3, got \(8, 64, 3, 3\)"):
         filter_figure(np.ones((8, 64, 3, 3)), "filters")
-    with pytest.raises(BadInputError, match="at least 1 pixel large, but came 0"):
+    with pytest.raises(BadInputError, match="must be at least 1 pixel large, got 0"):
         filter_figure(np.ones((8, 3, 3, 3)), "filters", tile_size=0)
 
 

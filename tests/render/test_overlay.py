@@ -59,9 +59,9 @@ def test_the_mean_patch_counts_only_images_that_reach_a_pixel():
 
 
 def test_tiles_that_cannot_be_aligned_are_refused():
-    with pytest.raises(BadInputError, match="but came no tile"):
+    with pytest.raises(BadInputError, match="got no tile"):
         superpose_tiles([])
-    with pytest.raises(BadInputError, match=r"but came \(3, 3, 3\), \(5, 5, 3\)"):
+    with pytest.raises(BadInputError, match=r"got \(3, 3, 3\), \(5, 5, 3\)"):
         superpose_tiles([tile_at(5, 5), tile_at(5, 5, side=3)])
 
 
@@ -110,7 +110,7 @@ def test_where_the_projection_is_strongest_it_shows_alone():
     grey = 128 + 0.5 * (image[4, 5] @ np.array([0.299, 0.587, 0.114]) - 128)
     colour = np.array([128 + 12.7, 128, 128])
     np.testing.assert_allclose(shown[4, 5], (1 - strength) * grey + strength * colour, atol=1)
-    with pytest.raises(BadInputError, match=r"came \(6, 7, 3\) and \(7, 6, 3\)"):
+    with pytest.raises(BadInputError, match=r"got \(6, 7, 3\) and \(7, 6, 3\)"):
         blend(image, np.zeros((7, 6, 3)))
 
 

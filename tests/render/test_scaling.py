@@ -136,7 +136,7 @@ def test_every_scaling_has_a_caption(method):
 
 
 def test_what_cannot_be_drawn_is_refused():
-    with pytest.raises(BadInputError, match=r"1 or 3 channels, but came \(2, 2, 4\)"):
+    with pytest.raises(BadInputError, match=r"1 or 3 channels, got \(2, 2, 4\)"):
         scale(np.zeros((2, 2, 4)))
     with pytest.raises(
         BadInputError, match="unknown scaling 'bright'; known are percentile, symmetric, min-max"

@@ -110,10 +110,10 @@ def test_small_fields_are_drawn_as_squares_and_large_ones_smoothly():
 def test_arrays_that_do_not_fit_the_box_are_refused():
     box, patch = Box(-1, 0, 2, 3), np.zeros((2, 3, 3), np.uint8)
     with pytest.raises(
-        BadInputError, match=r"projection of a tile .* \(2, 3\) with 1 or 3 channels, but came \(3, 3, 3\)"
+        BadInputError, match=r"projection of a tile .* \(2, 3\) with 1 or 3 channels, got \(3, 3, 3\)"
     ):
         Tile(patch, np.zeros((3, 3, 3), np.float32), box, IMAGE)
-    with pytest.raises(BadInputError, match=r"1 or 3 channels, but came \(2, 3, 2\)"):
+    with pytest.raises(BadInputError, match=r"1 or 3 channels, got \(2, 3, 2\)"):
         Tile(patch, np.zeros((2, 3, 2), np.float32), box, IMAGE)
-    with pytest.raises(BadInputError, match=r"patch of a tile .* but came \(2, 2, 3\)"):
+    with pytest.raises(BadInputError, match=r"patch of a tile .* got \(2, 2, 3\)"):
         Tile(patch[:, :2], np.zeros((2, 3, 3), np.float32), box, IMAGE)

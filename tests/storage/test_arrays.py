@@ -46,7 +46,7 @@ def npy(kind: str, shape: str) -> bytes:
         (npy("<U0", f"({2**40},)"), "said to hold 0 bytes"),
         (npy("|O", "(1,)"), "it holds object, not numbers"),
         (npy("<f8", "(-1,)"), "shape"),
-        (npy("|u1", "(3,)"), "goes on after its end"),
+        (npy("|u1", "(3,)"), "continues after its end"),
         (npy("<f8", "(" * 300), "."),
         (b"\x80\x04.", "magic string"),
     ],

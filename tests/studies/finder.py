@@ -12,12 +12,12 @@ from torch import nn
 
 import backlight
 from backlight.geometry import Box
-from backlight.studies.occlusion import Config, Occlusion
+from backlight.studies.occlusion import Occlusion, OcclusionConfig
 
 SIZE, PATTERN = 32, 5
 PLACE = Box(18, 7, 18 + PATTERN, 7 + PATTERN)
 PLAIN = backlight.Preprocessing(None, (SIZE, SIZE), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-SQUARES = Config(size=7, stride=3)
+SQUARES = OcclusionConfig(size=7, stride=3)
 Last = Callable[[torch.Tensor], torch.Tensor]
 
 

@@ -20,8 +20,8 @@ import backlight
 from backlight.cli.correspond import correspond
 from backlight.errors import BadInputError, ImageError, UnknownLayerError
 from backlight.geometry import Box
-from backlight.studies.correspondence import Config, Correspondence, default_layers, run
-from backlight.studies.correspondence.masking import CONTROLS, Scene, SignDifferences, sign_differences
+from backlight.studies.correspondence import Correspondence, CorrespondenceConfig, default_layers, run
+from backlight.studies.correspondence.masking import CONTROL_MASKS, Scene, SignDifferences, sign_differences
 from backlight.studies.correspondence.parts import MarkedImage, read_parts, seen_box
 from backlight.studies.correspondence.placing import free_places, random_boxes, shifted_boxes
 from conftest import SmallNet
@@ -60,7 +60,7 @@ def test_a_study_gives_what_a_loop_over_its_definition_gives() -> None:
         for i, box in enumerate([Box(0, 0, 4, 5), Box(9, 3, 20, 9), Box(20, 20, 32, 32), Box(1, 20, 4, 30)])
     ]
     net = backlight.capture(SmallNet(), (3, SIZE, SIZE), AS_IS)
-    result = run(net, marked, ["relu1", "fc"], Config(n_random=1))
+    result = run(net, marked, ["relu1", "fc"], CorrespondenceConfig(n_random=1))
     for layer in result.layers:
         signs = []
         for own in marked:
@@ -100,7 +100,7 @@ def test_a_mask_of_the_images_own_colour_moves_nothing_but_roundings() -> None:
     net = backlight.capture(SmallNet(), (3, SIZE, SIZE), AS_IS)
     scene = Scene(net, marked, "mean", 0)
     assert not torch.equal(scene.masked(0, None), scene.masked(0, whole["any"]))  # the mean is rounded
-    result = run(net, marked, ["conv1", "fc"], Config(n_random=1))
+    result = run(net, marked, ["conv1", "fc"], CorrespondenceConfig(n_random=1))
     assert (result.differs[0] == 0).all()
     assert np.isnan(result.differs[1]).all()
 
@@ -144,11 +144,11 @@ def _planted(seed: int) -> tuple[backlight.Network, list[MarkedImage]]:
 def test_a_planted_patch_corresponds_and_the_shifted_control_tells_what_is_only_its_place() -> None:
     net, marked = _planted(0)
     assert default_layers(net) == ["relu", "mean"]
-    result = run(net, marked, config=Config(n_random=99))
-    for measure in ("all", "changed"):
-        assert result.delta("mean", "patch", measure)[0] < 0.5 * result.control("mean", "patch", measure)[0]
-        assert result.p_value("mean", "patch", measure) == 0.01
-        assert result.control("mean", "patch", measure)[0] > 0.2
+    result = run(net, marked, config=CorrespondenceConfig(n_random=99))
+    for entries in ("all", "changed"):
+        assert result.delta("mean", "patch", entries)[0] < 0.5 * result.control("mean", "patch", entries)[0]
+        assert result.p_value("mean", "patch", entries) == 0.01
+        assert result.control("mean", "patch", entries)[0] > 0.2
     assert result.p_value("mean", "patch", "all", "shifted") < 0.05
     # the patches lie near to each other: where places are kept, boxes anywhere differ more, but not shifted boxes
     assert result.p_value("relu", "patch", "changed") < 0.05
@@ -161,7 +161,7 @@ def test_a_planted_patch_corresponds_and_the_shifted_control_tells_what_is_only_
 
 def test_boxes_at_random_are_no_parts_to_a_random_network() -> None:
     net = backlight.capture(SmallNet(), (3, SIZE, SIZE), AS_IS)
-    found: dict[str, list[float]] = {control: [] for control in CONTROLS}
+    found: dict[str, list[float]] = {control: [] for control in CONTROL_MASKS}
     for seed in range(24):
         generator = np.random.default_rng(seed)
         marked = []
@@ -170,8 +170,8 @@ def test_boxes_at_random_are_no_parts_to_a_random_network() -> None:
             top, left = generator.integers(0, SIZE - PATCH, 2).tolist()
             box = Box(top, left, top + PATCH, left + PATCH)
             marked.append(MarkedImage(str(i), Image.fromarray(picture), {"any": box}))
-        result = run(net, marked, ["mean"], Config(n_random=19, seed=seed))
-        for control in CONTROLS:
+        result = run(net, marked, ["mean"], CorrespondenceConfig(n_random=19, seed=seed))
+        for control in CONTROL_MASKS:
             found[control].append(result.p_value("mean", "any", "all", control))
     for values in found.values():
         assert 0.35 < np.mean(values) < 0.75
@@ -181,7 +181,7 @@ def test_boxes_at_random_are_no_parts_to_a_random_network() -> None:
 
 def test_a_p_value_is_the_rank_among_the_draws_and_ties_count_against_the_part() -> None:
     net, marked = _planted(0)
-    result = run(net, marked[:3], ["mean"], Config(n_random=4))
+    result = run(net, marked[:3], ["mean"], CorrespondenceConfig(n_random=4))
     differs = np.full((2, 1, 1, 3), np.nan)
     differs[0, 0, 0] = [0.1, 0.3, np.nan]
     deltas = np.zeros((2, 2, 1, 1, 4))
@@ -202,13 +202,13 @@ def test_parts_that_some_images_lack_use_those_that_have_them(tmp_path: Path) ->
         replace(m, boxes=dict(m.boxes) | ({"other": Box(0, 28, 3, 32)} if i in (1, 3) else {}))
         for i, m in enumerate(marked)
     ]
-    result = run(net, marked, ["mean"], Config(n_random=2))
+    result = run(net, marked, ["mean"], CorrespondenceConfig(n_random=2))
     assert result.parts == ("patch", "other")
     assert len(result.pair_values("mean", "other")) == 1
     shared = result.pairs.tolist().index([1, 3])
     assert np.flatnonzero(~np.isnan(result.differs[0, 0, 1])).tolist() == [shared]
     assert result.boxes[1].tolist() == [[-1] * 4, [0, 28, 3, 32], [-1] * 4, [0, 28, 3, 32], [-1] * 4]
-    pair_only = run(net, [marked[1], marked[3]], ["mean"], Config(n_random=2))
+    pair_only = run(net, [marked[1], marked[3]], ["mean"], CorrespondenceConfig(n_random=2))
     np.testing.assert_array_equal(pair_only.pair_values("mean", "other"), result.pair_values("mean", "other"))
 
 
@@ -216,14 +216,14 @@ def test_a_result_comes_again_with_its_seed_whatever_the_batch_and_comes_back_fr
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net, marked = _planted(2)
-    config = Config(n_random=3, fill="noise", seed=5)
+    config = CorrespondenceConfig(n_random=3, fill="noise", seed=5)
     steps: list[tuple[str, int, int]] = []
     first = run(net, marked, config=config, progress=lambda *step: steps.append(step))
     monkeypatch.setattr("backlight.studies.correspondence.masking.MOST_IMAGES", 7)
     second = run(net, marked, config=config)
     for name in ("differs", "control_deltas", "control_spreads"):
         np.testing.assert_allclose(getattr(first, name), getattr(second, name), atol=1e-12)
-    other = run(net, marked, config=Config(n_random=3, fill="noise", seed=6))
+    other = run(net, marked, config=CorrespondenceConfig(n_random=3, fill="noise", seed=6))
     assert not np.array_equal(first.control_deltas, other.control_deltas)
     first.save(tmp_path / "found")
     back = Correspondence.load(tmp_path / "found")
@@ -239,7 +239,7 @@ def test_a_result_comes_again_with_its_seed_whatever_the_batch_and_comes_back_fr
 def test_the_figure_shows_many_images_and_one_layer_too() -> None:
     net, marked = _planted(3)
     many = [replace(m, name=f"{k}-{m.name}") for k in range(4) for m in marked]
-    result = run(net, many, ["mean"], Config(n_random=1))
+    result = run(net, many, ["mean"], CorrespondenceConfig(n_random=1))
     figure = result.plot()
     assert "first 16 images" in " ".join(figure.get_supxlabel().split())
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["patch"]
@@ -319,7 +319,7 @@ def test_controls_are_clear_of_all_parts_of_their_image() -> None:
     scene = Scene(net, marked, "mean", 0)
     masks = scene.masks(0, 30)
     assert masks[0].boxes == tuple(m.boxes["patch"] for m in marked)
-    assert {mask.control for mask in masks[1:]} == set(CONTROLS)
+    assert {mask.control for mask in masks[1:]} == set(CONTROL_MASKS)
     for mask in masks[1:]:
         for image, box in zip(mask.images, mask.boxes, strict=True):
             assert not any(box.intersection(other).area for other in marked[image].boxes.values())
@@ -428,10 +428,10 @@ def test_a_json_file_is_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"parts.json' is no JSON \(Expecting property name.*its form is"),
-        ("[]", 'parts.json\' has no "images" with the parts of each; its form is'),
+        ("{", r"parts.json' is not JSON \(Expecting property name.*the form is"),
+        ("[]", 'parts.json\' has no "images" with the parts of each; the form is'),
         ('{"images": []}', 'has no "images" with the parts of each'),
-        ('{"images": {}, "boxes": 1}', "has the unknown entry 'boxes' beside \"images\"; take it out"),
+        ('{"images": {}, "boxes": 1}', "has the unknown entry 'boxes' beside \"images\"; remove it"),
         ('{"images": {"a.png": [1, 2, 3, 4]}}', "a.png has no parts by name"),
         (
             '{"images": {"a.png": {"eye": [1, 2, 3]}}}',
@@ -439,8 +439,8 @@ def test_a_json_file_is_read(folder: Path) -> None:
         ),
         ('{"images": {"a.png": {"eye": [1, 2, 3, 4.5]}}}', "must be four whole numbers"),
         ('{"images": {"a.png": {"eye": [1, 2, true, 4]}}}', "must be four whole numbers"),
-        ('{"images": {"a.png": {"eye": {"top": 1}}}}', 'must be four whole numbers .* but came {"top": 1}'),
-        ('{"images": {"a.png": {}, "a.png": {}}}', r"is no JSON \('a.png' comes twice\)"),
+        ('{"images": {"a.png": {"eye": {"top": 1}}}}', 'must be four whole numbers .* got {"top": 1}'),
+        ('{"images": {"a.png": {}, "a.png": {}}}', r"is not JSON \('a.png' appears twice\)"),
     ],
 )
 def test_a_file_of_another_form_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -460,15 +460,15 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ({}, "needs at least two, but came 0"),
-        ({"a.png": {"eye": GOOD}}, "compares images and needs at least two, but came 1"),
+        ({}, "needs at least two, got 0"),
+        ({"a.png": {"eye": GOOD}}, "compares images and needs at least two, got 1"),
         ({"a.png": {}, "b.png": {}}, "no part is marked in any of the images"),
         ({"a.png": {"eye": GOOD, "nose": GOOD}, "b.png": {"eye": GOOD}}, "but 'nose' is marked in one"),
         (
             {"a.png": {"eye": GOOD}, "b.png": {"eye": [3, 5, 33, 9]}},
-            r"the box of 'eye' in b.png, \[3, 5, 33, 9\], reaches outside of the picture of 32x40 pixels",
+            r"the box of 'eye' in b.png, \[3, 5, 33, 9\], reaches outside the picture of 32x40 pixels",
         ),
-        ({"a.png": {"eye": GOOD}, "b.png": {"eye": [-1, 5, 3, 9]}}, "reaches outside of the picture"),
+        ({"a.png": {"eye": GOOD}, "b.png": {"eye": [-1, 5, 3, 9]}}, "reaches outside the picture"),
         (
             {"a.png": {"eye": GOOD}, "b.png": {"eye": [3, 5, 3, 9]}},
             r"'eye' in b.png, \[3, 5, 3, 9\], is empty",
@@ -476,7 +476,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         ({"a.png": {"eye": GOOD}, "b.png": {"eye": [9, 5, 3, 9]}}, "is empty; a box is"),
         (
             {"a.png": {"eye": GOOD}, "b.png": {"eye": [3, 0, 9, 4]}},
-            r"the box of 'eye' in b.png, \[3, 0, 9, 4\], lies outside of the centre crop that the network sees",
+            r"the box of 'eye' in b.png, \[3, 0, 9, 4\], lies outside the centre crop that the network sees",
         ),
     ],
 )
@@ -503,11 +503,14 @@ def test_a_missing_image_an_unknown_layer_and_a_network_of_tensors_are_refused(f
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Config(n_random=0), "n_random must be at least 1 and the seed at least 0, but came 0 and 0"),
-        (lambda: Config(seed=-1), "the seed at least 0, but came 99 and -1"),
+        (
+            lambda: CorrespondenceConfig(n_random=0),
+            "n_random must be at least 1, got 0",
+        ),
+        (lambda: CorrespondenceConfig(seed=-1), "seed must be at least 0, got -1"),
     ],
 )
-def test_a_config_is_checked(make: Callable[[], Config], message: str) -> None:
+def test_a_config_is_checked(make: Callable[[], CorrespondenceConfig], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         make()
 

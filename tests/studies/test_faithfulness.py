@@ -14,10 +14,10 @@ import backlight
 from backlight.errors import BadInputError
 from backlight.images import SequenceSource
 from backlight.studies import faithfulness
-from backlight.studies.faithfulness import Config, Faithfulness
+from backlight.studies.faithfulness import Faithfulness, FaithfulnessConfig
 from backlight.studies.faithfulness.falls import Falls
 from backlight.studies.faithfulness.scores import CONTROLS
-from backlight.studies.faithfulness.verdicts import best_rules, judge
+from backlight.studies.faithfulness.verdicts import advised_rules, judge
 from conftest import SmallNet
 
 SIZE, PATTERN = 32, 5
@@ -65,7 +65,7 @@ def test_a_planted_pattern_is_what_the_projection_shows(
     planted: tuple[backlight.Atlas, backlight.Network, SequenceSource],
 ) -> None:
     atlas, net, source = planted
-    result = faithfulness.run(atlas, net, source, config=Config(hits=6, shares=(0.1, 0.2)))
+    result = faithfulness.run(atlas, net, source, config=FaithfulnessConfig(hits=6, shares=(0.1, 0.2)))
     own = result.verdict("relu_1", 0)
     assert own.falls["deconvnet"] > 0.9
     assert max(own.falls["random"], own.falls["centre"]) < 0.5
@@ -97,7 +97,9 @@ def test_where_every_pixel_counts_alike_blind_choices_lose_what_they_cover(tmp_p
     net = backlight.capture(Average(), (3, SIZE, SIZE), MEAN)
     atlas = backlight.build(net, source, tmp_path / "a.atlas", ["relu_1"])
     shares = (0.1, 0.3, 0.6)
-    result = faithfulness.run(atlas, net, source, config=Config(hits=9, shares=shares, fills=("mean",)))
+    result = faithfulness.run(
+        atlas, net, source, config=FaithfulnessConfig(hits=9, shares=shares, fills=("mean",))
+    )
     falls = dict(zip(result.methods, np.nanmean(result.falls[..., 0], axis=0), strict=True))
     for name in (
         "random",
@@ -108,7 +110,7 @@ def test_where_every_pixel_counts_alike_blind_choices_lose_what_they_cover(tmp_p
         np.testing.assert_allclose(falls[name], shares, atol=0.06)
     assert (falls["guided"] > 1.5 * np.array(shares)).all()  # only half of the pixels are bright
     assert result.verdict("relu_1").rivals == ("guided", "gradient")
-    assert result.best_rules("relu_1") in ("guided", "gradient")
+    assert result.advised_rules("relu_1") in ("guided", "gradient")
     assert np.isnan(result.falls[:, result.methods.index("other map")]).sum() == 0
 
 
@@ -119,7 +121,7 @@ def test_on_a_random_net_over_noise_the_controls_are_controls(tmp_path: Path, sm
     )
     net = backlight.capture(small_net, (3, SIZE, SIZE), MEAN)
     atlas = backlight.build(net, source, tmp_path / "a.atlas", ["relu2"], top=6)
-    result = faithfulness.run(atlas, net, source, config=Config(hits=6, shares=(0.1, 0.3)))
+    result = faithfulness.run(atlas, net, source, config=FaithfulnessConfig(hits=6, shares=(0.1, 0.3)))
     falls = result.verdict("relu2").falls
     blind = [
         falls[name] for name in ("random", "centre", "sobel")
@@ -132,7 +134,7 @@ def test_on_a_random_net_over_noise_the_controls_are_controls(tmp_path: Path, sm
 def test_a_result_comes_again_with_its_seed_and_comes_back_from_its_files(
     planted: tuple[backlight.Atlas, backlight.Network, SequenceSource], tmp_path: Path
 ) -> None:
-    config = Config(maps=1, hits=2, shares=(0.1,), fills=("noise",), seed=3)
+    config = FaithfulnessConfig(maps=1, hits=2, shares=(0.1,), fills=("noise",), seed=3)
     first, second = (faithfulness.run(*planted, config=config) for _ in range(2))
     np.testing.assert_array_equal(first.falls, second.falls)
     assert len(np.unique(first.channels)) == 1
@@ -141,7 +143,9 @@ def test_a_result_comes_again_with_its_seed_and_comes_back_from_its_files(
         np.testing.assert_array_equal(back.falls, first.falls)
         assert back.summary() == first.summary()
         assert back.config == config
-    other = faithfulness.run(*planted, config=Config(maps=1, hits=2, shares=(0.1,), fills=("noise",), seed=4))
+    other = faithfulness.run(
+        *planted, config=FaithfulnessConfig(maps=1, hits=2, shares=(0.1,), fills=("noise",), seed=4)
+    )
     assert not np.array_equal(first.falls, other.falls)
     assert first._repr_png_().startswith(b"\x89PNG")
 
@@ -149,7 +153,7 @@ def test_a_result_comes_again_with_its_seed_and_comes_back_from_its_files(
 def test_crops_give_what_whole_images_give(
     planted: tuple[backlight.Atlas, backlight.Network, SequenceSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = Config(hits=2, shares=(0.1, 0.4))
+    config = FaithfulnessConfig(hits=2, shares=(0.1, 0.4))
     on_crops = faithfulness.run(*planted, config=config)
     monkeypatch.setattr("backlight.studies.responses.crops_of", lambda net, layer: None)
     on_images = faithfulness.run(*planted, config=config)
@@ -163,7 +167,7 @@ def test_evidence_is_kept_in_the_atlas_and_shown(
     atlas, net, source = planted
     assert atlas["relu_1"].evidence is None
     plain = atlas.figure("relu_1")
-    config = Config(hits=6, shares=(0.1, 0.2))
+    config = FaithfulnessConfig(hits=6, shares=(0.1, 0.2))
     result = faithfulness.run(atlas, net, source, config=config)
     result.keep(atlas.path)
     again = backlight.open_atlas(atlas.path)
@@ -179,7 +183,7 @@ def test_what_is_kept_is_not_done_again_but_another_study_is(
     planted: tuple[backlight.Atlas, backlight.Network, SequenceSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     atlas, net, source = planted
-    config = Config(hits=2, shares=(0.1,))
+    config = FaithfulnessConfig(hits=2, shares=(0.1,))
     faithfulness.run(atlas, net, source, config=config).keep(atlas.path)
     again = backlight.open_atlas(atlas.path)
     called: list[str] = []
@@ -189,7 +193,7 @@ def test_what_is_kept_is_not_done_again_but_another_study_is(
     )
     faithfulness.run(again, net, source, config=config)
     assert called == []
-    faithfulness.run(again, net, source, config=Config(hits=2, shares=(0.2,)))
+    faithfulness.run(again, net, source, config=FaithfulnessConfig(hits=2, shares=(0.2,)))
     assert called == ["relu_1"]
     known = again["relu_1"].evidence
     assert known is not None
@@ -202,14 +206,14 @@ def test_what_is_kept_is_not_done_again_but_another_study_is(
     ("change", "message"),
     [
         ({"shares": ()}, "shares lie between 0 and 1"),
-        ({"shares": (1.5,)}, r"shares lie between 0 and 1, such as 0.05 and 0.2, but came \(1.5,\)"),
-        ({"hits": 0}, "maps and hits must be at least 1"),
-        ({"maps": 0}, "maps and hits must be at least 1"),
+        ({"shares": (1.5,)}, r"shares lie between 0 and 1, such as 0.05 and 0.2, got \(1.5,\)"),
+        ({"hits": 0}, "hits must be at least 1, got 0"),
+        ({"maps": 0}, "maps must be at least 1, got 0"),
     ],
 )
 def test_a_config_is_checked(change: dict[str, object], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
-        Config(**change)
+        FaithfulnessConfig(**change)
 
 
 def test_another_network_or_other_images_are_refused(
@@ -256,8 +260,10 @@ def test_a_control_alike_is_seldom_beaten() -> None:
 def test_the_default_rules_stay_unless_others_are_surely_better() -> None:
     own = np.array([0.5, 0.6, 0.7])
     assert (
-        best_rules({"deconvnet": own, "guided": own + np.array([0.2, -0.1, 0.1])}, "deconvnet") == "deconvnet"
+        advised_rules({"deconvnet": own, "guided": own + np.array([0.2, -0.1, 0.1])}, "deconvnet")
+        == "deconvnet"
     )
     assert (
-        best_rules({"deconvnet": own, "guided": own + 0.1, "gradient": own + 0.2}, "deconvnet") == "gradient"
+        advised_rules({"deconvnet": own, "guided": own + 0.1, "gradient": own + 0.2}, "deconvnet")
+        == "gradient"
     )

@@ -21,8 +21,8 @@ from backlight.cli.homogeneity import homogeneity as command
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.geometry import Box
 from backlight.studies import homogeneity
-from backlight.studies.homogeneity import Config, Homogeneity
-from backlight.studies.homogeneity.aligned import SIDE, AlignedTiles, aligned_tiles, canvas
+from backlight.studies.homogeneity import Homogeneity, HomogeneityConfig
+from backlight.studies.homogeneity.aligned import ALIGNED_SIDE, AlignedTiles, aligned_tiles, canvas
 from backlight.studies.homogeneity.alike import (
     colour_similarities,
     correlations,
@@ -32,7 +32,7 @@ from backlight.studies.homogeneity.alike import (
     without_common,
 )
 from backlight.studies.homogeneity.descriptors import describe
-from backlight.studies.homogeneity.likeness import MEASURES, hits_of, judge_layer
+from backlight.studies.homogeneity.likeness import ASPECTS, hits_of, judge_layer
 from conftest import SmallNet, make_pictures
 
 SIZE, PATTERN, N_PATTERNS, OF_EACH = 32, 8, 8, 9
@@ -104,23 +104,23 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> backlight.Atlas:
 # --- planted truth --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("measure", ["projections", "patches", "labels"])
-def test_a_map_of_two_patterns_scores_lower_than_every_map_of_one(found: Homogeneity, measure: str) -> None:
-    scores = [own.by_measure[measure].score for own in found.scores("relu_1")]
+@pytest.mark.parametrize("aspect", ["projections", "patches", "labels"])
+def test_a_map_of_two_patterns_scores_lower_than_every_map_of_one(found: Homogeneity, aspect: str) -> None:
+    scores = [own.by_aspect[aspect].score for own in found.scores("relu_1")]
     assert min(scores[channel] for channel in ONE) > max(scores[channel] for channel in TWO) + 0.2
-    assert set(found.ranked("relu_1", measure)[-2:]) == set(TWO)
+    assert set(found.ranked("relu_1", aspect)[-2:]) == set(TWO)
 
 
-@pytest.mark.parametrize("measure", ["projections", "patches", "labels"])
-def test_a_map_of_one_pattern_lies_above_chance(found: Homogeneity, measure: str) -> None:
+@pytest.mark.parametrize("aspect", ["projections", "patches", "labels"])
+def test_a_map_of_one_pattern_lies_above_chance(found: Homogeneity, aspect: str) -> None:
     for channel in ONE:
-        own = found.scores("relu_1")[channel].by_measure[measure]
+        own = found.scores("relu_1")[channel].by_aspect[aspect]
         assert own.score > 0.8
         assert own.null_mean < 0.2
         assert own.p_value == 1 / 1000
         assert own.percentile == 1
         assert own.z > 3
-    layer = found.layer_score("relu_1", measure)
+    layer = found.layer_score("relu_1", aspect)
     assert layer.auc > 0.95
     assert layer.n == N_PATTERNS
     assert layer.n_above >= len(ONE)
@@ -135,7 +135,7 @@ def test_label_purity_is_exact(planted: backlight.Atlas, found: Homogeneity) -> 
         assert own.n_hits == 6
         assert own.purity == max(counts.values()) / 6
         pairs = [a == b for a, b in combinations(labels, 2)]
-        assert own.by_measure["labels"].score == pytest.approx(np.mean(pairs))
+        assert own.by_aspect["labels"].score == pytest.approx(np.mean(pairs))
         assert len(counts) == (1 if channel in ONE else 2)
 
 
@@ -152,11 +152,11 @@ def test_on_a_random_network_over_noise_nothing_but_projections_lies_above_chanc
     noise: backlight.Atlas,
 ) -> None:
     found = homogeneity.run(noise)
-    for measure in ("patches", "colours", "labels"):
-        p_values = [own.by_measure[measure].p_value for own in found.scores("relu2")]
+    for aspect in ("patches", "colours", "labels"):
+        p_values = [own.by_aspect[aspect].p_value for own in found.scores("relu2")]
         assert np.mean(p_values) > 0.35
         assert np.mean(np.array(p_values) <= 0.05) <= 0.25
-        assert 0.3 < found.layer_score("relu2", measure).auc < 0.7
+        assert 0.3 < found.layer_score("relu2", aspect).auc < 0.7
 
 
 def test_hits_dealt_out_to_maps_at_random_do_not_lie_above_chance(noise: backlight.Atlas) -> None:
@@ -173,11 +173,11 @@ def test_hits_dealt_out_to_maps_at_random_do_not_lie_above_chance(noise: backlig
         )
         judged = judge_layer(dealt, (SIZE, SIZE), 199, seed)
         p_values.append([own.p_values for own in judged])
-    by_measure = np.concatenate(p_values, 1)
-    assert by_measure.shape == (len(MEASURES), 2 * 12)
-    assert (abs(by_measure.mean(1) - 0.5) < 0.17).all()
-    assert ((by_measure <= 0.05).mean(1) < 0.15).all()
-    assert ((by_measure > 0) & (by_measure <= 1)).all()
+    by_aspect = np.concatenate(p_values, 1)
+    assert by_aspect.shape == (len(ASPECTS), 2 * 12)
+    assert (abs(by_aspect.mean(1) - 0.5) < 0.17).all()
+    assert ((by_aspect <= 0.05).mean(1) < 0.15).all()
+    assert ((by_aspect > 0) & (by_aspect <= 1)).all()
 
 
 def test_p_values_are_uniform_where_maps_mean_nothing_and_small_where_they_do() -> None:
@@ -297,7 +297,7 @@ def _tiles(projections: np.ndarray, patches: np.ndarray, valid: np.ndarray | Non
 
 
 def test_edges_tell_orientations_apart_and_not_colours_or_contrast() -> None:
-    rows = np.indices((SIDE, SIDE))[0]
+    rows = np.indices((ALIGNED_SIDE, ALIGNED_SIDE))[0]
     stripes = (np.sin(rows / 3) / 2 + 0.5)[..., None] * (rows[..., None] > 20)
     red, grey = stripes * np.array([1, 0.0, 0]), 0.3 * stripes * np.ones(3)
     pictures = np.stack([red, grey, red.transpose(1, 0, 2), -red])
@@ -317,7 +317,7 @@ def test_a_shift_within_a_cell_is_forgiven_and_a_far_one_is_not() -> None:
     blocks = np.random.default_rng(0).normal(size=(20, 5, 5, 1)).repeat(4, 1).repeat(4, 2)
     pictures = np.pad(blocks, ((0, 2), (20, 24), (20, 24), (0, 0)))
     pictures[20], pictures[21] = np.roll(pictures[0], 2, 1), np.roll(pictures[0], 20, 1)
-    found = describe(_tiles(pictures, np.zeros((22, SIDE, SIDE, 3))))
+    found = describe(_tiles(pictures, np.zeros((22, ALIGNED_SIDE, ALIGNED_SIDE, 3))))
     rows, known = found.projections, found.projections_known
     similarities = correlations(without_common(rows, known), known)
     assert similarities[0, 20] > 0.6
@@ -326,16 +326,18 @@ def test_a_shift_within_a_cell_is_forgiven_and_a_far_one_is_not() -> None:
 
 
 def test_what_is_even_is_not_compared_but_has_a_colour() -> None:
-    found = describe(_tiles(np.zeros((1, SIDE, SIDE, 1)), np.full((1, SIDE, SIDE, 3), 0.7)))
+    found = describe(
+        _tiles(np.zeros((1, ALIGNED_SIDE, ALIGNED_SIDE, 1)), np.full((1, ALIGNED_SIDE, ALIGNED_SIDE, 3), 0.7))
+    )
     assert not found.projections_known.any()
     assert not found.patches_known.any()
     assert not np.isnan(found.colours).any()
 
 
 def test_what_lies_outside_of_the_image_is_not_compared() -> None:
-    valid = np.full((2, SIDE, SIDE), True)
+    valid = np.full((2, ALIGNED_SIDE, ALIGNED_SIDE), True)
     valid[0, :20], valid[1] = False, False
-    pictures = np.random.default_rng(0).random((2, SIDE, SIDE, 3))
+    pictures = np.random.default_rng(0).random((2, ALIGNED_SIDE, ALIGNED_SIDE, 3))
     pictures[0, :20] = 0
     found = describe(_tiles(pictures, pictures, valid))
     for known in (found.projections_known, found.patches_known):
@@ -345,7 +347,10 @@ def test_what_lies_outside_of_the_image_is_not_compared() -> None:
         assert not known[1].any()
     assert np.isnan(found.colours[1]).all()
     whole = describe(
-        _tiles(pictures[:1, 20:44, :24].repeat(3, 1)[:, :SIDE].repeat(3, 2)[:, :, :SIDE], pictures[:1])
+        _tiles(
+            pictures[:1, 20:44, :24].repeat(3, 1)[:, :ALIGNED_SIDE].repeat(3, 2)[:, :, :ALIGNED_SIDE],
+            pictures[:1],
+        )
     )
     assert found.colours[0, 0] > whole.colours[0, 0]  # the black part is not of the image
 
@@ -360,7 +365,9 @@ def test_tiles_lie_with_their_unit_in_the_middle(noise: backlight.Atlas) -> None
             done += 1
             box, inside = hit.box, hit.box.clip(SIZE, SIZE)
             assert valid.mean() == pytest.approx(inside.area / box.area, abs=0.08)
-            place = ((np.arange(SIDE) + 0.5) * field / SIDE).astype(int)  # nearest pixel of the canvas
+            place = ((np.arange(ALIGNED_SIDE) + 0.5) * field / ALIGNED_SIDE).astype(
+                int
+            )  # nearest pixel of the canvas
             rows, cols = (
                 (place + start).clip(low, high - 1) - low
                 for start, low, high in (
@@ -417,7 +424,7 @@ def test_units_that_see_the_whole_image_are_aligned_by_their_place_if_they_have_
     own = next(hit for channel in linear.channels for hit in linear[channel].hits)
     assert canvas(linear, own, (SIZE, SIZE)) == Box(0, 0, SIZE, SIZE)
     (tiles,) = aligned_tiles(spatial, [moved], (SIZE, SIZE))
-    assert tiles.valid.sum() == (26 * 28) * (SIDE // SIZE) ** 2
+    assert tiles.valid.sum() == (26 * 28) * (ALIGNED_SIDE // SIZE) ** 2
     found = homogeneity.run(atlas, [spatial.name])
     assert found.layer_score(spatial.name, "patches").n > 0
 
@@ -429,10 +436,10 @@ def test_a_result_comes_again_with_its_seed_and_comes_back_from_its_files(
     planted: backlight.Atlas, found: Homogeneity, tmp_path: Path
 ) -> None:
     said: list[tuple[str, int, int]] = []
-    again = homogeneity.run(planted, ["relu_1"], Config(), lambda *own: said.append(own))
+    again = homogeneity.run(planted, ["relu_1"], HomogeneityConfig(), progress=lambda *own: said.append(own))
     np.testing.assert_array_equal(again.nulls, found.nulls)
     assert said[-1] == ("homogeneity", 48, 48)
-    other = homogeneity.run(planted, config=Config(n_draws=99, seed=1))
+    other = homogeneity.run(planted, config=HomogeneityConfig(n_draws=99, seed=1))
     assert not np.array_equal(other.nulls[:, :, :50], found.nulls[:, :, :50])
     np.testing.assert_array_equal(other.map_scores, found.map_scores)
     found.save(tmp_path / "found")
@@ -448,8 +455,8 @@ def test_the_figure_shows_the_most_and_the_least_alike_maps(found: Homogeneity) 
     assert tuple(found.example_channels) == (*found.ranked("relu_1")[:3], *found.ranked("relu_1")[-3:])
     figure = found.plot()
     words = " ".join(text.get_text() for axes in figure.axes for text in (axes.title, *axes.texts))
-    for measure in MEASURES:
-        assert measure in words
+    for aspect in ASPECTS:
+        assert aspect in words
     assert f"channel {found.example_channels[-1]}: " in words
     assert found._repr_png_().startswith(b"\x89PNG")
 
@@ -458,8 +465,8 @@ def test_without_labels_there_is_nothing_to_say_of_them(tmp_path: Path) -> None:
     net = backlight.capture(SmallNet().eval(), (3, SIZE, SIZE), MEAN)
     pictures = [Image.open(path) for path in sorted(make_pictures(tmp_path / "p", 12).rglob("*.png"))]
     atlas = backlight.build(net, pictures, tmp_path / "a.atlas", maps=4, top=4)
-    found = homogeneity.run(atlas, config=Config(n_draws=20))
-    assert found.measures == ("projections", "patches", "colours")
+    found = homogeneity.run(atlas, config=HomogeneityConfig(n_draws=20))
+    assert found.aspects == ("projections", "patches", "colours")
     assert found.mean_purity("relu2") is None
     assert found.layers == ("relu1", "relu2")
     assert "labels" not in found.summary()["relu1"]
@@ -467,7 +474,7 @@ def test_without_labels_there_is_nothing_to_say_of_them(tmp_path: Path) -> None:
     found.save(tmp_path / "found")
     assert len(found.plot().axes) == 3 + 4
     alone = homogeneity.run(
-        atlas, ["relu2"], Config(n_draws=20)
+        atlas, ["relu2"], HomogeneityConfig(n_draws=20)
     )  # what is drawn does not depend on other layers
     np.testing.assert_array_equal(alone.nulls[:3, 0], found.nulls[:3, 1])
 
@@ -497,14 +504,20 @@ def test_an_unfinished_atlas_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         homogeneity.run(atlas)
 
 
-@pytest.mark.parametrize("change", [{"n_draws": 0}, {"seed": -1}])
-def test_a_config_is_checked(change: dict[str, int]) -> None:
-    with pytest.raises(BadInputError, match="n_draws must be at least 1 and the seed at least 0, but came"):
-        Config(**change)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_draws": 0}, "n_draws must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_a_config_is_checked(change: dict[str, int], message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        HomogeneityConfig(**change)
 
 
 def test_a_layer_that_was_not_studied_is_not_known(found: Homogeneity) -> None:
-    with pytest.raises(UnknownLayerError, match="layer 'relu9' was not studied; there are relu_1"):
+    with pytest.raises(UnknownLayerError, match="layer 'relu9' was not studied; the layers are relu_1"):
         found.scores("relu9")
 
 
@@ -522,10 +535,10 @@ def test_the_command_prints_a_table_and_writes_figure_and_numbers(
     printed = " ".join(capsys.readouterr().out.split())
     assert "layer projections patches colours labels purity relu_1" in printed
     first, last = found.ranked("relu_1")[0], found.ranked("relu_1")[-1]
-    assert f"relu_1: channels most alike by projections {first}, " in printed
+    assert f"relu_1: feature maps most alike by projections {first}, " in printed
     assert f"; least {last}, " in printed
     assert Image.open(picture).width > 500
-    assert Homogeneity.load(stem).config == Config(n_draws=99)
+    assert Homogeneity.load(stem).config == HomogeneityConfig(n_draws=99)
 
 
 @pytest.mark.parametrize(
@@ -533,7 +546,7 @@ def test_the_command_prints_a_table_and_writes_figure_and_numbers(
     [
         (("--layers", "relu9"), "a.atlas has no layer 'relu9'; it has relu_1"),
         (("--draws", "0"), "n_draws must be at least 1"),
-        (("-o", "h.gif"), "a figure is written as .png, .pdf or .svg, but came 'h.gif'"),
+        (("-o", "h.gif"), "a figure is written as .png, .pdf or .svg, got 'h.gif'"),
         (("--save", "nowhere/h"), "no such folder: 'nowhere'; make it first"),
     ],
 )

@@ -19,11 +19,12 @@ from torchvision.transforms.functional import InterpolationMode, affine
 from typer.testing import CliRunner
 
 import backlight
-from backlight.cli.invariance import invariance, parse_amounts
+from backlight.cli.invariance import invariance
+from backlight.cli.parsing import parse_amounts
 from backlight.errors import ActivationError, BadInputError, UnknownLayerError
 from backlight.render.plots import new_plot
 from backlight.studies.classes import are_probabilities
-from backlight.studies.invariance import Config, Invariance, default_layers, run
+from backlight.studies.invariance import Invariance, InvarianceConfig, default_layers, run
 from backlight.studies.invariance.transforms import (
     BORDERS,
     TRANSFORMS,
@@ -36,7 +37,7 @@ from conftest import SmallNet
 
 SIZE = 32
 PLAIN = backlight.Preprocessing(None, (SIZE, SIZE), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-FEW = Config(translation=(-3, 0, 4), scale=(1.0, 1.3), rotation=(0.0, 90.0, 200.0))
+FEW = InvarianceConfig(translation=(-3, 0, 4), scale=(1.0, 1.3), rotation=(0.0, 90.0, 200.0))
 
 
 def _pictures(count: int, seed: int = 0) -> list[Image.Image]:
@@ -129,7 +130,7 @@ def test_whatever_kind_of_tensor_comes_is_what_goes() -> None:
 
 def test_a_study_gives_what_a_loop_over_its_definition_gives() -> None:
     net, pictures = _small(), _pictures(3)
-    result = run(net, pictures, ["relu1", "relu2", "fc"], [4, 0, 1], FEW)
+    result = run(net, pictures, ["relu1", "relu2", "fc"], FEW, classes=[4, 0, 1])
     inputs = net.prepare(pictures)
     steps = [(t, a) for t in TRANSFORMS for a in getattr(FEW, t)]
     for layer in result.layers:
@@ -158,7 +159,7 @@ def test_a_study_gives_what_a_loop_over_its_definition_gives() -> None:
 
 def test_maps_move_as_a_loop_over_the_definition_says() -> None:
     net, pictures = _small(), _pictures(2)
-    config = Config(translation=(0, 2, 5), scale=(1.0,), rotation=(70.0,))
+    config = InvarianceConfig(translation=(0, 2, 5), scale=(1.0,), rotation=(70.0,))
     result = run(net, pictures, ["relu1", "relu2"], config=config)
     inputs = net.prepare(pictures)
     for layer, maps in (("relu1", 8), ("relu2", 12)):
@@ -223,7 +224,9 @@ def test_a_network_made_blind_to_vertical_shifts_moves_early_and_not_late() -> N
     net = backlight.capture(ShiftBlind(), (1, SIZE, SIZE))
     assert default_layers(net)[0] == "relu"
     images = torch.stack([_content(), -_content()])
-    result = run(net, images, config=Config(translation=tuple(range(-10, 11, 2)), rotation=(0.0, 90.0)))
+    result = run(
+        net, images, config=InvarianceConfig(translation=tuple(range(-10, 11, 2)), rotation=(0.0, 90.0))
+    )
     first, late = result.layers
     early, other = result.distances(first, "translation"), result.distances(late, "translation")
     changed = result.amounts[result.of("translation")] != 0
@@ -249,7 +252,9 @@ class TurnBlind(nn.Module):
 
 def test_a_network_made_blind_to_quarter_turns_moves_at_other_angles_only() -> None:
     net = backlight.capture(TurnBlind(), (3, SIZE, SIZE), PLAIN)
-    turns = Config(translation=(0,), scale=(1.0,), rotation=(0.0, 45.0, 90.0, 135.0, 180.0, 270.0, 300.0))
+    turns = InvarianceConfig(
+        translation=(0,), scale=(1.0,), rotation=(0.0, 45.0, 90.0, 135.0, 180.0, 270.0, 300.0)
+    )
     result = run(net, _pictures(2), config=turns)
     first, late = result.layers
     values, quarters = result.distances(late, "rotation"), np.array([2, 4, 5])
@@ -276,7 +281,7 @@ class OneBlindMap(nn.Module):
 def test_a_planted_map_is_ranked_the_most_invariant_and_a_dead_one_not_at_all() -> None:
     net = backlight.capture(OneBlindMap(), (1, SIZE, SIZE))
     assert [layer.name for layer in net.layers][-1] == "relu"
-    result = run(net, _content()[None], ["relu"], config=Config(translation=tuple(range(-8, 9, 4))))
+    result = run(net, _content()[None], ["relu"], config=InvarianceConfig(translation=tuple(range(-8, 9, 4))))
     moves = result.moves_of_maps("relu", "translation")
     assert moves[2] < 1e-5
     assert np.isnan(moves[4])
@@ -359,48 +364,51 @@ def test_outputs_that_are_probabilities_already_stay_as_they_are() -> None:
 
 
 def test_amounts_come_in_order_once_and_default_shifts_follow_the_height() -> None:
-    config = Config(translation=(5, -5, 5), scale=(1.5, 1.0), rotation=(90.0, 0.0))
+    config = InvarianceConfig(translation=(5, -5, 5), scale=(1.5, 1.0), rotation=(90.0, 0.0))
     assert config.amounts(SIZE) == {
         "translation": [-5.0, 5.0],
         "scale": [1.0, 1.5],
         "rotation": [0.0, 90.0],
     }
-    own = Config().amounts(224)
+    own = InvarianceConfig().amounts(224)
     assert own["translation"] == [5.0 * i for i in range(-12, 13)]
     assert (own["scale"][0], own["scale"][-1], len(own["scale"])) == (1.0, 1.8, 17)
     assert own["rotation"] == [10.0 * i for i in range(36)]
-    assert max(Config().amounts(SIZE)["translation"]) == 9
+    assert max(InvarianceConfig().amounts(SIZE)["translation"]) == 9
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"translation": ()}, "translation needs at least one amount, all finite, but came none"),
+        ({"translation": ()}, "translation needs at least one amount, all finite, got none"),
         ({"scale": ()}, "scale needs at least one amount"),
         ({"rotation": ()}, "rotation needs at least one amount"),
         (
             {"rotation": (0.0, float("nan"))},
-            "rotation needs at least one amount, all finite, but came 0.0, nan",
+            "rotation needs at least one amount, all finite, got 0.0, nan",
         ),
-        ({"scale": (1.0, 0.0)}, "a scale is a factor above 0 .* but came 0.0"),
-        ({"scale": (-1.0,)}, "a scale is a factor above 0 .* but came -1.0"),
-        ({"batch_size": 0}, "batch_size is at least 1, but came 0"),
+        ({"scale": (1.0, 0.0)}, "a scale is a factor above 0 .* got 0.0"),
+        ({"scale": (-1.0,)}, "a scale is a factor above 0 .* got -1.0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],
 )
 def test_amounts_that_cannot_be_used_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
-        Config(**values)  # type: ignore[arg-type]
+        InvarianceConfig(**values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"images": []}, "images are shifted, magnified and turned, but came none"),
+        ({"images": []}, "no images to shift, magnify and turn"),
         ({"classes": [0, 5]}, "class 5 is out of range: SmallNet has 5 classes, 0 to 4"),
         ({"classes": [-1, 0]}, "class -1 is out of range"),
         ({"classes": [0]}, "each image has one class, got 1 for 2 images"),
-        ({"config": Config(class_names=("a", "b"))}, "has 5 classes, got 2 names"),
-        ({"config": Config(translation=(0, -32))}, "a shift of -32 leaves nothing of an image of 32 rows"),
+        ({"config": InvarianceConfig(class_names=("a", "b"))}, "has 5 classes, got 2 names"),
+        (
+            {"config": InvarianceConfig(translation=(0, -32))},
+            "a shift of -32 leaves nothing of an image of 32 rows",
+        ),
     ],
 )
 def test_what_does_not_fit_the_network_is_refused(arguments: dict[str, object], message: str) -> None:
@@ -412,7 +420,7 @@ def test_unknown_layers_no_images_of_a_tensor_and_no_layers_are_refused() -> Non
     net = _small()
     with pytest.raises(UnknownLayerError, match="SmallNet has no layer 'relu9'"):
         run(net, _pictures(1), ["relu9"])
-    with pytest.raises(BadInputError, match="but came none; give at least one"):
+    with pytest.raises(BadInputError, match="no images to shift, magnify and turn; give at least one"):
         run(net, torch.zeros(0, 3, SIZE, SIZE))
     with pytest.raises(BadInputError, match="has no feature maps to take by default; name layers"):
         run(backlight.capture(nn.AvgPool2d(2), (3, SIZE, SIZE)), torch.zeros(1, 3, SIZE, SIZE))
@@ -569,13 +577,13 @@ def test_the_command_draws_what_is_asked_for(
         (("--class", "1"), "each image has one class, got 1 for 2 images"),
         (("--class", "1,9"), "class 9 is out of range: SmallNet has 5 classes"),
         (("--class", "1,a"), "--class is a list of numbers"),
-        (("--translation", "1.5"), "--translation takes whole numbers, but came '1.5'"),
+        (("--translation", "1.5"), "--translation takes whole numbers, got '1.5'"),
         (("--translation", ""), "translation needs at least one amount"),
         (("--scale", "0"), "a scale is a factor above 0"),
-        (("--rotation", "0:90:0"), "--rotation: the step leads from the first to the last"),
+        (("--rotation", "0:90:0"), "--rotation: the step must lead from the first to the last"),
         (("--rotation", "0:90"), "--rotation is a list of numbers"),
-        (("--border", "black"), "a border is mean or edge, but came 'black'"),
-        (("--measure", "all"), "--measure is whole or peak, but came 'all'"),
+        (("--border", "black"), "a border is mean or edge, got 'black'"),
+        (("--measure", "all"), "--measure is whole or peak, got 'all'"),
         (("--labels", "none.txt"), "cannot read the labels 'none.txt' \\(No such file"),
         (("--layers", "relu9"), "SmallNet has no layer 'relu9'"),
     ],
@@ -588,7 +596,7 @@ def test_the_command_refuses_what_cannot_be_used(
 
 
 def test_amounts_are_lists_and_ranges_that_reach_their_end() -> None:
-    assert parse_amounts("--scale", "1:1.8:0.05") == Config().scale
-    assert parse_amounts("--rotation", "0:350:10") == Config().rotation
+    assert parse_amounts("--scale", "1:1.8:0.05") == InvarianceConfig().scale
+    assert parse_amounts("--rotation", "0:350:10") == InvarianceConfig().rotation
     assert parse_amounts("--translation", "3, -4:4:3") == (3.0, -4.0, -1.0, 2.0)
     assert parse_amounts("--translation", "4:-4:-8") == (4.0, -4.0)

@@ -16,7 +16,7 @@ import backlight
 from backlight.errors import ActivationError, BadInputError
 from backlight.geometry import Box
 from backlight.studies.covering import filled
-from backlight.studies.occlusion import Config, Occlusion, run
+from backlight.studies.occlusion import Occlusion, OcclusionConfig, run
 from conftest import SmallNet
 from studies.finder import (
     PATTERN,
@@ -32,7 +32,7 @@ from studies.finder import (
 
 @pytest.mark.parametrize("fill", ["mean", "blur", "noise"])
 def test_the_planted_pattern_is_where_everything_falls_and_nowhere_else(fill: str) -> None:
-    result = run(finder(), picture(1), "relu", Config(size=7, stride=3, fill=fill))
+    result = run(finder(), picture(1), "relu", OcclusionConfig(size=7, stride=3, fill=fill))
     watched, overlaps = result.watched, overlaps_of(result)
     assert (watched.unit.channel, watched.unit.row, watched.unit.col) == (1, PLACE.top, PLACE.left)
     assert watched.box == PLACE
@@ -85,7 +85,9 @@ def test_the_agreement_is_spearmans_with_the_projection_under_the_same_squares()
 def test_every_position_is_answered_by_the_image_with_that_square_covered() -> None:
     net = backlight.capture(SmallNet().eval(), (3, 24, SIZE))
     image = torch.randn(3, 24, SIZE)
-    result = run(net, image, "relu2", Config(size=6, stride=5, fill="noise", seed=4, channel=3, row=2, col=1))
+    result = run(
+        net, image, "relu2", OcclusionConfig(size=6, stride=5, fill="noise", seed=4, channel=3, row=2, col=1)
+    )
     assert result.rows.tolist() == [0, 5, 10, 15, 18]
     assert result.cols.tolist() == [0, 5, 10, 15, 20, 25, 26]
     fill = filled(image, "noise", np.random.default_rng(4))
@@ -108,7 +110,7 @@ def test_the_batch_size_does_not_show(batch_size: int) -> None:
     net, image = backlight.capture(SmallNet().eval(), (3, SIZE, SIZE)), torch.randn(3, SIZE, SIZE)
     expected = run(net, image, "relu2", SQUARES)
     seen: list[tuple[str, int, int]] = []
-    config = Config(size=7, stride=3, batch_size=batch_size)
+    config = OcclusionConfig(size=7, stride=3, batch_size=batch_size)
     found = run(net, image, "relu2", config, progress=lambda *what: seen.append(what))
     for name in ("map_sums", "unit_values", "probabilities"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-5)
@@ -137,10 +139,10 @@ def test_the_strongest_map_is_that_of_the_strongest_single_activation_not_of_the
     image = torch.full((2, 8, 8), 0.5)
     image[1] = 0
     image[1, 3, 4] = 2
-    result = run(backlight.capture(body, (2, 8, 8)), image, "conv2d", Config(size=2, stride=2))
+    result = run(backlight.capture(body, (2, 8, 8)), image, "conv2d", OcclusionConfig(size=2, stride=2))
     assert result.watched.unit == backlight.Unit("conv2d", 1, 3, 4)
     assert run(
-        backlight.capture(body, (2, 8, 8)), image, "conv2d", Config(size=2, stride=2, channel=0)
+        backlight.capture(body, (2, 8, 8)), image, "conv2d", OcclusionConfig(size=2, stride=2, channel=0)
     ).watched.map_sum == pytest.approx(32)
 
 
@@ -148,7 +150,7 @@ def test_the_strongest_map_is_that_of_the_strongest_single_activation_not_of_the
 
 
 def test_a_class_that_is_given_is_followed_and_said_to_be_given() -> None:
-    result = run(finder(), picture(1), "relu", Config(size=7, stride=3, class_index=1))
+    result = run(finder(), picture(1), "relu", OcclusionConfig(size=7, stride=3, class_index=1))
     assert result.watched.class_index == 1
     assert result.watched.label == 0
     assert result.probabilities.max() > 0.7 > result.watched.probability
@@ -185,7 +187,7 @@ def test_without_a_classifier_there_are_the_map_and_its_projection_alone(last: L
 
 def test_a_layer_that_is_the_output_itself_can_be_watched() -> None:
     net = backlight.capture(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), (3, 16, 16))
-    result = run(net, torch.rand(3, 16, 16), "1", Config(size=16))
+    result = run(net, torch.rand(3, 16, 16), "1", OcclusionConfig(size=16))
     assert result.map_sums.shape == (1, 1)
     assert result.plot().axes
 
@@ -196,21 +198,37 @@ def test_a_layer_that_is_the_output_itself_can_be_watched() -> None:
 @pytest.mark.parametrize(
     ("config", "layer", "message"),
     [
-        (Config(size=33), "relu", "the square that covers must be 1 to 32 pixels large, .* but came 33"),
-        (Config(size=4, class_index=4), "relu", "class 4 is out of range: Finder has 4 classes, 0 to 3"),
-        (Config(size=4, class_index=-1), "relu", "class -1 is out of range"),
-        (Config(size=4, class_names=("a", "b")), "relu", "Finder has 4 classes, got 2 names"),
-        (Config(size=4, channel=3), "relu", r"channel 3 is out of range for layer 'relu' \(3 feature maps\)"),
         (
-            Config(size=4, channel=1, row=28, col=0),
+            OcclusionConfig(size=33),
+            "relu",
+            "the side of the square must be 1 to 32 pixels, .* got 33",
+        ),
+        (
+            OcclusionConfig(size=4, class_index=4),
+            "relu",
+            "class 4 is out of range: Finder has 4 classes, 0 to 3",
+        ),
+        (OcclusionConfig(size=4, class_index=-1), "relu", "class -1 is out of range"),
+        (OcclusionConfig(size=4, class_names=("a", "b")), "relu", "Finder has 4 classes, got 2 names"),
+        (
+            OcclusionConfig(size=4, channel=3),
+            "relu",
+            r"channel 3 is out of range for layer 'relu' \(3 feature maps\)",
+        ),
+        (
+            OcclusionConfig(size=4, channel=1, row=28, col=0),
             "relu",
             "row 28, column 0 is out of range for layer 'relu'",
         ),
-        (Config(size=4), "stack", r"rows and columns is watched, but layer 'stack' has none \(4 units\)"),
-        (Config(size=4), "relu9", "Finder has no layer 'relu9'; did you mean 'relu'"),
+        (
+            OcclusionConfig(size=4),
+            "stack",
+            r"needs a layer with rows and columns, but 'stack' has none \(4 units\)",
+        ),
+        (OcclusionConfig(size=4), "relu9", "Finder has no layer 'relu9'; did you mean 'relu'"),
     ],
 )
-def test_what_the_network_does_not_have_is_refused(config: Config, layer: str, message: str) -> None:
+def test_what_the_network_does_not_have_is_refused(config: OcclusionConfig, layer: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         run(finder(), picture(1), layer, config)
 
@@ -218,30 +236,28 @@ def test_what_the_network_does_not_have_is_refused(config: Config, layer: str, m
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 0}, "size and stride of the square are at least 1 pixel, but came 0 and 8"),
-        ({"stride": 0}, "size and stride of the square are at least 1 pixel, but came 32 and 0"),
+        ({"size": 0}, "size must be at least 1, got 0"),
+        ({"stride": 0}, "stride must be at least 1, got 0"),
         ({"channel": 1, "row": 2}, "a unit is given by channel, row and col together"),
         ({"row": 2, "col": 2}, "a unit is given by channel, row and col together"),
-        ({"n_others": -1}, "n_others is at least 0 and batch_size at least 1, but came -1 and None"),
-        ({"batch_size": 0}, "n_others is at least 0 and batch_size at least 1, but came 3 and 0"),
+        ({"n_others": -1}, "n_others must be at least 0, got -1"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],
 )
 def test_a_config_is_checked(change: dict[str, object], message: str) -> None:
     with pytest.raises(BadInputError, match=message):
-        Config(**change)
+        OcclusionConfig(**change)
 
 
 def test_one_image_at_a_time_and_a_class_only_of_a_classifier() -> None:
     for images in ([picture(1), picture(2)], torch.zeros(2, 3, SIZE, SIZE), []):
-        with pytest.raises(
-            BadInputError, match=f"slid over one image, but came {len(images)}; study them one"
-        ):
+        with pytest.raises(BadInputError, match=f"slides over one image, got {len(images)}; study them one"):
             run(finder(), images, "relu", SQUARES)
     with pytest.raises(
         BadInputError,
         match="classes cannot be followed: Finder returns one output \\(1\\), which is not one number",
     ):
-        run(finder(lambda x: x[:, :1]), picture(1), "relu", Config(size=7, class_index=2))
+        run(finder(lambda x: x[:, :1]), picture(1), "relu", OcclusionConfig(size=7, class_index=2))
 
 
 def test_activations_that_are_not_finite_are_refused() -> None:

@@ -18,7 +18,7 @@ from backlight.cli.occlude import occlude
 from backlight.errors import AtlasError, BadInputError, UnknownLayerError
 from backlight.geometry import Box
 from backlight.images import SequenceSource
-from backlight.studies.occlusion import Config, Occlusion, run
+from backlight.studies.occlusion import Occlusion, OcclusionConfig, run
 from backlight.studies.shown import inputs_of
 from conftest import SmallNet, make_pictures
 from studies.finder import (
@@ -34,7 +34,7 @@ from studies.finder import (
 
 def test_other_images_show_the_maps_strongest_unit_of_each() -> None:
     net, elsewhere = finder(), Box(0, 20, PATTERN, 20 + PATTERN)
-    result = run(net, picture(1), "relu", SQUARES, [picture(2, elsewhere), picture(3)])
+    result = run(net, picture(1), "relu", SQUARES, others=[picture(2, elsewhere), picture(3)])
     assert result.other_boxes.tolist() == [[0, 20, 5, 25], [18, 7, 23, 12]]
     np.testing.assert_array_equal(result.other_patches, np.stack([pattern_pixels(), pattern_pixels()]))
     unit = backlight.Unit("relu", 1, 0, 20)
@@ -52,12 +52,12 @@ def test_an_atlas_gives_the_maps_other_hits_without_the_image_itself(tmp_path: P
     atlas = backlight.build(
         net, SequenceSource(pictures), tmp_path / "a.atlas", ["relu"], rules=backlight.GUIDED
     )
-    result = run(net, pictures[1], "relu", Config(size=7, stride=5, n_others=5), atlas)
+    result = run(net, pictures[1], "relu", OcclusionConfig(size=7, stride=5, n_others=5), others=atlas)
     assert sorted(result.other_boxes[:, 0].tolist()) == [1, 22]
     assert result.rules == backlight.GUIDED
     hits = [hit for hit in atlas["relu"][1].hits if hit.row != 9]
     np.testing.assert_array_equal(result.other_projections, np.stack([h.projection_values for h in hits]))
-    stranger = run(net, picture(9), "relu", Config(size=7, stride=5, n_others=2), atlas)
+    stranger = run(net, picture(9), "relu", OcclusionConfig(size=7, stride=5, n_others=2), others=atlas)
     assert len(stranger.other_names) == 2
 
 
@@ -67,16 +67,16 @@ def test_an_atlas_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         BadInputError, match=r"map 1 of layer 'relu' is not projected in a.atlas; .* among 0, 2"
     ):
-        run(net, picture(1), "relu", SQUARES, atlas)
+        run(net, picture(1), "relu", SQUARES, others=atlas)
     with pytest.raises(BadInputError, match=r"a\.atlas was built with another model or other weights"):
-        run(finder(lambda x: 2 * x), picture(1), "relu", SQUARES, atlas)
+        run(finder(lambda x: 2 * x), picture(1), "relu", SQUARES, others=atlas)
     with pytest.raises(UnknownLayerError, match=r"a\.atlas has no layer 'match'"):
-        run(net, picture(1), "match", SQUARES, atlas)
-    config = Config(size=7, channel=0, rules=backlight.GUIDED)
+        run(net, picture(1), "match", SQUARES, others=atlas)
+    config = OcclusionConfig(size=7, channel=0, rules=backlight.GUIDED)
     with pytest.raises(
         BadInputError, match="holds deconvnet projections of layer 'relu'; leave the rules out"
     ):
-        run(net, picture(1), "relu", config, atlas)
+        run(net, picture(1), "relu", config, others=atlas)
 
 
 # --- pictures, files ----------------------------------------------------------------------------------------------
@@ -97,8 +97,10 @@ def test_a_picture_is_shown_as_the_network_sees_it_and_a_tensor_from_black_to_wh
 
 def test_a_result_comes_back_from_its_files(tmp_path: Path) -> None:
     names = ("with", "without", "c", "d")
-    config = Config(size=7, stride=3, channel=1, row=18, col=7, class_names=names, fill="noise", seed=3)
-    first, again = (run(finder(), picture(1), "relu", config, [picture(2)]) for _ in range(2))
+    config = OcclusionConfig(
+        size=7, stride=3, channel=1, row=18, col=7, class_names=names, fill="noise", seed=3
+    )
+    first, again = (run(finder(), picture(1), "relu", config, others=[picture(2)]) for _ in range(2))
     first.save(tmp_path / "found")
     back = Occlusion.load(tmp_path / "found")
     for name, value in vars(first).items():
@@ -111,7 +113,7 @@ def test_a_result_comes_back_from_its_files(tmp_path: Path) -> None:
     assert back._repr_png_().startswith(b"\x89PNG")
     titles = [axes.get_title("left")[:2] for axes in back.plot().axes]
     assert [t for t in titles if t] == ["a ", "b ", "b′", "c ", "d ", "e "]
-    other = run(finder(), picture(1), "relu", Config(size=7, stride=3, fill="noise", seed=4))
+    other = run(finder(), picture(1), "relu", OcclusionConfig(size=7, stride=3, fill="noise", seed=4))
     assert not np.array_equal(other.map_sums, first.map_sums)
 
 
@@ -130,7 +132,7 @@ def test_the_legend_names_six_labels_and_counts_the_rest() -> None:
 
 
 def test_cells_stand_at_the_middles_of_the_squares() -> None:
-    result = run(finder(), picture(1), "relu", Config(size=8, stride=10))
+    result = run(finder(), picture(1), "relu", OcclusionConfig(size=8, stride=10))
     heat = result.plot().axes[1].collections[0]
     columns = heat.get_coordinates()[0, :, 0]
     assert result.cols.tolist() == [0, 10, 20, 24]
@@ -151,7 +153,7 @@ def test_an_unfinished_atlas_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(StopError):
         backlight.build(net, source, tmp_path / "a.atlas", ["relu"])
     with pytest.raises(AtlasError, match="is not projected yet; call build again as before"):
-        run(net, picture(3), "relu", SQUARES, backlight.open_atlas(tmp_path / "a.atlas"))
+        run(net, picture(3), "relu", SQUARES, others=backlight.open_atlas(tmp_path / "a.atlas"))
 
 
 # --- the command --------------------------------------------------------------------------------------------------
@@ -198,16 +200,19 @@ def test_the_command_writes_the_figure_and_the_numbers_and_says_what_it_found(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-o", "f.gif"), "a figure is written as .png, .pdf or .svg, but came 'f.gif'"),
+        (("-o", "f.gif"), "a figure is written as .png, .pdf or .svg, got 'f.gif'"),
         (("--save", "nowhere/f"), "no such folder: 'nowhere'; make it first"),
-        (("--fill", "pink"), "a fill is mean, blur, noise, but came 'pink'"),
+        (("--fill", "pink"), "a fill is mean, blur, noise, got 'pink'"),
         (("--class", "5"), "class 5 is out of range: SmallNet has 5 classes, 0 to 4"),
         (("--labels", "none.txt"), r"cannot read the labels 'none.txt' \(No such file or directory\)"),
-        (("--labels", "w.pt"), r"cannot read the labels 'w.pt' \(it is no text\)"),
+        (("--labels", "w.pt"), r"cannot read the labels 'w.pt' \(it is not text\)"),
         (("--labels", "mine.py"), "SmallNet has 5 classes, got 8 names; give one name for each class"),
         (("--rules", "magic"), "rule set 'magic' does not exist"),
-        (("--atlas", "a.atlas", "--other", "pictures/a/002.png"), "but both were given; choose one"),
-        (("--square", "40"), "the square that covers must be 1 to 32 pixels large"),
+        (
+            ("--atlas", "a.atlas", "--other", "pictures/a/002.png"),
+            "by --atlas or by --other; choose one of them",
+        ),
+        (("--square", "40"), "the side of the square must be 1 to 32 pixels"),
     ],
 )
 def test_bad_input_to_the_command_is_one_line(

@@ -63,7 +63,7 @@ def _texts(figure: Plot) -> list[tuple[str, tuple[float, float, float, float]]]:
 @pytest.mark.parametrize("size", [(64, 16), (16, 64), (24, 24)])
 @pytest.mark.parametrize("classifies", [True, False])
 def test_captions_of_an_occlusion_stay_inside_and_apart(size: tuple[int, int], classifies: bool) -> None:
-    config = occlusion.Config(size=8, stride=8, class_names=NAMES if classifies else ())
+    config = occlusion.OcclusionConfig(size=8, stride=8, class_names=NAMES if classifies else ())
     result = occlusion.run(_net(classifies, size), _picture(size), LONG, config)
     figure = result.plot()
     texts = _texts(figure)
@@ -78,7 +78,7 @@ def test_captions_of_an_occlusion_stay_inside_and_apart(size: tuple[int, int], c
 
 def test_captions_of_an_invariance_stay_inside() -> None:
     size = (32, 16)
-    config = invariance.Config(translation=(1,), scale=(1.0,), rotation=(0.0,), class_names=NAMES)
+    config = invariance.InvarianceConfig(translation=(1,), scale=(1.0,), rotation=(0.0,), class_names=NAMES)
     result = invariance.run(_net(True, size), [_picture(size)], [LONG], config=config)
     object.__setattr__(result, "images", ("a file $name$ " * 12,))
     figure = result.plot()
@@ -89,7 +89,9 @@ def test_captions_of_an_invariance_stay_inside() -> None:
 
 def test_a_change_of_nothing_does_not_fill_the_colour_range() -> None:
     size = (24, 24)
-    result = occlusion.run(_net(True, size, 1e-6), _picture(size), LONG, occlusion.Config(size=8, stride=8))
+    result = occlusion.run(
+        _net(True, size, 1e-6), _picture(size), LONG, occlusion.OcclusionConfig(size=8, stride=8)
+    )
     heat = result.plot().axes[1].collections[0]
     low, high = heat.get_clim()
     assert np.ptp(result.map_sums) < 0.001 * result.watched.map_sum
@@ -104,7 +106,7 @@ def test_a_distance_of_nothing_does_not_fill_the_axis() -> None:
         _net(True, (16, 16)),
         [_picture((16, 16))],
         [LONG],
-        config=invariance.Config(translation=(0,), scale=(1.0,), rotation=(0.0,)),
+        config=invariance.InvarianceConfig(translation=(0,), scale=(1.0,), rotation=(0.0,)),
     )
     assert not result.raw_distances.any()
     assert result.plot().axes[1].get_ylim()[1] >= 0.01
@@ -118,13 +120,16 @@ def test_a_network_in_double_precision_is_studied_in_it() -> None:
     with torch.no_grad():
         maps = model._modules[LONG](model.conv(image[None]))[0]
         logits = model(image[None])[0]
-    watched = occlusion.run(net, image, LONG, occlusion.Config(size=8, stride=8)).watched
+    watched = occlusion.run(net, image, LONG, occlusion.OcclusionConfig(size=8, stride=8)).watched
     channel = watched.unit.channel
     assert watched.unit_value == pytest.approx(maps[channel].max().item(), rel=1e-14)
     assert watched.map_sum == pytest.approx(maps[channel].sum().item(), rel=1e-14)
     assert watched.probability == pytest.approx(logits.softmax(0).max().item(), rel=1e-14)
     moved = invariance.run(
-        net, image[None], [LONG], config=invariance.Config(translation=(1,), scale=(1.0,), rotation=(0.0,))
+        net,
+        image[None],
+        [LONG],
+        config=invariance.InvarianceConfig(translation=(1,), scale=(1.0,), rotation=(0.0,)),
     )
     assert moved.lengths[0, 0, 0] == pytest.approx(maps.norm().item(), rel=1e-14)
 

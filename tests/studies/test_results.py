@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from backlight.errors import BadInputError, StorageError
 from backlight.render.plots import Plot, new_plot
 from backlight.studies.homogeneity import Homogeneity
 from backlight.studies.intervals import bootstrap
+from backlight.studies.invariance import Invariance
 from backlight.studies.results import Result
 
 
@@ -26,6 +28,8 @@ class Config:
 
 @dataclass(frozen=True, eq=False)
 class Found(Result):
+    study: ClassVar[str] = "found"
+
     config: Config
     names: tuple[str, ...]
     best: int | None
@@ -61,11 +65,11 @@ def test_a_notebook_shows_it() -> None:
 
 
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="not a saved test_results result"):
+    with pytest.raises(BadInputError, match="not a saved found result"):
         Found.load(tmp_path / "none")
     FOUND.save(tmp_path / "r")
     (tmp_path / "r.npz").write_bytes(b"no")
-    with pytest.raises(BadInputError, match="not a saved test_results result"):
+    with pytest.raises(BadInputError, match="not a saved found result"):
         Found.load(tmp_path / "r")
     with pytest.raises(StorageError, match="choose another place"):
         FOUND.save(tmp_path / "missing" / "r")
@@ -107,6 +111,35 @@ def test_a_changed_value_is_told_but_another_layout_is_not(tmp_path: Path) -> No
         Found.load(tmp_path / "r")
 
 
+def test_each_caller_is_told_how_to_save_again(tmp_path: Path) -> None:
+    FOUND.save(tmp_path / "r")
+    path = tmp_path / "r.json"
+    path.write_text(path.read_text().replace('"blur"', '"mean"'))
+    with pytest.raises(BadInputError, match=r"r\.json': .*; `save` the result again$") as caught:
+        Found.load(path)
+    assert caught.value.for_command_line.endswith("; run the study again with --save")
+    assert "`save`" not in caught.value.for_command_line
+
+
+@pytest.mark.parametrize(
+    "name", ["Correspondence", "Faithfulness", "Homogeneity", "Invariance", "Occlusion", "Sanity"]
+)
+def test_a_study_keeps_the_name_in_its_files_wherever_its_class_is(name: str) -> None:
+    kind = getattr(import_module(f"backlight.studies.{name.lower()}"), name)
+    assert kind.study == name.lower()
+    moved = type(name, (kind,), {"__module__": "somewhere.else"})
+    assert moved.study == name.lower()
+
+
+def test_an_invariance_is_saved_in_the_form_it_always_had() -> None:
+    arrays = {
+        *("amounts", "transforms", "raw_distances", "lengths", "other_distances", "classes", "probabilities"),
+        *("original_probabilities", "map_counts", "map_moves", "other_map_moves", "pictures"),
+    }
+    values = {"config", "network", "layers", "shapes", "images", "class_given", "output"}
+    assert {field.name for field in fields(Invariance)} == arrays | values
+
+
 def test_a_result_from_before_there_were_checksums_is_read(tmp_path: Path) -> None:
     FOUND.save(tmp_path / "r")
     found = json.loads((tmp_path / "r.json").read_text())
@@ -119,9 +152,9 @@ def test_bytes_come_back_and_damaged_bytes_are_refused() -> None:
     data = FOUND.to_bytes()
     assert Found.from_bytes(data).config == FOUND.config
     for damaged in (data[:-40], b"no", data.replace(b"json", b"jsom")):
-        with pytest.raises(BadInputError, match="these bytes are not a test_results result"):
+        with pytest.raises(BadInputError, match="these bytes are not a found result"):
             Found.from_bytes(damaged)
-    with pytest.raises(BadInputError, match="of the study test_results"):
+    with pytest.raises(BadInputError, match="of the study found"):
         Homogeneity.from_bytes(data)
 
 

@@ -15,7 +15,7 @@ from backlight.errors import BadInputError
 from backlight.images import SequenceSource
 from backlight.network.weights import random_weights, weighted_below, with_weights
 from backlight.studies import faithfulness, sanity
-from backlight.studies.sanity import SWITCHES, Config, Sanity
+from backlight.studies.sanity import SWITCHES, Sanity, SanityConfig
 from backlight.studies.sanity.similarity import METRICS, similarities
 from conftest import SmallNet
 
@@ -95,7 +95,7 @@ def test_weights_above_the_layer_are_not_among_those_below(small_net: SmallNet) 
 def test_a_filter_is_all_that_a_first_layer_shows(tmp_path: Path, small_net: SmallNet) -> None:
     source = _source(6)
     atlas, net = _atlas(small_net, "relu1", tmp_path / "a.atlas", source)
-    result = sanity.run(atlas, net, source, "relu1", Config(maps=8, hits=2))
+    result = sanity.run(atlas, net, source, "relu1", SanityConfig(maps=8, hits=2))
     assert result.weights == ("conv1",)
     assert np.abs(np.nanmean(result.top_down[:, 0, :, 0], 1)).max() < 0.25  # 16 hits of 27 pixels
     np.testing.assert_array_equal(result.top_down, result.one_by_one)
@@ -106,7 +106,9 @@ def test_weights_and_switches_change_what_is_shown(tmp_path: Path, small_net: Sm
     source = _source(6)
     atlas, net = _atlas(small_net, "relu2", tmp_path / "a.atlas", source)
     calls: list[tuple[str, int, int]] = []
-    result = sanity.run(atlas, net, source, None, Config(maps=6), lambda *call: calls.append(call))
+    result = sanity.run(
+        atlas, net, source, None, SanityConfig(maps=6), progress=lambda *call: calls.append(call)
+    )
     assert calls[-1] == ("sanity", 7, 7)
     assert result.weights == ("conv1", "conv2")
     assert result.top_down.shape == (3, 2, 6, len(METRICS))
@@ -123,7 +125,7 @@ def test_the_switches_of_the_same_image_change_nothing(tmp_path: Path, small_net
     picture = _source(1).load(0)
     source = SequenceSource([picture] * 3)
     atlas, net = _atlas(small_net, "relu2", tmp_path / "a.atlas", source)
-    result = sanity.run(atlas, net, source, config=Config(maps=4))
+    result = sanity.run(atlas, net, source, config=SanityConfig(maps=4))
     lent = result.switches[0, SWITCHES.index("other image"), :, 0]
     np.testing.assert_allclose(lent, 1.0)
 
@@ -131,7 +133,9 @@ def test_the_switches_of_the_same_image_change_nothing(tmp_path: Path, small_net
 def test_it_comes_again_with_its_seed_and_from_its_files(tmp_path: Path, small_net: SmallNet) -> None:
     source = _source(4)
     atlas, net = _atlas(small_net, "relu2", tmp_path / "a.atlas", source)
-    first, again, other = (sanity.run(atlas, net, source, config=Config(3, 1, seed)) for seed in (0, 0, 1))
+    first, again, other = (
+        sanity.run(atlas, net, source, config=SanityConfig(3, 1, seed)) for seed in (0, 0, 1)
+    )
     np.testing.assert_array_equal(first.switches, again.switches)
     np.testing.assert_array_equal(first.top_down, again.top_down)
     assert not np.array_equal(first.top_down, other.top_down)
@@ -157,14 +161,16 @@ def test_rule_sets_that_do_not_cover_all_operators_are_left_out(tmp_path: Path) 
     source = _source(4)
     net = backlight.capture(Squashed(), (3, 48, 48), PREPROCESSING)
     atlas = backlight.build(net, source, tmp_path / "a.atlas", ["relu"], top=2, rules=backlight.GRADIENT)
-    assert sanity.run(atlas, net, source, config=Config(4)).rules == ("gradient",)
-    found = faithfulness.run(atlas, net, source, config=faithfulness.Config(shares=(0.2,), fills=("mean",)))
+    assert sanity.run(atlas, net, source, config=SanityConfig(4)).rules == ("gradient",)
+    found = faithfulness.run(
+        atlas, net, source, config=faithfulness.FaithfulnessConfig(shares=(0.2,), fills=("mean",))
+    )
     missing = np.isnan(found.falls).all((0, 2, 3))
     assert [name for name, gone in zip(found.methods, missing, strict=True) if gone] == [
         "deconvnet",
         "guided",
     ]
-    assert found.best_rules("relu") == "gradient"
+    assert found.advised_rules("relu") == "gradient"
     assert found.verdict("relu").falls["deconvnet"] is None
     assert found._repr_png_().startswith(b"\x89PNG")
 
@@ -176,15 +182,15 @@ def test_a_layer_without_weights_and_a_negative_seed_are_refused(tmp_path: Path)
     with pytest.raises(
         BadInputError, match="layer '1' has no weights below it to replace; choose a later one"
     ):
-        sanity.run(atlas, net, source, config=Config(3))
-    for config in (Config, faithfulness.Config):
-        with pytest.raises(BadInputError, match="a seed is at least 0, but came -1"):
+        sanity.run(atlas, net, source, config=SanityConfig(3))
+    for config in (SanityConfig, faithfulness.FaithfulnessConfig):
+        with pytest.raises(BadInputError, match="seed must be at least 0, got -1"):
             config(seed=-1)
 
 
 def test_too_few_hits_are_refused(tmp_path: Path, small_net: SmallNet) -> None:
-    with pytest.raises(BadInputError, match="at least two hits are needed, but came 1 maps of 1 hits"):
-        Config(maps=1)
+    with pytest.raises(BadInputError, match="at least two hits are needed, got 1 map of 1 hit"):
+        SanityConfig(maps=1)
     source = _source(1)
     net = backlight.capture(small_net, (3, 48, 48), PREPROCESSING)
     atlas = backlight.build(net, source, tmp_path / "a.atlas", ["relu2"], maps=1)

@@ -26,10 +26,10 @@ _HERE = Path(__file__).parent
 
 
 def model() -> ResNet34:
-    """Gives back the trained network, in float32, on the CPU and in eval mode.
+    """Return the trained network, in float32, on the CPU and in eval mode.
 
     Returns:
-        A new module on each call. torch's random numbers are left as they are.
+        A new module on each call. PyTorch's random state is not changed.
 
     Examples:
         >>> model()(torch.zeros(1, 3, 227, 227)).shape
@@ -42,7 +42,7 @@ def model() -> ResNet34:
 
 
 def photographs() -> Path:
-    """Gives back the folder of the photographs, JPEG files with ATTRIBUTION.md beside them.
+    """Return the folder of the photographs: JPEG files, and ATTRIBUTION.md.
 
     Examples:
         >>> (photographs() / "cheetah.jpg").exists()
@@ -52,9 +52,9 @@ def photographs() -> Path:
 
 
 def parts() -> Path:
-    """Gives back the file of the parts marked in some photographs: eyes and noses of five frontal faces.
+    """Return the file with the parts marked in some photographs: eyes and noses of five frontal faces.
 
-    It has the form that `backlight correspond` reads; left and right are the viewer's.
+    It is in the format that `backlight correspond` reads; left and right are as the viewer sees them.
 
     Examples:
         >>> import json
@@ -65,7 +65,7 @@ def parts() -> Path:
 
 
 def labels() -> list[str]:
-    """Gives back the names of the 1000 classes, in the order of the network's scores.
+    """Return the names of the 1000 classes, in the order of the network's scores.
 
     Examples:
         >>> labels()[1]

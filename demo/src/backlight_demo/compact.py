@@ -1,4 +1,4 @@
-"""How the weights are kept small on disk: one signed byte a weight, one step an output channel."""
+"""How the weights are stored compactly: one signed byte per weight, one step size per output channel."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LEVELS = 127
 """The largest stored value, so that the range is symmetric about zero."""
 
 SCALE = ".scale"
-"""What is put behind the name of a tensor to name its steps."""
+"""Appended to the name of a tensor to name its step sizes."""
 
 
 def encode(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Gives back the weights in steps, and the step of each output channel.
+    """Return the weights in steps, and the step size of each output channel.
 
     Args:
         weight: Finite values, (n_out, ...).
@@ -41,7 +41,7 @@ def encode(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.fl
 
 
 def decode(steps: NDArray[np.int8], scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Gives back the weights, steps times the size of a step.
+    """Return the weights: steps times step size.
 
     Args:
         steps: Integers, (n_out, ...).
@@ -58,11 +58,11 @@ def decode(steps: NDArray[np.int8], scale: NDArray[np.float32]) -> NDArray[np.fl
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Gives back the state dict that a compact `.npz` file holds.
+    """Return the state dict in a compact `.npz` file.
 
     Args:
-        path: File with the tensors under their names in the module; one stored in steps has its step sizes
-            beside it, under its own name and `.scale`.
+        path: File with the tensors under their names in the module; for a tensor stored in steps, its name with
+            `.scale` appended gives the step sizes.
 
     Returns:
         Name to float32 tensor.

@@ -1,4 +1,4 @@
-"""What a photograph goes through before the network sees it."""
+"""How a photograph is preprocessed for the network."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 class Preprocessing(TypedDict):
-    """Plain data: resize, crop at the centre, scale to 0..1, then subtract `mean` and divide by `std`.
+    """Resize, crop at the centre, scale to 0..1, subtract `mean` and divide by `std`, as plain data.
 
     Attributes:
         resize: Length of the short side after the resize, or None for no resize.
         crop: Size of the crop at the centre, (h, w).
-        mean: Of red, green and blue, where white is 1.
-        std: Of red, green and blue, where white is 1.
-        interpolation: How the resize samples.
+        mean: Mean of red, green and blue, where white is 1.
+        std: Standard deviation of red, green and blue, where white is 1.
+        interpolation: How the resize interpolates.
     """
 
     resize: int | None
@@ -35,11 +35,11 @@ PREPROCESSING: Preprocessing = {
     "std": (256 / 255, 256 / 255, 256 / 255),
     "interpolation": "bilinear",
 }
-"""What the model was trained with: dlib's `(x - [122.782, 117.001, 104.298]) / 256` of 0..255."""
+"""The preprocessing of the training: dlib's `(x - [122.782, 117.001, 104.298]) / 256` of 0..255."""
 
 
 def preprocess(image: Image.Image) -> Tensor:
-    """Gives back a photograph as the network wants it, by `PREPROCESSING`.
+    """Return a photograph as input for the network, preprocessed as in `PREPROCESSING`.
 
     Args:
         image: A picture of any size and mode.
@@ -48,7 +48,7 @@ def preprocess(image: Image.Image) -> Tensor:
         Float32, (3, 227, 227).
 
     Convention:
-        As torchvision does it: the long side is rounded down, the start of the crop rounds halves to even.
+        As in torchvision: the long side is rounded down, and the start of the crop rounds halves to even.
 
     Examples:
         >>> preprocess(Image.new("RGB", (400, 300), "black"))[:, 0, 0]

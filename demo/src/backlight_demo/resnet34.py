@@ -14,8 +14,8 @@ class Block(nn.Module):
     """Two 3×3 convolutions and a shortcut without parameters.
 
     Args:
-        n_in: Feature maps that come in.
-        n_out: Feature maps that go out.
+        n_in: Number of input feature maps.
+        n_out: Number of output feature maps.
         downsample: Whether the block halves the size: its first convolution then has stride 2 and no padding,
             and its shortcut is a 2×2 average pool.
     """
@@ -30,7 +30,7 @@ class Block(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gives back the rectified sum of the two paths, (n, n_out, h, w)."""
+        """Return the rectified sum of the two paths, (n, n_out, h, w)."""
         path = self.conv2(self.relu1(self.conv1(x)))
         total: Tensor = self.relu2(add_padded(path, self.shortcut(x)))
         return total
@@ -47,7 +47,7 @@ class ResNet34(nn.Module):
 
     Differs:
         From He et al. (2015), as dlib does: no padding wherever the stride is 2, average pools in place of
-        the 1×1 shortcuts, and additions that fill the smaller operand up with zeros.
+        the 1×1 shortcuts, and additions that pad the smaller operand with zeros.
 
     Examples:
         >>> ResNet34()(torch.zeros(2, 3, 227, 227)).shape
@@ -67,7 +67,7 @@ class ResNet34(nn.Module):
         self.fc = nn.Linear(512, n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gives back the scores of the classes before the softmax.
+        """Return the scores of the classes before the softmax.
 
         Args:
             x: Images normalised with `PREPROCESSING`, (n, 3, 227, 227).
@@ -82,7 +82,7 @@ class ResNet34(nn.Module):
 
 
 def add_padded(a: Tensor, b: Tensor) -> Tensor:
-    """Gives back the sum of two stacks of feature maps, each filled up with zeros to the larger size.
+    """Return the sum of two stacks of feature maps, each padded with zeros to the larger size.
 
     Args:
         a: (n, c, h, w).
@@ -92,17 +92,17 @@ def add_padded(a: Tensor, b: Tensor) -> Tensor:
         The sum, (n, max(c, c'), max(h, h'), max(w, w')).
 
     Convention:
-        The zeros stand at the end: after the last channel, below the last row, right of the last column.
+        The zeros are added at the end: after the last channel, below the last row, right of the last column.
 
     Examples:
         >>> add_padded(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 2)).tolist()
         [[[[2.0, 1.0]]]]
     """
     size = [max(m, n) for m, n in zip(a.shape[1:], b.shape[1:], strict=True)]
-    return _filled_up(a, size) + _filled_up(b, size)
+    return _padded(a, size) + _padded(b, size)
 
 
-def _filled_up(x: Tensor, size: list[int]) -> Tensor:
+def _padded(x: Tensor, size: list[int]) -> Tensor:
     channels, rows, cols = (wanted - given for wanted, given in zip(size, x.shape[1:], strict=True))
     if channels == rows == cols == 0:
         return x

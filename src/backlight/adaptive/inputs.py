@@ -177,7 +177,7 @@ def _resized(config: AdaptiveConfig, image: Picture) -> Picture:
     scale = min(config.size[0] / image.height, config.size[1] / image.width)
     size = [max(1, round(image.height * scale)), max(1, round(image.width * scale))]
     if isinstance(image, DeepPicture):
-        return image.ranged().resized(size, InterpolationMode.BICUBIC)
+        return image.ranged().resized((size[0], size[1]), "bicubic")
     found: Image.Image = TF.resize(image, size, InterpolationMode.BICUBIC, antialias=True)
     return found
 

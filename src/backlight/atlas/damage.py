@@ -10,6 +10,7 @@ from shlex import quote
 
 from backlight.errors import AtlasError, DamagedAtlasError
 from backlight.storage import holder
+from backlight.text import shortened, visible
 
 BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _UNREADABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
@@ -48,19 +49,9 @@ def damaged(path: Path, place: str, reason: str | Exception) -> DamagedAtlasErro
     text = _in_words(reason) if isinstance(reason, Exception) else reason
     return DamagedAtlasError(
         f"{_shown(path)} is damaged ({place}: {text}); build it anew under another name or restore a copy; "
-        f"`backlight check {printable(quote(str(path)))}` lists all damage",
+        f"`backlight check {visible(quote(str(path)))}` lists all damage",
         f"{place}: {text}",
     )
-
-
-def printable(text: str) -> str:
-    r"""Return a text from a file as it may be shown in a terminal: control characters escaped.
-
-    Example:
-        >>> printable("a\x1b[2Jb")
-        'a\\x1b[2Jb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
 
 
 def not_an_atlas(path: Path) -> AtlasError:
@@ -96,8 +87,7 @@ def _in_words(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     if isinstance(error, KeyError):
         lines = [f"no entry {error}"]
-    text = printable(lines[0]) if lines else type(error).__name__
-    return text if len(text) <= _MOST_OF_A_REASON else f"{text[: _MOST_OF_A_REASON - 1]}…"
+    return shortened(visible(lines[0]) if lines else type(error).__name__, _MOST_OF_A_REASON)
 
 
 def _shown(path: Path) -> str:

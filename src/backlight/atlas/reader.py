@@ -16,7 +16,7 @@ from PIL import Image
 
 from backlight.atlas import checks
 from backlight.atlas.checksums import Group, place, read_group
-from backlight.atlas.damage import damaged, printable, reading
+from backlight.atlas.damage import damaged, reading
 from backlight.atlas.evidence import Evidence, read_evidence, read_study
 from backlight.atlas.figures import FigureOptions, atlas_html, filters_figure, map_figure, superposed_figure
 from backlight.atlas.hits import FeatureMap, Hit, SkippedImage
@@ -31,6 +31,7 @@ from backlight.images import Preprocessing
 from backlight.operators.ruleset import RuleSet
 from backlight.render import DEFAULT_SCALING, Scaling
 from backlight.scan import N_BINS
+from backlight.text import visible
 
 
 class AtlasLayer(Mapping[int, FeatureMap]):
@@ -326,7 +327,7 @@ class Atlas(Mapping[str, AtlasLayer]):
         with self._lock, reading(self.path, "its pages"):
             self._connection.set_progress_handler(None, 0)
             rows = self._connection.execute("PRAGMA integrity_check(20)").fetchall()
-            return [printable(str(text)) for (text,) in rows if text != "ok"]
+            return [visible(str(text)) for (text,) in rows if text != "ok"]
 
     def group(self, kind: str, *keys: int) -> Group:
         """Return the rows of a group (`backlight.atlas.checksums`), compared with their checksum.

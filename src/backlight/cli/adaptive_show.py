@@ -5,34 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
-from PIL import Image
-from torch import Tensor
 
-from backlight.adaptive import (
-    AdaptiveDeconvNet,
-    FoundHits,
-    HitSearch,
-    active_layers,
-    decomposition_picture,
-    filter_picture,
-    find_hits,
-    layer_picture,
-    reconstruction_picture,
-    switch_picture,
-    tree_picture,
-)
-from backlight.adaptive.inputs import readable
-from backlight.cli.adaptive_fit import Batch, HowMany, Images, drawn
-from backlight.cli.allocation import keep_freed_memory
-from backlight.cli.options import Device, on_device, parse_maps, save_picture
-from backlight.cli.output import console, print_skipped, progress_bars
+from backlight.cli import flags
+from backlight.cli.output import print_skipped, progress_bars, say
+from backlight.cli.parsing import parse_maps
+from backlight.cli.writing import write_picture
 from backlight.errors import BadInputError
-from backlight.images import ImageSource, open_images
 from backlight.storage import check_folder, make_folder
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from backlight.adaptive import AdaptiveDeconvNet, FoundHits
+    from backlight.images import ImageSource
 
 _N_EXAMPLES = 4
 
@@ -41,43 +30,49 @@ def show(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="What `backlight adaptive fit` wrote (.adn).")
     ],
-    images: Images,
+    images: flags.ImagesArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write pictures into.")],
     layers: Annotated[
-        str, typer.Option("--layers", help="Their numbers, from 1, such as 1,2; or all.")
+        str, typer.Option("--layers", help="Numbers of layers, from 1, such as 1,2; or all.")
     ] = "all",
-    maps: Annotated[
-        str, typer.Option("--maps", help="Feature maps a layer: a number, drawn at random; a list; all.")
-    ] = "16",
-    top: Annotated[int, typer.Option("--top", help="Strongest activations a feature map.")] = 9,
+    maps: flags.AllMaps = "16",
+    top: flags.Top = 9,
     image: Annotated[
         list[Path] | None,
         typer.Option(
             "--image",
-            help="A picture to reconstruct; may be given several times. The first is taken apart too. "
-            f"Without it, the first {_N_EXAMPLES} of IMAGES.",
+            help="A picture to reconstruct; may be given several times. The first is also decomposed. "
+            f"Defaults to the first {_N_EXAMPLES} of IMAGES.",
         ),
     ] = None,
     parts: Annotated[
-        int, typer.Option("--parts", help="Activations of a layer that a picture is taken apart into.")
+        int,
+        typer.Option("--parts", help="Strongest activations of a layer that a picture is decomposed into."),
     ] = 3,
     branching: Annotated[int, typer.Option("--branching", help="Parts of each activation in the tree.")] = 5,
-    n_images: HowMany = None,
-    batch: Batch = 16,
-    seed: Annotated[int, typer.Option("--seed", help="Of what --maps and --images draw.")] = 0,
-    device: Device = "cpu",
+    n_images: flags.HowMany = None,
+    batch: flags.Batch = 16,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Random seed for the samples of --maps and --images.")
+    ] = 0,
+    device: flags.Device = "cpu",
 ) -> None:
-    """Draw a network: its filters, what its feature maps stand for, and what becomes of pictures in it."""
-    keep_freed_memory()
+    """Draw a network: its filters, what its feature maps stand for, and how it represents pictures."""
     if min(parts, branching) < 1:
-        raise BadInputError(f"--parts and --branching are at least 1, but came {parts} and {branching}")
+        raise BadInputError(f"--parts and --branching must be at least 1, got {parts} and {branching}")
     check_folder(output)
+    from backlight.adaptive import AdaptiveDeconvNet, HitSearch, filter_picture, find_hits
+    from backlight.cli.allocation import keep_freed_memory
+    from backlight.cli.models import on_device, sample_ids
+    from backlight.images import open_images
+
+    keep_freed_memory()
     net = on_device(AdaptiveDeconvNet.load(model), device)
     chosen, some = _parse_layers(net, layers), parse_maps(maps)
     number_or_list = some if isinstance(some, int) or some is None else tuple(some)
     wanted = HitSearch(chosen, number_or_list, top, seed, batch)
     source = open_images(images)
-    ids = drawn(source, n_images, seed)
+    ids = sample_ids(source, n_images, seed)
     names, prepared = _examples(net, source, ids, image)
     with progress_bars(resumes=False) as report:
         found = find_hits(net, source, wanted, ids, report)
@@ -95,7 +90,7 @@ def _parse_layers(net: AdaptiveDeconvNet, text: str) -> tuple[int, ...]:
     if not numbers or not all(part.isdigit() and 1 <= int(part) <= net.n_layers for part in numbers):
         raise BadInputError(
             f"--layers is a list of numbers from 1 to {net.n_layers}, such as 1,{net.n_layers}, or all, "
-            f"but came {text!r}"
+            f"got {text!r}"
         )
     return tuple(sorted({int(part) for part in numbers}))
 
@@ -106,6 +101,10 @@ def _examples(
     """Return names and prepared pictures: those given, else the first of a source that can be read."""
     if given:
         return [path.name for path in given], net.prepare(list(given))
+    import torch
+
+    from backlight.adaptive.inputs import readable
+
     found = list(islice(readable(net.config, source, ids, []), _N_EXAMPLES))
     if not found:
         raise BadInputError(f"none of the {len(ids)} images of {source.name!r} can be read")
@@ -114,11 +113,13 @@ def _examples(
 
 
 def _write(picture: Image.Image, path: Path, what: str) -> None:
-    save_picture(picture, path)
-    console.print(f"{path}: {what}", soft_wrap=True)
+    write_picture(picture, path)
+    say("{}: {}", path, what)
 
 
 def _write_maps(found: FoundHits, layers: Sequence[int], output: Path) -> None:
+    from backlight.adaptive import layer_picture
+
     for layer in layers:
         maps = found.of(layer)
         if not any(own.hits for own in maps):
@@ -126,7 +127,7 @@ def _write_maps(found: FoundHits, layers: Sequence[int], output: Path) -> None:
                 f"layer{layer}.png", f"none of {len(maps)} maps is active in any image; --maps all shows all"
             )
             continue
-        what = f"{len(maps)} feature maps of layer {layer}: their strongest activations, and what they are of"
+        what = f"{len(maps)} feature maps of layer {layer}: their strongest activations, and the patches behind them"
         _write(layer_picture(found, layer), output / f"layer{layer}.png", what)
 
 
@@ -138,18 +139,26 @@ def _write_examples(
     output: Path,
     counts: tuple[int, int],
 ) -> None:
-    """Write the reconstructions of pictures, and the first of them taken apart.
+    """Write the reconstructions of pictures, and the decomposition of the first of them.
 
     Args:
         net: The network.
         images: Prepared.
-        names: Of them.
-        layers: From 1.
-        output: The folder.
+        names: Their names.
+        layers: Numbers of layers, from 1.
+        output: The folder to write into.
         counts: Parts of a decomposition, and of an activation in the tree.
     """
+    from backlight.adaptive import (
+        active_layers,
+        decomposition_picture,
+        reconstruction_picture,
+        switch_picture,
+        tree_picture,
+    )
+
     codes = net.infer(images, max(layers))
-    what = "pictures, and what each layer reconstructs of them"
+    what = "pictures, and what each layer reconstructs"
     picture = reconstruction_picture(net, images, codes, names, layers)
     _write(picture, output / "reconstructions.png", what)
     first, name = codes.of(0), names[0]
@@ -160,7 +169,9 @@ def _write_examples(
         picture = decomposition_picture(net, images[0], first, counts[0], active)
         _write(picture, output / "decomposition.png", f"{name} by its strongest activations in each layer")
         picture = switch_picture(net, images[0], first, active)
-        _write(picture, output / "switches.png", f"{name} reconstructed by all of the switches, and by less")
+        _write(
+            picture, output / "switches.png", f"{name} reconstructed with all of the switches, and with fewer"
+        )
     if not active or max(active) < 2:
         _say_left_out("tree.png", f"no layer above the first is shown and active for {name}")
         return
@@ -170,4 +181,4 @@ def _write_examples(
 
 
 def _say_left_out(name: str, why: str) -> None:
-    console.print(f"{name} is left out: {why}", soft_wrap=True)
+    say("{} is left out: {}", name, why)

@@ -1,4 +1,4 @@
-"""How the program holds memory between steps that take and give back the same again and again."""
+"""How the program keeps memory between steps that allocate and free the same sizes again and again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _KEPT = 256 << 20
 def keep_freed_memory() -> bool:
     """Keep up to 256 MB of freed memory for what is asked for next, and return whether this system can.
 
-    Without, glibc may give tensors of some megabytes back to the system after each step and take fresh pages, zeroed
-    one by one, for the next; whether it does hangs on what lies above them. Where it did, inference of adaptive
-    networks was 1.3 times, inversion 1.1 times as fast with the setting; a build gains nothing. It is a setting of the
+    Otherwise glibc may give tensors of some megabytes back to the system after each step and take fresh pages, zeroed
+    one by one, for the next; whether it does depends on what lies above them. Where it did, inference of adaptive
+    networks was 1.3 times, inversion 1.1 times as fast with this setting; a build gains nothing. It is a setting of the
     whole process, so for programs and not for a library to make.
     """
     try:

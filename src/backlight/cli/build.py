@@ -4,61 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from backlight import atlas
-from backlight.atlas import best_rules, open_atlas
-from backlight.atlas.estimate import Estimate, estimate
-from backlight.cli.layers import print_left_out
-from backlight.cli.options import (
-    RULES_HELP,
-    Device,
-    Mean,
-    ModelArgument,
-    Resize,
-    Size,
-    Std,
-    ValueRange,
-    Weights,
-    load_network,
-    parse_layers,
-    parse_maps,
-)
+from backlight.cli import flags
 from backlight.cli.output import (
     console,
     counted,
     in_words,
     print_command,
     progress_bars,
+    say,
     size_in_words,
-    styled,
 )
+from backlight.cli.parsing import parse_layers, parse_maps
 from backlight.errors import BadInputError
-from backlight.images import open_images
-from backlight.operators.ruleset import RuleSet, parse_rules
-from backlight.scan import Compile
-from backlight.scan.compiling import MIN_IMAGES
 from backlight.storage import check_place
+
+if TYPE_CHECKING:
+    from backlight.atlas import Atlas, Plan
+    from backlight.atlas.estimate import Estimate
+    from backlight.operators.ruleset import RuleSet
+
+# Tests hold these equal to `backlight.scan.Compile` and `backlight.scan.compiling.MIN_IMAGES`.
+Compile = Literal["auto", "on", "off"]
+COMPILED_FROM = 10_000
+_SHOWN = 10
 
 
 def build(
-    model: ModelArgument,
-    images: Annotated[
-        str, typer.Argument(metavar="IMAGES", help="A folder, a list file, tar shards, a saved dataset.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The atlas to write, or to go on with.")],
-    weights: Weights = None,
+    model: flags.ModelArgument,
+    images: flags.ImagesArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The atlas to write, or to resume.")],
+    weights: flags.Weights = None,
     layers: Annotated[
-        str, typer.Option("--layers", help="Layer names with commas; all: every default layer.")
+        str, typer.Option("--layers", help="Layer names, separated by commas, or all: every default layer.")
     ] = "all",
-    maps: Annotated[
-        str, typer.Option("--maps", help="Feature maps a layer: a number, drawn at random; a list; all.")
-    ] = "16",
-    top: Annotated[int, typer.Option("--top", help="Strongest activations a feature map.")] = 9,
+    maps: flags.AllMaps = "16",
+    top: flags.Top = 9,
     rules: Annotated[
-        str, typer.Option("--rules", help=f"{RULES_HELP} best: by layer, the one with the best evidence.")
+        str,
+        typer.Option(
+            "--rules", help=f"{flags.RULES_HELP} best: for each layer the rules with the strongest evidence."
+        ),
     ] = "deconvnet",
     evidence: Annotated[
         Path | None,
@@ -66,38 +55,44 @@ def build(
             "--evidence", help="For --rules best: an atlas of the model that `faithfulness` has studied."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Decides which maps are drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed for the sample of feature maps.")] = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Images read and projected together.")] = 32,
     compile: Annotated[
         Compile,
         typer.Option(
-            "--compile", help=f"Compile the network for the scan; auto: from {MIN_IMAGES} images on."
+            "--compile",
+            help=f"Compile the network for the scan; auto compiles for {COMPILED_FROM} images or more.",
         ),
     ] = "auto",
-    device: Device = "cpu",
+    device: flags.Device = "cpu",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and how long it takes.")
+        bool, typer.Option("--dry-run", help="Print what would be done and how long it would take.")
     ] = False,
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """Build an atlas: the strongest activations of every feature map, each projected back to pixels.
 
-    A build that was stopped, by whatever, goes on where it was when the same command runs again.
+    An interrupted build resumes when you rerun the command.
     """
     check_place(output, "atlas")
     if (rules == "best") != (evidence is not None):
         raise BadInputError(
             "--rules best and --evidence ATLAS go together: an atlas that `faithfulness` studied"
         )
+    from backlight import atlas
+    from backlight.cli.models import Overrides, load_network, print_left_out
+    from backlight.images import open_images
+    from backlight.operators.ruleset import parse_rules
+
     chosen_rules: RuleSet | dict[str, RuleSet] = parse_rules(rules) if evidence is None else {}
     chosen_maps, source = parse_maps(maps), open_images(images)
-    net = load_network(model, weights, device, size, resize, mean, std, value_range)
+    net = load_network(model, weights, device, Overrides(size, resize, mean, std, value_range))
     if evidence is not None:
-        chosen_rules = best_rules(open_atlas(evidence), net.fingerprint())
+        chosen_rules = atlas.best_rules(atlas.open_atlas(evidence), net.fingerprint())
     plan = atlas.make_plan(
         net, source, chosen_rules, parse_layers(layers), top, chosen_maps, seed, batch_size
     )
@@ -110,6 +105,8 @@ def build(
     if isinstance(chosen_rules, dict):
         _print_rules(plan, chosen_rules)
     if dry_run:
+        from backlight.atlas.estimate import estimate
+
         _print_estimate(estimate(net, source, plan))
         return
     with progress_bars() as progress:
@@ -130,19 +127,17 @@ def build(
     _print_summary(result)
 
 
-def _print_rules(plan: atlas.Plan, known: Mapping[str, RuleSet]) -> None:
+def _print_rules(plan: Plan, known: Mapping[str, RuleSet]) -> None:
     """Say which layers get which rules, and which have no evidence."""
     for rules in dict.fromkeys(plan.rules):
         names = [
             y.name for y, own in zip(plan.layers, plan.rules, strict=True) if own == rules and y.name in known
         ]
         if names:
-            console.print(f"  {rules.name}, by evidence: {', '.join(names)}", soft_wrap=True)
+            say("  {}, by evidence: {}", rules.name, ", ".join(names))
     without = [layer.name for layer in plan.layers if layer.name not in known]
     if without:
-        console.print(
-            styled("  [yellow]no evidence, so deconvnet:[/] {}", ", ".join(without)), soft_wrap=True
-        )
+        say("  [yellow]no evidence, so deconvnet:[/] {}", ", ".join(without))
 
 
 def _print_estimate(found: Estimate) -> None:
@@ -152,23 +147,20 @@ def _print_estimate(found: Estimate) -> None:
     )
 
 
-def _print_summary(result: atlas.Atlas) -> None:
+def _print_summary(result: Atlas) -> None:
     dead = sum(result[name][c].dead for name in result for c in result[name].channels)
     size = size_in_words(result.path.stat().st_size)
-    console.print(f"{result.path} ({size}): {counted(result.n_scanned, 'image')}", soft_wrap=True)
+    say("{} ({}): {}", result.path, size, counted(result.n_scanned, "image"))
     if dead:
-        console.print(f"{dead} of the feature maps are dead: active in no image")
+        verb = "is" if dead == 1 else "are"
+        console.print(f"{counted(dead, 'feature map')} {verb} dead: never active in any image")
     if result.skipped:
-        console.print(
-            styled(
-                "[yellow]{} could not be read[/] (left out of the atlas):",
-                counted(len(result.skipped), "picture"),
-            ),
-            soft_wrap=True,
-        )
-        for picture in result.skipped[:10]:
-            console.print(f"  {picture.path}: {picture.reason}", soft_wrap=True)
-        if len(result.skipped) > 10:
-            console.print(f"  … and {len(result.skipped) - 10} more; `open_atlas(...).skipped` lists all")
+        what = counted(len(result.skipped), "picture")
+        say("[yellow]{} could not be read[/] (left out of the atlas):", what)
+        for picture in result.skipped[:_SHOWN]:
+            say("  {}: {}", picture.path, picture.reason)
+        if len(result.skipped) > _SHOWN:
+            n_more = len(result.skipped) - _SHOWN
+            console.print(f"  … and {n_more} more; `open_atlas(...).skipped` lists all")
     console.print()
     print_command("backlight", "figure", result.path, result.layers[-1].name, "-o", "figure.png")

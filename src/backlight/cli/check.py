@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from backlight.atlas import verify
-from backlight.cli.figure import AtlasArgument
-from backlight.cli.output import console, counted, progress_bars, styled
+from backlight.cli import flags
+from backlight.cli.output import console, counted, progress_bars, say
 
 _SHOWN = 10
 _OF_ONE = {
@@ -17,30 +16,30 @@ _OF_ONE = {
 }
 
 
-def check(atlas: AtlasArgument) -> None:
+def check(atlas: flags.AtlasArgument) -> None:
     """Read all of an atlas and compare it with its checksums; exits with 1 if anything is damaged."""
+    from backlight.atlas import verify
+
     with progress_bars(resumes=False) as progress:
         found = verify(atlas, progress)
     for what, count in found.counts.items():
         console.print(f"{count:>9,} {_OF_ONE.get(what, what) if count == 1 else what}")
     if found.unfinished:
-        console.print(
-            f"{found.unfinished:>9,} hits are not projected yet; rerun the original `backlight build` to resume",
-            soft_wrap=True,
+        say(
+            "{:>9,} hits are not projected yet; rerun the original `backlight build` to resume",
+            found.unfinished,
         )
     if not found.has_checksums and found.counts:
-        console.print(
-            "This atlas was written by an older Backlight and has no checksums: a changed number or picture cannot "
-            "be found",
-            soft_wrap=True,
+        say(
+            "This atlas was written by an older Backlight and has no checksums: a changed number or picture "
+            "cannot be found"
         )
     if found.is_sound:
-        console.print(f"{atlas}: nothing is damaged", soft_wrap=True)
+        say("{}: nothing is damaged", atlas)
         return
     more = f", the first {_SHOWN}" if len(found.damaged) > _SHOWN else ""
-    places = counted(len(found.damaged), "place")
-    console.print(styled("[bold red]{}: damaged in {}[/]{}:", atlas, places, more), soft_wrap=True)
+    say("[bold red]{}: damaged in {}[/]{}:", atlas, counted(len(found.damaged), "place"), more)
     for finding in found.damaged[:_SHOWN]:
-        console.print(f"  {finding}", soft_wrap=True)
-    console.print("restore a copy of the file, or build the atlas anew under another name", soft_wrap=True)
+        say("  {}", finding)
+    say("restore a copy of the file, or rebuild the atlas under another name")
     raise typer.Exit(1)

@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from backlight.cli.options import (
-    Device,
-    Mean,
-    ModelArgument,
-    PlotOutput,
-    Resize,
-    SaveStem,
-    Size,
-    Std,
-    ValueRange,
-    Weights,
-    check_plot,
-    load_network,
-    parse_fill,
-    parse_layers_of,
-    write_result,
-)
-from backlight.cli.output import console, progress_bars, styled
-from backlight.studies.correspondence import Config, Correspondence, run
-from backlight.studies.correspondence.masking import CONTROLS, Measure
-from backlight.studies.correspondence.parts import read_parts
+from backlight.cli import flags
+from backlight.cli.output import console, new_table, progress_bars, say, styled
+from backlight.cli.parsing import parse_fill
+from backlight.cli.writing import check_plot, write_result
+
+if TYPE_CHECKING:
+    from backlight.studies.correspondence import Correspondence
+    from backlight.studies.correspondence.masking import Entries
 
 
 def correspond(
-    model: ModelArgument,
+    model: flags.ModelArgument,
     boxes: Annotated[
         Path,
         typer.Argument(
@@ -40,70 +27,80 @@ def correspond(
             help='The parts: {"images": {"dog1.jpg": {"left eye": [top, left, bottom, right]}}}.',
         ),
     ],
-    output: PlotOutput = None,
-    save: SaveStem = None,
+    output: flags.PlotOutput = None,
+    save: flags.SaveStem = None,
     layers: Annotated[
         str,
         typer.Option(
             "--layers",
-            help="Layers with commas; all; default: the last feature maps and the layer before the output.",
+            help="Layers, separated by commas, or all; default: the last feature maps and the layer before the output.",
         ),
     ] = "default",
-    n_random: Annotated[int, typer.Option("--random", help="Draws of each control for each part.")] = 99,
+    n_random: Annotated[
+        int, typer.Option("--random", help="Random masks of each control for each part.")
+    ] = 99,
     fill: Annotated[str, typer.Option("--fill", help="What masks: mean, blur or noise.")] = "mean",
-    seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 0,
-    weights: Weights = None,
-    device: Device = "cpu",
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    seed: flags.RandomSeed = 0,
+    weights: flags.Weights = None,
+    device: flags.Device = "cpu",
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """Mask the same part in several images: does it change a layer in the same way, more than random masks do?
 
     Small differences mean that the layer knows the part in all images. Boxes are in pixels of the image files.
     """
     check_plot(output, save)
-    config = Config(n_random=n_random, fill=parse_fill(fill), seed=seed)
+    from backlight.cli.models import Overrides, chosen_layers, load_network
+    from backlight.studies.correspondence import CorrespondenceConfig, run
+    from backlight.studies.correspondence.parts import read_parts
+
+    config = CorrespondenceConfig(n_random=n_random, fill=parse_fill(fill), seed=seed)
     marked = read_parts(boxes)
-    net = load_network(model, weights, device, size, resize, mean, std, value_range)
+    net = load_network(model, weights, device, Overrides(size, resize, mean, std, value_range))
     with progress_bars(resumes=False) as progress:
-        result = run(net, marked, parse_layers_of(net, layers), config, progress)
+        result = run(net, marked, chosen_layers(net, layers), config, progress=progress)
     for layer in result.layers:
-        console.print(_table(result, layer))
+        console.print(_part_table(result, layer))
         console.print()
-    console.print(
-        f"{len(result.images)} images. Share of entries whose sign differs between two images, ± over pairs of images; "
-        "small: corresponding. p: share of draws of the control that are as small as the part.",
-        soft_wrap=True,
+    say(
+        "{} images. Share of entries whose sign differs between two images, ± over pairs of images; "
+        "small: corresponding. p: share of random masks of the control whose difference is as small as the part's.",
+        len(result.images),
     )
     write_result(result, output, save)
 
 
-def _table(result: Correspondence, layer: str) -> Table:
-    table = Table(title=styled("[bold]{}[/]", layer), title_justify="left", box=None, pad_edge=False)
+def _part_table(result: Correspondence, layer: str) -> Table:
+    from backlight.studies.correspondence.masking import CONTROL_MASKS
+
+    table = new_table(styled("[bold]{}[/]", layer))
     table.add_column("part", no_wrap=True)
     table.add_column("entries", style="dim")
     table.add_column("differs", justify="right")
-    for control in CONTROLS:
+    for control in CONTROL_MASKS:
         table.add_column(control, justify="right", style="dim")
         table.add_column("p", justify="right")
     for part in result.parts:
-        _add_row(table, result, layer, part, "all")
-        _add_row(table, result, layer, part, "changed")
+        table.add_row(*_cells(result, layer, part, "all"))
+        table.add_row(*_cells(result, layer, part, "changed"))
     return table
 
 
-def _add_row(table: Table, result: Correspondence, layer: str, part: str, measure: Measure) -> None:
-    cells = [part if measure == "all" else "", measure, _with_spread(result.delta(layer, part, measure))]
-    for control in CONTROLS:
-        p = result.p_value(layer, part, measure, control)
+def _cells(result: Correspondence, layer: str, part: str, entries: Entries) -> list[str]:
+    from backlight.studies.correspondence.masking import CONTROL_MASKS
+
+    cells = [part if entries == "all" else "", entries, _with_spread(result.delta(layer, part, entries))]
+    for control in CONTROL_MASKS:
+        p = result.p_value(layer, part, entries, control)
         cells += [
-            _with_spread(result.control(layer, part, measure, control)),
+            _with_spread(result.control(layer, part, entries, control)),
             "–" if p is None else f"{p:.2g}",
         ]
-    table.add_row(*cells)
+    return cells
 
 
 def _with_spread(value: tuple[float, float]) -> str:

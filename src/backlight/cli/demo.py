@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from backlight import atlas
-from backlight.cli.options import load_network, save_picture
-from backlight.cli.output import console, progress_bars
-from backlight.images import CropSource, open_images
+from backlight.cli.output import console, progress_bars, say
+from backlight.cli.writing import write_picture
 from backlight.storage import check_folder, make_folder
 
 _LAYERS = [
@@ -28,6 +26,10 @@ def demo(
 ) -> None:
     """Build an atlas of the embedded model over the embedded photographs, and draw figures from it."""
     check_folder(output)
+    from backlight import atlas
+    from backlight.cli.models import load_network
+    from backlight.images import CropSource, open_images
+
     net = load_network("demo", None)
     import backlight_demo
 
@@ -36,21 +38,21 @@ def demo(
     path = output / "demo.atlas"
     console.print(
         f"dlib's ResNet-34 over {len(source)} crops of {len(source) // 5} photographs: "
-        f"{_MAPS} feature maps, drawn at random, of each of {len(_LAYERS)} layers"
+        f"a random sample of {_MAPS} feature maps of each of {len(_LAYERS)} layers"
     )
     with progress_bars() as progress:
         built = atlas.build(net, source, path, _LAYERS, maps=_MAPS, progress=progress)
     written = [path]
     for layer in _FIGURES:
         written.append(output / f"{layer}.png")
-        save_picture(built.figure(layer), written[-1])
+        write_picture(built.figure(layer), written[-1])
     written += [output / "filters.png", output / f"{_FIGURES[2]}-superposed.png"]
-    save_picture(built.filters("relu0"), written[-2])
-    save_picture(built.superposed(_FIGURES[2]), written[-1])
+    write_picture(built.filters("relu0"), written[-2])
+    write_picture(built.superposed(_FIGURES[2]), written[-1])
     console.print()
     console.print(
-        "Each figure shows feature maps: their strongest activations run back to the pixels, and the patches."
+        "Each figure shows feature maps: their strongest activations projected back to pixels, and the patches."
     )
     for file in written:
-        console.print(f"  {file}", soft_wrap=True)
+        say("  {}", file)
     console.print("Photographs: see ATTRIBUTION.md of backlight-demo for authors and licences.")

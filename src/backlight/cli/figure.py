@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from backlight.atlas import open_atlas
-from backlight.cli.options import Output, check_output, parse_channels, save_picture
-from backlight.cli.output import console
-from backlight.render import DEFAULT_SCALING, Scaling
-
-AtlasArgument = Annotated[
-    Path, typer.Argument(metavar="ATLAS", help="An atlas that `backlight build` wrote.")
-]
-Channels = Annotated[str | None, typer.Option("--channels", help="Feature maps to show, such as 3,17,40.")]
-Columns = Annotated[int | None, typer.Option("--columns", help="Feature maps side by side.")]
-FullField = Annotated[
-    bool,
-    typer.Option("--full-field", help="Draw whole receptive fields, not only where the projections are."),
-]
-ScalingOption = Annotated[Scaling, typer.Option("--scaling", help="How values become colours.")]
+from backlight.cli import flags
+from backlight.cli.output import say
+from backlight.cli.parsing import parse_channels
+from backlight.cli.writing import check_output, write_picture
+from backlight.render.scaling import DEFAULT_SCALING
 
 
 def figure(
-    atlas: AtlasArgument,
+    atlas: flags.AtlasArgument,
     layer: Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the atlas.")],
-    output: Output,
-    channels: Channels = None,
-    columns: Columns = None,
-    scaling: ScalingOption = DEFAULT_SCALING,
-    full_field: FullField = False,
+    output: flags.Output,
+    channels: flags.Channels = None,
+    columns: Annotated[int | None, typer.Option("--columns", help="Feature maps side by side.")] = None,
+    scaling: flags.ScalingName = DEFAULT_SCALING,
+    full_field: flags.FullField = False,
     filters: Annotated[
         bool, typer.Option("--filters", help="Show the first layer's filters themselves.")
     ] = False,
 ) -> None:
     """Draw a layer: for each feature map its strongest hits projected back to pixels, beside their patches."""
+    from backlight.atlas import open_atlas
+
     check_output(output)
     opened = open_atlas(atlas)
     if filters:
@@ -44,5 +35,5 @@ def figure(
     else:
         chosen = parse_channels(channels) if channels is not None else None
         picture = opened.figure(layer, chosen, scaling, columns, full_field)
-    save_picture(picture, output)
-    console.print(f"{output} ({picture.width}x{picture.height})", soft_wrap=True)
+    write_picture(picture, output)
+    say("{} ({}x{})", output, picture.width, picture.height)

@@ -2,91 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from backlight.atlas import open_atlas
-from backlight.cli.figure import AtlasArgument
-from backlight.cli.options import PlotOutput, SaveStem, check_plot, parse_layers, write_result
-from backlight.cli.output import console, progress_bars, styled
-from backlight.studies.homogeneity import Config, Homogeneity, run
-from backlight.studies.homogeneity.likeness import Measure
+from backlight.cli import flags
+from backlight.cli.output import console, new_table, progress_bars, say, styled
+from backlight.cli.parsing import parse_layers
+from backlight.cli.writing import check_plot, write_result
+
+if TYPE_CHECKING:
+    from backlight.studies.homogeneity import Homogeneity
+    from backlight.studies.homogeneity.likeness import Aspect
 
 _N_SHOWN = 5
 
 
 def homogeneity(
-    atlas: AtlasArgument,
-    output: PlotOutput = None,
-    save: SaveStem = None,
-    layers: Annotated[str, typer.Option("--layers", help="Layers of the atlas with commas; all.")] = "all",
+    atlas: flags.AtlasArgument,
+    output: flags.PlotOutput = None,
+    save: flags.SaveStem = None,
+    layers: flags.AtlasLayers = "all",
     draws: Annotated[
-        int, typer.Option("--draws", help="Sets of hits drawn from different maps of a layer.")
+        int, typer.Option("--draws", help="Random sets of hits of different maps of a layer to compare with.")
     ] = 999,
-    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
+    seed: flags.RandomSeed = 0,
 ) -> None:
     """Compare the hits of each feature map with each other: are they more alike than hits of different maps?
 
     By their projections, their patches, their colours, and their labels where there are any.
     """
     check_plot(output, save)
-    config = Config(n_draws=draws, seed=seed)
+    from backlight.atlas import open_atlas
+    from backlight.studies.homogeneity import HomogeneityConfig, run
+
+    config = HomogeneityConfig(n_draws=draws, seed=seed)
     with progress_bars(resumes=False) as progress:
-        result = run(open_atlas(atlas), parse_layers(layers), config, progress)
-    console.print(_table(result))
+        result = run(open_atlas(atlas), parse_layers(layers), config, progress=progress)
+    console.print(_likeness_table(result))
     console.print()
-    console.print(
-        f"mean score of the maps, and how likely a map scores higher than hits of different maps ({draws} sets): "
+    say(
+        "mean score of the maps, and how likely a map scores higher than hits of different maps ({} random sets): "
         "50 % is chance",
-        soft_wrap=True,
+        draws,
     )
     for layer in result.layers:
-        _print_maps(result, layer)
+        _print_extremes(result, layer)
     write_result(result, output, save)
 
 
-def _table(result: Homogeneity) -> Table:
-    table = Table(
-        title="how alike the hits of one map are",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 0, 0, 1),
-    )
+def _likeness_table(result: Homogeneity) -> Table:
+    table = new_table("how alike the hits of one map are", padding=(0, 0, 0, 1))
     table.add_column("layer", no_wrap=True, style="bold")
-    for measure in result.measures:
-        table.add_column(measure, justify="right", no_wrap=True)
-    if "labels" in result.measures:
+    for aspect in result.aspects:
+        table.add_column(aspect, justify="right", no_wrap=True)
+    if "labels" in result.aspects:
         table.add_column("purity", justify="right")
     for layer in result.layers:
-        cells = [_cell(result, layer, measure) for measure in result.measures]
+        cells = [_cell(result, layer, aspect) for aspect in result.aspects]
         pure = result.mean_purity(layer)
-        if "labels" in result.measures:
+        if "labels" in result.aspects:
             cells.append(Text("–" if pure is None else f"{pure:.0%}"))
         table.add_row(layer, *cells)
     return table
 
 
-def _cell(result: Homogeneity, layer: str, measure: Measure) -> Text:
-    found = result.layer_score(layer, measure)
+def _cell(result: Homogeneity, layer: str, aspect: Aspect) -> Text:
+    found = result.layer_score(layer, aspect)
     if found.score is None or found.auc is None:
         return Text("–")
     template = "{:.2f} [green]{:.0%}[/]" if found.excess.above_zero else "{:.2f} [yellow]{:.0%}[/]"
     return styled(template, found.score, found.auc)
 
 
-def _print_maps(result: Homogeneity, layer: str) -> None:
+def _print_extremes(result: Homogeneity, layer: str) -> None:
+    """Say which feature maps' hits are most and least alike."""
     ranked = [str(channel) for channel in result.ranked(layer)]
     n = min(_N_SHOWN, len(ranked) // 2)
     if n:
         found = result.layer_score(layer, "projections")
-        console.print(
-            styled(
-                "[bold]{}[/]: channels most alike by projections {}; least {}; {} of {} above chance (p at most 0.05)",
-                *(layer, ", ".join(ranked[:n]), ", ".join(ranked[::-1][:n]), found.n_above, found.n),
-            ),
-            soft_wrap=True,
+        say(
+            "[bold]{}[/]: feature maps most alike by projections {}; least {}; {} of {} above chance (p at most 0.05)",
+            *(layer, ", ".join(ranked[:n]), ", ".join(ranked[::-1][:n]), found.n_above, found.n),
         )

@@ -3,73 +3,54 @@
 from __future__ import annotations
 
 from functools import partial
-from math import floor, isfinite
-from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.table import Table
 
-from backlight.cli.labels import read_labels
-from backlight.cli.options import (
-    ClassOutput,
-    Device,
-    Mean,
-    ModelArgument,
-    PlotOutput,
-    Resize,
-    SaveStem,
-    Size,
-    Std,
-    ValueRange,
-    Weights,
-    check_plot,
-    load_network,
-    parse_layers_of,
-    say_class_output,
-    write_result,
-)
-from backlight.cli.output import console, progress_bars, styled
+from backlight.cli import flags
+from backlight.cli.output import console, new_table, progress_bars, say, styled
+from backlight.cli.parsing import AMOUNTS_HELP, parse_amounts, parse_whole, read_labels
+from backlight.cli.writing import check_plot, write_result
 from backlight.errors import BadInputError
-from backlight.studies.invariance import Config, Invariance, run
-from backlight.studies.invariance.moves import MEASURES
-from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border
 
-_MOST_AMOUNTS = 10_000
+if TYPE_CHECKING:
+    from backlight.studies.invariance import Invariance
+    from backlight.studies.invariance.transforms import Border, Transform
+
 _SIGNS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "rotation": "{:g}°"}
-_AMOUNTS = "such as -60,0,60, or first:last:step"
 
 
 def invariance(
-    model: ModelArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="One or more pictures.")],
-    output: PlotOutput = None,
-    save: SaveStem = None,
+    model: flags.ModelArgument,
+    images: flags.PicturesArgument,
+    output: flags.PlotOutput = None,
+    save: flags.SaveStem = None,
     layers: Annotated[
         str,
         typer.Option(
-            "--layers", help="Layers with commas; default: the first and the last before the output."
+            "--layers",
+            help="Layers, separated by commas, or all; default: the first and the last before the output.",
         ),
     ] = "default",
     classes: Annotated[
         str | None,
         typer.Option(
-            "--class", help="The true class of each picture, from 0; else the network's own answer."
+            "--class",
+            help="The true class of each picture, from 0; defaults to the network's own answers.",
         ),
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="A text file with the name of a class on each line.")
-    ] = None,
-    class_output: ClassOutput = None,
+    labels: flags.Labels = None,
+    class_output: flags.ClassOutput = None,
     translation: Annotated[
         str | None,
         typer.Option(
-            "--translation", help=f"Shifts down in pixels, {_AMOUNTS}; default: -60:60:5 of 224 rows."
+            "--translation", help=f"Vertical shifts in pixels, {AMOUNTS_HELP}; default: -60:60:5 of 224 rows."
         ),
     ] = None,
-    scale: Annotated[str, typer.Option("--scale", help="Factors, as the shifts.")] = "1:1.8:0.05",
+    scale: Annotated[str, typer.Option("--scale", help="Factors, written as the shifts are.")] = "1:1.8:0.05",
     rotation: Annotated[
-        str, typer.Option("--rotation", help="Degrees counter-clockwise, as the shifts.")
+        str, typer.Option("--rotation", help="Degrees counter-clockwise, written as the shifts are.")
     ] = "0:350:10",
     border: Annotated[
         str,
@@ -79,96 +60,61 @@ def invariance(
     measure: Annotated[
         str, typer.Option("--measure", help="Compare whole maps, or their peak wherever it is.")
     ] = "whole",
-    weights: Weights = None,
-    device: Device = "cpu",
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    weights: flags.Weights = None,
+    device: flags.Device = "cpu",
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """Shift, magnify and turn pictures: how far do layers move, how far does the class's probability fall?"""
     check_plot(output, save)
+    from backlight.cli.models import Overrides, chosen_layers, load_network, say_class_output
+    from backlight.studies.invariance import InvarianceConfig, run
+    from backlight.studies.invariance.moves import MOVE_MEASURES
+    from backlight.studies.invariance.transforms import check_border
+
     check_border(border)
-    if measure not in MEASURES:
-        raise BadInputError(f"--measure is {' or '.join(MEASURES)}, but came {measure!r}")
-    config = Config(
-        translation=None if translation is None else _whole("--translation", translation),
+    if measure not in MOVE_MEASURES:
+        raise BadInputError(f"--measure is {' or '.join(MOVE_MEASURES)}, got {measure!r}")
+    config = InvarianceConfig(
+        translation=None if translation is None else parse_whole("--translation", translation),
         scale=parse_amounts("--scale", scale),
         rotation=parse_amounts("--rotation", rotation),
-        border=cast(Border, border),
+        border=cast("Border", border),
         class_names=read_labels(labels),
         output=class_output,
     )
-    given = None if classes is None else _whole("--class", classes)
-    net = load_network(model, weights, device, size, resize, mean, std, value_range)
+    given = None if classes is None else parse_whole("--class", classes)
+    net = load_network(model, weights, device, Overrides(size, resize, mean, std, value_range))
     say_class_output(net, class_output, len(config.class_names))
     with progress_bars(resumes=False) as progress:
-        result = run(net, images, parse_layers_of(net, layers), given, config, progress)
-    _print(result)
+        result = run(net, images, chosen_layers(net, layers), config, classes=given, progress=progress)
+    _print_changes(result)
     write_result(result, output, save, partial(result.plot, raw, measure))
 
 
-def parse_amounts(flag: str, text: str) -> tuple[float, ...]:
-    """Return the numbers of `-60,0,60`, of `-60:60:5` (first, last and step), or of a mixture of both.
-
-    Raises:
-        BadInputError: Something else, or a step that does not lead from the first to the last.
-
-    Example:
-        >>> parse_amounts("--scale", "1:1.3:0.1,2")
-        (1.0, 1.1, 1.2, 1.3, 2.0)
-    """
-    found: list[float] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        try:
-            numbers = [float(number) for number in part.split(":")]
-        except ValueError:
-            numbers = []
-        if len(numbers) not in (1, 3) or not all(map(isfinite, numbers)):
-            raise BadInputError(f"{flag} is a list of numbers, {_AMOUNTS}, but came {text!r}")
-        found += numbers if len(numbers) == 1 else _range(flag, *numbers)
-    return tuple(found)
-
-
-def _range(flag: str, first: float, last: float, step: float) -> list[float]:
-    if step == 0 or not 0 <= (last - first) / step < _MOST_AMOUNTS:
-        came = f"{first:g}:{last:g}:{step:g}"
-        raise BadInputError(
-            f"{flag}: the step leads from the first to the last in less than {_MOST_AMOUNTS} steps, "
-            f"but came {came}; write -60:60:5"
-        )
-    count = floor((last - first) / step + 1e-9)
-    return [round(first + i * step, 9) for i in range(count + 1)]
-
-
-def _whole(flag: str, text: str) -> tuple[int, ...]:
-    numbers = parse_amounts(flag, text)
-    if any(number != int(number) for number in numbers):
-        raise BadInputError(f"{flag} takes whole numbers, but came {text!r}")
-    return tuple(map(int, numbers))
-
-
-def _print(result: Invariance) -> None:
+def _print_changes(result: Invariance) -> None:
     found = result.summary()
-    for transform in TRANSFORMS:
-        console.print(_table(found, transform))
+    for transform in _SIGNS:
+        console.print(_distance_table(found, transform))
         _print_probability(found, transform)
         console.print()
     several = "; another image: from each image to the next" if len(result.images) > 1 else ""
-    console.print(
-        f"Distances relative to the original's length, means over images: whole, of all "
-        f"activations, each at its place; peak, of each map's largest, wherever it is{several}.",
-        soft_wrap=True,
+    say(
+        "Distances relative to the original's length, means over images: whole, of all activations, each at its place; "
+        "peak, of each map's largest, wherever it is{}.",
+        several,
     )
     for layer in result.layers:
-        for transform in TRANSFORMS:
-            _print_maps(found, layer, transform)
+        for transform in _SIGNS:
+            _print_extremes(found, layer, transform)
 
 
-def _table(found: dict[str, Any], transform: Transform) -> Table:
+def _distance_table(found: dict[str, Any], transform: Transform) -> Table:
     layers = found[transform]["layers"]
-    table = Table(title=styled("[bold]{}[/]", transform), title_justify="left", box=None, pad_edge=False)
+    table = new_table(styled("[bold]{}[/]", transform))
     table.add_column("layer", no_wrap=True)
     table.add_column("", style="dim")
     table.add_column("mean", justify="right")
@@ -180,7 +126,7 @@ def _table(found: dict[str, Any], transform: Transform) -> Table:
         for measure, own in measures.items():
             first, furthest = own["least_change"], own["furthest"]
             table.add_row(
-                layer if measure == MEASURES[0] else "",
+                layer if measure == next(iter(measures)) else "",
                 measure,
                 _number(own["mean"]),
                 "–" if first is None else _number(first["value"]),
@@ -197,29 +143,29 @@ def _print_probability(found: dict[str, Any], transform: Transform) -> None:
     if own is not None and own["lowest"] is not None:
         kind = "true class" if found["images"][0]["class"]["is_given"] else "network's own class"
         lowest = f"{own['lowest']['value']:.2f} at {_amount(own['lowest'], transform)}"
-        console.print(
-            f"probability of the {kind}: {own['original']:.2f}, {own['mean']:.2f} in the mean, down to {lowest}",
-            soft_wrap=True,
+        say(
+            "probability of the {}: {:.2f}, {:.2f} on average, down to {}",
+            *(kind, own["original"], own["mean"], lowest),
         )
 
 
-def _print_maps(found: dict[str, Any], layer: str, transform: Transform) -> None:
+def _print_extremes(found: dict[str, Any], layer: str, transform: Transform) -> None:
+    """Say which feature maps the transformation changes least and most."""
     maps = found[transform]["layers"][layer]["peak"]["maps"]
     if maps["n_active"]:
         most, least = (
             ", ".join(f"{row['map']} ({row['moves']:.2f})" for row in maps[end]) for end in ("most", "least")
         )
-        console.print(
-            styled(
-                "[bold]{}[/], {}: of {} maps, by their peaks, the most invariant {}; the least {}",
-                *(layer, transform, maps["n_active"], most, least),
-            ),
-            soft_wrap=True,
+        say(
+            "[bold]{}[/], {}: of {} maps, by their peaks, the most invariant {}; the least {}",
+            *(layer, transform, maps["n_active"], most, least),
         )
 
 
 def _amount(point: dict[str, Any], transform: Transform) -> str:
-    return _SIGNS[transform].format(point["amount"])
+    from backlight.studies.invariance.transforms import amount_text
+
+    return amount_text(transform, point["amount"])
 
 
 def _number(value: float | None) -> str:

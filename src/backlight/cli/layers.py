@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from backlight.cli.options import Mean, ModelArgument, Resize, Size, Std, ValueRange, Weights, load_network
-from backlight.cli.output import console, counted, styled
-from backlight.network import Layer, Network, describe_field
+from backlight.cli import flags
+from backlight.cli.output import console, counted, new_table, say
+
+if TYPE_CHECKING:
+    from backlight.network import Layer, Network
 
 
 def layers(
-    model: ModelArgument,
-    weights: Weights = None,
+    model: flags.ModelArgument,
+    weights: flags.Weights = None,
     every: Annotated[bool, typer.Option("--all", help="List every node that can be named.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """List a model's layers, with their receptive fields, and what its operators are."""
-    net = load_network(model, weights, "cpu", size, resize, mean, std, value_range)
+    from backlight.cli.models import Overrides, load_network, print_left_out
+
+    net = load_network(model, weights, "cpu", Overrides(size, resize, mean, std, value_range))
     chosen = net.layers if every else net.default_layers
     if as_json:
         console.print_json(json.dumps([_as_dict(layer) for layer in chosen]))
         return
-    console.print(_table(net, chosen))
+    console.print(_layer_table(net, chosen))
     console.print()
     _print_coverage(net)
     print_left_out(net)
-    note = net.class_output().note(net.name) if len(net.outputs) > 1 else None
-    if note is not None:
-        console.print(f"{note}.", soft_wrap=True)
+    said = net.class_output().note(net.name) if len(net.outputs) > 1 else None
+    if said is not None:
+        say("{}.", said)
 
 
 def _as_dict(layer: Layer) -> dict[str, object]:
+    from backlight.network import describe_field
+
     return {
         "name": layer.name,
         "operator": layer.operator,
@@ -50,9 +56,11 @@ def _as_dict(layer: Layer) -> dict[str, object]:
     }
 
 
-def _table(net: Network, chosen: tuple[Layer, ...]) -> Table:
+def _layer_table(net: Network, chosen: tuple[Layer, ...]) -> Table:
+    from backlight.network import describe_field
+
     size = "x".join(map(str, net.input_shape))
-    table = Table(title=f"{net.name}, input {size}", title_justify="left", box=None, pad_edge=False)
+    table = new_table(f"{net.name}, input {size}")
     table.add_column("layer", no_wrap=True, style="bold")
     table.add_column("operator")
     table.add_column("maps", justify="right")
@@ -72,15 +80,8 @@ def _print_coverage(net: Network) -> None:
     unsupported = net.coverage().unsupported
     if not unsupported:
         rules = " Every operator below them has a rule." if net.default_layers else ""
-        console.print(f"{summary}{rules}", soft_wrap=True)
+        say("{}{}", summary, rules)
         return
-    console.print(summary, soft_wrap=True)
+    say("{}", summary)
     listed = "; ".join(f"{e.operator} ({', '.join(e.places[:3])})" for e in unsupported)
-    rest = "Layers above cannot be projected by deconvnet or guided."
-    console.print(styled("[yellow]No rule for:[/] {}. {}", listed, rest), soft_wrap=True)
-
-
-def print_left_out(net: Network) -> None:
-    """Say what makes features on the way to the output and is no layer: what, where it begins, and why."""
-    for line in net.coverage().left_out_in_words():
-        console.print(styled("[yellow]Left out:[/] {}", line), soft_wrap=True)
+    say("[yellow]No rule for:[/] {}. Layers above cannot be projected by deconvnet or guided.", listed)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from shlex import join
 from string import Formatter
 from typing import Any, Protocol, runtime_checkable
-from unicodedata import category
 
 import typer
 from rich.console import Console
@@ -28,26 +27,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from backlight.errors import BacklightWarning
 from backlight.images import Skipped
-
-
-def visible(text: str) -> str:
-    r"""Return text with its control characters written out, line breaks and escape sequences among them.
-
-    Example:
-        >>> print(visible("a\x1b[31m\nb.atlas"))
-        a\x1b[31m\nb.atlas
-    """
-    if text.isprintable():
-        return text
-    return "".join(own if own.isprintable() or category(own) == "Zs" else _written(own) for own in text)
-
-
-def _written(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+from backlight.text import shortened, visible
 
 
 class _PlainConsole(Console):
@@ -83,6 +68,21 @@ def styled(template: str, *values: object) -> Text:
 
 console = _PlainConsole()
 errors = _PlainConsole(stderr=True)
+
+
+def say(template: str, *values: object) -> None:
+    """Print one line, however long: the template is markup, always a literal; the values are not."""
+    console.print(styled(template, *values), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print beside the output what the user should know."""
+    errors.print(styled("[yellow]note:[/] {}", text), soft_wrap=True)
+
+
+def new_table(title: str | Text, **options: Any) -> Table:
+    """Return a table without a frame, its title at the left; the options are Rich's."""
+    return Table(title=title, title_justify="left", box=None, pad_edge=False, **options)
 
 
 def print_command(*words: object) -> None:
@@ -128,12 +128,6 @@ class Report(Protocol):
         """Show that so much of a phase is done, and a note beside it."""
 
 
-def _shortened(name: str) -> str:
-    """Return the end of a long name: layers of a network differ there."""
-    name = visible(name)
-    return name if len(name) <= _NAME_LENGTH else f"…{name[1 - _NAME_LENGTH :]}"
-
-
 @contextmanager
 def progress_bars(resumes: bool = True) -> Iterator[Report]:
     """Show a bar for each phase of the work; hands out the callback that the library calls.
@@ -141,7 +135,7 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
     Ctrl-C inside is said to have lost nothing, and ends the program with exit code 130.
 
     Args:
-        resumes: Whether the same command goes on where this one was stopped.
+        resumes: Whether the same command resumes where this one was stopped.
     """
     bars = Progress(
         TextColumn("{task.description:<11}", markup=False),
@@ -160,7 +154,7 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
         if not tasks:
             bars.start()
         if phase not in tasks:
-            description, unit = _PHASES.get(phase, (_shortened(phase), ""))
+            description, unit = _PHASES.get(phase, (shortened(visible(phase), _NAME_LENGTH, keep="end"), ""))
             tasks[phase] = bars.add_task(description, total=total, unit=unit, note=note, completed=0)
         bars.update(
             tasks[phase], completed=done, total=total, note=note or bars.tasks[tasks[phase]].fields["note"]
@@ -171,7 +165,7 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
     except KeyboardInterrupt:
         bars.stop()
         kept = (
-            "what is finished is kept, the same command goes on from there"
+            "what is finished is kept, and the same command resumes from there"
             if resumes
             else "nothing was written"
         )
@@ -191,15 +185,14 @@ def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     kind = re.sub(r"[\d.,e+-]+", "0", text)
     if kind not in _said:
         _said.add(kind)
-        errors.print(styled("[yellow]note:[/] {}", text), soft_wrap=True)
+        note(text)
 
 
 def print_skipped(skipped: Sequence[Skipped]) -> None:
     """Say how many pictures could not be read, and the first of them."""
     if skipped:
-        what = "1 picture" if len(skipped) == 1 else f"{len(skipped)} pictures"
-        console.print(styled("[yellow]{} could not be read[/], the first:", what), soft_wrap=True)
-        console.print(f"  {skipped[0].path}: {skipped[0].reason}", soft_wrap=True)
+        say("[yellow]{} could not be read[/], the first:", counted(len(skipped), "picture"))
+        say("  {}: {}", skipped[0].path, skipped[0].reason)
 
 
 def counted(count: int, thing: str) -> str:

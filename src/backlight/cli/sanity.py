@@ -2,65 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from backlight.atlas import open_atlas
-from backlight.cli.figure import AtlasArgument
-from backlight.cli.options import (
-    Device,
-    OwnImages,
-    OwnModel,
-    PlotOutput,
-    SaveStem,
-    Weights,
-    check_plot,
-    load_network_of,
-    write_result,
-)
-from backlight.cli.output import console, progress_bars
-from backlight.studies.sanity import Config, Sanity, run
-from backlight.studies.sanity.similarity import METRICS
+from backlight.cli import flags
+from backlight.cli.output import console, new_table, progress_bars, say
+from backlight.cli.writing import check_plot, write_result
+
+if TYPE_CHECKING:
+    from backlight.studies.sanity import Sanity
 
 
 def sanity(
-    atlas: AtlasArgument,
-    model: OwnModel = None,
-    images: OwnImages = None,
-    output: PlotOutput = None,
-    save: SaveStem = None,
-    layer: Annotated[str | None, typer.Option("--layer", help="A layer of the atlas; else the last.")] = None,
-    maps: Annotated[int, typer.Option("--maps", help="Feature maps, drawn at random.")] = 8,
+    atlas: flags.AtlasArgument,
+    model: flags.OwnModel = None,
+    images: flags.OwnImages = None,
+    output: flags.PlotOutput = None,
+    save: flags.SaveStem = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", help="A layer of the atlas; defaults to the last.")
+    ] = None,
+    maps: Annotated[int, typer.Option("--maps", help="Feature maps: a random sample of N.")] = 8,
     hits: Annotated[int, typer.Option("--hits", help="Hits of each map, the strongest first.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="Of every random draw.")] = 0,
-    weights: Weights = None,
-    device: Device = "cpu",
+    seed: flags.RandomSeed = 0,
+    weights: flags.Weights = None,
+    device: flags.Device = "cpu",
 ) -> None:
     """Replace weights by random ones, and switches by others: how alike do the projections stay?"""
     check_plot(output, save)
-    config = Config(maps, hits, seed)
+    from backlight.atlas import open_atlas
+    from backlight.cli.models import load_network_of
+    from backlight.studies.sanity import SanityConfig, run
+
+    config = SanityConfig(maps, hits, seed)
     opened = open_atlas(atlas)
     net, source = load_network_of(opened, model, images, weights, device, "sanity")
     with progress_bars(resumes=False) as progress:
-        result = run(opened, net, source, layer, config, progress)
-    console.print(_table(result))
+        result = run(opened, net, source, layer, config, progress=progress)
+    console.print(_similarity_table(result))
     console.print()
-    console.print(
-        "1: the projection stays as it is; 0: nothing of it stays. What stays with random weights was not learnt.",
-        soft_wrap=True,
+    say(
+        "1: the projection does not change; 0: nothing of it remains. What remains with random weights was not learnt."
     )
     write_result(result, output, save)
 
 
-def _table(result: Sanity) -> Table:
-    table = Table(
-        title=f"{result.layer}: similarity to the trained projection",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+def _similarity_table(result: Sanity) -> Table:
+    from backlight.studies.sanity.similarity import METRICS
+
+    table = new_table(f"{result.layer}: similarity to the trained projection")
     table.add_column("rules", style="bold")
     table.add_column("replaced")
     for metric in METRICS:

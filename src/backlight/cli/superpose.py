@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from backlight.atlas import open_atlas
-from backlight.cli.figure import FullField
-from backlight.cli.options import (
-    Device,
-    Mean,
-    Output,
-    Resize,
-    Rules,
-    SeedValue,
-    Size,
-    Std,
-    ValueRange,
-    Weights,
-    check_output,
-    load_network,
-    parse_channels,
-    parse_seed_value,
-    save_picture,
-)
-from backlight.cli.output import console
-from backlight.cli.project import describe_seed, prepared, three_views
+from backlight.cli import flags
+from backlight.cli.output import say
+from backlight.cli.parsing import parse_channels, parse_seed_value
+from backlight.cli.writing import check_output, write_picture
 from backlight.errors import BadInputError
-from backlight.operators.ruleset import parse_rules
-from backlight.projection import project, strongest_units
-from backlight.render import DEFAULT_SCALING, Scaling, strip
+from backlight.render.scaling import DEFAULT_SCALING, Scaling
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from backlight.network import Network
+    from backlight.operators.ruleset import RuleSet
+
+_SQLITE = b"SQLite format 3\0"
+_UNITS_OF_AN_IMAGE = 3
 
 
 def superpose(
@@ -39,58 +30,92 @@ def superpose(
         str, typer.Argument(metavar="ATLAS|MODEL", help="An atlas, or a model as for `build`.")
     ],
     target: Annotated[str, typer.Argument(metavar="LAYER|IMAGE", help="A layer of the atlas, or a picture.")],
-    output: Output,
+    output: flags.Output,
     layer: Annotated[str | None, typer.Option("--layer", help="With a model: the layer.")] = None,
     channels: Annotated[
         str | None, typer.Option("--channels", help="Feature maps; with a model at most one.")
     ] = None,
     top: Annotated[
-        int | None, typer.Option("--top", help="How many are added; 3 for an image, all for a map.")
+        int | None,
+        typer.Option(
+            "--top", help="How many are added; defaults to 3 units of an image, all hits of a feature map."
+        ),
     ] = None,
-    full_field: FullField = False,
-    weights: Weights = None,
-    rules: Rules = "deconvnet",
-    seed_value: SeedValue = "activation",
-    scaling: Annotated[
-        Scaling, typer.Option("--scaling", help="How values become colours.")
-    ] = DEFAULT_SCALING,
-    device: Device = "cpu",
-    size: Size = None,
-    resize: Resize = None,
-    mean: Mean = None,
-    std: Std = None,
-    value_range: ValueRange = None,
+    full_field: flags.FullField = False,
+    weights: flags.Weights = None,
+    rules: flags.Rules = "deconvnet",
+    seed_value: flags.SeedValue = "activation",
+    scaling: flags.ScalingName = DEFAULT_SCALING,
+    device: flags.Device = "cpu",
+    size: flags.Size = None,
+    resize: flags.Resize = None,
+    mean: flags.Mean = None,
+    std: flags.Std = None,
+    value_range: flags.ValueRange = None,
 ) -> None:
     """Superpose projections, each made by itself: of a feature map's hits, or of an image's strongest units."""
     check_output(output)
     chosen = parse_channels(channels) if channels is not None else None
-    if (
-        layer is None
-        and (Path(source).is_file() or source.endswith(".atlas"))
-        and not source.endswith(".pt2")
-    ):
+    if _is_atlas(source):
+        if layer is not None:
+            raise BadInputError("--layer is for a model; with an atlas, give the layer after it: ATLAS LAYER")
         if seed_value != "activation":
             raise BadInputError(
-                f"--seed-value {seed_value} projects anew, which needs a model; an atlas holds finished projections"
+                f"--seed-value {seed_value} needs a model to project with; an atlas holds finished projections"
             )
+        from backlight.atlas import open_atlas
+
         picture = open_atlas(source).superposed(target, chosen, top, scaling, full_field)
     else:
         if layer is None:
             raise BadInputError("with a model, --layer names the layer whose units are superposed")
         if chosen is not None and len(chosen) > 1:
-            raise BadInputError(f"with a model, --channels takes one feature map, but came {channels}")
-        net = load_network(source, weights, device, size, resize, mean, std, value_range)
-        (shown,) = prepared(net, [Path(target)])
-        channel, count = chosen[0] if chosen else None, 3 if top is None else top
-        image = net.preprocessing.normalise([shown])  # type: ignore[union-attr]
-        seed, chosen_rules = parse_seed_value(seed_value), parse_rules(rules)
-        units = strongest_units(net, image, layer, count, channel)
-        shares, values = project(net, image, units, chosen_rules, seed=seed, return_activations=True)
-        signal = shares.sum(0)
-        what = f"the {count} strongest units of {'the layer' if channel is None else f'channel {channel}'}"
-        views = three_views(Path(target).name, shown, signal.permute(1, 2, 0).cpu().numpy(), scaling, what)
-        title = f"{net.name} · {net.layer(layer).name}, superposed {chosen_rules.name} projections"
-        legend = f"The sum is scaled {scaling.caption}. {describe_seed(seed, values.tolist())}".strip()
-        picture = strip(views, title, legend)
-    save_picture(picture, output)
-    console.print(f"{output} ({picture.width}x{picture.height})", soft_wrap=True)
+            raise BadInputError(f"with a model, --channels takes one feature map, got {channels}")
+        from backlight.cli.models import Overrides, load_network
+        from backlight.operators.ruleset import parse_rules
+
+        channel, count = chosen[0] if chosen else None, _UNITS_OF_AN_IMAGE if top is None else top
+        request = _Request(layer, channel, count, parse_rules(rules), parse_seed_value(seed_value), scaling)
+        net = load_network(source, weights, device, Overrides(size, resize, mean, std, value_range))
+        picture = _superposed_units(net, Path(target), request)
+    write_picture(picture, output)
+    say("{} ({}x{})", output, picture.width, picture.height)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Which units of an image are superposed, and how."""
+
+    layer: str
+    channel: int | None
+    count: int
+    rules: RuleSet
+    seed: float | Literal["activation"]
+    scaling: Scaling
+
+
+def _is_atlas(source: str) -> bool:
+    """Return whether a file is an atlas, or is called one: `open_atlas` says what is wrong with it then."""
+    try:
+        with Path(source).open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE or source.endswith(".atlas")
+    except (OSError, ValueError):  # no such file, a folder; a null byte in its name
+        return source.endswith(".atlas")
+
+
+def _superposed_units(net: Network, path: Path, request: _Request) -> Image.Image:
+    """Return an image, the sum of the projections of its strongest units, and one over the other."""
+    from backlight.cli.views import describe_seed, prepared, three_views
+    from backlight.projection import project, strongest_units
+    from backlight.render import strip
+
+    (shown,), image = prepared(net, [path])
+    units = strongest_units(net, image, request.layer, request.count, request.channel)
+    # (units, c, h, w): each unit is projected by itself, then they are added.
+    shares, values = project(net, image, units, request.rules, seed=request.seed, return_activations=True)
+    where = "the layer" if request.channel is None else f"channel {request.channel}"
+    what = f"the {request.count} strongest units of {where}"
+    views = three_views(path.name, shown, shares.sum(0), request.scaling, what)
+    title = f"{net.name} · {net.layer(request.layer).name}, superposed {request.rules.name} projections"
+    seeded = describe_seed(request.seed, values.tolist())
+    return strip(views, title, f"The sum is scaled {request.scaling.caption}. {seeded}".strip())

@@ -65,10 +65,10 @@ def read_npy(stream: BinaryIO | BytesIO, n_bytes: int) -> NDArray[Any]:
 
 
 def load_numbers(path: Path) -> NDArray[Any]:
-    """Return the numbers of a .npy file, of any shape; `numpy.load` believes whatever size a header tells of.
+    """Return the numbers of a .npy file, of any shape; `numpy.load` trusts the size in the header, whatever it is.
 
     Raises:
-        BadInputError: It cannot be read, is damaged, or holds something else than numbers.
+        BadInputError: It cannot be read, is damaged, or holds something other than numbers.
     """
     try:
         with path.open("rb") as stream:
@@ -79,18 +79,18 @@ def load_numbers(path: Path) -> NDArray[Any]:
     except OSError as error:
         raise BadInputError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except ImageError as error:
-        raise BadInputError(f"{str(path)!r} is no array of NumPy ({error})") from error
+        raise BadInputError(f"{str(path)!r} is not a NumPy array ({error})") from error
 
 
 def _values(
     stream: BinaryIO | BytesIO, n_bytes: int, shape: tuple[int, ...], is_fortran: bool, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     if any(side < 0 for side in shape):
-        raise ImageError(f"damaged .npy: its header tells of the shape {_times(shape)}")
+        raise ImageError(f"damaged .npy: its header gives the shape {_times(shape)}")
     wanted = math.prod(shape) * dtype.itemsize
     left = n_bytes - stream.tell()
     if left < wanted:
-        raise ImageError(f"damaged .npy: its header tells of {wanted} bytes, but {max(left, 0)} follow")
+        raise ImageError(f"damaged .npy: its header announces {wanted} bytes, but {max(left, 0)} follow")
     data = np.frombuffer(stream.read(wanted), dtype)
     return data.reshape(shape, order="F" if is_fortran else "C")
 
@@ -111,19 +111,19 @@ def _header(stream: BinaryIO | BytesIO) -> tuple[tuple[int, ...], bool, np.dtype
 
 
 def _check(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Refuse what is no picture, before a byte of it is read."""
+    """Refuse what is not a picture, before a byte of it is read."""
     if dtype.hasobject or dtype.kind not in "biuf":
         raise ImageError(
-            f"an array of {_kind(dtype)} is no picture; give whole numbers or floats (uint8, uint16, float32)"
+            f"an array of {_kind(dtype)} is not a picture; give whole numbers or floats (uint8, uint16, float32)"
         )
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in _MODES):
         hint = (
             "numpy.moveaxis(array, 0, -1) puts the channels last"
             if _is_channels_first(shape)
-            else "save each by itself"
+            else "save each picture in a file of its own"
         )
         raise ImageError(
-            f"an array of shape {_times(shape)} is no picture, (h, w) or (h, w, channels); {hint}"
+            f"an array of shape {_times(shape)} is not a picture, (h, w) or (h, w, channels); {hint}"
         )
     height, width = shape[:2]
     if height < 1 or width < 1:

@@ -38,7 +38,7 @@ class CropSource:
 
     def __init__(self, source: ImageSource, share: float = 0.7) -> None:
         if not 0 < share < 1:
-            raise BadInputError(f"the share of a corner is above 0 and below 1, but came {share}")
+            raise BadInputError(f"the share of a corner must be above 0 and below 1, got {share}")
         self._source, self._share = source, share
 
     @property

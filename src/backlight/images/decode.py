@@ -18,6 +18,7 @@ from backlight.errors import BadInputError, ImageError
 from backlight.images.arrays import FLOAT_LIMITS, INTEGER_LIMITS, NPY_MAGIC, array_picture, read_npy
 from backlight.images.deep import DeepPicture, Picture
 from backlight.images.quiet import quiet_pillow
+from backlight.text import one_line
 
 ImageLike: TypeAlias = (
     Path | str | bytes | BinaryIO | BufferedIOBase | Image.Image | DeepPicture | NDArray[Any]
@@ -60,7 +61,7 @@ def decode(source: ImageLike, channels: int = 3) -> Picture:
 
     Convention:
         Transparent pixels (alpha, or a palette entry or colour declared transparent) lie over white; of more than 8
-        bits, transparency is passed over. Of an animation the first frame counts. The EXIF (or XMP) orientation is
+        bits, transparency is ignored. Of an animation the first frame is read. The EXIF (or XMP) orientation is
         applied; one that cannot be read counts as upright. Where no range is given, integers are black at 0 and white
         at 65535, floats at 0 and 1. 16-bit colour keeps its high byte, as Pillow reads it, and a warning says so when
         it becomes a tensor; as an array it keeps all. Colour profiles are not applied. Arrays of objects are never
@@ -101,7 +102,7 @@ def decode_unnamed(source: ImageLike, channels: int = 3) -> Picture:
             raise ImageError("not an image in a format that Pillow reads") from error
         # On damaged data Pillow's readers let anything out: struct.error, KeyError, SyntaxError, zlib.error.
         except Exception as error:
-            raise ImageError(f"damaged image: {_one_line(error)}") from error
+            raise ImageError(f"damaged image: {one_line(error, 120)}") from error
 
 
 def _decoded(source: ImageLike, channels: int) -> Picture:
@@ -123,7 +124,7 @@ def _decoded(source: ImageLike, channels: int) -> Picture:
         if start == NPY_MAGIC:
             return _flat(array_picture(read_npy(stream, _n_bytes(stream))), channels)
         if start.startswith(_ZIP_MAGIC):
-            raise ImageError("a .zip or .npz archive, not an image; save each picture as .npy by itself")
+            raise ImageError("a .zip or .npz archive, not an image; save each picture as its own .npy file")
         with Image.open(stream) as image:
             _refuse_unread(image)
             return _picture(image, channels)
@@ -188,11 +189,6 @@ def _too_large(n_pixels: int | str, sides: str = "") -> str:
     return f"too large: {sides}{n_pixels} pixels, the limit is {limit}"
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 120 else text[:117] + "..."
-
-
 def _picture(image: Image.Image, channels: int) -> Picture:
     """Return a picture in memory, from an image that may still have to be read."""
     if 0 in image.size:
@@ -226,7 +222,7 @@ def _is_cut(image: Image.Image) -> bool:
 
 
 def _has_cut_mode(tile: Any) -> bool:
-    """Return whether Pillow's note of how pixels are stored tells of 16-bit colour: a raw mode, or a maximum (PPM)."""
+    """Return whether Pillow's note of how pixels are stored means 16-bit colour: a raw mode, or a maximum (PPM)."""
     codec, arguments = tile[0], tile[3]
     mode, *rest = (arguments,) if isinstance(arguments, str) else (arguments or ("",))
     is_ppm = codec == "ppm" and bool(rest) and isinstance(rest[0], int) and rest[0] > 255

@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, final
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 from numpy.typing import NDArray
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
 
 from backlight.errors import ImageError
+from backlight.images.framing import centre_box, resized
 
 ValueRange: TypeAlias = tuple[int | float, int | float]
 """(LOW, HIGH): the stored values that are black and white."""
@@ -52,7 +50,7 @@ class DeepPicture:
     Attributes:
         values: (h, w) grey or (h, w, 3) colour; integers or floats.
         limits: The values taken for black and white where no range is given.
-        observed: What the values were before `ranged` brought them to 0..1; None before.
+        observed: The values before `ranged` scaled them to 0..1; None until then.
 
     Example:
         >>> DeepPicture(np.array([[0, 4095]], np.uint16), (0, 65535)).ranged((0, 4095)).values
@@ -93,7 +91,7 @@ class DeepPicture:
         return replace(self, values=self.values.astype(np.float64) @ _LUMA)
 
     def ranged(self, value_range: ValueRange | None = None) -> DeepPicture:
-        """Return the picture with its values brought to 0..1, float32.
+        """Return the picture with its values scaled to 0..1, float32.
 
         Args:
             value_range: The values that become 0 and 1; what lies outside is clipped, and counted in `observed`.
@@ -117,20 +115,26 @@ class DeepPicture:
         scaled = np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
         return DeepPicture(scaled, (0.0, 1.0), observed)
 
-    def resized(self, size: list[int], interpolation: InterpolationMode) -> DeepPicture:
-        """Return the picture resized as torchvision resizes a Pillow image, antialiased, without rounding to 8 bits.
+    def resized(self, size: tuple[int, int], interpolation: str) -> DeepPicture:
+        """Return the picture resized to (h, w) as an 8-bit picture would be, without rounding to 8 bits.
 
         *Convention*: what bicubic and Lanczos overshoot is clipped to 0..1, as it is in 8-bit pictures.
         """
-        planes = [Image.fromarray(plane) for plane in self._planes()]
-        resized = [np.asarray(F.resize(plane, size, interpolation, antialias=True)) for plane in planes]
-        values = resized[0] if self.values.ndim == 2 else np.stack(resized, 2)
+        planes = [
+            np.asarray(resized(Image.fromarray(plane), size, interpolation)) for plane in self._planes()
+        ]
+        values = planes[0] if self.values.ndim == 2 else np.stack(planes, 2)
         return replace(self, values=np.clip(values, 0, 1))
 
     def centred(self, size: tuple[int, int]) -> DeepPicture:
-        """Return the centre crop (h, w), padded with black where the picture is smaller, as torchvision does it."""
-        cropped = F.center_crop(torch.from_numpy(np.stack(self._planes())), list(size)).numpy()
-        return replace(self, values=cropped[0] if self.values.ndim == 2 else cropped.transpose(1, 2, 0))
+        """Return the centre crop (h, w), padded with black where the picture is smaller."""
+        top, left = centre_box((self.height, self.width), size)
+        # The rows and columns that the picture has; where the crop begins before the first of them, black stays.
+        inside = self.values[max(top, 0) : top + size[0], max(left, 0) : left + size[1]].astype(np.float32)
+        values = np.zeros((*size, *self.values.shape[2:]), np.float32)
+        down, across = max(-top, 0), max(-left, 0)
+        values[down : down + inside.shape[0], across : across + inside.shape[1]] = inside
+        return replace(self, values=values)
 
     def planes(self, channels: int) -> Float32[np.ndarray, "c h w"]:
         """Return the values of a picture that is `ranged` as (channels, h, w)."""

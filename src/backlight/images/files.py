@@ -18,6 +18,7 @@ from backlight.images.sources import (
     is_array_name,
     is_image_name,
 )
+from backlight.text import shortened
 
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv"})
 
@@ -31,18 +32,18 @@ _LABELLED = re.compile(rf"(.*(?:{_SUFFIX}))\s*[,\s]\s*(.*)", re.IGNORECASE)
 def folder_source(folder: Path) -> FileSource:
     """Return the images in a folder and the folders below it, sorted by their path relative to it.
 
-    The first folder on an image's relative path is its label; an image in the folder itself has none.
+    The first folder of an image's relative path is its label; an image in the folder itself has none.
 
     Args:
-        folder: The folder. Hidden files and folders (a leading dot) are passed over, and so is what does not
-            end in one of `IMAGE_SUFFIXES`. Arrays (.npy) count where there is no image file.
+        folder: The folder. Hidden files and folders (a leading dot) are skipped, and so are files that do not
+            end in one of `IMAGE_SUFFIXES`. Arrays (.npy) are read where there is no image file.
 
     Raises:
-        BadInputError: No such folder, one that may not be read or that links lead to over and over, or no image in it.
+        BadInputError: No such folder, no permission to read one, links that lead to one again and again, or no image.
 
     Convention:
         Sorted by code point: upper before lower case, "10.jpg" before "9.jpg". Links to folders are followed,
-        but not into a folder that the link lies in. A link to a file that is gone counts as an image: it is
+        but not into a folder that contains the link. A link to a missing file counts as an image: it is
         reported when it is loaded.
     """
     if not folder.is_dir():
@@ -73,12 +74,12 @@ def _walk(top: Path) -> Iterator[str]:
 
 
 def _folders(top: Path) -> Iterator[tuple[Path, str, list[os.DirEntry[str]]]]:
-    """Yield the folders below one, how their files are named, and what is in them but for what is hidden.
+    """Yield the folders below one, the prefix of their files' names, and their entries but for hidden ones.
 
-    Not by recursion, for folders may lie deep.
+    Without recursion: folders may be nested more deeply than Python's stack allows.
     """
     visits: Counter[tuple[int, int]] = Counter()
-    # A folder, how its files are named, and device and inode of the folders that it lies in.
+    # A folder, the prefix of its files' names, and device and inode of the folders that contain it.
     waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(top, "", frozenset())]
     while waiting:
         folder, prefix, above = waiting.pop()
@@ -101,18 +102,15 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
 
 
 def _entries(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
-    """Return device and inode of a folder, and what is in it but for what is hidden."""
+    """Return device and inode of a folder, and its entries but for hidden ones."""
     try:
         status = folder.stat()
         with os.scandir(folder) as found:
             return (status.st_dev, status.st_ino), [own for own in found if not own.name.startswith(".")]
     except OSError as error:
-        raise BadInputError(f"cannot read folder '{_shortened(folder)}': {error.strerror}") from error
-
-
-def _shortened(path: Path) -> str:
-    text = str(path)
-    return text if len(text) <= 200 else f"{text[:100]}…{text[-90:]}"
+        raise BadInputError(
+            f"cannot read folder '{shortened(str(folder), 200, keep='both')}': {error.strerror}"
+        ) from error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -126,14 +124,14 @@ def list_source(path: Path) -> FileSource:
     """Return the images that a list file names, in the order of the list.
 
     Args:
-        path: A UTF-8 text file, one image a line: its path, absolute or relative to the folder of the list,
-            then, if it has one, its label. In .tsv files a tab parts the two; in .csv files a comma, with
+        path: A UTF-8 text file, one image per line: its path, absolute or relative to the folder of the list,
+            then, if it has one, its label. In .tsv files a tab separates the two; in .csv files a comma, with
             quotes as usual; in other files a tab, or a comma or blank after an image suffix. Blank lines,
-            further columns, and a first row of .csv and .tsv that reads like "path,label", are passed over.
+            further columns, and a first row of .csv and .tsv that reads like "path,label", are ignored.
 
     Raises:
-        BadInputError: The list cannot be read, is not UTF-8, or names nothing. That an image is not there
-            is no error yet: `load` reports it.
+        BadInputError: The list cannot be read, is not UTF-8, or names nothing. A missing image is
+            no error yet: `load` reports it.
     """
     try:
         n_bytes = path.stat().st_size
@@ -153,7 +151,7 @@ def list_source(path: Path) -> FileSource:
     else:
         rows = [_line(line.strip()) for line in text.split("\n") if line.strip()]
     if not rows:
-        raise BadInputError(f"list '{path}' names no image; write one path a line")
+        raise BadInputError(f"list '{path}' names no image; write one path per line")
     return FileSource(str(path), path.parent, [file for file, _ in rows], [label for _, label in rows])
 
 
@@ -174,6 +172,6 @@ def _line(line: str) -> tuple[str, str | None]:
     if "\t" in line:
         file, label = line.split("\t", 1)
         return file.strip(), label.strip() or None
-    # "a, b.jpg" is one path and "a b.jpg,cat" has a label: what parts them stands behind an image suffix.
+    # "a, b.jpg" is one path and "a b.jpg,cat" has a label: the separator follows an image suffix.
     labelled = None if is_image_name(line) else _LABELLED.fullmatch(line)
     return (labelled[1], labelled[2] or None) if labelled else (line, None)

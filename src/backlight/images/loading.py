@@ -14,16 +14,8 @@ from backlight.images.deep import Picture
 from backlight.images.preprocessing import Preprocessing
 from backlight.images.quiet import quiet_pillow
 from backlight.images.ranges import RangeWatch
+from backlight.images.skipped import Skipped
 from backlight.images.sources import ImageSource
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """An image that could not be read, and why."""
-
-    id: int
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +47,10 @@ def load_batches(
 ) -> Generator[Batch, None, None]:
     """Yield the images of `ids` in batches, the next one being decoded while the last is used.
 
-    Pictures of more than 8 bits that use little of the range, or leave it, are told of in a `RangeWarning`, once.
+    A `RangeWarning` says, once, that pictures of more than 8 bits use little of the range or leave it.
 
     Batches are fixed slices of `ids`: an image that cannot be read is missing from its slice, and a slice of
-    which none can be read still comes, with n = 0. So the number of threads never changes what comes.
+    which none can be read is still yielded, with n = 0. So the number of threads never changes the batches.
 
     Args:
         source: Where the images are.
@@ -72,7 +64,7 @@ def load_batches(
 
     Raises:
         BadInputError: `batch_size` or `workers` below 1 (at once), or an id that the source does not have.
-            Whatever else than `ImageError` the source raises comes through too.
+            Anything but `ImageError` that the source raises is passed on too.
 
     Example:
         >>> from PIL import Image

@@ -24,6 +24,7 @@ from backlight.images.sources import (
     is_image_name,
     is_one_image,
 )
+from backlight.text import shortened
 
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 
@@ -63,7 +64,9 @@ def open_images(
     try:
         return _open_path(path)
     except OSError as error:
-        raise BadInputError(f"cannot open '{_short(path)}': {error.strerror}") from error
+        raise BadInputError(
+            f"cannot open '{shortened(str(path), 200, keep='both')}': {error.strerror}"
+        ) from error
     except ValueError as error:  # a null byte; a BadInputError is a ValueError too
         if isinstance(error, BadInputError):
             raise
@@ -75,11 +78,6 @@ def _absolute_home(spec: str | Path) -> Path:
         return Path(spec).expanduser()
     except RuntimeError as error:
         raise BadInputError(f"no such user: {str(spec).split('/')[0]!r}; write the whole path") from error
-
-
-def _short(path: Path) -> str:
-    text = str(path)
-    return text if len(text) <= 200 else f"{text[:190]}…"
 
 
 def _open_path(path: Path) -> ImageSource:
@@ -154,7 +152,7 @@ def _open_pattern(pattern: str) -> ImageSource:
     other = next((shard for shard in shards if shard.suffix.lower() != ".tar"), None)
     if other is not None:
         raise BadInputError(
-            f"the pattern '{pattern}' stands for '{other}', which is not a .tar file; "
+            f"the pattern '{pattern}' matches '{other}', which is not a .tar file; "
             "patterns are for shards, give images as a folder or a list"
         )
     return TarSource(pattern, shards)

@@ -1,28 +1,30 @@
-"""From a picture to the tensor that a network was trained on: resize, centre crop, normalise."""
+"""How a picture becomes what a network sees: resize, centre crop, normalise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from math import floor, isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
 
 from backlight.errors import BadInputError, ImageError
 from backlight.images.decode import ImageLike, decode
 from backlight.images.deep import DeepPicture, Picture, ValueRange
+from backlight.images.framing import INTERPOLATIONS, Resize, centre_box, resized, resized_size
 from backlight.images.ranges import RangeWatch
+from backlight.images.recipes import timm_recipe, torchvision_recipe
 
-_INTERPOLATIONS = tuple(mode.value for mode in InterpolationMode)
+if (
+    TYPE_CHECKING
+):  # PyTorch takes seconds to import, and an atlas describes its preprocessing to readers without it
+    from jaxtyping import Float
+    from torch import Tensor
+
 _OF_8_BITS = (0, 255)
+_LEAST_STD = 1e-45  # the smallest number above 0 that float32 knows, nearly
 _MAY_BE_MISSING = {"interpolation", "range"}
 
 
@@ -55,7 +57,7 @@ class Preprocessing:
         torch.Size([1, 224, 224])
     """
 
-    resize: int | tuple[int, int] | None
+    resize: Resize
     crop: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -75,13 +77,13 @@ class Preprocessing:
             )
         if not all(isfinite(value) for value in self.mean):
             raise BadInputError(f"mean must be finite, not {self.mean!r}")
-        if not all(isfinite(value) and value > 0 for value in self.std):
+        if not all(isfinite(value) and value >= _LEAST_STD for value in self.std):
             raise BadInputError(f"std must be finite and above 0, not {self.std!r}")
-        if self.interpolation not in _INTERPOLATIONS:
-            known = ", ".join(_INTERPOLATIONS)
+        if self.interpolation not in INTERPOLATIONS:
+            known = ", ".join(INTERPOLATIONS)
             raise BadInputError(f"unknown interpolation {self.interpolation!r}; known are {known}")
         if self.range is not None:
-            # Of one kind, so that (0, 4095) and (0.0, 4095.0) are one preprocessing in an atlas.
+            # As floats, so that (0, 4095) and (0.0, 4095.0) are one preprocessing in an atlas.
             object.__setattr__(self, "range", _checked_range(self.range))
 
     @property
@@ -104,17 +106,17 @@ class Preprocessing:
                 given, or is so narrow that, resized, it would exceed Pillow's limit on pixels.
         """
         picture = decode(image, self.channels)
-        size = [self.resize] if isinstance(self.resize, int) else list(self.resize or ())
-        if size:
+        size = resized_size((picture.height, picture.width), self.resize)
+        if self.resize is not None:
             _check_resized(picture, size)
-        mode = InterpolationMode(self.interpolation)
         if isinstance(picture, Image.Image) and self.range in (None, _OF_8_BITS):
-            resized = F.resize(picture, size, mode, antialias=True) if size else picture
-            cropped: Image.Image = F.center_crop(resized, list(self.crop))
-            return cropped
+            shown = resized(picture, size, self.interpolation)
+            top, left = centre_box(size, self.crop)
+            # Pillow gives black for what a box has outside of the image.
+            return shown.crop((left, top, left + self.crop[1], top + self.crop[0]))
         stored = picture if isinstance(picture, DeepPicture) else DeepPicture(np.asarray(picture), _OF_8_BITS)
         deep = stored.ranged(self.range)
-        return (deep.resized(size, mode) if size else deep).centred(self.crop)
+        return (deep if self.resize is None else deep.resized(size, self.interpolation)).centred(self.crop)
 
     def pictures(self, images: Sequence[ImageLike], tells: bool = True) -> list[Picture]:
         """Return what `picture` gives for several images.
@@ -162,34 +164,22 @@ class Preprocessing:
         """
         for picture in pictures:
             self._check_seen(picture)
-        if not pictures:
-            return torch.empty((0, self.channels, *self.crop), dtype=torch.float32)
-        if all(isinstance(picture, Image.Image) for picture in pictures):
-            whole = torch.stack([F.pil_to_tensor(picture) for picture in pictures])
-            scaled = F.convert_image_dtype(whole, torch.float32)
-        else:
-            scaled = torch.stack([self._scaled(picture) for picture in pictures])
-        normalised: Tensor = F.normalize(scaled, list(self.mean), list(self.std), inplace=True)
-        return normalised
+        from backlight.images.tensors import normalised
 
-    def _scaled(self, picture: Picture) -> Float[Tensor, "c h w"]:
-        if isinstance(picture, DeepPicture):
-            return torch.from_numpy(picture.planes(self.channels))
-        scaled: Tensor = F.convert_image_dtype(F.pil_to_tensor(picture), torch.float32)
-        return scaled
+        return normalised(pictures, self.crop, self.mean, self.std)
 
     def _check_seen(self, picture: Picture) -> None:
         mode = "L" if self.channels == 1 else "RGB"
         if isinstance(picture, Image.Image):
-            came_mode = picture.mode
+            its_mode = picture.mode
         elif picture.observed is None or (self.channels == 1 and picture.values.ndim == 3):
-            came_mode = "as stored"
+            its_mode = "as stored"
         else:
-            came_mode = mode
-        came = (picture.height, picture.width, came_mode)
-        if came != (*self.crop, mode):
+            its_mode = mode
+        found = (picture.height, picture.width, its_mode)
+        if found != (*self.crop, mode):
             raise BadInputError(
-                f"a picture of (h, w, mode) {came} is not the {(*self.crop, mode)} that the "
+                f"a picture of (h, w, mode) {found} is not the {(*self.crop, mode)} that the "
                 "network sees; make it with Preprocessing.picture"
             )
 
@@ -235,17 +225,7 @@ class Preprocessing:
         Convention:
             A preset with `antialias=False` is antialiased too: so does torchvision with Pillow images.
         """
-        preset = getattr(weights, "transforms", weights)
-        preset = preset() if isinstance(preset, partial) else preset
-        try:
-            (crop,), (resize,) = preset.crop_size, preset.resize_size
-            mean, std, interpolation = preset.mean, preset.std, preset.interpolation
-        except (AttributeError, TypeError, ValueError) as error:
-            raise BadInputError(
-                f"{type(preset).__name__} is not torchvision's ImageClassification preset; "
-                "describe the steps as a Preprocessing(resize, crop, mean, std)"
-            ) from error
-        return cls(resize, (crop, crop), tuple(mean), tuple(std), interpolation.value)
+        return cls(*torchvision_recipe(weights))
 
     @classmethod
     def from_timm(cls, cfg: Mapping[str, Any]) -> Preprocessing:
@@ -258,27 +238,7 @@ class Preprocessing:
             BadInputError: A crop mode other than "center" and "squash", or "center" with an input that is not
                 square: timm's resize is then not one of the short side.
         """
-        given = {**_TIMM_DEFAULTS, **{key: value for key, value in cfg.items() if value}}
-        _, height, width = given["input_size"]
-        mode, share = given["crop_mode"], given["crop_pct"]
-        scaled = floor(height / share), floor(width / share)
-        if mode == "squash":
-            # torchvision reads a pair as the exact size even where both sides agree
-            resize: int | tuple[int, int] = scaled
-        elif mode == "center" and height == width:
-            resize = scaled[0]
-        else:
-            raise BadInputError(
-                f"timm's crop mode {mode!r} at {height} x {width} is not supported ('squash', or 'center' of "
-                "a square, is); describe the steps as a Preprocessing(resize, crop, mean, std)"
-            )
-        mean, std = tuple(given["mean"]), tuple(given["std"])
-        if not len(mean) == len(std) == given["input_size"][0]:
-            raise BadInputError(
-                f"timm's input size {tuple(given['input_size'])} asks for {given['input_size'][0]} channels, "
-                f"mean has {len(mean)} and std {len(std)}; give one number for each channel"
-            )
-        return cls(resize, (height, width), mean, std, given["interpolation"])
+        return cls(*timm_recipe(cfg))
 
     @classmethod
     def default(cls, channels: int, size: int | tuple[int, int]) -> Preprocessing:
@@ -303,16 +263,6 @@ class Preprocessing:
         return cls(floor(max(crop) / 0.875), crop, (0.0,) * channels, (1.0,) * channels)
 
 
-_TIMM_DEFAULTS: dict[str, Any] = {
-    "input_size": (3, 224, 224),
-    "crop_pct": 0.875,
-    "crop_mode": "center",
-    "interpolation": "bicubic",
-    "mean": (0.485, 0.456, 0.406),
-    "std": (0.229, 0.224, 0.225),
-}
-
-
 def _check_size(name: str, size: tuple[int, int]) -> None:
     if (
         not isinstance(size, tuple)
@@ -332,11 +282,10 @@ def _checked_range(value_range: ValueRange) -> tuple[float, float]:
     return low, high
 
 
-def _check_resized(picture: Picture, size: list[int]) -> None:
-    short, long = sorted(picture.size)
-    n_pixels = size[0] * (size[1] if len(size) == 2 else size[0] * long // short)
+def _check_resized(picture: Picture, size: tuple[int, int]) -> None:
+    n_pixels = size[0] * size[1]
     if Image.MAX_IMAGE_PIXELS is not None and n_pixels > Image.MAX_IMAGE_PIXELS:
         raise ImageError(
-            f"too narrow: {picture.height} x {picture.width}, resized to a short side of {size[0]}, has "
+            f"too narrow: {picture.height} x {picture.width}, resized to a short side of {min(size)}, has "
             f"{n_pixels} pixels, the limit is {Image.MAX_IMAGE_PIXELS} (PIL.Image.MAX_IMAGE_PIXELS)"
         )

@@ -16,13 +16,13 @@ SMALL_PART = 0.25
 
 
 class RangeWatch:
-    """Looks at pictures on their way to a network, and warns at most once of each of three faults.
+    """Watches the pictures that go to a network, and warns at most once about each of three faults.
 
     The first pictures that have more than 8 bits decide whether little of the range is used: a warning at the end of a
     long scan would come too late. Values outside of the range are reported with the first pictures that have some.
 
     Args:
-        advises: Whether the warning names a range to give; not where the caller has no such setting.
+        advises: Whether the warning proposes a range; False where the caller has no such setting.
     """
 
     def __init__(self, advises: bool = True) -> None:
@@ -55,7 +55,7 @@ def _too_small(seen: list[Observed]) -> RangeWarning | None:
     used = (min(usual[1], high) - max(usual[0], low)) / (high - low)
     if usual[0] == usual[1] or used > SMALL_PART:
         return None
-    # A hot pixel is no reason to propose the range that there is.
+    # A single hot pixel must not lead to a proposal of the range that is in use.
     is_whole = extremes[1] - extremes[0] <= SMALL_PART * (high - low)
     return RangeWarning(
         f"nearly all values of {_pictures(seen)} lie in {usual[0]:g} to {usual[1]:g}, which is {_percent(used)} of the "

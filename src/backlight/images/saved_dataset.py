@@ -9,7 +9,8 @@ from typing import Any, final
 from backlight.errors import BadInputError, ImageError
 from backlight.images.decode import decode_unnamed
 from backlight.images.deep import Picture
-from backlight.images.sources import ImageRecord, check_id, digest, printable
+from backlight.images.sources import ImageRecord, check_id, digest, storable
+from backlight.text import one_line
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -23,7 +24,7 @@ class DatasetSource:
 
     Convention:
         The first image column gives the images; the first column of class labels, or else one called
-        "label", the labels. The record's path is the file name that the dataset remembers, else "row N".
+        "label", the labels. The record's path is the file name that the dataset stores, else "row N".
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,8 +59,8 @@ class DatasetSource:
                 f"no images in the dataset '{self.name}': {len(table)} rows, columns {columns}; "
                 "the images must be a column of the type datasets.Image"
             )
-        # The files are mapped into memory unread. Wrong offsets in a damaged one would end the program when they are
-        # followed, without a word; to check them reads 4 or 8 bytes a row, not the images.
+        # The files are mapped into memory unread. Wrong offsets in a damaged one would crash Python when they are
+        # followed; checking them reads 4 or 8 bytes per row, not the images.
         used = [column, *filter(None, [_label_column(table, datasets.ClassLabel)])]
         table.select_columns(used).data.validate(full=True)
         self._column = column
@@ -67,7 +68,7 @@ class DatasetSource:
         self._rows = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
         paths, self._n_bytes = _names_and_sizes(self._rows, column)
         self.records = tuple(
-            ImageRecord(i, printable(path) if path else f"row {i}", label)
+            ImageRecord(i, storable(path) if path else f"row {i}", label)
             for i, (path, label) in enumerate(zip(paths, _labels(table, datasets.ClassLabel), strict=True))
         )
 
@@ -78,7 +79,7 @@ class DatasetSource:
     def load(self, image_id: int) -> Picture:
         """Return the decoded image; see `ImageSource.load`."""
         check_id(image_id, self)
-        # Behind the end of a file that was cut since it was opened, reading from memory would end the program.
+        # Reading mapped memory past the end of a file that was cut since it was opened would crash Python.
         if any(_size(file) < n_bytes for file, n_bytes in self._files):
             raise ImageError("a file of the dataset was cut short while it was in use")
         cell = self._rows[image_id][self._column]
@@ -119,8 +120,7 @@ def _load(datasets: Any, folder: Path) -> Any:
 
 
 def _unreadable(folder: Path, error: Exception) -> BadInputError:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return BadInputError(f"cannot read the dataset '{folder}': {reason}; write it again")
+    return BadInputError(f"cannot read the dataset '{folder}': {one_line(error, 300)}; write it again")
 
 
 def _files(table: Any) -> tuple[tuple[str, int], ...]:

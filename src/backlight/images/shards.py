@@ -23,8 +23,9 @@ from backlight.images.sources import (
     digest,
     is_array_name,
     is_image_name,
-    printable,
+    storable,
 )
+from backlight.text import one_line
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
@@ -63,7 +64,7 @@ class TarSource:
         """Read the headers of all shards; the images stay where they are.
 
         Args:
-            name: For people.
+            name: Shown to the user.
             shards: Uncompressed .tar files. `key.cls`, where there is one, is the label of `key.jpg`; the key
                 of a member is its name up to the first dot of the last part.
 
@@ -84,7 +85,7 @@ class TarSource:
         prefixes = [shard.relative_to(root).as_posix() for shard in self._shards]
         self.name = name
         self.records = tuple(
-            ImageRecord(i, printable(f"{prefixes[m.shard]}/{m.name}"), m.label)
+            ImageRecord(i, storable(f"{prefixes[m.shard]}/{m.name}"), m.label)
             for i, m in enumerate(self._members)
         )
 
@@ -98,7 +99,7 @@ class TarSource:
         member = self._members[image_id]
         if member.is_sparse:
             raise ImageError("stored sparsely in the shard; pack it again as a plain archive")
-        # Opened anew each time: no position is shared between threads and no descriptor kept.
+        # Opened each time: threads share no position, and no descriptor is kept open.
         try:
             with self._shards[member.shard].open("rb") as stream:
                 stream.seek(member.offset)
@@ -115,7 +116,7 @@ class TarSource:
 
 
 class _Bounded:
-    """A file that is never asked for more bytes than it has: a tar header may tell of terabytes."""
+    """A file that is never asked for more bytes than it has: a tar header may announce terabytes."""
 
     def __init__(self, stream: BinaryIO, n_bytes: int) -> None:
         self._stream, self._n_bytes = stream, n_bytes
@@ -145,9 +146,7 @@ def _index(shard_index: int, shard: Path) -> list[_Member]:
             _check_end(stream, shard, tar.offset)
     # On damaged headers the reader lets anything out: ValueError, OverflowError, RecursionError.
     except Exception as error:
-        reason = (
-            getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
-        )
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise BadInputError(
             f"cannot read tar shard '{shard}': {reason}; shards must be whole and uncompressed"
         ) from error
@@ -173,18 +172,18 @@ def _members(tar: tarfile.TarFile, n_bytes: int) -> Iterator[tarfile.TarInfo]:
         if info.isreg() and not info.issparse() and info.offset_data + info.size > n_bytes:
             left = n_bytes - info.offset_data
             raise tarfile.ReadError(
-                f"unexpected end of data: the header at byte {info.offset} tells of {info.size} bytes, {left} follow"
+                f"unexpected end of data: the header at byte {info.offset} announces {info.size} bytes, {left} follow"
             )
         reached = info.offset_data
         yield info
 
 
 def _check_end(stream: BinaryIO, shard: Path, at: int) -> None:
-    """Look at what follows the last member: at a damaged header or a second archive the reader stops without a word.
+    """Check what follows the last member: at a damaged header or a second archive the reader stops silently.
 
     Args:
         stream: The shard.
-        shard: Its path, for people.
+        shard: Its path, for messages.
         at: Where the reader stopped.
     """
     stream.seek(at)
@@ -193,8 +192,8 @@ def _check_end(stream: BinaryIO, shard: Path, at: int) -> None:
     if stream.read(_TAIL_BYTES).strip(b"\0"):
         tell(
             BacklightWarning(
-                f"tar shard '{shard}' goes on behind its end mark at byte {at}, which is not read; "
-                "give archives that were put one behind the other as several files"
+                f"tar shard '{shard}' continues after its end mark at byte {at}, which is not read; "
+                "give concatenated archives as separate files"
             )
         )
 
@@ -212,7 +211,7 @@ def _label(tar: tarfile.TarFile, info: tarfile.TarInfo) -> str:
 
 
 def find_shards(pattern: str) -> list[Path]:
-    """Return the .tar files that a pattern stands for.
+    """Return the .tar files that a pattern matches.
 
     Args:
         pattern: A path with `{000..012}` or `{a,b}` in it, or with `*`, `?` and `[...]`.
@@ -222,7 +221,7 @@ def find_shards(pattern: str) -> list[Path]:
         them replaced by what it finds, sorted.
 
     Raises:
-        BadInputError: It stands for more than 100,000 files.
+        BadInputError: It matches more than 100,000 files.
 
     Example:
         >>> [path.name for path in find_shards("train-{08..10}.tar")]
@@ -234,7 +233,7 @@ def find_shards(pattern: str) -> list[Path]:
     for path in _expand(pattern):
         if len(found) >= _MOST_FILES:
             raise BadInputError(
-                f"the pattern '{pattern}' stands for more than {_MOST_FILES} files; look at the numbers in its braces"
+                f"the pattern '{pattern}' matches more than {_MOST_FILES} files; check the numbers in its braces"
             )
         found += map(Path, sorted(_globbed(path))) if glob.has_magic(path) else [Path(path)]
     return found
@@ -243,7 +242,7 @@ def find_shards(pattern: str) -> list[Path]:
 def _globbed(pattern: str) -> set[str]:
     """Return the paths that a pattern finds; `**` is any number of folders, and no link to a folder above is followed.
 
-    `glob` follows such links round and round: with two of them in a folder it would not end.
+    `glob` follows such links again and again: with two of them in a folder it would never end.
     """
     parts = Path(pattern).parts
     if "**" not in parts:

@@ -27,7 +27,7 @@ ARRAY_SUFFIX = ".npy"
 
 
 OneImage: TypeAlias = Image.Image | DeepPicture | NDArray[Any] | Path | str
-"""What is one image to a person: a picture in memory, an array (h, w) or (h, w, c), or a path."""
+"""What people call one image: a picture in memory, an array (h, w) or (h, w, c), or a path."""
 
 
 def is_one_image(given: object) -> bool:
@@ -48,7 +48,7 @@ class ImageRecord:
 
     Attributes:
         id: Position in the source, from 0: the same in every run over the same source.
-        path: Where the image lies, for people; relative to the source where it has a root, "/" between parts.
+        path: Where the image is, for display; relative to the source where it has a root, "/" between parts.
         label: Its class, where the source knows one.
     """
 
@@ -116,13 +116,13 @@ def is_array_name(name: str) -> bool:
 
 
 def choose_pictures(names: Sequence[str], place: str) -> list[int]:
-    """Return which of the names are the pictures of a place: the image files, or the arrays where there is no other.
+    """Return which of the names are the pictures of a place: the image files, or the arrays where there are none.
 
-    A .npy beside image files is mostly something else (features, masks), so it is left out, and a warning says so.
+    A .npy file beside image files is usually something else (features, masks), so it is left out with a warning.
 
     Args:
         names: Of image files and arrays.
-        place: Where they are, for people.
+        place: Where they are, for messages.
 
     Example:
         >>> choose_pictures(["b.npy", "a.npy"], "here")
@@ -134,14 +134,14 @@ def choose_pictures(names: Sequence[str], place: str) -> list[int]:
         what = "1 .npy file" if n_arrays == 1 else f"{n_arrays} .npy files"
         tell(
             BacklightWarning(
-                f"{what} beside the images of {place!r} not read; name arrays in a list to read them"
+                f"{what} beside the images of {place!r} not read; to read arrays, name them in a list file"
             )
         )
     return images or list(range(len(names)))
 
 
-def printable(name: str) -> str:
-    """Return the name with bytes that are not UTF-8 written as \\xNN: it can be printed and stored."""
+def storable(name: str) -> str:
+    """Return the name with bytes that are not UTF-8 written as \\xNN, so that any file can hold it."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -161,9 +161,9 @@ class FileSource:
         """Take the files in the order given.
 
         Args:
-            name: For people.
+            name: Shown to the user.
             root: What the files are relative to.
-            files: One path each, relative or absolute. They need not exist: `load` says so then.
+            files: One path each, relative or absolute. They need not exist: `load` reports those that do not.
             labels: The class of each, or None where it has none.
 
         Raises:
@@ -178,7 +178,7 @@ class FileSource:
         self._files = tuple(files)
         self.name = name
         self.records = tuple(
-            ImageRecord(i, printable(file), label)
+            ImageRecord(i, storable(file), label)
             for i, (file, label) in enumerate(zip(files, labels, strict=True))
         )
 
@@ -223,10 +223,10 @@ class SequenceSource:
         Args:
             images: Kept as they are, not copied.
             labels: The class of each, or None where it has none.
-            name: For people.
+            name: Shown to the user.
 
         Raises:
-            BadInputError: No images, something else than an image among them, or not one label for each.
+            BadInputError: No images, something other than an image among them, or not one label for each.
         """
         labels = [None] * len(images) if labels is None else labels
         if len(images) == 0 or len(labels) != len(images):
@@ -241,7 +241,7 @@ class SequenceSource:
         self._images = tuple(images)
         self.name = name
         self.records = tuple(
-            ImageRecord(i, printable(str(image)) if isinstance(image, Path | str) else f"image {i}", label)
+            ImageRecord(i, storable(str(image)) if isinstance(image, Path | str) else f"image {i}", label)
             for i, (image, label) in enumerate(zip(images, labels, strict=True))
         )
 
@@ -257,7 +257,7 @@ class SequenceSource:
     def fingerprint(self) -> str:
         """Return the hash of names and sizes; see `ImageSource.fingerprint`.
 
-        An image in memory has no name, so its pixels are hashed in its place.
+        An image in memory has no name, so its pixels are hashed instead.
         """
         return digest(map(self._entry, self._images))
 

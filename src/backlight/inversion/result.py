@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ from backlight.inversion.descent import Stopped
 from backlight.inversion.measures import CodeSpread
 from backlight.network.class_output import Wanted
 from backlight.studies.results import Result
-
-if TYPE_CHECKING:  # importing matplotlib takes long; only the annotation below needs it
-    from backlight.render.plots import Plot
 
 Goal = Literal["invert", "caricature", "maximise"]
 
@@ -90,6 +87,8 @@ class Inversion(Result):
         output: Name of the output that the answers are read from; None where the network has only one output.
     """
 
+    study: ClassVar[str] = "inversion"
+
     config: InversionConfig
     goal: Goal
     model: str
@@ -161,10 +160,3 @@ class Inversion(Result):
         errors = {"normalised_error": self.normalised_errors, "normalised_squared_error": self.squared_errors}
         found["relative_error"] = self.relative_errors.tolist()
         return found | {name: None if own is None else own.tolist() for name, own in errors.items()}
-
-    def plot(self) -> Plot:
-        """Return a figure with the pictures and the curve of each term."""
-        # Late: drawings import results, never the other way round, and matplotlib loads only when asked for.
-        from backlight.inversion.plot import draw
-
-        return draw(self)

@@ -1,4 +1,4 @@
-"""Models: how they are named, where their weights come from, and how many channels they read."""
+"""Models: their names, where their weights come from, and how many input channels they have."""
 
 from backlight.models.channels import input_channels
 from backlight.models.loaded import LoadedModel

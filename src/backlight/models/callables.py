@@ -1,4 +1,4 @@
-"""Models of one's own: what a Python file or package calls a function, a class or a module of that name."""
+"""Models from the user's own code: a function, class or module in a Python file or package."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from typing import Any
 
 from torch import nn
 
-from backlight.errors import BadInputError
-from backlight.models.loaded import LoadedModel, first_line
+from backlight.errors import BadInputError, first_line
+from backlight.models.loaded import LoadedModel
 
-_N_NAMED = 6
+_N_NAMES_SHOWN = 6
 
 
 def from_callable(place: str, name: str, spec: str) -> LoadedModel:
-    """Return the model that a name in a Python file or package gives.
+    """Return the model that a function, class or module in a Python file or package gives.
 
     Args:
-        place: A .py file, or the dotted name of a package that can be imported from here.
-        name: A function or class that is called without arguments, or a module itself; dots reach into it.
+        place: A .py file, or the dotted name of a package that can be imported from the current folder.
+        name: A function or class, called without arguments, or an nn.Module; may be dotted (`Class.method`).
         spec: What the user wrote, for messages.
 
     Raises:
-        BadInputError: The file cannot be imported, there is no such name, it needs arguments, it fails, or what it
-            gives is no torch.nn.Module. Names the line of the user's code.
+        BadInputError: The file cannot be imported, the name does not exist, it needs arguments, it fails, or its
+            result is not a torch.nn.Module. Names the line of the user's code.
     """
-    with _own_folder(place), _failures(spec):
+    with _imports_from_folder_of(place), _user_errors(spec):
         module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     found = _attribute(module, place, name, spec)
     if not isinstance(found, nn.Module):
-        with _own_folder(place), _failures(spec):
+        with _imports_from_folder_of(place), _user_errors(spec):
             found = _call(found, spec)
     if not isinstance(found, nn.Module):
         raise BadInputError(f"{spec} returned {_described(found)}, not a torch.nn.Module")
@@ -45,7 +45,7 @@ def from_callable(place: str, name: str, spec: str) -> LoadedModel:
 
 
 def _call(make: Any, spec: str) -> Any:
-    """Return what a callable gives without arguments."""
+    """Return the result of a callable without arguments."""
     try:
         needed = [
             parameter.name
@@ -53,7 +53,7 @@ def _call(make: Any, spec: str) -> Any:
             if parameter.default is parameter.empty
             and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         ]
-    except (TypeError, ValueError):  # some of Python's own have no signature
+    except (TypeError, ValueError):  # some builtins have no signature
         needed = []
     if needed:
         raise BadInputError(
@@ -69,55 +69,55 @@ def _attribute(module: Any, place: str, name: str, spec: str) -> Any:
         found = getattr(found, part, None)
     if callable(found):
         return found
-    offered = _offered(module)
+    offered = _possible_makers(module)
     if not name:
-        return _refuse(f"{place!r} alone names no model", place, offered)
+        raise _no_model(f"{place!r} alone does not name a model", place, offered)
     if found is not None:
-        return _refuse(f"{spec} is {_described(found)}, which cannot be called", place, offered)
-    return _refuse(
-        f"{place!r} has no callable {name!r}", place, get_close_matches(name, offered, 3) or offered
-    )
+        raise _no_model(f"{spec} is {_described(found)}, which cannot be called", place, offered)
+    close = get_close_matches(name, offered, 3)
+    raise _no_model(f"{place!r} has no callable {name!r}", place, close or offered)
 
 
-def _refuse(fact: str, place: str, names: list[str]) -> None:
-    more = ", ..." if len(names) > _N_NAMED else ""
-    if names:
-        raise BadInputError(
-            f"{fact}; it has {', '.join(names[:_N_NAMED])}{more}: write for instance {place}:{names[0]}"
+def _no_model(fact: str, place: str, names: list[str]) -> BadInputError:
+    if not names:
+        return BadInputError(
+            f"{fact}; write a function in it that returns the model, and name it as {place}:FUNCTION"
         )
-    raise BadInputError(
-        f"{fact}; write a function in it that returns the model, and name it as {place}:FUNCTION"
+    more = ", ..." if len(names) > _N_NAMES_SHOWN else ""
+    return BadInputError(
+        f"{fact}; it has {', '.join(names[:_N_NAMES_SHOWN])}{more}: write for example {place}:{names[0]}"
     )
 
 
-def _offered(module: Any) -> list[str]:
-    """Return the names that a module defines itself and that may give a model; those of nn.Module first."""
+def _possible_makers(module: Any) -> list[str]:
+    """Return the names defined in a module that may give a model: functions and models first, then classes."""
     own = {
         name: value
         for name, value in vars(module).items()
         if not name.startswith("_")
-        and (isinstance(value, nn.Module) or (callable(value) and _home(value) == module.__name__))
+        and (
+            isinstance(value, nn.Module)
+            or (callable(value) and getattr(value, "__module__", None) == module.__name__)
+        )
     }
     return sorted(
         own, key=lambda name: not (inspect.isfunction(own[name]) or isinstance(own[name], nn.Module))
     )
 
 
-def _home(value: Any) -> str | None:
-    home: str | None = getattr(value, "__module__", None)
-    return home
-
-
 def _import_file(path: Path) -> Any:
     if not path.is_file():
         raise BadInputError(f"no such file: {str(path)!r}")
-    name = path.stem if path.stem not in sys.modules else f"{path.stem}_"  # a file may be called json.py
+    name = (
+        path.stem if path.stem not in sys.modules else f"{path.stem}_"
+    )  # a user's file may be named json.py
     found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
         raise BadInputError(f"{str(path)!r} cannot be imported as Python")
     module = importlib.util.module_from_spec(found)
+    # The module is registered only while it runs, so that two files of one name do not get into each other's way.
     before = sys.modules.get(name)
-    sys.modules[name] = module  # dataclasses look their module up there
+    sys.modules[name] = module  # dataclasses look up their module there
     try:
         found.loader.exec_module(module)
     finally:
@@ -129,12 +129,12 @@ def _import_file(path: Path) -> Any:
 
 
 @contextmanager
-def _own_folder(place: str) -> Iterator[None]:
-    """Let imports see the folder of a file, or else the current one; what is printed goes to the error stream."""
+def _imports_from_folder_of(place: str) -> Iterator[None]:
+    """Let imports find modules beside a file, or else in the current folder; prints go to the error stream."""
     folder = Path(place).resolve().parent if place.endswith(".py") else Path.cwd()
     sys.path.insert(0, str(folder))
     try:
-        with redirect_stdout(sys.stderr):  # the output may be JSON that another program reads
+        with redirect_stdout(sys.stderr):  # the command's own output may be JSON for another program
             yield
     finally:
         if str(folder) in sys.path:
@@ -142,8 +142,8 @@ def _own_folder(place: str) -> Iterator[None]:
 
 
 @contextmanager
-def _failures(spec: str) -> Iterator[None]:
-    """Turn what fails in the user's code into one line with the place where it failed."""
+def _user_errors(spec: str) -> Iterator[None]:
+    """Turn every error of the user's code into one line that says where it was raised."""
     try:
         yield
     except BadInputError:
@@ -153,14 +153,17 @@ def _failures(spec: str) -> Iterator[None]:
         raise BadInputError(f"{spec}: {where}: {type(error).__name__}: {error.msg}") from error
     except SystemExit as error:
         raise BadInputError(
-            f'{spec}: {_where(error)}ends the program (sys.exit); keep that under `if __name__ == "__main__":`'
+            f"{spec}: {_where_it_failed(error)}ends the program (sys.exit); "
+            'move that under `if __name__ == "__main__":`'
         ) from error
     except Exception as error:
-        raise BadInputError(f"{spec}: {_where(error)}{type(error).__name__}: {first_line(error)}") from error
+        raise BadInputError(
+            f"{spec}: {_where_it_failed(error)}{type(error).__name__}: {first_line(error)}"
+        ) from error
 
 
-def _where(error: BaseException) -> str:
-    """Return the last line of the user's code in a traceback, as `model.py:3 in make: `."""
+def _where_it_failed(error: BaseException) -> str:
+    """Return the last line of the user's code in a traceback, as `model.py:3 in make: `; empty if there is none."""
     ours = str(Path(__file__).parents[1])
     frames = [
         frame
@@ -176,13 +179,13 @@ def _where(error: BaseException) -> str:
 
 
 def _described(value: Any) -> str:
-    """Return in words what a value is, with its article."""
+    """Return what a value is, in words and with an article, and what to do about it."""
     if value is None:
         return "None"
     if isinstance(value, type):
         return f"the class {value.__name__} (return an instance of it)"
     if isinstance(value, Mapping) and any(hasattr(v, "shape") for v in value.values()):
-        return "a state dict (put it into a model, or give it with --weights)"
+        return "a state dict (load it into a model, or give it with --weights)"
     if isinstance(value, (tuple, list)) and any(isinstance(v, nn.Module) for v in value):
         return f"a {type(value).__name__} with a model in it (return the model alone)"
     return f"a value of type {type(value).__name__}"

@@ -1,7 +1,7 @@
-"""Checks of a serialised graph: only operators of PyTorch's own, and names that are plain names.
+"""Checks of a serialised graph: it may contain only PyTorch's own operators and plain names.
 
-PyTorch looks operators up by name anywhere in its package, evaluates the expressions of sizes, and writes names of
-inputs and weights into Python source that it then runs. Each is held to what `torch.export.save` writes.
+PyTorch looks up operators by name anywhere in its package, evaluates the expressions of sizes, and writes the names of
+inputs and weights into Python source that it then runs. So each is restricted to what `torch.export.save` writes.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ _PYTHON = re.compile(
     r"_operator\.(getitem|add|sub|mul|truediv|floordiv|mod|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_|index|"
     r"lshift|rshift)|math\.(ceil|floor|trunc|sqrt|pow|log2?|exp)|torch\._?sym_\w+"
 )
-_METADATA = ("nn_module_stack", "stack_trace", "torch_fn")  # what names of layers are read from
-_WEIGHT_NAME = re.compile(
-    r"[\w. /:+<>|=@#$-]*"
-)  # no quotes, brackets or backslashes: it becomes Python source
+_METADATA = ("nn_module_stack", "stack_trace", "torch_fn")  # layer names are derived from these
+# No quotes, brackets or backslashes, because the name becomes Python source.
+_WEIGHT_NAME = re.compile(r"[\w. /:+<>|=@#$-]*")
 _TREES = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
 _FUNCTIONS = re.compile(
     "Integer|Float|Rational|Add|Mul|Pow|Max|Min|Mod|Abs|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|(Une|E)quality|"
@@ -38,23 +37,23 @@ _GREATEST_EXPONENT = 8
 
 
 class ForbiddenError(Exception):
-    """Something in a file that only code could rebuild, or that torch.export.save does not write."""
+    """Something in a file that only code could restore, or that torch.export.save does not write."""
 
 
 def cleaned(value: Any) -> Any:
-    """Return a serialised program that can do nothing but compute tensors, without guards and foreign metadata.
+    """Return a serialised program that can only compute tensors, without guards and unknown metadata.
 
     Raises:
-        ForbiddenError: It names an operator that is not PyTorch's own, an object, or a name that is none.
+        ForbiddenError: It contains an operator that is not PyTorch's own, an object, or a malformed name.
     """
     if isinstance(value, list):
         return [cleaned(item) for item in value]
     if not isinstance(value, dict):
         return value
-    return {key: _field(key, held) for key, held in value.items()}
+    return {key: _cleaned_entry(key, held) for key, held in value.items()}
 
 
-def _field(key: str, held: Any) -> Any:
+def _cleaned_entry(key: str, held: Any) -> Any:
     if key == "guards_code":
         return []
     if key == "treespec_namedtuple_fields":
@@ -64,7 +63,7 @@ def _field(key: str, held: Any) -> Any:
     if key in _DEVICES:
         return _device(held)
     if key in ("custom_obj_values", "as_custom_obj", "custom_obj") and held:
-        raise ForbiddenError("it holds an object that is no tensor")
+        raise ForbiddenError("it contains an object that is not a tensor")
     if key in _TABLES:
         for name in held:
             _check_name(name)
@@ -77,7 +76,7 @@ def _field(key: str, held: Any) -> Any:
 
 
 def on_a_device_here(value: Any) -> Any:
-    """Return a description of tensors with the CPU in the place of devices that this machine does not have."""
+    """Return a description of tensors in which devices that this machine does not have are replaced by the CPU."""
     if isinstance(value, list):
         return [on_a_device_here(item) for item in value]
     if not isinstance(value, dict):
@@ -95,12 +94,12 @@ def _device(held: Any) -> Any:
 
 def _check_name(name: Any) -> None:
     if not isinstance(name, str) or (name and not name.isidentifier()) or keyword.iskeyword(name):
-        raise ForbiddenError(f"{str(name)[:60]!r} in its graph is no name")
+        raise ForbiddenError(f"{str(name)[:60]!r} in its graph is not a name")
 
 
 def _check_path(name: Any) -> None:
     if not isinstance(name, str) or not _WEIGHT_NAME.fullmatch(name):
-        raise ForbiddenError(f"{str(name)[:60]!r} in its graph is no name of a weight")
+        raise ForbiddenError(f"{str(name)[:60]!r} in its graph is not the name of a weight")
 
 
 def _check_operator(name: Any) -> None:
@@ -109,6 +108,7 @@ def _check_operator(name: Any) -> None:
         return
     if parts[:3] == ["torch", "ops", "higher_order"] and len(parts) == 4 and parts[3] in _HIGHER_ORDER:
         return
+    # torch.ops.NAMESPACE.OPERATOR.OVERLOAD must lead to an operator; `from_file` would read files.
     known: Any = torch.ops
     if (
         parts[:2] == ["torch", "ops"]
@@ -123,24 +123,24 @@ def _check_operator(name: Any) -> None:
 
 
 def _check_spec(text: Any) -> None:
-    """Refuse a tree of inputs or outputs of other kinds than tuples, lists and dicts with plain keys."""
+    """Refuse inputs or outputs that are nested in anything but tuples, lists and dicts with plain keys."""
     _, tree = json.loads(text)
     trees = [tree]
     while trees:
         node = trees.pop()
         trees += node["children_spec"]
         if node["type"] not in _TREES:
-            raise ForbiddenError(f"its inputs or outputs lie in a {str(node['type'])[:60]}")
+            raise ForbiddenError(f"its inputs or outputs are in a {str(node['type'])[:60]}")
         keys = json.loads(node["context"] or "null")
         for key in keys if isinstance(keys, list) else [keys]:
             if isinstance(key, str):
                 _check_path(key)
             elif not isinstance(key, (int, type(None))):
-                raise ForbiddenError("the keys of its inputs or outputs are no plain ones")
+                raise ForbiddenError("the keys of its inputs or outputs are not plain names or numbers")
 
 
 def _check_input_spec(text: Any) -> None:
-    """Refuse a tree of inputs whose keys are no names: they become those of a function's arguments."""
+    """Refuse inputs whose keys are not names: they become the names of a function's arguments."""
     _check_spec(text)
     _, tree = json.loads(text)
     for node in (tree, *tree["children_spec"]):
@@ -149,13 +149,13 @@ def _check_input_spec(text: Any) -> None:
 
 
 def _check_expression(text: Any) -> None:
-    """Refuse a size that is more than arithmetic on symbols: sympy evaluates it as Python."""
+    """Refuse a size that is more than arithmetic on symbols, because sympy evaluates it as Python."""
     try:
         if not isinstance(text, str) or len(text) > _LONGEST:
             raise ValueError
         _check_arithmetic(ast.parse(text, mode="eval").body)
     except (ValueError, SyntaxError) as error:
-        raise ForbiddenError(f"its size {str(text)[:60]!r} is no plain expression") from error
+        raise ForbiddenError(f"its size {str(text)[:60]!r} is not a plain expression") from error
 
 
 def _check_arithmetic(node: ast.expr) -> None:
@@ -188,7 +188,7 @@ def _check_arithmetic(node: ast.expr) -> None:
 
 
 def _check_exponent(node: ast.expr) -> None:
-    """Raise ValueError for a power that would fill the memory: 9**9**9."""
+    """Raise ValueError for a power that would exhaust the memory, such as 9**9**9."""
     inner = node.args[0] if isinstance(node, ast.Call) and node.args else node
     inner = inner.operand if isinstance(inner, ast.UnaryOp) else inner
     value = inner.value if isinstance(inner, ast.Constant) else None

@@ -1,9 +1,9 @@
 """A pickle module for `torch.load` that rebuilds tensors and calls nothing else.
 
 Trainers save more than weights: Lightning its hyper-parameters, others a Namespace, paths, NumPy scalars, an
-OmegaConf tree, even whole modules. Reading those as pickles runs whatever a file names. Here every class and
-function but torch's own for tensors is replaced by a placeholder that does nothing, so the weights beside them
-are read and nothing of the file is run.
+OmegaConf tree, even whole modules. Unpickling those runs any code that the file names. Here every class and
+function except torch's own for tensors is replaced by a placeholder that does nothing, so the weights are
+read and no code from the file is run.
 
 *Differs* from `weights_only=True`: unknown classes become placeholders where torch refuses the whole file.
 """
@@ -20,19 +20,19 @@ from torch import Tensor
 
 
 class Placeholder(dict[Any, Any]):
-    """What stands in for an object of a class that is not rebuilt: its items and its state, nothing to call.
+    """Replaces an object whose class is not restored: it has the object's items and state, but runs nothing.
 
     Attributes:
         kind: The class or function that the file names, such as `argparse.Namespace`.
-        state: What the object's `__dict__` would be, empty where it has none.
+        state: What the object's `__dict__` would be; empty if it has none.
     """
 
     kind = "unknown"
-    dump_patches = False  # torch asks classes in old files whether to write out how their source has changed
+    dump_patches = False  # old files: torch would write out how a class's source has changed
     state: dict[str, Any]
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Placeholder:
-        """Return an empty one; a pickle may skip `__init__`, so the state is made here."""
+        """Return an empty placeholder; a pickle may skip `__init__`, so the state is created here."""
         placeholder = super().__new__(cls)
         placeholder.state = {}
         return placeholder
@@ -46,24 +46,24 @@ class Placeholder(dict[Any, Any]):
         self.state = dict(state) if isinstance(state, dict) else {}
 
     def append(self, _item: object) -> None:
-        """Take an item of a list, and drop it."""
+        """Accept an item of a list, and discard it."""
 
     def extend(self, _items: object) -> None:
-        """Take the items of a list, and drop them."""
+        """Accept the items of a list, and discard them."""
 
     def add(self, _item: object) -> None:
-        """Take an item of a set, and drop it."""
+        """Accept an item of a set, and discard it."""
 
     def __call__(self, *_args: object, **_kwargs: object) -> Placeholder:
-        """Return itself: a call of what is unknown."""
+        """Return itself, as the result of calling something unknown."""
         return self
 
-    def __hash__(self) -> int:  # type: ignore[override]  # it may be a key of a dict in the file
+    def __hash__(self) -> int:  # type: ignore[override]  # it may be the key of a dict in the file
         return id(self)
 
 
 class _Rebuild:
-    """A function that the file may call; unlike a plain one it has no attributes that the file could set."""
+    """A function that the file may call; unlike a plain function, it has no attributes that the file could set."""
 
     __slots__ = ("_function",)
     _function: Callable[..., Any]
@@ -72,26 +72,26 @@ class _Rebuild:
         object.__setattr__(self, "_function", function)
 
     def __call__(self, *args: Any) -> Any:
-        """Return what the function gives."""
+        """Return the result of the function."""
         return self._function(*args)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise pickle.UnpicklingError("the file tries to change how its tensors are rebuilt")
 
 
-def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: object) -> Tensor:
-    """Return the tensor over a storage: without hooks and attributes."""
+def _rebuilt_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: object) -> Tensor:
+    """Return the tensor over a storage, without hooks and attributes."""
     tensor: Tensor = torch._utils._rebuild_tensor(storage, offset, size, stride)  # type: ignore[no-untyped-call]
     return tensor
 
 
 def _parameter(data: Any, *_: object) -> Any:
-    """Return a parameter's values: without its hooks and state."""
+    """Return a parameter's values, without its hooks and state."""
     return data
 
 
 def _of_type(function: Any, _type: object, args: Any, _state: object) -> Any:
-    """Return the plain tensor of a subclass of Tensor; the subclass is dropped."""
+    """Return a tensor of a subclass of Tensor as a plain tensor."""
     return function(*args)
 
 
@@ -99,8 +99,8 @@ _KNOWN: dict[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "torch.Size": torch.Size,
     "torch.device": torch.device,
-    "torch._utils._rebuild_tensor": _Rebuild(_tensor),
-    "torch._utils._rebuild_tensor_v2": _Rebuild(_tensor),
+    "torch._utils._rebuild_tensor": _Rebuild(_rebuilt_tensor),
+    "torch._utils._rebuild_tensor_v2": _Rebuild(_rebuilt_tensor),
     "torch._utils._rebuild_parameter": _Rebuild(_parameter),
     "torch._utils._rebuild_parameter_with_state": _Rebuild(_parameter),
     "torch._tensor._rebuild_from_type_v2": _Rebuild(_of_type),
@@ -110,13 +110,13 @@ _KNOWN: dict[str, Any] = {
 
 
 class Unpickler(pickle._Unpickler):
-    """Reads a pickle in which every class and function but those for tensors is a placeholder.
+    """Reads a pickle, with placeholders for every class and function except those for tensors.
 
-    It is Python's own in Python: the one in C makes room for as many objects as a damaged file says that it has.
+    Based on the pure Python unpickler: the one in C allocates memory for as many objects as a damaged file claims.
     """
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a name stands for: a function for tensors, a dtype, or a class of placeholders."""
+        """Return what a name refers to: a function for tensors, a dtype, or a class of placeholders."""
         kind = f"{module}.{name}"
         if module == "torch" and isinstance(dtype := vars(torch).get(name), torch.dtype):
             return dtype

@@ -1,4 +1,4 @@
-"""A model as a spec named it."""
+"""The result of loading a model: the module, and what is known about it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from backlight.images import Preprocessing
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model as a spec named it.
+    """A model that was loaded by its spec.
 
     Attributes:
         model: The module, with its weights.
-        preprocessing: What its zoo says about its inputs; None where nothing is known.
+        preprocessing: How its zoo preprocesses images; None if that is not known.
         is_random: Whether its weights are its random initialisation.
-        spec: What named it.
-        notes: What was chosen, stripped, converted or left out while it was loaded, a line each.
-        channels: Channels that it reads, where the file says so, as an exported program does.
-        size: (h, w) of its input in pixels, where the file fixes it.
+        spec: The spec that names it, such as `torchvision:resnet50`.
+        notes: What was chosen, stripped, converted or left out while loading, one line each.
+        channels: The number of input channels, if the file says so, as an exported program does.
+        size: (h, w) of the input in pixels, if the file fixes it.
     """
 
     model: nn.Module
@@ -30,9 +30,3 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
     channels: int | None = None
     size: tuple[int, int] | None = None
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, its class where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__

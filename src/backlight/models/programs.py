@@ -1,8 +1,8 @@
-"""Programs of torch.export: a .pt2 file, loaded without running anything that lies in it.
+"""Programs of torch.export: .pt2 files, loaded without running any code from them.
 
-`torch.export.load` unpickles the sample inputs of a file and, where the file says so, weights, constants and objects;
-it loads libraries of machine code, and turns names in the graph into Python source. So the archive is written anew in
-memory, with the graph (checked), the weights and the constants alone, and torch loads that.
+`torch.export.load` unpickles the sample inputs of a file and, if the file says so, weights, constants and objects;
+it loads libraries of machine code, and turns names in the graph into Python source. So the archive is rewritten in
+memory with only the (checked) graph, the weights and the constants, and torch loads that.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ import torch
 from torch import Tensor
 from torch.export.pt2_archive import PT2ArchiveWriter
 
-from backlight.errors import BadInputError
+from backlight.errors import BadInputError, first_line
 from backlight.models.channels import input_of_graph
 from backlight.models.graphs import ForbiddenError, cleaned, on_a_device_here
-from backlight.models.loaded import LoadedModel, first_line
+from backlight.models.loaded import LoadedModel
 from backlight.network.quiet import quiet_torch
 
 _GRAPH = "models/model.json"
 _PAYLOADS = ("data/weights/", "data/constants/")
 _CONFIG = "_config.json"
-_ADVICE = "if you trust it, load it in a model.py of your own and give that (model.py:FUNCTION)"
+_ADVICE = "if you trust it, load it in your own model.py and give that (model.py:FUNCTION)"
 
 
 def from_program(path: Path) -> LoadedModel:
     """Return the model in a .pt2 file.
 
     Args:
-        path: A file that torch.export.save wrote (PyTorch 2.8 or newer). Its sample inputs are not read.
+        path: A file written by torch.export.save (PyTorch 2.8 or newer). Its sample inputs are not read.
 
     Raises:
-        BadInputError: The file is not there, damaged, of another kind, or holds what only running code could rebuild.
+        BadInputError: The file is missing, damaged, of another kind, or contains what only its own code could restore.
     """
     if not path.is_file():
         raise BadInputError(f"no such file: {str(path)!r}")
@@ -45,9 +45,9 @@ def from_program(path: Path) -> LoadedModel:
         archive = _rewritten(records)
     except ForbiddenError as error:
         raise BadInputError(f"{str(path)!r} is not loaded: {error}; {_ADVICE}") from error
-    except Exception as error:  # whatever zipfile and json find in damaged bytes
+    except Exception as error:  # anything that zipfile and json raise for damaged bytes
         raise BadInputError(
-            f"{str(path)!r} is damaged, or no program saved by torch.export.save ({first_line(error)})"
+            f"{str(path)!r} is damaged, or not a program saved by torch.export.save ({first_line(error)})"
         ) from error
     try:
         with quiet_torch():
@@ -62,11 +62,11 @@ def from_program(path: Path) -> LoadedModel:
 
 
 def _records(path: Path) -> dict[str, bytes]:
-    """Return the records of an archive that are needed, by name without its root folder.
+    """Return the records of an archive that are needed, by their names without the root folder.
 
     Raises:
-        ForbiddenError: It holds machine code and no graph.
-        ValueError: It is no archive of torch.export, or is compressed.
+        ForbiddenError: It contains machine code and no graph.
+        ValueError: It is not an archive of torch.export, or is compressed.
     """
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
@@ -82,13 +82,13 @@ def _records(path: Path) -> dict[str, bytes]:
 
 
 def _rewritten(records: dict[str, bytes]) -> io.BytesIO:
-    """Return an archive of the checked graph and of tensors, without sample inputs and pickles of objects.
+    """Return an archive with only the checked graph and tensors, without sample inputs and pickled objects.
 
     Raises:
-        ForbiddenError: Something in it is no tensor, or is no plain graph.
+        ForbiddenError: It contains something that is not a tensor, or a graph that may run code.
     """
     graph = cleaned(json.loads(records[_GRAPH]))
-    pickled = {name for name in records if name.endswith(".pt")}  # the form of PyTorch 2.8
+    pickled = {name for name in records if name.endswith(".pt")}  # the format of PyTorch 2.8
     for name in [name for name in records if name.endswith(_CONFIG)]:
         config = json.loads(records[name])
         pickled |= _pickled(config, name)
@@ -96,7 +96,9 @@ def _rewritten(records: dict[str, bytes]) -> io.BytesIO:
     archive = io.BytesIO()
     with PT2ArchiveWriter(archive) as writer:
         writer.write_bytes(_GRAPH, json.dumps(graph).encode())
-        writer.write_bytes("data/sample_inputs/model.pt", b"")
+        writer.write_bytes(
+            "data/sample_inputs/model.pt", b""
+        )  # torch expects the record, and accepts it empty
         for name, payload in records.items():
             if name != _GRAPH:
                 writer.write_bytes(name, _resaved(payload, name) if name in pickled else payload)
@@ -105,26 +107,26 @@ def _rewritten(records: dict[str, bytes]) -> io.BytesIO:
 
 
 def _pickled(config: dict[str, Any], place: str) -> set[str]:
-    """Return the records that a list of weights or constants calls pickles.
+    """Return the records that a list of weights or constants declares as pickles.
 
     Raises:
-        ForbiddenError: One is no tensor but an object.
+        ForbiddenError: One is an object, not a tensor.
     """
     folder = place.rpartition("/")[0]
     names = set()
     for name, entry in config["config"].items():
         if not str(entry["path_name"]).startswith(("weight_", "tensor_")):
-            raise ForbiddenError(f"its constant {name!r} is an object and not a tensor")
+            raise ForbiddenError(f"its constant {name!r} is an object, not a tensor")
         if entry["use_pickle"]:
             names.add(f"{folder}/{entry['path_name']}")
     return names
 
 
 def _resaved(payload: bytes, name: str) -> bytes:
-    """Return a pickle of tensors, written anew, so that whoever unpickles it runs nothing.
+    """Return a pickle of tensors, written again so that unpickling it runs no code.
 
     Raises:
-        ForbiddenError: It holds more than tensors.
+        ForbiddenError: It contains more than tensors.
     """
     try:
         held = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""Model specs: how a model is named on the command line, and where its weights and preprocessing come from."""
+"""Model specs: the names of models on the command line, and what they load."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from backlight.models.zoos import from_zoo
 
 FORMS = (
     "torchvision:NAME, timm:NAME, package.module:callable, path/file.py:callable, a .pt2 file, or demo; "
-    "MODEL#backbone takes a part of it"
+    "MODEL#backbone selects a part of it"
 )
 
 _WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".h5", ".onnx", ".tflite", ".npz", ".pb")
-_FILE = re.compile(r"(?P<place>.+\.py)(?::(?P<name>.*))?", re.DOTALL)  # a path may have colons of its own
+_FILE = re.compile(r"(?P<place>.+\.py)(?::(?P<name>.*))?", re.DOTALL)  # a path may contain colons itself
 _SUBMODULE = re.compile(r"(?P<spec>.+)#(?P<path>\w+(?:\.\w+)*)", re.DOTALL)
 
 
@@ -31,11 +31,11 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
     """Return the model that a spec names, with its weights.
 
     Args:
-        spec: One of torchvision:NAME, timm:NAME, package.module:callable, path/file.py:callable, a .pt2 file,
-            demo. A callable takes no arguments and returns the model; it may be the model itself. With #PATH, the
-            submodule at that path, such as mine.py:make#backbone.layer1.
-        weights: A .safetensors file or what torch.save wrote, for the whole model, read without running anything
-            of it; DEFAULT downloads the zoo's own; None leaves what the spec gives.
+        spec: One of torchvision:NAME, timm:NAME, package.module:callable, path/file.py:callable, a .pt2 file, or
+            demo. A callable takes no arguments and returns the model, or is the model itself. With #PATH, the
+            submodule at that path, as in mine.py:make#backbone.layer1.
+        weights: A file with weights for the whole model, .safetensors or written by torch.save; no code from it is
+            run. DEFAULT downloads the zoo's own weights; None keeps those that the spec gives.
 
     Raises:
         BadInputError: There is no such model.
@@ -49,9 +49,9 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
     kind, _, name = spec.partition(":")
     if kind in ("torchvision", "timm") and name:
         return from_zoo(kind, name, weights)
-    loaded = _own(spec)
+    loaded = _outside_the_zoos(spec)
     if weights == "DEFAULT":
-        raise BadInputError(f"{spec!r} is in no zoo and has no DEFAULT weights; give a file")
+        raise BadInputError(f"{spec!r} is not from a zoo and has no DEFAULT weights; give a file")
     if weights is None:
         return loaded
     note = load_weights(loaded.model, weights, spec)
@@ -59,9 +59,9 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
 
 
 def is_code(spec: str) -> bool:
-    """Return whether loading a model by this spec runs code that its author wrote.
+    """Return whether loading a model by this spec runs code written by its author.
 
-    False only for the names of zoos and the demo: those alone may be taken from a stranger's file.
+    False only for zoo names and the demo; only those may be taken from someone else's file.
 
     Example:
         >>> is_code("torchvision:resnet50"), is_code("mine.py:make")
@@ -70,8 +70,8 @@ def is_code(spec: str) -> bool:
     return re.fullmatch(r"(demo|(torchvision|timm):[\w.]+)(#\w+(\.\w+)*)?", spec) is None
 
 
-def _own(spec: str) -> LoadedModel:
-    """Return a model that is in no zoo, as its spec gives it."""
+def _outside_the_zoos(spec: str) -> LoadedModel:
+    """Return a model that is not from a zoo, with the weights that its spec gives."""
     place, _, name = spec.rpartition(":")
     if spec == "demo":
         return _demo()
@@ -87,11 +87,11 @@ def _own(spec: str) -> LoadedModel:
             python="name the model that it belongs to, and the file as its weights",
             command=f"name the model that it belongs to, with --weights {spec}",
         )
-    raise BadInputError(f"{spec!r} names no model; a model is {FORMS}{_in_a_zoo(spec)}")
+    raise BadInputError(f"{spec!r} is not a model; a model is {FORMS}{_zoo_suggestion(spec)}")
 
 
-def _in_a_zoo(name: str) -> str:
-    """Return a question that names the zoo, where a name is that of a model of torchvision."""
+def _zoo_suggestion(name: str) -> str:
+    """Return a question that suggests the zoo if the name is that of a torchvision model."""
     from torchvision.models import list_models
 
     return f"; did you mean torchvision:{name}?" if name in list_models() else ""
@@ -102,7 +102,7 @@ def _demo() -> LoadedModel:
         import backlight_demo
     except ImportError as error:
         raise BadInputError(
-            "the demo's model is not installed; `make demo` in a clone does it, or `pip install backlight-demo`"
+            "the demo's model is not installed; run `make demo` in a clone, or `pip install backlight-demo`"
         ) from error
     return LoadedModel(
         backlight_demo.model(), Preprocessing.from_dict(backlight_demo.PREPROCESSING), False, "demo"

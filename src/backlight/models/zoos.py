@@ -1,4 +1,4 @@
-"""The zoos: models of torchvision and timm by name, without downloading anything that was not asked for."""
+"""The zoos: models of torchvision and timm by name; nothing is downloaded unless asked for."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 from torch import nn
 
-from backlight.errors import BadInputError, WeightsError
+from backlight.errors import BadInputError, WeightsError, first_line
 from backlight.images import Preprocessing
-from backlight.models.checkpoints import read_states
+from backlight.models.checkpoints import read_state_dicts
 from backlight.models.fitting import best_fit
-from backlight.models.loaded import LoadedModel, first_line
+from backlight.models.loaded import LoadedModel
 from backlight.models.loading import fill
 from backlight.models.misfits import head_rows
 
 
 @dataclass(frozen=True)
 class _Made:
-    """A model as a zoo makes it, what the zoo says about its pictures, and what Backlight cannot do of that."""
+    """A model made by a zoo, the zoo's preprocessing, and a note on what Backlight does differently from it."""
 
     model: nn.Module
     preprocessing: Preprocessing | None
@@ -38,8 +38,8 @@ def from_zoo(zoo: str, name: str, weights: str | None) -> LoadedModel:
     Args:
         zoo: torchvision or timm.
         name: Its name there.
-        weights: A file; DEFAULT downloads the zoo's own, and is the only thing that downloads anything; None
-            leaves the model's random initialisation.
+        weights: A file; DEFAULT, the only value that downloads anything, for the zoo's own weights; or None to
+            keep the model's random initialisation.
 
     Raises:
         BadInputError: The zoo has no such model, or cannot make it without arguments.
@@ -51,34 +51,35 @@ def from_zoo(zoo: str, name: str, weights: str | None) -> LoadedModel:
         made = make(name, download=weights == "DEFAULT")
         notes = [made.note]
     else:
-        states = read_states(weights)
+        states = read_state_dicts(weights)
         made = make(name)
         fit = best_fit(made.model, states, weights, spec)
-        if (classes := head_rows(fit)) is not None and (
-            other := _with_classes(make, name, classes)
-        ) is not None:
-            made = other
-            fit = best_fit(made.model, states, weights, spec)
-        notes = [made.note, fill(made.model, fit, states, weights, spec), _scale(made.model, spec)]
-    said = tuple(note for note in notes if note)
-    return LoadedModel(made.model.eval(), made.preprocessing, weights is None, spec, said)
+        # A file that differs only in its number of classes is a fine-tuned model: make the model with that number.
+        classes = head_rows(fit)
+        remade = None if classes is None else _with_classes(make, name, classes)
+        if remade is not None:
+            made, fit = remade, best_fit(remade.model, states, weights, spec)
+        notes = [made.note, fill(made.model, fit, states, weights, spec), _note_on_scale(made.model, spec)]
+    return LoadedModel(
+        made.model.eval(), made.preprocessing, weights is None, spec, tuple(filter(None, notes))
+    )
 
 
 def _with_classes(make: _Maker, name: str, classes: int) -> _Made | None:
-    """Return the model with that many classes; None where its builder cannot."""
+    """Return the model with that many classes; None if its builder cannot make it."""
     try:
         return make(name, num_classes=classes)
     except Exception:
         return None
 
 
-def _scale(model: nn.Module, spec: str) -> str | None:
-    """Return what a weights file does not say of GoogLeNet and Inception, whose own weights of the zoo need it."""
+def _note_on_scale(model: nn.Module, spec: str) -> str | None:
+    """Return a note for GoogLeNet and Inception: the zoo's weights rescale the input, but a file does not say so."""
     if getattr(model, "transform_input", None) is not False:
         return None
     return (
-        f"{spec} takes its inputs as they are; torchvision's own weights for it rescale them first, which a file "
-        "does not say: use --weights DEFAULT for those"
+        f"{spec} takes its inputs as they are; torchvision's own weights for it rescale them first, but a file "
+        "does not say so: use --weights DEFAULT for those"
     )
 
 
@@ -90,24 +91,24 @@ def _torchvision(name: str, download: bool = False, num_classes: int | None = No
     zoo = get_model_weights(name)
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     if "weights_backbone" in inspect.signature(get_model_builder(name)).parameters:
-        options["weights_backbone"] = None  # segmentation and detection: else their backbone is downloaded
-    with _failures(f"torchvision:{name}", download):
+        options["weights_backbone"] = None  # segmentation and detection models would download their backbone
+    with _zoo_errors(f"torchvision:{name}", download):
         model = get_model(name, weights="DEFAULT" if download else None, **options)
     return _Made(model, _of_torchvision(zoo.DEFAULT) if len(zoo) else None)
 
 
 def _of_torchvision(weights: Any) -> Preprocessing | None:
-    """Return what torchvision does to the pictures of some weights; None where it leaves them in 0..1.
+    """Return the preprocessing of torchvision for some weights; None if it leaves pixels in 0..1.
 
-    Of a preset that is not for classifiers only the mean and deviation are taken, with an input of 224 x 224: a
-    segmentation network takes any size.
+    Of a preset that is not for classifiers, only the mean and standard deviation are used, with an input of
+    224 x 224: a segmentation network takes any size.
     """
     try:
         return Preprocessing.from_torchvision(weights)
     except BadInputError:
         preset = weights.transforms()
         mean, std = getattr(preset, "mean", None), getattr(preset, "std", None)
-    if mean is None or std is None:  # a detector: it normalises its pictures itself
+    if mean is None or std is None:  # a detector, which normalises its pictures itself
         return None
     return replace(Preprocessing.default(len(mean), 224), mean=tuple(mean), std=tuple(std))
 
@@ -119,7 +120,7 @@ def _timm(name: str, download: bool = False, num_classes: int | None = None) -> 
         raise BadInputError("timm is not installed; `pip install 'backlight[timm]'`") from error
     if ":" in name or "/" in name:
         raise BadInputError(
-            f"timm:{name} is not in timm itself, and nothing is downloaded from a hub",
+            f"timm:{name} is not part of timm, and Backlight downloads nothing from a hub",
             python="download its weights and load them into timm:NAME",
             command="download its weights and give timm:NAME with --weights FILE",
         )
@@ -131,13 +132,13 @@ def _timm(name: str, download: bool = False, num_classes: int | None = None) -> 
         known = ", ".join(full.partition(".")[2] for full in tagged[:6]) or "none"
         raise BadInputError(f"timm's {architecture} has no weights named {tag!r}; it has {known}")
     options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
-    with _failures(f"timm:{name}", download):
+    with _zoo_errors(f"timm:{name}", download):
         model: Any = timm.create_model(name, pretrained=download, **options)
     return _of_timm(model, name)
 
 
 def _of_timm(model: Any, name: str) -> _Made:
-    """Return a model of timm with its preprocessing, or with the nearest and a note that says so."""
+    """Return a model of timm with its preprocessing, or with the closest one and a note that says so."""
     cfg = model.pretrained_cfg
     try:
         return _Made(model, Preprocessing.from_timm(cfg))
@@ -149,13 +150,13 @@ def _of_timm(model: Any, name: str) -> _Made:
         model,
         replace(nearest, crop=(height, width)),
         f"timm crops the pictures of {name} in a way that is not supported ({cfg['crop_mode']}, {height} x {width}); "
-        "their centre is taken instead",
+        "Backlight takes their centre instead",
     )
 
 
 @contextmanager
-def _failures(spec: str, download: bool) -> Iterator[None]:
-    """Turn what fails while a zoo makes a model into one line."""
+def _zoo_errors(spec: str, download: bool) -> Iterator[None]:
+    """Turn every error of a zoo while it makes a model into one line."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Batches: a graph that was traced for one number of images, made to take any number."""
+"""Batches: making a graph that was traced for one number of images take any number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backlight.network.eager import run_eagerly
 from backlight.operators.reading import aten, packet
 
 _VIEWS = {aten.view, aten._unsafe_view, aten.reshape}
-_SIZED = {  # with the place of the argument that holds sizes
+_SIZED = {  # and the position of the argument that holds the sizes
     aten.expand: 1,
     aten.zeros: 0,
     aten.ones: 0,
@@ -27,16 +27,16 @@ _SIZED = {  # with the place of the argument that holds sizes
 
 
 def fixed_number(module: fx.GraphModule) -> int | None:
-    """Return how many images an exported program was made for; None for any number, or where it does not say."""
+    """Return how many images an exported program was made for; None for any number, or if it does not say."""
     pixels = module.graph.find_nodes(op="placeholder")[:1]
     value = pixels[0].meta.get("val") if pixels else None
     return value.shape[0] if isinstance(value, Tensor) and type(value.shape[0]) is int else None
 
 
 def for_any_number(module: fx.GraphModule, n_images: int) -> fx.GraphModule:
-    """Return a copy in which sizes that start with the number of images follow the number that is given.
+    """Return a copy in which sizes that start with the number of images follow the number of the input.
 
-    Whether that is right is for `same_for_each_image` to find out: a size can start with the number by chance.
+    A size can start with that number by chance, so `same_for_each_image` must check the result.
 
     Args:
         module: A graph with static shapes, from torch.export; its weights are shared.
@@ -44,12 +44,13 @@ def for_any_number(module: fx.GraphModule, n_images: int) -> fx.GraphModule:
     """
     graph = copy.deepcopy(module.graph)
     (pixels,) = graph.find_nodes(op="placeholder")
+    # `number` is the symbolic size of the input's first dimension.
     with graph.inserting_after(pixels):
         number = graph.call_function(aten.sym_size.int, (pixels, 0))
     for node in graph.nodes:
         value = node.meta.get("val")
         if packet(node) in _VIEWS and isinstance(value, Tensor) and value.dim():
-            node.update_arg(1, [-1, *value.shape[1:]])
+            node.update_arg(1, [-1, *value.shape[1:]])  # -1: the first size follows the number of images
         elif packet(node) in _SIZED:
             place = _SIZED[packet(node)]
             sizes: Any = node.args[place] if place < len(node.args) else ()
@@ -59,13 +60,13 @@ def for_any_number(module: fx.GraphModule, n_images: int) -> fx.GraphModule:
 
 
 def same_for_each_image(plain: fx.GraphModule, module: fx.GraphModule, batch: Tensor, n_images: int) -> bool:
-    """Return whether a graph gives, for several images, what a program for `n_images` gives a few at a time.
+    """Return whether a graph for any number gives for many images what a program gives for `n_images` at a time.
 
     Args:
-        plain: The graph for any number; returns a flat tuple.
+        plain: The graph for any number of images; returns a flat tuple.
         module: The program that it was made from.
-        batch: An example, of which only the shape and type matter.
-        n_images: The number of images of the program.
+        batch: An example; only its shape and dtype matter.
+        n_images: The number of images that the program takes.
     """
     generator = torch.Generator().manual_seed(0)
     sizes = (3 * n_images, *batch.shape[1:])

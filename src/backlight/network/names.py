@@ -1,9 +1,9 @@
-"""Node names: what torchvision's `get_graph_node_names` calls each node of a captured graph.
+"""Node names: torchvision's names (from `get_graph_node_names`) for the nodes of a captured graph.
 
-A leaf module (one of torch.nn) names its output by its path, any other function by the path of the module that
-called it and its own name; a name that comes again gets `_1`, `_2`.
+The output of a leaf module (one of torch.nn) is named by the module's path; the output of any other function by the
+path of the module that called it and the function's name. A repeated name gets `_1`, `_2` and so on.
 
-*Differs*: torchvision strips a trailing `_1` from a module's own path and counts anew (a module `conv_2` can
+*Differs*: torchvision strips a trailing `_1` from a module's own path and counts from there (a module `conv_2` can
 become `conv_1`); here a module keeps the path that its author gave it.
 """
 
@@ -25,14 +25,15 @@ TORCH_FOLDER = str(Path(torch.__file__).parent) + os.sep
 def name_nodes(graph: fx.Graph) -> dict[str, fx.Node]:
     """Return the nameable nodes of an exported graph by name, in the order of the graph.
 
-    A call that became several nodes (a batch norm and its `getitem`) is named once, by its last node.
+    A call that became several nodes (a batch norm and its `getitem`) has one name, which belongs to its last node.
     """
     tensors = [
         node
         for node in graph.nodes
         if node.op == "call_function" and isinstance(node.meta.get("val"), torch.Tensor)
     ]
-    lines = {_function_id(node): _users_line(node) for node in tensors}
+    lines = {_function_id(node): _source_line(node) for node in tensors}
+    # A later node of the same call replaces an earlier one, but the call keeps its place in the order.
     calls: dict[tuple[str, ...], fx.Node] = {}
     bases: dict[tuple[str, ...], str] = {}
     for node in tensors:
@@ -40,6 +41,7 @@ def name_nodes(graph: fx.Graph) -> dict[str, fx.Node]:
         if call is not None:
             key, bases[key] = call
             calls[key] = node
+    # Equal names are counted in the order of their calls: relu, relu_1, relu_2.
     names: dict[str, fx.Node] = {}
     taken: dict[str, int] = {}
     for key, node in calls.items():
@@ -51,8 +53,8 @@ def name_nodes(graph: fx.Graph) -> dict[str, fx.Node]:
 
 
 def module_outputs(graph: fx.Graph) -> dict[str, fx.Node]:
-    """Return, for every module path, the last node of the module's first call: what the module gave back."""
-    outputs: dict[str, tuple[str, fx.Node]] = {}
+    """Return, for every module path, the last node of the module's first call, which is the module's output."""
+    outputs: dict[str, tuple[str, fx.Node]] = {}  # the key of the first call, and its last node so far
     for node in graph.nodes:
         if isinstance(node.meta.get("val"), torch.Tensor):
             for key, (path, _) in (node.meta.get("nn_module_stack") or {}).items():
@@ -72,14 +74,15 @@ def other_paths(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
 
 def under_other_paths(names: Iterable[str], other: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Return, by each further name that shared modules give to something, the name that it has.
+    """Return, for each further name that something has through shared modules, its actual name.
 
     Args:
         names: Names of nodes or paths of modules.
-        other: What `other_paths` found.
+        other: The result of `other_paths`.
     """
     found: dict[str, str] = {}
     for name in names:
+        # The shared module may be any prefix of the name; the longest is tried first.
         parts = name.split(".")
         for end in range(len(parts), 0, -1):
             for path in other.get(".".join(parts[:end]), ()):
@@ -88,19 +91,20 @@ def under_other_paths(names: Iterable[str], other: Mapping[str, tuple[str, ...]]
 
 
 def _call_of(node: fx.Node, line: str) -> tuple[tuple[str, ...], str] | None:
-    """Return a key that is equal for all nodes of one call, and the name of the call before counting.
+    """Return a key that is equal for all nodes of one call, and the name of the call before a count is added.
 
     Args:
         node: A node.
-        line: The line of the last node that the export books under the same function: a node of another line
-            was booked there by mistake, and is a call of its own.
+        line: The line of the last node that torch.export attributes to the same function. A node from another line
+            was attributed to it by mistake, and is a separate call.
     """
+    # The stack runs from the outermost module to the innermost; a leaf module ends it.
     path = ""
     for key, (module_path, kind) in (node.meta.get("nn_module_stack") or {}).items():
         path = module_path
         if is_leaf_module(kind) and path:
             return (key, "module"), path
-    function, own_line = node.meta.get("torch_fn"), _users_line(node)
+    function, own_line = node.meta.get("torch_fn"), _source_line(node)
     if function is None:
         return None
     name = _function_name(function[1]) if own_line == line else operator_name(node)
@@ -108,12 +112,12 @@ def _call_of(node: fx.Node, line: str) -> tuple[tuple[str, ...], str] | None:
 
 
 def _function_id(node: fx.Node) -> str:
-    """Return what tells one call from another: each kind of function (`F.relu`, `x.relu`) is counted by itself."""
+    """Return what distinguishes calls: each kind of function (`F.relu`, `x.relu`) is counted separately."""
     return "/".join(node.meta.get("torch_fn") or ("", ""))
 
 
-def _users_line(node: fx.Node) -> str:
-    """Return file and line of the model's own code that made a node."""
+def _source_line(node: fx.Node) -> str:
+    """Return file and line of the model's own code that created a node."""
     frames = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
     return next(
         (f"{file}:{line}" for file, line in reversed(frames) if not file.startswith(TORCH_FOLDER)), ""
@@ -121,13 +125,13 @@ def _users_line(node: fx.Node) -> str:
 
 
 def is_leaf_module(kind: str | type) -> bool:
-    """Return whether torch.fx takes a module of this class as one node: one of torch.nn, but no container."""
+    """Return whether torch.fx treats modules of this class as a single node: those of torch.nn except containers."""
     name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
     return name.startswith(("torch.nn.", "torch.ao.nn.")) and name != "torch.nn.modules.container.Sequential"
 
 
 def _function_name(qualified: str) -> str:
-    """Return the function's name; `x += y` and `x.add_(y)` cannot be told apart and are both `add`."""
+    """Return the function's name; `x += y` and `x.add_(y)` look the same here, and both are `add`."""
     kind, _, name = qualified.rpartition(".")
     if name == "__get__":  # `x.data`
         return "getattr"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from html import escape
 from typing import Any
 
 import torch
@@ -26,6 +24,7 @@ from backlight.network.class_output import (
 )
 from backlight.network.coverage import Coverage, CoverageEntry
 from backlight.network.cut import ancestors, cut
+from backlight.network.describing import fingerprint_of, table_of_layers
 from backlight.network.layers import Layer, Layers, find_layers, layer_names
 from backlight.network.left_out import find_left_out, why_not
 from backlight.network.names import module_outputs, name_nodes, under_other_paths
@@ -212,7 +211,7 @@ class Network:
         if batch.dim() != 4 or tuple(batch.shape[1:]) != self.input_shape:
             raise BadInputError(
                 f"{self.name} was captured for inputs of {'x'.join(map(str, self.input_shape))}, "
-                f"but came {'x'.join(map(str, batch.shape))}; resize the images or capture it at that size"
+                f"got {'x'.join(map(str, batch.shape))}; resize the images or capture it at that size"
             )
         return batch.to(self.device, self.dtype)
 
@@ -229,14 +228,7 @@ class Network:
 
     def fingerprint(self) -> str:
         """Return a hash of the graph and of every weight: equal for equal networks, on any device."""
-        digest = hashlib.sha256()
-        for node in self.module.graph.nodes:
-            digest.update(f"{node.op} {node.name} {node.target} {node.args} {node.kwargs}\n".encode())
-        for name, tensor in self.module.named_buffers():
-            flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(flat.numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint_of(self.module)
 
     def __repr__(self) -> str:
         """Return the name, the input's size and how many layers there are."""
@@ -245,22 +237,7 @@ class Network:
         return f"Network({self.name}, input {size}, {len(self.default_layers)} layers, {maps} feature maps)"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td style='text-align:left'><code>{escape(layer.name)}</code></td><td>{layer.n_maps}</td>"
-            f"<td>{'×'.join(map(str, layer.shape[1:]))}</td><td>{describe_field(layer)}</td></tr>"
-            for layer in self.default_layers
-        )
-        head = "<tr><th>layer</th><th>maps</th><th>size</th><th>receptive field</th></tr>"
-        return f"<p>{escape(repr(self))}</p><table>{head}{rows}</table>"
-
-
-def describe_field(layer: Layer) -> str:
-    """Return a layer's receptive field in words: `51x51 every 8`, or `whole image`."""
-    field = layer.receptive_field
-    if field is None or field.is_whole:
-        return "whole image"
-    gates = ", gates ignored" if field.gates_ignored else ""
-    return f"{field.size[0]}x{field.size[1]} every {field.stride[0]}{gates}"
+        return table_of_layers(repr(self), self.default_layers)
 
 
 def capture(

@@ -1,4 +1,4 @@
-"""Outputs: the names of what a model returns, in the order in which its graph returns them."""
+"""Outputs: the names of a model's outputs, in the order in which its graph returns them."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from torch.utils._pytree import TreeSpec, tree_unflatten
 def output_names(spec: TreeSpec) -> tuple[str, ...]:
     """Return one name for each value that a model returns, in the flat order of `spec`.
 
-    A dict's value is named by its key, a named tuple's or dataclass's by its field, any other by its place:
+    A value in a dict is named by its key, in a named tuple or dataclass by its field, and otherwise by its position:
     `{"logits": a, "aux": (b, c)}` gives `logits`, `aux.0`, `aux.1`. A tensor returned alone is `output`.
 
     Args:
-        spec: How torch took the returned value apart.
+        spec: The structure of the returned value, from torch's pytree functions.
 
     Example:
         >>> from torch.utils._pytree import tree_flatten
         >>> output_names(tree_flatten({"logits": 1, "aux": (2, 3)})[1])
         ('logits', 'aux.0', 'aux.1')
     """
-    places = [_Place() for _ in range(spec.num_leaves)]
-    found = dict(_walk(tree_unflatten(places, spec), ()))
-    return tuple(".".join(found.get(place, (str(i),))) or "output" for i, place in enumerate(places))
+    leaves = [_Leaf() for _ in range(spec.num_leaves)]
+    paths = dict(_paths_of_leaves(tree_unflatten(leaves, spec), ()))
+    return tuple(".".join(paths.get(leaf, (str(i),))) or "output" for i, leaf in enumerate(leaves))
 
 
-class _Place:
-    """Stands where one returned value stands."""
+class _Leaf:
+    """Marks the position of one returned value."""
 
 
-def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[_Place, tuple[str, ...]]]:
-    if isinstance(value, _Place):
+def _paths_of_leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[_Leaf, tuple[str, ...]]]:
+    if isinstance(value, _Leaf):
         yield value, path
         return
-    for name, part in _parts(value):
-        yield from _walk(part, (*path, name))
+    for name, item in _named_items(value):
+        yield from _paths_of_leaves(item, (*path, name))
 
 
-def _parts(value: Any) -> list[tuple[str, Any]]:
-    """Return the parts of a container by name; none of a kind that tells no names."""
+def _named_items(value: Any) -> list[tuple[str, Any]]:
+    """Return the items of a container with their names; nothing for an unknown kind of container."""
     if isinstance(value, Mapping):
-        return [(str(key), part) for key, part in value.items()]
+        return [(str(key), item) for key, item in value.items()]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return list(zip(value._fields, value, strict=True))
     if isinstance(value, (list, tuple)):
-        return [(str(i), part) for i, part in enumerate(value)]
+        return [(str(i), item) for i, item in enumerate(value)]
     if is_dataclass(value):
         return [(field.name, getattr(value, field.name)) for field in fields(value)]
     return []

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Keep the remarks of PyTorch's tracers and compilers on their own workings from the user's screen."""
+    """Hide the log messages and warnings of PyTorch's tracers and compilers from the user."""
     previous = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

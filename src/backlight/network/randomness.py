@@ -1,4 +1,4 @@
-"""Randomness in a model's inference: dropout that was left on is switched off, and other draws are told."""
+"""Randomness in a model's inference: dropout that was left on is switched off, other random draws are reported."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _SWITCHES = ("train", "training")
 
 
 def switch_off_dropout(module: nn.Module) -> list[str]:
-    """Switch off, in an exported program's graphs, each dropout that its call leaves on in inference.
+    """Switch off every dropout in an exported program's graphs that is left on in inference.
 
-    Every operator with an argument `train`, `training` or `dropout_p` is meant: dropouts of elements and of whole
-    maps, alpha dropout, RReLU, attention, recurrent layers. A batch norm is not: its statistics are another thing.
+    This covers every operator with an argument `train`, `training` or `dropout_p`: dropout of elements and of whole
+    maps, alpha dropout, RReLU, attention, recurrent layers. It does not cover batch norm, whose argument chooses
+    between statistics.
 
     Returns:
         One line for each call that would have dropped or drawn something.
@@ -29,6 +30,7 @@ def switch_off_dropout(module: nn.Module) -> list[str]:
             schema = getattr(node.target, "_schema", None)
             if schema is None or "batch_norm" in schema.name:
                 continue
+            # The argument that holds the probability is called differently from operator to operator.
             given = {a.name: _argument(node, i, a) for i, a in enumerate(schema.arguments)}
             probability = given.get("dropout_p", given.get("p", given.get("dropout", 1.0)))
             is_on = [name for name in _SWITCHES if given.get(name) is True]
@@ -55,14 +57,14 @@ def remarks_on_random_numbers(graph: fx.Graph) -> list[str]:
         and node.users
     }
     return [
-        f"the model draws random numbers in inference at {place}, so that its answers and pictures vary "
+        f"the model draws random numbers in inference at {place}, so its answers and pictures vary "
         "from run to run; draw them in training only"
         for place in places
     ]
 
 
 def place_of(node: fx.Node) -> str:
-    """Return file, line and text of the model's own code that made a node: model.py:12 (`x = f(x)`)."""
+    """Return file, line and text of the model's own code that created a node: model.py:12 (`x = f(x)`)."""
     frames = re.findall(
         r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]*)', node.meta.get("stack_trace") or ""
     )

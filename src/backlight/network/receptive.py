@@ -17,7 +17,7 @@ from fractions import Fraction
 from torch import fx
 
 from backlight.geometry import Axis, ReceptiveField
-from backlight.operators.fields import cannot_be_told
+from backlight.operators.fields import cannot_be_told, whole_image
 from backlight.operators.operator import OperatorClass, Seen
 from backlight.operators.paths import PathAnalysis
 from backlight.operators.reading import has_batch_size, shape_of, sizes_of
@@ -72,10 +72,8 @@ def _follow(node: fx.Node, analysis: PathAnalysis, found: dict[fx.Node, Spreads]
         result = whole[index] if isinstance(whole, tuple) else whole  # type: ignore[index]
     elif not signals or 0 in sizes_of(node):
         result = cannot_be_told(node, operands.values())
-    elif field is None:
-        result = cannot_be_told(node, signals.values())
     else:
-        result = field(Seen(node, signals, operands))
+        result = (field or whole_image)(Seen(node, signals, operands))
     if shape_of(node) is not None and isinstance(result, Spread) and len(result.roles) != len(sizes_of(node)):
         return cannot_be_told(node, operands.values())
     return result

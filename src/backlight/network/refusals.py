@@ -1,4 +1,4 @@
-"""Refusals: what stopped a capture, at which line of the user's code, and what to do, in one line."""
+"""Refusals: one line that says what stopped a capture, at which line of the user's code, and what to do."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import jaxtyping
 import torch
 from torch import Tensor, fx, nn
 
+from backlight.errors import first_line
 from backlight.network.eager import arguments_of, run_eagerly
 from backlight.network.names import TORCH_FOLDER
 
@@ -21,7 +22,7 @@ INDEPENDENT = (
 )
 _READS_VALUES = re.compile(r"data-dependent|data dependent|numpy|\.item\(|\.tolist\(|DynamicOutputShape")
 _QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
-_BETWEEN = (  # what stands between the model's lines and torch's: no place to send a user to
+_NOT_THE_USERS = (  # code between the model's lines and torch's, which is of no help to a user
     TORCH_FOLDER,
     str(Path(jaxtyping.__file__).parent),
     str(Path(traceback.__file__).parent / "contextlib.py"),
@@ -31,59 +32,71 @@ _BETWEEN = (  # what stands between the model's lines and torch's: no place to s
 
 
 def reason_before_tracing(model: nn.Module, example: Tensor) -> str | None:
-    """Return why a model cannot be captured as far as its kind and the arguments of its forward tell; else None."""
-    name = type(model).__name__
+    """Return why a model cannot be captured, if its type or the signature of its forward already says so."""
     if isinstance(model, torch.jit.ScriptModule):
         return (
-            f"{name} is TorchScript, which torch.export does not take; "
+            f"{type(model).__name__} is TorchScript, which torch.export does not take; "
             "capture the Python model that it was made from"
-        )
-    needed = _needed_inputs(model)
-    if len(needed) > 1:
-        return (
-            f"{name} takes {len(needed)} inputs ({', '.join(needed)}), and Backlight gives one batch of images; "
-            "capture a module whose forward(x) calls it with the other inputs fixed"
-        )
-    by_keyword = [a.name for a in arguments_of(model) if a.kind is a.KEYWORD_ONLY and a.name in needed]
-    if by_keyword:
-        return (
-            f"{name} takes its input by keyword only ({by_keyword[0]}=), and Backlight gives it by position; "
-            f"capture a module whose forward(x) calls it with {by_keyword[0]}=x"
         )
     size = _exported_size(model)
     if size is not None and size != tuple(example.shape[1:]):
         return (
-            f"the program was exported for images of {_times(size)}, got {_times(example.shape[1:])}; "
+            f"the program was exported for images of {_by_x(size)}, got {_by_x(example.shape[1:])}; "
             "give the size that it was exported for"
         )
-    fake = [path for path, m in model.named_modules() if _is_fake_quantisation(m)]
-    if fake:
+    return _refused_signature(model) or _refused_quantisation(model)
+
+
+def _refused_signature(model: nn.Module) -> str | None:
+    name = type(model).__name__
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [a for a in arguments_of(model) if a.default is a.empty and a.kind not in variadic]
+    if len(needed) > 1:
+        names = ", ".join(a.name for a in needed)
         return (
-            f"{name} simulates quantisation (first at {fake[0]!r}), which has no rule; "
-            "capture the float model from before torch's prepare or prepare_qat"
+            f"{name} takes {len(needed)} inputs ({names}), and Backlight gives one batch of images; "
+            "capture a module whose forward(x) calls it with the other inputs fixed"
         )
-    packed = [path for path, m in model.named_modules() if type(m).__module__.startswith(_QUANTISED)]
-    if packed:
+    if needed and needed[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        keyword = needed[0].name
         return (
-            f"{name} is quantised (first at {packed[0]!r}): its packed weights are none that a signal could be "
-            "projected through; capture the float model that it was made from"
+            f"{name} takes its input by keyword only ({keyword}=), and Backlight gives it by position; "
+            f"capture a module whose forward(x) calls it with {keyword}=x"
         )
     return None
 
 
-def explain(model: nn.Module, example: Tensor, error: Exception) -> str:
-    """Return one line for a model that torch.export did not take.
+def _refused_quantisation(model: nn.Module) -> str | None:
+    name = type(model).__name__
+    for path, module in model.named_modules():
+        if any(kind.__name__ == "FakeQuantizeBase" for kind in type(module).__mro__):
+            return (
+                f"{name} simulates quantisation (first at {path!r}), which has no rule; "
+                "capture the float model from before torch's prepare or prepare_qat"
+            )
+    for path, module in model.named_modules():
+        if type(module).__module__.startswith(_QUANTISED):
+            return (
+                f"{name} is quantised (first at {path!r}), and nothing can be projected through packed weights; "
+                "capture the float model that it was made from"
+            )
+    return None
+
+
+def explain_failed_trace(model: nn.Module, example: Tensor, error: Exception) -> str:
+    """Return one line that says why torch.export could not trace a model.
 
     Args:
         model: The model.
-        example: The batch that it was given, (n, c, h, w).
-        error: What torch.export raised.
+        example: Its input, a batch (n, c, h, w).
+        error: The error of torch.export.
     """
     name = type(model).__name__
-    shape = _times(example.shape[1:])
+    shape = _by_x(example.shape[1:])
+    # An error that the model also raises in plain Python explains more than torch.export's.
     eager = _eager_error(model, example)
-    place = _place(eager or error)
-    reason = _reason(eager or error)
+    place = _users_line(eager or error)
+    reason = first_line(eager or error)
     at = f"stopped at {place} ({reason})" if place else reason
     if eager is not None:
         return _refused_input(name, shape, at, eager, place)
@@ -98,18 +111,18 @@ def explain(model: nn.Module, example: Tensor, error: Exception) -> str:
         return f"{name} could not be captured: {at}; {INDEPENDENT}"
     return (
         f"{name} could not be captured with an input of {shape}: {at}; "
-        "torch.export does not take that line: write it otherwise, or capture the part of the model below it"
+        "torch.export cannot trace that line; write it differently, or capture the part of the model below it"
     )
 
 
 def _refused_input(name: str, shape: str, at: str, error: Exception, place: str) -> str:
-    """Return the line for a model that does not run in Python either."""
+    """Return the line for a model that does not run in plain Python either."""
     text = str(error)
     channels = re.search(r"to have (\d+) channels, but got (\d+) channels", text)
     if channels:
         return (
-            f"{name} does not take an input of {shape}: it reads {channels[1]} channels, got {channels[2]} "
-            f"({place or 'in its forward'}); give an example of {channels[1]} channels"
+            f"{name} does not take an input of {shape}: it takes {_n_channels(channels[1])}, got {channels[2]} "
+            f"({place or 'in its forward'}); give an example with {_n_channels(channels[1])}"
         )
     if isinstance(error, (TypeError, KeyError, IndexError, AttributeError)) and re.search(
         r"\[\s*[\"']|\.(keys|values|items|get)\(", place
@@ -126,15 +139,15 @@ def _refused_input(name: str, shape: str, at: str, error: Exception, place: str)
     if re.search(r"dtype|scalar type|should be the same|Input type", text):
         return (
             f"{name} does not take numbers of this type: {at}; "
-            "bring the model to one type first, as model.float() does"
+            "convert the whole model to one dtype first, for example with model.float()"
         )
     if isinstance(error, (AttributeError, NameError, ImportError, NotImplementedError)):
-        return f"{name} fails when it is run: {at}; mend that line first"
+        return f"{name} fails when it runs: {at}; fix that line first"
     return f"{name} does not take an input of {shape}: {at}; give the size that the model was trained with"
 
 
 def _exported_size(model: nn.Module) -> tuple[int, ...] | None:
-    """Return (c, h, w) of the images that a program from torch.export takes; None where they are open."""
+    """Return (c, h, w) of the images that an exported program takes; None if that is left open."""
     pixels = model.graph.find_nodes(op="placeholder") if isinstance(model, fx.GraphModule) else []
     value = pixels[0].meta.get("val") if len(pixels) == 1 else None
     if not isinstance(value, Tensor) or any(type(size) is not int for size in value.shape[1:]):
@@ -142,17 +155,13 @@ def _exported_size(model: nn.Module) -> tuple[int, ...] | None:
     return tuple(value.shape[1:])
 
 
-def _times(sizes: Sequence[int]) -> str:
+def _by_x(sizes: Sequence[int]) -> str:
+    """Return sizes as they are written in messages: 3x224x224."""
     return "x".join(map(str, sizes))
 
 
-def _needed_inputs(model: nn.Module) -> list[str]:
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [a.name for a in arguments_of(model) if a.default is a.empty and a.kind not in kinds]
-
-
-def _is_fake_quantisation(module: nn.Module) -> bool:
-    return any(kind.__name__ == "FakeQuantizeBase" for kind in type(module).__mro__)
+def _n_channels(count: str) -> str:
+    return f"{count} channel{'s' * (count != '1')}"
 
 
 def _eager_error(model: nn.Module, example: Tensor) -> Exception | None:
@@ -163,19 +172,14 @@ def _eager_error(model: nn.Module, example: Tensor) -> Exception | None:
     return None
 
 
-def _place(error: Exception) -> str:
-    """Return the user's last line in a traceback, `model.py:12 in forward: ...`; empty if there is none."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
+def _users_line(error: Exception) -> str:
+    """Return the last line of the user's code in a traceback: `model.py:12 in forward: ...`; empty if none."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_NOT_THE_USERS)
+    ]
     if not frames:
         return ""
     at = frames[-1]
     return f"{Path(at.filename).name}:{at.lineno} in {at.name}: `{(at.line or '').strip()}`"
-
-
-def _is_users(filename: str) -> bool:
-    return not filename.startswith(_BETWEEN)
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Tracing: one run of torch.export over a model's inference, and the model put back as it was."""
+"""Tracing: one run of torch.export over a model's inference, which leaves the model as it was."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _WRAPS = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
 
 @dataclass(frozen=True)
 class Trace:
-    """What torch.export made of a model.
+    """A model traced by torch.export.
 
     Attributes:
         module: A functional ATen graph for any number of images, with torch.export's guards and write-backs.
-        out_spec: How the flat outputs make what the model returns.
+        out_spec: How the flat outputs form the value that the model returns.
         remarks: What the user should know about the model, one line each.
     """
 
@@ -39,14 +39,15 @@ def trace(model: nn.Module, batch: Tensor) -> Trace:
     """Return the graph of a model's inference; the model is left exactly as it was.
 
     Args:
-        model: The module; its compiled parts are traced as they were before `torch.compile`.
-        batch: At least two images (n, c, h, w), so that their number stays open.
+        model: The module; parts compiled by `torch.compile` are traced uncompiled.
+        batch: At least two images (n, c, h, w), so that their number stays symbolic.
     """
     images: Any = {0: Dim.AUTO}
-    shapes: Any = ((images,),) if _takes_any_arguments(model) else (images,)
+    shapes: Any = ((images,),) if _takes_varargs(model) else (images,)
     with inference_of(model), _without_inference_tensors(), torch.compiler.set_stance("force_eager"):
         with _DataIsDetach():
             program = torch.export.export(model, (batch,), dynamic_shapes=shapes, strict=False)
+        # Before the decompositions, which replace the operators that have a `training` argument.
         remarks = switch_off_dropout(program.graph_module)
         _run_inner_graphs_node_by_node(program.graph_module)
         module = program.run_decompositions({}).module(check_guards=False)
@@ -55,13 +56,13 @@ def trace(model: nn.Module, batch: Tensor) -> Trace:
     return Trace(module, program.call_spec.out_spec, tuple(remarks))
 
 
-def _takes_any_arguments(model: nn.Module) -> bool:
-    """Return whether the first argument of a model's forward lands in its `*args`."""
+def _takes_varargs(model: nn.Module) -> bool:
+    """Return whether the first argument of a model's forward becomes part of its `*args`."""
     return [a.kind for a in arguments_of(model)[:1]] == [inspect.Parameter.VAR_POSITIONAL]
 
 
 class _DataIsDetach(TorchFunctionMode):
-    """Makes `x.data`, which hides its history from the tracer, what it computes: `x.detach()`."""
+    """Replaces `x.data`, which the tracer does not see, by the equivalent `x.detach()`."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -73,14 +74,14 @@ class _DataIsDetach(TorchFunctionMode):
 
 @contextmanager
 def _without_inference_tensors() -> Iterator[None]:
-    """Let `torch.inference_mode()` in a forward do nothing: the tracer cannot use the tensors made in it."""
+    """Make `torch.inference_mode()` in a forward do nothing: the tracer cannot use tensors made in it."""
     kind: Any = torch.inference_mode
     enter = kind.__enter__
 
-    def pass_by(mode: Any) -> None:
-        mode._inference_mode_context = nullcontext()  # what the mode's own __exit__ leaves
+    def do_nothing(mode: Any) -> None:
+        mode._inference_mode_context = nullcontext()  # the mode's __exit__ leaves this context
 
-    kind.__enter__ = pass_by
+    kind.__enter__ = do_nothing
     try:
         yield
     finally:
@@ -88,7 +89,7 @@ def _without_inference_tensors() -> Iterator[None]:
 
 
 class _NodeByNode(nn.Module):
-    """Runs a graph so that each node made from one of its nodes keeps that node's module and function."""
+    """Interprets a graph node by node, so that what is traced keeps the module and function of each node."""
 
     def __init__(self, inner: fx.GraphModule) -> None:
         super().__init__()
@@ -99,7 +100,7 @@ class _NodeByNode(nn.Module):
 
 
 def _run_inner_graphs_node_by_node(module: nn.Module) -> None:
-    """Keep the names of what runs under no_grad or autocast, each an inner graph that would be named as a whole."""
+    """Keep the names of nodes under no_grad or autocast, whose inner graphs would otherwise be named as a whole."""
     for part in [m for m in module.modules() if isinstance(m, fx.GraphModule)]:
         for node in part.graph.nodes:
             if getattr(node.target, "__name__", "") in _WRAPS:

@@ -1,4 +1,4 @@
-"""A check of the choice of layers: convolutions on the way to the output that nobody would get to see."""
+"""A check of the choice of layers: convolutions on the way to the output that no layer would show."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from backlight.operators.table import is_convolution
 
 
 def unseen_convolutions(net: Network) -> tuple[str, ...]:
-    """Return the two-dimensional convolutions that no default layer shows and `coverage` does not name either.
+    """Return the two-dimensional convolutions that no default layer shows and `coverage` does not report either.
 
-    Shown is a convolution that can be named itself, and of which a default layer is made: it, its normalisation or a
-    rectifier, before the next convolution.
+    A convolution is shown if it can be named itself, and if it leads to a default layer before the next convolution:
+    its own output, its normalisation or a rectifier.
 
     Example:
         >>> import torch, backlight
@@ -32,6 +32,8 @@ def unseen_convolutions(net: Network) -> tuple[str, ...]:
 
 
 def _leads_to(node: fx.Node, goals: Collection[fx.Node], path: set[fx.Node]) -> bool:
+    """Return whether a goal can be reached from a node on the path without passing another convolution."""
+    # A search upwards through the users of each node, which does not continue behind another convolution.
     todo, seen = [node], {node}
     while todo:
         here = todo.pop()

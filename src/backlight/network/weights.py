@@ -1,4 +1,4 @@
-"""Another network of the same graph: some of its weights replaced."""
+"""Networks with the same graph in which some weights are replaced."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from backlight.operators.table import is_convolution, operator_of
 
 @dataclass(frozen=True)
 class Weighted:
-    """An operator with weights of its own.
+    """An operator with weights.
 
     Attributes:
-        name: Where it stands, in the user's words.
+        name: Where it is in the model, in the user's terms.
         weight: Name of its weight in the network's module.
-        bias: Name of its bias; None for none.
+        bias: Name of its bias; None if it has none.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Weighted:
 
 
 def weighted_below(net: Network, layer: Layer) -> list[Weighted]:
-    """Return the convolutions and linear maps from the pixels up to a layer, in the order of the graph.
+    """Return the convolutions and linear maps between the pixels and a layer, in the order of the graph.
 
     Example:
         >>> import backlight
@@ -47,23 +47,24 @@ def weighted_below(net: Network, layer: Layer) -> list[Weighted]:
             options = options_of(node, node.args, node.kwargs)
             weight: Any = options["weight"]
             bias: Any = options.get("bias")
-            if _is_read(weight):
-                bias_name = str(bias.target) if _is_read(bias) else None
+            if _is_stored(weight):
+                bias_name = str(bias.target) if _is_stored(bias) else None
                 found.append(Weighted(net.where(node), str(weight.target), bias_name))
     return found
 
 
-def _is_read(node: Any) -> bool:
+def _is_stored(node: Any) -> bool:
     return isinstance(node, fx.Node) and node.op == "get_attr"
 
 
 def with_weights(net: Network, weights: Mapping[str, Tensor]) -> Network:
-    """Return a network of the same graph in which some weights are others; all the rest is shared.
+    """Return a network with the same graph in which some weights are replaced; everything else is shared.
 
     Args:
         net: The captured network; it is not changed.
-        weights: The new ones by their names in the network's module.
+        weights: The new weights, by their names in the network's module.
     """
+    # The graph is copied, so that the new module and the old one do not share nodes.
     graph = fx.Graph()
     graph.output(graph.graph_copy(net.module.graph, {}))
     graph.find_nodes(op="output")[0].meta = dict(net.module.graph.find_nodes(op="output")[0].meta)
@@ -76,7 +77,7 @@ def with_weights(net: Network, weights: Mapping[str, Tensor]) -> Network:
 
 
 def random_weights(net: Network, which: Weighted, generator: np.random.Generator) -> dict[str, Tensor]:
-    """Return random weights for an operator: normal, of the standard deviation that its own have; the bias zero."""
+    """Return random weights for an operator: normal, with the standard deviation of its own ones; the bias is zero."""
     own = net.module.get_buffer(which.weight)
     noise = torch.from_numpy(generator.standard_normal(tuple(own.shape))).to(own)
     found = {which.weight: noise * own.std(correction=0)}

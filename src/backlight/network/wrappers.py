@@ -1,4 +1,4 @@
-"""Wrappers: modules that only pass their input on to one model, which is what is captured."""
+"""Wrappers: modules that only pass their input on to a model; that model is captured instead."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from backlight.network.eager import arguments_of, run_eagerly
 
 
 def unwrap(model: nn.Module, example: Tensor) -> nn.Module:
-    """Return the model inside DataParallel, torch.compile, AveragedModel and the like; others as they are.
+    """Return the model inside DataParallel, torch.compile, AveragedModel and the like; other models unchanged.
 
-    A module is taken for a wrapper if its forward takes `*args`, and it has one child, which gives the same answer.
-    What does more than to pass its input on is kept whole.
+    A module counts as a wrapper if its forward takes `*args`, it has only one child, and that child gives the same
+    answer. A module that does more than pass its input on is kept whole.
 
     Args:
         model: Any module.
         example: One image (1, c, h, w), on the model's device.
     """
-    while (inner := _inside(model, example)) is not None:
+    while (inner := _wrapped_model(model, example)) is not None:
         model = inner
     return model
 
 
-def _inside(model: nn.Module, example: Tensor) -> nn.Module | None:
+def _wrapped_model(model: nn.Module, example: Tensor) -> nn.Module | None:
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         within: nn.Module = model.module
         return within
-    compiled = getattr(model, "_orig_mod", None)  # torch._dynamo.OptimizedModule, which is no public name
+    compiled = getattr(model, "_orig_mod", None)  # torch._dynamo.OptimizedModule, which is not public
     if isinstance(compiled, nn.Module) and type(model).__module__.startswith("torch."):
         return compiled
     children = list(model.children())
@@ -46,10 +46,10 @@ def _answer_alike(model: nn.Module, inner: nn.Module, example: Tensor) -> bool:
         ours, theirs = (tree_leaves(run_eagerly(m, noise)) for m in (model, inner))
     except Exception:
         return False
-    return len(ours) == len(theirs) and all(map(_same, ours, theirs))
+    return len(ours) == len(theirs) and all(map(_values_agree, ours, theirs))
 
 
-def _same(a: object, b: object) -> bool:
+def _values_agree(a: object, b: object) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.shape == b.shape and torch.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True)
     return type(a) is type(b) and a == b

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import fx
 
 from backlight.operators.operator import Field, Seen
@@ -72,6 +73,20 @@ def cannot_be_told(node: fx.Node, spreads: Iterable[Spread]) -> Spreads:
     roles = [(first, *[""] * len(sizes))[: len(sizes)] for first, sizes in zip(firsts, shapes, strict=True)]
     answers = tuple(Spread(own, None, None, ignored) for own in roles)
     return answers if isinstance(value, (tuple, list)) else answers[0]
+
+
+def whole_image(seen: Seen) -> Spreads:
+    """Return the field of an operator that declares none: the whole image.
+
+    *Convention*: where it keeps the shape of its one signal, it is taken to keep what each dimension is, so that its
+    values are still feature maps.
+    """
+    node, spreads = seen.node, list(seen.signals.values())
+    if len(spreads) == 1 and isinstance(node.meta.get("val"), torch.Tensor):
+        (below,) = seen.signals
+        if sizes_of(below) == sizes_of(node):
+            return replace(spreads[0], rows=None, cols=None)
+    return cannot_be_told(node, spreads)
 
 
 def named_dims(node: fx.Node, rank: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -41,10 +41,14 @@ FAMILIES: tuple[ModuleType, ...] = (
 """The files of the families, each with its entries as OPERATORS."""
 
 
-def _entries() -> Mapping[Any, Operator]:
-    """Return each operator's entry by its overload packet or function; a name that this torch lacks is left out."""
+def collect(families: Iterable[ModuleType]) -> Mapping[Any, Operator]:
+    """Return each operator's entry by its overload packet or function; a name that this torch lacks is left out.
+
+    Raises:
+        ValueError: An operator has two entries.
+    """
     found: dict[Any, Operator] = {}
-    for family in FAMILIES:
+    for family in families:
         for entry in family.OPERATORS:
             for name in entry.names:
                 target = getattr(aten, name, None) if isinstance(name, str) else name
@@ -55,7 +59,7 @@ def _entries() -> Mapping[Any, Operator]:
     return MappingProxyType(found)
 
 
-TABLE = _entries()
+TABLE = collect(FAMILIES)
 """The entry of each operator, by its ATen packet or by the function that a rewritten graph calls."""
 
 _UNREGISTERED = Operator(())

@@ -103,7 +103,7 @@ def layer_figure(
 def choose_size(tiles: Sequence[Tile], size: int | None) -> int:
     """Return the size of a tile: the one asked for, or one that suits the receptive fields."""
     if size is not None and size < 1:
-        raise BadInputError(f"a tile is at least 1 pixel large, but came {size}")
+        raise BadInputError(f"a tile must be at least 1 pixel large, got {size}")
     return size or max((display_size(t.window.height, t.window.width) for t in tiles), default=64)
 
 

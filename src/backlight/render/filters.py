@@ -7,8 +7,9 @@ from jaxtyping import Float
 from PIL import Image
 
 from backlight.errors import BadInputError
+from backlight.render.brightness import scale
 from backlight.render.page import NOTE_SIZE, WHITE, Frame, page
-from backlight.render.scaling import Scaling, parse_scaling, scale
+from backlight.render.scaling import Scaling, parse_scaling
 from backlight.render.text import MUTED, draw_text, line_height, text_width
 from backlight.render.tiles import fit, resize
 
@@ -42,11 +43,11 @@ def filter_figure(
     """
     if weights.ndim != 4 or weights.shape[1] not in (1, 3) or not weights.size:
         raise BadInputError(
-            f"filters are drawn from weights (n, c, h, w) with c 1 or 3, but came {weights.shape}; "
-            "filters of deeper layers are no pictures, their projections are"
+            f"filters are drawn from weights (n, c, h, w) with c 1 or 3, got {weights.shape}; "
+            "filters of deeper layers are not pictures; draw their projections"
         )
     if tile_size is not None and tile_size < 1:
-        raise BadInputError(f"a filter is drawn at least 1 pixel large, but came {tile_size}")
+        raise BadInputError(f"a filter must be at least 1 pixel large, got {tile_size}")
     scaling = parse_scaling(scaling)
     height, width = weights.shape[2:]
     longer = max(height, width)

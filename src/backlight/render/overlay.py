@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
 from backlight.errors import BadInputError
+from backlight.render.brightness import Values, scale, stretch
 from backlight.render.figure import (
     GRID_GAP,
     MapPanel,
@@ -18,7 +19,7 @@ from backlight.render.figure import (
     with_evidence,
 )
 from backlight.render.page import LINE, SUBTITLE_SIZE, WHITE, Frame, beside, headed, page
-from backlight.render.scaling import DEFAULT_SCALING, Scaling, Values, parse_scaling, scale, stretch
+from backlight.render.scaling import DEFAULT_SCALING, Scaling, parse_scaling
 from backlight.render.text import draw_text, line_height, wrap
 from backlight.render.tiles import Tile, draw_projection, fit, hatch, is_small, pad, resize
 
@@ -111,7 +112,7 @@ def overlay_figure(
     """
     scaling = parse_scaling(scaling)
     if tile_size is not None and tile_size < 1:
-        raise BadInputError(f"a tile is at least 1 pixel large, but came {tile_size}")
+        raise BadInputError(f"a tile must be at least 1 pixel large, got {tile_size}")
     n_cells = max((max(p.top, len(p.tiles)) for p in panels), default=1)
     blocks = with_evidence([_panel(p, n_cells, tile_size or _TILE_SIZE, scaling) for p in panels], panels)
     legend = (
@@ -146,7 +147,7 @@ def blend(
     """
     if image.shape[:2] != projection.shape[:2]:
         raise BadInputError(
-            f"a projection is drawn over an image of its size, but came {image.shape} and {projection.shape}"
+            f"a projection is drawn over an image of its size, got {image.shape} and {projection.shape}"
         )
     strength = np.sqrt(np.abs(stretch(projection, scaling)).max(2, keepdims=True))
     grey = 128 + _DIM * (image @ np.array(_LUMA) - 128)[..., None]
@@ -175,7 +176,7 @@ def strip(
         'RGB'
     """
     if not pictures:
-        raise BadInputError("a strip shows at least one picture, but came none")
+        raise BadInputError("a strip shows at least one picture, got none")
     found = [_enlarged(picture) for _, picture in pictures]
     lines = [
         wrap(caption, SUBTITLE_SIZE, picture.width)
@@ -231,5 +232,5 @@ def _check_alike(tiles: Sequence[Tile]) -> None:
     if len(found) != 1:
         raise BadInputError(
             "tiles are aligned on boxes of one height, width and number of channels, "
-            f"but came {', '.join(map(str, found)) or 'no tile'}"
+            f"got {', '.join(map(str, found)) or 'no tile'}"
         )

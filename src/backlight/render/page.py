@@ -45,7 +45,7 @@ def page(blocks: Sequence[Image.Image], frame: Frame) -> Image.Image:
         BadInputError: No block, or less than one column.
     """
     if not blocks:
-        raise BadInputError("a figure shows at least one feature map, but came none")
+        raise BadInputError("a figure shows at least one feature map, got none")
     width, height = blocks[0].size
     columns = _count_columns(len(blocks), height, width, frame)
     inner = columns * width + (columns - 1) * frame.gap
@@ -125,7 +125,7 @@ def headed(picture: Image.Image, label: str, caption: str = "") -> Image.Image:
 def _count_columns(n_blocks: int, height: int, width: int, frame: Frame) -> int:
     if frame.columns is not None:
         if frame.columns < 1:
-            raise BadInputError(f"a figure has at least 1 column, but came {frame.columns}")
+            raise BadInputError(f"a figure has at least 1 column, got {frame.columns}")
         return min(frame.columns, n_blocks)
     fitting = max(1, (MAX_WIDTH - 2 * MARGIN + frame.gap) // (width + frame.gap))
     balanced = round(sqrt(n_blocks * (height + frame.gap) * _TARGET_ASPECT / (width + frame.gap)))

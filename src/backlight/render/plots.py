@@ -43,10 +43,10 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 
 
 class Plot(Figure):
-    """A matplotlib figure that a notebook shows by itself, and whose texts are text: `$` in a name is no formula."""
+    """A matplotlib figure that a notebook shows by itself, and in which `$` in a name starts no formula."""
 
     def draw(self, renderer: Any) -> None:
-        """Draw it; a PDF comes with a renderer of its own kind."""
+        """Draw it; a PDF brings its own kind of renderer."""
         ticks = {
             id(label)
             for axes in self.axes

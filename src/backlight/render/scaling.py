@@ -1,18 +1,10 @@
-"""Scaling: signed projection values to pictures in which grey is zero."""
+"""How signed projection values become colours, by name; `brightness` does it. Importing this takes no NumPy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
-from math import log
-
-import numpy as np
-from jaxtyping import Float, UInt8
-from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
-
-Values = NDArray[np.float64]
 
 PERCENTILE = 99.0
 """Percentile of the magnitudes that are not zero which `Scaling.PERCENTILE` shows in full colour."""
@@ -53,64 +45,6 @@ class Scaling(StrEnum):
 DEFAULT_SCALING = Scaling.PERCENTILE
 
 
-def scale(
-    values: Float[np.ndarray, "h w c"],
-    method: Scaling | str = DEFAULT_SCALING,
-    reference: Float[np.ndarray, "..."] | None = None,
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Return signed values as an 8-bit picture: 128 is zero, 255 and 1 are equally far from it.
-
-    Args:
-        values: Signed values of any magnitude, 1 channel (drawn as grey) or 3.
-        method: How; a member of `Scaling` or its name.
-        reference: The values that the scale is taken from; None takes those that are drawn. Pass the values
-            of several tiles to scale them jointly; never those of another layer.
-
-    Raises:
-        BadInputError: Neither 1 nor 3 channels, an unknown method, a value that is not finite.
-
-    *Convention*: nothing but zeros gives plain grey. MIN_MAX alone maps the smallest value to 1 and the
-    largest to 255, so that its zero may be any grey; equal values give plain grey there too.
-
-    Example:
-        >>> scale(np.array([[[-2.0], [0.0], [1.0]]]), "symmetric")[0, :, 0]
-        array([  1, 128, 192], dtype=uint8)
-    """
-    if values.ndim != 3 or values.shape[2] not in (1, 3):
-        raise BadInputError(f"values to draw are (h, w, c) with 1 or 3 channels, but came {values.shape}")
-    drawn = np.rint(128 + 127 * stretch(values, method, reference)).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(drawn, (*drawn.shape[:2], 3)))
-
-
-def stretch(
-    values: Float[np.ndarray, "..."],
-    method: Scaling | str = DEFAULT_SCALING,
-    reference: Float[np.ndarray, "..."] | None = None,
-) -> Float[np.ndarray, "..."]:
-    """Return the values scaled to [-1, 1], as float64: what `scale` draws as 1..255.
-
-    Args:
-        values: Signed values.
-        method: How; a member of `Scaling` or its name.
-        reference: The values that the scale is taken from; None takes those given.
-
-    Raises:
-        BadInputError: An unknown method, a value that is not finite.
-
-    Example:
-        >>> stretch(np.array([-4.0, 0.0, 1.0]), "root")
-        array([-1. ,  0. ,  0.5])
-    """
-    signed = np.asarray(values, np.float64)
-    fitted = signed if reference is None else np.asarray(reference, np.float64)
-    if not (np.isfinite(signed).all() and np.isfinite(fitted).all()):
-        raise BadInputError("a value to draw is not finite; check the projection it came from")
-    curve = _CURVES[parse_scaling(method)]
-    if not fitted.any():
-        return np.sign(signed)
-    return np.clip(curve(signed, fitted), -1.0, 1.0)
-
-
 def parse_scaling(name: Scaling | str) -> Scaling:
     """Return the scaling of that name.
 
@@ -126,47 +60,6 @@ def parse_scaling(name: Scaling | str) -> Scaling:
     except ValueError:
         raise BadInputError(f"unknown scaling {str(name)!r}; known are {', '.join(Scaling)}") from None
 
-
-def _percentile(values: Values, reference: Values) -> Values:
-    magnitudes = np.abs(reference[reference != 0])
-    return values / float(np.percentile(magnitudes, PERCENTILE))
-
-
-def _symmetric(values: Values, reference: Values) -> Values:
-    return values / float(np.abs(reference).max())
-
-
-def _min_max(values: Values, reference: Values) -> Values:
-    low, high = float(reference.min()), float(reference.max())
-    if low == high:
-        return np.zeros_like(values)
-    return 2 * (values - low) / (high - low) - 1
-
-
-def _logistic(values: Values, reference: Values) -> Values:
-    """Return the sigmoid of the paper's code.
-
-    *Differs*: where the quantile is nearly zero, the smallest value is taken, as there, and where that is
-    too, the largest magnitude; "nearly zero" is below 1e-5 of the largest magnitude, not of one.
-    """
-    largest = float(np.abs(reference).max())
-    ends = (abs(float(v)) for v in (np.quantile(reference, LOGISTIC_QUANTILE), reference.min(), largest))
-    end = next(v for v in ends if v >= 1e-5 * largest)
-    return np.tanh(values * (0.5 * log(99) / end))
-
-
-def _root(values: Values, reference: Values) -> Values:
-    magnitudes: Values = (np.abs(values) / float(np.abs(reference).max())) ** POWER
-    return np.sign(values) * magnitudes
-
-
-_CURVES: dict[Scaling, Callable[[Values, Values], Values]] = {
-    Scaling.PERCENTILE: _percentile,
-    Scaling.SYMMETRIC: _symmetric,
-    Scaling.MIN_MAX: _min_max,
-    Scaling.LOGISTIC: _logistic,
-    Scaling.ROOT: _root,
-}
 
 _CAPTIONS = {
     Scaling.PERCENTILE: f"by itself to the {PERCENTILE:g}th percentile of its magnitudes; grey is zero",

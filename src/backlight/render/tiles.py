@@ -10,7 +10,8 @@ from PIL import Image
 
 from backlight.errors import BadInputError
 from backlight.geometry import Box
-from backlight.render.scaling import DEFAULT_SCALING, Scaling, scale
+from backlight.render.brightness import scale
+from backlight.render.scaling import DEFAULT_SCALING, Scaling
 
 _HATCH_PERIOD, _HATCH_GROUND, _HATCH_LINE = 8, 240, 206
 _SMALL, _SMALL_SIZE, _SIZE = 36, 72, 112
@@ -41,7 +42,7 @@ class Tile:
             if array.ndim != 3 or array.shape[:2] != expected or array.shape[2] not in channels:
                 raise BadInputError(
                     f"the {name} of a tile covers the part of its box inside the image, "
-                    f"{expected} with {' or '.join(map(str, channels))} channels, but came {array.shape}"
+                    f"{expected} with {' or '.join(map(str, channels))} channels, got {array.shape}"
                 )
 
     @property

@@ -1,18 +1,5 @@
 """Storage: files that are written whole or not at all, locks between runs, and arrays read from untrusted files."""
 
-from backlight.storage.arrays import read_npy, read_npz
-from backlight.storage.locking import holder, locked
-from backlight.storage.writing import check_folder, check_place, make_folder, replacing, sweep, unwritable
+import lazy_loader
 
-__all__ = [
-    "check_folder",
-    "check_place",
-    "holder",
-    "locked",
-    "make_folder",
-    "read_npy",
-    "read_npz",
-    "replacing",
-    "sweep",
-    "unwritable",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -59,7 +59,7 @@ def read_npz(file: Path | io.BytesIO) -> dict[str, NDArray[Any]]:
             with members.open(member) as stream:
                 found[name] = _array(stream, member.file_size)
                 if stream.read(1):  # reads to the end, where the checksum is compared
-                    raise ValueError(f"{name!r} goes on after its end")
+                    raise ValueError(f"{name!r} continues after its end")
     return found
 
 

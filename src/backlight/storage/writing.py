@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from backlight.errors import BadInputError, StorageError
+from backlight.errors import BadInputError, StorageError, first_line
 
 _LONGEST_NAME = 100
 
@@ -24,7 +24,7 @@ def replacing(*paths: Path | str) -> Iterator[list[Path]]:
     as it was. An existing file keeps its permissions; a link keeps pointing to the file that it points to.
 
     *Convention*: a kill between two replacements leaves the first of the paths new and the second old, so what
-    belongs together must be able to tell (a digest of one in the other).
+    belongs together must be able to detect it (a digest of one in the other).
 
     Raises:
         StorageError: They cannot be written.
@@ -42,16 +42,16 @@ def replacing(*paths: Path | str) -> Iterator[list[Path]]:
     fresh: list[Path] = []
     try:
         for path in asked:
-            with _told(path):
+            with _as_storage_error(path):
                 targets.append(_target(path))
                 fresh.append(_beside(targets[-1]))
-        with _told(asked[0]):
+        with _as_storage_error(asked[0]):
             yield fresh
         for path, new in zip(asked, fresh, strict=True):
-            with _told(path):
+            with _as_storage_error(path):
                 _settle(new)
         for path, new, target in zip(asked, fresh, targets, strict=True):
-            with _told(path):
+            with _as_storage_error(path):
                 os.replace(new, target)  # noqa: PTH105  (atomic on every system, as Path.replace, but says so)
         _flush_folders({target.parent for target in targets})
     finally:
@@ -61,7 +61,7 @@ def replacing(*paths: Path | str) -> Iterator[list[Path]]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _as_storage_error(path: Path) -> Iterator[None]:
     """Turn the system's errors into one line that names the file."""
     try:
         yield
@@ -94,7 +94,7 @@ def check_place(path: Path | str, what: str = "file") -> Path:
 
     Raises:
         BadInputError: Its folder does not exist, or it is a folder itself.
-        StorageError: The folder or the file does not let itself be written.
+        StorageError: The folder or the file is not writable.
     """
     path = Path(path)
     try:
@@ -111,11 +111,11 @@ def check_place(path: Path | str, what: str = "file") -> Path:
 
 
 def check_folder(path: Path | str) -> Path:
-    """Return a folder to write into, which there may not be yet, as far as that can be known before any work is done.
+    """Return a folder to write into, which need not exist yet, as far as that can be known before any work is done.
 
     Raises:
-        BadInputError: It is a file, or lies in one.
-        StorageError: It does not let itself be written, or made.
+        BadInputError: It is a file, or inside one.
+        StorageError: It is not writable, or cannot be made.
     """
     path = Path(path)
     try:
@@ -132,7 +132,7 @@ def check_folder(path: Path | str) -> Path:
 
 
 def make_folder(path: Path | str) -> Path:
-    """Make a folder, and those that it lies in, unless it is there, and return it.
+    """Make a folder and its parents unless they exist, and return it.
 
     Raises:
         StorageError: It cannot be made.
@@ -147,12 +147,12 @@ def make_folder(path: Path | str) -> Path:
 
 def unwritable(path: Path | str, error: Exception) -> StorageError:
     """Return the one line for a file that cannot be written."""
-    reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0] or type(error).__name__
+    reason = getattr(error, "strerror", None) or first_line(error)
     return StorageError(f"cannot write {str(path)!r} ({reason}); choose another place")
 
 
 def _target(path: Path) -> Path:
-    """Return the file that a path stands for, behind links, if it may be replaced."""
+    """Return the file that a path leads to through links, if it may be replaced."""
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(21, "Is a directory", str(path))

@@ -1,4 +1,14 @@
-"""Studies: is what a picture shows what the unit sees? Each is a package with Config, run and a Result."""
+"""Studies: is what a picture shows what the unit sees?
+
+Each study is a package of three parts: `result` (its frozen configuration and result, such as `SanityConfig` and
+`Sanity`), `run` (the function of that name, which computes the result) and `plot` (which draws it; see
+`backlight.studies.results.Result`). No study imports another; what two of them need lies beside them.
+
+All runs take their arguments in one order, those that a study does not need left out:
+`run(atlas, net, images, layers, config, *, ..., progress)`. First comes what is studied, then the layers, then the
+configuration, and by name only what a single study takes (`classes`, `others`) and `progress`, which is called with
+the study's name, how much is done and how much there is in all.
+"""
 
 from importlib import import_module
 from types import ModuleType

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from backlight.errors import BadInputError
-from backlight.network.class_output import ClassOutput, in_words
+from backlight.network.class_output import ClassOutput, describe_outputs
 
 _SUM_TOLERANCE = 1e-3
 
 
 def are_probabilities(row: NDArray[np.floating]) -> bool:
-    """Return whether an output is one of probabilities: nothing negative, in all 1.
+    """Return whether an output consists of probabilities: none is negative, and they sum to 1.
 
     Example:
         >>> are_probabilities(np.array([0.2, 0.8])), are_probabilities(np.array([0.2, 1.8]))
@@ -25,7 +25,7 @@ def are_probabilities(row: NDArray[np.floating]) -> bool:
 
 
 def probabilities(rows: NDArray[np.floating], like: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the probabilities (n, classes) of outputs: their softmax, unless `like` is one of probabilities already.
+    """Return the probabilities (n, classes) of outputs: their softmax, unless `like` consists of probabilities already.
 
     Example:
         >>> probabilities(np.array([[0.0, 0.0]]), np.array([3.0, -1.0]))
@@ -35,20 +35,30 @@ def probabilities(rows: NDArray[np.floating], like: NDArray[np.floating]) -> NDA
     return values if are_probabilities(like) else softmax(values, axis=-1)
 
 
+def class_name(index: int, names: Sequence[str]) -> str:
+    """Return the name of a class; its number where there are no names.
+
+    Example:
+        >>> class_name(1, ["cat", "dog"]), class_name(1, ())
+        ('dog', 'class 1')
+    """
+    return names[index] if names else f"class {index}"
+
+
 def check_classes(
     network: str, chosen: ClassOutput, n_images: int, classes: Sequence[int] | None, names: Sequence[str]
 ) -> None:
-    """Refuse classes that are not one of the network's for each image, and names that are not one a class.
+    """Raise BadInputError unless there is one of the network's classes for each image, and one name for each class.
 
     Args:
         network: The network's name.
-        chosen: Its output that gives the class.
+        chosen: The output that the class is read from.
         n_images: Number of images.
         classes: The class of each image; None where none are given.
-        names: Of the classes; empty where none are given.
+        names: Names of the classes; empty where none are given.
 
     Raises:
-        BadInputError: They do not fit.
+        BadInputError: A class out of range, or too few or too many classes or names.
     """
     n_classes = chosen.n_classes
     if n_classes and names and len(names) != n_classes:
@@ -56,18 +66,18 @@ def check_classes(
         other = " or choose another output" if len(chosen.outputs) > 1 else ""
         raise BadInputError(
             f"{network} has {n_classes} classes{output}, got {len(names)} names; give one name for each class, in "
-            f"their order{',' * bool(other)}{other}"
+            f"order{',' * bool(other)}{other}"
         )
     if classes is None:
         return
     if not n_classes:
         raise BadInputError(
-            f"classes cannot be followed: {network} returns {in_words(chosen.outputs)}, {chosen.rule}; leave the "
-            "classes out"
+            f"classes cannot be followed: {network} returns {describe_outputs(chosen.outputs)}, {chosen.rule}; "
+            "leave the classes out"
         )
     if len(classes) != n_images:
         raise BadInputError(
-            f"each image has one class, got {len(classes)} for {n_images} images; give one each, in their order"
+            f"each image has one class, got {len(classes)} for {n_images} images; give one for each image, in order"
         )
     wrong = [index for index in classes if not 0 <= index < n_classes]
     if wrong:

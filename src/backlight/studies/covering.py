@@ -1,4 +1,4 @@
-"""Covering pixels: what stands in their place, and which of them."""
+"""Covering pixels: which pixels, and what is shown in their place."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def check_fills(fills: Sequence[str]) -> None:
     """Raise BadInputError unless each is a fill, and there is one."""
     unknown = [fill for fill in fills if fill not in get_args(Fill)]
     if unknown or not fills:
-        came = ", ".join(map(repr, unknown)) or "none"
-        raise BadInputError(f"a fill is {', '.join(get_args(Fill))}, but came {came}")
+        given = ", ".join(map(repr, unknown)) or "none"
+        raise BadInputError(f"a fill is {', '.join(get_args(Fill))}, got {given}")
 
 
 def filled(
     image: Float[Tensor, "c h w"], fill: Fill, generator: np.random.Generator
 ) -> Float[Tensor, "c h w"]:
-    """Return what covered pixels of an image show.
+    """Return what the covered pixels of an image show.
 
     Args:
         image: An input of the network (c, h, w).
         fill: `mean`: each channel's mean over the image. `blur`: the image under a Gaussian of 5 pixels, mirrored
-            at the edges (where the image is smaller than that allows, by less). `noise`: normal, independent for
+            at the edges (a small image is blurred by less). `noise`: normal, independent for
             each pixel and channel, with the channel's mean and standard deviation.
-        generator: Of the noise.
+        generator: Draws the noise.
 
     Example:
         >>> filled(torch.arange(8.0).reshape(2, 2, 2), "mean", np.random.default_rng(0))[:, 0, 0]
@@ -60,31 +60,32 @@ def filled(
 def largest_shares(
     scores: NDArray[np.floating], shares: Sequence[float], generator: np.random.Generator
 ) -> Bool[np.ndarray, "k h w"]:
-    """Return for each share the mask of that share of the pixels, those of the largest scores.
+    """Return for each share the mask of that share of the pixels: those with the largest scores.
 
-    *Convention*: of equal scores (a projection has many zeros) which come first is drawn at random, the same for all
-    shares; the number of pixels is rounded, and at least one.
+    *Convention*: ties (a projection has many zeros) are broken at random, in the same way for all shares; the number of
+    pixels is rounded, and at least one.
 
     Example:
         >>> largest_shares(np.array([[1.0, 3.0], [2.0, 0.0]]), [0.25, 0.5], np.random.default_rng(0)).sum((1, 2))
         array([1, 2])
     """
     flat = scores.ravel()
+    # lexsort sorts by its last key first: by descending score, ties by the random numbers
     order = np.lexsort((generator.random(flat.size), -flat))
-    ranks = np.empty(flat.size, np.int64)
+    ranks = np.empty(flat.size, np.int64)  # ranks[i]: how many pixels have a larger score than pixel i
     ranks[order] = np.arange(flat.size)
     counts = [max(1, round(share * flat.size)) for share in shares]
     return np.stack([(ranks < count).reshape(scores.shape) for count in counts])
 
 
 def sliding_squares(height: int, width: int, size: int, stride: int) -> tuple[list[int], list[int]]:
-    """Return the first rows and first columns of a square slid over an image, the last ones flush with its edges.
+    """Return the top rows and left columns of a square that slides over an image, the last ones flush with its edges.
 
     Raises:
-        BadInputError: A square that does not fit into the image, a stride below 1.
+        BadInputError: The square does not fit into the image, or the stride is below 1.
 
-    *Convention*: where the stride does not divide what is left, the last step is shorter, so that every pixel is
-    covered by some whole square.
+    *Convention*: where the stride does not divide the distance, the last step is shorter, so that whole squares cover
+    every pixel.
 
     Example:
         >>> sliding_squares(10, 8, 4, 4)
@@ -92,17 +93,17 @@ def sliding_squares(height: int, width: int, size: int, stride: int) -> tuple[li
     """
     if not 1 <= size <= min(height, width):
         raise BadInputError(
-            f"the square that covers must be 1 to {min(height, width)} pixels large, as the network sees images of "
-            f"{height}x{width}, but came {size}; choose a smaller one"
+            f"the side of the square must be 1 to {min(height, width)} pixels, as the network sees images of "
+            f"{height}x{width}, got {size}; choose a smaller one"
         )
     if stride < 1:
-        raise BadInputError(f"the stride of the square must be at least 1 pixel, but came {stride}")
+        raise BadInputError(f"the stride of the square must be at least 1 pixel, got {stride}")
     rows, cols = ([*range(0, side - size, stride), side - size] for side in (height, width))
     return rows, cols
 
 
 def covered(image: Float[Tensor, "c h w"], fill: Float[Tensor, "c h w"], boxes: Sequence[Box]) -> Tensor:
-    """Return a copy of the image for each box, (n, c, h, w), in which the box shows the fill."""
+    """Return a copy of the image for each box, (n, c, h, w), in which the box shows the fill (c, h, w)."""
     result = image.repeat(len(boxes), 1, 1, 1)
     for copy, box in zip(result, boxes, strict=True):
         copy[:, *box.slices()] = fill[:, *box.slices()]

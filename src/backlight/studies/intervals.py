@@ -16,7 +16,7 @@ class Interval:
     """A mean and its bootstrap interval.
 
     Attributes:
-        mean: Over the samples; None where there is none.
+        mean: Mean of the samples; None where there are none.
         low: Lower end of the interval that holds 95 % of the resampled means.
         high: Upper end.
         n: Number of samples.
@@ -39,11 +39,11 @@ class Interval:
 
 
 def bootstrap(samples: NDArray[np.floating], seed: int = 0) -> Interval:
-    """Return the mean of samples and its percentile bootstrap interval; those that are NaN are left out.
+    """Return the mean of samples and its percentile bootstrap interval; NaN samples are left out.
 
     Args:
-        samples: (n,), independent of each other: one an image or a feature map, not one a pixel.
-        seed: Of the resampling.
+        samples: (n,), independent of each other: one for each image or feature map, not for each pixel.
+        seed: Random seed for the resampling.
 
     Example:
         >>> found = bootstrap(np.array([1.0, 2.0, 3.0, np.nan]))
@@ -53,6 +53,7 @@ def bootstrap(samples: NDArray[np.floating], seed: int = 0) -> Interval:
     kept = samples[~np.isnan(samples)].astype(np.float64)
     if not len(kept):
         return Interval(None, None, None, 0)
+    # each row holds the indices of one resample, as large as the samples, drawn with replacement
     drawn = np.random.default_rng(seed).integers(0, len(kept), (N_RESAMPLES, len(kept)))
     low, high = np.quantile(kept[drawn].mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(kept.mean()), float(low), float(high), len(kept))

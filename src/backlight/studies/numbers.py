@@ -1,4 +1,4 @@
-"""Numbers of which some are missing (NaN): their means, and what JSON holds of them."""
+"""Numbers of which some are missing (NaN): their means and spreads, and how JSON and NumPy hold them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def nanmean(values: NDArray[np.floating], axis: int = 0) -> NDArray[np.float64]:
-    """Return the mean along an axis of what is there; NaN, without a warning, where nothing is.
+    """Return the mean along an axis of what is not NaN; NaN, without a warning, where nothing is left.
 
     Example:
         >>> nanmean(np.array([[1.0, np.nan], [3.0, np.nan]])).tolist()
@@ -18,6 +18,17 @@ def nanmean(values: NDArray[np.floating], axis: int = 0) -> NDArray[np.float64]:
     kept = ~np.isnan(values)
     total, count = np.where(kept, values, 0).sum(axis), kept.sum(axis)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def mean_and_spread(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and standard deviation along the last axis of what is not NaN; NaN where nothing is left.
+
+    Example:
+        >>> mean_and_spread(np.array([[1.0, 3.0, np.nan]]))
+        (array([2.]), array([1.]))
+    """
+    mean = nanmean(values, -1)
+    return mean, np.asarray(np.sqrt(nanmean((values - mean[..., None]) ** 2, -1)))
 
 
 def plain(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Responses of single units to inputs that differ only inside the receptive field, on no more than the unit sees."""
+"""Responses of single units to inputs that differ only inside the receptive field, run on just what the unit sees."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_CROPS = 512
 
 
 class UnitResponses:
-    """Activations of units of one layer, each on its crop of an input: exactly those on the whole input.
+    """Activations of units of one layer, each computed on its crop of an input: equal to those on the whole input.
 
     Args:
         net: The captured network.
@@ -33,7 +33,7 @@ class UnitResponses:
         self.batch_size = min(_MOST_CROPS, MOST_IMAGES * self._size[0] * self._size[1] // area)
 
     def window(self, unit: Unit) -> Box:
-        """Return the part of the input that is run for a unit; it holds all of the input that the unit sees."""
+        """Return the part of the input that is run for a unit: it holds everything that the unit sees."""
         if self._crops is None or unit.row is None or unit.col is None:
             return Box(0, 0, *self._size)
         top, left = self._crops.rows.start(unit.row), self._crops.cols.start(unit.col)
@@ -44,7 +44,7 @@ class UnitResponses:
 
         Args:
             inputs: (n, c, h, w) the windows of n inputs.
-            units: Of each input its unit.
+            units: The unit of each input.
         """
         return self.around(inputs, units)[np.arange(len(units)), [unit.channel for unit in units]]
 
@@ -53,15 +53,16 @@ class UnitResponses:
         found = []
         for start in range(0, len(units), self.batch_size):
             part = slice(start, start + self.batch_size)
-            (maps,) = self._run(inputs[part])
+            (maps,) = self._run(inputs[part])  # (n, maps, h, w), or (n, maps) of a fully connected layer
             if maps.dim() == 4:
+                # of each input all maps at the place of its own unit: (n, maps)
                 rows, cols = zip(*(self._place(unit) for unit in units[part]), strict=True)
                 maps = maps[torch.arange(len(maps)), :, torch.tensor(rows), torch.tensor(cols)]
             found.append(maps.double().cpu().numpy())
         return np.concatenate(found)
 
     def _place(self, unit: Unit) -> tuple[int, int]:
-        """Return row and column of a unit in the map of its window."""
+        """Return the row and column of a unit in the feature map of its window."""
         assert unit.row is not None
         assert unit.col is not None
         if self._crops is None:

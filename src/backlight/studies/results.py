@@ -1,4 +1,4 @@
-"""Results of studies: frozen arrays and plain values, kept as one JSON and one npz file."""
+"""Results of studies: frozen arrays and plain values, saved as one JSON file and one npz file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import io
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
 import cattrs
 import numpy as np
@@ -18,14 +19,15 @@ from backlight.errors import BadInputError
 from backlight.storage import replacing
 from backlight.storage.arrays import BROKEN, checksum, read_npz
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # matplotlib is slow to import
     from backlight.render.plots import Plot
 
 _FORMAT = 2
 _UNCHECKED = 1
-"""The format before there was a checksum."""
+"""The format from before there was a checksum."""
 _JSON = "json"
 _BROKEN = (*BROKEN, AttributeError, cattrs.BaseValidationError)
+_SAVE_AGAIN = {"python": "`save` the result again", "command": "run the study again with --save"}
 _Own = TypeVar("_Own", bound="Result")
 
 _CONVERTER = cattrs.Converter()
@@ -36,15 +38,26 @@ configure_union_passthrough(
 
 @dataclass(frozen=True, eq=False)
 class Result(ABC):
-    """What a study found; subclasses add fields: numpy arrays, and values that JSON can hold (config among them)."""
+    """What a study found; subclasses add fields: numpy arrays, and values that JSON can hold (config among them).
+
+    Results do not import what draws them. A result is drawn by the function `draw` of the module `plot` that lies
+    beside its own: `backlight.studies.sanity.plot.draw` draws a `backlight.studies.sanity.result.Sanity`.
+
+    Attributes:
+        study: Name of the study. Saved files hold it, so it stays the same wherever the class moves.
+    """
+
+    study: ClassVar[str]
 
     @abstractmethod
     def summary(self) -> dict[str, Any]:
         """Return what matters most as plain JSON."""
 
-    @abstractmethod
-    def plot(self) -> Plot:
-        """Return the figure of the study."""
+    def plot(self, *args: Any, **options: Any) -> Plot:
+        """Return the figure of the study, with the options that its `plot.draw` takes."""
+        package = type(self).__module__.rpartition(".")[0]
+        figure: Plot = import_module(f"{package}.plot").draw(self, *args, **options)
+        return figure
 
     def save(self, path: Path | str) -> None:
         """Write `path`.json (summary, configuration, values) and `path`.npz (arrays).
@@ -71,12 +84,12 @@ class Result(ABC):
         """
         as_json, as_npz = result_paths(path)
         try:
-            return cls._joined(as_json.read_text("utf-8"), as_npz)
-        except BadInputError as error:
-            raise BadInputError(f"{str(as_json)!r}: {error}") from error
+            return cls._joined(as_json.read_text("utf-8"), as_npz, f"{str(as_json)!r}: ")
+        except BadInputError:
+            raise
         except _BROKEN as error:
             raise BadInputError(
-                f"{str(as_json)!r} and its .npz are not a saved {_name(cls)} result ({_reason(error)})",
+                f"{str(as_json)!r} and its .npz are not a saved {cls.study} result ({_reason(error)})",
                 python="name the files that `save` wrote",
                 command="name the files that --save wrote",
             ) from error
@@ -97,35 +110,35 @@ class Result(ABC):
         """
         try:
             text = read_npz(io.BytesIO(data))[_JSON].tobytes().decode()
-            return cls._joined(text, io.BytesIO(data))
+            return cls._joined(text, io.BytesIO(data), "")
         except BadInputError:
             raise
         except _BROKEN as error:
-            raise BadInputError(f"these bytes are not a {_name(cls)} result ({_reason(error)})") from error
+            raise BadInputError(f"these bytes are not a {cls.study} result ({_reason(error)})") from error
 
     def _parts(self) -> tuple[str, dict[str, NDArray[Any]]]:
         """Return the JSON text and the arrays."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
         values = {name: _CONVERTER.unstructure(value) for name, value in own.items() if name not in arrays}
-        found = {"study": _name(type(self)), "format": _FORMAT, "summary": self.summary(), "values": values}
+        found = {"study": self.study, "format": _FORMAT, "summary": self.summary(), "values": values}
         found["checksum"] = checksum(json.loads(json.dumps(found, allow_nan=False)), arrays)
         return json.dumps(found, indent=1, allow_nan=False), arrays
 
     @classmethod
-    def _joined(cls: type[_Own], text: str, npz: Path | io.BytesIO) -> _Own:
+    def _joined(cls: type[_Own], text: str, npz: Path | io.BytesIO, where: str) -> _Own:
+        """Return the result of a JSON text and its arrays; `where` begins the message of an error."""
         found = json.loads(text)
-        if found["study"] != _name(cls):
-            raise BadInputError(f"this result is of the study {found['study']}, not {_name(cls)}")
+        if found["study"] != cls.study:
+            raise BadInputError(f"{where}this result is of the study {found['study']}, not {cls.study}")
         own: dict[str, Any] = {name: array for name, array in read_npz(npz).items() if name != _JSON}
         known = found.pop("checksum", None)
         if known is None and found["format"] != _UNCHECKED:
-            raise BadInputError("its checksum is missing, so the file was changed; save the result again")
+            raise BadInputError(f"{where}its checksum is missing, so the file was changed", **_SAVE_AGAIN)
         if known is not None and known != checksum(found, own):
             raise BadInputError(
-                "the .json and the .npz do not belong together, or were changed after they were saved",
-                python="`save` the result again",
-                command="run the study again with --save",
+                f"{where}the .json and the .npz do not belong together, or were changed after they were saved",
+                **_SAVE_AGAIN,
             )
         hints = get_type_hints(cls)
         own |= {name: _CONVERTER.structure(value, hints[name]) for name, value in found["values"].items()}
@@ -135,15 +148,6 @@ class Result(ABC):
 
     def _repr_png_(self) -> bytes:
         return self.plot()._repr_png_()
-
-
-def _name(kind: type[Result]) -> str:
-    """Return the name of a study: of the module or package below `backlight.studies`, or `backlight`, that it is in."""
-    *folders, name = kind.__module__.split(".")
-    inside = (
-        folders[2 if folders[:2] == ["backlight", "studies"] else 1 :] if folders[:1] == ["backlight"] else []
-    )
-    return inside[0] if inside else name
 
 
 def _reason(error: BaseException) -> str:

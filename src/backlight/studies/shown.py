@@ -1,4 +1,4 @@
-"""What a study shows of images: the pictures of inputs, and a feature map's projections in other images."""
+"""What a study shows of images: pictures of the inputs, and a feature map's projections in other images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from backlight.operators.ruleset import RuleSet
 from backlight.projection import Unit, project, strongest
 from backlight.projection.reach import under_rules
 from backlight.render import Tile, pad
-from backlight.studies.belonging import check_network
+from backlight.studies.checks import check_network
 
 _SAME = 1e-4
 
@@ -31,10 +31,10 @@ class Others:
     """A feature map's strongest units in other images, on the boxes that they see.
 
     Attributes:
-        names: What the k images are called.
-        boxes: (k, 4) top, left, bottom, right; they may leave the image.
-        patches: (k, h, w, 3) uint8, black outside of the image.
-        projections: (k, h, w, c), zero outside of the image.
+        names: Names of the k images.
+        boxes: (k, 4) top, left, bottom, right; they may reach outside the image.
+        patches: (k, h, w, 3) uint8, black outside the image.
+        projections: (k, h, w, c), zero outside the image.
     """
 
     names: tuple[str, ...]
@@ -44,7 +44,7 @@ class Others:
 
     @classmethod
     def of(cls, names: Sequence[str], tiles: Sequence[Tile]) -> Others:
-        """Return what tiles show, as arrays; those are empty where there is no tile."""
+        """Return what tiles show as arrays, which are empty where there are no tiles."""
         if not tiles:
             arrays = np.zeros((0, 4), np.int64), np.zeros((0,), np.uint8), np.zeros((0,), np.float32)
             return cls((), *arrays)
@@ -58,20 +58,21 @@ class Others:
         found = []
         for own, patch, projection in zip(self.boxes.tolist(), self.patches, self.projections, strict=True):
             box = Box(*own)
+            # a Tile holds only what lies inside the image, cut from the padded (h, w, ...) array
             inside = box.clip(*size).slices(box.top, box.left)
             found.append(Tile(patch[inside], projection[inside], box, size))
         return found
 
 
 def inputs_of(net: Network, images: Images) -> tuple[Tensor, list[UInt8[np.ndarray, "h w 3"]]]:
-    """Return images as inputs (n, c, h, w), and how each is drawn.
+    """Return images as inputs (n, c, h, w), and a picture of each.
 
     Raises:
-        BadInputError: As `Network.prepare`.
-        ImageError: A picture that cannot be read.
+        BadInputError: As for `Network.prepare`.
+        ImageError: A picture cannot be read.
 
-    *Convention*: a picture is drawn as the network sees it, before it is normalised; of a tensor, whose normalisation
-    is not known, the smallest value is black and the largest white.
+    *Convention*: a picture is shown as the network sees it, before it is normalised. The normalisation of a tensor is
+    not known: its smallest value is shown black and its largest white.
 
     Example:
         >>> import torch, backlight
@@ -88,7 +89,9 @@ def inputs_of(net: Network, images: Images) -> tuple[Tensor, list[UInt8[np.ndarr
 
 
 def view(net: Network, layer: Layer, unit: Unit) -> Box:
-    """Return the box that a unit sees, which may leave the image; the whole image where that is what it sees.
+    """Return the box that a unit sees, which may reach outside the image.
+
+    *Convention*: of a layer without a receptive field it is the whole image.
 
     Example:
         >>> import torch, backlight
@@ -103,7 +106,7 @@ def view(net: Network, layer: Layer, unit: Unit) -> Box:
 def tile_of(picture: UInt8[np.ndarray, "h w 3"], projection: NDArray[np.floating], box: Box) -> Tile:
     """Return the part of a picture and of a projection (h, w, c) in a box.
 
-    *Convention*: of a projection whose channels are no colours (neither 1 nor 3) the mean is shown.
+    *Convention*: where the channels of a projection are not colours (neither 1 nor 3), their mean is shown.
 
     Example:
         >>> tile_of(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8, 2)), Box(-1, 3, 2, 6)).projection.shape
@@ -117,27 +120,27 @@ def tile_of(picture: UInt8[np.ndarray, "h w 3"], projection: NDArray[np.floating
 
 
 def others_of_atlas(atlas: Atlas, net: Network, unit: Unit, value: float, count: int) -> Others:
-    """Return the first hits of a unit's feature map in an atlas, without the unit itself.
+    """Return the top hits of a unit's feature map in an atlas, without the unit itself.
 
     Args:
         atlas: A finished atlas of this network.
         net: The captured network.
         unit: The unit in the image under study.
         value: Its activation.
-        count: How many hits at most.
+        count: At most how many hits.
 
     Raises:
-        BadInputError: An atlas of another network or size, or one in which the map was not projected.
+        BadInputError: The atlas is of another network or image size, or the map was not projected in it.
         UnknownLayerError: The atlas has no such layer.
         AtlasError: The build is not finished.
 
-    *Convention*: a hit at the unit's place with its activation is taken for the image under study.
+    *Convention*: a hit at the unit's place with the same activation is taken to be the image under study.
     """
     check_network(atlas, net)
     if atlas.preprocessing.crop != net.input_shape[1:]:
         sizes = ["x".join(map(str, size)) for size in (atlas.preprocessing.crop, net.input_shape[1:])]
         raise BadInputError(
-            f"{atlas.path.name} is of images of {sizes[0]}, not {sizes[1]}; build it for those"
+            f"{atlas.path.name} was built for images of {sizes[0]}, not {sizes[1]}; build one for those"
         )
     layer = atlas[unit.layer]
     if unit.channel not in layer.channels:
@@ -158,24 +161,32 @@ def others_of_images(net: Network, images: Images, unit: Unit, rules: RuleSet) -
     """Return the strongest unit of a unit's feature map in each of some images.
 
     Raises:
-        BadInputError: Images that do not fit.
-        UnsupportedOperatorError: No rule for an operator on the way.
+        BadInputError: The images do not fit the network.
+        UnsupportedOperatorError: An operator between the unit and the pixels has no rule.
     """
     batch, pictures = inputs_of(net, images)
     units = strongest(net, batch, unit.layer, unit.channel)
+    # (n, h, w, c), one for each image
     signals = project(net, batch, units, rules).permute(0, 2, 3, 1).float().cpu().numpy()
     boxes = [view(net, under_rules(net.layer(own.layer), rules), own) for own in units]
     tiles = [tile_of(*own) for own in zip(pictures, signals, boxes, strict=True)]
-    return Others.of(_names(images, len(batch)), tiles)
+    return Others.of(image_names(images, len(batch)), tiles)
 
 
-def _names(images: Images, count: int) -> list[str]:
+def image_names(images: Images, count: int) -> list[str]:
+    """Return what `count` images are called: the path of a file, else a number.
+
+    Example:
+        >>> image_names(["a/dog.jpg", np.zeros((2, 2, 3), np.uint8)], 2)
+        ['a/dog.jpg', 'image 1']
+    """
     several = isinstance(images, Sequence) and not isinstance(images, str)
     given = list(images) if several else [images] * count  # type: ignore[arg-type]
     return [str(own) if isinstance(own, (str, Path)) else f"image {i}" for i, own in enumerate(given)]
 
 
 def _drawn(image: Tensor) -> UInt8[np.ndarray, "h w 3"]:
+    """Return an input (c, h, w) as a picture, its range stretched to black and white."""
     values = image.permute(1, 2, 0).float().cpu().numpy()
     if values.shape[2] != 3:
         values = np.repeat(values.mean(2, keepdims=True), 3, axis=2)

@@ -23,16 +23,17 @@ from backlight.studies.correspondence.parts import MarkedImage, checked_box, par
 from backlight.studies.correspondence.placing import random_boxes, shifted_boxes
 from backlight.studies.covering import Fill, covered, filled
 from backlight.studies.numbers import as_array
+from backlight.studies.progress import Count
 
-Measure = Literal["all", "changed"]
+Entries = Literal["all", "changed"]
 """Over which entries: all of them, as in the paper, or those that the mask changes in at least one of two images."""
-Control = Literal["random", "shifted"]
-"""Boxes of a part's sizes: each at a random place of its own, or all of the part's boxes moved by one random shift."""
+ControlMask = Literal["random", "shifted"]
+"""Boxes as large as the part's: each at its own random place, or all of the part's boxes moved by one random shift."""
 
-MEASURES: tuple[Measure, ...] = ("all", "changed")
-CONTROLS: tuple[Control, ...] = ("random", "shifted")
+ENTRIES: tuple[Entries, ...] = ("all", "changed")
+CONTROL_MASKS: tuple[ControlMask, ...] = ("random", "shifted")
 ROUNDING = 64
-"""Changes of at most so many units of rounding of a layer's largest activation count as none."""
+"""Changes of at most this many rounding units of a layer's largest activation count as none."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class Mask:
         control: None where the part itself is masked.
         draw: Which draw of the control.
         images: Indices of the images.
-        boxes: Of each image its box, in what the network sees.
+        boxes: The box in each image, in pixels of what the network sees.
     """
 
     part: int
-    control: Control | None
+    control: ControlMask | None
     draw: int
     images: tuple[int, ...]
     boxes: tuple[Box, ...]
@@ -61,17 +62,17 @@ class Scene:
         net: A network with preprocessing.
         marked: The images and their parts.
         fill: What masked pixels show.
-        seed: Of every draw.
+        seed: Random seed for every draw.
 
     Attributes:
         parts: Names of the parts.
         names: Names of the images.
-        boxes: Of each image its parts' boxes, in what the network sees.
+        boxes: The boxes of each image by part, in pixels of what the network sees.
         pictures: (n, h, w, 3) uint8.
 
     Raises:
-        BadInputError: A network without preprocessing, fewer than two images, a box that cannot be used.
-        ImageError: An image that cannot be read.
+        BadInputError: A network without preprocessing, fewer than two images, or a box that cannot be used.
+        ImageError: An image cannot be read.
     """
 
     def __init__(self, net: Network, marked: Sequence[MarkedImage], fill: Fill, seed: int) -> None:
@@ -99,30 +100,31 @@ class Scene:
         ]
 
     def box_array(self) -> NDArray[np.int64]:
-        """Return (parts, images, 4) the boxes; -1 where a part is missing."""
+        """Return the boxes (parts, images, 4); -1 where a part is missing."""
         missing = Box(-1, -1, -1, -1)
         rows = [[astuple(own.get(part, missing)) for own in self.boxes] for part in self.parts]
         return np.array(rows, np.int64)
 
     def masked(self, image: int, box: Box | None) -> Float[torch.Tensor, "c h w"]:
-        """Return the input of an image in which the box shows the fill; of None the input as it is."""
+        """Return the input (c, h, w) of an image with the fill in the box; with no box the input as it is."""
         if box is None:
             return self._inputs[image]
         return covered(self._inputs[image], self._fills[image], [box])[0]
 
     def masks(self, part: int, n_random: int) -> list[Mask]:
-        """Return the mask of a part, then those of its controls, n_random draws each (or as many as there are)."""
+        """Return the mask of a part, then those of its controls: n_random draws each, or as many as there are."""
         name = self.parts[part]
         images = tuple(i for i, own in enumerate(self.boxes) if name in own)
         boxes = [self.boxes[i][name] for i in images]
         taken = [list(self.boxes[i].values()) for i in images]
         size = self.pictures.shape[1], self.pictures.shape[2]
         generator = np.random.default_rng((self._seed, part, 1))
+        # random: each image draws by itself, and draw k of the control is draw k of every image
         by_image = [
             random_boxes(size, (box.height, box.width), others, n_random, generator)
             for box, others in zip(boxes, taken, strict=True)
         ]
-        controls: dict[Control, list[list[Box]]] = {
+        controls: dict[ControlMask, list[list[Box]]] = {
             "random": [list(own) for own in zip(*by_image, strict=True)],
             "shifted": shifted_boxes(size, boxes, taken, n_random, generator),
         }
@@ -133,14 +135,14 @@ class Scene:
 
 
 def sign_differences(signs: Int8[np.ndarray, "k d"]) -> Float64[np.ndarray, "measures pairs"]:
-    """Return for each pair i < j of rows the share of entries that differ, by measure.
+    """Return for each pair i < j of rows the share of entries that differ, of all entries and of the changed ones.
 
     Args:
-        signs: -1, 0 or 1: how each of d entries is moved in each of k images.
+        signs: -1, 0 or 1: the direction in which each of d entries is moved in each of k images.
 
     Returns:
-        `all`: the share of all entries; `changed`: of those that are not 0 in both rows, NaN where there is none.
-        Pairs come as `itertools.combinations` gives them.
+        `all`: the share of all entries; `changed`: the share of those that are not 0 in both rows, NaN where there
+        are none. The pairs are in the order of `itertools.combinations`.
 
     Example:
         >>> sign_differences(np.array([[1, -1, 0, 0], [1, 1, 0, 0]], np.int8))
@@ -148,11 +150,12 @@ def sign_differences(signs: Int8[np.ndarray, "k d"]) -> Float64[np.ndarray, "mea
                [0.5 ]])
     """
     found = []
-    for first, second in combinations(signs, 2):
+    for first, second in combinations(signs, 2):  # two rows (d,)
         n_differ = np.count_nonzero(first != second)
+        # the bits of -1, 0 and 1 are all 0 only for 0, so the union is 0 where neither entry is moved
         n_changed = np.count_nonzero(first | second)
         found.append((n_differ / signs.shape[1], n_differ / n_changed if n_changed else np.nan))
-    return np.array(found, np.float64).reshape(-1, len(MEASURES)).T
+    return np.array(found, np.float64).reshape(-1, len(ENTRIES)).T
 
 
 class SignDifferences:
@@ -163,8 +166,8 @@ class SignDifferences:
         layers: The layers.
         scene: The images.
 
-    *Convention*: what changes by no more than `ROUNDING` has the sign 0. An activation that no masked pixel reaches may
-    come out otherwise in its last bits, in a batch of another size.
+    *Convention*: a change of no more than `ROUNDING` has the sign 0: in a batch of another size the last bits of an
+    activation may differ even where no masked pixel reaches it.
     """
 
     def __init__(self, net: Network, layers: Sequence[Layer], scene: Scene) -> None:
@@ -176,29 +179,30 @@ class SignDifferences:
     def __call__(
         self, masks: Sequence[Mask], progress: Progress | None = None
     ) -> Iterator[tuple[Mask, Float64[np.ndarray, "measures layers pairs"]]]:
-        """Yield each mask and its sign differences and report the number of masked images done."""
+        """Yield each mask with its sign differences, and report the number of masked images done."""
         jobs = [job for mask in masks for job in zip(mask.images, mask.boxes, strict=True)]
+        # lazily: images are run in batches across masks, and consumed mask by mask
         signs = (
             self._signs(image, found) for (image, _), found in zip(jobs, self._vectors(jobs), strict=True)
         )
-        n_done = 0
+        count = Count(progress, "correspondence", len(jobs))
         for mask in masks:
-            own = list(islice(signs, len(mask.images)))
-            yield mask, np.stack([sign_differences(np.stack(layer)) for layer in zip(*own, strict=True)], 1)
-            n_done += len(own)
-            if progress is not None:
-                progress("correspondence", n_done, len(jobs))
+            own = list(islice(signs, len(mask.images)))  # by image, then by layer: (entries of the layer,)
+            by_layer = [np.stack(layer) for layer in zip(*own, strict=True)]  # each (images, entries)
+            yield mask, np.stack([sign_differences(layer) for layer in by_layer], 1)
+            count.add(len(own))
 
     def _vectors(self, jobs: Sequence[tuple[int, Box | None]]) -> Iterator[tuple[NDArray[np.float32], ...]]:
-        """Yield of each masked image its layers' activations as vectors."""
+        """Yield the layers' activations of each masked image as vectors."""
         for start in range(0, len(jobs), MOST_IMAGES):
             part = jobs[start : start + MOST_IMAGES]
             outputs = self._run(torch.stack([self._scene.masked(*job) for job in part]))
-            vectors = [as_array(maps.flatten(1)) for maps in outputs]
+            vectors = [as_array(maps.flatten(1)) for maps in outputs]  # by layer: (images, entries)
             for i in range(len(part)):
                 yield tuple(layer[i] for layer in vectors)
 
     def _signs(self, image: int, masked: tuple[NDArray[np.float32], ...]) -> list[NDArray[np.int8]]:
+        """Return by layer the sign of x - x~ for each entry, x of the whole image and x~ of the masked one."""
         found = []
         for whole, own in zip(self._whole[image], masked, strict=True):
             change = whole - own

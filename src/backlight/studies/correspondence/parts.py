@@ -1,4 +1,4 @@
-"""Parts marked in images: boxes of a JSON file, and where they lie in what the network sees."""
+"""Parts marked in images: boxes from a JSON file, and where they lie in what the network sees."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class MarkedImage:
     """An image and the parts marked in it.
 
     Attributes:
-        name: What results and errors call it.
+        name: Its name in results and errors.
         image: A path, or anything that `backlight.images.decode` reads.
-        boxes: By part its box in pixels of the upright picture (EXIF orientation applied), before any resize.
+        boxes: The box of each part, in pixels of the upright picture (EXIF orientation applied) before any resize.
     """
 
     name: str
@@ -34,11 +34,11 @@ def read_parts(path: Path | str) -> list[MarkedImage]:
     """Return the images and boxes of a JSON file.
 
     Args:
-        path: A file such as `{"images": {"dog1.jpg": {"left eye": [top, left, bottom, right]}}}`: paths relative to
-            the file, boxes half-open in pixels of the pictures. A text `note` may stand beside `images`.
+        path: A file such as `{"images": {"dog1.jpg": {"left eye": [top, left, bottom, right]}}}`: paths are
+            relative to the file, boxes half-open in pixels of the pictures. A text `note` beside `images` is allowed.
 
     Raises:
-        BadInputError: The file is missing, no JSON, or of another form; the message names the image and part.
+        BadInputError: The file is missing, not JSON, or of another form; the message names the image and part.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -56,14 +56,12 @@ def read_parts(path: Path | str) -> list[MarkedImage]:
             f"cannot read the boxes of {str(path)!r} ({error.strerror}); give a file of the form {_FORM}"
         ) from error
     except ValueError as error:
-        raise BadInputError(f"{str(path)!r} is no JSON ({error}); its form is {_FORM}") from error
+        raise BadInputError(f"{str(path)!r} is not JSON ({error}); the form is {_FORM}") from error
     if not isinstance(found, dict) or not isinstance(found.get("images"), dict):
-        raise BadInputError(f'{str(path)!r} has no "images" with the parts of each; its form is {_FORM}')
+        raise BadInputError(f'{str(path)!r} has no "images" with the parts of each; the form is {_FORM}')
     unknown = sorted(set(found) - {"images", "note"})
     if unknown:
-        raise BadInputError(
-            f'{str(path)!r} has the unknown entry {unknown[0]!r} beside "images"; take it out'
-        )
+        raise BadInputError(f'{str(path)!r} has the unknown entry {unknown[0]!r} beside "images"; remove it')
     return [
         MarkedImage(name, path.parent / name, _boxes(path, name, own))
         for name, own in found["images"].items()
@@ -71,14 +69,14 @@ def read_parts(path: Path | str) -> list[MarkedImage]:
 
 
 def seen_box(preprocessing: Preprocessing, size: tuple[int, int], box: Box) -> Box:
-    """Return where a box of a picture lies in what the network sees; empty where it is cropped away.
+    """Return where a box of a picture lies in what the network sees; it is empty where it is cropped away.
 
     Args:
         preprocessing: Its resize and centre crop.
-        size: Height and width of the picture before them.
-        box: In pixels of that picture.
+        size: Height and width of the picture before these.
+        box: The box, in pixels of that picture.
 
-    *Convention*: the smallest box of whole pixels that holds the resized box, then clipped to the crop.
+    *Convention*: the smallest box of whole pixels that contains the resized box, then clipped to the crop.
 
     Example:
         >>> seen_box(Preprocessing(256, (224, 224), (0.5,), (0.25,)), (512, 768), Box(100, 200, 140, 260))
@@ -94,16 +92,16 @@ def seen_box(preprocessing: Preprocessing, size: tuple[int, int], box: Box) -> B
 
 
 def checked_box(preprocessing: Preprocessing, size: tuple[int, int], where: tuple[str, str], box: Box) -> Box:
-    """Return `seen_box` of a part.
+    """Return the `seen_box` of a part, checked.
 
     Args:
         preprocessing: Its resize and centre crop.
-        size: Height and width of the picture before them.
+        size: Height and width of the picture before these.
         where: The image's name and the part, for the message.
-        box: In pixels of that picture.
+        box: The box, in pixels of that picture.
 
     Raises:
-        BadInputError: The box is empty, reaches outside of the picture, or lies outside of what the network sees.
+        BadInputError: The box is empty, reaches outside the picture, or lies outside what the network sees.
 
     Example:
         >>> checked_box(Preprocessing(None, (8, 8), (0.5,), (0.5,)), (10, 10), ("dog", "nose"), Box(0, 4, 3, 6))
@@ -117,28 +115,28 @@ def checked_box(preprocessing: Preprocessing, size: tuple[int, int], where: tupl
         )
     if not Box(0, 0, *size).contains(box):
         raise BadInputError(
-            f"{what} reaches outside of the picture of {size[0]}x{size[1]} pixels (height x width); correct it"
+            f"{what} reaches outside the picture of {size[0]}x{size[1]} pixels (height x width); correct it"
         )
     seen = seen_box(preprocessing, size, box)
     if not seen.area:
         raise BadInputError(
-            f"{what} lies outside of the centre crop that the network sees; take the part or the image out"
+            f"{what} lies outside the centre crop that the network sees; remove the part or the image"
         )
     return seen
 
 
 def part_names(images: Sequence[MarkedImage]) -> list[str]:
-    """Return the parts in the order in which they first come.
+    """Return the parts in the order in which they first appear.
 
     Raises:
-        BadInputError: Fewer than two images, or a part that is marked in only one.
+        BadInputError: There are fewer than two images, or a part is marked in only one.
 
     Example:
         >>> part_names([MarkedImage(name, name, {"nose": Box(0, 0, 2, 2)}) for name in ("a.jpg", "b.jpg")])
         ['nose']
     """
     if len(images) < 2:
-        raise BadInputError(f"correspondence compares images and needs at least two, but came {len(images)}")
+        raise BadInputError(f"correspondence compares images and needs at least two, got {len(images)}")
     counts: dict[str, int] = {}
     for image in images:
         for part in image.boxes:
@@ -165,20 +163,22 @@ def _resized(preprocessing: Preprocessing, size: tuple[int, int]) -> tuple[int, 
 
 
 def _along(before: int, after: int, crop: int, start: int, stop: int) -> tuple[int, int]:
-    """Return a range of pixels along one axis behind the resize and the centre crop, as torchvision rounds them."""
+    """Return a range of pixels along one axis after the resize and the centre crop, as torchvision rounds them."""
+    # a crop larger than the picture pads it, by the smaller half before it
     moved = (crop - after) // 2 if after < crop else -round((after - crop) / 2)
+    # the start is rounded down and the stop up, so that the box keeps every pixel it touches
     return start * after // before + moved, -(-stop * after // before) + moved
 
 
 def _boxes(path: Path, name: str, own: Any) -> dict[str, Box]:
     if not isinstance(own, dict):
-        raise BadInputError(f"{str(path)!r}: {name} has no parts by name; the file's form is {_FORM}")
+        raise BadInputError(f"{str(path)!r}: {name} has no parts by name; the form is {_FORM}")
     boxes = {}
     for part, values in own.items():
         if not isinstance(values, list) or len(values) != 4 or not all(type(v) is int for v in values):
             raise BadInputError(
                 f"{str(path)!r}: the box of {part!r} in {name} must be four whole numbers "
-                f"[top, left, bottom, right], but came {json.dumps(values)}"
+                f"[top, left, bottom, right], got {json.dumps(values)}"
             )
         boxes[part] = Box(*values)
     return boxes
@@ -188,5 +188,5 @@ def _without_twins(entries: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(entries)
     if len(found) < len(entries):
         names = [name for name, _ in entries]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} comes twice")
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} appears twice")
     return found

@@ -13,12 +13,12 @@ from backlight.geometry import Box
 def free_places(
     height: int, width: int, size: tuple[int, int], taken: Sequence[Box]
 ) -> Bool[np.ndarray, "rows cols"]:
-    """Return for each place of a box's first pixel whether the box is clear of others there.
+    """Return for each place of a box's top left pixel whether the box is clear of the others there.
 
     Args:
-        height: Of the image.
-        width: Of the image.
-        size: Height and width of the box; it fits into the image.
+        height: Height of the image.
+        width: Width of the image.
+        size: Height and width of the box, which fits into the image.
         taken: Boxes that it must not overlap.
 
     Example:
@@ -29,6 +29,7 @@ def free_places(
     """
     free = np.ones((height - size[0] + 1, width - size[1] + 1), bool)
     for box in taken:
+        # a box of this size that begins before top or left ends before the taken one begins
         top, left = max(box.top - size[0] + 1, 0), max(box.left - size[1] + 1, 0)
         free[top : box.bottom, left : box.right] = False
     return free
@@ -41,14 +42,14 @@ def random_boxes(
     count: int,
     generator: np.random.Generator,
 ) -> list[Box]:
-    """Return boxes of a size, each at a place drawn uniformly from those clear of others; from all if none is.
+    """Return boxes of one size, each at a place drawn uniformly from those clear of others; from all if none is.
 
     Args:
         image_size: Height and width of the image.
-        size: Of the boxes.
-        taken: What they must not overlap.
+        size: Height and width of the boxes.
+        taken: Boxes that they must not overlap.
         count: Number of boxes.
-        generator: Of the draws.
+        generator: Draws the places.
 
     Example:
         >>> random_boxes((2, 4), (2, 2), [Box(0, 0, 1, 2)], 1, np.random.default_rng(0))
@@ -71,24 +72,26 @@ def shifted_boxes(
 
     Args:
         image_size: Height and width of the images.
-        boxes: One of each image.
-        taken: Of each image what its moved box must not overlap.
-        count: Number of shifts, each drawn once; fewer where there are not so many that stay inside and clear.
-        generator: Of the draws.
+        boxes: One box in each image.
+        taken: For each image the boxes that its moved box must not overlap.
+        count: Number of different shifts; fewer where not as many keep all boxes inside and clear.
+        generator: Draws the shifts.
 
     Example:
         >>> boxes = [Box(0, 0, 2, 1), Box(0, 1, 1, 2)]
         >>> shifted_boxes((2, 3), boxes, [[], [Box(0, 1, 1, 2)]], 9, np.random.default_rng(0))
         [[Box(top=0, left=1, bottom=2, right=2), Box(top=0, left=2, bottom=1, right=3)]]
     """
+    # how far all boxes can move: up by `up`, left by `left`, and over this many rows and columns in all
     up, left = min(b.top for b in boxes), min(b.left for b in boxes)
     rows = image_size[0] - max(b.bottom for b in boxes) + up + 1
     cols = image_size[1] - max(b.right for b in boxes) + left + 1
     free = np.ones((rows, cols), bool)
     for box, others in zip(boxes, taken, strict=True):
         own = free_places(*image_size, (box.height, box.width), others)
+        # own is indexed by the box's place; cut it to the places that the common shifts lead to
         free &= own[box.top - up :, box.left - left :][:rows, :cols]
-    places = np.argwhere(free)
+    places = np.argwhere(free)  # (shifts, 2), counted from the furthest shift up and left
     chosen = places[generator.permutation(len(places))[:count]] - (up, left)
     return [
         [Box(b.top + down, b.left + along, b.bottom + down, b.right + along) for b in boxes]

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from math import ceil
-from textwrap import fill
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
+from backlight.geometry import Box
 from backlight.render.plots import Plot, colours, new_plot, shortened, shortened_end, without_axes
-from backlight.studies.correspondence.masking import CONTROLS, MEASURES, Control, Measure
-
-if TYPE_CHECKING:
-    from backlight.studies.correspondence.study import Correspondence
+from backlight.studies.correspondence.masking import CONTROL_MASKS, ENTRIES, ControlMask, Entries
+from backlight.studies.correspondence.result import Correspondence
+from backlight.studies.plots import note_lines, outline, replace_last_row
 
 _MOST_IMAGES, _A_ROW, _GAP = 16, 8, 12
-_LETTERS_PER_INCH = 14.5
 _COLUMN, _PART = 3.9, 1.4
-"""Inches that a layer takes, and the name of a part at most."""
-_OFFSETS: dict[Control, float] = {"random": 0.26, "shifted": 0.48}
-_GREYS: dict[Control, str] = {"random": "#52525b", "shifted": "#a1a1aa"}
-_MARKERS: dict[Control, str] = {"random": "D", "shifted": "s"}
-_MEASURED: dict[Measure, str] = {
+"""Inches: the width of a layer, and the largest width of the name of a part."""
+_OFFSETS: dict[ControlMask, float] = {"random": 0.26, "shifted": 0.48}
+_GREYS: dict[ControlMask, str] = {"random": "#52525b", "shifted": "#a1a1aa"}
+_MARKERS: dict[ControlMask, str] = {"random": "D", "shifted": "s"}
+_MEASURED: dict[Entries, str] = {
     "all": "signs that differ, % of all entries",
     "changed": "signs that differ, % of changed entries",
 }
 
 
-def plot_correspondence(result: Correspondence) -> Plot:
-    """Return for each layer (columns) and measure (rows) Delta of every part, and below the images."""
+def draw(result: Correspondence) -> Plot:
+    """Return Delta of every part by layer (columns) and by entries (rows: all, changed), and below the images."""
     n_layers, shown = len(result.layers), min(len(result.images), _MOST_IMAGES)
     a_row = min(shown, _A_ROW)
     width = max(_COLUMN * n_layers + 1.2, 7.5)
@@ -40,17 +36,13 @@ def plot_correspondence(result: Correspondence) -> Plot:
     figure, axes = new_plot(
         3, n_layers, (width, sum(heights) + 1.7), _title(result), _note(result, shown, width)
     )
-    grid = axes[0][0].get_gridspec()
-    assert grid is not None
-    grid.set_height_ratios(heights)
-    for measure, row in zip(MEASURES, axes, strict=False):
+    below = replace_last_row(axes, heights)
+    for entries, row in zip(ENTRIES, axes, strict=False):
         for layer, one in zip(result.layers, row, strict=True):
-            _dots(one, result, layer, measure)
+            _dots(one, result, layer, entries)
             names = [shortened_end(part, _PART, 10.0) for part in result.parts]
             one.set_yticks(range(len(result.parts)), names if one is row[0] else [])
-    for one in axes[2]:
-        one.remove()
-    _thumbnails(figure.add_subplot(grid[2, :]), result, shown, a_row)
+    _thumbnails(figure.add_subplot(below), result, shown, a_row)
     figure.legend(handles=_legend(), loc="outside upper right", ncols=3, frameon=False)
     return figure
 
@@ -68,23 +60,23 @@ def _note(result: Correspondence, shown: int, width: float) -> str:
         f"control's draws that are as small as the part, one-sided. Masked with: {result.config.fill}."
     )
     more = f" The first {shown} images are shown." if shown < len(result.images) else ""
-    return fill(text + more, round(_LETTERS_PER_INCH * width))
+    return note_lines(text + more, width)
 
 
-def _dots(axes: Axes, result: Correspondence, layer: str, measure: Measure) -> None:
+def _dots(axes: Axes, result: Correspondence, layer: str, entries: Entries) -> None:
     for i, (part, colour) in enumerate(colours(result.parts).items()):
         _row(
-            axes, i, result.pair_values(layer, part, measure), result.delta(layer, part, measure), colour, "o"
+            axes, i, result.pair_values(layer, part, entries), result.delta(layer, part, entries), colour, "o"
         )
-        for control in CONTROLS:
-            draws = result.draws(layer, part, measure, control)
-            found = result.control(layer, part, measure, control)
+        for control in CONTROL_MASKS:
+            draws = result.draws(layer, part, entries, control)
+            found = result.control(layer, part, entries, control)
             _row(axes, i + _OFFSETS[control], draws, found, _GREYS[control], _MARKERS[control])
-        _write_p(axes, result, layer, part, measure, i)
+        _write_p(axes, result, layer, part, entries, i)
     axes.set_ylim(len(result.parts) - 0.25, -0.4)
     axes.grid(False, axis="y")
-    axes.set_xlabel(_MEASURED[measure])
-    if measure == MEASURES[0]:
+    axes.set_xlabel(_MEASURED[entries])
+    if entries == ENTRIES[0]:
         axes.set_title(shortened(layer, _COLUMN - 0.7, 12.0), pad=14)
 
 
@@ -103,17 +95,17 @@ def _row(
 
 
 def _legend() -> list[Line2D]:
-    """Return what the markers mean; a part's colour is that of its boxes."""
+    """Return what the markers mean; a part has the colour of its boxes."""
     part = Line2D([], [], color="#18181b", marker="o", ls="", mfc="none", label="part, in its boxes' colour")
     return [part] + [
-        Line2D([], [], color=_GREYS[name], marker=_MARKERS[name], ls="", label=name) for name in CONTROLS
+        Line2D([], [], color=_GREYS[name], marker=_MARKERS[name], ls="", label=name) for name in CONTROL_MASKS
     ]
 
 
-def _write_p(axes: Axes, result: Correspondence, layer: str, part: str, measure: Measure, i: int) -> None:
+def _write_p(axes: Axes, result: Correspondence, layer: str, part: str, entries: Entries, i: int) -> None:
     """Write the p-value of each control at the right, in its row."""
-    for control in CONTROLS:
-        p = result.p_value(layer, part, measure, control)
+    for control in CONTROL_MASKS:
+        p = result.p_value(layer, part, entries, control)
         if p is not None:
             place = axes.get_yaxis_transform()
             text = f"p = {p:.2g}"
@@ -123,21 +115,19 @@ def _write_p(axes: Axes, result: Correspondence, layer: str, part: str, measure:
 
 
 def _thumbnails(axes: Axes, result: Correspondence, shown: int, a_row: int) -> None:
-    """Show what the network sees, side by side, with the boxes of the parts."""
+    """Show what the network sees, image beside image, with the boxes of the parts."""
     height, width = result.pictures.shape[1:3]
-    scale = height / 224
-    gap = round(_GAP * scale)
+    gap = round(_GAP * height / 224)
     rows = ceil(shown / a_row)
+    # white, with a gap between pictures and none at the edges
     sheet = np.full((rows * (height + gap) - gap, a_row * (width + gap) - gap, 3), 255, np.uint8)
     part_colours = list(colours(result.parts).values())
     for i in range(shown):
         top, left = (i // a_row) * (height + gap), (i % a_row) * (width + gap)
         sheet[top : top + height, left : left + width] = result.pictures[i]
-        for box, colour in zip(result.boxes[:, i], part_colours, strict=True):
-            if box[0] >= 0:
-                corner = left + box[1] - 0.5, top + box[0] - 0.5
-                size = box[3] - box[1], box[2] - box[0]
-                axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=2.6))
-                axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.5))
+        for box, colour in zip(result.boxes[:, i].tolist(), part_colours, strict=True):
+            if box[0] >= 0:  # the part is marked in this image
+                placed = Box(top + box[0], left + box[1], top + box[2], left + box[3])
+                outline(axes, placed, ("white", 2.6), (colour, 1.5))
     axes.imshow(sheet, interpolation="nearest")
     without_axes(axes)

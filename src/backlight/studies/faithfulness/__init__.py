@@ -1,12 +1,13 @@
-"""Faithfulness: cover the pixels that a projection shows; the activation must fall, more than for controls."""
+"""Faithfulness: cover the pixels that a projection shows; the activation must fall more than for controls."""
 
-from backlight.studies.faithfulness.study import (
-    Config,
-    Faithfulness,
-    count_hits,
-    merged,
-    run,
-    run_by_layer,
-)
+from backlight.studies.faithfulness.result import Faithfulness, FaithfulnessConfig, merged
+from backlight.studies.faithfulness.run import count_hits, run, run_by_layer
 
-__all__ = ["Config", "Faithfulness", "count_hits", "merged", "run", "run_by_layer"]
+__all__ = [
+    "Faithfulness",
+    "FaithfulnessConfig",
+    "count_hits",
+    "merged",
+    "run",
+    "run_by_layer",
+]

@@ -1,39 +1,34 @@
-"""Falls: cover the pixels that each method chose of a hit, and measure what is left of its activation."""
+"""Falls: cover the pixels of a hit that each method chose, and measure what is left of its activation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.atlas import Atlas
-from backlight.errors import UnsupportedOperatorError
 from backlight.geometry import Box
 from backlight.images import ImageSource
 from backlight.network import Layer, Network
 from backlight.operators.ruleset import RuleSet
-from backlight.projection import Unit, check_rules
 from backlight.studies.covering import filled, largest_shares
-from backlight.studies.faithfulness.scores import CONTROLS, RANDOM, Scorer, Subject, draw_other, stack_masks
+from backlight.studies.faithfulness.result import FaithfulnessConfig
+from backlight.studies.faithfulness.scores import CONTROLS, RANDOM, Scorer, draw_other, stack_masks
 from backlight.studies.responses import UnitResponses
-
-if TYPE_CHECKING:
-    from backlight.studies.faithfulness.study import Config
+from backlight.studies.subjects import Subject, applies
 
 _MAPS_AT_ONCE = 4
 
 
 class Falls:
-    """Covers what each method shows of hits, and measures.
+    """Covers the pixels that each method chose for hits, and measures how far their activations fall.
 
     Args:
         net: The captured network.
         source: The images of the hits.
-        rule_sets: Those that choose pixels, the atlas's own among them.
+        rule_sets: The rule sets that choose pixels, the atlas's own among them.
         config: What is covered.
 
     Attributes:
@@ -41,7 +36,7 @@ class Falls:
     """
 
     def __init__(
-        self, net: Network, source: ImageSource, rule_sets: Sequence[RuleSet], config: Config
+        self, net: Network, source: ImageSource, rule_sets: Sequence[RuleSet], config: FaithfulnessConfig
     ) -> None:
         self.net, self.source, self.config = net, source, config
         self.rule_sets = tuple(rule_sets)
@@ -54,7 +49,7 @@ class Falls:
 
         Args:
             layer: The layer of the hits.
-            rules: The layer's own; those of the controls that are projections.
+            rules: The layer's own rule set, which also makes the controls that are projections.
             maps: The hits, map by map.
         """
         rivals = [own for own in self.rule_sets if own != rules and applies(self.net, layer, own)]
@@ -70,6 +65,7 @@ class Falls:
                 image[:, *responses.window(s.unit).slices()]
                 for image, s in zip(images, subjects, strict=True)
             ]
+            # (n, maps): what all maps answer where each hit is, to draw another map that is active there
             around = responses.around(torch.stack(windows), [s.unit for s in subjects])
             others = [draw_other(a, s.unit, g) for a, s, g in zip(around, subjects, generators, strict=True)]
             scores = scorer(subjects, images, others)
@@ -86,12 +82,14 @@ class Falls:
         scores: dict[str, NDArray[np.float64]],
         generator: np.random.Generator,
     ) -> tuple[float, NDArray[np.float64]]:
-        """Return a hit's activation, and its fall by method, share and fill."""
+        """Return a hit's activation, and its fall (methods, shares, fills)."""
         config, unit = self.config, subject.unit
         scores = {RANDOM: generator.random((subject.inside.height, subject.inside.width)), **scores}
         fills = [filled(image, fill, generator) for fill in config.fills]
         window = responses.window(unit)
+        # (scores * shares, h, w), all masks of one score together
         masks = np.concatenate([largest_shares(own, config.shares, generator) for own in scores.values()])
+        # where the masks lie in the window that is run
         at = Box(
             subject.inside.top - window.top,
             subject.inside.left - window.left,
@@ -100,10 +98,11 @@ class Falls:
         )
         cut = image[:, *window.slices()]
         inputs = stack_masks(masks, cut, [fill[:, *window.slices()] for fill in fills], at).flatten(0, 1)
-        inputs = torch.cat([cut[None], inputs])
+        inputs = torch.cat([cut[None], inputs])  # the uncovered window first
         values = responses(inputs, [unit] * len(inputs))
         shape = len(scores), len(config.shares), len(config.fills)
         found = 1 - values[1:].reshape(shape) / values[0]
+        # back into the order of self.methods; a score that is missing stays NaN
         falls = np.full((len(self.methods), *shape[1:]), np.nan)
         for own, name in zip(found, scores, strict=True):
             falls[self.methods.index(name)] = own
@@ -119,28 +118,3 @@ class Falls:
     def _generator(self, layer: Layer, subject: Subject) -> np.random.Generator:
         key = [self.config.seed, *layer.name.encode(), subject.unit.channel, subject.rank]
         return np.random.default_rng(key)
-
-
-def applies(net: Network, layer: Layer, rules: RuleSet) -> bool:
-    """Return whether the rules cover every operator between a layer and the pixels."""
-    try:
-        check_rules(net, [layer], rules)
-    except UnsupportedOperatorError:
-        return False
-    return True
-
-
-def choose_subjects(atlas: Atlas, name: str, config: Config) -> list[list[Subject]]:
-    """Return the hits of the maps of a layer that are studied, map by map."""
-    layer, crop = atlas[name], atlas.preprocessing.crop
-    channels = [c for c in layer.channels if layer[c].hits]
-    if config.maps is not None and config.maps < len(channels):
-        drawn = np.random.default_rng([config.seed, *name.encode()]).permutation(len(channels))
-        channels = sorted(channels[i] for i in drawn[: config.maps])
-    return [
-        [
-            Subject(Unit(name, c, hit.row, hit.col), hit.image_id, hit.rank, hit.box, hit.box.clip(*crop))
-            for hit in layer[c].hits[: config.hits]
-        ]
-        for c in channels
-    ]

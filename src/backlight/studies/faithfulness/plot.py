@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from backlight.render.plots import COLOURS, Plot, new_plot, shortened
+from backlight.studies.faithfulness.result import Faithfulness
 from backlight.studies.faithfulness.scores import CONTROLS
 from backlight.studies.intervals import bootstrap
-
-if TYPE_CHECKING:
-    from backlight.studies.faithfulness.study import Faithfulness
 
 _COLUMNS = 4
 _GREYS = dict(zip(CONTROLS, ("#b4b4bc", "#000000", "#b4b4bc", "#686870", "#686870"), strict=True))
 _DASHES = dict(zip(CONTROLS, (":", "-", "--", "--", ":"), strict=True))
 
 
-def plot_faithfulness(result: Faithfulness) -> Plot:
+def draw(result: Faithfulness) -> Plot:
     """Return the curves of every layer, rule sets in colour and controls in grey, over maps, hits and fills."""
     columns = min(_COLUMNS, len(result.layers))
     rows = ceil(len(result.layers) / columns)
@@ -47,7 +44,7 @@ def plot_faithfulness(result: Faithfulness) -> Plot:
 def _curves(axes: Axes, result: Faithfulness, layer: str) -> None:
     shares = [100 * share for share in result.config.shares]
     _, falls = result.map_falls(layer)
-    falls = falls.mean(3)
+    falls = falls.mean(3)  # over fills: (maps, methods, shares)
     for i, name in enumerate(result.methods):
         found = [bootstrap(column, result.config.seed) for column in falls[:, i].T]
         if any(interval.mean is None for interval in found):

@@ -1,9 +1,8 @@
-"""What each way to choose pixels says of them: scores on a unit's receptive field, the largest to be covered first."""
+"""How each method rates the pixels of a unit's receptive field: the largest scores are covered first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,35 +14,11 @@ from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.operators.ruleset import RuleSet
 from backlight.projection import Projections, Projector, Unit, paying_crops
+from backlight.studies.subjects import Subject
 
 RANDOM, CENTRE, SOBEL, OTHER_MAP, OTHER_IMAGE = "random", "centre", "sobel", "other map", "other image"
 CONTROLS = (RANDOM, CENTRE, SOBEL, OTHER_MAP, OTHER_IMAGE)
 _SIDE_PER_STEP = 32
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A hit to be studied.
-
-    Attributes:
-        unit: The unit.
-        image_id: Its image.
-        rank: Among the map's hits, 0 for the strongest.
-        box: What it sees; may leave the image.
-        inside: The part of the box inside of the image, whose pixels are scored.
-        centre: Row and column of the middle of the box.
-    """
-
-    unit: Unit
-    image_id: int
-    rank: int
-    box: Box
-    inside: Box
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """Row and column of the middle of the box, in pixels of the image."""
-        return (self.box.top + self.box.bottom - 1) / 2, (self.box.left + self.box.right - 1) / 2
 
 
 class Scorer:
@@ -52,7 +27,7 @@ class Scorer:
     Args:
         net: The captured network.
         layer: The layer of the hits.
-        rule_sets: The rule sets whose projections are scored, the one under study first.
+        rule_sets: The rule sets whose projections give scores, the one under study first.
     """
 
     def __init__(self, net: Network, layer: Layer, rule_sets: Sequence[RuleSet]) -> None:
@@ -65,12 +40,12 @@ class Scorer:
         """Return for each hit the scores (h, w) of the pixels inside, by method.
 
         Args:
-            subjects: The hits, those of a map next to each other.
-            images: Of each its input (c, h, w).
-            others: Of each a unit of another map at the same place; None where there is none.
+            subjects: The hits, those of one map next to each other.
+            images: The input (c, h, w) of each.
+            others: For each a unit of another map at the same place; None where there is none.
 
-        *Convention*: `random` is not here, it needs no scores. `other image` is the projection of the map's next
-        hit, laid on this one's receptive field; it is missing where a map has one hit.
+        *Convention*: `random` needs no scores and is not among them. `other image` is the projection of the map's next
+        hit laid on this one's receptive field; it is missing where a map has one hit.
         """
         units = [subject.unit for subject in subjects]
         found: list[dict[str, NDArray[np.float64]]] = [{} for _ in subjects]
@@ -103,6 +78,7 @@ class Scorer:
             own = [j for j, other in enumerate(subjects) if other.unit.channel == subject.unit.channel]
             if len(own) > 1:
                 other = own[(own.index(i) + 1) % len(own)]
+                # both boxes have one size: the other's projection, cut to what is inside the image here
                 whole = _magnitude(projections, other, subjects[other].box)
                 found[i][OTHER_IMAGE] = smoothed(
                     whole[subject.inside.slices(subject.box.top, subject.box.left)]
@@ -125,7 +101,7 @@ class Scorer:
 
 
 def smoothed(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return values under a box filter, so that pixels count by their surroundings.
+    """Return values under a box filter, so that pixels count together with their surroundings.
 
     *Convention*: the box is 1 pixel wide, and 2 wider for each 32 pixels of the shorter side: 7 for a field of 100.
 
@@ -156,12 +132,12 @@ def sobel_energy(image: Tensor) -> NDArray[np.float64]:
 
 
 def draw_other(maps: NDArray[np.floating], unit: Unit, generator: np.random.Generator) -> Unit | None:
-    """Return a unit of another map at the same place, drawn among those that are active there; None if none is.
+    """Return a unit of another map at the same place, drawn from those active there; None if none is.
 
     Args:
         maps: (c,) the activations of all maps at the unit's place.
         unit: The unit.
-        generator: Of the draw.
+        generator: Makes the draw.
     """
     active = [int(c) for c in np.flatnonzero(maps > 0) if c != unit.channel]
     if not active:
@@ -170,6 +146,7 @@ def draw_other(maps: NDArray[np.floating], unit: Unit, generator: np.random.Gene
 
 
 def _magnitude(projections: Projections, i: int, box: Box) -> NDArray[np.float64]:
+    """Return the magnitude (h, w) of a projection on a box, summed over channels."""
     return projections.on(i, box).abs().sum(0).double().cpu().numpy()
 
 
@@ -182,8 +159,8 @@ def stack_masks(masks: NDArray[np.bool_], image: Tensor, fills: Sequence[Tensor]
         fills: What covers it, each (c, H, W).
         at: Where the masks lie in the input.
     """
-    chosen = torch.from_numpy(masks).to(image.device)[:, None, None]
+    chosen = torch.from_numpy(masks).to(image.device)[:, None, None]  # (masks, 1, 1, h, w)
     result = image.repeat(len(masks), len(fills), 1, 1, 1)
-    part = result[..., *at.slices()]
+    part = result[..., *at.slices()]  # (masks, fills, c, h, w) on the box
     result[..., *at.slices()] = torch.where(chosen, torch.stack(list(fills))[..., *at.slices()], part)
     return result

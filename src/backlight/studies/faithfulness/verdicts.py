@@ -1,4 +1,4 @@
-"""Verdicts: what the falls of the activation say of a projection, beside those of its controls."""
+"""Verdicts: what the falls of the activation say about a projection, compared with those of its controls."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Verdict:
 
     Attributes:
         falls: Mean fall of the activation by method, the projection's first; None where there is nothing to average.
-        equal: The controls from which it cannot be told apart.
-        better: The controls that are better than it.
-        rivals: The other rule sets that are better than it.
+        equal: The controls that cannot be told apart from it.
+        better: The controls that do better.
+        rivals: The other rule sets that do better.
     """
 
     falls: dict[str, float | None]
@@ -54,19 +54,20 @@ def judge(
 
     Args:
         methods: What chose the pixels.
-        falls: (n, methods) fall of the activation for n independent samples (hits of a map; maps of a layer); NaN where
-            a control is missing.
+        falls: (n, methods) fall of the activation for n independent samples (hits of a map, or maps of a layer); NaN
+            where a control is missing.
         controls: Which of the methods are controls; the others are rule sets.
-        seed: Of the bootstrap.
+        seed: Random seed for the bootstrap.
 
     *Convention*: a control counts as beaten where the 95 % bootstrap interval of the mean difference lies above zero.
-    With three samples that means: in every one of them. One sample beats nothing.
+    With three samples that means in every one of them. One sample beats nothing.
 
     Example:
         >>> falls = np.array([[0.9, 0.8, 0.1], [0.8, 0.9, 0.2], [0.9, 0.7, 0.3]])
         >>> judge(["deconvnet", "centre", "random"], falls, ["centre", "random"]).text
         'no better than centre'
     """
+    # differences within a sample, so that what makes a hit easy or hard to cover cancels out
     gains = {name: bootstrap(falls[:, 0] - falls[:, i], seed) for i, name in enumerate(methods) if i}
     lost = [name for name, gain in gains.items() if gain.n > 1 and gain.below_zero]
     beaten = [name for name, gain in gains.items() if gain.n > 1 and gain.above_zero]
@@ -80,17 +81,16 @@ def judge(
     )
 
 
-def best_rules(falls: Mapping[str, NDArray[np.floating]], default: str, seed: int = 0) -> str:
-    """Return the rule set with the best evidence; the default one unless another is surely better.
+def advised_rules(falls: Mapping[str, NDArray[np.floating]], default: str, seed: int = 0) -> str:
+    """Return the rule set with the best evidence: the default unless another is surely better.
 
     Args:
         falls: By rule set, the (n,) falls of the same n samples.
-        default: The rule set that stays where no other's mean is higher by a difference whose interval lies above
-            zero.
-        seed: Of the bootstrap.
+        default: Kept unless the interval of another rule set's mean advantage over it lies above zero.
+        seed: Random seed for the bootstrap.
 
     Example:
-        >>> best_rules({"deconvnet": np.array([0.5, 0.6, 0.4]), "guided": np.array([0.9, 0.8, 0.9])}, "deconvnet")
+        >>> advised_rules({"deconvnet": np.array([0.5, 0.6, 0.4]), "guided": np.array([0.9, 0.8, 0.9])}, "deconvnet")
         'guided'
     """
     surer = {

@@ -1,9 +1,10 @@
-"""Homogeneity: how alike the hits of one feature map are, against hits of different maps."""
+"""Homogeneity: how alike the hits of one feature map are, compared with hits of different maps."""
 
-from backlight.studies.homogeneity.study import Config, Homogeneity, run
+from backlight.studies.homogeneity.result import Homogeneity, HomogeneityConfig
+from backlight.studies.homogeneity.run import run
 
 __all__ = [
-    "Config",
     "Homogeneity",
+    "HomogeneityConfig",
     "run",
 ]

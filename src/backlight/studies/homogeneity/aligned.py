@@ -1,4 +1,4 @@
-"""Aligned tiles: the hits of a layer on canvases of one size whose middle is the unit, scaled to one small size."""
+"""Aligned tiles: the hits of a layer on canvases of one size centred on the unit, scaled to one small size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backlight.atlas import AtlasLayer, Hit
 from backlight.geometry import Box
 from backlight.render import Tile, zoom
 
-SIDE = 64
+ALIGNED_SIDE = 64
 """Rows and columns of an aligned tile."""
 
 _BATCH = 64
@@ -24,13 +24,13 @@ _TINY = np.finfo(np.float32).tiny
 
 @dataclass(frozen=True, eq=False)
 class AlignedTiles:
-    """Some hits of a layer, aligned on the unit.
+    """Some hits of a layer, aligned on the unit; `side` is `ALIGNED_SIDE`.
 
     Attributes:
-        projections: (n, SIDE, SIDE, c) the projections, signed, the largest magnitude of each being 1 before scaling.
-        patches: (n, SIDE, SIDE, 3) the patches, 0 to 1.
-        valid: (n, SIDE, SIDE) whether most of the pixel lies inside of the image; elsewhere the nearest pixel inside
-            is repeated.
+        projections: (n, side, side, c) the projections, signed, the largest magnitude of each being 1 before scaling.
+        patches: (n, side, side, 3) the patches, 0 to 1.
+        valid: (n, side, side) whether most of the pixel lies inside the image; elsewhere the nearest pixel inside is
+            repeated.
     """
 
     projections: NDArray[np.float32]
@@ -39,16 +39,16 @@ class AlignedTiles:
 
 
 def canvas(layer: AtlasLayer, hit: Hit, image_size: tuple[int, int]) -> Box:
-    """Return the box whose middle is the hit's unit; it may leave the image.
+    """Return the box centred on the hit's unit; it may reach outside the image.
 
     Args:
         layer: The layer of the hit.
         hit: The hit.
         image_size: Height and width of the preprocessed image.
 
-    *Convention*: the receptive field, where there is one. Where a unit sees the whole image but has a place, a box as
-    large as the image around the middle of the unit's share of it: row i of h stands at (i + 1/2)/h of the height.
-    Units without a place (fully connected) are not aligned: the image itself.
+    *Convention*: the receptive field, where there is one. For a unit that has a place but sees the whole image, a box
+    as large as the image, centred where the unit lies: row i of h is at (i + 1/2)/h of the height. Units without a
+    place (fully connected) are not aligned: the box is the image.
     """
     if layer.receptive_field is not None or hit.row is None or hit.col is None:
         return hit.box
@@ -63,21 +63,22 @@ def canvas(layer: AtlasLayer, hit: Hit, image_size: tuple[int, int]) -> Box:
 def aligned_tiles(
     layer: AtlasLayer, hits: Sequence[Hit], image_size: tuple[int, int]
 ) -> Iterator[AlignedTiles]:
-    """Yield the tiles of hits of one layer in their order, some at a time.
+    """Yield the tiles of hits of one layer in their order, a batch at a time.
 
     Args:
         layer: The layer.
         hits: Its hits.
         image_size: Height and width of the preprocessed image.
 
-    *Convention*: of large receptive fields the middle is taken, as in the figures: as much as holds 98 % of the
-    magnitude in nine of ten projections, found on about 100 hits evenly spaced.
+    *Convention*: large receptive fields are cut to their middle, as in the figures: to what holds 98 % of the magnitude
+    in nine of ten projections, found on about 100 evenly spaced hits.
     """
     margin = _margin(layer, hits[:: max(1, len(hits) // _SAMPLE)], image_size)
     for start in range(0, len(hits), _BATCH):
         tiles = [_tile(layer, hit, image_size) for hit in hits[start : start + _BATCH]]
         boxes = [_shrunk(tile.box, margin) for tile in tiles]
         placed = list(zip(tiles, boxes, strict=True))
+        # all boxes of a layer have one size, so the batch stacks: (n, h, w, c)
         projections = np.stack([_placed(tile.projection, tile, box) for tile, box in placed])
         projections /= np.maximum(abs(projections).max((1, 2, 3), keepdims=True), _TINY)
         patches = np.stack([_placed(tile.patch, tile, box) for tile, box in placed])
@@ -91,9 +92,7 @@ def aligned_tiles(
 
 def _tile(layer: AtlasLayer, hit: Hit, image_size: tuple[int, int]) -> Tile:
     """Return a hit on its canvas."""
-    hit = replace(
-        hit
-    )  # a hit keeps what it has read: a copy, so that the tiles of a whole layer are not kept
+    hit = replace(hit)  # a hit caches what it reads: a copy, so that a layer's tiles do not pile up in memory
     box = canvas(layer, hit, image_size)
     seen = hit.box.clip(*image_size)
     kept = box.clip(*image_size).slices(seen.top, seen.left)
@@ -101,7 +100,7 @@ def _tile(layer: AtlasLayer, hit: Hit, image_size: tuple[int, int]) -> Tile:
 
 
 def _margin(layer: AtlasLayer, hits: Sequence[Hit], image_size: tuple[int, int]) -> int:
-    """Return how many pixels of each side of a layer's canvases hold next to nothing of the projections."""
+    """Return how many pixels at each side of a layer's canvases hold next to nothing of the projections."""
     if not hits or hits[0].row is None:
         return 0
     tiles = [_tile(layer, hit, image_size) for hit in hits]
@@ -113,14 +112,14 @@ def _shrunk(box: Box, margin: int) -> Box:
 
 
 def _inside(tile: Tile, box: Box) -> NDArray[np.float32]:
-    """Return 1 where a pixel of the box lies inside of the image, else 0."""
+    """Return (h, w) 1 where a pixel of the box lies inside the image, else 0."""
     result = np.zeros((box.height, box.width), np.float32)
     result[box.clip(*tile.image_size).slices(box.top, box.left)] = 1
     return result
 
 
 def _placed(pixels: NDArray[np.generic], tile: Tile, box: Box) -> NDArray[np.float32]:
-    """Return the pixels of a tile on a box around the same middle, the outermost repeated beyond the image."""
+    """Return the pixels of a tile on a box with the same centre; beyond the image the nearest pixels are repeated."""
     inside, kept = box.clip(*tile.image_size), tile.inside
     if not inside.area:
         return np.zeros((box.height, box.width, pixels.shape[2]), np.float32)
@@ -131,7 +130,7 @@ def _placed(pixels: NDArray[np.generic], tile: Tile, box: Box) -> NDArray[np.flo
 
 
 def _scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (n, h, w, c) as (n, SIDE, SIDE, c): means of the pixels where it shrinks, between them where it grows."""
+    """Return (n, h, w, c) as (n, side, side, c): pixels are averaged or interpolated."""
     planes = torch.from_numpy(values).permute(0, 3, 1, 2)
-    result = interpolate(planes, (SIDE, SIDE), mode="bilinear", antialias=True)
+    result = interpolate(planes, (ALIGNED_SIDE, ALIGNED_SIDE), mode="bilinear", antialias=True)
     return result.permute(0, 2, 3, 1).contiguous().numpy()

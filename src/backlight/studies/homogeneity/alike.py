@@ -1,4 +1,4 @@
-"""How alike hits are: all pairs by matrix products, sets drawn from different maps, and what a map's mean is worth."""
+"""How alike hits are: all pairs by matrix products, sets drawn from different maps, and how maps compare with these."""
 
 from __future__ import annotations
 
@@ -23,24 +23,28 @@ def correlations(rows: Float[np.ndarray, "n d"], known: Bool[np.ndarray, "n d"])
 
     Args:
         rows: Descriptors.
-        known: Which of their entries are there.
+        known: Which of their entries count.
 
     Returns:
-        float32; NaN where two rows share less than a quarter of the entries, or one does not vary over what they share.
+        float32; NaN where two rows share less than a quarter of the entries, or one does not vary over the shared ones.
 
     Example:
         >>> rows = np.array([[1.0, 2, 3, 9], [2.0, 4, 6, 0], [3.0, 2, 1, 0]])
         >>> correlations(rows, np.array([[True, True, True, False]] * 3)).round(3).tolist()
         [[1.0, 1.0, -1.0], [1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]
     """
-    mask, x = known.astype(np.float32), _standardised(rows, known)
+    # Each row has its own gaps, so means and variances of a pair run over the entries that both know. With x set to 0
+    # where it is unknown, every such sum is a product: x @ mask.T sums a row over what the other knows, and so on.
+    mask, x = known.astype(np.float32), _standardised(rows, known)  # (n, d)
     squares = x * x
     result = np.empty((len(x), len(x)), np.float32)
-    for start in range(0, len(x), _ROWS):
+    for start in range(
+        0, len(x), _ROWS
+    ):  # some rows at a time, to bound the memory of the (rows, n) products
         part = slice(start, start + _ROWS)
-        shared = mask[part] @ mask.T
+        shared = mask[part] @ mask.T  # (rows, n) number of entries that both know
         n = np.maximum(shared, 1)
-        own, other = x[part] @ mask.T / n, mask[part] @ x.T / n
+        own, other = x[part] @ mask.T / n, mask[part] @ x.T / n  # means of the one and the other row
         covariance = x[part] @ x.T / n - own * other
         own_variance = squares[part] @ mask.T / n - own**2
         other_variance = mask[part] @ squares.T / n - other**2
@@ -63,7 +67,7 @@ def _standardised(rows: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArr
 def without_common(
     rows: Float[np.ndarray, "n d"], known: Bool[np.ndarray, "n d"]
 ) -> Float[np.ndarray, "n d"]:
-    """Return rows less their mean, entry by entry over the rows that have it: what is not common to all.
+    """Return rows minus their mean, taken for each entry over the rows that know it: what is not common to all.
 
     Example:
         >>> without_common(np.array([[1.0, 2.0], [3.0, 9.0]]), np.array([[True, True], [True, False]])).tolist()
@@ -75,7 +79,7 @@ def without_common(
 
 
 def colour_similarities(colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n n"]:
-    """Return 1 - distance / 100 of each pair of CIELAB colours: 1 for equal ones, 0 for black against white.
+    """Return 1 - distance / 100 for each pair of CIELAB colours: 1 for equal ones, 0 for black and white.
 
     Example:
         >>> colour_similarities(np.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]])).tolist()
@@ -102,7 +106,7 @@ def label_similarities(labels: Sequence[str | None]) -> Float[np.ndarray, "n n"]
 
 
 def purity(labels: Sequence[str | None]) -> float:
-    """Return the share of the most frequent label among those that are there; NaN where none is.
+    """Return the share of the most frequent label among the known ones; NaN where none is known.
 
     Example:
         >>> purity(["cat", "dog", "cat", None])
@@ -122,15 +126,15 @@ def draw_sets(
     """Return sets of hits, each from different maps and different images.
 
     Args:
-        map_index: Of each hit its feature map.
-        image_ids: Of each hit its image.
-        size: Hits of a set, at most n.
-        n_draws: Sets.
-        generator: Of the draws.
+        map_index: The feature map of each hit.
+        image_ids: The image of each hit.
+        size: Hits in a set, at most n.
+        n_draws: Number of sets.
+        generator: Makes the draws.
 
-    *Convention*: each hit is drawn uniformly from those of the maps that the set has used least often and, among these,
-    of an image that it has not used. Where there are fewer maps than `size`, maps come again, all of them equally
-    often; where there are too few images, images do. The first k of a set are a set of k.
+    *Convention*: each hit is drawn uniformly from the maps that the set has used least often and, among these, from the
+    images that it has not used. Where there are fewer maps than `size`, maps repeat, all equally often; where there are
+    too few images, images repeat. The first k hits of a set are themselves a set of k.
 
     Example:
         >>> maps, images = np.array([0, 0, 1, 1]), np.array([5, 6, 5, 6])
@@ -139,7 +143,9 @@ def draw_sets(
         [(0, 3), (1, 2)]
     """
     images = np.unique(image_ids, return_inverse=True)[1]
-    free = generator.random((n_draws, len(map_index)), np.float32)
+    # A hit is chosen by the largest score: a random number in [0, 1), less 2 where the set has its image, less 4 for
+    # each time that it has its map. So unused maps win over unused images, and those over chance.
+    free = generator.random((n_draws, len(map_index)), np.float32)  # (draws, n)
     n_uses = np.zeros((n_draws, map_index.max() + 1), np.float32)
     is_used = np.zeros((n_draws, images.max() + 1), np.float32)
     draws, result = np.arange(n_draws), np.empty((n_draws, size), np.int64)
@@ -154,15 +160,15 @@ def draw_sets(
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What the mean similarities of maps are worth beside sets from different maps.
+    """How the mean similarities of maps compare with those of sets from different maps.
 
     Attributes:
-        scores: (maps,) mean similarity of the pairs of a map's hits; NaN where there is none, as for the rest.
-        null_means: (maps,) the mean over sets of as many hits.
+        scores: (maps,) mean similarity of the pairs of a map's hits; NaN where there are none, as in what follows.
+        null_means: (maps,) mean score of the sets of as many hits.
         null_spreads: (maps,) their standard deviation.
         percentiles: (maps,) share of the sets that score lower, 0 to 1; a tie counts half.
         p_values: (maps,) (1 + sets that score as high) / (1 + sets).
-        null: (draws,) the scores of the sets, as large as the largest map.
+        null: (draws,) scores of the sets as large as the largest map.
     """
 
     scores: NDArray[np.float64]
@@ -180,17 +186,17 @@ def judge_maps(
     sets: Int[np.ndarray, "draws size"],
     n_maps: int,
 ) -> Judged:
-    """Return how alike each map's hits are, beside sets drawn from different maps.
+    """Return how alike each map's hits are, compared with sets drawn from different maps.
 
     Args:
-        similarities: Of each pair of hits; NaN where there is none.
-        map_index: Of each hit its feature map, 0 to n_maps - 1.
-        image_ids: Of each hit its image.
+        similarities: The similarity of each pair of hits; NaN where unknown.
+        map_index: The feature map of each hit, 0 to n_maps - 1.
+        image_ids: The image of each hit.
         sets: From `draw_sets`, as large as the largest map.
-        n_maps: Feature maps; those with fewer than two hits get NaN.
+        n_maps: Number of feature maps; those with fewer than two hits get NaN.
 
-    *Convention*: pairs of the same image are left out, and of the sets also pairs of the same map. A map is compared
-    with sets of as many hits as it has.
+    *Convention*: pairs from the same image are left out, and in the sets also pairs from the same map. A map is
+    compared with sets of as many hits as it has.
 
     Example:
         >>> maps, images = np.array([0, 0, 1, 1]), np.arange(4)
@@ -199,15 +205,15 @@ def judge_maps(
         >>> found.scores.tolist(), found.null_means.tolist(), found.p_values.tolist()
         ([0.9, -0.5], [0.0, 0.0], [0.05, 1.0])
     """
-    image_of, map_of = image_ids[sets], map_index[sets]
+    image_of, map_of = image_ids[sets], map_index[sets]  # (draws, size)
     null = _by_size(similarities, sets, image_of, map_of)
     counts = np.bincount(map_index, minlength=n_maps)
     scores, means, spreads, percentiles, p_values = (np.full(n_maps, np.nan) for _ in range(5))
-    for size in range(2, sets.shape[1] + 1):
+    for size in range(2, sets.shape[1] + 1):  # maps with equally many hits share their null
         chosen = np.flatnonzero(counts == size)
         if not len(chosen):
             continue
-        own = np.stack([np.flatnonzero(map_index == channel) for channel in chosen])
+        own = np.stack([np.flatnonzero(map_index == channel) for channel in chosen])  # (chosen, size)
         scores[chosen] = _by_size(similarities, own, image_ids[own])[-1]
         beside = _beside(scores[chosen], null[size - 2])
         means[chosen], spreads[chosen], percentiles[chosen], p_values[chosen] = beside
@@ -217,20 +223,21 @@ def judge_maps(
 def _by_size(
     similarities: NDArray[np.floating], sets: NDArray[np.int64], *apart: NDArray[np.int64]
 ) -> list[NDArray[np.float64]]:
-    """Return for sizes 2, 3, ... the mean over the pairs of the first so many of each set that differ in `apart`."""
-    first, second = np.triu_indices(sets.shape[1], 1)
-    values = similarities[sets[:, first], sets[:, second]].astype(np.float64)
+    """Return for k = 2, 3, ... the mean (sets,) over the pairs among the first k of a set that differ in `apart`."""
+    first, second = np.triu_indices(sets.shape[1], 1)  # the pairs first < second of positions in a set
+    values = similarities[sets[:, first], sets[:, second]].astype(np.float64)  # (sets, pairs)
     for own in apart:
         values[own[:, first] == own[:, second]] = np.nan
     return [nanmean(values[:, second < size], 1) for size in range(2, sets.shape[1] + 1)]
 
 
 def _beside(scores: NDArray[np.float64], null: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Return for each score the null's mean and standard deviation, its percentile and its p-value in it."""
+    """Return for each score the mean and standard deviation of the null, and its percentile and p-value there."""
     kept = np.sort(null[~np.isnan(null)])
     n = len(kept)
     if not n:
         return tuple(np.full(len(scores), np.nan) for _ in range(4))
+    # scores within a tie count half for the percentile, and against the map for the p-value
     lower = np.searchsorted(kept, scores - _TIE)
     not_higher = np.searchsorted(kept, scores + _TIE, "right")
     found = (kept.mean(), kept.std(), (lower + not_higher) / (2 * n), (1 + n - lower) / (1 + n))

@@ -1,4 +1,4 @@
-"""Descriptors of aligned tiles: what two hits are compared by, one row each."""
+"""Descriptors of aligned tiles: the rows of numbers by which two hits are compared."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from numpy.typing import NDArray
 from skimage.color import rgb2lab
 from skimage.feature import hog
 
-from backlight.studies.homogeneity.aligned import SIDE, AlignedTiles
+from backlight.studies.homogeneity.aligned import ALIGNED_SIDE, AlignedTiles
 
 _CELLS, _ORIENTATIONS = 8, 8
-_CELL = SIDE // _CELLS
+_CELL = ALIGNED_SIDE // _CELLS
 _MOST_OF_A_CELL = 0.75
-_COLOUR_SIGMA = SIDE / 5
+_COLOUR_SIGMA = ALIGNED_SIDE / 5
 _EVEN = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class Descriptors:
-    """Some hits of a layer.
+    """Descriptors of n hits of a layer.
 
     Attributes:
         projections: (n, cells * orientations) the edges of the projection: histograms of oriented gradients.
-        projections_known: (n, cells * orientations) which of them lie inside of the image; none where it is even.
+        projections_known: (n, cells * orientations) which of them lie inside the image; none where it is even.
         patches: (n, cells * orientations) the edges of the patch.
         patches_known: (n, cells * orientations) which of them lie inside; none where it is even.
-        colours: (n, 3) mean colour of the patch around the unit, CIELAB; NaN where nothing of it is inside.
+        colours: (n, 3) mean colour of the patch around the unit, CIELAB; NaN where none of it is inside.
     """
 
     projections: NDArray[np.float32]
@@ -48,13 +48,13 @@ class Descriptors:
 def describe(tiles: AlignedTiles) -> Descriptors:
     """Return the descriptors of tiles.
 
-    *Convention*: gradients are unsigned, of the channel where they are largest, summed in 8 x 8 cells and 8
-    orientations, and scaled by the whole tile; of the sums the root is taken, so that the strongest edge does not
-    decide alone. A shift within a cell, an eighth of the side, is forgiven. A cell is known where three quarters of it
-    lie inside of the image. Colours are averaged under a Gaussian of a fifth of the side around the unit.
+    *Convention*: gradients are unsigned, taken from the channel where they are largest, summed in 8 x 8 cells and 8
+    orientations, and scaled over the whole tile; the square root of the sums keeps the strongest edge from deciding
+    alone. A shift within a cell, an eighth of the side, changes little. A cell is known where three quarters of it lie
+    inside the image. Colours are averaged under a Gaussian of a fifth of the side around the unit.
 
-    *Source*: histograms of oriented gradients (HOG) of projections are what Adebayo et al. (2018) compare them by.
-    *Differs*: no normalisation by blocks, which would count faint noise as much as the pattern.
+    *Source*: Adebayo et al. (2018) compare projections by histograms of oriented gradients (HOG). *Differs*: they are
+    not normalised by blocks, which would count faint noise as much as the pattern.
 
     Example:
         >>> tiles = AlignedTiles(np.ones((2, 64, 64, 3), "f"), np.ones((2, 64, 64, 3), "f"), np.full((2, 64, 64), True))
@@ -63,6 +63,7 @@ def describe(tiles: AlignedTiles) -> Descriptors:
         ((2, 512), False, array([100.,   0.,   0.], dtype=float32))
     """
     n = len(tiles.valid)
+    # (n, cells, cell, cells, cell): the share of each cell that is inside, then once for each orientation
     inside = tiles.valid.reshape(n, _CELLS, _CELL, _CELLS, _CELL).mean((2, 4)).reshape(n, -1)
     known = np.repeat(inside >= _MOST_OF_A_CELL, _ORIENTATIONS, 1)
     return Descriptors(
@@ -75,6 +76,7 @@ def describe(tiles: AlignedTiles) -> Descriptors:
 
 
 def _edges(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (n, cells * orientations) the root of the histograms of pictures (n, side, side, c)."""
     options = {"pixels_per_cell": (_CELL, _CELL), "cells_per_block": (_CELLS, _CELLS), "block_norm": "L2"}
     rows = [hog(picture, _ORIENTATIONS, channel_axis=-1, **options) for picture in pictures]
     result: NDArray[np.float32] = np.sqrt(np.stack(rows), dtype=np.float32)
@@ -82,17 +84,18 @@ def _edges(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _even(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return (n, 1) whether nothing varies over a picture."""
+    """Return (n, 1) whether a picture is the same everywhere."""
     spread = pictures.max((1, 2)) - pictures.min((1, 2))
     result: NDArray[np.bool_] = spread.max(1, keepdims=True) <= _EVEN
     return result
 
 
 def _colours(tiles: AlignedTiles) -> NDArray[np.float32]:
-    away = np.arange(SIDE) - (SIDE - 1) / 2
+    """Return (n, 3) the mean colour around the unit, over what is inside the image."""
+    away = np.arange(ALIGNED_SIDE) - (ALIGNED_SIDE - 1) / 2
     near = np.exp(-(away[:, None] ** 2 + away**2) / (2 * _COLOUR_SIGMA**2))
-    weights = near * tiles.valid
-    total = weights.sum((1, 2))[:, None]
+    weights = near * tiles.valid  # (n, side, side)
+    total = weights.sum((1, 2))[:, None]  # (n, 1)
     sums = (rgb2lab(tiles.patches) * weights[..., None]).sum((1, 2))
     result: NDArray[np.float32] = np.where(total > 0, sums / np.where(total > 0, total, 1), np.nan)
     return result.astype(np.float32)

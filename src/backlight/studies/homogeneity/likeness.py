@@ -1,4 +1,4 @@
-"""Likeness: the hits of a layer compared by projections, patches, colours and labels, and the words for it."""
+"""Likeness: the hits of a layer compared by projections, patches, colours and labels, and the scores of that."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from backlight.studies.homogeneity.alike import (
 from backlight.studies.homogeneity.descriptors import Descriptors, describe
 from backlight.studies.intervals import Interval
 
-Measure = Literal["projections", "patches", "colours", "labels"]
-"""What of two hits is compared; `backlight.studies.homogeneity.study.run` says how."""
+Aspect = Literal["projections", "patches", "colours", "labels"]
+"""What of two hits is compared; `backlight.studies.homogeneity.run` says how."""
 
-MEASURES: tuple[Measure, ...] = get_args(Measure)
-LEVEL = 0.05
-"""A p-value up to which a map counts as more alike than chance."""
+ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
+P_LIMIT = 0.05
+"""The largest p-value at which the hits of a map count as more alike than chance."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How alike the hits of a map are by one measure; NaN where nothing can be said.
+    """How alike the hits of a map are by one aspect; NaN where nothing can be said.
 
     Attributes:
         score: Mean similarity over the pairs of hits.
-        null_mean: The same of sets of as many hits drawn from different maps.
-        z: How many standard deviations of these the score lies above.
+        null_mean: Mean score of sets of as many hits drawn from different maps.
+        z: How many of their standard deviations the score lies above that mean.
         percentile: Share of the sets that score lower, 0 to 1; a tie counts half.
         p_value: (1 + sets that score as high) / (1 + sets); one-sided, not corrected for the number of maps.
     """
@@ -58,27 +58,27 @@ class MapScores:
 
     Attributes:
         channel: The feature map.
-        n_hits: Its hits.
+        n_hits: Number of its hits.
         purity: Share of the most frequent label among its hits that have one; NaN where none has.
-        by_measure: By each measure.
+        by_aspect: Its score by each aspect.
     """
 
     channel: int
     n_hits: int
     purity: float
-    by_measure: dict[Measure, Score]
+    by_aspect: dict[Aspect, Score]
 
 
 @dataclass(frozen=True)
 class LayerScore:
-    """How alike the hits of a layer's maps are by one measure.
+    """How alike the hits of a layer's maps are by one aspect.
 
     Attributes:
         score: Mean over maps; None where nothing can be said.
-        excess: Mean of score less null mean, with its bootstrap interval over maps.
+        excess: Mean of score minus null mean, with its bootstrap interval over maps.
         auc: How likely a map scores higher than a set from different maps: 0.5 by chance, 1 where each does.
-        n_above: Maps whose p-value is at most 0.05; of n maps, n / 20 are expected by chance.
-        n: Maps with a score.
+        n_above: Number of maps whose p-value is at most 0.05; of n maps, n / 20 are expected by chance.
+        n: Number of maps with a score.
     """
 
     score: float | None
@@ -96,9 +96,9 @@ class LayerHits:
         layer: The layer.
         channels: (maps,) the maps.
         hits: (n,) their hits, map after map.
-        map_index: (n,) of each hit its map, as a position in channels.
-        image_ids: (n,) its image.
-        labels: (n,) its image's label; None where there is none.
+        map_index: (n,) the map of each hit, as a position in channels.
+        image_ids: (n,) their images.
+        labels: (n,) the labels of these images; None where there is none.
     """
 
     layer: AtlasLayer
@@ -110,7 +110,7 @@ class LayerHits:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Hits of each map."""
+        """Number of hits of each map."""
         return np.bincount(self.map_index, minlength=len(self.channels))
 
     def labels_of(self, index: int) -> list[str | None]:
@@ -123,7 +123,7 @@ def hits_of(atlas: Atlas, name: str) -> LayerHits:
 
     Raises:
         UnknownLayerError: The atlas has no such layer.
-        BadInputError: Fewer than two maps with hits, or none with two: there is nothing to compare.
+        BadInputError: Fewer than two maps have hits, or none has two: there is nothing to compare.
     """
     layer = atlas[name]
     maps = [layer[channel].hits for channel in layer.channels]
@@ -145,7 +145,7 @@ def hits_of(atlas: Atlas, name: str) -> LayerHits:
         layer,
         np.array(layer.channels, np.int64),
         hits,
-        np.repeat(np.arange(len(maps)), [len(own) for own in maps]),
+        np.repeat(np.arange(len(maps)), [len(own) for own in maps]),  # (n,) 0 0 0 1 1 1 2 ...
         np.array(ids, np.int64),
         tuple(labels[image_id] for image_id in ids),
     )
@@ -156,23 +156,21 @@ def judge_layer(
     image_size: tuple[int, int],
     n_draws: int,
     seed: int,
-    report: Callable[[int], None] = lambda _: None,
+    report: Callable[[int], object] = lambda _: None,
 ) -> list[Judged]:
-    """Return for each measure how alike the hits of each map are, beside sets drawn from different maps.
+    """Return for each aspect how alike the hits of each map are, compared with sets drawn from different maps.
 
     Args:
         hits: The hits of a layer.
         image_size: Height and width of the preprocessed image.
-        n_draws: Sets.
-        seed: Of the draws, which depend on the layer's name too, but not on what other layers are studied.
-        report: Called with the number of hits that have been read.
+        n_draws: Number of sets.
+        seed: Random seed for the draws, which depend on the layer's name too, but not on the other layers studied.
+        report: Called with the number of hits that each step has read.
     """
     parts: list[Descriptors] = []
-    n_done = 0
     for tiles in aligned_tiles(hits.layer, hits.hits, image_size):
         parts.append(describe(tiles))
-        n_done += len(tiles.valid)
-        report(n_done)
+        report(len(tiles.valid))
     generator = np.random.default_rng([seed, zlib.crc32(hits.layer.name.encode())])
     sets = draw_sets(hits.map_index, hits.image_ids, int(hits.counts.max()), n_draws, generator)
     return [
@@ -182,7 +180,8 @@ def judge_layer(
 
 
 def _similarities(found: Descriptors, labels: tuple[str | None, ...]) -> Iterator[NDArray[np.floating]]:
-    """Yield the similarities of all pairs of hits, measure by measure."""
+    """Yield the similarities of all pairs of hits, aspect by aspect."""
+    # each (n, n)
     for rows, known in (
         (found.projections, found.projections_known),
         (found.patches, found.patches_known),

@@ -1,9 +1,8 @@
-"""The figure of a homogeneity study: each layer's maps beside chance, over the most and least alike maps."""
+"""The figure of a homogeneity study: each layer's maps compared with chance, above the most and least alike maps."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,13 +11,12 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from backlight.render.plots import COLOURS, NOTE_POINTS, Plot, new_plot, shortened, without_axes, wrapped
-from backlight.studies.homogeneity.likeness import Measure
-
-if TYPE_CHECKING:
-    from backlight.studies.homogeneity.study import Homogeneity
+from backlight.studies.homogeneity.likeness import Aspect
+from backlight.studies.homogeneity.result import Homogeneity
+from backlight.studies.plots import replace_last_row
 
 _GREY, _DARK = "#c4c4ca", "#52525b"
-_AXES: dict[Measure, str] = {
+_AXES: dict[Aspect, str] = {
     "projections": "correlation of their edges,\nless what all hits share",
     "patches": "correlation of their edges,\nless what all hits share",
     "colours": "1 - distance / 100 of mean\nCIELAB colours",
@@ -26,25 +24,22 @@ _AXES: dict[Measure, str] = {
 }
 _ROW, _JITTER = 0.42, 0.16
 _NAME = 1.6
-"""Inches that the name of a layer takes at most."""
+"""The largest width of a layer's name, in inches."""
 
 
-def plot_homogeneity(result: Homogeneity) -> Plot:
-    """Return a column of strips for each measure, layers from top to bottom, and below some maps of the last layer."""
-    measures, n_layers = result.measures, len(result.layers)
-    width = 3.0 * max(len(measures), 2) + 2.2
+def draw(result: Homogeneity) -> Plot:
+    """Return a column of strips for each aspect, layers from top to bottom, and below some maps of the last layer."""
+    aspects, n_layers = result.aspects, len(result.layers)
+    width = 3.0 * max(len(aspects), 2) + 2.2
     strips = _ROW * n_layers + 1.3
     pictures = _example_height(result, width)
     figure, axes = new_plot(
-        2, len(measures), (width, strips + pictures + 1.7), _title(result), _note(result, width)
+        2, len(aspects), (width, strips + pictures + 1.7), _title(result), _note(result, width)
     )
-    grid = axes[0][0].get_gridspec()
-    grid.set_height_ratios([strips, pictures])  # type: ignore[union-attr]
-    for i, measure in enumerate(measures):
-        _strips(axes[0][i], result, measure, is_first=i == 0)
-    for one in axes[1]:
-        one.remove()
-    _examples(figure, grid[1, :], result)  # type: ignore[index]
+    below = replace_last_row(axes, [strips, pictures])
+    for i, aspect in enumerate(aspects):
+        _strips(axes[0][i], result, aspect, is_first=i == 0)
+    _examples(figure, below, result)
     figure.legend(handles=_legend(), loc="outside upper right", ncols=3, frameon=False)
     return figure
 
@@ -63,17 +58,17 @@ def _note(result: Homogeneity, width: float) -> str:
     return wrapped(text, width, NOTE_POINTS)
 
 
-def _strips(axes: Axes, result: Homogeneity, measure: Measure, is_first: bool) -> None:
+def _strips(axes: Axes, result: Homogeneity, aspect: Aspect, is_first: bool) -> None:
     for y, layer in enumerate(result.layers):
-        _null(axes, y, result.null(layer, measure))
-        _maps(axes, y, result, layer, measure)
+        _null(axes, y, result.null(layer, aspect))
+        _maps(axes, y, result, layer, aspect)
     axes.set_ylim(len(result.layers) - 0.45, -0.6)
     names = [shortened(layer, _NAME, 10.0) for layer in result.layers]
     axes.set_yticks(range(len(result.layers)), names if is_first else [])
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
-    axes.set_title(measure)
-    axes.set_xlabel(_AXES[measure])
+    axes.set_title(aspect)
+    axes.set_xlabel(_AXES[aspect])
     top = axes.get_yaxis_transform()
     axes.text(1.02, -0.62, "AUC", transform=top, fontsize=8, color=_DARK, va="bottom")
 
@@ -86,11 +81,11 @@ def _null(axes: Axes, y: int, values: NDArray[np.float64]) -> None:
         axes.plot(values.mean(), y + 0.26, "|", color=_DARK, markersize=7, markeredgewidth=1.4)
 
 
-def _maps(axes: Axes, y: int, result: Homogeneity, layer: str, measure: Measure) -> None:
-    """Draw a layer's maps as dots, their mean with its interval, and the AUC at the right."""
-    scores = np.array([own.by_measure[measure].score for own in result.scores(layer)])
+def _maps(axes: Axes, y: int, result: Homogeneity, layer: str, aspect: Aspect) -> None:
+    """Draw a layer's maps as dots, their mean with its interval, and the AUC on the right."""
+    scores = np.array([own.by_aspect[aspect].score for own in result.scores(layer)])
     scores = scores[~np.isnan(scores)]
-    found = result.layer_score(layer, measure)
+    found = result.layer_score(layer, aspect)
     if not len(scores) or found.auc is None or found.excess.mean is None:
         return
     spread = np.random.default_rng(0).uniform(-_JITTER, _JITTER, len(scores))
@@ -128,9 +123,9 @@ def _example_height(result: Homogeneity, width: float) -> float:
 
 
 def _examples(figure: Plot, place: SubplotSpec, result: Homogeneity) -> None:
-    """Show the most alike maps of the last layer at the left and the least alike at the right."""
+    """Show the most alike maps of the last layer on the left and the least alike on the right."""
     layer, n = result.layers[-1], len(result.example_channels) // 2
-    scores = {own.channel: own.by_measure["projections"] for own in result.scores(layer)}
+    scores = {own.channel: own.by_aspect["projections"] for own in result.scores(layer)}
     cells = place.subgridspec(max(n, 1), 2)
     for i, channel in enumerate(result.example_channels.tolist()):
         column, row = divmod(i, n)
@@ -150,4 +145,5 @@ def _sheet(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     gap = 4
     padded = np.pad(pictures, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
     _, n, side = padded.shape[:3]
+    # (kind, row, hit, column, 3): pictures of one kind lie side by side
     return padded.transpose(0, 2, 1, 3, 4).reshape(2 * side, n * side, 3)

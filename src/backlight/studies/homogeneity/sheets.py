@@ -1,4 +1,4 @@
-"""Sheets: the hits of some feature maps as arrays of small pictures, for the figures of studies."""
+"""Sheets: the hits of some feature maps as arrays of small pictures, for the figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from PIL import Image
 from backlight.atlas import AtlasLayer, Hit
 from backlight.render import Tile, draw_patch, draw_projection, zoom
 
-SIDE = 80
+PICTURE_SIDE = 80
+"""Rows and columns of each small picture, `side` below."""
 
 
 def draw_hits(layer: AtlasLayer, maps: Sequence[Sequence[Hit]]) -> NDArray[np.uint8]:
@@ -22,22 +23,22 @@ def draw_hits(layer: AtlasLayer, maps: Sequence[Sequence[Hit]]) -> NDArray[np.ui
         maps: The hits of each map.
 
     Returns:
-        (maps, 2, most hits of a map, SIDE, SIDE, 3); white where a map has fewer.
+        (maps, 2, most hits of a map, side, side, 3); white where a map has fewer.
     """
     tiles = [hit.tile for hits in maps for hit in hits]
     shown = iter(tiles if layer.receptive_field is None else zoom(tiles))
     most = max(map(len, maps), default=0)
-    result = np.full((len(maps), 2, most, SIDE, SIDE, 3), 255, np.uint8)
+    result = np.full((len(maps), 2, most, PICTURE_SIDE, PICTURE_SIDE, 3), 255, np.uint8)
     for i, hits in enumerate(maps):
         for rank in range(len(hits)):
             tile: Tile = next(shown)
             for kind, draw in enumerate((draw_projection, draw_patch)):
-                result[i, kind, rank] = _squared(draw(tile, SIDE))
+                result[i, kind, rank] = _squared(draw(tile, PICTURE_SIDE))
     return result
 
 
 def _squared(picture: Image.Image) -> NDArray[np.uint8]:
     """Return a picture in the middle of a white square."""
-    sheet = Image.new("RGB", (SIDE, SIDE), "white")
-    sheet.paste(picture, ((SIDE - picture.width) // 2, (SIDE - picture.height) // 2))
+    sheet = Image.new("RGB", (PICTURE_SIDE, PICTURE_SIDE), "white")
+    sheet.paste(picture, ((PICTURE_SIDE - picture.width) // 2, (PICTURE_SIDE - picture.height) // 2))
     return np.asarray(sheet)

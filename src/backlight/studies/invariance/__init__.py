@@ -1,10 +1,11 @@
-"""Invariance: images shifted, magnified and turned; how far layers and the classifier move (Fig. 5)."""
+"""Invariance: images shifted, magnified and turned; how far do layers and the class's probability move (Fig. 5)?"""
 
-from backlight.studies.invariance.study import Config, Invariance, default_layers, run
+from backlight.studies.invariance.result import Invariance, InvarianceConfig
+from backlight.studies.invariance.run import default_layers, run
 
 __all__ = [
-    "Config",
     "Invariance",
+    "InvarianceConfig",
     "default_layers",
     "run",
 ]

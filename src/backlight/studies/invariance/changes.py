@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,82 +12,64 @@ from torch import Tensor
 
 from backlight.scan import Progress
 from backlight.studies.classes import probabilities
-from backlight.studies.invariance.moves import Answer, Answers, layer_lengths, map_moves, map_sizes
+from backlight.studies.invariance.moves import (
+    Activations,
+    ActivationStream,
+    layer_lengths,
+    map_moves,
+    map_sizes,
+)
 from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, is_identity, transformed
+from backlight.studies.progress import Count
 
 _DEAD = 1e-6
 """A map counts as dead where it is no larger than this share of the largest map of its layer."""
 
 
-@dataclass(frozen=True, eq=False)
-class Changes:
-    """What transformations of n images change; k amounts in all, m feature maps in all layers.
-
-    Attributes:
-        amounts: (k,) the amounts of all transformations, one transformation after the other.
-        transforms: (k,) which transformation each is of, by its place in `TRANSFORMS`.
-        raw_distances: (measures, layers, n, k) Euclidean distances.
-        lengths: (measures, layers, n) the length of each original's vector.
-        other_distances: (measures, layers, n) the distance to the next image; NaN for one image.
-        classes: (n,) the class that is followed in each image; (0,) where the network does not classify.
-        probabilities: (n, k) its probability; (0, 0) where the network does not classify.
-        original_probabilities: (n,) its probability in the original; (0,) where the network does not classify.
-        map_counts: (layers,) number of feature maps of each layer.
-        map_moves: (transforms, measures, m) how far each map moves, relative to its size in the originals; NaN where
-            it is dead in all originals, or no amount changes the images.
-        other_map_moves: (measures, m) the same from each image to the next.
-    """
-
-    amounts: NDArray[np.float64]
-    transforms: NDArray[np.int64]
-    raw_distances: NDArray[np.float64]
-    lengths: NDArray[np.float64]
-    other_distances: NDArray[np.float64]
-    classes: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-    original_probabilities: NDArray[np.float64]
-    map_counts: NDArray[np.int64]
-    map_moves: NDArray[np.float64]
-    other_map_moves: NDArray[np.float64]
-
-
-class Sweep:
+class TransformSweep:
     """Runs images and their transformed copies, one image after the other.
 
     Args:
-        answers: Runs the network.
+        activations: Runs the network.
         inputs: The images.
-        amounts: Of each transformation its amounts.
+        amounts: The amounts of each transformation.
         border: What shows where the image has moved away.
 
     *Convention*: a map's move is the mean over the amounts that change an image, summed over the images and divided by
-    the sum of its sizes in the originals: an image counts by how large the map is in it.
+    the sum of the map's sizes in the originals: an image counts in proportion to the map's size in it.
     """
 
     def __init__(
         self,
-        answers: Answers,
+        activations: ActivationStream,
         inputs: Float[Tensor, "n c h w"],
         amounts: Mapping[Transform, Sequence[float]],
         border: Border,
     ) -> None:
-        self._answers, self._inputs, self._border = answers, inputs, border
+        self._activations, self._inputs, self._border = activations, inputs, border
         self._steps = [(transform, amount) for transform in TRANSFORMS for amount in amounts[transform]]
         self._moving = [i for i, step in enumerate(self._steps) if not is_identity(*step)]
 
-    def __call__(self, classes: Sequence[int] | None, progress: Progress | None = None) -> Changes:
-        """Return what changes, given the class of each image; None takes the most probable one of the original."""
-        stream = self._answers(self._copies())
+    def __call__(
+        self, classes: Sequence[int] | None, progress: Progress | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Return the arrays of an `Invariance`, from `amounts` to `other_map_moves`, by their names.
+
+        Args:
+            classes: The class of each image; None takes the most probable one of the original.
+            progress: Called with `invariance`, the number of images run and the number in all.
+        """
+        stream = self._activations(self._copies())
         n_each = 1 + len(self._moving) + (len(self._inputs) > 1)
+        count = Count(progress, "invariance", len(self._inputs) * n_each)
         found: list[dict[str, NDArray[Any]]] = []
         for i in range(len(self._inputs)):
             found.append(self._image(stream, None if classes is None else classes[i]))
-            if progress is not None:
-                progress("invariance", (i + 1) * n_each, len(self._inputs) * n_each)
+            count.add(n_each)
         return self._joined({name: np.stack([own[name] for own in found]) for name in found[0]})
 
     def _copies(self) -> Iterator[Tensor]:
-        """Yield of each image itself, its changed copies, and the next image."""
+        """Yield each image, then its changed copies, then the next image."""
         for i, image in enumerate(self._inputs):
             yield image
             for step in self._moving:
@@ -96,13 +77,15 @@ class Sweep:
             if len(self._inputs) > 1:
                 yield self._inputs[(i + 1) % len(self._inputs)]
 
-    def _image(self, stream: Iterator[Answer], class_index: int | None) -> dict[str, NDArray[Any]]:
+    def _image(self, stream: Iterator[Activations], class_index: int | None) -> dict[str, NDArray[Any]]:
+        """Return what an image and its copies, next in the stream, give of each array."""
         original = next(stream)
-        sizes = map_sizes(original.maps)
-        counts = self._answers.map_counts
-        distances = np.zeros((len(sizes), len(counts), len(self._steps)))
-        outputs = np.repeat(original.output[None], len(self._steps), 0)
-        totals = np.zeros((len(TRANSFORMS), *sizes.shape))
+        counts = self._activations.map_counts
+        sizes = map_sizes(original.maps)  # (measures, maps of all layers)
+        distances = np.zeros((len(sizes), len(counts), len(self._steps)))  # (measures, layers, k)
+        outputs = np.repeat(original.output[None], len(self._steps), 0)  # (k, classes)
+        totals = np.zeros((len(TRANSFORMS), *sizes.shape))  # (transforms, measures, maps)
+        # steps that change nothing are not run: their distance stays 0, their output the original's
         for step in self._moving:
             copy = next(stream)
             moves = map_moves(original.maps, copy.maps)
@@ -129,7 +112,7 @@ class Sweep:
     def _class(
         self, original: NDArray[np.floating], outputs: NDArray[np.floating], class_index: int | None
     ) -> dict[str, NDArray[Any]]:
-        if not self._answers.n_classes:
+        if not self._activations.n_classes:
             return {}
         index = int(original.argmax()) if class_index is None else class_index
         return {
@@ -138,25 +121,31 @@ class Sweep:
             "original_probabilities": probabilities(original, original)[index],
         }
 
-    def _joined(self, found: dict[str, NDArray[Any]]) -> Changes:
-        """Return what images have changed, given what each array holds of every image."""
+    def _joined(self, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the arrays of all images, given those of each, stacked along a first axis."""
+        # summed over images, which leaves (measures, maps), and (transforms, measures, maps) of moves
         sizes, moves, others = (found.pop(name).sum(0) for name in ("sizes", "moves", "others"))
-        counts = self._answers.map_counts
+        counts = self._activations.map_counts
+        # the largest map of each layer, repeated for each map of that layer
         largest = np.maximum.reduceat(sizes, np.cumsum([0, *counts[:-1]]), axis=1).repeat(counts, axis=1)
         sizes = np.where(sizes > _DEAD * largest, sizes, np.nan)
         moves = np.where(self._n_moving()[:, None, None] > 0, moves / sizes, np.nan)
+        # (n, measures, layers, ...) to (measures, layers, n, ...)
+        by_layer = {
+            name: np.moveaxis(found.pop(name), 0, 2)
+            for name in ("raw_distances", "lengths", "other_distances")
+        }
         unclassified = {
             "classes": np.zeros(0, np.int64),
             "probabilities": np.zeros((0, 0)),
             "original_probabilities": np.zeros(0),
         }
-        by_layer = ("raw_distances", "lengths", "other_distances")
-        return Changes(
-            amounts=np.array([amount for _, amount in self._steps], np.float64),
-            transforms=np.array([TRANSFORMS.index(transform) for transform, _ in self._steps], np.int64),
-            map_counts=np.array(counts, np.int64),
-            map_moves=moves,
-            other_map_moves=others / sizes,
-            **{name: np.moveaxis(found.pop(name), 0, 2) for name in by_layer},
+        return {
+            "amounts": np.array([amount for _, amount in self._steps], np.float64),
+            "transforms": np.array([TRANSFORMS.index(transform) for transform, _ in self._steps], np.int64),
+            **by_layer,
             **(found or unclassified),
-        )
+            "map_counts": np.array(counts, np.int64),
+            "map_moves": moves,
+            "other_map_moves": others / sizes,
+        }

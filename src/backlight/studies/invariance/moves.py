@@ -20,18 +20,18 @@ from backlight.network.fast import FastNetwork
 from backlight.projection import MOST_IMAGES
 from backlight.studies.numbers import as_array
 
-Measure = Literal["whole", "peak"]
-"""What of feature maps is compared: all activations, each at its place; or only each map's largest, wherever it is."""
+MoveMeasure = Literal["whole", "peak"]
+"""How feature maps are compared: all activations, each at its place, or only each map's largest, wherever it is."""
 
-MEASURES: tuple[Measure, ...] = get_args(Measure)
+MOVE_MEASURES: tuple[MoveMeasure, ...] = get_args(MoveMeasure)
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What a network makes of one input.
+class Activations:
+    """The activations of some layers for one input, and the network's output.
 
     Attributes:
-        maps: Of each layer its feature maps (maps, places); a unit of a layer without rows and columns has one place.
+        maps: The feature maps (maps, places) of each layer; without rows and columns each unit is a map of one place.
         output: (classes,) the network's output; empty where it does not classify.
     """
 
@@ -40,7 +40,7 @@ class Answer:
 
 
 def map_sizes(maps: Sequence[Float[np.ndarray, "_ _"]]) -> Float64[np.ndarray, "measures maps"]:
-    """Return of the feature maps of all layers, one after the other, the length of each as a vector, and |its peak|.
+    """Return the length as a vector, and the magnitude of the peak, of each feature map, one layer after the other.
 
     Example:
         >>> map_sizes([np.array([[3.0, 4.0], [0.0, -2.0]])])
@@ -54,7 +54,7 @@ def map_sizes(maps: Sequence[Float[np.ndarray, "_ _"]]) -> Float64[np.ndarray, "
 def map_moves(
     before: Sequence[Float[np.ndarray, "_ _"]], after: Sequence[Float[np.ndarray, "_ _"]]
 ) -> Float64[np.ndarray, "measures maps"]:
-    """Return how far each feature map of all layers moves: the Euclidean distance, and by how much its peak changes.
+    """Return how far each feature map of all layers moves: its Euclidean distance, and how much its peak changes.
 
     Example:
         >>> map_moves([np.array([[3.0, 4.0, 0.0]])], [np.array([[0.0, 4.0, 4.0]])])
@@ -63,24 +63,25 @@ def map_moves(
     """
     pairs = list(zip(before, after, strict=True))
     distances = np.concatenate([_lengths(new.astype(np.float64) - old) for old, new in pairs])
+    # the peak of a map is over its places, so it may be elsewhere before and after
     peaks = np.concatenate([new.max(1).astype(np.float64) - old.max(1) for old, new in pairs])
     return np.stack([distances, np.abs(peaks)])
 
 
-class Answers:
-    """Runs inputs one after the other up to some layers and, where the network classifies, to its output.
+class ActivationStream:
+    """Runs inputs up to some layers and, where the network classifies, to its output.
 
     Args:
         net: The captured network.
         layers: The layers.
-        chosen: The output that gives the class.
-        batch_size: Inputs run at once; None takes 16.
+        chosen: The output that the class is read from.
+        batch_size: How many inputs run at once; None takes 16.
 
     Attributes:
         n_classes: Number of classes; 0 where the network does not classify.
         map_counts: Number of feature maps of each layer.
 
-    *Convention*: every batch has the same size (the last one is filled up), so that equal inputs give equal
+    *Convention*: every batch has the same size (the last one is padded with copies), so that equal inputs give equal
     activations.
     """
 
@@ -92,8 +93,8 @@ class Answers:
         self.n_classes = chosen.n_classes
         self._run = FastNetwork(net, layers, chosen.output)
 
-    def __call__(self, inputs: Iterable[Tensor]) -> Iterator[Answer]:
-        """Yield what the network makes of each input (c, h, w).
+    def __call__(self, inputs: Iterable[Tensor]) -> Iterator[Activations]:
+        """Yield the activations for each input (c, h, w).
 
         Raises:
             ActivationError: An activation is not finite.
@@ -106,26 +107,28 @@ class Answers:
                 raise ActivationError(
                     "the layers give activations that are not finite for these images; check the weights and the images"
                 )
+            # the output follows the layers; without classes each input gets an empty one
             outputs = found.pop() if self.n_classes else np.zeros((self._size, 0), np.float32)
-            maps = [own.reshape(*own.shape[:2], -1) for own in found]
+            maps = [own.reshape(*own.shape[:2], -1) for own in found]  # by layer: (batch, maps, places)
             for i in range(len(batch)):
-                yield Answer(tuple(own[i] for own in maps), outputs[i])
+                yield Activations(tuple(own[i] for own in maps), outputs[i])
 
 
 def layer_lengths(
     maps: Float64[np.ndarray, "measures maps"], counts: Sequence[int]
 ) -> Float64[np.ndarray, "measures layers"]:
-    """Return the length of each layer's vector, of the lengths of its maps; `counts` are the layers' numbers of maps.
+    """Return the length of each layer's vector, given those of its maps and how many maps each layer has.
 
     Example:
         >>> layer_lengths(np.array([[3.0, 4.0, 2.0]]), [2, 1])
         array([[5., 2.]])
     """
-    starts = np.cumsum([0, *counts[:-1]])
+    starts = np.cumsum([0, *counts[:-1]])  # where each layer's maps begin
     lengths: NDArray[np.float64] = np.sqrt(np.add.reduceat(maps**2, starts, axis=1))
     return lengths
 
 
 def _lengths(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the Euclidean length (n,) of each row."""
     lengths: NDArray[np.float64] = np.linalg.norm(rows.astype(np.float64), axis=1)
     return lengths

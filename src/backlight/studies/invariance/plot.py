@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 from math import ceil
-from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from backlight.render.plots import COLOURS, Plot, new_plot, shortened, width_of, without_axes
-from backlight.studies.invariance.moves import MEASURES, Measure
-from backlight.studies.invariance.transforms import TRANSFORMS, Transform, transformed
-
-if TYPE_CHECKING:
-    from backlight.studies.invariance.study import Invariance
+from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
+from backlight.studies.invariance.result import Invariance
+from backlight.studies.invariance.transforms import TRANSFORMS, Transform, amount_text, transformed
+from backlight.studies.plots import note_lines, replace_last_row
 
 _MOST_SHOWN, _GAP = 5, 0.05
 _FEWEST_EXAMPLES, _EXAMPLES_A_ROW = 4, 1.2
 _PANEL = 3.3, 2.75
-_LETTERS_PER_INCH = 14.5
 _DASHES = ("-", "--", ":", "-.")
 _OTHER: dict[str, Any] = {"color": "#8c8c94", "linestyle": (0, (4, 3)), "linewidth": 1.2}
 _INCHES_PER_LETTER, _HANDLE, _LINE = 0.085, 0.7, 0.21
 _TITLE, _LABEL = 12.0, 10.0
 _LEAST_TOP = 0.01
-"""Where the axis of distances ends at the lowest, as a share of the originals' lengths: less is next to nothing."""
+"""The least upper end of the axis of distances, as a share of the originals' lengths: less is next to nothing."""
 _AXES: dict[Transform, str] = {
     "translation": "shift down, pixels",
     "scale": "magnification",
     "rotation": "rotation counter-clockwise, degrees",
 }
-_SIGNS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "rotation": "{:g}°"}
 
 
-def plot_invariance(result: Invariance, raw: bool = False, measure: Measure = "whole") -> Plot:
+def draw(result: Invariance, raw: bool = False, measure: MoveMeasure = "whole") -> Plot:
     """Return for each transformation (rows) examples, each layer's distance and the class's probability (columns)."""
     n_layers, classified = len(result.layers), len(result.classes) > 0
     columns = 1 + n_layers + classified
@@ -52,7 +47,7 @@ def plot_invariance(result: Invariance, raw: bool = False, measure: Measure = "w
         columns,
         (width, sum(heights) + 1.4),
         f"Invariance: the same image shifted, magnified, turned\n{result.network}",
-        fill(_note(result, raw, measure), round(_LETTERS_PER_INCH * width)),
+        note_lines(_note(result, raw, measure), width),
     )
     for transform, row in zip(TRANSFORMS, axes, strict=False):
         _examples(row[0], result, transform)
@@ -64,27 +59,17 @@ def plot_invariance(result: Invariance, raw: bool = False, measure: Measure = "w
         extent = f" · {'×'.join(map(str, shape))}"
         room = _PANEL[0] - 0.6 - width_of(extent, _TITLE)
         axes[0][i].set_title(f"{shortened(layer, room, _TITLE)}{extent}")
-        lengths = result.lengths[MEASURES.index(measure), i - 1]
+        lengths = result.lengths[MOVE_MEASURES.index(measure), i - 1]
         _level([row[i] for row in axes[: len(TRANSFORMS)]], _LEAST_TOP * (lengths.max() if raw else 1.0))
     if classified:
         axes[0][-1].set_title("true class" if result.class_given else "own class")
-    _replace_last_row(figure, axes, heights).legend(handles=handles, loc="center", ncols=a_row, frameon=False)
+    place = figure.add_subplot(replace_last_row(axes, heights))
+    without_axes(place)
+    place.legend(handles=handles, loc="center", ncols=a_row, frameon=False)
     return figure
 
 
-def _replace_last_row(figure: Figure, axes: list[list[Axes]], heights: list[float]) -> Axes:
-    """Give the rows their heights and put one place for the legend in the last."""
-    grid = axes[0][0].get_gridspec()
-    assert grid is not None
-    grid.set_height_ratios(heights)
-    for one in axes[-1]:
-        one.remove()
-    place = figure.add_subplot(grid[-1, :])
-    without_axes(place)
-    return place
-
-
-def _note(result: Invariance, raw: bool, measure: Measure) -> str:
+def _note(result: Invariance, raw: bool, measure: MoveMeasure) -> str:
     compared = {
         "whole": "the layer's activations, each at its place,",
         "peak": "the largest activations of the layer's maps, wherever they are,",
@@ -114,7 +99,7 @@ def _note(result: Invariance, raw: bool, measure: Measure) -> str:
     return text + (f" Examples of the first {_MOST_SHOWN} images." if n_left > 0 else "")
 
 
-def _distances(axes: Axes, result: Invariance, what: tuple[str, Transform, Measure], raw: bool) -> None:
+def _distances(axes: Axes, result: Invariance, what: tuple[str, Transform, MoveMeasure], raw: bool) -> None:
     layer, transform, measure = what
     other = result.other(layer, measure, raw)
     if not np.isnan(other):
@@ -124,7 +109,7 @@ def _distances(axes: Axes, result: Invariance, what: tuple[str, Transform, Measu
 
 
 def _level(column: list[Axes], least: float) -> None:
-    """Let all axes of a column end at the same value, and not at less than some."""
+    """Let all axes of a column end at the same value, and at no less than `least`."""
     top = max(least, *(axes.get_ylim()[1] for axes in column))
     for axes in column:
         axes.set_ylim(0, top)
@@ -137,7 +122,7 @@ def _probabilities(axes: Axes, result: Invariance, transform: Transform) -> None
 
 
 def _curves(axes: Axes, result: Invariance, transform: Transform, values: NDArray[np.float64]) -> None:
-    """Draw a line for each image over the amounts; a dot where there is one amount only."""
+    """Draw a line over the amounts for each image, or a dot where there is only one amount."""
     amounts = result.amounts[result.of(transform)]
     for i, own in enumerate(values):
         axes.plot(amounts, own, marker="o" if len(amounts) == 1 else "", **_line(i))
@@ -166,11 +151,10 @@ def _examples(axes: Axes, result: Invariance, transform: Transform) -> None:
             shown = _changed(picture, transform, float(amount), result)
             axes.imshow(shown, extent=(left, left + width, top + height, top), interpolation="antialiased")
         right = len(places) * (width + _GAP) - _GAP
-        axes.add_patch(
-            Rectangle((0, top), right, height, fill=False, linewidth=2, edgecolor=_line(i)["color"])
-        )
+        frame = Rectangle((0, top), right, height, fill=False, linewidth=2, edgecolor=_line(i)["color"])
+        axes.add_patch(frame)
     for j, amount in enumerate(amounts[places]):
-        text = _SIGNS[transform].format(amount)
+        text = amount_text(transform, amount)
         axes.text(j * (width + _GAP) + width / 2, -_GAP, text, ha="center", va="bottom", fontsize=7)
     axes.set_xlim(-_GAP, len(places) * (width + _GAP))
     axes.set_ylim(len(pictures) * (height + _GAP), -_GAP)

@@ -18,21 +18,32 @@ Transform = Literal["translation", "scale", "rotation"]
 TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 
 Border = Literal["mean", "edge"]
-"""What shows where the image has moved away: its mean colour, or its outermost pixels drawn out."""
+"""What fills the place that the image has left: its mean colour, or its outermost pixels, repeated."""
 
 BORDERS: tuple[Border, ...] = get_args(Border)
 
+_TEXTS: dict[Transform, str] = {"translation": "{:+g} px", "scale": "×{:g}", "rotation": "{:g}°"}
 _UNCHANGED: dict[Transform, float] = {"translation": 0.0, "scale": 1.0, "rotation": 0.0}
 
 
 def check_border(border: str) -> None:
     """Raise BadInputError unless it is a border."""
     if border not in BORDERS:
-        raise BadInputError(f"a border is {' or '.join(BORDERS)}, but came {border!r}")
+        raise BadInputError(f"a border is {' or '.join(BORDERS)}, got {border!r}")
+
+
+def amount_text(transform: Transform, amount: float) -> str:
+    """Return an amount with its unit.
+
+    Example:
+        >>> amount_text("translation", 5.0), amount_text("scale", 1.2), amount_text("rotation", 90.0)
+        ('+5 px', '×1.2', '90°')
+    """
+    return _TEXTS[transform].format(amount)
 
 
 def is_identity(transform: Transform, amount: float) -> bool:
-    """Return whether a transformation leaves every image as it is: 0 pixels, factor 1, whole turns.
+    """Return whether a transformation leaves every image unchanged: 0 pixels, factor 1, whole turns.
 
     Example:
         >>> is_identity("rotation", 360.0), is_identity("scale", 0.0)
@@ -48,13 +59,13 @@ def transformed(
 
     Args:
         image: An input of the network (c, h, w).
-        transform: What is done.
+        transform: How the image is changed.
         amount: Pixels, a factor above 0, or degrees.
-        border: What shows where the image has moved away.
+        border: What fills the place that the image has left.
 
-    *Convention*: a positive shift goes down, a positive angle counter-clockwise. Between pixels the result is bilinear,
-    in double precision: whole pixels, and quarter turns of a square, bring every value to its place. There is no
-    smoothing, so that a factor well below 1 aliases. What leaves every image as it is gives exactly the image.
+    *Convention*: a positive shift is downwards, a positive angle counter-clockwise. Between pixels the result is
+    interpolated bilinearly in double precision, so that shifts by whole pixels and quarter turns of a square are exact.
+    There is no smoothing: a factor well below 1 aliases. An identity returns exactly the image.
 
     Example:
         >>> transformed(torch.arange(9.0).reshape(1, 3, 3), "translation", 1.0, "edge")[0].round()
@@ -65,18 +76,22 @@ def transformed(
     if is_identity(transform, amount):
         return image.clone()
     source = image.detach().cpu().double()
+    # (1, h, w, 2): for each place of the result, where in the image it is read
     grid = affine_grid(_sources(transform, amount, *image.shape[1:]), [1, *image.shape], align_corners=False)
     if border == "edge":
         return grid_sample(source[None], grid, padding_mode="border", align_corners=False)[0].to(image)
+    # grid_sample fills with zeros, which are the mean once it is subtracted
     mean = source.mean((1, 2), keepdim=True)
     return (grid_sample((source - mean)[None], grid, align_corners=False)[0] + mean).to(image)
 
 
 def _sources(transform: Transform, amount: float, height: int, width: int) -> Float[Tensor, "1 2 3"]:
-    """Return the map from places of the result to places of the image, (col, row) in half sides from the middle."""
+    """Return the map from places in the result to places in the image, (col, row) in half sides from the middle."""
     angle = radians(amount) if transform == "rotation" else 0.0
     factor = amount if transform == "scale" else 1.0
     down = 2 * amount / height if transform == "translation" else 0.0
+    # the inverse of the change: what is magnified by f is read at 1/f of the distance. Half sides differ where the
+    # image is no square, so a turn scales what it moves from one axis to the other.
     along, across = cos(angle) / factor, sin(angle) / factor
     return torch.tensor(
         [[[along, -across * height / width, 0.0], [across * width / height, along, -down]]],

@@ -1,11 +1,11 @@
-"""Occlusion: a square slid over an image, for a feature map, a unit and the class (the paper's Fig. 7)."""
+"""Occlusion: a square slides over an image; how do a feature map, a unit and the class change (Fig. 7)?"""
 
-from backlight.studies.occlusion.study import Config, Occlusion, run
-from backlight.studies.occlusion.watched import Watched
+from backlight.studies.occlusion.result import Occlusion, OcclusionConfig, Watched
+from backlight.studies.occlusion.run import run
 
 __all__ = [
-    "Config",
     "Occlusion",
+    "OcclusionConfig",
     "Watched",
     "run",
 ]

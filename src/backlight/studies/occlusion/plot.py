@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -30,29 +29,27 @@ from backlight.render.plots import (
     without_axes,
 )
 from backlight.studies.covering import filled
+from backlight.studies.occlusion.result import Occlusion
+from backlight.studies.plots import outline
 from backlight.studies.shown import tile_of
-
-if TYPE_CHECKING:
-    from backlight.studies.occlusion.study import Occlusion
 
 _N_LABELS = 6
 _OTHER, _NOWHERE = "#c4c4ca", "#f0f0f2"
 _TILE, _GAP = 200, 8
 _NARROW = 0.01
-"""The least range of a heat map, as a share of the uncovered value: what changes by less is shown as one colour."""
+"""The least range of a heat map, as a share of the uncovered value: smaller changes are shown as one colour."""
 
 _SIDE, _NARROWEST = 2.5, 0.5
 _LEFT, _ABOVE, _BELOW = 0.7, 1.0, 0.82
 _BETWEEN, _BAR, _KEY = 0.25, 1.05, 0.35
-"""Inches: of the pictures' height and least width, around them, right of a picture, of one with a colour bar or a key.
-"""
+"""Inches: height and least width of the pictures; the margins; the space right of a picture, a colour bar and a key."""
 _BAR_GAP, _BAR_WIDTH = 0.1, 0.11
 _TITLE, _LABEL, _NAME = 12.0, 9.0, 1.9
-"""Points of a panel's title and of the names in a key, and how many inches the name of a class takes at most."""
+"""Points of a panel's title and of the names in a key, and the largest width of a class name in inches."""
 
 
 class _Panel(NamedTuple):
-    """A panel: its width in inches and the space right of it, its title, and what draws it."""
+    """A panel: its width in inches, the space to its right, its title, and the function that draws it."""
 
     width: float
     right: float
@@ -61,19 +58,19 @@ class _Panel(NamedTuple):
 
     @property
     def step(self) -> float:
-        """Inches to the next panel: a title never runs into the next one."""
+        """Inches to the next panel, so that no title runs into the next one."""
         return max(self.width + self.right, width_of(self.title, _TITLE) + _BETWEEN)
 
 
-def plot_occlusion(result: Occlusion) -> Plot:
+def draw(result: Occlusion) -> Plot:
     """Return the image, the feature map's sum, its projections, the class's probability and the labels, side by side.
 
-    A unit that was asked for has a heat map of its own; the last two are left out where the network does not classify.
+    A unit that was asked for has its own heat map; the last two are left out where the network does not classify.
     """
     panels = _panels(result)
     width = _LEFT + sum(panel.step for panel in panels)
     figure, (axes,) = new_plot(1, len(panels), (width, _SIDE), _title(result), _note(result))
-    figure.set_layout_engine("none")  # pictures of one height, whatever stands beside them
+    figure.set_layout_engine("none")  # so that all pictures keep one height
     above = _ABOVE + line_height(TITLE_POINTS) * figure.get_suptitle().count("\n")
     below = _BELOW + line_height(NOTE_POINTS) * figure.get_supxlabel().count("\n")
     height = above + _SIDE + below
@@ -133,22 +130,16 @@ def _note(result: Occlusion) -> str:
 
 
 def _image(axes: Axes, result: Occlusion) -> None:
-    size = result.config.size
     box = result.square(result.map_sums)
     axes.imshow(_covered(result, box))
-    axes.add_patch(
-        Rectangle((box.left - 0.5, box.top - 0.5), size, size, fill=False, edgecolor="white", linewidth=2.2)
-    )
-    axes.add_patch(
-        Rectangle((box.left - 0.5, box.top - 0.5), size, size, fill=False, edgecolor="black", linewidth=0.8)
-    )
+    outline(axes, box, ("white", 2.2), ("black", 0.8))
     _pixels(axes, result)
     axes.tick_params(labelleft=True)
     axes.set_ylabel("row, pixels")
 
 
 def _covered(result: Occlusion, box: Box) -> NDArray[np.uint8]:
-    """Return the picture with a box covered by the same fill as the input, of which it is a linear function."""
+    """Return the picture with a box covered by the input's fill; the input is a linear function of the picture."""
     picture = torch.from_numpy(result.image.astype(np.float32)).permute(2, 0, 1)
     fill = filled(picture, result.config.fill, np.random.default_rng(result.config.seed))
     picture[:, *box.slices()] = fill[:, *box.slices()]
@@ -189,14 +180,13 @@ def _projections(axes: Axes, result: Occlusion) -> None:
 
 def _probability(axes: Axes, result: Occlusion) -> None:
     uncovered = result.watched.probability
-    index, uncovered = result.watched.class_index, result.watched.probability
-    assert index is not None
     assert uncovered is not None
     _heat(axes, result, result.probabilities, uncovered, "probability")
 
 
 def _labels(axes: Axes, result: Occlusion) -> None:
     legend = _legend(result)
+    # (r, s) the row of the legend that each position belongs to; what has no colour of its own is in the last
     codes = np.full(result.labels.shape, len(legend) - 1)
     for code, (index, _, _) in enumerate(legend):
         if index is not None:
@@ -213,7 +203,7 @@ def _labels(axes: Axes, result: Occlusion) -> None:
 
 
 def _legend(result: Occlusion) -> list[tuple[int | None, str, str]]:
-    """Return index, name and colour of the labels with a colour of their own, most frequent first, then the rest."""
+    """Return index, name and colour of the labels that have their own colour, most frequent first, then of the rest."""
     counts, n = Counter(result.labels.ravel().tolist()).most_common(), result.labels.size
     found: list[tuple[int | None, str, str]] = [
         (index, f"{shortened_end(result.class_name(index), _NAME, _LABEL)} {count / n:.0%}", COLOURS[i])
@@ -241,13 +231,13 @@ def _heat(axes: Axes, result: Occlusion, values: NDArray[np.floating], uncovered
 
 
 def _beside(axes: Axes, result: Occlusion) -> Axes:
-    """Return the place of a colour bar right of a picture, as wide whatever the picture's shape is."""
+    """Return the place of a colour bar right of a picture, of one width for pictures of any shape."""
     width = _SIDE * result.image.shape[1] / result.image.shape[0]
     return axes.inset_axes((1 + _BAR_GAP / width, 0, _BAR_WIDTH / width, 1))
 
 
 def _edges(result: Occlusion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return where the cells of a heat map end, columns first: halfway between the middles of the squares."""
+    """Return the edges of the cells of a heat map, columns first: halfway between the centres of the squares."""
     size = result.config.size
     return _axis_edges(result.cols, size), _axis_edges(result.rows, size)
 

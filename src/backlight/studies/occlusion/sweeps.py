@@ -1,4 +1,4 @@
-"""A sweep: a network's answers to an image and to its covered copies, each run once."""
+"""A sweep: a network run once on an image and on each of its covered copies."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from backlight.projection import Unit
 from backlight.scan import Progress
 from backlight.studies.classes import probabilities
 from backlight.studies.covering import covered
+from backlight.studies.progress import Count
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """What a network says of n inputs.
+class SweptValues:
+    """What a network gives for n covered copies of an image.
 
     Attributes:
         map_sums: (n,) the sum of a feature map's activations.
         unit_values: (n,) the activation of one unit.
-        probabilities: (n,) that of one class; (0,) where the network does not classify.
+        probabilities: (n,) the probability of one class; (0,) where the network does not classify.
         labels: (n,) the most probable class; (0,) where the network does not classify.
     """
 
@@ -39,25 +40,25 @@ class Answers:
     labels: NDArray[np.int64]
 
 
-class Sweep:
+class SquareSweep:
     """Runs an image, then its covered copies, up to a layer and, where the network classifies, to its output.
 
     Args:
         net: The captured network.
         layer: A layer with rows and columns.
         image: An input (c, h, w).
-        output: The output that gives the class; None where the network does not classify.
-        batch_size: Copies run at once; None chooses by the device.
+        output: The output that the class is read from; None where the network does not classify.
+        batch_size: How many copies run at once; None chooses by the device.
 
     Attributes:
         maps: (c, h, w) the layer's activations of the uncovered image.
-        probabilities: (classes,) those of the uncovered image; None where the network does not classify.
+        probabilities: (classes,) the probabilities of the uncovered image; None where the network does not classify.
 
     Raises:
-        ActivationError: An activation of the image is not finite.
+        ActivationError: An activation for the image is not finite.
 
-    *Convention*: what the output gives are probabilities if those of the uncovered image are not negative and sum to 1;
-    else their softmax is taken.
+    *Convention*: outputs are taken to be probabilities if those of the uncovered image are not negative and sum to 1;
+    otherwise their softmax is taken.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Sweep:
         self._layer, self._image = layer, image
         self._run = FastNetwork(net, [layer], output)
         self._batch_size = batch_size or step_images(net.device)
-        maps, *scores = self._run(image[None])
+        maps, *scores = self._run(image[None])  # (1, c, h, w), then (1, classes) where the network classifies
         self.maps = _as_array(maps[0])
         self.probabilities: NDArray[np.float64] | None = None
         if scores:
@@ -86,38 +87,38 @@ class Sweep:
         fill: Float[Tensor, "c h w"],
         boxes: Sequence[Box],
         progress: Progress | None = None,
-    ) -> Answers:
-        """Return what the network says of the image with each box covered.
+    ) -> SweptValues:
+        """Return what the network gives for the image with each box covered.
 
         Args:
-            unit: The unit; its feature map is the one that is summed.
+            unit: The unit; its feature map is summed.
             class_index: The class; None where the network does not classify.
             fill: What a box shows, (c, h, w).
-            boxes: The boxes, each covered by itself.
+            boxes: The boxes, each covered in a copy of its own.
             progress: Called with `occlusion`, the number of boxes done and the number in all.
 
         Raises:
-            ActivationError: An activation of a copy is not finite.
+            ActivationError: An activation for a copy is not finite.
         """
-        parts, size = [], self._batch_size
-        for start in range(0, len(boxes), size):
-            copies = covered(self._image, fill, boxes[start : start + size])
-            parts.append(self._answers(self._run(copies), unit, class_index))
-            if progress is not None:
-                progress("occlusion", min(start + size, len(boxes)), len(boxes))
-        joined = (np.concatenate(own) for own in zip(*parts, strict=True))
-        answers = Answers(*joined)
-        self._check(answers.map_sums)
-        return answers
+        parts, count = [], Count(progress, "occlusion", len(boxes))
+        for start in range(0, len(boxes), self._batch_size):
+            part = boxes[start : start + self._batch_size]
+            copies = covered(self._image, fill, part)  # (boxes, c, h, w)
+            parts.append(self._values(self._run(copies), unit, class_index))
+            count.add(len(part))
+        values = SweptValues(*(np.concatenate(own) for own in zip(*parts, strict=True)))
+        self._check(values.map_sums)
+        return values
 
-    def _answers(
+    def _values(
         self, outputs: tuple[Tensor, ...], unit: Unit, class_index: int | None
     ) -> tuple[NDArray[np.generic], ...]:
-        own = _as_array(outputs[0][:, unit.channel])
+        """Return the fields of `SweptValues` for one batch: the layer's maps first, then the class scores if any."""
+        own = _as_array(outputs[0][:, unit.channel])  # (n, h, w), the unit's feature map
         sums, values = own.sum((1, 2)), own[:, unit.row, unit.col]
         if class_index is None:
             return sums, values, np.zeros(0), np.zeros(0, np.int64)
-        found = self._probabilities(outputs[1])
+        found = self._probabilities(outputs[1])  # (n, classes)
         return sums, values, found[:, class_index], found.argmax(1)
 
     def _probabilities(self, output: Tensor) -> NDArray[np.float64]:

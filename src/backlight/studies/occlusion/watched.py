@@ -1,61 +1,28 @@
-"""What an occlusion study watches: a feature map, a unit of it and a class, and their values in the uncovered image."""
+"""Choosing what an occlusion study watches: a feature map, one of its units, and a class."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
-from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.network.class_output import ClassOutput
 from backlight.projection import Unit
 from backlight.projection.units import check_channel, check_unit
 from backlight.studies.classes import check_classes
-from backlight.studies.occlusion.sweeps import Sweep
+from backlight.studies.occlusion.result import OcclusionConfig, Watched
+from backlight.studies.occlusion.sweeps import SquareSweep
 from backlight.studies.shown import view
 
-if TYPE_CHECKING:
-    from backlight.studies.occlusion.study import Config
 
-
-@dataclass(frozen=True)
-class Watched:
-    """What is watched, in the uncovered image.
-
-    Attributes:
-        unit: The unit that is projected; its feature map is the one that is summed.
-        box: What the unit sees; may leave the image.
-        map_sum: The sum of the feature map.
-        unit_value: The unit's activation.
-        class_index: The class whose probability is followed; None where the network does not classify, as for all
-            that follows from it.
-        probability: Its probability.
-        label: The most probable class.
-        output: The name of the output that the class is read from; None where the network has one output only.
-    """
-
-    unit: Unit
-    box: Box
-    map_sum: float
-    unit_value: float
-    class_index: int | None
-    probability: float | None
-    label: int | None
-    output: str | None = None
-
-
-def check_watched(layer: Layer, config: Config) -> None:
-    """Raise BadInputError unless the layer has rows and columns, and the map or unit that is asked for."""
+def check_watched(layer: Layer, config: OcclusionConfig) -> None:
+    """Raise BadInputError unless the layer has rows and columns, and the map or unit asked for."""
     if not layer.is_spatial:
         raise BadInputError(
-            f"a feature map with rows and columns is watched, but layer {layer.name!r} has none "
-            f"({layer.n_maps} units)",
-            python="choose another, net.layers lists them",
-            command="choose another, `backlight layers MODEL` lists them",
+            f"occlusion needs a layer with rows and columns, but {layer.name!r} has none ({layer.n_maps} units)",
+            python="choose another; net.layers lists them",
+            command="choose another; `backlight layers MODEL` lists them",
         )
     if config.channel is not None:
         check_channel(layer, config.channel)
@@ -63,24 +30,26 @@ def check_watched(layer: Layer, config: Config) -> None:
             check_unit(layer, Unit(layer.name, config.channel, config.row, config.col))
 
 
-def choose_watched(net: Network, layer: Layer, sweep: Sweep, config: Config, chosen: ClassOutput) -> Watched:
-    """Return what is watched: what is asked for, else the strongest map, its strongest unit, the most probable class.
+def choose_watched(
+    net: Network, layer: Layer, sweep: SquareSweep, config: OcclusionConfig, chosen: ClassOutput
+) -> Watched:
+    """Return what is watched: what is asked for, or the strongest map and unit and the most probable class.
 
     Args:
         net: The captured network.
         layer: The layer of the map.
         sweep: Has run the uncovered image.
         config: What is asked for.
-        chosen: The output that gives the class.
+        chosen: The output that the class is read from.
 
     Raises:
-        BadInputError: A class that the network does not have, names that are not one a class.
+        BadInputError: A class that the network does not have, or too few or too many class names.
 
-    *Convention*: of equal ones the first is taken, units in raster order.
+    *Convention*: of equally strong ones the first is taken, units in raster order.
     """
     maps, channel = sweep.maps, config.channel
     if channel is None:
-        channel = int(maps.max((1, 2)).argmax())
+        channel = int(maps.max((1, 2)).argmax())  # (c,) the strongest unit of each map
     row, col = config.row, config.col
     if row is None or col is None:
         row, col = divmod(int(maps[channel].argmax()), maps.shape[2])

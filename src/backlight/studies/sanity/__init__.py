@@ -1,11 +1,12 @@
-"""Sanity checks: what stays of projections with random weights, and with other switches."""
+"""Sanity checks: what remains of projections with random weights, and with other switches."""
 
 from backlight.projection.controls import SWITCHES
-from backlight.studies.sanity.study import Config, Sanity, run
+from backlight.studies.sanity.result import Sanity, SanityConfig
+from backlight.studies.sanity.run import run
 
 __all__ = [
     "SWITCHES",
-    "Config",
     "Sanity",
+    "SanityConfig",
     "run",
 ]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from backlight.projection.controls import SWITCHES
 from backlight.render.plots import COLOURS, Plot, new_plot
 from backlight.studies.intervals import bootstrap
+from backlight.studies.sanity.result import Sanity
 from backlight.studies.sanity.similarity import METRICS
 
-if TYPE_CHECKING:
-    from backlight.studies.sanity.study import Sanity
 
-
-def plot_sanity(result: Sanity) -> Plot:
+def draw(result: Sanity) -> Plot:
     """Return the figure of the sanity checks."""
     note = (
         f"Similarity to the trained network's projection, mean over {result.top_down.shape[2]} hits. A method "
@@ -27,6 +23,7 @@ def plot_sanity(result: Sanity) -> Plot:
     for m, metric in enumerate(METRICS):
         for r, name in enumerate(result.rules):
             colour = COLOURS[r]
+            # values[r] is (weights, hits, metrics): a mean over hits for each layer with weights
             for row, values in enumerate((result.top_down, result.one_by_one)):
                 means = [bootstrap(own[:, m]).mean for own in values[r]]
                 places = range(len(result.weights))

@@ -1,4 +1,4 @@
-"""How alike two projections are: Spearman's rank correlation, SSIM and the correlation of HOG descriptors.
+"""How similar two projections are: Spearman's rank correlation, SSIM and the correlation of HOG descriptors.
 
 *Source*: Adebayo et al. (2018), appendix: rank correlation with and without signs, SSIM with a window of 5 pixels,
 Pearson's correlation of HOG descriptors of cells of 16 pixels on maps scaled to [-1, 1]. *Differs*: cells are smaller
@@ -16,10 +16,10 @@ _CELL, _MOST_CELLS = 16, 4
 
 
 def similarities(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return how alike two projections (c, h, w) are by each of METRICS; NaN where one of them is zero or too small.
+    """Return how similar two projections (c, h, w) are by each of METRICS; NaN where one is zero or too small.
 
-    *Convention*: rank correlations are over the pixels of all channels; SSIM is of the magnitudes summed over channels,
-    HOG of the sum over channels, each map scaled by its largest magnitude.
+    *Convention*: rank correlations run over the pixels of all channels. SSIM compares the magnitudes summed over
+    channels, HOG the sums over channels, each scaled by its largest magnitude.
 
     Example:
         >>> similarities(np.arange(192.0).reshape(3, 8, 8), 2 * np.arange(192.0).reshape(3, 8, 8)).round(6).tolist()
@@ -40,6 +40,7 @@ def similarities(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDAr
 
 
 def _pearson(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    # the cosine of the centred values
     one, other = one.ravel() - one.mean(), other.ravel() - other.mean()
     norm = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(one @ other) / norm if norm else np.nan

@@ -1,0 +1,151 @@
+"""The commands by name: `--help` lists them without importing any, and the one that runs is imported when it runs.
+
+A command's own module imports nothing that takes long; what a command needs to run, PyTorch first of all, it imports in
+its function. So help and mistakes in the command line are answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class Stopped(Exception):  # noqa: N818  (it is no error)
+    """Ctrl-C: Typer would end without a word, or with another exit code, by its version."""
+
+
+class Command(NamedTuple):
+    """Where a command is, and what the list of commands says of it.
+
+    Attributes:
+        place: The module in this package and its function, `module:function`.
+        summary: The first paragraph of the function's docstring; a test holds them equal.
+    """
+
+    place: str
+    summary: str
+
+
+class LazyGroup(TyperGroup):
+    """Commands that are imported when they run."""
+
+    known: ClassVar[dict[str, Command]] = {}
+
+    def __init__(self, **options: Any) -> None:
+        """Put what the list shows of each command before the groups: it has a name and a summary and cannot run."""
+        super().__init__(**options)
+        shown = {name: TyperCommand(name, help=command.summary) for name, command in self.known.items()}
+        self.commands = {**shown, **self.commands}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that the arguments name, imported, and the rest of them."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return (name, loaded(name, self.known[name]), rest) if name in self.known else (name, command, rest)
+
+
+class Commands(LazyGroup):
+    """The commands of the program; lets Ctrl-C out of Typer's hands."""
+
+    known: ClassVar[dict[str, Command]] = {
+        "demo": Command(
+            "demo:demo",
+            "Build an atlas of the embedded model over the embedded photographs, and draw figures from it.",
+        ),
+        "layers": Command(
+            "layers:layers", "List a model's layers, with their receptive fields, and what its operators are."
+        ),
+        "build": Command(
+            "build:build",
+            "Build an atlas: the strongest activations of every feature map, each projected back to pixels.",
+        ),
+        "check": Command(
+            "check:check",
+            "Read all of an atlas and compare it with its checksums; exits with 1 if anything is damaged.",
+        ),
+        "figure": Command(
+            "figure:figure",
+            "Draw a layer: for each feature map its strongest hits projected back to pixels, beside their patches.",
+        ),
+        "project": Command(
+            "project:project",
+            "Project one unit of each image back to pixels: its activation is kept, all others are set to zero.",
+        ),
+        "superpose": Command(
+            "superpose:superpose",
+            "Superpose projections, each made by itself: of a feature map's hits, or of an image's strongest units.",
+        ),
+        "faithfulness": Command(
+            "faithfulness:faithfulness",
+            "Cover what the projections of an atlas show: does the activation fall more than for controls?",
+        ),
+        "occlude": Command(
+            "occlude:occlude",
+            "Slide a square over a picture: where does a feature map fall, the class's probability, the answer?",
+        ),
+        "invariance": Command(
+            "invariance:invariance",
+            "Shift, magnify and turn pictures: how far do layers move, how far does the class's probability fall?",
+        ),
+        "correspond": Command(
+            "correspond:correspond",
+            "Mask the same part in several images: does it change a layer in the same way, more than random masks do?",
+        ),
+        "homogeneity": Command(
+            "homogeneity:homogeneity",
+            "Compare the hits of each feature map with each other: are they more alike than hits of different maps?",
+        ),
+        "sanity": Command(
+            "sanity:sanity",
+            "Replace weights by random ones, and switches by others: how alike do the projections stay?",
+        ),
+        "invert": Command(
+            "invert:invert",
+            "Reconstruct an image from a layer's activations; differences show what the layer discards.",
+        ),
+    }
+
+    def make_context(self, *arguments: Any, **named: Any) -> Any:
+        """Read the command line."""
+        with _uninterrupted():
+            return super().make_context(*arguments, **named)
+
+    def invoke(self, *arguments: Any) -> Any:
+        """Run the command."""
+        with _uninterrupted():
+            return super().invoke(*arguments)
+
+
+class AdaptiveCommands(LazyGroup):
+    """The commands of the group `adaptive`."""
+
+    known: ClassVar[dict[str, Command]] = {
+        "fit": Command(
+            "adaptive_fit:fit",
+            "Learn a network from images, without labels: each layer learns to reconstruct the images themselves.",
+        ),
+        "show": Command(
+            "adaptive_show:show",
+            "Draw a network: its filters, what its feature maps stand for, and how it represents pictures.",
+        ),
+    }
+
+
+def loaded(name: str, command: Command) -> Any:
+    """Return a command, imported, as Typer makes it of its function."""
+    module, _, function = command.place.partition(":")
+    alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    alone.command(name)(getattr(import_module(f"backlight.cli.{module}"), function))
+    return typer.main.get_command(alone)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped from None

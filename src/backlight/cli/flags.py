@@ -1,0 +1,134 @@
+"""Flags that several commands share. Importing this takes no PyTorch: help is answered at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+
+from backlight.render.scaling import Scaling
+
+_PREPROCESSING = "Preprocessing (overrides the model's defaults)"
+
+# A test holds this equal to `backlight.models.FORMS`, which cannot be imported without PyTorch.
+MODEL_FORMS = (
+    "torchvision:NAME, timm:NAME, package.module:callable, path/file.py:callable, a .pt2 file, or demo; "
+    "MODEL#backbone takes a part of it"
+)
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"The model: {MODEL_FORMS}.")]
+ImagesArgument = Annotated[
+    str, typer.Argument(metavar="IMAGES", help="A folder, a list file, tar shards, a saved dataset.")
+]
+PicturesArgument = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="One or more pictures.")]
+AtlasArgument = Annotated[
+    Path, typer.Argument(metavar="ATLAS", help="An atlas that `backlight build` wrote.")
+]
+OwnModel = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL", help="As for `build`; defaults to the model that the atlas was built with."
+    ),
+]
+OwnImages = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="IMAGES", help="As for `build`; defaults to the images that the atlas was built with."
+    ),
+]
+
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="A .safetensors file, a saved state dict or a checkpoint; DEFAULT downloads the zoo's own.",
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
+RULES_HELP = "deconvnet, guided or gradient; with options such as deconvnet,unpool=assign-largest."
+Rules = Annotated[str, typer.Option("--rules", help=RULES_HELP)]
+SeedValue = Annotated[
+    str,
+    typer.Option(
+        "--seed-value",
+        help="What is projected back from the unit: `activation`, its own, or a number; 1 shows what raises a unit "
+        "whose activation is negative.",
+    ),
+]
+Goal: TypeAlias = Literal["invert", "caricature", "maximise"]
+"""What `invert` searches for."""
+RandomSeed = Annotated[int, typer.Option("--seed", help="Random seed.")]
+
+Size = Annotated[
+    str | None, typer.Option("--size", help="Input size, 224 or 224x320.", rich_help_panel=_PREPROCESSING)
+]
+Resize = Annotated[
+    int | None,
+    typer.Option("--resize", help="Short side before the centre crop.", rich_help_panel=_PREPROCESSING),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        "--mean",
+        help="Mean of each channel, of values in 0..1: 0.5 or 0.48,0.46,0.41.",
+        rich_help_panel=_PREPROCESSING,
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option("--std", help="Standard deviation of each channel.", rich_help_panel=_PREPROCESSING),
+]
+ValueRange = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        metavar="LOW,HIGH",
+        help="The stored values that are black and white: 0,4095 for 12 bits in 16-bit files.",
+        rich_help_panel=_PREPROCESSING,
+    ),
+]
+
+Channel = Annotated[
+    int | None, typer.Option("--channel", help="The feature map; defaults to the strongest of the layer.")
+]
+Row = Annotated[
+    int | None, typer.Option("--row", help="Row of the unit; defaults to that of the strongest unit.")
+]
+Col = Annotated[
+    int | None, typer.Option("--col", help="Column of the unit; defaults to that of the strongest unit.")
+]
+Channels = Annotated[str | None, typer.Option("--channels", help="Feature maps to show, such as 3,17,40.")]
+AtlasLayers = Annotated[
+    str, typer.Option("--layers", help="Layers of the atlas, separated by commas, or all.")
+]
+AllMaps = Annotated[
+    str, typer.Option("--maps", help="Feature maps per layer: a random sample of N, a list, or all.")
+]
+Top = Annotated[int, typer.Option("--top", help="Hits per feature map.")]
+ScalingName = Annotated[Scaling, typer.Option("--scaling", help="How values become colours.")]
+FullField = Annotated[
+    bool,
+    typer.Option("--full-field", help="Draw whole receptive fields, not only where the projections are."),
+]
+Labels = Annotated[
+    Path | None, typer.Option("--labels", help="A text file with the name of a class on each line.")
+]
+ClassOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--class-output",
+        help="The output that gives the class, by name or position, where there are several.",
+    ),
+]
+HowMany = Annotated[
+    int | None, typer.Option("--images", help="Use a random sample of N images; defaults to all.")
+]
+Batch = Annotated[int, typer.Option("--batch", help="Images at a time.")]
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")]
+PlotOutput = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The figure to write (.png, .pdf, .svg).")
+]
+SaveStem = Annotated[
+    Path | None, typer.Option("--save", help="Also write the numbers: to SAVE.json and SAVE.npz.")
+]

@@ -1,0 +1,49 @@
+"""What the figures of several studies share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import fill
+
+from matplotlib.axes import Axes
+from matplotlib.gridspec import SubplotSpec
+from matplotlib.patches import Rectangle
+
+from backlight.geometry import Box
+
+_LETTERS_PER_INCH = 14.5
+
+
+def note_lines(text: str, width: float) -> str:
+    """Return the note below a figure broken into lines that fit a width in inches.
+
+    Example:
+        >>> note_lines("small is alike, large is not", 1.0).split("\\n")
+        ['small is', 'alike, large', 'is not']
+    """
+    return fill(text, round(_LETTERS_PER_INCH * width))
+
+
+def replace_last_row(axes: Sequence[Sequence[Axes]], heights: Sequence[float]) -> SubplotSpec:
+    """Give the rows of axes their relative heights, remove the last row, and return its whole width."""
+    grid = axes[0][0].get_gridspec()
+    assert grid is not None
+    grid.set_height_ratios(list(heights))
+    for one in axes[-1]:
+        one.remove()
+    return grid[-1, :]
+
+
+def outline(axes: Axes, box: Box, *lines: tuple[str, float]) -> None:
+    """Draw the outline of a box of pixels once for each line, the first at the bottom.
+
+    Args:
+        axes: The axes of a picture.
+        box: In pixels of the picture.
+        lines: Colours, with widths in points; a wide white line below a coloured one sets it off from the picture.
+    """
+    corner = box.left - 0.5, box.top - 0.5  # pixel 0 is drawn from -0.5 to 0.5
+    for colour, width in lines:
+        axes.add_patch(
+            Rectangle(corner, box.width, box.height, fill=False, edgecolor=colour, linewidth=width)
+        )

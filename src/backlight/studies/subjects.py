@@ -1,0 +1,75 @@
+"""The hits of an atlas that a study examines, and whether a rule set can project them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from backlight.atlas import Atlas
+from backlight.errors import UnsupportedOperatorError
+from backlight.geometry import Box
+from backlight.network import Layer, Network
+from backlight.operators.ruleset import RuleSet
+from backlight.projection import Unit, check_rules
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A hit under study.
+
+    Attributes:
+        unit: The unit.
+        image_id: Its image.
+        rank: Among the map's hits, 0 for the strongest.
+        box: What it sees; may reach outside the image.
+        inside: The part of the box inside the image, whose pixels are scored.
+        centre: Row and column of the middle of the box.
+    """
+
+    unit: Unit
+    image_id: int
+    rank: int
+    box: Box
+    inside: Box
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Row and column of the middle of the box, in pixels of the image."""
+        return (self.box.top + self.box.bottom - 1) / 2, (self.box.left + self.box.right - 1) / 2
+
+
+def applies(net: Network, layer: Layer, rules: RuleSet) -> bool:
+    """Return whether the rules cover every operator between a layer and the pixels."""
+    try:
+        check_rules(net, [layer], rules)
+    except UnsupportedOperatorError:
+        return False
+    return True
+
+
+def choose_subjects(atlas: Atlas, name: str, maps: int | None, hits: int, seed: int) -> list[list[Subject]]:
+    """Return the hits of a layer that are studied, map by map.
+
+    Args:
+        atlas: The atlas.
+        name: Its layer.
+        maps: How many feature maps, drawn at random from those with hits; None takes all of them.
+        hits: How many hits of each, the strongest first.
+        seed: Random seed for the draw, which depends on the layer's name too.
+
+    Raises:
+        UnknownLayerError: The atlas has no such layer.
+    """
+    layer, crop = atlas[name], atlas.preprocessing.crop
+    channels = [c for c in layer.channels if layer[c].hits]
+    if maps is not None and maps < len(channels):
+        drawn = np.random.default_rng([seed, *name.encode()]).permutation(len(channels))
+        channels = sorted(channels[i] for i in drawn[:maps])
+    return [
+        [
+            Subject(Unit(name, c, hit.row, hit.col), hit.image_id, hit.rank, hit.box, hit.box.clip(*crop))
+            for hit in layer[c].hits[:hits]
+        ]
+        for c in channels
+    ]

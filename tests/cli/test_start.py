@@ -1,0 +1,115 @@
+"""Help, the version and mistakes in the command line are answered without what takes seconds to import."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import get_args
+
+import pytest
+
+import backlight
+from backlight.cli import build, flags
+from backlight.cli.commands import AdaptiveCommands, Command, Commands
+
+LATE = ("torch", "torchvision", "matplotlib", "scipy", "skimage", "timm")
+KNOWN = [*Commands.known.items(), *AdaptiveCommands.known.items()]
+WORDS = [*([name] for name in Commands.known), *(["adaptive", name] for name in AdaptiveCommands.known)]
+
+RUN = """
+import contextlib, io, sys
+from backlight_program import main
+for words in {words}:
+    sys.argv = ["backlight", *words]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    print(*words, code, [name for name in {late} if name in sys.modules])
+"""
+
+
+def child(code: str) -> list[str]:
+    """Return the lines that a new Python prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def answers(words: list[list[str]]) -> list[str]:
+    return child(RUN.format(words=words, late=LATE))
+
+
+def test_help_and_the_version_import_nothing_that_takes_long() -> None:
+    asked = [["--help"], ["--version"], ["adaptive", "--help"], *([*own, "--help"] for own in WORDS)]
+    assert answers(asked) == [f"{' '.join(words)} 0 []" for words in asked]
+
+
+def test_mistakes_in_the_command_line_import_nothing_that_takes_long() -> None:
+    asked = [
+        ["figur"],
+        ["build"],
+        ["figure", "a.atlas", "--nonsense"],
+        ["adaptive", "fi"],
+        ["sanity", "--maps"],
+    ]
+    assert answers(asked) == [f"{' '.join(words)} 2 []" for words in asked]
+
+
+def test_importing_the_package_imports_nothing_that_takes_long() -> None:
+    code = f"""
+import sys, backlight
+from backlight import errors, geometry, images, render, storage, text
+images.open_images, images.Preprocessing, images.decode, render.layer_figure, storage.read_npz
+print([name for name in {LATE} if name in sys.modules])
+"""
+    assert child(code) == ["[]"]
+
+
+def test_names_are_themselves_in_whatever_order_they_are_imported() -> None:
+    """`scan` is a function and a room; importing the room must not put it in the place of the function."""
+    code = """
+import backlight.scan.scan, backlight
+from backlight import scan
+from backlight.scan import Scan
+print(scan is backlight.scan, scan.__name__, Scan.__module__, backlight.studies.faithfulness.__name__)
+import backlight.images.decode
+from backlight.images import decode
+print(decode.__name__)
+"""
+    assert child(code) == ["True scan backlight.scan.scan backlight.studies.faithfulness", "decode"]
+
+
+@pytest.mark.parametrize("name", ["backlight", "backlight.images", "backlight.render", "backlight.storage"])
+def test_what_a_room_lists_is_there(name: str) -> None:
+    room = import_module(name)
+    assert set(room.__all__) <= set(dir(room))
+    for listed in dir(room):
+        assert getattr(room, listed) is not None
+
+
+def test_a_star_import_gives_the_doors_and_not_the_rooms() -> None:
+    assert {"capture", "project", "build", "open_atlas", "Layer"} <= set(backlight.__all__)
+    given = (getattr(backlight, name) for name in backlight.__all__)
+    assert not [own for own in given if isinstance(own, ModuleType)]
+
+
+@pytest.mark.parametrize(("name", "command"), KNOWN, ids=[name for name, _ in KNOWN])
+def test_the_list_says_of_a_command_what_its_own_help_says(name: str, command: Command) -> None:
+    module, _, function = command.place.partition(":")
+    found = getattr(import_module(f"backlight.cli.{module}"), function)
+    assert inspect.getdoc(found).split("\n\n")[0] == command.summary
+
+
+def test_flags_say_what_the_library_says() -> None:
+    """They are written twice, since the library cannot be asked without importing PyTorch."""
+    from backlight.models import FORMS
+    from backlight.scan import Compile
+    from backlight.scan.compiling import MIN_IMAGES
+
+    assert flags.MODEL_FORMS == FORMS
+    assert get_args(build.Compile) == get_args(Compile)
+    assert build.COMPILED_FROM == MIN_IMAGES

@@ -1,0 +1,27 @@
+"""Text that is shown on one line of a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from backlight.text import one_line, shortened, visible
+
+
+def test_text_that_fits_is_left_alone() -> None:
+    assert shortened("abc", 3) == "abc"
+    assert visible("fine äö\u3000– 日本") == "fine äö\u3000– 日本"
+
+
+@pytest.mark.parametrize(("keep", "expected"), [("start", "abcd…"), ("end", "…fghi"), ("both", "ab…hi")])
+def test_what_is_kept_of_text_that_does_not_fit(keep: str, expected: str) -> None:
+    assert shortened("abcdefghi", 5, keep=keep) == expected  # type: ignore[arg-type]
+
+
+def test_control_characters_and_lone_surrogates_are_written_out() -> None:
+    assert visible("a\x1b[31m\n\u202e\ud800") == "a\\x1b[31m\\n\\u202e\\ud800"
+
+
+def test_an_error_is_one_short_line() -> None:
+    assert one_line(ValueError("no\n  such\tthing")) == "no such thing"
+    assert one_line(KeyError()) == "KeyError"
+    assert len(one_line(ValueError("x" * 500))) == 200
