@@ -57,12 +57,8 @@ class Network:
         input_shape: tuple[int, ...],
         preprocessing: Preprocessing | None,
     ) -> None:
-        self.module, self.name, self.input_shape, self.preprocessing = (
-            module,
-            name,
-            input_shape,
-            preprocessing,
-        )
+        self.module, self.name = module, name
+        self.input_shape, self.preprocessing = input_shape, preprocessing
         self.analysis = PathAnalysis(module.graph)
         self.spreads = trace_spreads(module.graph, self.analysis)
         for node, spread in self.spreads.items():

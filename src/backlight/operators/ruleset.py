@@ -116,6 +116,11 @@ def parse_rules(text: str) -> RuleSet:
 
     Raises:
         BadInputError: An unknown rule set, option or value.
+
+    Example:
+        >>> import backlight
+        >>> backlight.parse_rules("guided, average_pool=transpose").name
+        'guided,average_pool=transpose'
     """
     name, *options = (part.strip() for part in text.split(","))
     if name not in RULE_SETS:
