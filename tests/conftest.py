@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
+
+if TYPE_CHECKING:  # imported before pytest has hooked types in, the package would not be checked
+    from backlight import Network, Preprocessing
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -65,6 +70,24 @@ def small_net() -> SmallNet:
     """Return a small network with fixed random weights."""
     torch.manual_seed(0)
     return SmallNet()
+
+
+@cache
+def _captured(preprocessing: Preprocessing | None) -> tuple[Network, torch.Tensor]:
+    from backlight import capture
+
+    torch.manual_seed(0)
+    return capture(SmallNet(), (3, 32, 32), preprocessing), torch.get_rng_state()
+
+
+def captured_small_net(preprocessing: Preprocessing | None = None) -> Network:
+    """Return the small network with its fixed weights, captured; all tests of a process share it and leave it as it is.
+
+    torch's random numbers continue as they do after the network has been made.
+    """
+    net, state = _captured(preprocessing)
+    torch.set_rng_state(state)
+    return net
 
 
 @pytest.fixture

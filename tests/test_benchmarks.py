@@ -279,7 +279,6 @@ def test_a_full_build_and_growth_run():
     assert [row["maps"] for row in grown["maps"]["rows"]] == [1, 2]
 
 
-@pytest.mark.slow
 def test_memory_runs():
     import memory
 
@@ -326,7 +325,6 @@ def test_both_kinds_of_bare_convolution_give_the_same():
         torch.testing.assert_close(plain, own, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_adaptive_networks_run():
     import adaptive
     import report

@@ -34,12 +34,11 @@ from backlight.engines.work import Partial
 from backlight.errors import AtlasError, BadInputError, StorageError, UnknownLayerError
 from backlight.images import open_images
 from backlight.storage import locked
-from conftest import SmallNet, make_pictures
+from conftest import SmallNet, captured_small_net, make_pictures
 
 
 def make_network() -> Network:
-    torch.manual_seed(0)
-    return capture(SmallNet(), (3, 32, 32), Preprocessing.default(3, 32))
+    return captured_small_net(Preprocessing.default(3, 32))
 
 
 def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:

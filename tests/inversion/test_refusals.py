@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from backlight import Box, Network, Unit, capture
 from backlight.errors import ActivationError, BacklightError, BadInputError, UnknownLayerError
 from backlight.inversion import InversionConfig, caricature, check, invert, maximise, spread_of
-from conftest import SmallNet
+from conftest import SmallNet, captured_small_net
 
 
 @pytest.fixture
 def net() -> Network:
     """Return a small network."""
-    return capture(SmallNet(), (3, 32, 32))
+    return captured_small_net()
 
 
 IMAGE = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(6))

@@ -34,7 +34,7 @@ from backlight.inversion.optimisers import Adam, Momentum
 from backlight.inversion.priors import Norm, TotalVariation
 from backlight.inversion.recipes import best
 from backlight.inversion.search import Task
-from conftest import SmallNet
+from conftest import captured_small_net
 
 SIDE = 6
 N = 3 * SIDE * SIDE
@@ -66,7 +66,7 @@ def quick() -> Iterator[None]:
 def net() -> Network:
     """Return a small network with the preprocessing of a zoo."""
     preprocessing = Preprocessing(None, (32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    return capture(SmallNet(), (3, 32, 32), preprocessing)
+    return captured_small_net(preprocessing)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from backlight import capture
 from backlight.errors import BadInputError, CaptureError, UnknownLayerError
 from backlight.models.zfnet import alexnet_lrn, zfnet
 from backlight.network import OperatorClass
+from small_zoo import SMALL_ZOO, captured_squeezenet
 
 
 def _state(model: nn.Module) -> list[object]:
@@ -31,7 +32,7 @@ def _equal(a: list[object], b: list[object]) -> bool:
 
 
 def test_the_model_is_left_exactly_as_it_was() -> None:
-    model = torchvision.models.resnet18().train()
+    model = SMALL_ZOO["resnet"]().train()
     model.layer1.eval()
     model.conv1.weight.requires_grad_(False)
     seen: list[int] = []
@@ -44,7 +45,7 @@ def test_the_model_is_left_exactly_as_it_was() -> None:
 
 
 def test_the_graph_computes_the_models_inference_and_shares_its_weights() -> None:
-    model = torchvision.models.mobilenet_v2()
+    model = SMALL_ZOO["mobilenet_v2"]()
     net = capture(model, (3, 64, 64))
     x = torch.randn(3, 3, 64, 64)
     model.eval()
@@ -106,7 +107,7 @@ def test_an_example_that_is_not_an_image_is_refused() -> None:
 
 
 def test_an_unknown_layer_is_named_with_the_closest_one() -> None:
-    net = capture(torchvision.models.squeezenet1_1(), (3, 64, 64))
+    net = captured_squeezenet()
     with pytest.raises(
         UnknownLayerError, match=r"no layer 'features\.3\.cta'; did you mean 'features\.3\.cat'"
     ):
@@ -145,9 +146,7 @@ def test_alexnet_with_lrn_is_covered_and_its_norm_is_the_papers() -> None:
 
 
 def test_coverage_names_each_operator_its_class_and_where() -> None:
-    entries = {
-        e.operator: e for e in capture(torchvision.models.efficientnet_b0(), (3, 64, 64)).coverage().entries
-    }
+    entries = {e.operator: e for e in capture(SMALL_ZOO["efficientnet"](), (3, 64, 64)).coverage().entries}
     assert entries["silu"].kind is OperatorClass.RECTIFIER
     assert entries["mul"].kind is OperatorClass.GATE
     assert entries["conv2d"].kind is OperatorClass.LINEAR
@@ -156,26 +155,26 @@ def test_coverage_names_each_operator_its_class_and_where() -> None:
 
 
 def test_default_layers_are_the_rectified_maps_else_the_convolutions() -> None:
-    squeezenet = capture(torchvision.models.squeezenet1_0(), (3, 64, 64))
+    squeezenet = captured_squeezenet()
     assert len(squeezenet.default_layers) == 26
     assert sum(layer.n_maps for layer in squeezenet.default_layers) == 3976
-    mobilenet = capture(torchvision.models.mobilenet_v2(), (3, 64, 64))
+    mobilenet = capture(SMALL_ZOO["mobilenet_v2"](), (3, 64, 64))
     unrectified = [layer.name for layer in mobilenet.default_layers if not layer.rectified]
     assert unrectified[:2] == ["features.1.conv.2", "features.2.conv.3"]
-    vgg = capture(torchvision.models.vgg16(), (3, 64, 64))
+    vgg = capture(torchvision.models.vgg16(init_weights=False).features, (3, 64, 64))
     assert sum(layer.n_maps for layer in vgg.default_layers) == 4224
 
 
 def test_the_fingerprint_tells_weights_apart() -> None:
     torch.manual_seed(0)
-    model = torchvision.models.squeezenet1_1()
-    first = capture(model, (3, 64, 64)).fingerprint()
-    assert capture(model, (3, 64, 64)).fingerprint() == first
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    first = capture(model, (3, 8, 8)).fingerprint()
+    assert capture(model, (3, 8, 8)).fingerprint() == first
     with torch.no_grad():
-        model.features[0].bias[0] += 1
-    assert capture(model, (3, 64, 64)).fingerprint() != first
+        model[0].bias[0] += 1
+    assert capture(model, (3, 8, 8)).fingerprint() != first
 
 
 def test_notebooks_show_the_layers() -> None:
-    html = capture(torchvision.models.squeezenet1_1(), (3, 64, 64))._repr_html_()
+    html = captured_squeezenet()._repr_html_()
     assert "<td style='text-align:left'><code>features.3.squeeze_activation</code></td><td>16</td>" in html

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 import torchvision
@@ -14,6 +16,7 @@ from backlight.network.fold import fold_batch_norms
 from backlight.operators.reading import aten, packet
 from backlight.operators.table import is_batch_norm
 from backlight.projection.rewrite import apply_rules
+from small_zoo import SMALL_ZOO
 
 
 class NormFirst(nn.Module):
@@ -68,20 +71,21 @@ class NormOfRows(nn.Module):
         return self.norm(self.fc(self.conv(x).mean(3))).relu()
 
 
-MODELS = {
+LARGE = {
     "resnet18": torchvision.models.resnet18,
     "mobilenet_v2": torchvision.models.mobilenet_v2,
     "googlenet": lambda: torchvision.models.googlenet(init_weights=False, aux_logits=False),
     "densenet121": torchvision.models.densenet121,
-    "norm_first": NormFirst,
-    "kinds": Kinds,
 }
+SMALL = {name: SMALL_ZOO[name] for name in ("resnet", "mobilenet_v2", "inception", "densenet")}
+MODELS = {f"small_{name}": make for name, make in SMALL.items()} | {"norm_first": NormFirst, "kinds": Kinds}
 
 
+@cache
 def captured(name: str) -> Network:
     torch.manual_seed(0)
-    model = MODELS[name]().double()
-    return captured_model(model, 64 if hasattr(torchvision.models, name) else 16)
+    model = (MODELS | LARGE)[name]().double()
+    return captured_model(model, 16 if name in ("norm_first", "kinds") else 64)
 
 
 def captured_model(model: nn.Module, size: int) -> Network:
@@ -107,7 +111,7 @@ def relative_error(got: torch.Tensor, wanted: torch.Tensor) -> float:
     return ((got - wanted).abs().max() / wanted.abs().max()).item()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *(pytest.param(own, marks=pytest.mark.slow) for own in LARGE)])
 def test_outputs_and_gradients_stay_and_no_norm_does(name: str) -> None:
     net = captured(name)
     for module in (net.features(heads(net)), apply_rules(net, heads(net), DECONVNET)):
@@ -155,7 +159,7 @@ def test_a_norm_over_another_dimension_than_the_linear_map_s_is_a_product() -> N
 
 
 def test_nodes_keep_what_is_known_of_them() -> None:
-    net = captured("resnet18")
+    net = captured("small_resnet")
     module = net.features(heads(net))
     folded = fold_batch_norms(module)
 

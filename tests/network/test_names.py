@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 import pytest
 import torch
 import torchvision
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from backlight import DECONVNET, GRADIENT, RuleSet, capture, project, strongest
+from backlight import DECONVNET, GRADIENT, Network, RuleSet, capture, project, strongest
+from small_zoo import SMALL_ZOO
 
 # Nodes that a functional graph does not have: arithmetic on sizes, parameters, the input itself, operators that do
 # nothing at inference. `_get_postfix` counts of getitem then differ, since unpacked shapes are getitems too.
@@ -25,15 +28,26 @@ _NOT_TENSORS = (
     "bias",
 )
 
-NAMES = [
-    "alexnet", "vgg11_bn", "resnet18", "squeezenet1_0", "googlenet", "densenet121", "mobilenet_v2",
-    "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "regnet_y_400mf", "shufflenet_v2_x0_5", "mnasnet0_5",
+SMALL = {f"small_{name}": make for name, make in SMALL_ZOO.items()}
+NAMES = [  # the zoo's networks at their own size take long, but for two
+    *SMALL, "alexnet", "squeezenet1_0",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in (
+        "vgg11_bn", "resnet18", "googlenet", "densenet121", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0",
+        "convnext_tiny", "regnet_y_400mf", "shufflenet_v2_x0_5", "mnasnet0_5",
+    )),
 ]  # fmt: skip
+
+
+@cache
+def _captured(name: str) -> tuple[nn.Module, Network]:
+    model = _make(name)
+    return model, capture(model, (3, 64, 64))
 
 
 def _make(name: str) -> nn.Module:
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    model = torchvision.models.get_model(name, weights=None, **options).eval()
+    make = SMALL.get(name) or partial(torchvision.models.get_model, name, weights=None, **options)
+    model = make().eval()
     for (
         module
     ) in model.modules():  # a feature extractor would show what a later in-place call has made of a tensor
@@ -44,18 +58,16 @@ def _make(name: str) -> nn.Module:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_equal_torchvisions(name: str) -> None:
-    model = _make(name)
-    net = capture(model, (3, 64, 64))
+    model, net = _captured(name)
     theirs = get_graph_node_names(model)[1]
     missing = [n for n in theirs[1:] if not _found(net, n) and not any(part in n for part in _NOT_TENSORS)]
     own_dropouts = [n for n, m in model.named_modules() if isinstance(m, nn.Dropout)]
     assert set(missing) <= set(own_dropouts)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_0", "convnext_tiny", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize("name", ["small_resnet", "squeezenet1_0", "small_convnext", "small_shufflenet"])
 def test_equal_names_mean_equal_tensors(name: str) -> None:
-    model = _make(name)
-    net = capture(model, (3, 64, 64))
+    model, net = _captured(name)
     theirs = set(get_graph_node_names(model)[1])
     both = [layer for layer in net.layers if layer.name in theirs and "getitem" not in layer.name]
     assert len(both) > 10
@@ -103,7 +115,7 @@ def test_reused_modules_and_functions_are_counted_and_modules_keep_their_path() 
 
 
 def test_a_module_path_names_what_the_module_gave_back() -> None:
-    net = capture(torchvision.models.resnet18(), (3, 64, 64))
+    _, net = _captured("small_resnet")
     assert net.layer("layer1.0").name == "layer1.0.relu_1"
     assert net.layer("layer1.0.bn2").operator == "getitem"
 

@@ -22,6 +22,7 @@ from backlight.operators.paths import PathAnalysis
 from backlight.operators.reading import operands, operator_name
 from backlight.operators.spread import Window
 from backlight.operators.views import reshaped
+from small_zoo import SMALL_ZOO
 
 NCHW = ("n", "c", "h", "w")
 
@@ -157,7 +158,9 @@ def test_vgg16():
     assert fields == [(6, 2, -2), (16, 4, -6), (44, 8, -18), (100, 16, -42), (212, 32, -90)]
 
 
-@pytest.mark.parametrize(("name", "size"), [("resnet18", 435), ("resnet50", 427)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("resnet18", 435), pytest.param("resnet50", 427, marks=pytest.mark.slow)]
+)
 def test_resnets(name, size):
     fields = fields_by_operator(getattr(torchvision.models, name)(), "relu")
     assert fields[-1] == (size, 32, -(size // 2))
@@ -605,33 +608,22 @@ def test_no_field_where_one_axis_is_the_whole_image():
 # --- architectures ------------------------------------------------------------------------------------------
 
 
-def small_convnext() -> nn.Module:
-    blocks = torchvision.models.convnext.CNBlockConfig
-    return torchvision.models.ConvNeXt([blocks(16, 32, 1), blocks(32, 64, 1), blocks(64, None, 1)])
-
-
-def small_efficientnet() -> nn.Module:
-    blocks = torchvision.models.efficientnet.MBConvConfig
-    settings = [blocks(1, 3, 1, 32, 16, 1, 1, 1), blocks(6, 5, 2, 16, 24, 1, 1, 1)]
-    return torchvision.models.EfficientNet(settings, dropout=0.0)
-
-
-def small_mobilenet() -> nn.Module:
-    blocks = torchvision.models.mobilenetv3.InvertedResidualConfig
-    settings = [blocks(16, 3, 16, 16, True, "RE", 2, 1, 1), blocks(16, 5, 32, 24, True, "HS", 2, 1, 1)]
-    return torchvision.models.MobileNetV3(settings, 64)
-
-
 @pytest.mark.parametrize(
     ("make", "size", "ignored", "last"),
     [
-        (small_convnext, 64, False, (184, 16, -84)),
-        (small_efficientnet, 64, True, (15, 4, -7)),
-        (small_mobilenet, 64, True, (23, 8, -11)),
-        (lambda: torchvision.models.ShuffleNetV2([2, 2, 2], [8, 16, 32, 64, 64]), 64, False, (175, 32, -87)),
-        (lambda: torchvision.models.DenseNet(8, (2, 2, 2), 16), 64, False, (135, 16, -61)),
-        (lambda: torchvision.models.googlenet(init_weights=False), 224, False, (379, 32, -167)),
-        (lambda: torchvision.models.inception_v3(init_weights=False), 299, False, (1311, 32, -618)),
+        (SMALL_ZOO["convnext"], 64, False, (184, 16, -84)),
+        (SMALL_ZOO["efficientnet"], 64, True, (15, 4, -7)),
+        (SMALL_ZOO["mobilenet_v3"], 64, True, (23, 8, -11)),
+        (SMALL_ZOO["shufflenet"], 64, False, (175, 32, -87)),
+        (SMALL_ZOO["densenet"], 64, False, (135, 16, -61)),
+        pytest.param(
+            *(lambda: torchvision.models.googlenet(init_weights=False), 224, False, (379, 32, -167)),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *(lambda: torchvision.models.inception_v3(init_weights=False), 299, False, (1311, 32, -618)),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["convnext", "efficientnet", "mobilenet_v3", "shufflenet", "densenet", "googlenet", "inception_v3"],
 )

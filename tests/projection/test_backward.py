@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from backlight.operators.windows import Windows
 from backlight.projection import Projector, backward
 from backlight.projection.backward import Backward
 from backlight.projection.rewrite import apply_rules
+from small_zoo import SMALL_ZOO, small_swin
 
 RULES = [
     DECONVNET,
@@ -59,13 +61,24 @@ class _Mixture(nn.Module):
         return torch.relu(self.inner[0](nn.functional.interpolate(x, scale_factor=2.0)))
 
 
-NETS: dict[str, Callable[[], nn.Module]] = {
+LARGE: dict[str, Callable[[], nn.Module]] = {
     "resnet18": torchvision.models.resnet18,
+    "shufflenet_v2_x0_5": torchvision.models.shufflenet_v2_x0_5,
+    "mobilenet_v3_small": torchvision.models.mobilenet_v3_small,
+}
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "resnet": SMALL_ZOO["resnet"],
     "squeezenet1_1": torchvision.models.squeezenet1_1,
-    "shufflenet": torchvision.models.shufflenet_v2_x0_5,
-    "mobilenet": torchvision.models.mobilenet_v3_small,
+    "shufflenet": SMALL_ZOO["shufflenet"],
+    "mobilenet": SMALL_ZOO["mobilenet_v3"],
     "a mixture": _Mixture,
 }
+
+
+@cache
+def _captured(name: str) -> Network:
+    torch.manual_seed(0)
+    return capture(_trained_looking((NETS | LARGE)[name]()).double(), (3, 61, 66))
 
 
 def _compare(net: Network, layer: Layer, rules: RuleSet, images: Tensor) -> None:
@@ -91,13 +104,12 @@ def _compare(net: Network, layer: Layer, rules: RuleSet, images: Tensor) -> None
 
 @pytest.mark.parametrize("cells", [1 << 24, 3000], ids=["at once", "by halves"])
 @pytest.mark.parametrize("rules", RULES, ids=lambda rules: rules.name)
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", [*NETS, *(pytest.param(own, marks=pytest.mark.slow) for own in LARGE)])
 def test_windows_give_the_gradient_of_the_whole_graph(
     name: str, rules: RuleSet, cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backward, "MOST_CELLS", cells)
-    torch.manual_seed(0)
-    net = capture(_trained_looking(NETS[name]()).double(), (3, 61, 66))
+    net = _captured(name)
     images = torch.randn(2, 3, 61, 66, dtype=torch.float64)
     layers = net.default_layers
     for layer in {layers[0], layers[len(layers) // 2], layers[-1]}:
@@ -119,7 +131,7 @@ def test_one_forward_pass_serves_all_units_of_an_image() -> None:
 
 def test_a_graph_that_mixes_images_runs_one_for_each_unit() -> None:
     torch.manual_seed(0)
-    model = torchvision.models.SwinTransformer([4, 4], 8, [2, 2], [2, 2], [4, 4]).eval()
+    model = small_swin().eval()
     net = capture(model.double(), (3, 64, 64))
     layer = net.default_layers[-1]
     assert not Backward(
@@ -130,7 +142,7 @@ def test_a_graph_that_mixes_images_runs_one_for_each_unit() -> None:
 
 def test_units_of_several_layers_go_down_together_whether_or_not_they_share_images() -> None:
     torch.manual_seed(0)
-    swin = torchvision.models.SwinTransformer([4, 4], 8, [2, 2], [2, 2], [4, 4]).eval()
+    swin = small_swin().eval()
     for model in (swin, torchvision.models.squeezenet1_1()):
         net = capture(model.double(), (3, 64, 64))
         layers = (net.default_layers[0], net.default_layers[-1])

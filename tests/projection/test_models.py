@@ -11,13 +11,20 @@ from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.projection import Unit, project
 from backlight.projection.rewrite import apply_rules
 from replicas.compare import same, same_bits
+from small_zoo import SMALL_ZOO
 
-MODELS = {  # side of the image, a module in the middle, a unit of what it gives
+SMALL = {  # side of the image, a module in the middle, a unit of what it gives
+    "efficientnet": (64, "features.2", (7, 3, 4)),
+    "convnext": (32, "features.3", (20, 0, 2)),
+    "mobilenet_v3": (64, "features.2", (3, 2, 1)),
+    "shufflenet": (64, "stage3.0", (12, 0, 3)),
+    "squeezenet1_1": (64, "features.6", (30, 1, 5)),
+}
+LARGE = {
     "efficientnet_b0": (64, "features.3.1", (7, 3, 4)),
     "convnext_tiny": (32, "features.3.1", (20, 0, 2)),
     "mobilenet_v3_small": (64, "features.5", (3, 2, 1)),
     "shufflenet_v2_x0_5": (64, "stage3.0", (12, 0, 3)),
-    "squeezenet1_1": (64, "features.6", (30, 1, 5)),
 }
 TURNED = RuleSet("all options turned", "identity", "assign-largest", "transpose", "inverse", "literal", "vjp")
 
@@ -25,13 +32,14 @@ TURNED = RuleSet("all options turned", "identity", "assign-largest", "transpose"
 def built(name):
     torch.manual_seed(0)
     with warnings.catch_warnings(action="ignore"):
-        return torchvision.models.get_model(name).double().eval()
+        make = SMALL_ZOO.get(name, getattr(torchvision.models, name, None))
+        return make().double().eval()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(own, marks=pytest.mark.slow) for own in LARGE)])
 def test_whole_network(name):
     """One test a network: the capture takes most of the time."""
-    side, module, place = MODELS[name]
+    side, module, place = (SMALL | LARGE)[name]
     model, images = built(name), torch.randn(2, 3, side, side).double()
     net = capture(model, images)
     layers = [net.layer(module), net.layers[-1]]

@@ -94,11 +94,13 @@ def start(tree: Path, folder: Path, only: str) -> subprocess.Popen[bytes]:
 
 def report(subjects: list[Subject], most: int) -> None:
     """Print a table, and the differences below the network that has them."""
-    print(f"{'network':36} {'facts':>6} {'numbers':>11} {'refused':>7}")
+    print(f"{'network':36} {'facts':>6} {'numbers':>11} {'refused':>7} {'crashed':>7}")
     for own in subjects:
         count = len(own.differences)
         verdict = f"{count} DIFFER" if count else "same"
-        print(f"{own.name:36} {own.n_facts:6} {own.n_numbers:11,} {own.n_refused:7}  {verdict}")
+        print(
+            f"{own.name:36} {own.n_facts:6} {own.n_numbers:11,} {own.n_refused:7} {own.n_crashed:7}  {verdict}"
+        )
         for line in own.differences[:most]:
             print(f"    {line}")
         if count > most:

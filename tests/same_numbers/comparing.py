@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-MISSING = "(nothing)"
+MISSING, CRASHED = "(nothing)", ": crashed"
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Subject:
         n_facts: How many facts were compared: layers, units, classes, values of tables.
         n_numbers: How many numbers in arrays were compared.
         n_refused: How many parts both versions refuse, or either.
+        n_crashed: In how many parts the version before crashed, so that they cannot be compared.
         differences: A line for every fact and every array that is not the same.
     """
 
@@ -30,6 +31,7 @@ class Subject:
     n_facts: int
     n_numbers: int
     n_refused: int
+    n_crashed: int
     differences: tuple[str, ...]
 
 
@@ -41,7 +43,8 @@ def compare(before: Path, now: Path, only: str = "*") -> list[Subject]:
         now: The folder of the other.
         only: A pattern of the names of subjects, such as `timm/*`.
 
-    *Convention*: bit for bit: 0.0 and -0.0 differ, and so do two arrays of different types with equal values.
+    *Convention*: bit for bit: 0.0 and -0.0 differ, and so do two arrays of different types with equal values. Where the
+    version before crashed, by an error that is not Backlight's, there is nothing to compare with.
     """
     names = sorted({path.stem for folder in (before, now) for path in folder.glob("*.json")})
     wanted = [name for name in names if fnmatch(name.replace("--", "/", 1), only)]
@@ -51,21 +54,23 @@ def compare(before: Path, now: Path, only: str = "*") -> list[Subject]:
 def _subject(before: Path, now: Path, name: str) -> Subject:
     found = [_read(folder / f"{name}.json") for folder in (before, now)]
     facts = [dict(_flat(own["facts"])) for own in found]
+    crashed = [key for key in facts[0] if key.endswith(CRASHED)]
+    unknown = {key.removesuffix(CRASHED) + end for key in crashed for end in ("", CRASHED, ", activations")}
     differences = [
         f"{key}: {old!r}, now {new!r}"
         for key in dict.fromkeys([*facts[0], *facts[1]])
-        if (old := facts[0].get(key, MISSING)) != (new := facts[1].get(key, MISSING))
+        if key not in unknown and (old := facts[0].get(key, MISSING)) != (new := facts[1].get(key, MISSING))
     ]
     hashes = [own["arrays"] for own in found]
-    changed = [
-        key for key in dict.fromkeys([*hashes[0], *hashes[1]]) if hashes[0].get(key) != hashes[1].get(key)
-    ]
+    keys = [key for key in dict.fromkeys([*hashes[0], *hashes[1]]) if key not in unknown]
+    changed = [key for key in keys if hashes[0].get(key) != hashes[1].get(key)]
     differences += [f"{key}: {_how(before, now, name, key)}" for key in changed]
     failed = {own["facts"]["failed"] for own in found if "failed" in own["facts"]}
     differences += [f"{error}: nothing was compared" for error in failed]
     refused = {key for own in facts for key in own if key.endswith(": refused")}
     n_numbers = _n_numbers(now / f"{name}.npz")
-    return Subject(name.replace("--", "/", 1), len(facts[1]), n_numbers, len(refused), tuple(differences))
+    counts = len(facts[1]), n_numbers, len(refused), len(crashed)
+    return Subject(name.replace("--", "/", 1), *counts, tuple(differences))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -65,8 +65,10 @@ class Dump:
         """Do a part of the work; a refusal is a fact like any other: its kind is kept, not its words."""
         try:
             work()
-        except Exception as error:
+        except backlight.BacklightError as error:
             self.facts[f"{name}: refused"] = type(error).__name__
+        except Exception as error:
+            self.facts[f"{name}: crashed"] = type(error).__name__
 
 
 def hash_of(array: np.ndarray) -> str:

@@ -35,10 +35,10 @@ _TIMM = (
         "edgenext_xx_small",
         "tf_efficientnet_lite0",
         "repvgg_a0",
-        "mobileone_s0",
+        "skresnet18",
         "hrnet_w18_small",
     ),
-    *("res2net50_14w_8s", "fastvit_t8", "lambda_resnet26rpt_256", "efficientvit_b0", "xcit_nano_12_p16_224"),
+    *("focalnet_tiny_srf", "fastvit_t8", "inception_next_atto", "efficientvit_b0", "xcit_nano_12_p16_224"),
 )
 _TIMM_OF_A_SIZE = {"resmlp_12_224": 64, "levit_128s": 96, "coatnet_nano_rw_224": 64, "swinv2_cr_tiny_224": 64}
 _OPTIONS: dict[str, dict[str, object]] = {

@@ -80,6 +80,21 @@ def test_every_change_is_found_and_said(
     assert any(said in line for line in found.differences), found.differences
 
 
+def test_what_crashed_before_is_not_compared_but_what_crashes_now_differs(
+    dump: Dump, before: Path, tmp_path: Path
+) -> None:
+    crashed = copy.deepcopy(dump)
+    for end in ("", ", activations"):
+        del crashed.arrays[f"projection of relu under guided{end}"]
+    crashed.guarded("projection of relu under guided", lambda: [][0])
+    crashed.save(tmp_path, NAME)
+    (found,) = compare(tmp_path, before)
+    assert (found.n_crashed, found.differences) == (1, ())
+    (found,) = compare(before, tmp_path)
+    assert found.differences[0] == "projection of relu under guided: crashed: '(nothing)', now 'IndexError'"
+    assert len(found.differences) == 3
+
+
 def test_the_sign_of_a_zero_is_a_difference() -> None:
     said = describe_difference(np.array([0.0, 1.0]), np.array([-0.0, 1.0]))
     assert said.startswith("1 of 2 differ, by 0 at most, at (0)")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import swin_t
 
 from backlight import capture
 from backlight.network import Network
 from backlight.scan.peaks import Peaks, as_peaks, peaks_graph
+from small_zoo import small_swin
 
 
 def brute_force(maps: Tensor) -> Peaks:
@@ -88,7 +88,7 @@ def test_folding_and_writing_in_place_leave_every_layer_its_own_maps() -> None:
 
 
 def test_layers_with_channels_last_in_the_graph_are_read_as_maps() -> None:
-    net = capture(swin_t().eval(), (3, 64, 64))
+    net = capture(small_swin().eval(), (3, 64, 64))
     layers = net.default_layers[:3]
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
