@@ -1,9 +1,9 @@
 """Adjoints: how an operator of a rewritten graph passes signals back, on the windows that the signals fill.
 
-What most of the time goes into (convolutions, max pools), and what merely passes a signal on, has an adjoint of its own
-in the file of its family. Every other operator that leaves cells in their places is differentiated by PyTorch on the
-windows of its operands (`IN_PLACE`), and what is left on whole maps (`ON_WHOLE_MAPS`). So the walk is complete, and any
-of the three gives the same.
+Operators that take most of the time (convolutions, max pools), and those that merely pass a signal on, have adjoints of
+their own in the files of their families. Every other operator that leaves cells in their places is differentiated by
+PyTorch on the windows of its operands (`IN_PLACE`), and the rest on whole maps (`ON_WHOLE_MAPS`). So every operator is
+covered, and all three ways give the same numbers.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Adjoint:
         fits: Whether it serves a node, given the nodes that depend on the pixels; where not, whole maps do.
         of_complex: Whether it serves complex numbers too, whose derivative takes the conjugate.
         forward: How the forward pass evaluates the operator, given the node, its arguments, and the record to keep
-            what the way back needs; None for the operator itself.
+            what the backward pass needs; None for the operator itself.
     """
 
     back: Callable[[fx.Node, Any, Descent], Below]
@@ -111,12 +111,14 @@ def summed(signal: Windows, below: fx.Node, node: fx.Node, descent: Descent) -> 
 def on_common_cells(node: fx.Node, signal: Windows, descent: Descent) -> Windows:
     """Return the signal on windows where every operand has cells for them, or one value for all; else on whole maps."""
     shape, record = descent.record.shapes[node], descent.record
+    # Along each windowed axis an operand must have as many cells as the operator, or one for all of them.
     dims = [dim - len(shape) for dim, _ in signal.axes]  # counted from the last, as operands are stretched
     cells, one = [shape[dim] for dim in dims], [1] * len(dims)
     for operand in operands([node.args, node.kwargs]):
         value = record.values[operand]
         if isinstance(value, Tensor):
             own = [value.shape[dim] if value.dim() >= -dim else 1 for dim in dims]
+            # A constant with cells of its own cannot be cut for each unit; a tensor of lower rank has no batch first.
             is_map = operand in descent.by_image and value.dim() == len(shape)
             if (own != one and not (is_map and own == cells)) or (operand in record.shapes and not is_map):
                 return signal.whole(shape)
@@ -130,6 +132,7 @@ def seen_by(value: Any, signal: Windows, descent: Descent) -> Any:
     found = descent.record.values[value]
     if value not in descent.by_image or not isinstance(found, Tensor):
         return found
+    # (m, c, 1, 1): one value for all cells, so only the image is chosen: (n, c, 1, 1).
     if signal.axes and all(found.shape[dim] == 1 for dim, _ in signal.axes):
         return found if descent.image_of is None else found[descent.image_of]
     return signal.of(found, descent.image_of)
@@ -147,6 +150,7 @@ def _on_whole_maps(node: fx.Node, signal: Windows | dict[int, Windows], descent:
     seen, shape = {}, descent.record.shapes[node]
     for n in dict.fromkeys(operands([node.args, node.kwargs])):
         value = descent.record.values[n]
+        # (m, ...) of the images becomes (n, ...) of the units; a constant serves all units as it is.
         is_map = descent.image_of is not None and n in descent.by_image and isinstance(value, Tensor)
         seen[n] = value[descent.image_of] if is_map else value
     if isinstance(signal, dict):
@@ -166,11 +170,12 @@ def _differentiate(
     """
     below = descent.below[node]
     with torch.enable_grad():
+        # The operator is run again on leaves; an operand that it reads twice is one leaf and gets the sum.
         seen = seen | {n: seen[n].detach().requires_grad_() for n in below}
         target: Any = node.target
         out = target(*fx.map_arg(node.args, seen.__getitem__), **fx.map_arg(node.kwargs, seen.__getitem__))
         parts: dict[Any, Windows] = dict(signal) if isinstance(signal, dict) else {None: signal}
-        outs = {i: out if i is None else out[i] for i in parts}
+        outs = {i: out if i is None else out[i] for i in parts}  # of several outputs those that got a signal
         smooth = [i for i, value in outs.items() if value.is_floating_point() or value.is_complex()]
         values, signals = [outs[i] for i in smooth], [parts[i].data for i in smooth]
         try:

@@ -20,16 +20,17 @@ def _holds_all_but_value(node: fx.Node, paths: Paths) -> tuple[fx.Node, ...]:
 
 
 def _freeze_weights(at: Rewriting) -> fx.Node | None:
-    """Hold the weights fixed; query and key may be the value itself."""
+    """Hold the attention weights fixed; the signal goes to the value."""
     if at.kind is not OperatorClass.GATE or at.rules.gates == "vjp":
         return None
     args, kwargs = with_factors_frozen(at)
+    # In self-attention query and key can be the value itself, which is no factor: freeze these two anyway.
     weights = [at.frozen(a) for a in args[:2]]
     return at.call(at.node.target, *weights, *args[2:], **kwargs)  # type: ignore[arg-type]
 
 
 def _attend(seen: Seen) -> Spreads:
-    """Follow (weights of query and key) @ value; every weight comes of all entries of all keys."""
+    """The whole image along the positions: every output is a mixture of all values, weighted by all keys."""
     node = seen.node
     query, key, value = list[Any](node.args)[:3]
     target = sizes_of(node)

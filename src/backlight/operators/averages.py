@@ -48,17 +48,19 @@ def fill_mean(x: Tensor, dims: list[int], keepdim: bool = False, dtype: torch.dt
 
 
 def _fill_windows(at: Rewriting) -> fx.Node | None:
+    """Copy the value to every position of its window (`average_pool=fill`)."""
     if at.rules.average_pool != "fill":
         return None
     return at.call(fill_pool, at.args[0], **options_of(at.node, at.args, at.kwargs))
 
 
 def _fill_sized_windows(at: Rewriting) -> fx.Node | None:
+    """Copy the value to every position of its window (`average_pool=fill`)."""
     return at.call(fill_adaptive_pool, *at.args) if at.rules.average_pool == "fill" else None
 
 
 def _fill_positions(at: Rewriting) -> fx.Node | None:
-    """Fill where a mean is a pooling: over rows and columns alone."""
+    """Copy the value to every position (`average_pool=fill`), if it averages over rows and columns alone."""
     options = {"dim": None} | options_of(at.node, at.args, at.kwargs)
     rank = len(shape_of(at.node.args[0]) or ())  # type: ignore[arg-type]
     is_pooling = options["dim"] and {d % rank for d in options["dim"]} <= set(at.spatial)

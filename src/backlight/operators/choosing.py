@@ -56,17 +56,21 @@ def select_of_two(left: Tensor, right: Tensor, largest: bool) -> Tensor:
 
 
 def _extreme_kind(node: fx.Node, paths: Paths) -> OperatorClass:
-    """A rectifier as max(x, c) with a constant, else a selector."""
+    """A rectifier as max(x, c) with a constant; else a selector."""
     is_rectifier = len(paths.signals(node)) == 1 and len(node.all_input_nodes) == 2
     return OperatorClass.RECTIFIER if is_rectifier else OperatorClass.SELECTOR
 
 
 def _minimum_kind(node: fx.Node, paths: Paths) -> OperatorClass:
+    """A selector of the first operand.
+
+    Unknown, if any other operand changes with the pixels.
+    """
     return OperatorClass.SELECTOR if paths.first_only(node) else OperatorClass.UNKNOWN
 
 
 def _of_two_or_all(seen: Seen) -> Spreads:
-    """Follow max(x, y), or max(x) over some dimensions or all."""
+    """Of two operands the same place; of one the whole image along the dimensions that it reduces."""
     second = seen.node.args[1] if len(seen.node.args) > 1 else None
     return cell_by_cell(seen) if isinstance(second, fx.Node) else reduction(seen)
 
@@ -83,6 +87,9 @@ def _select(largest: bool) -> Rule:
         is_of_two = isinstance(at.args[1], fx.Node)
         return at.call(select_of_two, *at.args, largest) if is_of_two else None
 
+    passes = "Pass the signal to the {} of two operands, or of all entries, only"
+    rectifies = "; max(x, c) with a constant has the rectifiers' rule."
+    rule.__doc__ = passes.format("larger") + rectifies if largest else passes.format("smaller") + "."
     return rule
 
 
@@ -90,6 +97,7 @@ def _select_over(largest: bool) -> Rule:
     """Return the rule of an extreme over some dimensions."""
 
     def rule(at: Rewriting) -> fx.Node:
+        """Pass the signal to the place of the extreme; of equal values, to the first in raster order."""
         options: dict[str, Any] = {"dim": [], "keepdim": False} | options_of(at.node, at.args, at.kwargs)
         return at.call(select_extreme, at.args[0], options["dim"], options["keepdim"], largest)
 
@@ -105,6 +113,7 @@ def _chooser_kind(node: fx.Node, paths: Paths) -> OperatorClass:
 
 
 def _hold_choice(at: Rewriting) -> fx.Node | None:
+    """Hold the choice fixed, if it depends on the pixels."""
     if at.kind is not OperatorClass.GATE or at.rules.gates == "vjp":
         return None
     args, kwargs = with_factors_frozen(at)
@@ -112,7 +121,7 @@ def _hold_choice(at: Rewriting) -> fx.Node | None:
 
 
 def _gathered(node: fx.Node, spread: Spread) -> Spread:
-    """Follow places that a constant names, which may stand in any order."""
+    """The whole image along the dimension that is indexed; along all, if several are."""
     indices: Any = node.args[1]
     places = [d for d, index in enumerate(indices) if index is not None]
     return spread.mixed(places) if len(places) == 1 else spread.with_roles("" for _ in spread.roles)

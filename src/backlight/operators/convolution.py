@@ -62,6 +62,7 @@ def kernel_windows(node: fx.Node, kernel: Sequence[int], transposed: bool = Fals
 
 
 def _slide_kernel(node: fx.Node, spread: Spread) -> Spread:
+    """What the kernel covers there, by stride, padding and dilation."""
     given = arguments(node)
     kernel = sizes_of(given["weight"])[2:]
     transposed = given.get("transposed", "transpose" in operator_name(node))

@@ -45,6 +45,7 @@ def carried_division(x: Tensor, divisor: Tensor) -> Tensor:
 
 
 def _kind(node: fx.Node, paths: Paths) -> OperatorClass:
+    """A gate by a signal, linear by a constant; unknown if it rounds, or if the divisor alone is a signal."""
     if node.kwargs.get("rounding_mode") is not None:
         return OperatorClass.UNKNOWN
     return gate(node, paths) if paths.held_fixed(node) else linear_in_first(node, paths)
@@ -58,6 +59,7 @@ def _option(node: fx.Node) -> str:
 
 
 def _hold_divisor(at: Rewriting) -> fx.Node | None:
+    """Hold the divisor fixed; local response normalisation follows the option `lrn`."""
     if at.kind is not OperatorClass.GATE:
         return None
     if _option(at.node) == "gates":

@@ -49,27 +49,27 @@ def _add(node: fx.Node, signal: Windows, descent: Descent) -> Below:
 
 
 def _interpolation_kind(node: fx.Node, paths: Paths) -> OperatorClass:
-    """Linear, unless the weight between the two depends on the pixels too."""
+    """Linear; unknown if the weight between the two depends on the pixels too."""
     return OperatorClass.UNKNOWN if node.args[2] in paths.dependent else OperatorClass.LINEAR
 
 
 def _read_to(node: fx.Node) -> list[fx.Node]:
-    """Return what `to` reads; a tensor that it takes a type from is not among it."""
+    """Return the operands, without a tensor that only lends its type."""
     return only_first(node) if node.target is aten.to.other else every_operand(node)
 
 
 def _written(node: fx.Node, spread: Spread) -> Spread:
-    """Follow a copy: the first argument is the place that is written to, the second what is read."""
+    """What the second operand, which is written over the first, sees in the same place."""
     return stretched(spread, sizes_of(node.args[1]), sizes_of(node))
 
 
 def _pass_through(at: Rewriting) -> fx.Node:
-    """Let the author's own stop of the gradient be no stop of the signal."""
+    """Pass the signal on: `detach` in a model stops its training, not the signal."""
     return at.args[0]  # type: ignore[no-any-return]
 
 
 def _write_over(at: Rewriting) -> fx.Node:
-    """Replace the copy that a write in place became; it has no derivative of its own."""
+    """Pass the signal to what was written; PyTorch has no derivative of it."""
     return at.call(written_over, *at.args[:2])
 
 

@@ -25,7 +25,7 @@ def of_one_signal(rule: Callable[[fx.Node, Spread], Spreads]) -> Field:
     """Return the field rule of an operator of one signal.
 
     Args:
-        rule: From the operator and the spread of its signal to its own.
+        rule: From the operator and the spread of its signal to its own. Its docstring becomes the field rule's.
 
     *Convention*: of several signals, anything may be seen; where weights are made from the image too, that is noted.
     """
@@ -38,10 +38,12 @@ def of_one_signal(rule: Callable[[fx.Node, Spread], Spreads]) -> Field:
             return gated([result], [result.with_roles("" for _ in result.roles)])
         return result
 
+    field.__doc__ = rule.__doc__
     return field
 
 
 def _unchanged(node: fx.Node, spread: Spread) -> Spread:
+    """What the operand sees in the same place."""
     return spread
 
 
@@ -49,7 +51,7 @@ unchanged = of_one_signal(_unchanged)
 
 
 def cell_by_cell(seen: Seen) -> Spreads:
-    """Follow an operator each of whose values comes from those in the same place, stretched to one shape."""
+    """What the operands see in the same place, broadcast to one shape."""
     target = sizes_of(seen.node)
     aligned = {n: stretched(spread, sizes_of(n), target) for n, spread in seen.operands.items()}
     factors = [spread for n, spread in aligned.items() if n not in seen.signals]
@@ -97,6 +99,7 @@ def named_dims(node: fx.Node, rank: int) -> list[int]:
 
 
 def _mixing(node: fx.Node, spread: Spread) -> Spread:
+    """The whole image along the dimensions that it names; along the others the same place."""
     return spread.mixed(named_dims(node, len(spread.roles)))
 
 
@@ -105,6 +108,7 @@ mixing = of_one_signal(_mixing)
 
 
 def _reduction(node: fx.Node, spread: Spread) -> Spread:
+    """The whole image along the dimensions that it reduces; along the others the same place."""
     rank, keeps = len(spread.roles), arguments(node).get("keepdim")
     dims = named_dims(node, rank)
     return spread.averaged(dims).with_roles(spread.roles[d] for d in range(rank) if keeps or d not in dims)

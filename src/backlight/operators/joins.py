@@ -24,7 +24,7 @@ from backlight.operators.windows import Windows, in_order
 
 
 def _join(seen: Seen) -> Spreads:
-    """Follow cat: what does not fill its dimension was moved along it."""
+    """What any of the operands sees in the same place; the whole image along rows or columns that are joined."""
     dim, rank = arguments(seen.node)["dim"], len(sizes_of(seen.node))
     full = sizes_of(seen.node)[dim]
     moved = [n for n in seen.signals if len(sizes_of(n)) == rank and sizes_of(n)[dim] != full]
@@ -32,7 +32,7 @@ def _join(seen: Seen) -> Spreads:
 
 
 def _stack(seen: Seen) -> Spreads:
-    """Follow stack: the new dimension has channels."""
+    """What any of the operands sees in the same place; the new dimension counts as channels."""
     dim = arguments(seen.node)["dim"] % len(sizes_of(seen.node))
     spreads = [s.with_roles((*s.roles[:dim], "c", *s.roles[dim:])) for s in seen.signals.values()]
     return _union(seen, spreads)
@@ -45,7 +45,9 @@ def _union(seen: Seen, spreads: Sequence[Spread]) -> Spreads:
 
 
 def _split(node: fx.Node, spread: Spread) -> Spreads:
+    """What the operand sees in the place that the part was cut from."""
     (dim,), start, parts = named_dims(node, len(spread.roles)), 0, []
+    # Index i of a part is index start + i of the operand, where start is the length of the parts before it.
     for part in node.meta["val"]:
         parts.append(spread.windowed(dim, Window(1, start, start)))
         start += as_sizes(part)[dim]
@@ -53,18 +55,19 @@ def _split(node: fx.Node, spread: Spread) -> Spreads:
 
 
 def _scatter(seen: Seen) -> Spreads:
-    """Follow a signal that was written into another, or into a constant, at a slice or at one place."""
+    """What either operand sees: the one written to in the same place, the written one where it was put."""
     node = seen.node
     below, source = (seen.signals.get(n) for n in node.args[:2])  # type: ignore[arg-type]
     if source is None:
         return below or cannot_be_told(node, ())
     given, rank = arguments(node), len(sizes_of(node))
     dim = given["dim"] % rank
-    if packet(node) is aten.select_scatter:
+    if packet(node) is aten.select_scatter:  # the source has no such dimension: it is one place of it
         written = replace(source, roles=(*source.roles[:dim], "", *source.roles[dim:]))
     else:
         start, step, size = given["start"] or 0, given["step"], sizes_of(node)[dim]
         if isinstance(start, int) and isinstance(step, int):
+            # Written index start + k * step shows the source's index k: k = (i - start) / step.
             start = max(start + size, 0) if start < 0 else start
             place = Fraction(-start, step)  # what lies between two places written to sees nothing
             written = source.windowed(dim, Window(Fraction(1, step), place, place))
@@ -79,9 +82,12 @@ def _scatter(seen: Seen) -> Spreads:
 def _take_apart(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     """Give each of the joined tensors its part of the signal."""
     (bundle, dim), shape = _bundle(node), descent.record.shapes[node]
-    signal, first = signal.along(dim, shape), 0
+    signal, first = (
+        signal.along(dim, shape),
+        0,
+    )  # windows along the joined dimension would cut across the parts
     for below in bundle:
-        size = descent.sizes(below)[dim]
+        size = descent.sizes(below)[dim]  # constants take up their length too
         if below in descent.below[node]:
             yield below, signal.with_data(in_order(signal.data.narrow(dim, first, size)), fresh=False)
         first += size
@@ -92,12 +98,13 @@ def _put_together(node: fx.Node, signals: dict[int, Windows], descent: Descent) 
     (below, dim), shapes = _bundle(node), descent.record.shapes[node]
     parts = {i: s.along(dim, shapes[i]) for i, s in signals.items()}
     first = next(iter(parts.values()))
+    # Parts can be joined only on the same windows; else each is laid out on its whole map.
     if not all(part.lies_as(first) for part in parts.values()):
         parts = {i: s.whole(shapes[i]) for i, s in parts.items()}
         first = next(iter(parts.values()))
     sizes = list(first.data.shape)
     pieces = []
-    for i, shape in enumerate(shapes):
+    for i, shape in enumerate(shapes):  # the part's length along dim, the windows' sizes along the others
         sizes[dim] = shape[dim]
         pieces.append(parts[i].data if i in parts else first.data.new_zeros(sizes))
     yield below, first.with_data(in_order(torch.cat(pieces, dim)))
@@ -112,7 +119,7 @@ def _bundle(node: fx.Node) -> tuple[Any, int]:
 
 
 def _beside_positions(node: fx.Node, roles: tuple[str, ...], constants: Sequence[fx.Node]) -> bool:
-    """Local, unless rows or columns are split, at sizes that do not fit a crop."""
+    """Local, unless rows or columns are split, at sizes that would not fit a crop."""
     dim = ({"dim": 0} | options_of(node, node.args, node.kwargs))["dim"]
     return roles[dim] not in local.POSITIONS
 

@@ -8,22 +8,31 @@ from backlight.operators.operator import OperatorClass, Paths
 
 
 def linear_in_first(node: fx.Node, paths: Paths) -> OperatorClass:
-    """Linear if all that changes with the pixels is the first operand."""
+    """Linear in the first operand.
+
+    Unknown, if any other operand changes with the pixels.
+    """
     return OperatorClass.LINEAR if paths.first_only(node) else OperatorClass.UNKNOWN
 
 
 def rectifier_of_first(node: fx.Node, paths: Paths) -> OperatorClass:
-    """A rectifier if all that changes with the pixels is the first operand."""
+    """A rectifier of the first operand.
+
+    Unknown, if any other operand changes with the pixels.
+    """
     return OperatorClass.RECTIFIER if paths.first_only(node) else OperatorClass.UNKNOWN
 
 
 def gate_of_first(node: fx.Node, paths: Paths) -> OperatorClass:
-    """A gate that makes its factor itself, if all that changes with the pixels is the first operand."""
+    """A gate that makes its own factor from the first operand.
+
+    Unknown, if any other operand changes with the pixels.
+    """
     return gate(node, paths) if paths.first_only(node) else OperatorClass.UNKNOWN
 
 
 def gate(node: fx.Node, paths: Paths) -> OperatorClass:
-    """A gate, if there is an operand left to pass the signal to."""
+    """A gate, if an operand is left to pass the signal to; else unknown."""
     return OperatorClass.GATE if paths.signal_inputs(node) else OperatorClass.UNKNOWN
 
 

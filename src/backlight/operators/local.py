@@ -26,12 +26,12 @@ def cell_by_cell(node: fx.Node, roles: tuple[str, ...], constants: Sequence[fx.N
 
 
 def by_definition(node: fx.Node, roles: tuple[str, ...], constants: Sequence[fx.Node]) -> bool:
-    """Local: its field says what it does to rows and columns."""
+    """Local; where it mixes rows or columns, its field says so."""
     return True
 
 
 def by_channel(node: fx.Node, roles: tuple[str, ...], constants: Sequence[fx.Node]) -> bool:
-    """Local, unless the second dimension, for whose entries it has numbers, is rows or columns.
+    """Local, unless the dimension that it has numbers for, the second, is rows or columns.
 
     Audio networks normalise each frequency so.
     """

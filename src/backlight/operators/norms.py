@@ -34,7 +34,7 @@ def frozen_layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Return layer normalisation of x, its standard deviation held fixed in the backward pass; the mean is not."""
-    dims = tuple(range(-len(shape), 0))
+    dims = tuple(range(-len(shape), 0))  # the last ones; scale has size 1 along them
     scale = (x.detach().var(dims, correction=0, keepdim=True) + eps).rsqrt()
     centred = (x - x.mean(dims, keepdim=True)) * scale
     return carry(
@@ -47,16 +47,20 @@ def frozen_group_norm(
     x: Tensor, n_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
     """Return group normalisation of x (n, c, ...), each group's standard deviation held fixed in the backward pass."""
-    grouped = x.reshape(x.shape[0], n_groups, -1)
+    grouped = x.reshape(
+        x.shape[0], n_groups, -1
+    )  # (n, g, c / g * h * w): one mean and one scale for each (n, g)
     scale = (grouped.detach().var(-1, correction=0, keepdim=True) + eps).rsqrt()
     centred = ((grouped - grouped.mean(-1, keepdim=True)) * scale).reshape(x.shape)
     if weight is not None:
+        # (c,) -> (c, 1, 1)
         centred = centred * weight.reshape(-1, *[1] * (x.dim() - 2))
     return carry(centred, torch.ops.aten.group_norm.default(x.detach(), n_groups, weight, bias, eps))
 
 
 def frozen_instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, *options: Any) -> Tensor:
     """Return instance normalisation of x (n, c, ...), each map's standard deviation held fixed in the backward pass."""
+    # A group for each channel; eps is the last option but one, before cudnn_enabled.
     frozen = frozen_group_norm(x, x.shape[1], weight, bias, options[-2])
     return carry(frozen, torch.ops.aten.instance_norm.default(x.detach(), weight, bias, *options))
 
@@ -90,6 +94,7 @@ def _hold_scale(frozen: Callable[..., Any], n_args: int) -> Rule:
     """
 
     def rule(at: Rewriting) -> fx.Node | None:
+        """Hold the scale fixed; a mean that is subtracted is not held."""
         is_gate = at.kind is OperatorClass.GATE and at.rules.gates != "vjp"
         return at.call(frozen, *at.args[:n_args]) if is_gate else None
 
@@ -100,36 +105,41 @@ def _hold_scale(frozen: Callable[..., Any], n_args: int) -> Rule:
 
 
 def _kind(node: fx.Node, paths: Paths) -> OperatorClass:
+    """A gate whose factor is the scale."""
     is_gate = paths.first_only(node) or bool(paths.held_fixed(node))
     return gate(node, paths) if is_gate else OperatorClass.UNKNOWN
 
 
 def _instance_kind(node: fx.Node, paths: Paths) -> OperatorClass:
-    """By running statistics it is linear."""
+    """A gate whose factor is the scale; linear by running statistics."""
     if node.args[5]:
         return _kind(node, paths)
     return linear_in_first(node, paths)
 
 
 def _normalised(node: fx.Node, spread: Spread, without_mean: bool = False) -> Spread:
-    """Mix what the mean is taken over: its subtraction stays in the backward pass, only the scale is held fixed.
+    """The whole image along the dimensions that the mean is taken over; along the others the same place.
 
-    Without a mean (rms_norm) the field stays; that its factor sees more is noted.
+    The subtraction of the mean stays in the backward pass: only the scale is held fixed. Without a mean (rms_norm) the
+    field stays; that its factor sees more is noted.
     """
     given = arguments(node)
     if not given.get("use_input_stats", True):
         return spread
+    # A layer norm names the last dimensions by their sizes; group and instance norms take all behind the batch.
     shape = given.get("normalized_shape")
     if shape and len(shape) == 1 and spread.roles[-1] == "" and "c" not in spread.roles:
         spread = replace(spread, roles=(*spread.roles[:-1], "c"))  # as its definition says
     mixed = spread.averaged(range(len(spread.roles))[-len(shape) if shape else 1 :])
     if not without_mean:
         return mixed
+    # Only the scale, a factor, sees these positions; the signal itself stays in its place.
     spans = (mixed.rows, mixed.cols) != (spread.rows, spread.cols)
     return replace(spread, gates_ignored=spread.gates_ignored or spans)
 
 
 def _scaled(node: fx.Node, spread: Spread) -> Spread:
+    """What the operand sees in the same place; that the scale sees more is noted (*gates ignored*)."""
     return _normalised(node, spread, without_mean=True)
 
 

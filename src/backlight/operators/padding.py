@@ -43,6 +43,7 @@ def mirrored_border(below: Any) -> dict[int, tuple[int, int]]:
 
 
 def _pad(node: fx.Node, spread: Spread) -> Spread:
+    """What the operand sees in the same place, or where a border repeats it; the whole image if it is circular."""
     borders, mirror = _borders(node)
     for place, (before, after) in borders.items():
         if mirror < 0 and (before or after):  # circular: the border shows the other end

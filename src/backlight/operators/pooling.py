@@ -94,7 +94,7 @@ def assign_pool(x: Tensor, pool: Any, options: dict[str, Any], largest: bool) ->
 
 
 def _unpool_by_assignment(at: Rewriting) -> fx.Node | None:
-    """Give a max pool the rule for overlapping windows; where their values are added, that is its derivative.
+    """Send the value to its recorded switch; values for one place add up, or one wins, by the option `unpool`.
 
     *Convention*: ties in a window record the first place in raster order, as torch's pooling does.
     """
@@ -115,7 +115,7 @@ def n_axes(node: fx.Node) -> int:
 
 
 def slide_pool(node: fx.Node, spread: Spread) -> Spread:
-    """Follow the windows of a pool of one, two or three dimensions."""
+    """What the pool's window covers there, by stride, padding and dilation."""
     return slide(spread, kernel_windows(node, as_list(arguments(node)["kernel_size"], n_axes(node))))
 
 
@@ -126,7 +126,7 @@ def resized_axes(node: fx.Node) -> list[tuple[int, int, int]]:
 
 
 def adapt(node: fx.Node, spread: Spread) -> Spread:
-    """Follow windows from floor(i * in / out) to ceil((i + 1) * in / out); one alone is the whole image."""
+    """What the window from floor(i * in / out) to ceil((i + 1) * in / out) covers; one alone, the whole image."""
     for place, before, after in resized_axes(node):
         step = Fraction(before, after)
         remainder = 1 - Fraction(1, step.denominator)

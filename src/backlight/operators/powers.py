@@ -34,9 +34,9 @@ def _is_positive(exponent: Any) -> bool:
 
 
 def _power_kind(node: fx.Node, paths: Paths) -> OperatorClass:
-    """Return the class of x ** p.
+    """A gate for a constant exponent above 0; else unknown.
 
-    *Convention*: it is x times x ** (p - 1), as x * x is; only for p > 0, where it grows with x.
+    *Convention*: x ** p is x times x ** (p - 1), as x * x is; only for p > 0, where it grows with x.
     """
     return gate_of_first(node, paths) if _is_positive(node.args[1]) else OperatorClass.UNKNOWN
 
@@ -45,6 +45,7 @@ def _hold_power(exponent: int | float | None = None) -> Rule:
     """Return the rule of x ** p, where p is given by the operator's name or, as None, by its second argument."""
 
     def rule(at: Rewriting) -> fx.Node | None:
+        """Multiply by x ** (p - 1), held fixed: x ** p is x times that."""
         if at.kind is not OperatorClass.GATE or at.rules.gates == "vjp":
             return None
         return at.call(frozen_power, at.args[0], exponent or at.args[1], at.value())
@@ -53,6 +54,7 @@ def _hold_power(exponent: int | float | None = None) -> Rule:
 
 
 def _hold_half(at: Rewriting) -> fx.Node | None:
+    """Hold the sigmoid of the second half fixed; the signal goes to the first half."""
     is_gate = at.kind is OperatorClass.GATE and at.rules.gates != "vjp"
     return at.call(frozen_glu, *at.args[:2]) if is_gate else None
 

@@ -45,11 +45,12 @@ from backlight.operators.windows import Windows
 
 
 def product_kind(node: fx.Node, paths: Paths) -> OperatorClass:
-    """A gate where two of the factors are signals, else linear."""
+    """A gate where two factors are signals; else linear."""
     return gate(node, paths) if len(signal_factors(node, paths)) > 1 else OperatorClass.LINEAR
 
 
 def _kind_behind_sum(node: fx.Node, paths: Paths) -> OperatorClass:
+    """A gate where both multiplied operands are signals; else linear."""
     return gate(node, paths) if len(signal_factors(node, paths, first=1)) > 1 else OperatorClass.LINEAR
 
 
@@ -57,12 +58,12 @@ def _kind_behind_sum(node: fx.Node, paths: Paths) -> OperatorClass:
 
 
 def freeze_factors(at: Rewriting) -> fx.Node | None:
-    """Hold a gate's factors fixed; of equal factors, as in x * x, only the first passes the signal."""
+    """Hold a gate's factor fixed; of equal factors, as in x * x, only the first passes the signal."""
     return _freeze(at, 0)
 
 
 def _freeze_factors_behind_sum(at: Rewriting) -> fx.Node | None:
-    """Hold fixed a factor of what is added to the first operand, which passes the signal even if it is a factor too."""
+    """Hold a gate's factor fixed; the added first operand passes the signal even if it is a factor too."""
     return _freeze(at, 1)
 
 
@@ -107,11 +108,13 @@ def matrix_product(first: int = 0) -> Field:
     """
 
     def field(seen: Seen) -> Spreads:
+        """The whole image along the dimension that is summed over; along the others the same place."""
         node = seen.node
         left, right = node.args[first], node.args[first + 1]
         ranks = [len(sizes_of(node)), len(sizes_of(left)), len(sizes_of(right))]
         if min(ranks) < 2 or not seen.signals.keys() <= {left, right}:
             return cannot_be_told(node, seen.signals.values())
+        # (..., i, k) @ (..., k, j): k is the last dimension of the left factor and the last but one of the right.
         kept: list[Spread] = []
         held: list[Spread] = []
         for place, operand, other in ((-1, left, right), (-2, right, left)):
@@ -132,12 +135,14 @@ def contracted_product(seen: Seen, operand: Any, other: Any, place: int) -> Spre
         other: The other factor.
         place: The factor's dimension that is summed over: -1 of the left one, -2 of the right one.
     """
+    # The factor's leading (batch) dimensions are broadcast; its last two are now the product's, i and j.
     target = sizes_of(seen.node)
     spread = contracted(seen.operands[operand], place, seen.operands.get(other))
     return stretched(spread, (*sizes_of(operand)[:-2], *target[-2:]), target)
 
 
 def _map_channels(node: fx.Node, spread: Spread) -> Spread:
+    """What the operand sees in the same place, if its last dimension is channels; else the whole image along it."""
     return contracted(spread, -1)
 
 
@@ -145,6 +150,7 @@ def _map_channels(node: fx.Node, spread: Spread) -> Spread:
 
 
 def _multiply(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+    # d(a * b): a gets r * b, b gets r * a, each summed over what it was stretched to.
     signal = on_common_cells(node, signal, descent)
     for below, other in (node.args, node.args[::-1]):
         if below in descent.below[node]:
@@ -154,6 +160,7 @@ def _multiply(node: fx.Node, signal: Windows, descent: Descent) -> Below:
 
 def _transpose_weights(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     """Pass the signal (..., out) through the weights (out, in)."""
+    # The weights need all outputs: no windows along the last dimension. (..., out) @ (out, in) -> (..., in).
     signal = signal.along(signal.data.dim() - 1, descent.record.shapes[node])
     yield node.args[0], signal.with_data(signal.data @ descent.record.values[node.args[1]])  # type: ignore[index]
 

@@ -57,12 +57,12 @@ def every_operand(node: fx.Node) -> list[fx.Node]:
 
 
 def all_but_first(node: fx.Node) -> list[fx.Node]:
-    """Return what a node reads whose first argument only lends its shape, or is overwritten."""
+    """Return all operands but the first, which only lends its shape or is overwritten."""
     return [*operands(node.args[1:]), *operands(node.kwargs)]
 
 
 def only_first(node: fx.Node) -> list[fx.Node]:
-    """Return what a node reads whose second argument only lends its shape or type."""
+    """Return the first operand; the second one only lends its shape or type."""
     return [*operands(node.args[:1]), *operands(node.kwargs)]
 
 

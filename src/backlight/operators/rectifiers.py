@@ -79,6 +79,8 @@ def rectifier_rule(slope: Slope | None = None) -> Rule:
                 source = at.call(rectify_signal, source)
         return at.call(carry, source, at.value())
 
+    leaky = "" if slope is None else "; the leaky function of r with `leaky=literal`"
+    rule.__doc__ = f"max(r, 0), whatever the unit's own state{leaky}."
     return rule
 
 
@@ -105,10 +107,10 @@ def _bounds(node: fx.Node) -> tuple[Any, Any]:
 
 
 def _clamp_kind(node: fx.Node, paths: Paths) -> OperatorClass:
-    """Return the class of a clamp.
+    """A rectifier, if it starts at zero or has no upper bound; else unknown.
 
-    *Convention*: it is a rectifier if it starts at zero (an upper bound is that of ReLU6), or has no upper bound:
-    max(x, c) is a ReLU moved by c. With bounds on both sides otherwise it is a squash.
+    *Convention*: from zero to an upper bound it is a ReLU6, and max(x, c) is a ReLU moved by c. Any other pair of
+    bounds makes it a squash.
     """
     low, high = _bounds(node)
     is_rectifier = low is not None and (high is None or low in (0, 0.0))
@@ -116,7 +118,7 @@ def _clamp_kind(node: fx.Node, paths: Paths) -> OperatorClass:
 
 
 def _clamp_or_minimum(node: fx.Node, paths: Paths) -> OperatorClass:
-    """Return the class of a clamp that may have an upper bound only: min(x, c), a selector."""
+    """A rectifier, if it starts at zero or has no upper bound; with an upper bound only a selector; else unknown."""
     low, high = _bounds(node)
     if low is None and high is not None and paths.first_only(node):
         return OperatorClass.SELECTOR
@@ -124,7 +126,7 @@ def _clamp_or_minimum(node: fx.Node, paths: Paths) -> OperatorClass:
 
 
 def _clamp(at: Rewriting) -> fx.Node | None:
-    """Rectify; a bound that only keeps a divisor away from zero, max(x, 1e-6), is no rectifier in a gate's branch."""
+    """max(r, 0); in a gate's branch max(x, c) only keeps a divisor away from zero, and has its derivative."""
     guards = at.in_branch and at.node.args[1] not in (0, 0.0)
     return None if at.kind is not OperatorClass.RECTIFIER or guards else rectify(at)
 

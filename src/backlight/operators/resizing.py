@@ -22,7 +22,7 @@ _LARGEST_EXACT_SCALE = 32  # float32 finds every source index of a nearest upsam
 
 
 def _resize(node: fx.Node, spread: Spread) -> Spread:
-    """Follow a resizing by a whole factor; by any other, the axis becomes the whole image."""
+    """The neighbours that it is made of, if an axis is resized by a whole factor; else the whole image along it."""
     given, name = arguments(node), operator_name(node)
     scales = given.get("scale_factors") or [given.get("scales_h"), given.get("scales_w")]
     for (place, before, after), scale in zip(resized_axes(node), scales, strict=True):
@@ -44,6 +44,7 @@ def _resize(node: fx.Node, spread: Spread) -> Spread:
 
 
 def _shuffle_pixels(node: fx.Node, spread: Spread) -> Spread:
+    """What the pixels of its block see: a block becomes channels, or comes from them."""
     factor: Any = node.args[1]
     if operator_name(node) == "pixel_unshuffle":
         return slide(spread, [Window(factor, 0, factor - 1)] * 2)
@@ -51,7 +52,7 @@ def _shuffle_pixels(node: fx.Node, spread: Spread) -> Spread:
 
 
 def _patches(node: fx.Node, spread: Spread) -> Spread:
-    """Follow `F.unfold`: patches in a row, each with its channels and cells as channels."""
+    """What the patch covers there; the patches stand in a row, each with its channels and cells as channels."""
     given = arguments(node)
     spread = slide(spread, kernel_windows(node, given["kernel_size"]))
     grid = _patch_grid(given, sizes_of(node.args[0])[-2:])
@@ -61,7 +62,7 @@ def _patches(node: fx.Node, spread: Spread) -> Spread:
 
 
 def _patches_put_back(node: fx.Node, spread: Spread) -> Spread:
-    """Follow `F.fold`: patches are added where they lie; of patches in another order that is anywhere."""
+    """What the patches that lie there see; the whole image if their order was changed."""
     given, roles = arguments(node), (*spread.roles[:-2], "c", "h", "w")
     grid = _patch_grid(given, given["output_size"])
     if spread.roles[-2:] != ("c", "hw") or grid not in spread.grids:

@@ -17,6 +17,7 @@ from backlight.operators.spread import Spread, Spreads, Window
 
 
 def _selection(node: fx.Node, spread: Spread) -> Spreads:
+    """The same place; the whole image along the dimension that it drops."""
     (dropped,) = named_dims(node, len(spread.roles))
     one = spread.with_roles(role for d, role in enumerate(spread.roles) if d != dropped)
     value = node.meta["val"]
@@ -24,6 +25,7 @@ def _selection(node: fx.Node, spread: Spread) -> Spreads:
 
 
 def _slicing(node: fx.Node, spread: Spread) -> Spread:
+    """What the operand sees in the place that the entry was taken from."""
     given = arguments(node)
     dim, start, step = given["dim"], given["start"] or 0, given["step"]
     if not (isinstance(start, int) and isinstance(step, int)):
@@ -34,20 +36,21 @@ def _slicing(node: fx.Node, spread: Spread) -> Spread:
 
 
 def _windows_apart(node: fx.Node, spread: Spread) -> Spread:
-    """Follow `x.unfold(dim, size, step)`: windows in the place of the dimension, their cells in a new last one."""
+    """What the window covers there; its cells stand in a new last dimension."""
     given = arguments(node)
     spread = spread.windowed(given["dimension"], Window(given["step"], 0, given["size"] - 1))
     return spread.with_roles((*spread.roles, "c"))
 
 
 def _repetition(node: fx.Node, spread: Spread) -> Spread:
+    """The whole image along the dimensions that it repeats; along the others the same place."""
     times: Any = node.args[1]
     spread = spread.with_roles([""] * (len(times) - len(spread.roles)) + list(spread.roles))
     return spread.mixed(d for d, n_times in enumerate(times) if n_times != 1)
 
 
 def _repetition_in_place(node: fx.Node, spread: Spread) -> Spread:
-    """Follow copies that stand beside their original, as in an upsampling by whole numbers."""
+    """What the original of the copy sees; copies stand beside it, as in an upsampling by whole numbers."""
     times, dim = node.args[1], arguments(node).get("dim")
     if not isinstance(times, int) or dim is None:
         return spread.with_roles("" for _ in sizes_of(node))

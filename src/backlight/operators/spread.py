@@ -39,7 +39,7 @@ class Spread:
     def with_roles(self, roles: Iterable[str]) -> Spread:
         """Return the spread under other roles; an axis that no single dimension carries becomes None."""
         roles = tuple(roles)
-        carried = "".join(roles)
+        carried = "".join(roles)  # "nchw"; "hw" as one dimension counts for both of its letters
         rows = self.rows if carried.count("h") == 1 else None
         cols = self.cols if carried.count("w") == 1 else None
         return replace(self, roles=roles, rows=rows, cols=cols)
@@ -89,6 +89,10 @@ class Window:
         if axis is None:
             return None
         stride = axis.stride * self.step
+        # Input index j begins at floor(j * axis.stride) + offset, and output index i reads j from i * step + first to
+        # i * step + last: counted from i * stride, that begins at first * axis.stride and at last * axis.stride.
+        # Rounding down loses up to 1 - 1/d of a fraction with denominator d: of j's at the low end, of i's at the high
+        # end. Whole strides lose nothing, as their d is 1.
         low = ceil(self.first * axis.stride - 1 + Fraction(1, axis.stride.denominator))
         high = floor(self.last * axis.stride + 1 - Fraction(1, stride.denominator))
         return Axis(axis.size + high - low, stride, axis.offset + low)
@@ -106,6 +110,7 @@ Spreads = Spread | tuple[Spread, ...]  # a tuple: of the tensors that one operat
 
 def stretched(spread: Spread, sizes: Sequence[int], target: Sequence[int]) -> Spread:
     """Return the spread of a tensor of these sizes after it was broadcast to the target's."""
+    # As torch broadcasts: missing dimensions come first, and a dimension of size 1 that is copied has no role left.
     lead = len(target) - len(sizes)
     roles = ("",) * lead + spread.roles
     sizes = (1,) * lead + tuple(sizes)
@@ -122,12 +127,14 @@ def joined(spreads: Sequence[Spread]) -> Spread:
     *Convention*: two views of as many positions as rows and columns that differ (4 x 9 and 6 x 6) are neither.
     """
     roles = []
+    # Dimension by dimension: the role that all spreads agree on, where "" agrees with anything.
     for candidates in zip(*(s.roles for s in spreads), strict=True):
         named = set(candidates) - {""}
         if len(named) > 1:  # rows met columns, say: neither is what it was
             spreads = [s.mixed(d for d, role in enumerate(s.roles) if role in named) for s in spreads]
         roles.append(named.pop() if len(named) == 1 else "")
     grids = frozenset[tuple[int, int]]().union(*(s.grids for s in spreads))
+    # As many positions, but other rows and columns: the product no longer tells the grids apart.
     if len({prod(grid) for grid in grids}) < len(grids):
         roles, grids = ["" if role == "hw" else role for role in roles], frozenset()
     rows, cols = _union([s.rows for s in spreads]), _union([s.cols for s in spreads])
@@ -138,6 +145,7 @@ def joined(spreads: Sequence[Spread]) -> Spread:
 
 def _union(axes: Sequence[Axis | None]) -> Axis | None:
     known = [axis for axis in axes if axis is not None]
+    # Index i sees [i * stride + offset, ... + size): with one stride the union has the same shape for every i.
     if len(known) < len(axes) or len({axis.stride for axis in known}) > 1:
         return None
     first = min(axis.offset for axis in known)
@@ -149,10 +157,13 @@ def contracted(spread: Spread, place: int, other: Spread | None = None) -> Sprea
 
     That other dimension is the one at the same place of `other`; where that is None, weights bring channels.
     """
+    # (..., i, k) @ (..., k, j): `place` is k; what comes to stand there is the other factor's j, or i on the left.
     roles = list(spread.roles)
     del roles[place]
     role = "c" if other is None else other.roles[place]
-    if set(role) & set("".join(roles)) & set("nhw"):
+    if (
+        set(role) & set("".join(roles)) & set("nhw")
+    ):  # rows against rows (attention): an axis is there only once
         role = ""
     roles.insert(place % len(spread.roles), role)
     grids = spread.grids if other is None else spread.grids | other.grids

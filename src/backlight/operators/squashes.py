@@ -22,6 +22,7 @@ from backlight.operators.reading import aten
 
 
 def _pass_as_it_is(at: Rewriting) -> fx.Node | None:
+    """Pass the signal as it is (`squash=identity`)."""
     return at.call(carry, at.args[0], at.value()) if at.rules.squash == "identity" else None
 
 

@@ -30,6 +30,7 @@ from backlight.operators.windows import Windows, in_order
 
 
 def _view(node: fx.Node, spread: Spread) -> Spread:
+    """What the same entry saw before; the whole image along rows or columns that are mixed with others."""
     return reshaped(spread, sizes_of(node.args[0]), sizes_of(node))
 
 
@@ -64,6 +65,7 @@ def reshaped(spread: Spread, old: Sequence[int], new: Sequence[int]) -> Spread:
         return spread
     if prod(old) != prod(new):
         return spread.with_roles("" for _ in new)
+    # Places of the dimensions longer than 1, before and after: sizes of 1 hold no entries and have the role "".
     here = [d for d, size in enumerate(old) if size != 1]
     there = [d for d, size in enumerate(new) if size != 1]
     roles = [""] * len(new)
@@ -72,9 +74,11 @@ def reshaped(spread: Spread, old: Sequence[int], new: Sequence[int]) -> Spread:
         sources = tuple(spread.roles[here[i]] for i in before)
         first = here[before[0]]
         if sources in (("h",), ("w",)):
+            # (H) -> (H / b, b): the first new dimension counts blocks of b rows; alone (b = 1) nothing changes.
             block = prod(sizes[1:])
             spread = spread.windowed(first, Window(block, 0, block - 1))
         elif _repeats(sources) and len(sizes) == 1:
+            # (H, f) -> (H * f): index i of the result is row floor(i / f).
             copies = sizes[0] // old[first]
             spread = spread.windowed(first, Window(Fraction(1, copies), Fraction(1, copies) - 1, 0))
         elif sources == ("h", "w") and len(sizes) == 1:
@@ -106,6 +110,7 @@ def _regrouped(
             return [sources[0]]
         case ("h" | "w" as letter,):
             return [letter, *["c"] * (len(sizes) - 1)]
+    # Only batch and channels: which of the new dimensions holds the batch shows in their sizes, as BATCH is a prime.
     carried = set("".join(sources))
     if carried <= {"n", "c"} and "" not in sources and ("n" not in carried or prod(sizes) % BATCH == 0):
         return ["n" if size == BATCH else "nc" if size % BATCH == 0 else "c" for size in sizes]
@@ -115,6 +120,7 @@ def _regrouped(
 def _groups(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[range, range]]:
     """Yield the shortest runs of old and new dimensions that hold equally many entries."""
     i = j = 0
+    # Take one dimension from each side, then more from the side that holds fewer entries, until both hold as many.
     while i < len(old) and j < len(new):
         start, held, needed = (i, j), old[i], new[j]
         i, j = i + 1, j + 1
@@ -127,10 +133,12 @@ def _groups(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[range, ran
 
 
 def _permuted(node: fx.Node, spread: Spread) -> Spread:
+    """What the same entry saw before."""
     return replace(spread, roles=tuple(spread.roles[d] for d in _order(node, len(spread.roles))))
 
 
 def _expanded(node: fx.Node, spread: Spread) -> Spread:
+    """What the operand sees in the same place, broadcast to the new shape."""
     return stretched(spread, sizes_of(node.args[0]), sizes_of(node))
 
 
@@ -150,9 +158,10 @@ def _order(node: fx.Node, rank: int) -> list[int]:
 
 def _permute_back(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     rank = signal.data.dim()
+    # Dimension k of the node is dimension order[k] of the operand, and so are its windows; axes stay sorted.
     order = [d % rank for d in _order(node, rank)]
     axes = tuple(sorted(((order[dim], starts) for dim, starts in signal.axes), key=lambda axis: axis[0]))
-    back = sorted(range(rank), key=order.__getitem__)
+    back = sorted(range(rank), key=order.__getitem__)  # the inverse permutation
     yield node.args[0], Windows(in_order(signal.data.permute(back)), axes, fresh=False)
 
 
@@ -161,12 +170,15 @@ def _reshape_back(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     below: Any = node.args[0]
     shape, own = descent.record.shapes[node], descent.record.shapes[below]
     rank, n = len(shape), len(signal.data)
+    # (n, ..., h, w) -> (n, ..., h, w): only what lies between batch and rows is viewed otherwise, as in a shuffle.
     kept = shape[0] == own[0] and shape[-2:] == own[-2:] and min(rank, len(own)) > 2
     if signal.axes and kept and [dim for dim, _ in signal.axes] == [rank - 2, rank - 1]:
+        # Windows (n, ..., kh, kw) keep their size; rows and columns are counted from the last dimension.
         axes = tuple((dim - rank + len(own), starts) for dim, starts in signal.axes)
         data = signal.data.reshape(n, *own[1:-2], *signal.data.shape[-2:])
         yield below, Windows(in_order(data), axes, fresh=False)
     else:
+        # Units share an image only where the batch is first on both sides; elsewhere the operand's own sizes hold.
         data = signal.whole(shape).data.reshape(n if shape[0] == own[0] else own[0], *own[1:])
         yield below, Windows(in_order(data), fresh=False)
 
@@ -180,7 +192,7 @@ def _reshape_crop(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], 
 
 
 def _views_channels(node: fx.Node, roles: tuple[str, ...], constants: Sequence[fx.Node]) -> bool:
-    """Local where it leaves rows and columns as they are."""
+    """Local, if it leaves rows and columns as they are."""
     return views_channels(node) and local.cell_by_cell(node, roles, constants)
 
 
