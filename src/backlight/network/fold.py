@@ -1,4 +1,4 @@
-"""Folding batch norm: at inference it is a scale and a shift of each channel, which the convolution can do itself."""
+"""Folding batch norm: at inference it scales and shifts each channel, which the convolution below can do itself."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from backlight.operators.table import is_batch_norm, is_convolution
 def fold_batch_norms(module: fx.GraphModule) -> fx.GraphModule:
     """Return a module of the same outputs and gradients without batch norms.
 
-    A batch norm goes into the convolution or linear map that feeds it, if nothing else reads that; else it
-    becomes a product and a sum. One whose statistics are read, or are no plain weights, stays.
+    A batch norm is folded into the convolution or linear map that feeds it, if nothing else reads that; otherwise it
+    becomes a product and a sum. A batch norm whose statistics are read or are not plain weights stays.
 
     Args:
-        module: A graph that `cut` made; it and its weights stay as they are.
+        module: A graph that `cut` made; neither it nor its weights are changed.
 
     Returns:
-        A graph over the same weights and, under names of their own, the folded ones.
+        A graph over the same weights and, under new names, the folded ones.
     """
     graph = fx.Graph()
     graph.output(graph.graph_copy(module.graph, {}))
@@ -37,7 +37,7 @@ def fold_batch_norms(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _fold(module: fx.GraphModule, norm: fx.Node) -> None:
-    """Take one batch norm out of the module's graph, if it can go."""
+    """Take one batch norm out of the module's graph, if it can be folded."""
     users = list(norm.users)
     options = options_of(norm, norm.args, norm.kwargs)
     constants = {name: _constant(module, options[name]) for name in ("weight", "bias")}
@@ -48,6 +48,7 @@ def _fold(module: fx.GraphModule, norm: fx.Node) -> None:
         return
     if any(options[name] is not None and value is None for name, value in constants.items()):
         return
+    # (c,), in float64: (x - mean) / sqrt(variance + eps) * weight + bias = x * scale + shift.
     scale = torch.rsqrt(variance.double() + options["eps"])
     scale = scale if constants["weight"] is None else scale * constants["weight"].double()
     shift = -mean.double() * scale
@@ -58,7 +59,7 @@ def _fold(module: fx.GraphModule, norm: fx.Node) -> None:
 
 
 def _into_convolution(module: fx.GraphModule, norm: fx.Node, scale: Tensor, shift: Tensor) -> fx.Node | None:
-    """Put a convolution with scaled weights before the norm and return it; None where there is none to scale."""
+    """Put a convolution with scaled weights before the norm and return it; None if there is none to scale."""
     below: Any = norm.args[0]
     is_linear = packet(below) is aten.linear and len(shape_of(below) or ()) == 2
     if len(below.users) > 1 or not (is_linear or is_convolution(below)):
@@ -83,9 +84,10 @@ def _into_convolution(module: fx.GraphModule, norm: fx.Node, scale: Tensor, shif
 
 def _spread(scale: Tensor, weight: Tensor, groups: int | None) -> Tensor:
     """Return the scale in the shape of a weight (out, in, ...), or transposed (in, out / groups, ...)."""
-    tail = [1] * (weight.dim() - 2)
+    tail = [1] * (weight.dim() - 2)  # the kernel's dimensions
     if groups is None:
         return scale.reshape(-1, 1, *tail)
+    # Group g maps in / groups inputs to out / groups outputs: each of its rows gets that group's part of the scale.
     rows = scale.reshape(groups, 1, -1).expand(-1, len(weight) // groups, -1)
     return rows.reshape(len(weight), -1, *tail)
 

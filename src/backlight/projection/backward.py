@@ -1,8 +1,8 @@
-"""The walk down a rewritten graph: its gradient for units, on no more of each map than their signals fill.
+"""The backward pass through a rewritten graph: its gradient for units, on no more of each map than their signals fill.
 
-One forward pass serves all units of an image; then the signals of many units walk down together, each on the window
-that its cone fills. What a gradient of the whole graph would give is what this gives: `apply_rules` says what an
-operator does on the way down, and here is only decided where.
+One forward pass serves all units of an image; then the signals of many units are passed back together, each on the
+window that it fills. The result equals the gradient of the whole graph: `apply_rules` decides what an operator does
+with a signal, and this module only where that is computed.
 
 *Source*: Zeiler & Fergus (2013), section 2.1.
 """
@@ -24,8 +24,8 @@ from backlight.operators.views import keeps_batch
 from backlight.operators.windows import Windows
 
 MOST_CELLS = 1 << 21
-"""Of the signals of one operator that are held at a time: 8 MB in float32. Few units at a time stay in the
-processor's cache, and lie more alike to the edges."""
+"""The most cells of one operator's signals that are held at a time: 8 MB in float32. Fewer units at a time stay in the
+processor's cache, and their windows meet the edges more alike."""
 
 
 class Backward:
@@ -49,6 +49,7 @@ class Backward:
         self._live = frozenset(self._below)
         of_images = (n for n in self._dependent if _has_an_entry_for_each(n, self._pixels))
         self._by_image = frozenset((self._pixels, *of_images))
+        # Values are kept only for the adjoints that ask for them; all others are freed behind their last reader.
         self._adjoints = {n: _adjoint_of(n, self._dependent) for n in self._live if n is not self._pixels}
         readers = [node for node, adjoint in self._adjoints.items() if adjoint.needs_values]
         kept = {*operands([[n.args, n.kwargs] for n in readers]), *self.heads}
@@ -61,7 +62,7 @@ class Backward:
         self.at: fx.Node = self._pixels
 
     def forward(self, x: Tensor) -> Record:
-        """Run the graph on a batch (m, c, h, w) and return what the way down needs of it."""
+        """Run the graph on a batch (m, c, h, w) and return what the backward pass needs of it."""
         record = Record(live=self._live, values={n: _on(v, x.device) for n, v in self._constants.items()})
         values = record.values
         values[self._pixels] = x.contiguous(memory_format=torch.channels_last)
@@ -98,7 +99,7 @@ class Backward:
     ) -> Iterator[tuple[Sequence[int], Tensor, Windows]]:
         """Yield some units at a time: their places among the units, their activations and their signals at the pixels.
 
-        Units that lie alike to the map's edges go down together, since their windows can be cut alike.
+        Units at similar distances from the map's edges are passed back together, as their windows can be cut alike.
 
         Args:
             record: The forward pass.
@@ -111,9 +112,11 @@ class Backward:
         out = record.values[node]
         order = list(range(len(units)))
         if image_of is not None:
+            # Sorted by distance from the edges; `order` leads back to the caller's places.
             order.sort(key=lambda i: _from_the_edge(units[i], out.shape))
             units, image_of = [units[i] for i in order], image_of[order]
         images = torch.arange(len(units)) if image_of is None else image_of
+        # out is (m, c, h, w) or (m, c); indexed by image and by the columns of (n, 3) or (n, 1): (n,) activations.
         values = out[(images, *torch.tensor(units).unbind(1))]
         seeds = (
             values
@@ -125,12 +128,12 @@ class Backward:
             {node: Windows.at(units, seeds, out.shape[1])},
             Descent(record, image_of, self._below, self._by_image),
         ):
-            part = slice(first, first + len(found.data))
+            part = slice(first, first + len(found.data))  # halves arrive in order
             yield order[part], values[part], found
             first = part.stop
 
     def rehearse(self, image: Tensor) -> None:
-        """Run everything once, for two units of every head, whose signals are added on their way.
+        """Run everything once, for two units of every head, whose signals are added where they meet.
 
         Args:
             image: (1, c, h, w), of any values; on the device `meta` nothing is computed but shapes and types.
@@ -139,6 +142,7 @@ class Backward:
         arrived = {}
         for head in self.heads:
             out = record.values[head]
+            # The corner and the middle of the first map: windows that reach over an edge, and windows that do not.
             units = [(0,) * (out.dim() - 1), (0, *(size // 2 for size in out.shape[2:]))]
             arrived[head] = Windows.at(units, out.new_ones(2), out.shape[1])
         images = torch.zeros(2, dtype=torch.long, device=image.device) if self.shares else None
@@ -146,30 +150,39 @@ class Backward:
             pass
 
     def _walk(self, arrived: dict[fx.Node, Any], descent: Descent) -> Iterator[Windows]:
-        """Take what has arrived down to the pixels; where the windows outgrow MOST_CELLS, half of the units first."""
+        """Pass what has arrived back to the pixels; where the windows outgrow MOST_CELLS, half of the units first.
+
+        Args:
+            arrived: The signals that wait at each node; at an operator of several outputs, a dict of them by index.
+            descent: The walk.
+        """
         n = next(len(s.data) for s in arrived.values() if isinstance(s, Windows))
         for node in reversed(self._nodes):
             if node not in arrived or node is self._pixels or node not in self._live:
                 continue
             with torch.no_grad():
-                self._pass_down(node, arrived, descent)
+                self._pass_back(node, arrived, descent)
             most = max((s.data.numel() for s in arrived.values() if isinstance(s, Windows)), default=0)
+            # Each half goes all the way by itself. Where images are not shared, the record has one for each unit, and
+            # half of the units would not fit it.
             if self.shares and n > 1 and most > MOST_CELLS:
                 for half in _halved(arrived, descent):
                     yield from self._walk(*half)
                 return
         shape = descent.record.shapes[self._pixels][1:]
+        # No signal may have arrived at all, behind a comparison, say.
         nothing = descent.record.values[self.heads[0]].new_zeros(n, *shape)
         yield arrived.get(self._pixels) or Windows(nothing)
 
-    def _pass_down(self, node: fx.Node, arrived: dict[fx.Node, Any], descent: Descent) -> None:
+    def _pass_back(self, node: fx.Node, arrived: dict[fx.Node, Any], descent: Descent) -> None:
         self.at, signal = node, arrived.pop(node)
         if node.target is operator.getitem:
+            # Collected by output index until all readers of the tuple are done.
             arrived.setdefault(node.args[0], {})[node.args[1]] = signal  # type: ignore[arg-type]
             return
         for below, part in self._adjoints[node].back(node, signal, descent):
             if below in self._live:
-                others = arrived.get(below)
+                others = arrived.get(below)  # at a fan-out the signals are added before anything else happens
                 arrived[below] = part if others is None else others.plus(part, descent.record.shapes[below])
 
     def _has_batch_first(self, node: fx.Node) -> bool:
@@ -182,6 +195,7 @@ class Backward:
 
 def _from_the_edge(unit: tuple[int, ...], shape: Sequence[int]) -> int:
     """Return a number by which units that lie alike to the edges are neighbours: the Z-order of their distances."""
+    # Interleaves the bits of both distances, (row, col): near numbers are near in both.
     distances = [min(cell, shape[2 + i] - 1 - cell) for i, cell in enumerate(unit[1:])]
     return sum((d >> bit & 1) << 2 * bit + i for i, d in enumerate(distances) for bit in range(16))
 
@@ -189,7 +203,7 @@ def _from_the_edge(unit: tuple[int, ...], shape: Sequence[int]) -> int:
 def _constants(
     module: fx.GraphModule, nodes: Sequence[fx.Node], pixels: fx.Node
 ) -> tuple[dict[fx.Node, Any], set[fx.Node]]:
-    """Return the values of all nodes that no pixel has a part in, and the set of the others."""
+    """Return the values of all nodes that do not depend on the pixels, and the set of those that do."""
     values: dict[fx.Node, Any] = {}
     dependent: set[fx.Node] = set()
     with torch.no_grad():
@@ -224,9 +238,8 @@ def _below(nodes: Sequence[fx.Node], pixels: fx.Node) -> dict[fx.Node, tuple[fx.
 def _adjoint_of(node: fx.Node, dependent: Set[fx.Node]) -> Adjoint:
     """Return the adjoint of a node: its operator's own where that serves, else PyTorch's derivative on whole maps."""
     own = operator_of(node).adjoint
-    is_complex = any(
-        _is_complex(n) for n in (node, *node.all_input_nodes)
-    )  # the derivative takes the conjugate
+    # The derivative takes the conjugate, which an adjoint for real numbers does not.
+    is_complex = any(_is_complex(n) for n in (node, *node.all_input_nodes))
     serves = own.of_complex if is_complex else own.fits(node, dependent)
     return own if serves else ON_WHOLE_MAPS
 

@@ -1,10 +1,9 @@
 """Receptive-field crops: a unit needs only the input inside its receptive field, so only that is run.
 
-The unmodified network, cut at the layer, runs on a crop of the input. The crop starts at a multiple of the total
-stride and its far edge is congruent to the image's, so every layer's grid on it is the image's own; it reaches the
-image's border wherever the unit does. Then no padding of the crop is ever read by the unit's cone but padding of the
-image, and values and projection are those of the whole image. All crops of a layer have one shape, so that they
-stack into batches.
+The unmodified network, cut at the layer, runs on a crop of the input. The crop starts at a multiple of the total stride
+and its length is congruent to the image's, so every layer's grid on it is the image's own; it reaches the image's
+border wherever the unit does. The only padding that the unit can see is then the image's own, and its value and its
+projection are those on the whole image. All crops of a layer have one shape, so that they stack into batches.
 """
 
 from __future__ import annotations
@@ -47,14 +46,15 @@ class AxisCrop:
         """Return the crops for units of a receptive field, on a grid that its stride divides."""
         jump = int(axis.stride)
         first = floor(axis.offset / grid) * grid
-        needed = (
-            axis.size + axis.offset - first + grid - jump
-        )  # a unit between two grid points reaches further
+        # From the crop's start to the field's end for unit 0, and for the last unit before the next grid point, which
+        # reaches grid - jump further. The size is congruent to the image's, so that the far edges agree.
+        needed = axis.size + axis.offset - first + grid - jump
         size = needed + (length - needed) % grid
         return cls(length, min(size, length), grid, jump, first)
 
     def start(self, index: int) -> int:
         """Return the first pixel of the crop for the unit at an index."""
+        # Clamped to the image: both ends are multiples of the grid, so the start stays one.
         wanted = floor(index * self.jump / self.grid) * self.grid + self.first
         return min(max(wanted, 0), self.length - self.size)
 
@@ -79,8 +79,8 @@ class Crops:
 def crops_of(net: Network, layer: Layer) -> Crops | None:
     """Return the crops of a layer; None where its units need the whole image, or nothing would be saved.
 
-    A gate computed from the whole image (squeeze-excite) has another value on a crop, so layers behind one are
-    run on whole images, and so are graphs in which a view mixes rows or columns with anything else.
+    A gate computed from the whole image (squeeze-excite) has a different value on a crop, so layers behind one run on
+    whole images, and so do graphs in which a view mixes rows or columns with anything else.
     """
     field = layer.receptive_field
     if field is None or field.gates_ignored:
@@ -93,6 +93,7 @@ def crops_of(net: Network, layer: Layer) -> Crops | None:
     strides = [
         [axis.stride for s in spreads if (axis := getattr(s, name)) is not None] for name in ("rows", "cols")
     ]
+    # Behind an upsampling a stride is a fraction, and no whole number of pixels is a common grid.
     if any(stride.denominator != 1 for own in strides for stride in own):
         return None
     grids = [lcm(*(int(stride) for stride in own)) for own in strides]
@@ -108,13 +109,13 @@ def paying_crops(net: Network, layer: Layer, rules: RuleSet, n_units: int, n_ima
     Args:
         net: The captured network.
         layer: The layer.
-        rules: How a signal goes down.
+        rules: How signals are passed back.
         n_units: How many units are to be projected.
-        n_images: How many images have to be run for them that are not run anyway.
+        n_images: How many images would have to be run for them that are not run anyway.
 
-    *Convention*: a forward pass costs as its area, and each further unit of an image that is run something for
-    the shorter batches. Where the last window wins (`assign-last`), one outside a crop may win a place inside, with
-    nothing; such rules run whole images.
+    *Convention*: a forward pass costs in proportion to its area, and each unit that shares an image a little more, for
+    the shorter batches. Where the last window wins (`assign-last`), a window outside the crop could win a place inside
+    it and pass nothing, so such rules run whole images.
     """
     crops = crops_of(net, layer) if rules.unpool != "assign-last" else None
     share = crops.area / (net.input_shape[1] * net.input_shape[2]) if crops is not None else 1.0
@@ -126,13 +127,13 @@ def group_layers(
 ) -> list[tuple[list[int], Crops | None]]:
     """Return which layers to project together, as places in `layers`, each group with its crops; deepest first.
 
-    A layer runs on crops by itself where that costs less. All other layers go together, so that one forward pass
+    A layer runs on crops, by itself, where that costs less. All other layers run together, so that one forward pass
     serves all units of an image in all of them.
 
     Args:
         net: The captured network.
         layers: The layers, in the order of the graph.
-        rules: How a signal goes down.
+        rules: How signals are passed back.
         images_of: For each layer, the images of its units.
     """
     groups: list[tuple[list[int], Crops | None]] = []

@@ -34,7 +34,7 @@ MOST_UNITS = 128
 
 @dataclass(frozen=True, eq=False)
 class Projections:
-    """Projections of units, each on the window of the input that its cone fills; zero elsewhere.
+    """Projections of units, each on the window of the input that its signal fills; zero elsewhere.
 
     Attributes:
         values: (n,) the activations.
@@ -59,16 +59,16 @@ class Projections:
 class Projector:
     """Projects units, many at a time, on no more of the network than they need.
 
-    Either whole images are run, each once for all of its units, or each unit's crop of its image. Both give the
-    same; which costs less depends on the layer and on how many units an image has (`paying_crops`).
+    Runs either whole images, each once for all of its units, or each unit's crop of its image. Both give the same
+    result; which costs less depends on the layer and on how many units an image has (`paying_crops`).
 
     Args:
         net: The captured network.
         layers: The layers of the units.
-        rules: How a signal goes down.
+        rules: How signals are passed back.
         crops: The crops of the units' one layer; None runs whole images.
         n_images: How many whole images to run at once, or crops for the same memory.
-        control: What is to be otherwise than in the deconvnet; None for nothing.
+        control: How to differ from the deconvnet; None for not at all.
 
     Raises:
         UnsupportedOperatorError: No rule for an operator between the layers and the pixels.
@@ -106,12 +106,12 @@ class Projector:
         """Return the activation and the projection of each unit.
 
         Args:
-            images: Inputs (c, h, w), on any device; only what is run goes to the network's.
+            images: Inputs (c, h, w), on any device; only what is run is moved to the network's.
             units: Units of the layers.
             image_of: The place of each unit's image among the images; None if each has its own, in their order.
             seeds: (n,) what to send back from each unit; None for what the control says, else its own activation.
         """
-        with torch.inference_mode(False):  # whatever the user has turned off around it
+        with torch.inference_mode(False):  # the caller may have turned it on, and adjoints need autograd
             return self._project(images, units, image_of, seeds)
 
     def _project(
@@ -136,7 +136,7 @@ class Projector:
     def _batches(
         self, images: Sequence[Tensor] | Tensor, units: Sequence[Unit], image_of: Sequence[int] | None
     ) -> Iterator[_Batch]:
-        """Yield what is run at once: images with all of their units, or an input for each unit of one layer."""
+        """Yield batches: images with all of their units, or one input for each unit of one layer."""
         own = list(range(len(units)) if image_of is None else image_of)
         if self.crops is None and self._backward.shares:
             used = sorted(set(own))
@@ -146,7 +146,7 @@ class Projector:
                 members = [i for i, image in enumerate(own) if image in place]
                 yield _Batch([images[i] for i in ids], members, {i: place[own[i]] for i in members}, {})
             return
-        for layer in self.layers:  # each by itself: an input of its own is run for every unit
+        for layer in self.layers:  # one by one: every unit needs an input of its own
             mine = [i for i, unit in enumerate(units) if unit.layer == layer.name]
             for start in range(0, len(mine), self.batch_size):
                 members = mine[start : start + self.batch_size]
@@ -165,7 +165,7 @@ class Projector:
         Args:
             source: The forward pass, the place of the layer among the projector's, and the seeds of the units.
             units: The units of all layers.
-            members: Which of them are meant.
+            members: Which of them to project.
             batch: What was run for them.
         """
         record, head, seeds = source
@@ -173,6 +173,7 @@ class Projector:
         owners = None if batch.owners is None else torch.tensor([batch.owners[i] for i in members])
         found = {}
         for at, values, windows in self._backward.descend(record, head, places, owners, seeds):
+            # Windows hold (n, c, h, w) with (n,) first rows and columns; a crop's corner is added to get image pixels.
             starts = [s.tolist() for _, s in windows.axes] or [[0] * len(values)] * 2
             for place, value, signal, row, col in zip(at, values, windows.data, *starts, strict=True):
                 top, left = batch.corners.get(members[place], (0, 0))
@@ -207,8 +208,8 @@ class _Batch:
     Attributes:
         inputs: Images or crops.
         members: The units that they serve.
-        owners: Of each unit the place of its image among the inputs; None if each input is one unit's own.
-        corners: Of each unit the first pixel of its crop.
+        owners: For each unit the place of its image among the inputs; None if every unit has an input of its own.
+        corners: For each unit the first pixel of its crop.
     """
 
     inputs: list[Tensor]
@@ -281,7 +282,7 @@ def project(
     pattern, not a picture, and its zero is grey.
 
     *Convention*: a negative activation is sent back with its sign, so that the picture shows what lowers the unit;
-    `seed=1` shows what raises it, whatever its activation. The picture of a unit at zero is empty but for a seed.
+    `seed=1` shows what raises it, whatever its activation. Without a seed, the picture of a unit at zero is empty.
 
     Example:
         >>> import torch, torchvision, backlight
