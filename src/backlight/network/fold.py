@@ -70,6 +70,7 @@ def _into_convolution(module: fx.GraphModule, norm: fx.Node, scale: Tensor, shif
         return None
     is_transposed = options.get("transposed", "conv_transpose" in str(packet(below)))
     by_channel = _spread(scale, weight, options.get("groups", 1) if is_transposed else None)
+    # scale * (W x + b) + shift = (scale * W) x + (scale * b + shift), computed in float64.
     new_bias = shift if bias is None else shift + bias.double() * scale
     with module.graph.inserting_before(norm):
         options["weight"] = _keep(
@@ -95,7 +96,7 @@ def _spread(scale: Tensor, weight: Tensor, groups: int | None) -> Tensor:
 def _as_product(module: fx.GraphModule, norm: fx.Node, scale: Tensor, shift: Tensor) -> fx.Node:
     """Put a product and a sum before the norm and return the sum."""
     below: Any = norm.args[0]
-    value = below.meta["val"]
+    value = below.meta["val"]  # (n, c, ...): the scale and the shift (c,) become (c, 1, ...)
     shape = (-1, *[1] * (value.dim() - 2))
     with module.graph.inserting_before(norm):
         for name, target, factor in (("scale", aten.mul.Tensor, scale), ("shift", aten.add.Tensor, shift)):

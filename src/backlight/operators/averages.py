@@ -26,6 +26,7 @@ from backlight.operators.windows import Windows, in_order
 
 def fill_pool(x: Tensor, **options: Any) -> Tensor:
     """Return average pooling of x whose unpooling copies a value to every position of its window."""
+    # The value is the average; the signal takes the way of the sum, whose derivative is 1 at every position.
     average = aten.avg_pool2d.default(x.detach(), **options)
     return carry(aten.avg_pool2d.default(x, **options | {"divisor_override": 1}), average)
 
@@ -33,6 +34,8 @@ def fill_pool(x: Tensor, **options: Any) -> Tensor:
 def fill_adaptive_pool(x: Tensor, output_size: list[int]) -> Tensor:
     """Return adaptive average pooling of x whose unpooling copies a value to every position of its window."""
     average = aten.adaptive_avg_pool2d.default(x, output_size)
+    # Window i holds the rows floor(i * h / n) to ceil((i + 1) * h / n): counts of rows (n,) times those of columns
+    # (m,) make an average a sum. -(-a // b) rounds up.
     counts = [
         torch.tensor(
             [-(-(i + 1) * size // n) - i * size // n for i in range(n)], device=x.device, dtype=x.dtype

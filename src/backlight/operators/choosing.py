@@ -1,4 +1,4 @@
-"""Choosing: extremes, whose place is a recorded switch, and operators that take entries as masks and indices say.
+"""Choosing: extremes, whose place is a recorded switch, and operators that take entries by masks and indices.
 
 *Source*: Zeiler & Fergus (2013) 2.1 (switches); docs/rules.md.
 """
@@ -42,10 +42,11 @@ def select_extreme(x: Tensor, dims: Sequence[int], keepdim: bool, largest: bool)
     """Return the maximum or minimum of x over dims; the signal goes to its first place in raster order."""
     dims = sorted(d % x.dim() for d in (dims or range(x.dim())))
     kept = [d for d in range(x.dim()) if d not in dims]
+    # (kept..., cells): what is reduced comes last, in raster order, so that argmax finds its first place.
     flat = x.permute(*kept, *dims).flatten(len(kept))
     place = flat.argmax(-1, keepdim=True) if largest else flat.argmin(-1, keepdim=True)
-    value = flat.gather(-1, place).squeeze(-1)
-    for d in dims if keepdim else ():
+    value = flat.gather(-1, place).squeeze(-1)  # (kept...), with a gradient that goes to that place alone
+    for d in dims if keepdim else ():  # ascending: each dimension of size 1 is put back where it was
         value = value.unsqueeze(d)
     return value
 
@@ -80,6 +81,7 @@ def _select(largest: bool) -> Rule:
 
     def rule(at: Rewriting) -> fx.Node | None:
         if at.kind is OperatorClass.RECTIFIER:
+            # maximum(c, x): the rectifiers' rule takes the signal as its first argument.
             constant_first = at.node.args[0] not in at.paths.dependent
             return rectify(replace(at, args=at.args[::-1]) if constant_first else at)
         if len(at.args) == 1:
@@ -123,6 +125,7 @@ def _hold_choice(at: Rewriting) -> fx.Node | None:
 def _gathered(node: fx.Node, spread: Spread) -> Spread:
     """The whole image along the dimension that is indexed; along all, if several are."""
     indices: Any = node.args[1]
+    # x[:, index] has the indices (None, index): None keeps its dimension. Several indices merge their dimensions.
     places = [d for d, index in enumerate(indices) if index is not None]
     return spread.mixed(places) if len(places) == 1 else spread.with_roles("" for _ in spread.roles)
 

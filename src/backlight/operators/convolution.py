@@ -53,10 +53,12 @@ def kernel_windows(node: fx.Node, kernel: Sequence[int], transposed: bool = Fals
     for place, (stride, pad, reach) in enumerate(zip(strides, pads, reaches, strict=True), start=-n_axes):
         before, after = borders.get(place, (0, 0))
         if transposed:
+            # Input j writes to outputs j * stride - pad to j * stride - pad + reach; solved for j, output i reads
+            # (i + pad - reach) / stride to (i + pad) / stride.
             windows.append(Window(Fraction(1, stride), Fraction(pad - reach, stride), Fraction(pad, stride)))
         elif reach - pad >= max(before, after):
             windows.append(Window(stride, after - pad, reach - pad - before))
-        else:
+        else:  # output i reads inputs i * stride - pad to i * stride - pad + reach
             windows.append(Window(stride, -pad, reach - pad))
     return windows
 

@@ -52,6 +52,7 @@ def _signals_of_product(left: fx.Node, right: fx.Node, paths: Paths) -> tuple[fx
     other; else what was computed from the other; else what came out of a rectifier. Where none of these tells
     the two apart, the signal goes to both, each with the other held fixed.
     """
+    # From the surest sign of a factor to the weakest: the first that is true of one of the two alone decides.
     tests: tuple[Callable[[fx.Node, fx.Node], bool], ...] = (
         lambda a, _: not carries_signal(a),
         lambda a, _: paths.comes_from(a, Output.FACTORS, _ENTRIES),
@@ -72,6 +73,7 @@ def _is_broadcast_over(node: fx.Node, other: fx.Node) -> bool:
     mine, theirs = (shape_of(_before_expansion(n)) for n in (node, other))
     if mine is None or theirs is None:
         return False
+    # (c, 1, 1) against (n, c, h, w) is (1, c, 1, 1): dimensions that are missing are broadcast too.
     mine = (1,) * (len(theirs) - len(mine)) + mine
     return any(_is_one(a) and not _is_one(b) for a, b in zip(mine[::-1], theirs[::-1], strict=False))
 

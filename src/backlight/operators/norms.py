@@ -35,6 +35,7 @@ def frozen_layer_norm(
 ) -> Tensor:
     """Return layer normalisation of x, its standard deviation held fixed in the backward pass; the mean is not."""
     dims = tuple(range(-len(shape), 0))  # the last ones; scale has size 1 along them
+    # The scale is a constant of the backward pass, so its derivative is that of a linear map: centre, then scale.
     scale = (x.detach().var(dims, correction=0, keepdim=True) + eps).rsqrt()
     centred = (x - x.mean(dims, keepdim=True)) * scale
     return carry(

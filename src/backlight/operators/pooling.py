@@ -65,6 +65,8 @@ class _Assign(torch.autograd.Function):
 
 def _largest(values: Tensor, places: Tensor, cells: int) -> Tensor:
     """Return for each place the value of largest magnitude; of +a and -a the positive one."""
+    # values and places (..., windows) are scattered over (..., cells); where the largest magnitude is that of the
+    # largest value, that one is positive, else it is -magnitude.
     empty = values.new_zeros(*values.shape[:-1], cells)
     top = empty.scatter_reduce(-1, places, values.abs(), "amax")
     positive = empty.scatter_reduce(-1, places, values, "amax")
@@ -73,6 +75,7 @@ def _largest(values: Tensor, places: Tensor, cells: int) -> Tensor:
 
 def _last(values: Tensor, places: Tensor, cells: int) -> Tensor:
     """Return for each place the value of the last window, in raster order, that chose it."""
+    # Windows are numbered from 1, so that a cell that no window chose reads the 0 in front of the padded values.
     order = torch.arange(1, values.shape[-1] + 1, device=values.device).expand_as(places)
     last = places.new_zeros(*values.shape[:-1], cells).scatter_reduce(-1, places, order, "amax")
     padded = torch.nn.functional.pad(values, (1, 0))

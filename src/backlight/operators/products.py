@@ -68,6 +68,7 @@ def _freeze_factors_behind_sum(at: Rewriting) -> fx.Node | None:
 
 
 def _freeze(at: Rewriting, n_added: int) -> fx.Node | None:
+    # None leaves the operator as it is: a linear one has its adjoint, and `gates=vjp` passes a signal to both factors.
     is_gate = at.kind is OperatorClass.GATE and at.rules.gates != "vjp"
     return hold_factors(at, n_added) if is_gate else None
 
@@ -80,12 +81,14 @@ def hold_factors(at: Rewriting, n_added: int = 0) -> fx.Node:
 
 def with_factors_frozen(at: Rewriting, n_added: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments with the factors in them held fixed, behind the first `n_added`."""
+    # One node that stops the signal for each factor, put in wherever the factor stands among the arguments.
     frozen = {factor: at.frozen(factor) for factor in at.factors()}
     args = (*at.args[:n_added], *fx.map_arg(at.args[n_added:], lambda n: frozen.get(n, n)))
     return args, fx.map_arg(at.kwargs, lambda n: frozen.get(n, n))
 
 
 def _repeats_frozen(at: Rewriting, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    # x * x becomes x * detach(x): the second and every later x is a factor.
     seen: set[fx.Node] = set()
 
     def freeze(node: fx.Node) -> fx.Node:

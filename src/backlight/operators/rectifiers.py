@@ -80,7 +80,7 @@ def rectifier_rule(slope: Slope | None = None) -> Rule:
         return at.call(carry, source, at.value())
 
     leaky = "" if slope is None else "; the leaky function of r with `leaky=literal`"
-    rule.__doc__ = f"max(r, 0), whatever the unit's own state{leaky}."
+    rule.__doc__ = f"max(r, 0), regardless of the unit's own state{leaky}."
     return rule
 
 

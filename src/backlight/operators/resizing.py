@@ -34,10 +34,13 @@ def _resize(node: fx.Node, spread: Spread) -> Spread:
         if not whole or inexact or given.get("align_corners"):
             spread = spread.mixed([place])
         elif "nearest" in name:
+            # Growing, index i reads floor(i * step), which is at most 1 - step below i * step. Shrinking, it reads the
+            # first of its `step` inputs; the exact kind, which samples at cells' centres, the middle one.
             middle = int(step) // 2 if "exact" in name else 0
             window = Window(step, step - 1, 0) if grows else Window(step, middle, middle)
             spread = spread.windowed(place, window)
         else:
+            # Index i lies at (i + 1/2) * step - 1/2 in the input, between so many neighbours on either side.
             reach = 2 if "bicubic" in name else 1
             spread = spread.windowed(place, Window(step, (step - 1) / 2 - reach, (step - 1) / 2 + reach))
     return spread
@@ -45,6 +48,7 @@ def _resize(node: fx.Node, spread: Spread) -> Spread:
 
 def _shuffle_pixels(node: fx.Node, spread: Spread) -> Spread:
     """What the pixels of its block see: a block becomes channels, or comes from them."""
+    # Unshuffle: (c, h·f, w·f) -> (c·f·f, h, w), index i holds pixels i * f to i * f + f - 1; shuffle is its inverse.
     factor: Any = node.args[1]
     if operator_name(node) == "pixel_unshuffle":
         return slide(spread, [Window(factor, 0, factor - 1)] * 2)

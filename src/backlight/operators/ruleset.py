@@ -1,4 +1,4 @@
-"""Rule sets: plain data that says how each class of operator passes a signal down."""
+"""Rule sets: plain data that says how each class of operator passes a signal back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RuleSet:
 
     Attributes:
         name: What the rule set is called in files and captions.
-        rectifier: `deconvnet` max(r, 0), whatever the unit did on the way up; `guided` max(r, 0) where the
+        rectifier: `deconvnet` max(r, 0), whatever the unit did in the forward pass; `guided` max(r, 0) where the
             rectifier's slope is positive; `gradient` r times the slope; `identity` r.
         unpool: Where two overlapping windows chose the same place: `add`, `assign-largest` (the largest
             magnitude stays; of +a and -a the positive), `assign-last` (the last window in raster order stays).

@@ -30,12 +30,12 @@ def _as_it_is(record: Record) -> None:
 
 @dataclass(frozen=True)
 class Control:
-    """What is otherwise than in the deconvnet.
+    """How a control differs from the deconvnet.
 
     Attributes:
-        seed: What is sent down in the place of the unit's own activation; None for that. The deconvnet's picture does
-            not depend on it but for a factor.
-        alter: Changes the record of each forward pass before the way down.
+        seed: What is sent back in place of the unit's own activation; None for that. It only scales the deconvnet's
+            picture.
+        alter: Changes the record of each forward pass before the backward pass.
     """
 
     seed: float | None = None

@@ -118,6 +118,7 @@ def paying_crops(net: Network, layer: Layer, rules: RuleSet, n_units: int, n_ima
     it and pass nothing, so such rules run whole images.
     """
     crops = crops_of(net, layer) if rules.unpool != "assign-last" else None
+    # In units of one image's forward pass: n_units crops against n_images whole images that all units share.
     share = crops.area / (net.input_shape[1] * net.input_shape[2]) if crops is not None else 1.0
     return crops if n_units * share < n_images + n_units * _COST_OF_SHARING else None
 
@@ -145,7 +146,7 @@ def group_layers(
         if crops is None:
             together.insert(0, index)
             images |= own
-        else:
+        else:  # its images are not run whole, so the layers below cannot share them
             groups.append(([index], crops))
     return [*groups, (together, None)] if together else groups
 
