@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 import backlight
-from backlight.operators.operator import Operator, OperatorClass, Output
+from backlight.operators.operator import Operator, OperatorClass, Origin
 from backlight.operators.reading import every_operand, operator_name
 from backlight.operators.table import FAMILIES
 
@@ -232,7 +232,7 @@ def rules_of(entry: Operator) -> tuple[str, str, str]:
         return refused, SAME, DERIVATIVE
     if entry.rule is None:
         return DERIVATIVE, SAME, DERIVATIVE
-    guided = GUIDED_RECTIFIER if entry.output is Output.RECTIFIED else SAME
+    guided = GUIDED_RECTIFIER if entry.origin is Origin.RECTIFIED else SAME
     return first_line(entry.rule), guided, DERIVATIVE
 
 
@@ -250,7 +250,7 @@ def row_of(entry: Operator, zoos: Zoos) -> str:
             class_of(entry),
             field_of(entry),
             *rules_of(entry),
-            "passed on" if getitem in entry.names else entry.adjoint.walk,
+            "passed on" if getitem in entry.names else entry.adjoint.label,
             "no" if entry.is_local is None else first_line(entry.is_local),
             zoos.having(names),
         )
@@ -284,7 +284,7 @@ def page(zoos: Zoos, families: Sequence[ModuleType] = FAMILIES) -> str:
     """Return the text of docs/operators.md."""
     entries = [entry for family in families for entry in family.OPERATORS if is_function(entry)]
     functions = [
-        row((f"`{name_of(name)}`", OF_TORCH.get(name) or given_by(name), entry.adjoint.walk))
+        row((f"`{name_of(name)}`", OF_TORCH.get(name) or given_by(name), entry.adjoint.label))
         for entry in entries
         for name in entry.names
         if callable(name)

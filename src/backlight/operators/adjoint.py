@@ -41,7 +41,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Descent:
+class Walk:
     """One walk of the signals of n units from their layer back to the pixels.
 
     Attributes:
@@ -74,7 +74,7 @@ class Adjoint:
     Attributes:
         back: Yields the operands and what arrives at them. The signal of an operator of several outputs is a dict of
             them, by the outputs' indices.
-        walk: How, in the words of docs/operators.md.
+        label: How, in the words of docs/operators.md.
         needs_values: Whether it reads the values of the operator's operands.
         fits: Whether it serves a node, given the nodes that depend on the pixels; where not, whole maps do.
         of_complex: Whether it serves complex numbers too, whose derivative takes the conjugate.
@@ -82,8 +82,8 @@ class Adjoint:
             what the backward pass needs; None for the operator itself.
     """
 
-    back: Callable[[fx.Node, Any, Descent], Below]
-    walk: str = "own adjoint on windows"
+    back: Callable[[fx.Node, Any, Walk], Below]
+    label: str = "own adjoint on windows"
     needs_values: bool = False
     fits: Callable[[fx.Node, Set[fx.Node]], bool] = _always
     of_complex: bool = False
@@ -93,14 +93,14 @@ class Adjoint:
 # --- what several families use --------------------------------------------------------------------------------
 
 
-def pass_on(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def pass_on(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Pass the signal to the first operand as it is."""
     yield node.args[0], signal
 
 
-def summed(signal: Windows, below: fx.Node, node: fx.Node, descent: Descent) -> Windows:
+def summed(signal: Windows, below: fx.Node, node: fx.Node, walk: Walk) -> Windows:
     """Return the signal of an operand that was stretched to the operator's shape: the sum of what it was copied to."""
-    shape, own = descent.record.shapes[node], descent.record.shapes[below]
+    shape, own = walk.record.shapes[node], walk.record.shapes[below]
     if own == shape:
         return signal
     # An operand with an entry for each image has one for each unit here: (m, c, 1, 1) becomes (n, c, 1, 1).
@@ -108,9 +108,9 @@ def summed(signal: Windows, below: fx.Node, node: fx.Node, descent: Descent) -> 
     return Windows(signal.whole(shape).data.sum_to_size(*sizes))
 
 
-def on_common_cells(node: fx.Node, signal: Windows, descent: Descent) -> Windows:
+def on_common_cells(node: fx.Node, signal: Windows, walk: Walk) -> Windows:
     """Return the signal on windows where every operand has cells for them, or one value for all; else on whole maps."""
-    shape, record = descent.record.shapes[node], descent.record
+    shape, record = walk.record.shapes[node], walk.record
     # Along each windowed axis an operand must have as many cells as the operator, or one for all of them.
     dims = [dim - len(shape) for dim, _ in signal.axes]  # counted from the last, as operands are stretched
     cells, one = [shape[dim] for dim in dims], [1] * len(dims)
@@ -119,56 +119,56 @@ def on_common_cells(node: fx.Node, signal: Windows, descent: Descent) -> Windows
         if isinstance(value, Tensor):
             own = [value.shape[dim] if value.dim() >= -dim else 1 for dim in dims]
             # A constant with cells of its own cannot be cut for each unit; a tensor of lower rank has no batch first.
-            is_map = operand in descent.by_image and value.dim() == len(shape)
+            is_map = operand in walk.by_image and value.dim() == len(shape)
             if (own != one and not (is_map and own == cells)) or (operand in record.shapes and not is_map):
                 return signal.whole(shape)
     return signal
 
 
-def seen_by(value: Any, signal: Windows, descent: Descent) -> Any:
+def seen_by(value: Any, signal: Windows, walk: Walk) -> Any:
     """Return what an argument, a node or a constant, has in the places of the signal's windows, for each unit."""
     if not isinstance(value, fx.Node):
         return value
-    found = descent.record.values[value]
-    if value not in descent.by_image or not isinstance(found, Tensor):
+    found = walk.record.values[value]
+    if value not in walk.by_image or not isinstance(found, Tensor):
         return found
     # (m, c, 1, 1): one value for all cells, so only the image is chosen: (n, c, 1, 1).
     if signal.axes and all(found.shape[dim] == 1 for dim, _ in signal.axes):
-        return found if descent.image_of is None else found[descent.image_of]
-    return signal.of(found, descent.image_of)
+        return found if walk.image_of is None else found[walk.image_of]
+    return signal.of(found, walk.image_of)
 
 
-def in_place(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def in_place(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Differentiate an operator that leaves cells in their places, on the windows."""
-    signal = on_common_cells(node, signal, descent)
-    seen = {n: seen_by(n, signal, descent) for n in dict.fromkeys(operands([node.args, node.kwargs]))}
-    return _differentiate(node, signal, descent, seen)
+    signal = on_common_cells(node, signal, walk)
+    seen = {n: seen_by(n, signal, walk) for n in dict.fromkeys(operands([node.args, node.kwargs]))}
+    return _differentiate(node, signal, walk, seen)
 
 
-def _on_whole_maps(node: fx.Node, signal: Windows | dict[int, Windows], descent: Descent) -> Below:
+def _on_whole_maps(node: fx.Node, signal: Windows | dict[int, Windows], walk: Walk) -> Below:
     """Differentiate any operator, on whole maps."""
-    seen, shape = {}, descent.record.shapes[node]
+    seen, shape = {}, walk.record.shapes[node]
     for n in dict.fromkeys(operands([node.args, node.kwargs])):
-        value = descent.record.values[n]
+        value = walk.record.values[n]
         # (m, ...) of the images becomes (n, ...) of the units; a constant serves all units as it is.
-        is_map = descent.image_of is not None and n in descent.by_image and isinstance(value, Tensor)
-        seen[n] = value[descent.image_of] if is_map else value
+        is_map = walk.image_of is not None and n in walk.by_image and isinstance(value, Tensor)
+        seen[n] = value[walk.image_of] if is_map else value
     if isinstance(signal, dict):
         whole: Any = {i: s.whole(shape[i]) for i, s in signal.items()}
     else:
         whole = signal.whole(shape)
-    return _differentiate(node, whole, descent, seen)
+    return _differentiate(node, whole, walk, seen)
 
 
 def _differentiate(
-    node: fx.Node, signal: Windows | dict[int, Windows], descent: Descent, seen: dict[fx.Node, Any]
+    node: fx.Node, signal: Windows | dict[int, Windows], walk: Walk, seen: dict[fx.Node, Any]
 ) -> Below:
     """Yield what PyTorch's derivative of an operator makes of the signal, for each operand that passes one.
 
     Raises:
         UnsupportedOperatorError: PyTorch has no derivative of it.
     """
-    below = descent.below[node]
+    below = walk.below[node]
     with torch.enable_grad():
         # The operator is run again on leaves; an operand that it reads twice is one leaf and gets the sum.
         seen = seen | {n: seen[n].detach().requires_grad_() for n in below}
@@ -191,14 +191,14 @@ def _differentiate(
             ) from error
     for n, data in zip(below, found, strict=True):
         if data is not None:
-            yield n, Windows(in_order(data), _own_axes(n, node, signal, descent))
+            yield n, Windows(in_order(data), _own_axes(n, node, signal, walk))
 
 
-def _own_axes(below: fx.Node, node: fx.Node, signal: Windows | dict[int, Windows], descent: Descent) -> Axes:
+def _own_axes(below: fx.Node, node: fx.Node, signal: Windows | dict[int, Windows], walk: Walk) -> Axes:
     """Return where the windows of an operand's signal lie: nowhere, the map is whole, if one value served all cells."""
     if isinstance(signal, dict):
         return ()
-    shape, own = descent.record.shapes[node], descent.record.shapes[below]
+    shape, own = walk.record.shapes[node], walk.record.shapes[below]
     return () if any(own[dim] != shape[dim] for dim, _ in signal.axes) else signal.axes
 
 

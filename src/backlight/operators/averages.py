@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from backlight.operators import local
-from backlight.operators.adjoint import Adjoint, Below, Descent
+from backlight.operators.adjoint import Adjoint, Below, Walk
 from backlight.operators.carry import carry
 from backlight.operators.convolution import is_over_images, moved, on_maps
 from backlight.operators.fields import of_one_signal, reduction
 from backlight.operators.kinds import linear_in_first
-from backlight.operators.operator import Example, Operator, Output, Rewriting
+from backlight.operators.operator import Example, Operator, Origin, Rewriting
 from backlight.operators.pooling import adapt, in_a_row, pool_options, slide_pool
 from backlight.operators.reading import aten, options_of, shape_of
 from backlight.operators.windows import Windows, in_order
@@ -72,11 +72,11 @@ def _fill_positions(at: Rewriting) -> fx.Node | None:
     return at.call(fill_mean, at.args[0], options.pop("dim"), **options)
 
 
-def _fill(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _fill(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Unpool an average by copying each value to all of its window; values for one place are added."""
     below: Any = node.args[0]
-    options, shape = pool_options(node), descent.record.shapes[below]
-    signal = on_maps(signal, node, descent)
+    options, shape = pool_options(node), walk.record.shapes[below]
+    signal = on_maps(signal, node, walk)
     n_maps, signal = signal.data.shape[1], signal if signal.axes else signal.on_axes((2, 3))
     # A transposed convolution of each map by itself with weights of one: (c, 1, kh, kw).
     ones = signal.data.new_ones(n_maps, 1, *options["kernel_size"])
@@ -88,7 +88,7 @@ def _fill(node: fx.Node, signal: Windows, descent: Descent) -> Below:
 _AVERAGE_POOL = Operator(
     ("avg_pool2d",),
     kind=linear_in_first,
-    output=Output.ENTRIES,
+    origin=Origin.ENTRIES,
     field=of_one_signal(slide_pool),
     gives_maps=True,
     rule=_fill_windows,
@@ -129,7 +129,7 @@ OPERATORS = (
     Operator(
         ("mean",),
         kind=linear_in_first,
-        output=Output.MIXTURES,
+        origin=Origin.MIXTURES,
         field=reduction,
         rule=_fill_positions,
         examples=(Example(lambda x: x.mean((2, 3))), Example(lambda x: x.mean(1, keepdim=True))),
@@ -137,7 +137,7 @@ OPERATORS = (
     Operator(
         ("sum",),
         kind=linear_in_first,
-        output=Output.MIXTURES,
+        origin=Origin.MIXTURES,
         field=reduction,
         examples=(Example(lambda x: x.sum((2, 3))), Example(lambda x: x.sum(1))),
     ),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.operators.adjoint import PASS_ON, Adjoint, Below, Descent, Record, pass_on
+from backlight.operators.adjoint import PASS_ON, Adjoint, Below, Record, Walk, pass_on
 from backlight.operators.operator import Operator
 from backlight.operators.windows import Windows
 
@@ -60,7 +60,7 @@ def _second_argument(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any
     return args[1]
 
 
-def _rectify(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _rectify(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     data = signal.data.clamp_(min=0) if signal.fresh else signal.data.clamp(min=0)
     yield node.args[0], signal.with_data(data)
 
@@ -69,7 +69,7 @@ OPERATORS = (
     Operator(
         (carry,),
         passes=slice(1),
-        adjoint=Adjoint(pass_on, PASS_ON.walk, of_complex=True, forward=_second_argument),
+        adjoint=Adjoint(pass_on, PASS_ON.label, of_complex=True, forward=_second_argument),
     ),
     Operator((written_over,), passes=slice(1, 2)),
     Operator((torch.detach,), passes=slice(0), adjoint=Adjoint(pass_on, forward=first_argument)),

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import fx
 
 from backlight.operators import local, products
-from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Below, Descent
+from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Below, Walk
 from backlight.operators.factors import holds_weights
 from backlight.operators.fields import of_one_signal
-from backlight.operators.operator import Example, Operator, Output
+from backlight.operators.operator import Example, Operator, Origin
 from backlight.operators.padding import mirrored_border
 from backlight.operators.reading import (
     arguments,
@@ -74,27 +74,27 @@ def _slide_kernel(node: fx.Node, spread: Spread) -> Spread:
 # --- the backward pass ----------------------------------------------------------------------------------------
 
 
-def on_maps(signal: Windows, node: fx.Node, descent: Descent) -> Windows:
+def on_maps(signal: Windows, node: fx.Node, walk: Walk) -> Windows:
     """Return the signal on windows along the last two of four dimensions, where filters slide; else on whole maps."""
     slides = [dim for dim, _ in signal.axes] == [2, 3]
-    return signal if slides else signal.whole(descent.record.shapes[node])
+    return signal if slides else signal.whole(walk.record.shapes[node])
 
 
 def moved(axes: Axes, stride: Sequence[int], padding: Sequence[int]) -> Axes:
     """Return where windows begin below an operator whose own windows slide with that stride and padding.
 
-    Output cell i reads the input cells from i * stride - padding on.
+    Origin cell i reads the input cells from i * stride - padding on.
     """
     return tuple((dim, starts * stride[i] - padding[i]) for i, (dim, starts) in enumerate(axes))
 
 
-def _transpose_filters(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _transpose_filters(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Filter with the transposed weights: each value goes to all cells that its filter reads."""
     below: Any = node.args[0]
-    weight, options = descent.record.values[node.args[1]], convolution_options(node)  # type: ignore[index]
+    weight, options = walk.record.values[node.args[1]], convolution_options(node)  # type: ignore[index]
     stride, padding, dilation = options["stride"], options["padding"], options["dilation"]
-    shape, signal = descent.record.shapes[below], on_maps(signal, node, descent)
-    if signal.covers(descent.record.shapes[node]):
+    shape, signal = walk.record.shapes[below], on_maps(signal, node, walk)
+    if signal.covers(walk.record.shapes[node]):
         # Whole maps: the transposed convolution cuts the padding off itself. `more` adds the rows and columns at the
         # far edge that the stride left over, so that the result has the size of the map below.
         axes, cut = signal.axes, padding
@@ -136,7 +136,7 @@ def _convolution(
         names,
         kind=products.product_kind,
         holds=holds_weights,
-        output=Output.MIXTURES,
+        origin=Origin.MIXTURES,
         field=of_one_signal(_slide_kernel),
         gives_maps=gives_maps,
         rule=products.freeze_factors,

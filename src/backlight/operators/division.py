@@ -16,7 +16,7 @@ from backlight.operators.adjoint import IN_PLACE, PASS_ON
 from backlight.operators.carry import carry
 from backlight.operators.fields import cell_by_cell
 from backlight.operators.kinds import gate, holds_all_but_first_signal, linear_in_first
-from backlight.operators.operator import Example, Operator, OperatorClass, Output, Paths, Rewriting
+from backlight.operators.operator import Example, Operator, OperatorClass, Origin, Paths, Rewriting
 from backlight.operators.products import freeze_factors, hold_factors
 from backlight.operators.reading import module_of
 
@@ -78,7 +78,7 @@ OPERATORS = (
         ("div",),
         kind=_kind,
         holds=holds_all_but_first_signal,
-        output=Output.ENTRIES,
+        origin=Origin.ENTRIES,
         field=cell_by_cell,
         rule=_hold_divisor,
         option=_option,

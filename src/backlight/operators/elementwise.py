@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from backlight.operators import local
-from backlight.operators.adjoint import IN_PLACE, PASS_ON, Adjoint, Below, Descent, summed
+from backlight.operators.adjoint import IN_PLACE, PASS_ON, Adjoint, Below, Walk, summed
 from backlight.operators.carry import written_over
 from backlight.operators.fields import cell_by_cell, mixing, of_one_signal, unchanged
 from backlight.operators.kinds import linear_in_first
@@ -19,7 +19,7 @@ from backlight.operators.operator import (
     Field,
     Operator,
     OperatorClass,
-    Output,
+    Origin,
     Paths,
     Rewriting,
     examples_of,
@@ -38,14 +38,14 @@ from backlight.operators.spread import Spread, stretched
 from backlight.operators.windows import Windows
 
 
-def _add(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _add(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Pass the signal to both operands: to the second one times alpha, and with its sign."""
     scale: Any = options_of(node, node.args, node.kwargs).get("alpha", 1)
     second = scale * (-1 if packet(node) is aten.sub else 1)
     for below, factor in zip(node.args[:2], (1, second), strict=True):
-        if below in descent.below[node]:
+        if below in walk.below[node]:
             data = signal.data if factor == 1 else signal.data * factor
-            yield below, summed(signal.with_data(data, factor != 1), below, node, descent)  # type: ignore[arg-type]
+            yield below, summed(signal.with_data(data, factor != 1), below, node, walk)  # type: ignore[arg-type]
 
 
 def _interpolation_kind(node: fx.Node, paths: Paths) -> OperatorClass:
@@ -76,7 +76,7 @@ def _write_over(at: Rewriting) -> fx.Node:
 _SUM = Operator(
     named("add sub"),
     kind=OperatorClass.LINEAR,
-    output=Output.ENTRIES,
+    origin=Origin.ENTRIES,
     field=cell_by_cell,
     adjoint=Adjoint(_add),
     is_local=local.cell_by_cell,
@@ -97,7 +97,7 @@ def _copy(
     entry = Operator(
         named(names),
         kind=linear_in_first,
-        output=Output.ENTRIES,
+        origin=Origin.ENTRIES,
         field=field,
         is_local=local.cell_by_cell if is_local else None,
         examples=examples_of(*functions),
@@ -111,11 +111,11 @@ OPERATORS = (
     Operator(
         ("lerp",),
         kind=_interpolation_kind,
-        output=Output.MIXTURES,
+        origin=Origin.MIXTURES,
         field=cell_by_cell,
         examples=(Example(lambda x: torch.lerp(x, x.flip(1), 0.25)),),
     ),
-    Operator(("complex",), kind=OperatorClass.LINEAR, output=Output.MIXTURES),
+    Operator(("complex",), kind=OperatorClass.LINEAR, origin=Origin.MIXTURES),
     _copy("neg", torch.neg, field=cell_by_cell, adjoint=IN_PLACE),
     _copy("nan_to_num", torch.nan_to_num, field=cell_by_cell, is_local=False),
     _copy("clone", torch.clone, field=cell_by_cell, adjoint=PASS_ON),

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import fx
 
-from backlight.operators.operator import Output, Paths
+from backlight.operators.operator import Origin, Paths
 from backlight.operators.reading import aten, carries_signal, operands, packet, shape_of
 
 _EXPANSIONS = {aten.expand, aten.expand_as, aten.broadcast_to}
-_ENTRIES = frozenset({Output.ENTRIES})
-_LINEAR = frozenset({Output.ENTRIES, Output.MIXTURES})
+_ENTRIES = frozenset({Origin.ENTRIES})
+_LINEAR = frozenset({Origin.ENTRIES, Origin.MIXTURES})
 
 
 def signal_factors(node: fx.Node, paths: Paths, first: int = 0) -> list[fx.Node]:
@@ -55,11 +55,11 @@ def _signals_of_product(left: fx.Node, right: fx.Node, paths: Paths) -> tuple[fx
     # From the surest sign of a factor to the weakest: the first that is true of one of the two alone decides.
     tests: tuple[Callable[[fx.Node, fx.Node], bool], ...] = (
         lambda a, _: not carries_signal(a),
-        lambda a, _: paths.comes_from(a, Output.FACTORS, _ENTRIES),
-        lambda a, _: paths.comes_from(a, Output.FACTORS, _LINEAR),
+        lambda a, _: paths.comes_from(a, Origin.FACTORS, _ENTRIES),
+        lambda a, _: paths.comes_from(a, Origin.FACTORS, _LINEAR),
         _is_broadcast_over,
         lambda a, b: b in paths.ancestors(a),
-        lambda a, _: paths.comes_from(a, Output.RECTIFIED, _ENTRIES),
+        lambda a, _: paths.comes_from(a, Origin.RECTIFIED, _ENTRIES),
     )
     for is_factor in tests:
         verdict = is_factor(left, right), is_factor(right, left)

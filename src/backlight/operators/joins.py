@@ -12,10 +12,10 @@ import torch
 from torch import fx
 
 from backlight.operators import local
-from backlight.operators.adjoint import Adjoint, Below, Descent
+from backlight.operators.adjoint import Adjoint, Below, Walk
 from backlight.operators.fields import cannot_be_told, named_dims, of_one_signal
 from backlight.operators.kinds import linear_in_first
-from backlight.operators.operator import Example, Operator, OperatorClass, Output, Seen, named
+from backlight.operators.operator import Example, Operator, OperatorClass, Origin, Seen, named
 from backlight.operators.reading import arguments, as_sizes, aten, options_of, packet, shape_of, sizes_of
 from backlight.operators.spread import Spread, Spreads, Window, joined
 from backlight.operators.windows import Windows, in_order
@@ -79,23 +79,23 @@ def _scatter(seen: Seen) -> Spreads:
 # --- the backward pass ----------------------------------------------------------------------------------------
 
 
-def _take_apart(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _take_apart(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Give each of the joined tensors its part of the signal."""
-    (bundle, dim), shape = _bundle(node), descent.record.shapes[node]
+    (bundle, dim), shape = _bundle(node), walk.record.shapes[node]
     signal, first = (
         signal.along(dim, shape),
         0,
     )  # windows along the joined dimension would cut across the parts
     for below in bundle:
-        size = descent.sizes(below)[dim]  # constants take up their length too
-        if below in descent.below[node]:
+        size = walk.sizes(below)[dim]  # constants take up their length too
+        if below in walk.below[node]:
             yield below, signal.with_data(in_order(signal.data.narrow(dim, first, size)), fresh=False)
         first += size
 
 
-def _put_together(node: fx.Node, signals: dict[int, Windows], descent: Descent) -> Below:
+def _put_together(node: fx.Node, signals: dict[int, Windows], walk: Walk) -> Below:
     """Join the signals of the parts; a part that none arrived at has zeros."""
-    (below, dim), shapes = _bundle(node), descent.record.shapes[node]
+    (below, dim), shapes = _bundle(node), walk.record.shapes[node]
     parts = {i: s.along(dim, shapes[i]) for i, s in signals.items()}
     first = next(iter(parts.values()))
     # Parts can be joined only on the same windows; else each is laid out on its whole map.
@@ -129,7 +129,7 @@ def _beside_positions(node: fx.Node, roles: tuple[str, ...], constants: Sequence
 _SPLIT = Operator(
     named("split chunk"),
     kind=linear_in_first,
-    output=Output.ENTRIES,
+    origin=Origin.ENTRIES,
     field=of_one_signal(_split),
     adjoint=Adjoint(_put_together),
     is_local=_beside_positions,
@@ -140,7 +140,7 @@ OPERATORS = (
     Operator(
         ("cat",),
         kind=OperatorClass.LINEAR,
-        output=Output.MIXTURES,
+        origin=Origin.MIXTURES,
         field=_join,
         adjoint=Adjoint(_take_apart),
         is_local=local.cell_by_cell,
@@ -149,20 +149,20 @@ OPERATORS = (
     Operator(
         ("stack",),
         kind=OperatorClass.LINEAR,
-        output=Output.MIXTURES,
+        origin=Origin.MIXTURES,
         field=_stack,
         examples=(Example(lambda x: torch.stack([x, x * 2], 1).flatten(1, 2)),),
     ),
     Operator(
         named("hstack vstack dstack column_stack"),
         kind=OperatorClass.LINEAR,
-        output=Output.MIXTURES,
+        origin=Origin.MIXTURES,
         examples=(Example(lambda x: torch.ops.aten.hstack.default([x, x * 2])),),
     ),
     Operator(
         named("slice_scatter select_scatter"),
         kind=OperatorClass.LINEAR,
-        output=Output.MIXTURES,
+        origin=Origin.MIXTURES,
         field=_scatter,
         examples=(
             Example(lambda x: aten.slice_scatter.default(x, x[:, :, :3] * 2, 2, 1, 7, 2)),
@@ -179,7 +179,7 @@ OPERATORS = (
     Operator(
         (operator.getitem,),
         kind=OperatorClass.LINEAR,
-        output=Output.ENTRIES,
+        origin=Origin.ENTRIES,
         is_local=local.cell_by_cell,
         examples=(Example(lambda x: x.chunk(3, 1)[1]),),
     ),

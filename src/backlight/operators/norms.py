@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from backlight.operators import local
-from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Below, Descent, in_place
+from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Below, Walk, in_place
 from backlight.operators.carry import carry
 from backlight.operators.fields import of_one_signal, unchanged
 from backlight.operators.kinds import gate, holds_all_but_first_signal, linear_in_first
-from backlight.operators.operator import Example, Operator, OperatorClass, Output, Paths, Rewriting, Rule
+from backlight.operators.operator import Example, Operator, OperatorClass, Origin, Paths, Rewriting, Rule
 from backlight.operators.reading import arguments, aten
 from backlight.operators.spread import Spread
 from backlight.operators.windows import Windows
@@ -147,24 +147,24 @@ def _scaled(node: fx.Node, spread: Spread) -> Spread:
 # --- the backward pass ----------------------------------------------------------------------------------------
 
 
-def _normalise_last(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _normalise_last(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Differentiate a layer norm over the last dimensions, on the windows along the others."""
     rank = signal.data.dim()
     for dim in range(rank - len(node.args[1]), rank):  # type: ignore[arg-type]
-        signal = signal.along(dim, descent.record.shapes[node])
-    return in_place(node, signal, descent)
+        signal = signal.along(dim, walk.record.shapes[node])
+    return in_place(node, signal, walk)
 
 
-def _normalise_maps(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _normalise_maps(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Differentiate an instance norm; torch misreads one image's signal with its channels last."""
-    signal = signal.whole(descent.record.shapes[node])
-    return ON_WHOLE_MAPS.back(node, signal.with_data(signal.data.contiguous()), descent)
+    signal = signal.whole(walk.record.shapes[node])
+    return ON_WHOLE_MAPS.back(node, signal.with_data(signal.data.contiguous()), walk)
 
 
 # --- the entries ----------------------------------------------------------------------------------------------
 
 _OVER_LAST = Adjoint(_normalise_last, needs_values=True)
-_OVER_MAPS = Adjoint(_normalise_maps, ON_WHOLE_MAPS.walk, needs_values=True, of_complex=True)
+_OVER_MAPS = Adjoint(_normalise_maps, ON_WHOLE_MAPS.label, needs_values=True, of_complex=True)
 
 
 def _norm(
@@ -196,7 +196,7 @@ OPERATORS = (
     Operator(
         ("_native_batch_norm_legit_no_training",),
         kind=linear_in_first,
-        output=Output.MIXTURES,
+        origin=Origin.MIXTURES,
         field=unchanged,
         gives_maps=True,
         is_local=local.by_channel,
@@ -228,7 +228,7 @@ OPERATORS = (
         F.instance_norm,
         gives_maps=True,
         kind=_instance_kind,
-        output=Output.MIXTURES,
+        origin=Origin.MIXTURES,
         adjoint=_OVER_MAPS,
     ),
     _norm(

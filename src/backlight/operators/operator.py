@@ -36,7 +36,7 @@ class OperatorClass(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Output(Enum):
+class Origin(Enum):
     """What an operator's values are to those of its inputs; tells a product which of its factors is the signal."""
 
     OTHER = "other"
@@ -77,7 +77,7 @@ class Paths(ABC):
         """Return the class of a node."""
 
     @abstractmethod
-    def comes_from(self, node: fx.Node, made: Output, through: frozenset[Output]) -> bool:
+    def comes_from(self, node: fx.Node, made: Origin, through: frozenset[Origin]) -> bool:
         """Return whether all that a node carries was made so, seen through operators whose outputs are `through`."""
 
     @abstractmethod
@@ -198,7 +198,7 @@ class Operator:
         reads: Which operands' values it reads: not those that only lend their shape or are overwritten.
         holds: Which operands it records and holds fixed.
         adds_first: Whether its first operand is added to a product of the others, and so passes a signal by itself.
-        output: What its values are to those of its inputs.
+        origin: What its values are to those of its inputs.
         field: Which pixels its values see, from what its operands see; None is the whole image.
         gives_maps: Whether by definition it takes and gives maps (n, c, h, w), whatever is known of its input.
         maps_channels: Whether it is a linear map of the channels, which stand last.
@@ -217,7 +217,7 @@ class Operator:
     reads: Callable[[fx.Node], list[fx.Node]] = every_operand
     holds: Callable[[fx.Node, Paths], tuple[fx.Node, ...]] = holds_nothing
     adds_first: bool = False
-    output: Output = Output.OTHER
+    origin: Origin = Origin.OTHER
     field: Field | None = None
     gives_maps: bool = False
     maps_channels: bool = False

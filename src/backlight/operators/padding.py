@@ -12,7 +12,7 @@ from torch import fx
 from backlight.operators import local
 from backlight.operators.fields import of_one_signal
 from backlight.operators.kinds import linear_in_first
-from backlight.operators.operator import Example, Operator, Output, named
+from backlight.operators.operator import Example, Operator, Origin, named
 from backlight.operators.reading import arguments, aten, operator_name, options_of, packet
 from backlight.operators.spread import Spread, Window
 
@@ -62,7 +62,7 @@ def _adds_only(node: fx.Node, roles: tuple[str, ...], constants: Sequence[fx.Nod
 _PAD = Operator(
     named("pad constant_pad_nd"),
     kind=linear_in_first,
-    output=Output.ENTRIES,
+    origin=Origin.ENTRIES,
     field=of_one_signal(_pad),
     is_local=_adds_only,
     examples=(

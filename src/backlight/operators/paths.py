@@ -12,7 +12,7 @@ from functools import cache
 
 from torch import fx
 
-from backlight.operators.operator import OperatorClass, Output, Paths
+from backlight.operators.operator import OperatorClass, Origin, Paths
 from backlight.operators.reading import carries_signal, gives_tensors
 from backlight.operators.table import operands_read, operator_of
 
@@ -85,7 +85,7 @@ class PathAnalysis(Paths):
         factors = [n for gate in gates for n in self.held_fixed(gate) if carries_signal(n)]
         return self._reached(factors, lambda node: [n for n in self.signals(node) if carries_signal(n)])
 
-    def comes_from(self, node: fx.Node, made: Output, through: frozenset[Output]) -> bool:
+    def comes_from(self, node: fx.Node, made: Origin, through: frozenset[Origin]) -> bool:
         """Return whether all that a node carries was made so, seen through operators whose outputs are `through`."""
         return self._comes_from(node, made, through)
 
@@ -105,13 +105,13 @@ class PathAnalysis(Paths):
                 todo.extend(below(node))
         return seen
 
-    def _find_origin(self, node: fx.Node, made: Output, through: frozenset[Output]) -> bool:
-        output = operator_of(node).output
-        if output is made:
+    def _find_origin(self, node: fx.Node, made: Origin, through: frozenset[Origin]) -> bool:
+        origin = operator_of(node).origin
+        if origin is made:
             return True
         if not carries_signal(node):  # a mask, whatever made it, scales and is no rectified signal
-            return made is Output.FACTORS
-        below = self.origins(node) if output in through else ()
+            return made is Origin.FACTORS
+        below = self.origins(node) if origin in through else ()
         return bool(below) and all(self._comes_from(n, made, through) for n in below)
 
     def _find_ancestors(self, node: fx.Node) -> frozenset[fx.Node]:

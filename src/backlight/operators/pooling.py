@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from backlight.operators import local
-from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Below, Descent, Record
+from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Below, Record, Walk
 from backlight.operators.convolution import is_over_images, kernel_windows, moved, on_maps
 from backlight.operators.fields import of_one_signal
 from backlight.operators.operator import Example, Operator, OperatorClass, Rewriting
@@ -158,16 +158,16 @@ def _record_switches(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any
     return value
 
 
-def _unpool(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _unpool(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Unpool by the switches: each value goes to the place that was recorded; values for one place are added."""
     below: Any = node.args[0]
-    options, shape = pool_options(node), descent.record.shapes[below]
-    signal = on_maps(signal, node, descent)
+    options, shape = pool_options(node), walk.record.shapes[below]
+    signal = on_maps(signal, node, walk)
     stride, kernel, dilation = options["stride"], options["kernel_size"], options["dilation"]
     # (n, c, h, w): for each unit the switches in its window, each a place row * width + column of the map below.
-    switches = signal.of(descent.record.switches[node], descent.image_of)
+    switches = signal.of(walk.record.switches[node], walk.image_of)
     n, c, *sizes = signal.data.shape
-    if signal.covers(descent.record.shapes[node]):
+    if signal.covers(walk.record.shapes[node]):
         axes, padding, sizes = signal.axes, options["padding"], list(shape[2:])
     else:
         # The window below holds all cells that the pool's windows read; padding only moves where it begins.

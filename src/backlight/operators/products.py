@@ -19,7 +19,7 @@ from backlight.operators import local
 from backlight.operators.adjoint import (
     Adjoint,
     Below,
-    Descent,
+    Walk,
     on_common_cells,
     seen_by,
     summed,
@@ -32,7 +32,7 @@ from backlight.operators.operator import (
     Field,
     Operator,
     OperatorClass,
-    Output,
+    Origin,
     Paths,
     Rewriting,
     Seen,
@@ -152,20 +152,20 @@ def _map_channels(node: fx.Node, spread: Spread) -> Spread:
 # --- the backward pass ----------------------------------------------------------------------------------------
 
 
-def _multiply(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _multiply(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     # d(a * b): a gets r * b, b gets r * a, each summed over what it was stretched to.
-    signal = on_common_cells(node, signal, descent)
+    signal = on_common_cells(node, signal, walk)
     for below, other in (node.args, node.args[::-1]):
-        if below in descent.below[node]:
-            product = signal.with_data(signal.data * seen_by(other, signal, descent))
-            yield below, summed(product, below, node, descent)  # type: ignore[arg-type]
+        if below in walk.below[node]:
+            product = signal.with_data(signal.data * seen_by(other, signal, walk))
+            yield below, summed(product, below, node, walk)  # type: ignore[arg-type]
 
 
-def _transpose_weights(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _transpose_weights(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Pass the signal (..., out) through the weights (out, in)."""
     # The weights need all outputs: no windows along the last dimension. (..., out) @ (out, in) -> (..., in).
-    signal = signal.along(signal.data.dim() - 1, descent.record.shapes[node])
-    yield node.args[0], signal.with_data(signal.data @ descent.record.values[node.args[1]])  # type: ignore[index]
+    signal = signal.along(signal.data.dim() - 1, walk.record.shapes[node])
+    yield node.args[0], signal.with_data(signal.data @ walk.record.values[node.args[1]])  # type: ignore[index]
 
 
 def _weights_are_constant(node: fx.Node, dependent: Set[fx.Node]) -> bool:
@@ -179,7 +179,7 @@ _MATRIX_PRODUCT = Operator(
     named("matmul"),
     kind=product_kind,
     holds=holds_a_factor,
-    output=Output.MIXTURES,
+    origin=Origin.MIXTURES,
     field=matrix_product(),
     rule=freeze_factors,
     examples=(
@@ -214,7 +214,7 @@ OPERATORS = (
         Example(lambda x, c: x * c, constants=((3, 1, 1),)),
         lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(),
         lambda x: x * x,
-        output=Output.ENTRIES,
+        origin=Origin.ENTRIES,
         field=cell_by_cell,
         adjoint=Adjoint(_multiply, needs_values=True),
         is_local=local.cell_by_cell,

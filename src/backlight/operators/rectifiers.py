@@ -23,7 +23,7 @@ from backlight.operators.operator import (
     Example,
     Operator,
     OperatorClass,
-    Output,
+    Origin,
     Paths,
     Rewriting,
     Rule,
@@ -134,7 +134,7 @@ def _clamp(at: Rewriting) -> fx.Node | None:
 _RECTIFIER = Operator(
     ("relu",),
     kind=rectifier_of_first,
-    output=Output.RECTIFIED,
+    origin=Origin.RECTIFIED,
     field=cell_by_cell,
     rule=rectify,
     adjoint=IN_PLACE,

@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from backlight.operators.convolution import kernel_windows
 from backlight.operators.fields import of_one_signal, unchanged
 from backlight.operators.kinds import linear_in_first
-from backlight.operators.operator import Field, Operator, Output, examples_of, named
+from backlight.operators.operator import Field, Operator, Origin, examples_of, named
 from backlight.operators.pooling import resized_axes
 from backlight.operators.reading import arguments, as_list, aten, operator_name, sizes_of
 from backlight.operators.spread import Spread, Window, slide
@@ -90,7 +90,7 @@ def _resizing(
     return Operator(
         named(names),
         kind=linear_in_first,
-        output=Output.ENTRIES,
+        origin=Origin.ENTRIES,
         field=field,
         gives_maps=gives_maps,
         examples=examples_of(*functions),

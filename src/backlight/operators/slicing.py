@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from backlight.operators.fields import mixing, named_dims, of_one_signal, unchanged
 from backlight.operators.kinds import linear_in_first
-from backlight.operators.operator import Field, Operator, Output, examples_of, named
+from backlight.operators.operator import Field, Operator, Origin, examples_of, named
 from backlight.operators.reading import arguments, aten, sizes_of
 from backlight.operators.spread import Spread, Spreads, Window
 
@@ -61,7 +61,7 @@ def _part(names: str, *functions: Callable[[Tensor], Tensor], field: Field | Non
     return Operator(
         named(names),
         kind=linear_in_first,
-        output=Output.ENTRIES,
+        origin=Origin.ENTRIES,
         field=field,
         examples=examples_of(*functions),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from backlight.operators.kinds import linear_in_first
-from backlight.operators.operator import Example, Operator, Output, named
+from backlight.operators.operator import Example, Operator, Origin, named
 
 OPERATORS = (
     Operator(
@@ -14,7 +14,7 @@ OPERATORS = (
             " view_as_real view_as_complex"
         ),
         kind=linear_in_first,
-        output=Output.ENTRIES,
+        origin=Origin.ENTRIES,
         examples=(
             Example(lambda x: torch.fft.irfft2(torch.fft.rfft2(x) * 0.5)),
             Example(lambda x: torch.view_as_real(torch.fft.fft2(x)).sum(-1)),

@@ -17,7 +17,7 @@ from backlight.operators import local
 from backlight.operators.adjoint import IN_PLACE, ON_WHOLE_MAPS
 from backlight.operators.carry import carry
 from backlight.operators.fields import cell_by_cell, mixing, reduction, unchanged
-from backlight.operators.operator import Field, Operator, Output, Rewriting, examples_of, named
+from backlight.operators.operator import Field, Operator, Origin, Rewriting, examples_of, named
 from backlight.operators.reading import aten
 
 
@@ -31,7 +31,7 @@ def _squash(
 ) -> Operator:
     return Operator(
         named(names),
-        output=Output.FACTORS,
+        origin=Origin.FACTORS,
         field=field,
         rule=_pass_as_it_is,
         squashes=True,
@@ -42,7 +42,7 @@ def _squash(
 
 
 def _step(names: str, field: Field | None = cell_by_cell) -> Operator:
-    return Operator(named(names), output=Output.FACTORS, field=field)
+    return Operator(named(names), origin=Origin.FACTORS, field=field)
 
 
 OPERATORS = (
@@ -57,7 +57,7 @@ OPERATORS = (
         field=mixing,
     ),
     Operator(named("_log_softmax cumprod"), field=mixing),
-    Operator(named("reciprocal rsqrt"), output=Output.FACTORS, field=cell_by_cell),
+    Operator(named("reciprocal rsqrt"), origin=Origin.FACTORS, field=cell_by_cell),
     _step("sign sgn heaviside gt ge lt le eq ne logical_not logical_and logical_or bitwise_not bitwise_and"),
     _step("floor ceil round trunc isfinite isnan"),
     _step("argmax argmin", field=reduction),

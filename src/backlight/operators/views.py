@@ -11,10 +11,10 @@ from typing import Any
 from torch import fx
 
 from backlight.operators import local
-from backlight.operators.adjoint import Adjoint, Below, Descent, Record
+from backlight.operators.adjoint import Adjoint, Below, Record, Walk
 from backlight.operators.fields import named_dims, of_one_signal
 from backlight.operators.kinds import linear_in_first
-from backlight.operators.operator import Example, Operator, Output, named
+from backlight.operators.operator import Example, Operator, Origin, named
 from backlight.operators.reading import (
     BATCH,
     arguments,
@@ -156,7 +156,7 @@ def _order(node: fx.Node, rank: int) -> list[int]:
     return order
 
 
-def _permute_back(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _permute_back(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     rank = signal.data.dim()
     # Dimension k of the node is dimension order[k] of the operand, and so are its windows; axes stay sorted.
     order = [d % rank for d in _order(node, rank)]
@@ -165,10 +165,10 @@ def _permute_back(node: fx.Node, signal: Windows, descent: Descent) -> Below:
     yield node.args[0], Windows(in_order(signal.data.permute(back)), axes, fresh=False)
 
 
-def _reshape_back(node: fx.Node, signal: Windows, descent: Descent) -> Below:
+def _reshape_back(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Give the signal the operand's shape; on windows where the last two dimensions, rows and columns, are kept."""
     below: Any = node.args[0]
-    shape, own = descent.record.shapes[node], descent.record.shapes[below]
+    shape, own = walk.record.shapes[node], walk.record.shapes[below]
     rank, n = len(shape), len(signal.data)
     # (n, ..., h, w) -> (n, ..., h, w): only what lies between batch and rows is viewed otherwise, as in a shuffle.
     kept = shape[0] == own[0] and shape[-2:] == own[-2:] and min(rank, len(own)) > 2
@@ -201,7 +201,7 @@ def _views_channels(node: fx.Node, roles: tuple[str, ...], constants: Sequence[f
 _RESHAPE = Operator(
     ("reshape",),
     kind=linear_in_first,
-    output=Output.ENTRIES,
+    origin=Origin.ENTRIES,
     field=of_one_signal(_view),
     adjoint=Adjoint(_reshape_back, of_complex=True, forward=_reshape_crop),
     is_local=_views_channels,
@@ -215,7 +215,7 @@ _BACK = Adjoint(_reshape_back, of_complex=True)
 _PERMUTE = Operator(
     ("permute",),
     kind=linear_in_first,
-    output=Output.ENTRIES,
+    origin=Origin.ENTRIES,
     field=of_one_signal(_permuted),
     adjoint=Adjoint(_permute_back, of_complex=True),
     is_local=local.cell_by_cell,
@@ -224,7 +224,7 @@ _PERMUTE = Operator(
 _EXPAND = Operator(
     named("expand broadcast_to"),
     kind=linear_in_first,
-    output=Output.ENTRIES,
+    origin=Origin.ENTRIES,
     field=of_one_signal(_expanded),
     examples=(Example(lambda x: x.mean(1, keepdim=True).expand(-1, 4, -1, -1)),),
 )
@@ -244,17 +244,17 @@ OPERATORS = (
     Operator(
         named("_unsafe_view unflatten"),
         kind=linear_in_first,
-        output=Output.ENTRIES,
+        origin=Origin.ENTRIES,
         field=of_one_signal(_view),
     ),
     Operator(
         ("view_as",),
         kind=linear_in_first,
         reads=only_first,
-        output=Output.ENTRIES,
+        origin=Origin.ENTRIES,
         field=of_one_signal(_view),
     ),
-    Operator(("reshape_as",), kind=linear_in_first, reads=only_first, output=Output.ENTRIES),
+    Operator(("reshape_as",), kind=linear_in_first, reads=only_first, origin=Origin.ENTRIES),
     Operator(("resize_as",), reads=only_first),
     _PERMUTE,
     replace(_PERMUTE, names=("transpose",), examples=(Example(lambda x: x.transpose(1, 3)),)),
@@ -265,7 +265,7 @@ OPERATORS = (
         is_local=None,
         examples=(),
     ),
-    Operator(("movedim",), kind=linear_in_first, output=Output.ENTRIES),
+    Operator(("movedim",), kind=linear_in_first, origin=Origin.ENTRIES),
     _EXPAND,
     replace(_EXPAND, names=("expand_as",), reads=only_first, examples=()),
 )

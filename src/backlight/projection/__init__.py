@@ -2,15 +2,8 @@
 
 from backlight.projection.check import check_rules
 from backlight.projection.crops import Crops, crops_of, group_layers, paying_crops
-from backlight.projection.project import (
-    MOST_IMAGES,
-    MOST_UNITS,
-    Projections,
-    Projector,
-    Seed,
-    project,
-    superpose,
-)
+from backlight.projection.project import Seed, project, superpose
+from backlight.projection.projector import MOST_IMAGES, MOST_UNITS, Projections, Projector
 from backlight.projection.units import (
     Unit,
     activations,

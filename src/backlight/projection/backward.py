@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Descent, Record
+from backlight.operators.adjoint import ON_WHOLE_MAPS, Adjoint, Record, Walk
 from backlight.operators.reading import operands
 from backlight.operators.table import operands_passed, operator_of
 from backlight.operators.views import keeps_batch
@@ -126,7 +126,7 @@ class Backward:
         first = 0
         for found in self._walk(
             {node: Windows.at(units, seeds, out.shape[1])},
-            Descent(record, image_of, self._below, self._by_image),
+            Walk(record, image_of, self._below, self._by_image),
         ):
             part = slice(first, first + len(found.data))  # halves arrive in order
             yield order[part], values[part], found
@@ -146,44 +146,44 @@ class Backward:
             units = [(0,) * (out.dim() - 1), (0, *(size // 2 for size in out.shape[2:]))]
             arrived[head] = Windows.at(units, out.new_ones(2), out.shape[1])
         images = torch.zeros(2, dtype=torch.long, device=image.device) if self.shares else None
-        for _ in self._walk(arrived, Descent(record, images, self._below, self._by_image)):
+        for _ in self._walk(arrived, Walk(record, images, self._below, self._by_image)):
             pass
 
-    def _walk(self, arrived: dict[fx.Node, Any], descent: Descent) -> Iterator[Windows]:
+    def _walk(self, arrived: dict[fx.Node, Any], walk: Walk) -> Iterator[Windows]:
         """Pass what has arrived back to the pixels; where the windows outgrow MOST_CELLS, half of the units first.
 
         Args:
             arrived: The signals that wait at each node; at an operator of several outputs, a dict of them by index.
-            descent: The walk.
+            walk: The walk.
         """
         n = next(len(s.data) for s in arrived.values() if isinstance(s, Windows))
         for node in reversed(self._nodes):
             if node not in arrived or node is self._pixels or node not in self._live:
                 continue
             with torch.no_grad():
-                self._pass_back(node, arrived, descent)
+                self._pass_back(node, arrived, walk)
             most = max((s.data.numel() for s in arrived.values() if isinstance(s, Windows)), default=0)
             # Each half goes all the way by itself. Where images are not shared, the record has one for each unit, and
             # half of the units would not fit it.
             if self.shares and n > 1 and most > MOST_CELLS:
-                for half in _halved(arrived, descent):
+                for half in _halved(arrived, walk):
                     yield from self._walk(*half)
                 return
-        shape = descent.record.shapes[self._pixels][1:]
+        shape = walk.record.shapes[self._pixels][1:]
         # No signal may have arrived at all, behind a comparison, say.
-        nothing = descent.record.values[self.heads[0]].new_zeros(n, *shape)
+        nothing = walk.record.values[self.heads[0]].new_zeros(n, *shape)
         yield arrived.get(self._pixels) or Windows(nothing)
 
-    def _pass_back(self, node: fx.Node, arrived: dict[fx.Node, Any], descent: Descent) -> None:
+    def _pass_back(self, node: fx.Node, arrived: dict[fx.Node, Any], walk: Walk) -> None:
         self.at, signal = node, arrived.pop(node)
         if node.target is operator.getitem:
             # Collected by output index until all readers of the tuple are done.
             arrived.setdefault(node.args[0], {})[node.args[1]] = signal  # type: ignore[arg-type]
             return
-        for below, part in self._adjoints[node].back(node, signal, descent):
+        for below, part in self._adjoints[node].back(node, signal, walk):
             if below in self._live:
                 others = arrived.get(below)  # at a fan-out the signals are added before anything else happens
-                arrived[below] = part if others is None else others.plus(part, descent.record.shapes[below])
+                arrived[below] = part if others is None else others.plus(part, walk.record.shapes[below])
 
     def _has_batch_first(self, node: fx.Node) -> bool:
         """Return whether each image has one entry along a node's first dimension, so that it can serve many units."""
@@ -263,13 +263,13 @@ def _is_number(node: fx.Node) -> bool:
     return isinstance(node.meta.get("val"), (int, float, torch.SymInt, torch.SymFloat))
 
 
-def _halved(arrived: dict[fx.Node, Any], descent: Descent) -> Iterator[tuple[dict[fx.Node, Any], Descent]]:
-    """Yield what has arrived of the first half of the units, and of the second, each with its descent."""
+def _halved(arrived: dict[fx.Node, Any], walk: Walk) -> Iterator[tuple[dict[fx.Node, Any], Walk]]:
+    """Yield what has arrived of the first half of the units, and of the second, each with its walk."""
     n = next(len(s.data) for s in arrived.values() if isinstance(s, Windows))
-    images = torch.arange(n) if descent.image_of is None else descent.image_of
+    images = torch.arange(n) if walk.image_of is None else walk.image_of
     for i, part in enumerate((slice(n // 2), slice(n // 2, None))):
         halves = {
             node: {k: s.halves()[i] for k, s in own.items()} if isinstance(own, dict) else own.halves()[i]
             for node, own in arrived.items()
         }
-        yield halves, replace(descent, image_of=images[part])
+        yield halves, replace(walk, image_of=images[part])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from backlight.errors import BacklightError, UnsupportedOperatorError
+from backlight.errors import BacklightError, UnsupportedOperatorError, first_line
 from backlight.network import Layer, Network
 from backlight.network.fold import fold_batch_norms
 from backlight.operators.reading import operator_name
@@ -39,7 +39,7 @@ def check_rules(net: Network, layers: Sequence[Layer], rules: RuleSet) -> None:
     except (BacklightError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UnsupportedOperatorError(
             f"a {rules.name} projection cannot pass {operator_name(walk.at)} at {net.where(walk.at)} ({reason}); "
             "choose a layer below it"
