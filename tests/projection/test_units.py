@@ -147,5 +147,5 @@ def test_what_cannot_be_asked(net):
         strongest(net, pictures, "fc", 5)
     with pytest.raises(UnknownLayerError, match=r"^Same has no layer 'ful'"):
         strongest(net, pictures, "ful", 0)
-    with pytest.raises(BadInputError, match=r"^Same was captured for inputs of 3x4x5, but came 1x3x5x4; "):
+    with pytest.raises(BadInputError, match=r"^Same was captured for inputs of 3x4x5, got 1x3x5x4; "):
         strongest(net, torch.zeros(3, 5, 4).double(), "relu", 0)
