@@ -25,7 +25,7 @@ from backlight.adaptive import (
     Learning,
     files,
 )
-from backlight.adaptive.files import Origin, read_training, write_training
+from backlight.adaptive.files import TrainingOrigin, read_training, write_training
 from backlight.adaptive.training import Training, TrainingState
 from backlight.errors import BadInputError, StorageError
 from replicas.compare import same_bits
@@ -42,7 +42,7 @@ CONFIG = AdaptiveConfig(
 )
 LEARNING = Learning(epochs=1, sample=1)
 IMAGES = np.random.default_rng(0).standard_normal((3, 1, 9, 8)).astype(np.float32)
-ORIGIN = Origin(CONFIG, LEARNING, "these")
+ORIGIN = TrainingOrigin(CONFIG, LEARNING, "these")
 
 
 @pytest.fixture(scope="module")

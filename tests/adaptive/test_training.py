@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from backlight.adaptive import AdaptiveConfig, AdaptiveDeconvNet, Block, EpochMeasure, LayerConfig, Learning
-from backlight.adaptive.files import Origin, read_training, write_training
+from backlight.adaptive.files import TrainingOrigin, read_training, write_training
 from backlight.adaptive.training import Training, TrainingState
 from backlight.errors import BadInputError
 from replicas.compare import same, same_bits
@@ -76,7 +76,7 @@ def test_a_training_stopped_after_any_epoch_goes_on_as_if_it_had_not_been(stop: 
 
 @pytest.mark.parametrize("stop", range(1, N_KEPT + 1))
 def test_the_same_through_a_file(stop: int, tmp_path: Path) -> None:
-    origin, path, count = Origin(CONFIG, LEARNING, "these"), tmp_path / "a.adn.part", 0
+    origin, path, count = TrainingOrigin(CONFIG, LEARNING, "these"), tmp_path / "a.adn.part", 0
 
     def keep(state: TrainingState) -> None:
         nonlocal count

@@ -267,9 +267,7 @@ def test_pictures_need_a_preprocessing(net):
 
 @pytest.mark.parametrize("shape", [(1, 3, 17, 16), (3, 15, 17), (2, 17, 15)])
 def test_images_of_another_size_are_refused(net, shape):
-    with pytest.raises(
-        BadInputError, match=r"^Net was captured for inputs of 3x17x15, got [0-9x]+; resize"
-    ):
+    with pytest.raises(BadInputError, match=r"^Net was captured for inputs of 3x17x15, got [0-9x]+; resize"):
         project(net, torch.zeros(shape).double(), UNITS[:1])
 
 

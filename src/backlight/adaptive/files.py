@@ -84,7 +84,7 @@ def read_network(path: Path | str) -> Saved:
 
 
 @dataclass(frozen=True)
-class Origin:
+class TrainingOrigin:
     """What a training belongs to: it resumes only if all of this is the same.
 
     Attributes:
@@ -98,7 +98,7 @@ class Origin:
     images: str
 
 
-def write_training(state: TrainingState, origin: Origin, path: Path | str) -> None:
+def write_training(state: TrainingState, origin: TrainingOrigin, path: Path | str) -> None:
     """Write a training in progress.
 
     Raises:
@@ -116,7 +116,7 @@ def write_training(state: TrainingState, origin: Origin, path: Path | str) -> No
     _write(Path(path), facts, arrays | {"pooled": np.asarray(state.pooled)})
 
 
-def read_training(path: Path | str, origin: Origin) -> TrainingState:
+def read_training(path: Path | str, origin: TrainingOrigin) -> TrainingState:
     """Return a training in progress.
 
     Raises:
@@ -125,7 +125,7 @@ def read_training(path: Path | str, origin: Origin) -> TrainingState:
     path = Path(path)
     facts, arrays = _read(path, "training")
     try:
-        known = cattrs.structure(facts["origin"], Origin)
+        known = cattrs.structure(facts["origin"], TrainingOrigin)
         state = _training_state(facts, arrays)
         if not _fits(state, known.config):
             raise ValueError("its arrays do not fit its layers")
@@ -164,7 +164,7 @@ def _fits(state: TrainingState, config: AdaptiveConfig) -> bool:
     )
 
 
-def resume(checkpoint: Path | str, origin: Origin, n_images: int) -> TrainingState | None:
+def resume(checkpoint: Path | str, origin: TrainingOrigin, n_images: int) -> TrainingState | None:
     """Return the training in a checkpoint; None where there is none yet.
 
     Raises:

@@ -17,8 +17,8 @@ from backlight.adaptive import decomposition
 from backlight.adaptive.config import PRESETS, AdaptiveConfig, Learning
 from backlight.adaptive.decomposition import Activation, Branch, Decomposition
 from backlight.adaptive.files import (
-    Origin,
     Saved,
+    TrainingOrigin,
     array_digest,
     read_network,
     resume,
@@ -114,7 +114,7 @@ class AdaptiveDeconvNet(nn.Module):
         """
         learning, array = learning or Learning(), self._training_array(images)
         known = fingerprint or ("" if checkpoint is None else array_digest(array))
-        origin = Origin(self.config, learning.essence, known)
+        origin = TrainingOrigin(self.config, learning.essence, known)
         state = None if checkpoint is None else resume(checkpoint, origin, len(array))
         training = Training(self.config, learning, array, state, self.squared_norms.device)
 

@@ -17,7 +17,7 @@ from typing import Any
 BLOCK = 64
 """Images of one group: those whose ids, divided by it, agree."""
 
-TABLE = (
+CHECKSUM_TABLE = (
     "CREATE TABLE checksum (kind TEXT NOT NULL, key1 INTEGER NOT NULL, key2 INTEGER NOT NULL, key3 INTEGER NOT NULL, "
     "value BLOB NOT NULL, PRIMARY KEY (kind, key1, key2, key3)) WITHOUT ROWID;"
 )
@@ -45,7 +45,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Kind:
+class GroupKind:
     """A kind of groups.
 
     Attributes:
@@ -72,28 +72,28 @@ def _condition(key: str) -> str:
 
 _MAP = ("layer_id", "channel")
 KINDS = {
-    "meta": Kind((), (Part("meta", "key, value", "key"),)),
-    "layer": Kind((), (Part("layer", "layer_id, name, description", "layer_id"),)),
-    "image": Kind(("image_id",), (Part("image", "image_id, path, label, height, width", "image_id"),)),
-    "skipped": Kind(("image_id",), (Part("skipped", "image_id, path, reason", "image_id"),)),
-    "map": Kind(
+    "meta": GroupKind((), (Part("meta", "key, value", "key"),)),
+    "layer": GroupKind((), (Part("layer", "layer_id, name, description", "layer_id"),)),
+    "image": GroupKind(("image_id",), (Part("image", "image_id, path, label, height, width", "image_id"),)),
+    "skipped": GroupKind(("image_id",), (Part("skipped", "image_id, path, reason", "image_id"),)),
+    "map": GroupKind(
         _MAP,
         (
             Part("feature_map", "mean, max, n_active, histogram", "channel"),
             Part("hit", "rank, value, image_id, row, col", "rank"),
         ),
     ),
-    "tile": Kind(
+    "tile": GroupKind(
         (*_MAP, "rank"), (Part("hit", "patch, projection, scale", "rank", "projection IS NOT NULL"),)
     ),
-    "filters": Kind((), (Part("filters", "layer_id, weights", "layer_id"),)),
-    "evidence": Kind(("layer_id",), (Part("evidence", "channel, found", "channel"),)),
-    "study": Kind(("layer_id",), (Part("study", "result", "layer_id"),)),
-    "scan": Kind((), (Part("scan_state", "n_done, arrays", "only"),)),
+    "filters": GroupKind((), (Part("filters", "layer_id, weights", "layer_id"),)),
+    "evidence": GroupKind(("layer_id",), (Part("evidence", "channel, found", "channel"),)),
+    "study": GroupKind(("layer_id",), (Part("study", "result", "layer_id"),)),
+    "scan": GroupKind((), (Part("scan_state", "n_done, arrays", "only"),)),
 }
 _QUERIES = {name: tuple(kind.query(part) for part in kind.parts) for name, kind in KINDS.items()}
 
-Group = list[list[tuple[Any, ...]]]
+RowGroup = list[list[tuple[Any, ...]]]
 """The rows of a group, for each part of its kind."""
 
 
@@ -111,7 +111,7 @@ def place(kind: str, keys: Sequence[int] = ()) -> str:
     return f"table {tables} ({words})" if words else f"table {tables}"
 
 
-def read_group(connection: sqlite3.Connection, kind: str, keys: Sequence[int], check: bool) -> Group:
+def read_group(connection: sqlite3.Connection, kind: str, keys: Sequence[int], check: bool) -> RowGroup:
     """Return the rows of a group, compared with its checksum.
 
     Raises:
@@ -170,7 +170,7 @@ def seal(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM temp.touched")
 
 
-def _rows(connection: sqlite3.Connection, kind: str, keys: Sequence[int]) -> Group:
+def _rows(connection: sqlite3.Connection, kind: str, keys: Sequence[int]) -> RowGroup:
     return [connection.execute(query, tuple(keys)).fetchall() for query in _QUERIES[kind]]
 
 
@@ -178,7 +178,7 @@ def _three(keys: Sequence[int]) -> tuple[int, ...]:
     return (*keys, 0, 0, 0)[:3]
 
 
-def _checksum(kind: str, keys: Sequence[int], parts: Group) -> bytes | None:
+def _checksum(kind: str, keys: Sequence[int], parts: RowGroup) -> bytes | None:
     """Return the checksum of a group; None where it has no rows."""
     if not any(parts):
         return None

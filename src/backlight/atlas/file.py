@@ -10,7 +10,7 @@ from threading import RLock
 from typing import Any
 
 from backlight.atlas import checks
-from backlight.atlas.checksums import Group, place, read_group
+from backlight.atlas.checksums import RowGroup, place, read_group
 from backlight.atlas.damage import reading
 from backlight.atlas.opening import RESUME
 from backlight.atlas.schema import connect_for_reading, has_checksums, limit_steps
@@ -77,7 +77,7 @@ class AtlasFile:
             rows = self.connection.execute("PRAGMA integrity_check(20)").fetchall()
             return [visible(str(text)) for (text,) in rows if text != "ok"]
 
-    def group(self, kind: str, *keys: int) -> Group:
+    def group(self, kind: str, *keys: int) -> RowGroup:
         """Return the rows of a group (`backlight.atlas.checksums`), compared with their checksum.
 
         Raises:

@@ -109,8 +109,8 @@ def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
     ).fetchone()  # rolls back what a killed run left half done
     if not n_pages:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES}{_STUDY_TABLES}{checksums.TABLE} PRAGMA application_id = {APPLICATION_ID}; "
-            f"PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
+            f"BEGIN IMMEDIATE; {_TABLES}{_STUDY_TABLES}{checksums.CHECKSUM_TABLE} "
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
         )
     check_kind(connection, path)
     with reading(path, "its header"):
@@ -228,7 +228,7 @@ def _schemas(version: int) -> tuple[frozenset[tuple[str, ...]], ...]:
     if version == _WITHOUT_CHECKSUMS:  # its tables for studies were made with the first study
         wanted = [_TABLES, _TABLES + _STUDY_TABLES]
     else:
-        wanted = [_TABLES + _STUDY_TABLES + checksums.TABLE]
+        wanted = [_TABLES + _STUDY_TABLES + checksums.CHECKSUM_TABLE]
     found = []
     for tables in wanted:
         connection = sqlite3.connect(":memory:")

@@ -8,7 +8,7 @@ import warnings
 import typer
 
 from backlight import __version__
-from backlight.cli.commands import AdaptiveCommands, Commands, Stopped
+from backlight.cli.commands import AdaptiveCommands, Commands, StoppedByUser
 from backlight.cli.output import EXIT_STOPPED, errors, show_warning, styled
 from backlight.errors import (
     BacklightError,
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = show_warning
     try:
         _run(arguments, debug)
-    except (Stopped, KeyboardInterrupt):
+    except (StoppedByUser, KeyboardInterrupt):
         errors.print("stopped", soft_wrap=True)
         sys.exit(EXIT_STOPPED)
 
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str], debug: bool) -> None:
     try:
         app(arguments, prog_name="backlight", standalone_mode=True)
-    except Stopped:
+    except StoppedByUser:
         raise
     except BacklightError as error:
         if debug:

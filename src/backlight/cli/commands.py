@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 
-class Stopped(Exception):  # noqa: N818  (it is no error)
+class StoppedByUser(Exception):  # noqa: N818  (it is no error)
     """Ctrl-C: Typer would end without a word, or with another exit code, by its version."""
 
 
@@ -148,4 +148,4 @@ def _uninterrupted() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Stopped from None
+        raise StoppedByUser from None

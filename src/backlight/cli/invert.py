@@ -113,7 +113,7 @@ def invert(
     known = searches.read_photographs(photographs, net)
     search = searches.Searches(net, goal, given, config, known)
     tasks = [
-        searches.Task(name, own)
+        searches.SearchTask(name, own)
         for name in names
         for own in (maps if goal == "maximise" and maps else [None])
     ]

@@ -38,7 +38,7 @@ Given: TypeAlias = Path | NDArray[np.generic] | None
 """A picture, activations, or nothing."""
 
 
-class Task(NamedTuple):
+class SearchTask(NamedTuple):
     """One search: for a layer, or for one feature map of it."""
 
     layer: str
@@ -68,7 +68,9 @@ class Searches:
     config: InversionConfig
     photographs: Tensor | None
 
-    def run(self, tasks: Sequence[Task], report: Report, results: list[Inversion], save: Path | None) -> bool:
+    def run(
+        self, tasks: Sequence[SearchTask], report: Report, results: list[Inversion], save: Path | None
+    ) -> bool:
         """Add what is found to results, each saved as soon as it is there; return whether Ctrl-C ended it."""
         try:
             for task in tasks:
@@ -86,7 +88,7 @@ class Searches:
             return True
         return False
 
-    def _search(self, task: Task, report: Report) -> Inversion:
+    def _search(self, task: SearchTask, report: Report) -> Inversion:
         progress = _Reported(report, task.name, self.goal)
         if task.channel is not None:
             config = replace(self.config, channels=None)

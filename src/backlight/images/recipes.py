@@ -21,7 +21,7 @@ _TIMM_DEFAULTS: dict[str, Any] = {
 _INSTEAD = "describe the steps as a Preprocessing(resize, crop, mean, std)"
 
 
-class Recipe(NamedTuple):
+class ZooRecipe(NamedTuple):
     """The fields of a `Preprocessing`, in their order, but for the range."""
 
     resize: Resize
@@ -31,7 +31,7 @@ class Recipe(NamedTuple):
     interpolation: str
 
 
-def torchvision_recipe(weights: Any) -> Recipe:
+def torchvision_recipe(weights: Any) -> ZooRecipe:
     """Return the steps of torchvision's preset; see `Preprocessing.from_torchvision`.
 
     Raises:
@@ -46,10 +46,10 @@ def torchvision_recipe(weights: Any) -> Recipe:
         raise BadInputError(
             f"{type(preset).__name__} is not torchvision's ImageClassification preset; {_INSTEAD}"
         ) from error
-    return Recipe(resize, (crop, crop), tuple(mean), tuple(std), interpolation.value)
+    return ZooRecipe(resize, (crop, crop), tuple(mean), tuple(std), interpolation.value)
 
 
-def timm_recipe(cfg: Mapping[str, Any]) -> Recipe:
+def timm_recipe(cfg: Mapping[str, Any]) -> ZooRecipe:
     """Return the steps of timm's evaluation transform; see `Preprocessing.from_timm`.
 
     Raises:
@@ -75,4 +75,4 @@ def timm_recipe(cfg: Mapping[str, Any]) -> Recipe:
             f"timm's input size {tuple(given['input_size'])} asks for {channels} channels, "
             f"mean has {len(mean)} and std {len(std)}; give one number for each channel"
         )
-    return Recipe(resize, (height, width), mean, std, given["interpolation"])
+    return ZooRecipe(resize, (height, width), mean, std, given["interpolation"])

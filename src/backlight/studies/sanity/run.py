@@ -33,7 +33,7 @@ from backlight.studies.sanity.result import Sanity, SanityConfig
 from backlight.studies.sanity.similarity import similarities
 from backlight.studies.subjects import Subject, applies, choose_subjects
 
-RULE_SETS = (DECONVNET, GUIDED, GRADIENT)
+COMPARED_RULES = (DECONVNET, GUIDED, GRADIENT)
 
 
 def run(
@@ -105,7 +105,7 @@ class _Study:
 
     def trained(self, net: Network) -> None:
         """Project with the trained network, to which all others are compared."""
-        self.rule_sets = [rules for rules in RULE_SETS if applies(net, self._layer, rules)]
+        self.rule_sets = [rules for rules in COMPARED_RULES if applies(net, self._layer, rules)]
         self._reference = [self._project(net, rules, Control(1.0)) for rules in self.rule_sets]
 
     def randomised(self, net: Network, which: Sequence[Weighted]) -> Network:
