@@ -205,3 +205,38 @@ def test_what_others_hold_is_never_changed() -> None:
     total = shared.plus(Windows(torch.ones(1, 2, 3, 3)), (1, 2, 3, 3))
     assert total.data.eq(2).all()
     assert shared.data.eq(1).all()
+
+
+class _SummedPair(nn.Module):
+    """The gradient of a sum, one value for many cells, meets that of the parts."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pair = torch.stack([x, 2 * x.roll(1, 1)], 1)
+        first, second = pair.unbind(1)
+        return first + pair.sum(1) + second
+
+
+class _WindowsOfImages(nn.Module):
+    """Cuts images into windows that take the place of images, so that no image serves several units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        windows = x.reshape(-1, 3, 2, 4, 2, 4).permute(0, 2, 4, 1, 3, 5).reshape(-1, 3, 4, 4)
+        centred = windows - windows.mean((2, 3), keepdim=True)
+        return self.last(centred.reshape(-1, 2, 2, 3, 4, 4).permute(0, 3, 1, 4, 2, 5).reshape(-1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("made", [_SummedPair, _WindowsOfImages])
+def test_signals_that_share_memory_and_windows_instead_of_images(made: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = made().double()
+    net = capture(model, torch.zeros(3, 8, 8).double())
+    x = torch.randn(2, 3, 8, 8).double()
+    found = project(net, x, Unit(net.layers[-1].name, 1, 2, 3), GRADIENT)
+    pixels = x.clone().requires_grad_()
+    values = model(pixels)[:, 1, 2, 3]
+    (expected,) = torch.autograd.grad(values.sum(), pixels, None)
+    torch.testing.assert_close(found, expected * values.detach()[:, None, None, None], rtol=1e-9, atol=1e-12)

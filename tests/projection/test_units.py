@@ -149,3 +149,15 @@ def test_what_cannot_be_asked(net):
         strongest(net, pictures, "ful", 0)
     with pytest.raises(BadInputError, match=r"^Same was captured for inputs of 3x4x5, got 1x3x5x4; "):
         strongest(net, torch.zeros(3, 5, 4).double(), "relu", 0)
+
+
+def test_a_comparison_has_no_strongest_unit():
+    class Compares(nn.Module):
+        def forward(self, x):
+            return x * (x.abs() > 0.5)
+
+    net = capture(Compares(), torch.zeros(3, 4, 5))
+    with pytest.raises(
+        BadInputError, match=r"^layer 'gt' holds true and false, not activations; choose the layer below"
+    ):
+        strongest(net, torch.rand(2, 3, 4, 5), "gt", channel=0)

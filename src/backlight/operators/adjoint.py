@@ -191,7 +191,9 @@ def _differentiate(
             ) from error
     for n, data in zip(below, found, strict=True):
         if data is not None:
-            yield n, Windows(in_order(data), _own_axes(n, node, signal, walk))
+            data = in_order(data)
+            # The gradient of a sum is one value for many cells: no memory that may be written to.
+            yield n, Windows(data, _own_axes(n, node, signal, walk), fresh=0 not in data.stride())
 
 
 def _own_axes(below: fx.Node, node: fx.Node, signal: Windows | dict[int, Windows], walk: Walk) -> Axes:

@@ -46,9 +46,9 @@ def keeps_batch(node: fx.Node) -> bool:
     """Return whether a node that computes with sizes is a view whose first dimension stays the batch of images."""
     if packet(node) is not aten.reshape:
         return False
-    sizes: Any = node.args[1]
-    spread = node.meta.get("spread")
-    return packet(sizes[0]) is aten.sym_size and spread is not None and spread.roles[:1] == ("n",)
+    first, spread = list[Any](node.args[1])[0], node.meta.get("spread")
+    is_batch_size = isinstance(first, fx.Node) and packet(first) is aten.sym_size
+    return is_batch_size and spread is not None and spread.roles[:1] == ("n",)
 
 
 def reshaped(spread: Spread, old: Sequence[int], new: Sequence[int]) -> Spread:

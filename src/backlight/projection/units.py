@@ -124,6 +124,15 @@ def strongest_units(
 
 
 def activations(net: Network, batch: Float[Tensor, "n c h w"], layer: Layer) -> Tensor:
-    """Return a layer's activations for a batch, (n, c, h, w) or (n, c)."""
+    """Return a layer's activations for a batch, (n, c, h, w) or (n, c).
+
+    Raises:
+        BadInputError: The layer is a comparison: it holds true and false, of which none is strongest.
+    """
     with torch.no_grad():
-        return net.features([layer])(batch)[0]  # type: ignore[no-any-return]
+        found: Tensor = net.features([layer])(batch)[0]
+    if found.dtype == torch.bool:
+        raise BadInputError(
+            f"layer {layer.name!r} holds true and false, not activations; choose the layer below it"
+        )
+    return found
