@@ -46,7 +46,8 @@ def keeps_batch(node: fx.Node) -> bool:
     """Return whether a node that computes with sizes is a view whose first dimension stays the batch of images."""
     if packet(node) is not aten.reshape:
         return False
-    first, spread = list[Any](node.args[1])[0], node.meta.get("spread")
+    sizes: Any = node.args[1]
+    first, spread = sizes[0], node.meta.get("spread")
     is_batch_size = isinstance(first, fx.Node) and packet(first) is aten.sym_size
     return is_batch_size and spread is not None and spread.roles[:1] == ("n",)
 
