@@ -84,7 +84,7 @@ def together_in_a_build(
 def scan_graph(net: Network, compiled: bool) -> Callable[[Tensor], object]:
     """Return a function that scans a batch of inputs for hits in the default layers, as a build does."""
     layers = net.default_layers
-    scanner, state = Scanner(net, layers, compiled, fall_back=False), Scan.empty(layers, TOP)
+    scanner, state = Scanner(net, layers, compiled, falls_back=False), Scan.empty(layers, TOP)
 
     def call(batch: Tensor) -> None:
         first = state.n_images

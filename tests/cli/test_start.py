@@ -72,7 +72,7 @@ print([name for name in {LATE} if name in sys.modules])
 def test_names_are_themselves_in_whatever_order_they_are_imported() -> None:
     """`scan` is a function and a room; importing the room must not put it in the place of the function."""
     code = """
-import backlight.scan.scan, backlight
+import backlight.scan.one_pass, backlight
 from backlight import scan
 from backlight.scan import Scan
 print(scan is backlight.scan, scan.__name__, Scan.__module__, backlight.studies.faithfulness.__name__)
@@ -80,7 +80,7 @@ import backlight.images.decode
 from backlight.images import decode
 print(decode.__name__)
 """
-    assert child(code) == ["True scan backlight.scan.scan backlight.studies.faithfulness", "decode"]
+    assert child(code) == ["True scan backlight.scan.state backlight.studies.faithfulness", "decode"]
 
 
 @pytest.mark.parametrize("name", ["backlight", "backlight.images", "backlight.render", "backlight.storage"])
