@@ -39,12 +39,46 @@ NOT_ON_CROPS = {
 
 WITHOUT_EXAMPLE = {
     # torch.export writes them as others: views as reshape, copies and dropout as nothing
-    *"_unsafe_view view view_as reshape_as flatten unflatten movedim narrow contiguous dropout feature_dropout".split(),
-    *"alpha_dropout feature_alpha_dropout detach to type_as tile lift_fresh lift_fresh_copy broadcast_to".split(),
-    *"expand_as chunk vstack dstack column_stack _fft_c2c _fft_c2r _fft_r2c fft_fftshift fft_ifftshift rot90".split(),
-    *"grid_sampler_2d tensordot outer dot".split(),
+    *[
+        "_unsafe_view",
+        "view",
+        "view_as",
+        "reshape_as",
+        "flatten",
+        "unflatten",
+        "movedim",
+        "narrow",
+        "contiguous",
+        "dropout",
+        "feature_dropout",
+    ],
+    *[
+        "alpha_dropout",
+        "feature_alpha_dropout",
+        "detach",
+        "to",
+        "type_as",
+        "tile",
+        "lift_fresh",
+        "lift_fresh_copy",
+        "broadcast_to",
+    ],
+    *[
+        "expand_as",
+        "chunk",
+        "vstack",
+        "dstack",
+        "column_stack",
+        "_fft_c2c",
+        "_fft_c2r",
+        "_fft_r2c",
+        "fft_fftshift",
+        "fft_ifftshift",
+        "rot90",
+    ],
+    *["grid_sampler_2d", "tensordot", "outer", "dot"],
     # they mix the images of a batch, or lose the batch
-    *"addbmm t as_strided diag_embed complex view_as_complex fft_ifft2 index_fill".split(),
+    *["addbmm", "t", "as_strided", "diag_embed", "complex", "view_as_complex", "fft_ifft2", "index_fill"],
 }
 """Operators that share the entry of one that has an example."""
 
