@@ -25,7 +25,7 @@ import numpy as np
 from numpy.random import Generator
 
 from backlight.adaptive import AdaptiveConfig, AdaptiveDeconvNet, Block, LayerConfig, Learning
-from backlight.adaptive.files import Origin, is_finished, read_training, write_training
+from backlight.adaptive.files import TrainingOrigin, is_finished, read_training, write_training
 from backlight.adaptive.training import Training, TrainingState
 from backlight.errors import BadInputError
 from backlight.storage.arrays import checksum, read_npz
@@ -75,7 +75,7 @@ def make_cases(folder: Path) -> dict[str, Case]:
     config = AdaptiveConfig((LayerConfig(2, filter=3, block=Block(2, 2)),), size=(8, 8), contrast=None)
     images = draw.standard_normal((2, 1, 8, 8)).astype(np.float32)
     AdaptiveDeconvNet(config).save(places["network"] / "n.adn")
-    origin, states = Origin(config, Learning(epochs=1), "these"), list[TrainingState]()
+    origin, states = TrainingOrigin(config, Learning(epochs=1), "these"), list[TrainingState]()
     Training(config, Learning(epochs=1), images).run(keep=states.append)
     part = places["training"] / "t.part"
     write_training(states[0], origin, part)
