@@ -131,7 +131,7 @@ def test_fit_goes_on_after_a_kill_to_the_same_file(
     assert run(*FIT) == 0
     whole = Path("m.adn").read_bytes()
     Path("m.adn").unlink()
-    plain, count = Training._run_epoch, 0
+    plain, count = Training.run_epoch, 0
 
     def killed(self: Training, *arguments: object) -> None:
         nonlocal count
@@ -141,7 +141,7 @@ def test_fit_goes_on_after_a_kill_to_the_same_file(
         plain(self, *arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(Training, "_run_epoch", killed)
+        patched.setattr(Training, "run_epoch", killed)
         assert run(*FIT) == 130
     assert "the same command resumes from there" in " ".join(capsys.readouterr().err.split())
     assert Path("m.adn.part").exists()
@@ -151,7 +151,7 @@ def test_fit_goes_on_after_a_kill_to_the_same_file(
     done: list[int] = []
     with monkeypatch.context() as patched:
         patched.setattr(
-            Training, "_run_epoch", lambda self, *own: (done.append(self.layer), plain(self, *own))[1]
+            Training, "run_epoch", lambda self, *own: (done.append(self.layer), plain(self, *own))[1]
         )
         assert run(*FIT) == 0
     assert done == [2]
@@ -294,7 +294,7 @@ def test_an_unfinished_training_beside_a_network_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(Training, "_end_layer", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patched.setattr(Training, "end_layer", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         assert run(*FIT) == 130
     save(LIVELY)
     assert run(*FIT) == 2

@@ -118,13 +118,13 @@ def test_a_result_comes_back_from_its_files(tmp_path: Path) -> None:
 
 
 def test_the_legend_names_six_labels_and_counts_the_rest() -> None:
-    from backlight.studies.occlusion.plot import _legend
+    from backlight.studies.occlusion.plot import legend_entries
 
     result = run(finder(), picture(1), "relu", SQUARES)
     object.__setattr__(
         result, "labels", np.repeat(np.arange(10), [30, 20, 15, 10, 10, 5, 4, 3, 2, 1]).reshape(10, 10)
     )
-    legend = _legend(result)
+    legend = legend_entries(result)
     assert [index for index, _, _ in legend] == [0, 1, 2, 3, 4, 5, None]
     assert legend[0][1] == "class 0 30%"
     assert legend[-1][1] == "4 other 10%"

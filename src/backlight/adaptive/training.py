@@ -166,10 +166,10 @@ class Training:
             if self.epoch == 0:
                 self._begin_layer()
             while self.epoch < self.learning.epochs:
-                self._run_epoch(progress)
+                self.run_epoch(progress)
                 if keep is not None:
                     keep(self.state)
-            self._end_layer(progress)
+            self.end_layer(progress)
             if keep is not None:
                 keep(self.state)
         return list(self.history)
@@ -198,7 +198,7 @@ class Training:
         first = sparse_weight(part.images, whole, own.block, self.learning.first_share)
         return replace(own, weight=growing_weight(first, own.weight, self.epoch, self.learning.epochs))
 
-    def _run_epoch(self, progress: Progress | None) -> None:
+    def run_epoch(self, progress: Progress | None) -> None:
         """Move every code one step, then update the filters."""
         # One pass over the images for the codes, one for each conjugate-gradient step.
         per_epoch = (1 + self.learning.cg_steps) * len(self.images)
@@ -236,7 +236,7 @@ class Training:
         error = (squares / self._energy) ** 0.5 if self._energy else 0.0
         return gradient, EpochMeasure(self.layer, self.epoch + 1, error, active / len(self.images))
 
-    def _end_layer(self, progress: Progress | None) -> None:
+    def end_layer(self, progress: Progress | None) -> None:
         """Infer the codes again with the final filters, and move on to the next layer."""
         self.squared_norms[-1] = self._estimate_norm()
         how = steps_of(self.config.layers[self.layer - 1], self.squared_norms[-1])

@@ -102,7 +102,7 @@ def _panels(result: Occlusion) -> list[_Panel]:
         kind = "class given" if result.config.class_index is not None else "the network's own answer"
         name = shortened_end(result.class_name(result.watched.class_index), _NAME, _TITLE)
         panels.append(_Panel(width, _BAR, f"d  probability of {name}\n    ({kind})", _probability))
-        longest = max(width_of(name, _LABEL) for _, name, _ in _legend(result))
+        longest = max(width_of(name, _LABEL) for _, name, _ in legend_entries(result))
         title = "e  most probable class,\n    share of the positions"
         panels.append(_Panel(width, _KEY + longest, title, _labels))
     return panels
@@ -185,7 +185,7 @@ def _probability(axes: Axes, result: Occlusion) -> None:
 
 
 def _labels(axes: Axes, result: Occlusion) -> None:
-    legend = _legend(result)
+    legend = legend_entries(result)
     # (r, s) the row of the legend that each position belongs to; what has no colour of its own is in the last
     codes = np.full(result.labels.shape, len(legend) - 1)
     for code, (index, _, _) in enumerate(legend):
@@ -202,7 +202,7 @@ def _labels(axes: Axes, result: Occlusion) -> None:
     _pixels(axes, result)
 
 
-def _legend(result: Occlusion) -> list[tuple[int | None, str, str]]:
+def legend_entries(result: Occlusion) -> list[tuple[int | None, str, str]]:
     """Return index, name and colour of the labels that have their own colour, most frequent first, then of the rest."""
     counts, n = Counter(result.labels.ravel().tolist()).most_common(), result.labels.size
     found: list[tuple[int | None, str, str]] = [
