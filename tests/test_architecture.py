@@ -23,4 +23,4 @@ def test_every_file_that_the_page_names_is_there() -> None:
 
 def test_every_room_is_in_the_picture() -> None:
     picture = PAGE.split("```")[1]
-    assert ROOMS == sorted(re.findall(r"\b(\w+)/ ", picture))
+    assert sorted(re.findall(r"\b(\w+)/ ", picture)) == ROOMS
