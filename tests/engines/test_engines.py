@@ -25,11 +25,10 @@ from backlight.engines.work import (
     Partial,
     PendingHit,
     groups_of,
-    images_at_once,
     merge,
 )
 from backlight.progress import Progress
-from backlight.projection import MOST_IMAGES, Projector, crops_of
+from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, crops_of, inputs_at_once
 from conftest import SmallNet, make_pictures
 
 T = TypeVar("T")
@@ -133,7 +132,7 @@ def test_groups_hold_every_hit_once_within_their_bounds(picture_folder: Path) ->
         map(repr, (hit for hits in pending for hit in hits))
     )
     for group in groups:
-        most = images_at_once(plan.net, group.crops, 4)
+        most = inputs_at_once(plan.net, group.crops, 4)
         assert len({hit.image_id for hit in group.hits}) <= most
         assert {hit.layer_index for hit in group.hits} <= set(group.layers)
     assert groups == groups_of(plan, pending)
@@ -145,7 +144,9 @@ def test_a_group_is_what_a_projector_runs_at_once(batch_size: int) -> None:
     layer = net.layer("relu2")
     for crops in (None, crops_of(net, layer)):
         projector = Projector(net, [layer], crops=crops, n_images=min(batch_size, MOST_IMAGES))
-        assert images_at_once(net, crops, batch_size) == projector.batch_size
+        n_images = min(batch_size, MOST_IMAGES)
+        fit = n_images if crops is None else min(n_images * 96 * 96 // crops.area, MOST_UNITS)
+        assert inputs_at_once(net, crops, n_images) == projector.batch_size == fit
     assert crops is not None
 
 

@@ -123,9 +123,7 @@ def test_convolutions_of_every_geometry(data, size, seed):
     equals_replica(twin, image, *ends)
 
 
-@FEW
-@given(st.lists(max_pools(), min_size=4, max_size=4), SIZES, st.integers(0, 99))
-def test_max_pools_of_every_geometry(pools, size, seed):
+def pools_equal_replica(pools, size, seed):
     torch.manual_seed(seed)
     image = picture(*size, seed=seed)
     stems = [nn.Conv2d(3, 4, 3, padding=1) for _ in pools]
@@ -134,19 +132,18 @@ def test_max_pools_of_every_geometry(pools, size, seed):
     ]
     twin, ends = branches(image, found)
     equals_replica(twin, image, *ends)
+
+
+@FEW
+@given(st.lists(max_pools(), min_size=4, max_size=4), SIZES, st.integers(0, 99))
+def test_max_pools_of_every_geometry(pools, size, seed):
+    pools_equal_replica(pools, size, seed)
 
 
 @FEW
 @given(st.lists(average_pools(), min_size=4, max_size=4), SIZES, st.integers(0, 99))
 def test_average_pools_of_every_geometry(pools, size, seed):
-    torch.manual_seed(seed)
-    image = picture(*size, seed=seed)
-    stems = [nn.Conv2d(3, 4, 3, padding=1) for _ in pools]
-    found = [
-        [stem, nn.ReLU(), pool, nn.Conv2d(4, 3, (1, 2))] for stem, pool in zip(stems, pools, strict=True)
-    ]
-    twin, ends = branches(image, found)
-    equals_replica(twin, image, *ends)
+    pools_equal_replica(pools, size, seed)
 
 
 def test_a_small_network_of_the_papers_kind_down_from_every_layer():

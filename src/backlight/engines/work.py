@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from backlight.engines.plan import Plan, Shard
-from backlight.network import Layer, Network
+from backlight.network import Layer
 from backlight.operators.ruleset import RuleSet
 from backlight.progress import Progress
-from backlight.projection import MOST_IMAGES, MOST_UNITS, Crops, group_layers
+from backlight.projection import MOST_IMAGES, MOST_UNITS, Crops, group_layers, inputs_at_once
 from backlight.scan import Scan
 
 
@@ -115,7 +115,7 @@ def groups_of(plan: Plan, pending: Sequence[Sequence[PendingHit]]) -> list[Group
     images_of = [[hit.image_id for hit in hits] for hits in pending]
     for rules, layers, crops in projected_together(plan, images_of):
         hits = [hit for i in layers for hit in pending[i]]
-        n = images_at_once(plan.net, crops, plan.settings.batch_size)
+        n = inputs_at_once(plan.net, crops, min(plan.settings.batch_size, MOST_IMAGES))
         if crops is None:
             # Stable: the hits of an image stay in the order of layers, channels and ranks.
             hits.sort(key=lambda hit: hit.image_id)
@@ -138,15 +138,6 @@ def projected_together(
         layers: list[Layer] = [plan.layers[i] for i in mine]
         for group, crops in group_layers(plan.net, layers, rules, [images_of[i] for i in mine]):
             yield rules, [mine[i] for i in group], crops
-
-
-def images_at_once(net: Network, crops: Crops | None, batch_size: int) -> int:
-    """Return how many images, or crops of the same memory, are run at once."""
-    n_images = min(batch_size, MOST_IMAGES)
-    if crops is None:
-        return n_images
-    # As many crops as have the pixels of those images.
-    return min(n_images * net.input_shape[1] * net.input_shape[2] // crops.area, MOST_UNITS)
 
 
 def _slices(hits: Sequence[PendingHit], most: int, most_images: int) -> list[tuple[PendingHit, ...]]:

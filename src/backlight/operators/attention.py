@@ -9,7 +9,7 @@ from torch import Tensor, fx
 
 from backlight.operators.fields import cannot_be_told, gated
 from backlight.operators.kinds import gate
-from backlight.operators.operator import Example, Operator, OperatorClass, Paths, Rewriting, Seen, named
+from backlight.operators.operator import Example, Operator, Paths, Rewriting, Seen, named
 from backlight.operators.products import contracted_product, with_factors_frozen
 from backlight.operators.reading import sizes_of
 from backlight.operators.spread import Spreads, stretched
@@ -21,7 +21,7 @@ def _holds_all_but_value(node: fx.Node, paths: Paths) -> tuple[fx.Node, ...]:
 
 def _freeze_weights(at: Rewriting) -> fx.Node | None:
     """Hold the attention weights fixed; the signal goes to the value."""
-    if at.kind is not OperatorClass.GATE or at.rules.gates == "vjp":
+    if not at.holds_factors:
         return None
     args, kwargs = with_factors_frozen(at)
     # In self-attention query and key can be the value itself, which is no factor: freeze these two anyway.

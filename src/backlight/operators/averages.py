@@ -65,8 +65,10 @@ def _fill_sized_windows(at: Rewriting) -> fx.Node | None:
 def _fill_positions(at: Rewriting) -> fx.Node | None:
     """Copy the value to every position (`average_pool=fill`), if it averages over rows and columns alone."""
     options = {"dim": None} | options_of(at.node, at.args, at.kwargs)
-    rank = len(shape_of(at.node.args[0]) or ())  # type: ignore[arg-type]
-    is_pooling = options["dim"] and {d % rank for d in options["dim"]} <= set(at.spatial)
+    below: Any = at.node.args[0]
+    rank, spread = len(shape_of(below) or ()), below.meta.get("spread")
+    positions = {d for d, role in enumerate(spread.roles) if role in ("h", "w", "hw")} if spread else set()
+    is_pooling = options["dim"] and {d % rank for d in options["dim"]} <= positions
     if at.rules.average_pool != "fill" or not is_pooling:
         return None
     return at.call(fill_mean, at.args[0], options.pop("dim"), **options)

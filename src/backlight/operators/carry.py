@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ OPERATORS = (
     Operator(
         (carry,),
         passes=slice(1),
-        adjoint=Adjoint(pass_on, PASS_ON.label, of_complex=True, forward=_second_argument),
+        adjoint=replace(PASS_ON, forward=_second_argument),
     ),
     Operator((written_over,), passes=slice(1, 2)),
     Operator((torch.detach,), passes=slice(0), adjoint=Adjoint(pass_on, forward=first_argument)),

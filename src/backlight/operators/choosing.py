@@ -116,7 +116,7 @@ def _chooser_kind(node: fx.Node, paths: Paths) -> OperatorClass:
 
 def _hold_choice(at: Rewriting) -> fx.Node | None:
     """Hold the choice fixed, if it depends on the pixels."""
-    if at.kind is not OperatorClass.GATE or at.rules.gates == "vjp":
+    if not at.holds_factors:
         return None
     args, kwargs = with_factors_frozen(at)
     return at.call(at.node.target, *args, **kwargs)  # type: ignore[arg-type]

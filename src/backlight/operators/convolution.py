@@ -19,7 +19,6 @@ from backlight.operators.reading import (
     arguments,
     as_list,
     aten,
-    operands,
     operator_name,
     options_of,
     shape_of,
@@ -113,14 +112,9 @@ def is_over_images(node: fx.Node, dependent: Set[fx.Node]) -> bool:
     return len(shape_of(node) or ()) == 4
 
 
-def weights_are_constant(node: fx.Node, dependent: Set[fx.Node]) -> bool:
-    """Return whether nothing but the first operand depends on the pixels."""
-    return not any(n in dependent for n in operands([node.args[1:], node.kwargs]))
-
-
 def _slides_over_maps(node: fx.Node, dependent: Set[fx.Node]) -> bool:
     has_numbers = not isinstance(convolution_options(node)["padding"][0], str)
-    return weights_are_constant(node, dependent) and is_over_images(node, dependent) and has_numbers
+    return products.weights_are_constant(node, dependent) and is_over_images(node, dependent) and has_numbers
 
 
 # --- the entries ----------------------------------------------------------------------------------------------

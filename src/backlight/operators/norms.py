@@ -96,8 +96,7 @@ def _hold_scale(frozen: Callable[..., Any], n_args: int) -> Rule:
 
     def rule(at: Rewriting) -> fx.Node | None:
         """Hold the scale fixed; a mean that is subtracted is not held."""
-        is_gate = at.kind is OperatorClass.GATE and at.rules.gates != "vjp"
-        return at.call(frozen, *at.args[:n_args]) if is_gate else None
+        return at.call(frozen, *at.args[:n_args]) if at.holds_factors else None
 
     return rule
 

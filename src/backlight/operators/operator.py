@@ -111,7 +111,6 @@ class Rewriting:
         kwargs: Its keyword arguments in the new graph.
         rules: The rule set.
         paths: The analysis of the captured graph.
-        spatial: The dimensions of its first operand that are rows and columns.
         in_branch: Whether it stands in the branch that makes a gate's factor, which `gates=vjp` differentiates.
     """
 
@@ -121,13 +120,17 @@ class Rewriting:
     kwargs: dict[str, Any]
     rules: RuleSet
     paths: Paths
-    spatial: tuple[int, ...] = ()
     in_branch: bool = False
 
     @property
     def kind(self) -> OperatorClass:
         """The operator's class here."""
         return self.paths.classify(self.node)
+
+    @property
+    def holds_factors(self) -> bool:
+        """Whether it is a gate whose factors the rules hold fixed; else it keeps its derivative."""
+        return self.kind is OperatorClass.GATE and self.rules.gates != "vjp"
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         """Put a call into the new graph."""

@@ -46,7 +46,7 @@ def _hold_power(exponent: int | float | None = None) -> Rule:
 
     def rule(at: Rewriting) -> fx.Node | None:
         """Multiply by x ** (p - 1), held fixed: x ** p is x times that."""
-        if at.kind is not OperatorClass.GATE or at.rules.gates == "vjp":
+        if not at.holds_factors:
             return None
         return at.call(frozen_power, at.args[0], exponent or at.args[1], at.value())
 
@@ -55,8 +55,7 @@ def _hold_power(exponent: int | float | None = None) -> Rule:
 
 def _hold_half(at: Rewriting) -> fx.Node | None:
     """Hold the sigmoid of the second half fixed; the signal goes to the first half."""
-    is_gate = at.kind is OperatorClass.GATE and at.rules.gates != "vjp"
-    return at.call(frozen_glu, *at.args[:2]) if is_gate else None
+    return at.call(frozen_glu, *at.args[:2]) if at.holds_factors else None
 
 
 def _power(name: str, kind: Kind, rule: Rule, *examples: Example) -> Operator:

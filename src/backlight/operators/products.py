@@ -69,8 +69,7 @@ def _freeze_factors_behind_sum(at: Rewriting) -> fx.Node | None:
 
 def _freeze(at: Rewriting, n_added: int) -> fx.Node | None:
     # None leaves the operator as it is: a linear one has its adjoint, and `gates=vjp` passes a signal to both factors.
-    is_gate = at.kind is OperatorClass.GATE and at.rules.gates != "vjp"
-    return hold_factors(at, n_added) if is_gate else None
+    return hold_factors(at, n_added) if at.holds_factors else None
 
 
 def hold_factors(at: Rewriting, n_added: int = 0) -> fx.Node:
@@ -168,7 +167,8 @@ def _transpose_weights(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     yield node.args[0], signal.with_data(signal.data @ walk.record.values[node.args[1]])  # type: ignore[index]
 
 
-def _weights_are_constant(node: fx.Node, dependent: Set[fx.Node]) -> bool:
+def weights_are_constant(node: fx.Node, dependent: Set[fx.Node]) -> bool:
+    """Return whether nothing but the first operand depends on the pixels."""
     return not any(n in dependent for n in operands([node.args[1:], node.kwargs]))
 
 
@@ -232,7 +232,7 @@ OPERATORS = (
         holds=holds_weights,
         field=of_one_signal(_map_channels),
         maps_channels=True,
-        adjoint=Adjoint(_transpose_weights, fits=_weights_are_constant),
+        adjoint=Adjoint(_transpose_weights, fits=weights_are_constant),
         is_local=local.by_definition,
     ),
     _MATRIX_PRODUCT,

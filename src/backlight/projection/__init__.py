@@ -3,7 +3,7 @@
 from backlight.projection.check import check_rules
 from backlight.projection.crops import Crops, crops_of, group_layers, paying_crops
 from backlight.projection.project import Seed, project, superpose
-from backlight.projection.projector import MOST_IMAGES, MOST_UNITS, Projections, Projector
+from backlight.projection.projector import MOST_IMAGES, MOST_UNITS, Projections, Projector, inputs_at_once
 from backlight.projection.units import (
     Unit,
     activations,
@@ -27,6 +27,7 @@ __all__ = [
     "check_unit",
     "crops_of",
     "group_layers",
+    "inputs_at_once",
     "paying_crops",
     "project",
     "strongest",

@@ -54,6 +54,13 @@ class Projections:
         return out
 
 
+def inputs_at_once(net: Network, crops: Crops | None, n_images: int) -> int:
+    """Return how many images, or crops with the pixels of so many images, are run at once."""
+    if crops is None:
+        return n_images
+    return min(n_images * net.input_shape[1] * net.input_shape[2] // crops.area, MOST_UNITS)
+
+
 class Projector:
     """Projects units, many at a time, on no more of the network than they need.
 
@@ -81,18 +88,16 @@ class Projector:
         n_images: int = MOST_IMAGES,
         control: Control | None = None,
     ) -> None:
-        self.layers, self.crops, self._n_images = tuple(layers), crops, n_images
+        self.layers, self.crops = tuple(layers), crops
         self._backward = Backward(fold_batch_norms(apply_rules(net, layers, rules)))
         self._control = control or Control()
         self._home = net.device, net.dtype
-        self._image_area = net.input_shape[1] * net.input_shape[2]
+        self._batch_size = inputs_at_once(net, crops, n_images)
 
     @property
     def batch_size(self) -> int:
         """How many images, or units on crops, are worth running at once."""
-        if self.crops is None:
-            return self._n_images
-        return min(self._n_images * self._image_area // self.crops.area, MOST_UNITS)
+        return self._batch_size
 
     def __call__(
         self,

@@ -73,9 +73,7 @@ class _Rewriter:
         self, graph: fx.Graph, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> fx.Node | None:
         in_branch = node in self.branches
-        at = Rewriting(
-            graph, node, args, kwargs, self.rules, self.net.analysis, self._spatial_dims(node), in_branch
-        )
+        at = Rewriting(graph, node, args, kwargs, self.rules, self.net.analysis, in_branch)
         entry = operator_of(node)
         if entry.stands_for is not None:
             return entry.stands_for(at)
@@ -84,11 +82,6 @@ class _Rewriter:
         if in_branch and at.kind not in _RULED_IN_BRANCHES:
             return None
         return entry.rule(at)
-
-    def _spatial_dims(self, node: fx.Node) -> tuple[int, ...]:
-        below = node.args[0] if node.args else None
-        spread = self.net.spreads.get(below) if isinstance(below, fx.Node) else None
-        return tuple(i for i, role in enumerate(spread.roles) if role in "hw" and role) if spread else ()
 
 
 def _refuse_unknown(net: Network, path: set[fx.Node], rules: RuleSet) -> None:

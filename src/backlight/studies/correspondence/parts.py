@@ -11,6 +11,7 @@ from typing import Any
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.images import ImageLike, Preprocessing
+from backlight.images.framing import resized_size
 
 _FORM = '{"images": {"dog1.jpg": {"left eye": [top, left, bottom, right]}}}'
 
@@ -83,10 +84,10 @@ def seen_box(preprocessing: Preprocessing, size: tuple[int, int], box: Box) -> B
         Box(top=34, left=20, bottom=54, right=50)
     """
     top, bottom = _along(
-        size[0], _resized(preprocessing, size)[0], preprocessing.crop[0], box.top, box.bottom
+        size[0], resized_size(size, preprocessing.resize)[0], preprocessing.crop[0], box.top, box.bottom
     )
     left, right = _along(
-        size[1], _resized(preprocessing, size)[1], preprocessing.crop[1], box.left, box.right
+        size[1], resized_size(size, preprocessing.resize)[1], preprocessing.crop[1], box.left, box.right
     )
     return Box(top, left, bottom, right).clip(*preprocessing.crop)
 
@@ -150,16 +151,6 @@ def part_names(images: Sequence[MarkedImage]) -> list[str]:
             "mark it in another or take it out"
         )
     return list(counts)
-
-
-def _resized(preprocessing: Preprocessing, size: tuple[int, int]) -> tuple[int, int]:
-    resize = preprocessing.resize
-    if resize is None:
-        return size
-    if not isinstance(resize, int):
-        return resize
-    short = min(size)
-    return resize * size[0] // short, resize * size[1] // short
 
 
 def _along(before: int, after: int, crop: int, start: int, stop: int) -> tuple[int, int]:
