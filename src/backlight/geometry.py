@@ -50,6 +50,10 @@ class Box:
             top, left, max(min(self.bottom, other.bottom), top), max(min(self.right, other.right), left)
         )
 
+    def shifted(self, rows: int, cols: int) -> Box:
+        """Return the box moved down by rows and right by columns."""
+        return Box(self.top + rows, self.left + cols, self.bottom + rows, self.right + cols)
+
     def slices(self, top: int = 0, left: int = 0) -> tuple[slice, slice]:
         """Return the rows and columns of the box in an array whose first pixel is (top, left)."""
         return slice(self.top - top, self.bottom - top), slice(self.left - left, self.right - left)

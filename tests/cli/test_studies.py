@@ -32,9 +32,18 @@ def test_faithfulness_needs_no_more_than_the_atlas_and_its_model(
     capsys.readouterr()
     assert run("faithfulness", "a.atlas", MODEL, *QUICK, "-o", "f.png", "--save", "numbers") == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "8 hits of 2 layers, each covered in 1 ways by each of 5 controls" in printed
-    assert "lost when covered layer deconvnet guided gradient centre random relu1" in printed
-    assert "deconvnet projections, beside random, centre, sobel, other map, other image: relu1:" in printed
+    assert (
+        "8 hits of 2 layers, each covered in 1 ways by three rule sets, these turned, and 5 more controls"
+        in printed
+    )
+    assert (
+        "lost when covered layer deconvnet guided gradient turned centre random gain over turned relu1"
+        in printed
+    )
+    assert (
+        "deconvnet projections, beside turned, centre, random, sobel, other map, other image: relu1:"
+        in printed
+    )
     assert Image.open("f.png").width > 300
     assert Path("numbers.json").exists()
     assert Path("numbers.npz").exists()

@@ -70,7 +70,8 @@ def make_cases(folder: Path) -> dict[str, Case]:
     index = np.zeros(6, np.int64)
     falls = draw.random((6, 2, 1, 1))
     names = ("deconvnet", "centre"), ("relu1",), ("deconvnet",)
-    whole = Faithfulness(FaithfulnessConfig(maps=2), *names, index, index + 1, index, draw.random(6), falls)
+    arrays = index, index + 1, index, draw.random(6), falls, falls[:, :1]
+    whole = Faithfulness(FaithfulnessConfig(maps=2), *names, *arrays)
     whole.save(places["result"] / "r")
     config = AdaptiveConfig((LayerConfig(2, filter=3, block=Block(2, 2)),), size=(8, 8), contrast=None)
     images = draw.standard_normal((2, 1, 8, 8)).astype(np.float32)

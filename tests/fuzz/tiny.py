@@ -54,5 +54,14 @@ def _study() -> Faithfulness:
     index = np.zeros(1, np.int64)
     falls = np.full((1, 2, 1, 1), 0.5)
     return Faithfulness(
-        config, ("deconvnet", "centre"), ("3",), ("deconvnet",), index, index, index, np.ones(1), falls
+        config,
+        ("deconvnet", "centre"),
+        ("3",),
+        ("deconvnet",),
+        index,
+        index,
+        index,
+        np.ones(1),
+        falls,
+        falls[:, :1],
     )

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError, StorageError
 from backlight.render.plots import Plot, new_plot
 from backlight.studies.homogeneity import Homogeneity
-from backlight.studies.intervals import bootstrap
 from backlight.studies.invariance import Invariance
 from backlight.studies.results import Result
 
@@ -156,23 +155,3 @@ def test_bytes_come_back_and_damaged_bytes_are_refused() -> None:
             Found.from_bytes(damaged)
     with pytest.raises(BadInputError, match="of the study found"):
         Homogeneity.from_bytes(data)
-
-
-def test_an_interval_holds_the_mean_and_narrows_with_the_number_of_samples() -> None:
-    generator = np.random.default_rng(0)
-    few, many = (bootstrap(generator.normal(1, 1, n)) for n in (10, 1000))
-    assert few.low < few.mean < few.high
-    assert many.high - many.low < 0.3 * (few.high - few.low)
-    assert abs(many.mean - 1) < 0.1
-    assert many.above_zero
-    assert not many.below_zero
-
-
-def test_the_interval_of_a_mean_holds_it_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(3)
-    found = [bootstrap(generator.normal(0, 1, 60), seed) for seed in range(200)]
-    assert 0.88 <= np.mean([i.low <= 0 <= i.high for i in found]) <= 0.99
-
-
-def test_no_sample_gives_no_mean() -> None:
-    assert bootstrap(np.array([np.nan])).mean is None

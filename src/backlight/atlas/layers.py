@@ -186,8 +186,8 @@ def _in_words(evidence: Evidence) -> str:
     advice = "" if evidence.best_rules == own else f"; advised: {evidence.best_rules}"
     return (
         f"evidence for the layer ({evidence.n} maps): {evidence.text}{advice}. Lost: share of the "
-        "activation that is gone when the pixels that a projection shows are covered (in brackets: a disc at the "
-        "centre, random pixels)"
+        "activation that is gone when the pixels that a projection shows are covered (in brackets: the same pixels "
+        "turned about the unit, a disc at the centre)"
     )
 
 

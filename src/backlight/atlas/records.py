@@ -69,7 +69,7 @@ class Evidence:
         """The evidence in a few words, for captions."""
         name, *_ = self.falls
         parts = [
-            f"{key} {self.falls[key]:.0%}" for key in ("centre", "random") if self.falls.get(key) is not None
+            f"{key} {self.falls[key]:.0%}" for key in ("turned", "centre") if self.falls.get(key) is not None
         ]
         own = self.falls[name]
         lost = "" if own is None else f"{own:.0%} lost when covered ({', '.join(parts)}): "

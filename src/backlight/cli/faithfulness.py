@@ -16,8 +16,9 @@ from backlight.storage import locked
 
 if TYPE_CHECKING:
     from backlight.studies.faithfulness import Faithfulness
+    from backlight.studies.intervals import Interval
 
-_SHOWN = ("centre", "random")
+_SHOWN = ("turned", "centre", "random")
 
 
 def faithfulness(
@@ -30,10 +31,10 @@ def faithfulness(
     maps: Annotated[
         str, typer.Option("--maps", help="Feature maps per layer: a random sample of N, or all.")
     ] = "16",
-    hits: Annotated[int, typer.Option("--hits", help="Hits of each map, the strongest first.")] = 3,
+    hits: Annotated[int, typer.Option("--hits", help="Hits of each map, the strongest first.")] = 9,
     shares: Annotated[
         str, typer.Option("--shares", help="Percentages of the receptive field that are covered.")
-    ] = "5,10,20,40",
+    ] = "5,10,20",
     fills: Annotated[
         str, typer.Option("--fills", help="What covers: mean, blur, noise.")
     ] = "mean,blur,noise",
@@ -64,8 +65,8 @@ def faithfulness(
     chosen = parse_layers(layers)
     ways = len(config.shares) * len(config.fills)
     say(
-        "{} hits of {} layers, each covered in {} ways by each of {} controls and three rule sets",
-        *(count_hits(opened, chosen, config), len(chosen or opened), ways, len(CONTROLS)),
+        "{} hits of {} layers, each covered in {} ways by three rule sets, these turned, and {} more controls",
+        *(count_hits(opened, chosen, config), len(chosen or opened), ways, len(CONTROLS) - 1),
     )
     found: list[Faithfulness] = []
     with locked(atlas), progress_bars() as progress:
@@ -82,17 +83,28 @@ def faithfulness(
 
 
 def _fall_table(result: Faithfulness, controls: tuple[str, ...]) -> Table:
-    """Return the share of the activation that is lost, by layer: for each rule set and for two of the controls."""
+    """Return by layer the share of the activation that is lost, for rule sets and controls, and the gain."""
     rules = [name for name in result.methods if name not in controls]
     table = new_table("lost when covered")
     table.add_column("layer", no_wrap=True, style="bold")
     for name in (*rules, *_SHOWN):
         table.add_column(name, justify="right", style="dim" if name in _SHOWN else "")
+    table.add_column("gain over turned", justify="right", no_wrap=True)
     for layer in result.layers:
         falls = result.verdict(layer).falls
         cells = ["–" if (fall := falls[name]) is None else f"{fall:.0%}" for name in (*rules, *_SHOWN)]
-        table.add_row(layer, *cells)
+        table.add_row(layer, *cells, _gain(result.gains(layer)[result.own_rules(layer)]))
     return table
+
+
+def _gain(gain: Interval) -> str:
+    """Return a mean difference of falls in points of percent, with its interval."""
+    if gain.mean is None:
+        return "–"
+    ends = (
+        "" if gain.low is None or gain.high is None else f" ({100 * gain.low:+.0f} to {100 * gain.high:+.0f})"
+    )
+    return f"{100 * gain.mean:+.0f}{ends}"
 
 
 def _print_verdicts(result: Faithfulness) -> None:

@@ -84,6 +84,7 @@ def _print_extremes(result: Homogeneity, layer: str) -> None:
     if n:
         found = result.layer_score(layer, "projections")
         say(
-            "[bold]{}[/]: feature maps most alike by projections {}; least {}; {} of {} above chance (p at most 0.05)",
+            "[bold]{}[/]: feature maps most alike by projections {}; least {}; {} of {} above chance (p at most 0.05, "
+            "corrected for their number)",
             *(layer, ", ".join(ranked[:n]), ", ".join(ranked[::-1][:n]), found.n_above, found.n),
         )

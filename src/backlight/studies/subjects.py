@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backlight.atlas import Atlas
 from backlight.errors import UnsupportedOperatorError
@@ -37,6 +38,15 @@ class Subject:
     def centre(self) -> tuple[float, float]:
         """Row and column of the middle of the box, in pixels of the image."""
         return (self.box.top + self.box.bottom - 1) / 2, (self.box.left + self.box.right - 1) / 2
+
+
+def distances(subject: Subject) -> NDArray[np.float64]:
+    """Return the distance of each pixel inside from the centre of the receptive field."""
+    (row, col), box = subject.centre, subject.inside
+    result: NDArray[np.float64] = np.hypot(
+        np.arange(box.top, box.bottom)[:, None] - row, np.arange(box.left, box.right) - col
+    )
+    return result
 
 
 def applies(net: Network, layer: Layer, rules: RuleSet) -> bool:

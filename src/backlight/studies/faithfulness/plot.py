@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from backlight.render.plots import COLOURS, Plot, new_plot, shortened
 from backlight.studies.faithfulness.result import Faithfulness
 from backlight.studies.faithfulness.scores import CONTROLS
-from backlight.studies.intervals import bootstrap
+from backlight.studies.intervals import mean_interval
 
 _COLUMNS = 4
-_GREYS = dict(zip(CONTROLS, ("#b4b4bc", "#000000", "#b4b4bc", "#686870", "#686870"), strict=True))
-_DASHES = dict(zip(CONTROLS, (":", "-", "--", "--", ":"), strict=True))
+_GREYS = dict(zip(CONTROLS, ("#000000", "#000000", "#b4b4bc", "#b4b4bc", "#686870", "#686870"), strict=True))
+_DASHES = dict(zip(CONTROLS, ("--", "-", ":", "--", "--", ":"), strict=True))
 
 
 def draw(result: Faithfulness) -> Plot:
@@ -24,8 +24,9 @@ def draw(result: Faithfulness) -> Plot:
     fills = ", ".join(result.config.fills)
     note = (
         f"Fall: share of the activation that is lost; mean over feature maps, hits and fills ({fills}). "
-        "Band: 95 % bootstrap interval of the atlas's own rules, over maps.\n"
-        "Light: random pixels, Sobel's edges. Centre: a disc around the middle of the receptive field. "
+        "Band: 95 % interval of the atlas's own rules, over maps.\n"
+        "Turned: the same pixels turned about the unit by 90, 180 and 270 degrees. Centre: a disc around the middle of "
+        "the receptive field. Sobel: edges.\n"
         "Other map, other image: projection of another map here, of another hit of the map."
     )
     figure, axes = new_plot(
@@ -45,8 +46,9 @@ def _curves(axes: Axes, result: Faithfulness, layer: str) -> None:
     shares = [100 * share for share in result.config.shares]
     _, falls = result.map_falls(layer)
     falls = falls.mean(3)  # over fills: (maps, methods, shares)
+    shown = [np.ones(1)]
     for i, name in enumerate(result.methods):
-        found = [bootstrap(column, result.config.seed) for column in falls[:, i].T]
+        found = [mean_interval(column) for column in falls[:, i].T]
         if any(interval.mean is None for interval in found):
             continue
         means, low, high = (
@@ -56,8 +58,11 @@ def _curves(axes: Axes, result: Faithfulness, layer: str) -> None:
         axes.plot(shares, means, _DASHES.get(name, "-"), color=colour, label=name, marker="o", markersize=2.5)
         if name == result.own_rules(layer):
             axes.fill_between(shares, low, high, color=colour, alpha=0.2, linewidth=0)
+            shown.append(high)
+        shown.append(means)
     axes.set_title(shortened(layer, 2.4, 9.0), loc="left", fontsize=9)
     axes.set_xlabel("covered, % of the receptive field")
     axes.set_ylabel("fall of the activation")
-    axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.02)
+    # nothing that is drawn is cut, the ends of a band among it
+    axes.set_ylim(min(0.0, axes.get_ylim()[0]), max(1.02, float(np.nanmax(np.concatenate(shown))) + 0.02))
     axes.set_xlim(0, None)

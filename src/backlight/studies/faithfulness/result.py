@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,10 +15,12 @@ from backlight.errors import BadInputError
 from backlight.studies.checks import check_at_least
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.faithfulness.scores import CONTROLS
-from backlight.studies.faithfulness.verdicts import Verdict, advised_rules, judge
-from backlight.studies.intervals import bootstrap
-from backlight.studies.numbers import nanmean
+from backlight.studies.faithfulness.verdicts import Verdict, advised_rules, judge, judge_maps
+from backlight.studies.intervals import Interval, mean_interval
+from backlight.studies.numbers import nanmean, plain
 from backlight.studies.results import Result
+
+_BY_HIT = ("channels", "ranks", "values", "falls", "turned")
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class FaithfulnessConfig:
     """
 
     maps: int | None = 16
-    hits: int = 3
-    shares: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
+    hits: int = 9
+    shares: tuple[float, ...] = (0.05, 0.1, 0.2)
     fills: tuple[Fill, ...] = ("mean", "blur", "noise")
     seed: int = 0
 
@@ -61,8 +63,11 @@ class Faithfulness(Result):
         channels: (n,) their feature maps.
         ranks: (n,) their ranks among the map's hits.
         values: (n,) their activations.
-        falls: (n, methods, shares, fills) share of the activation that is lost: 1 where nothing is left, below 0 where
-            it rises; NaN where a control is missing or a rule set does not cover all operators.
+        falls: (n, methods, shares, fills) share of the activation that is lost: 1 where nothing is left (or it falls
+            below zero), below 0 where it rises; NaN where a control is missing or a rule set does not cover all
+            operators.
+        turned: (n, rule sets, shares, fills) the same for the masks of each rule set turned about the unit; those of
+            the atlas's own rules are also the control `turned` of falls.
     """
 
     study: ClassVar[str] = "faithfulness"
@@ -76,26 +81,43 @@ class Faithfulness(Result):
     ranks: NDArray[np.int64]
     values: NDArray[np.float64]
     falls: NDArray[np.float64]
+    turned: NDArray[np.float64]
 
     def map_falls(self, layer: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the channels of a layer and (maps, methods, shares, fills) their falls, averaged over hits."""
-        mine = self.layer_index == self.layers.index(layer)
-        channels = np.unique(self.channels[mine])
-        # each (methods, shares, fills), the mean over the map's hits
-        own = [nanmean(self.falls[mine & (self.channels == channel)]) for channel in channels]
-        return channels, np.stack(own)
+        return np.unique(self.channels[self._of(layer)]), self._by_map(layer, self.falls)
+
+    def _by_map(self, layer: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values (n, …) averaged over the hits of each map of a layer, (maps, …)."""
+        mine = self._of(layer)
+        return np.stack(
+            [nanmean(values[mine & (self.channels == c)]) for c in np.unique(self.channels[mine])]
+        )
 
     def verdict(self, layer: str, channel: int | None = None) -> Verdict:
         """Return the verdict on a layer, by its maps, or on one feature map, by its hits."""
-        mine = self.layer_index == self.layers.index(layer)
-        if channel is None:
-            falls = _mean_over_coverings(self.map_falls(layer)[1])
-        else:
-            falls = _mean_over_coverings(self.falls[mine & (self.channels == channel)])
-        own = self.methods.index(self.own_rules(layer))
-        # the projection under judgement first, in both methods and columns
-        order = [own, *(i for i in range(len(self.methods)) if i != own)]
+        if channel is not None:
+            return self.map_verdicts(layer)[channel]
+        order = self._order(layer)
+        falls = _mean_over_coverings(self.map_falls(layer)[1])
         return judge([self.methods[i] for i in order], falls[:, order], CONTROLS, self.config.seed)
+
+    def map_verdicts(self, layer: str) -> dict[int, Verdict]:
+        """Return the verdicts on the maps of a layer by channel, each by its hits, corrected for being several."""
+        mine, order = self._of(layer), self._order(layer)
+        channels = np.unique(self.channels[mine])
+        falls = [_mean_over_coverings(self.falls[mine & (self.channels == c)])[:, order] for c in channels]
+        verdicts = judge_maps([self.methods[i] for i in order], falls, CONTROLS, self.config.seed)
+        return dict(zip(channels.tolist(), verdicts, strict=True))
+
+    def _order(self, layer: str) -> list[int]:
+        """Return the positions of the methods, the projection under judgement first."""
+        own = self.methods.index(self.own_rules(layer))
+        return [own, *(i for i in range(len(self.methods)) if i != own)]
+
+    def _of(self, layer: str) -> NDArray[np.bool_]:
+        mine: NDArray[np.bool_] = self.layer_index == self.layers.index(layer)
+        return mine
 
     def own_rules(self, layer: str) -> str:
         """Return the rule set with which the atlas's projections of a layer were made."""
@@ -103,26 +125,42 @@ class Faithfulness(Result):
 
     def advised_rules(self, layer: str) -> str:
         """Return the rule set with the best evidence for a layer."""
-        falls = _mean_over_coverings(self.map_falls(layer)[1])  # (maps, methods)
-        own = {name: falls[:, i] for i, name in enumerate(self.methods) if name not in CONTROLS}
-        return advised_rules(own, self.own_rules(layer), self.config.seed)
+        names = [name for name in self.methods if name not in CONTROLS]
+        falls, turned = (
+            dict(zip(names, _mean_over_coverings(self._by_map(layer, values)).T, strict=False))
+            for values in (self.falls, self.turned)
+        )
+        return advised_rules(falls, turned, self.own_rules(layer), self.config.seed)
+
+    def gains(self, layer: str) -> dict[str, Interval]:
+        """Return by rule set what its masks gain over themselves turned, with the interval over maps."""
+        names = [name for name in self.methods if name not in CONTROLS]
+        own, turned = (
+            _mean_over_coverings(self._by_map(layer, values)) for values in (self.falls, self.turned)
+        )
+        return {name: mean_interval(own[:, i] - turned[:, i]) for i, name in enumerate(names)}
 
     def summary(self) -> dict[str, Any]:
-        """Return by layer the mean falls with their 95 % intervals over maps, the verdict and the advised rule set."""
+        """Return by layer the mean falls and gains with 95 % intervals over maps, the verdict and the advised rules."""
         return {layer: self._layer_summary(layer) for layer in self.layers}
 
     def _layer_summary(self, layer: str) -> dict[str, Any]:
         verdict = self.verdict(layer)
-        falls = _mean_over_coverings(self.map_falls(layer)[1])
-        found = [bootstrap(column, self.config.seed) for column in falls.T]
-        n_hits = int((self.layer_index == self.layers.index(layer)).sum())
+        by_map = self.map_falls(layer)[1]  # (maps, methods, shares, fills)
+        found = [mean_interval(column) for column in _mean_over_coverings(by_map).T]
+        by_share = nanmean(by_map.mean(3))  # (methods, shares)
         return {
             "falls": verdict.falls,
             "intervals": {m: [i.low, i.high] for m, i in zip(self.methods, found, strict=True)},
+            "falls_by_share": {
+                m: [plain(float(v)) for v in own] for m, own in zip(self.methods, by_share, strict=True)
+            },
+            "gains_over_turned": {m: [i.mean, i.low, i.high] for m, i in self.gains(layer).items()},
+            "p_values": {name: gain.p for name, gain in verdict.gains.items()},
             "verdict": verdict.text,
             "best_rules": self.advised_rules(layer),
-            "n_maps": len(self.map_falls(layer)[0]),
-            "n_hits": n_hits,
+            "n_maps": verdict.n,
+            "n_hits": int(self._of(layer).sum()),
         }
 
     def keep(self, path: Path | str) -> None:
@@ -133,44 +171,36 @@ class Faithfulness(Result):
             StorageError: The atlas cannot be written.
         """
         for layer in self.layers:
-            maps = {int(c): self._evidence(layer, int(c)) for c in self.map_falls(layer)[0]}
-            keep_evidence(Path(path), layer, self._evidence(layer, None), maps, self.of(layer).to_bytes())
+            best = self.advised_rules(layer)
+            maps = {c: _evidence(own, best) for c, own in self.map_verdicts(layer).items()}
+            whole = _evidence(self.verdict(layer), best)
+            keep_evidence(Path(path), layer, whole, maps, self.of(layer).to_bytes())
 
     def of(self, layer: str) -> Faithfulness:
         """Return the result of one layer."""
-        mine = self.layer_index == self.layers.index(layer)
-        arrays = (self.channels, self.ranks, self.values, self.falls)
+        mine = self._of(layer)
+        arrays: dict[str, Any] = {name: getattr(self, name)[mine] for name in _BY_HIT}
         index = np.zeros(int(mine.sum()), np.int64)
-        return Faithfulness(
-            self.config,
-            self.methods,
-            (layer,),
-            (self.own_rules(layer),),
-            index,
-            *(array[mine] for array in arrays),
-        )
+        return replace(self, layers=(layer,), rules=(self.own_rules(layer),), layer_index=index, **arrays)
 
-    def _evidence(self, layer: str, channel: int | None) -> Evidence:
-        verdict = self.verdict(layer, channel)
-        mine = self.layer_index == self.layers.index(layer)
-        n = (
-            len(np.unique(self.channels[mine]))
-            if channel is None
-            else int((mine & (self.channels == channel)).sum())
-        )
-        return Evidence(verdict.falls, verdict.text, verdict.is_strong, self.advised_rules(layer), n)
+
+def _evidence(verdict: Verdict, best_rules: str) -> Evidence:
+    return Evidence(verdict.falls, verdict.text, verdict.is_strong, best_rules, verdict.n)
 
 
 def merged(results: Sequence[Faithfulness]) -> Faithfulness:
     """Return the results of several layers as one."""
     index = [np.full(len(result.values), i) for i, result in enumerate(results)]
-    arrays = [
-        np.concatenate([getattr(result, name) for result in results])
-        for name in ("channels", "ranks", "values", "falls")
-    ]
-    layers = tuple(layer for result in results for layer in result.layers)
-    rules = tuple(own for result in results for own in result.rules)
-    return Faithfulness(results[0].config, results[0].methods, layers, rules, np.concatenate(index), *arrays)
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(result, name) for result in results]) for name in _BY_HIT
+    }
+    return replace(
+        results[0],
+        layers=tuple(layer for result in results for layer in result.layers),
+        rules=tuple(own for result in results for own in result.rules),
+        layer_index=np.concatenate(index),
+        **arrays,
+    )
 
 
 def _mean_over_coverings(falls: NDArray[np.float64]) -> NDArray[np.float64]:

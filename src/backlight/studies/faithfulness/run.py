@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backlight.atlas import Atlas
 from backlight.errors import BadInputError
@@ -20,7 +19,7 @@ from backlight.network.layers import Layers, layer_names
 from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.checks import check_belongs
-from backlight.studies.faithfulness.falls import Falls
+from backlight.studies.faithfulness.falls import Falls, Part
 from backlight.studies.faithfulness.result import Faithfulness, FaithfulnessConfig, merged
 from backlight.studies.progress import Count
 from backlight.studies.subjects import Subject, choose_subjects
@@ -83,7 +82,7 @@ def run_by_layer(
             parts = []
             for part in study.layer(net.layer(name), atlas[name].rules, maps):
                 parts.append(part)
-                count.add(len(part[0]))
+                count.add(len(part.subjects))
             yield _result(study, name, atlas[name].rules.name, parts)
 
 
@@ -124,13 +123,8 @@ def _rule_sets(atlas: Atlas) -> list[RuleSet]:
     return list((known | {layer.rules.name: layer.rules for layer in atlas.layers}).values())
 
 
-def _result(
-    study: Falls,
-    layer: str,
-    rules: str,
-    parts: Sequence[tuple[list[Subject], NDArray[np.float64], NDArray[np.float64]]],
-) -> Faithfulness:
-    subjects = [subject for part in parts for subject in part[0]]
+def _result(study: Falls, layer: str, rules: str, parts: Sequence[Part]) -> Faithfulness:
+    subjects = [subject for part in parts for subject in part.subjects]
     return Faithfulness(
         study.config,
         study.methods,
@@ -139,6 +133,5 @@ def _result(
         np.zeros(len(subjects), np.int64),
         np.array([subject.unit.channel for subject in subjects]),
         np.array([subject.rank for subject in subjects]),
-        np.concatenate([values for _, values, _ in parts]),
-        np.concatenate([falls for *_, falls in parts]),
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "falls", "turned")),
     )

@@ -14,10 +14,12 @@ from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.operators.ruleset import RuleSet
 from backlight.projection import Projections, Projector, Unit, paying_crops
-from backlight.studies.subjects import Subject
+from backlight.studies.subjects import Subject, distances
 
-RANDOM, CENTRE, SOBEL, OTHER_MAP, OTHER_IMAGE = "random", "centre", "sobel", "other map", "other image"
-CONTROLS = (RANDOM, CENTRE, SOBEL, OTHER_MAP, OTHER_IMAGE)
+TURNED, CENTRE, RANDOM = "turned", "centre", "random"
+SOBEL, OTHER_MAP, OTHER_IMAGE = "sobel", "other map", "other image"
+CONTROLS = (TURNED, CENTRE, RANDOM, SOBEL, OTHER_MAP, OTHER_IMAGE)
+"""What a projection is compared with, the most telling first."""
 _SIDE_PER_STEP = 32
 
 
@@ -114,15 +116,6 @@ def smoothed(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return result
 
 
-def distances(subject: Subject) -> NDArray[np.float64]:
-    """Return the distance of each pixel inside from the centre of the receptive field."""
-    (row, col), box = subject.centre, subject.inside
-    result: NDArray[np.float64] = np.hypot(
-        np.arange(box.top, box.bottom)[:, None] - row, np.arange(box.left, box.right) - col
-    )
-    return result
-
-
 def sobel_energy(image: Tensor) -> NDArray[np.float64]:
     """Return the squared gradient (h, w) of an input's mean over channels, by Sobel's filter."""
     grey = image.double().mean(0).cpu().numpy()
@@ -150,17 +143,17 @@ def _magnitude(projections: Projections, i: int, box: Box) -> NDArray[np.float64
     return projections.on(i, box).abs().sum(0).double().cpu().numpy()
 
 
-def stack_masks(masks: NDArray[np.bool_], image: Tensor, fills: Sequence[Tensor], at: Box) -> Tensor:
-    """Return an input covered by each mask with each fill, (masks, fills, c, h, w).
+def cover(image: Tensor, masks: NDArray[np.bool_], fills: Tensor, at: Box) -> Tensor:
+    """Return an input (c, H, W) covered by each of k masks, (k, c, H, W).
 
     Args:
-        masks: (k, h, w) over the box.
         image: (c, H, W) the input.
-        fills: What covers it, each (c, H, W).
+        masks: (k, h, w) over the box.
+        fills: (k, c, H, W) what each of them shows instead.
         at: Where the masks lie in the input.
     """
-    chosen = torch.from_numpy(masks).to(image.device)[:, None, None]  # (masks, 1, 1, h, w)
-    result = image.repeat(len(masks), len(fills), 1, 1, 1)
-    part = result[..., *at.slices()]  # (masks, fills, c, h, w) on the box
-    result[..., *at.slices()] = torch.where(chosen, torch.stack(list(fills))[..., *at.slices()], part)
+    chosen = torch.from_numpy(masks).to(image.device)[:, None]  # (k, 1, h, w)
+    result = image.repeat(len(masks), 1, 1, 1)
+    part = result[..., *at.slices()]  # (k, c, h, w) on the box
+    result[..., *at.slices()] = torch.where(chosen, fills[..., *at.slices()], part)
     return result

@@ -3,12 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.studies.intervals import bootstrap
+from backlight.studies.faithfulness.scores import CENTRE, TURNED
+from backlight.studies.intervals import (
+    P_LIMIT,
+    Interval,
+    false_discoveries,
+    holm,
+    mean_interval,
+    sign_flip_p,
+)
+
+_NAMES = {CENTRE: "a disc at the centre", TURNED: "its own mask turned"}
+
+
+@dataclass(frozen=True)
+class Gain:
+    """By how much covering the pixels of a projection costs more of the activation than covering others.
+
+    Attributes:
+        interval: The mean difference of the falls, with its 95 % t interval.
+        p: Two-sided p of the exact sign-flip test, corrected for the tests made with it; None of nothing to compare.
+    """
+
+    interval: Interval
+    p: float | None
+
+    @property
+    def is_won(self) -> bool:
+        """Whether the projection is surely better."""
+        return self.p is not None and self.p <= P_LIMIT and (self.interval.mean or 0) > 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the projection is surely worse."""
+        return self.p is not None and self.p <= P_LIMIT and (self.interval.mean or 0) < 0
 
 
 @dataclass(frozen=True)
@@ -17,34 +50,76 @@ class Verdict:
 
     Attributes:
         falls: Mean fall of the activation by method, the projection's first; None where there is nothing to average.
-        equal: The controls that cannot be told apart from it.
-        better: The controls that do better.
-        rivals: The other rule sets that do better.
+        gains: What it gains over each control that is there, the turned mask first.
+        rivals: What it gains over the other rule sets.
+        n: Number of samples.
     """
 
     falls: dict[str, float | None]
-    equal: tuple[str, ...]
-    better: tuple[str, ...]
-    rivals: tuple[str, ...]
+    gains: dict[str, Gain]
+    rivals: dict[str, Gain]
+    n: int
 
     @property
     def is_strong(self) -> bool:
         """Whether it beats every control."""
-        return not (self.equal or self.better)
+        return bool(self.gains) and all(gain.is_won for gain in self.gains.values())
+
+    @property
+    def equal(self) -> tuple[str, ...]:
+        """The controls that cannot be told apart from it."""
+        return tuple(name for name, gain in self.gains.items() if not (gain.is_won or gain.is_lost))
+
+    @property
+    def better(self) -> tuple[str, ...]:
+        """The controls that do better."""
+        return tuple(name for name, gain in self.gains.items() if gain.is_lost)
 
     @property
     def text(self) -> str:
-        """The verdict in words."""
-        parts = []
+        """The verdict in words, with the number of samples and p over the turned mask, corrected."""
+        return f"{'; '.join(self._parts())} ({self._numbers()})"
+
+    def _parts(self) -> list[str]:
+        parts = (
+            [*self._direction(), *self._others()]
+            if can_tell(self.n, len(self.gains))
+            else ["too few to tell"]
+        )
+        better = [name for name, gain in self.rivals.items() if gain.is_lost]
+        if better:
+            parts.append(f"{_listed(better)} {'is' if len(better) == 1 else 'are'} better")
+        return parts
+
+    def _direction(self) -> list[str]:
+        """Return what the comparison with the turned mask and with the disc says: direction, and distance."""
         if self.is_strong:
-            parts.append("better than every control")
-        if self.better:
-            parts.append(f"worse than {_listed(self.better)}")
-        if self.equal:
-            parts.append(f"no better than {_listed(self.equal)}")
-        if self.rivals:
-            parts.append(f"{_listed(self.rivals)} {'is' if len(self.rivals) == 1 else 'are'} better")
-        return "; ".join(parts)
+            return ["better than every control"]
+        turned, centre = self.gains.get(TURNED), self.gains.get(CENTRE)
+        if turned is None or not turned.is_won:
+            return []
+        if centre is not None and centre.is_lost:
+            return ["right direction, mass too far out"]
+        return ["right direction"]
+
+    def _others(self) -> list[str]:
+        groups = (("worse than", self.better), ("no better than", self.equal))
+        return [f"{words} {_listed([_NAMES.get(n, n) for n in names])}" for words, names in groups if names]
+
+    def _numbers(self) -> str:
+        p = self.gains[TURNED].p if TURNED in self.gains and can_tell(self.n, len(self.gains)) else None
+        return f"n = {self.n}" if p is None else f"n = {self.n}, p = {p:.2g}"
+
+
+def can_tell(n: int, n_tests: int) -> bool:
+    """Return whether an exact sign-flip test of n samples can have a p of 0.05 or less, among several tests.
+
+    Example:
+        >>> can_tell(3, 1), can_tell(9, 6)
+        (False, True)
+    """
+    smallest: float = 2 / 2**n
+    return smallest * max(n_tests, 1) <= P_LIMIT
 
 
 def judge(
@@ -57,48 +132,94 @@ def judge(
         falls: (n, methods) fall of the activation for n independent samples (hits of a map, or maps of a layer); NaN
             where a control is missing.
         controls: Which of the methods are controls; the others are rule sets.
-        seed: Random seed for the bootstrap.
+        seed: Random seed of the tests of many samples.
 
-    *Convention*: a control counts as beaten where the 95 % bootstrap interval of the mean difference lies above zero.
-    With three samples that means in every one of them. One sample beats nothing.
+    *Convention*: a control counts as beaten at p <= 0.05 of the exact sign-flip test of the differences, corrected by
+    Holm for the number of controls: under chance alone at most one verdict in 20 claims any difference. Rule sets are
+    compared, and corrected, apart from controls.
 
     Example:
-        >>> falls = np.array([[0.9, 0.8, 0.1], [0.8, 0.9, 0.2], [0.9, 0.7, 0.3]])
+        >>> falls = np.linspace(0.7, 0.9, 9)[:, None] + [0, 0, -0.1] + np.outer(np.arange(9) % 2 - 0.44, [0, 0.1, 0])
         >>> judge(["deconvnet", "centre", "random"], falls, ["centre", "random"]).text
-        'no better than centre'
+        'no better than a disc at the centre (n = 9)'
     """
-    # differences within a sample, so that what makes a hit easy or hard to cover cancels out
-    gains = {name: bootstrap(falls[:, 0] - falls[:, i], seed) for i, name in enumerate(methods) if i}
-    lost = [name for name, gain in gains.items() if gain.n > 1 and gain.below_zero]
-    beaten = [name for name, gain in gains.items() if gain.n > 1 and gain.above_zero]
-    even = [name for name, gain in gains.items() if gain.n and name not in (*lost, *beaten)]
-    means = {name: bootstrap(falls[:, i], seed).mean for i, name in enumerate(methods)}
-    return Verdict(
-        means,
-        tuple(name for name in even if name in controls),
-        tuple(name for name in lost if name in controls),
-        tuple(name for name in lost if name not in controls),
-    )
+    gains = {
+        # differences within a sample, so that what makes a hit easy or hard to cover cancels out
+        name: _gain(falls[:, 0] - falls[:, i], seed)
+        for i, name in enumerate(methods)
+        if i
+    }
+    gains = {name: gain for name, gain in gains.items() if gain.interval.n}
+    against = {name: gain for name, gain in gains.items() if name in controls}
+    rivals = {name: gain for name, gain in gains.items() if name not in controls}
+    means = {name: mean_interval(falls[:, i]).mean for i, name in enumerate(methods)}
+    return Verdict(means, _corrected(against), _corrected(rivals), len(falls))
 
 
-def advised_rules(falls: Mapping[str, NDArray[np.floating]], default: str, seed: int = 0) -> str:
+def judge_maps(
+    methods: Sequence[str], falls: Sequence[NDArray[np.floating]], controls: Sequence[str], seed: int = 0
+) -> list[Verdict]:
+    """Return the verdicts on many maps: `judge`, corrected for their number too.
+
+    Args:
+        methods: As for `judge`.
+        falls: For each map the (n, methods) falls of its hits.
+        controls: As for `judge`.
+        seed: As for `judge`.
+
+    *Convention*: the p values of each control are corrected over the maps by Benjamini and Hochberg: of the maps that
+    are said to beat it, at most 5 % are expected not to.
+    """
+    verdicts = [judge(methods, own, controls, seed) for own in falls]
+    for kind in ("gains", "rivals"):
+        for name in methods[1:]:
+            found = [getattr(v, kind).get(name) for v in verdicts]
+            p = false_discoveries(np.array([np.nan if g is None or g.p is None else g.p for g in found]))
+            for verdict, gain, own in zip(verdicts, found, p.tolist(), strict=True):
+                if gain is not None:
+                    getattr(verdict, kind)[name] = replace(gain, p=None if np.isnan(own) else own)
+    return verdicts
+
+
+def advised_rules(
+    falls: Mapping[str, NDArray[np.floating]],
+    turned: Mapping[str, NDArray[np.floating]],
+    default: str,
+    seed: int = 0,
+) -> str:
     """Return the rule set with the best evidence: the default unless another is surely better.
 
     Args:
         falls: By rule set, the (n,) falls of the same n samples.
-        default: Kept unless the interval of another rule set's mean advantage over it lies above zero.
-        seed: Random seed for the bootstrap.
+        turned: By rule set, those of its turned masks.
+        default: Kept unless another rule set's fall is surely larger (as in `judge`), and surely larger than that of
+            its own turned mask: better not merely because its pixels lie nearer to the middle.
+        seed: Random seed of the tests of many samples.
 
     Example:
-        >>> advised_rules({"deconvnet": np.array([0.5, 0.6, 0.4]), "guided": np.array([0.9, 0.8, 0.9])}, "deconvnet")
+        >>> falls = {"deconvnet": np.linspace(0.4, 0.6, 9), "guided": np.linspace(0.8, 0.9, 9)}
+        >>> advised_rules(falls, {"guided": np.linspace(0.1, 0.2, 9)}, "deconvnet")
         'guided'
     """
+    over_default = _corrected(
+        {name: _gain(own - falls[default], seed) for name, own in falls.items() if name != default}
+    )
+    over_turned = _corrected({name: _gain(falls[name] - turned[name], seed) for name in over_default})
     surer = {
-        name: gain.mean
-        for name, own in falls.items()
-        if name != default and (gain := bootstrap(own - falls[default], seed)).n > 1 and gain.above_zero
+        name: gain.interval.mean or 0.0
+        for name, gain in over_default.items()
+        if gain.is_won and over_turned[name].is_won
     }
-    return max(surer, key=lambda name: surer[name] or 0.0) if surer else default
+    return max(surer, key=lambda name: surer[name]) if surer else default
+
+
+def _gain(differences: NDArray[np.floating], seed: int) -> Gain:
+    return Gain(mean_interval(differences), sign_flip_p(differences, seed))
+
+
+def _corrected(gains: Mapping[str, Gain]) -> dict[str, Gain]:
+    p = holm({name: gain.p for name, gain in gains.items()})
+    return {name: replace(gain, p=p[name]) for name, gain in gains.items()}
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -75,9 +75,10 @@ class LayerScore:
 
     Attributes:
         score: Mean over maps; None where nothing can be said.
-        excess: Mean of score minus null mean, with its bootstrap interval over maps.
+        excess: Mean of score minus null mean, with its 95 % interval over maps.
         auc: How likely a map scores higher than a set from different maps: 0.5 by chance, 1 where each does.
-        n_above: Number of maps whose p-value is at most 0.05; of n maps, n / 20 are expected by chance.
+        n_above: Number of maps whose p-value, corrected for their number by Benjamini and Hochberg, is at most 0.05: at
+            most one in 20 of them is expected to be chance.
         n: Number of maps with a score.
     """
 

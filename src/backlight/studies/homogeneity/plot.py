@@ -53,7 +53,7 @@ def _note(result: Homogeneity, width: float) -> str:
         "Each blue dot is a feature map: the mean similarity over the pairs of its hits. Grey: the same for "
         f"{result.config.n_draws} sets of as many hits drawn from different maps of the layer (bar: their middle 90 %, "
         "tick: their mean). AUC: how likely a map scores higher than such a set; 0.5 is chance. Lines of the means: "
-        f"95 % bootstrap interval over maps. Projections: {result.rules}; tiles are aligned on the unit."
+        f"95 % interval over maps. Projections: {result.rules}; tiles are aligned on the unit."
     )
     return wrapped(text, width, NOTE_POINTS)
 

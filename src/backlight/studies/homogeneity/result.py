@@ -18,7 +18,7 @@ from backlight.studies.homogeneity.likeness import (
     MapScores,
     Score,
 )
-from backlight.studies.intervals import bootstrap
+from backlight.studies.intervals import false_discoveries, mean_interval
 from backlight.studies.numbers import nanmean, plain
 from backlight.studies.results import Result
 
@@ -129,12 +129,12 @@ class Homogeneity(Result):
         """Return how alike the hits of a layer's maps are by one aspect."""
         at = ASPECTS.index(aspect), self._of(layer)
         scores, p_values = self.map_scores[at], self.p_values[at]
-        excess = bootstrap(scores - self.null_means[at], self.config.seed)
+        excess = mean_interval(scores - self.null_means[at])
         return LayerScore(
             plain(float(nanmean(scores))),
             excess,
             plain(float(nanmean(self.percentiles[at]))),
-            int(np.sum(p_values <= P_LIMIT)),
+            int(np.sum(false_discoveries(p_values) <= P_LIMIT)),
             int(np.sum(~np.isnan(scores))),
         )
 

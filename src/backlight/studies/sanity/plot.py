@@ -6,7 +6,7 @@ import numpy as np
 
 from backlight.projection.controls import SWITCHES
 from backlight.render.plots import COLOURS, Plot, new_plot
-from backlight.studies.intervals import bootstrap
+from backlight.studies.intervals import mean_interval
 from backlight.studies.sanity.result import Sanity
 from backlight.studies.sanity.similarity import METRICS
 
@@ -25,12 +25,12 @@ def draw(result: Sanity) -> Plot:
             colour = COLOURS[r]
             # values[r] is (weights, hits, metrics): a mean over hits for each layer with weights
             for row, values in enumerate((result.top_down, result.one_by_one)):
-                means = [bootstrap(own[:, m]).mean for own in values[r]]
+                means = [mean_interval(own[:, m]).mean for own in values[r]]
                 places = range(len(result.weights))
                 axes[row][m].plot(
                     places, np.array(means, float), color=colour, label=name, marker="o", markersize=2.5
                 )
-            heights = [bootstrap(own[:, m]).mean or 0.0 for own in result.switches[r]]
+            heights = [mean_interval(own[:, m]).mean or 0.0 for own in result.switches[r]]
             axes[2][m].bar(np.arange(len(SWITCHES)) + (r - 1) * 0.27, heights, 0.25, color=colour)
         axes[0][m].set_title(metric, loc="left", fontsize=9)
         axes[0][m].set_ylabel("top down" if not m else "")

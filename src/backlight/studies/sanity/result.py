@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.projection.controls import SWITCHES
 from backlight.studies.checks import check_at_least
-from backlight.studies.intervals import bootstrap
+from backlight.studies.intervals import mean_interval
 from backlight.studies.results import Result
 from backlight.studies.sanity.similarity import METRICS
 
@@ -78,4 +78,4 @@ class Sanity(Result):
 
 def _means(values: NDArray[np.float64]) -> dict[str, float | None]:
     """Return by metric the mean over hits of similarities (hits, metrics)."""
-    return {name: bootstrap(values[:, i]).mean for i, name in enumerate(METRICS)}
+    return {name: mean_interval(values[:, i]).mean for i, name in enumerate(METRICS)}
