@@ -18,6 +18,7 @@ from backlight.studies.covering import filled, largest_shares
 from backlight.studies.faithfulness.result import FaithfulnessConfig
 from backlight.studies.faithfulness.scores import CONTROLS, RANDOM, TURNED, Scorer, cover, draw_other
 from backlight.studies.faithfulness.turned import TURNS, turned
+from backlight.studies.projected import inputs_of_hits
 from backlight.studies.responses import UnitResponses
 from backlight.studies.subjects import Subject, applies
 
@@ -76,7 +77,7 @@ class Falls:
             subjects = [s for own in maps[start : start + _MAPS_AT_ONCE] for s in own]
             if not subjects:
                 continue
-            images = self._images(subjects)
+            images = inputs_of_hits(self.net, self.source, subjects)
             generators = [self._generator(layer, subject) for subject in subjects]
             windows = [
                 image[:, *responses.window(s.unit).slices()]
@@ -162,13 +163,6 @@ class Falls:
         values = responses(inputs, [subject.unit] * len(inputs))
         # below zero (of a leaky rectifier) nothing of the activation is left, as at zero
         return float(values[0]), 1 - values[1:].clip(0) / values[0]
-
-    def _images(self, subjects: Sequence[Subject]) -> list[Tensor]:
-        ids = list(dict.fromkeys(subject.image_id for subject in subjects))
-        pictures = [self.source.load(i) for i in ids]
-        batch = self.net.preprocessing.batch(pictures, tells=False)  # type: ignore[union-attr]
-        inputs = dict(zip(ids, batch.to(self.net.device, self.net.dtype), strict=True))
-        return [inputs[subject.image_id] for subject in subjects]
 
     def _generator(self, layer: Layer, subject: Subject) -> np.random.Generator:
         key = [self.config.seed, *layer.name.encode(), subject.unit.channel, subject.rank]

@@ -13,14 +13,14 @@ from torch import Tensor
 from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.operators.ruleset import RuleSet
-from backlight.projection import Projections, Projector, Unit, paying_crops
+from backlight.projection import Projections, Unit
+from backlight.studies.projected import HitProjector, magnitude, smoothed
 from backlight.studies.subjects import Subject, distances
 
 TURNED, CENTRE, RANDOM = "turned", "centre", "random"
 SOBEL, OTHER_MAP, OTHER_IMAGE = "sobel", "other map", "other image"
 CONTROLS = (TURNED, CENTRE, RANDOM, SOBEL, OTHER_MAP, OTHER_IMAGE)
 """What a projection is compared with, the most telling first."""
-_SIDE_PER_STEP = 32
 
 
 class Scorer:
@@ -33,8 +33,8 @@ class Scorer:
     """
 
     def __init__(self, net: Network, layer: Layer, rule_sets: Sequence[RuleSet]) -> None:
-        self._net, self._layer, self._rule_sets = net, layer, tuple(rule_sets)
-        self._projectors: dict[tuple[RuleSet, bool], Projector] = {}
+        self._rule_sets = tuple(rule_sets)
+        self._project = HitProjector(net, layer)
 
     def __call__(
         self, subjects: Sequence[Subject], images: Sequence[Tensor], others: Sequence[Unit | None]
@@ -54,7 +54,7 @@ class Scorer:
         for rules in self._rule_sets:
             projections = self._project(images, units, rules)
             for i, subject in enumerate(subjects):
-                found[i][rules.name] = smoothed(_magnitude(projections, i, subject.inside))
+                found[i][rules.name] = smoothed(magnitude(projections, i, subject.inside))
             if rules is self._rule_sets[0]:
                 self._add_other_images(found, subjects, projections)
         self._add_other_maps(found, subjects, images, others)
@@ -62,13 +62,6 @@ class Scorer:
             scores[CENTRE] = -distances(subject)
             scores[SOBEL] = smoothed(sobel_energy(image)[subject.inside.slices()])
         return found
-
-    def _project(self, images: Sequence[Tensor], units: Sequence[Unit], rules: RuleSet) -> Projections:
-        crops = paying_crops(self._net, self._layer, rules, len(units), len(units))
-        key = rules, crops is None
-        if key not in self._projectors:
-            self._projectors[key] = Projector(self._net, [self._layer], rules, crops)
-        return self._projectors[key](images, units)
 
     def _add_other_images(
         self,
@@ -81,7 +74,7 @@ class Scorer:
             if len(own) > 1:
                 other = own[(own.index(i) + 1) % len(own)]
                 # both boxes have one size: the other's projection, cut to what is inside the image here
-                whole = _magnitude(projections, other, subjects[other].box)
+                whole = magnitude(projections, other, subjects[other].box)
                 found[i][OTHER_IMAGE] = smoothed(
                     whole[subject.inside.slices(subject.box.top, subject.box.left)]
                 )
@@ -99,21 +92,7 @@ class Scorer:
                 [images[i] for i, _ in chosen], [other for _, other in chosen], self._rule_sets[0]
             )
             for at, (i, _) in enumerate(chosen):
-                found[i][OTHER_MAP] = smoothed(_magnitude(projections, at, subjects[i].inside))
-
-
-def smoothed(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return values under a box filter, so that pixels count together with their surroundings.
-
-    *Convention*: the box is 1 pixel wide, and 2 wider for each 32 pixels of the shorter side: 7 for a field of 100.
-
-    Example:
-        >>> smoothed(np.eye(3))[0].tolist()
-        [1.0, 0.0, 0.0]
-    """
-    size = 2 * (min(values.shape) // _SIDE_PER_STEP) + 1
-    result: NDArray[np.float64] = ndimage.uniform_filter(values.astype(np.float64), size, mode="constant")
-    return result
+                found[i][OTHER_MAP] = smoothed(magnitude(projections, at, subjects[i].inside))
 
 
 def sobel_energy(image: Tensor) -> NDArray[np.float64]:
@@ -136,11 +115,6 @@ def draw_other(maps: NDArray[np.floating], unit: Unit, generator: np.random.Gene
     if not active:
         return None
     return Unit(unit.layer, int(generator.choice(active)), unit.row, unit.col)
-
-
-def _magnitude(projections: Projections, i: int, box: Box) -> NDArray[np.float64]:
-    """Return the magnitude (h, w) of a projection on a box, summed over channels."""
-    return projections.on(i, box).abs().sum(0).double().cpu().numpy()
 
 
 def cover(image: Tensor, masks: NDArray[np.bool_], fills: Tensor, at: Box) -> Tensor:
