@@ -75,11 +75,11 @@ def _parts(atlas: Any) -> Iterator[Any]:
     yield len(atlas.images), list(atlas.images.items()), atlas.skipped, atlas._repr_html_()
     for layer in atlas.layers:
         yield layer, layer.name, layer.operator, layer.rectified, layer.receptive_field, layer.channels
-        yield layer.rules, layer.evidence, layer.study
+        yield layer.rules, layer.evidence, layer.foretelling, layer.studies
         yield None if layer.filters is None else layer.filters.tobytes()
         for channel in layer:
             own = layer[channel]
-            yield own, own.histogram.tobytes(), own.evidence
+            yield own, own.histogram.tobytes(), own.evidence, own.foretelling
             for hit in own.hits:
                 yield hit.image, hit.patch.tobytes(), hit.projection_values.tobytes()
 

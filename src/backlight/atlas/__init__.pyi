@@ -14,6 +14,7 @@ from .reader import Atlas as Atlas
 from .reader import open_atlas as open_atlas
 from .records import Evidence as Evidence
 from .records import FeatureMap as FeatureMap
+from .records import Foretold as Foretold
 from .records import Hit as Hit
 from .records import StoredImage as StoredImage
 from .verify import Verified as Verified

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from backlight.atlas import checks
 from backlight.atlas.checksums import place
 from backlight.atlas.damage import reading
 from backlight.atlas.file import AtlasFile
-from backlight.atlas.records import Evidence
+from backlight.atlas.records import Evidence, Foretold
 from backlight.atlas.schema import writing
 from backlight.errors import UnknownLayerError
+from backlight.storage.arrays import BROKEN, read_npz
 
 _WHOLE_LAYER = -1
+_FAITHFULNESS, _FORETELLING = "faithfulness", "foretelling"
+STUDIES: dict[type, str] = {Evidence: _FAITHFULNESS, Foretold: _FORETELLING}
+"""The study that finds each kind of evidence."""
+_Kind = TypeVar("_Kind", Evidence, Foretold)
 _TABLES = (  # for atlases of format 1: they got these tables with their first study
     "CREATE TABLE IF NOT EXISTS evidence (layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, found TEXT NOT NULL, "
     "PRIMARY KEY (layer_id, channel)) WITHOUT ROWID",
@@ -25,16 +34,16 @@ _TABLES = (  # for atlases of format 1: they got these tables with their first s
 
 
 def keep_evidence(
-    path: Path, layer: str, whole: Evidence, maps: Mapping[int, Evidence], result: bytes = b""
+    path: Path, layer: str, whole: _Kind, maps: Mapping[int, _Kind], result: bytes = b""
 ) -> None:
-    """Keep the evidence for a layer in an atlas, instead of any that it had.
+    """Keep what a study found of a layer in an atlas, instead of what it had of that study.
 
     Args:
         path: The atlas.
         layer: The layer's name.
-        whole: The evidence for the layer.
+        whole: The evidence for the layer: `Evidence` of faithfulness, or `Foretold`.
         maps: That for its feature maps, by channel.
-        result: The study's whole result, for `read_study`.
+        result: The study's whole result, for `read_studies`.
 
     Raises:
         AtlasError: The file is not an atlas.
@@ -45,15 +54,52 @@ def keep_evidence(
         ids = {name: layer_id for layer_id, name in connection.execute("SELECT layer_id, name FROM layer")}
         if layer not in ids:
             raise UnknownLayerError(f"{path.name} has no layer {layer!r}; it has {', '.join(ids)}")
-        rows = [
-            (ids[layer], channel, json.dumps(asdict(own), allow_nan=False))
-            for channel, own in {_WHOLE_LAYER: whole, **maps}.items()
-        ]
+        own = ids[layer]
         for table in _TABLES:
             connection.execute(table)
-        connection.execute("DELETE FROM evidence WHERE layer_id = ?", (ids[layer],))
+        rows = _merged(connection, own, type(whole), {_WHOLE_LAYER: whole, **maps})
+        kept = connection.execute("SELECT result FROM study WHERE layer_id = ?", (own,)).fetchone()
+        results = {**(unpacked(kept[0]) if kept else {}), STUDIES[type(whole)]: result}
+        connection.execute("DELETE FROM evidence WHERE layer_id = ?", (own,))
         connection.executemany("INSERT INTO evidence VALUES (?, ?, ?)", rows)
-        connection.execute("INSERT OR REPLACE INTO study VALUES (?, ?)", (ids[layer], result))
+        connection.execute("INSERT OR REPLACE INTO study VALUES (?, ?)", (own, packed(results)))
+
+
+def _merged(
+    connection: sqlite3.Connection, layer_id: int, kind: type[_Kind], fresh: Mapping[int, _Kind]
+) -> list[tuple[int, int, str]]:
+    """Return the rows of a layer: what other studies found stays, what this one found is replaced."""
+    query = "SELECT channel, found FROM evidence WHERE layer_id = ?"
+    rows: dict[int, dict[str, Any]] = {
+        c: json.loads(found) for c, found in connection.execute(query, (layer_id,))
+    }
+    names = {field.name for field in fields(Evidence)} if kind is Evidence else {_FORETELLING}
+    rows = {channel: {k: v for k, v in row.items() if k not in names} for channel, row in rows.items()}
+    for channel, own in fresh.items():
+        found = asdict(own)
+        rows.setdefault(channel, {}).update(found if kind is Evidence else {_FORETELLING: found})
+    return [(layer_id, c, json.dumps(row, allow_nan=False)) for c, row in rows.items() if row]
+
+
+def packed(results: Mapping[str, bytes]) -> bytes:
+    """Return the results of several studies as the bytes of one npz; that of faithfulness alone stays as it is."""
+    kept = {name: data for name, data in results.items() if data}
+    if set(kept) <= {_FAITHFULNESS}:
+        return kept.get(_FAITHFULNESS, b"")
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: np.frombuffer(data, np.uint8) for name, data in kept.items()})  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def unpacked(data: bytes) -> dict[str, bytes]:
+    """Return by study what `packed` packed; damaged bytes are taken for those of faithfulness, which refuses them."""
+    try:
+        arrays = read_npz(io.BytesIO(data)) if data else {}
+    except BROKEN:
+        arrays = {}
+    if arrays and set(arrays) <= set(STUDIES.values()):
+        return {name: own.tobytes() for name, own in arrays.items()}
+    return {_FAITHFULNESS: data} if data else {}
 
 
 def parse_evidence(text: Any) -> Evidence:
@@ -79,20 +125,59 @@ def parse_evidence(text: Any) -> Evidence:
     )
 
 
-def read_evidence(file: AtlasFile, layer_id: int) -> tuple[Evidence | None, dict[int, Evidence]]:
-    """Return the evidence of a layer and of its feature maps, if there is any."""
+def parse_foretelling(found: Any) -> Foretold:
+    """Return the findings of the study of foretelling in their JSON.
+
+    Raises:
+        ValueError: They hold something else.
+        KeyError: They lack something.
+    """
+    own = checks.table(found, _FORETELLING)
+    parts = []
+    for key in ("correlations", "partial"):
+        values = checks.table(own[key], key)
+        if not values:
+            raise ValueError(f"{key} must name the rule set, got none")
+        parts.append(
+            {
+                checks.name(name, "rule set"): None if value is None else checks.real(value, key)
+                for name, value in values.items()
+            }
+        )
+    ends = own["interval"]
+    if ends is not None and (not isinstance(ends, list) or len(ends) != 2):
+        raise ValueError(f"interval must be two numbers, got {ends!r}")
+    interval = None if ends is None else (checks.real(ends[0], "interval"), checks.real(ends[1], "interval"))
+    return Foretold(parts[0], parts[1], interval, checks.whole(own["n"], "n"))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What studies found of a layer or of a feature map; None where they were not made."""
+
+    evidence: Evidence | None = None
+    foretelling: Foretold | None = None
+
+
+def read_evidence(file: AtlasFile, layer_id: int) -> tuple[Found, dict[int, Found]]:
+    """Return what was found of a layer and of its feature maps."""
     if not file.has_studies:
-        return None, {}
+        return Found(), {}
     (rows,) = file.group("evidence", layer_id)
     with reading(file.path, place("evidence", (layer_id,))):
-        found = {
-            checks.whole(channel, "channel", _WHOLE_LAYER): parse_evidence(text) for channel, text in rows
-        }
-    return found.pop(_WHOLE_LAYER, None), found
+        found = {checks.whole(channel, "channel", _WHOLE_LAYER): _parse(text) for channel, text in rows}
+    return found.pop(_WHOLE_LAYER, Found()), found
 
 
-def read_study(file: AtlasFile, layer_id: int) -> bytes | None:
-    """Return the whole result of the study of a layer; None before there is one."""
+def _parse(text: Any) -> Found:
+    row = checks.table(json.loads(text), "evidence")
+    foretelling = parse_foretelling(row[_FORETELLING]) if _FORETELLING in row else None
+    only = set(row) == {_FORETELLING}
+    return Found(None if only else parse_evidence(text), foretelling)
+
+
+def read_studies(file: AtlasFile, layer_id: int) -> dict[str, bytes]:
+    """Return the whole results of the studies of a layer, by study."""
     (rows,) = file.group("study", layer_id) if file.has_studies else [[]]
     with reading(file.path, place("study", (layer_id,))):
-        return checks.npz(rows[0][0]) if rows and rows[0][0] != b"" else None
+        return unpacked(checks.npz(rows[0][0])) if rows and rows[0][0] != b"" else {}

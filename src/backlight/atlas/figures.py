@@ -117,7 +117,8 @@ def _panel(feature_map: FeatureMap, tiles: Sequence[Tile], top: int) -> MapPanel
         else f"max {_number(feature_map.max)}, active in {feature_map.active_share:.0%}"
     )
     evidence = feature_map.evidence
-    words, is_weak = ("", False) if evidence is None else (evidence.text, not evidence.is_strong)
+    found = [own.text for own in (evidence, feature_map.foretelling) if own is not None]
+    words, is_weak = "; ".join(found), evidence is not None and not evidence.is_strong
     return MapPanel(f"channel {feature_map.channel}", tiles, caption, top, words, is_weak)
 
 

@@ -14,10 +14,10 @@ from backlight.atlas.checksums import place
 from backlight.atlas.contents import Contents, LayerTiles
 from backlight.atlas.damage import damaged, reading
 from backlight.atlas.descriptions import LayerDescription
-from backlight.atlas.evidence import read_evidence, read_study
+from backlight.atlas.evidence import Found, read_evidence, read_studies
 from backlight.atlas.headings import Heading
 from backlight.atlas.opening import how_to_finish
-from backlight.atlas.records import Evidence, FeatureMap, Hit
+from backlight.atlas.records import Evidence, FeatureMap, Foretold, Hit
 from backlight.errors import AtlasError, BadInputError
 from backlight.operators.ruleset import RuleSet
 from backlight.scan.statistics import N_BINS
@@ -61,15 +61,20 @@ class AtlasLayer(Mapping[int, FeatureMap]):
     @property
     def evidence(self) -> Evidence | None:
         """What `backlight faithfulness` found out about the layer; None before."""
-        return self._evidence[0]
+        return self._found[0].evidence
 
     @property
-    def study(self) -> bytes | None:
-        """The whole result of `backlight faithfulness` for the layer, for `Faithfulness.from_bytes`; None before."""
-        return read_study(self._file, self._id)
+    def foretelling(self) -> Foretold | None:
+        """What `backlight foretelling` found out about the layer; None before."""
+        return self._found[0].foretelling
+
+    @property
+    def studies(self) -> dict[str, bytes]:
+        """The whole results of the studies kept of the layer, by study: for `Faithfulness.from_bytes` and the like."""
+        return read_studies(self._file, self._id)
 
     @cached_property
-    def _evidence(self) -> tuple[Evidence | None, dict[int, Evidence]]:
+    def _found(self) -> tuple[Found, dict[int, Found]]:
         return read_evidence(self._file, self._id)
 
     @cached_property
@@ -91,7 +96,7 @@ class AtlasLayer(Mapping[int, FeatureMap]):
             rules=f"{self.rules.name} projections{layer_by_layer}",
             receptive_field=self.receptive_field,
             top=identity.selection.top,
-            evidence="" if self.evidence is None else _in_words(self.evidence),
+            evidence=_in_words(self._found[0]),
         )
 
     def projected(self, channels: Sequence[int] | int | None = None) -> list[FeatureMap]:
@@ -130,7 +135,7 @@ class AtlasLayer(Mapping[int, FeatureMap]):
             maps, hits = self._file.group("map", self._id, channel)  # a build may just have written it
         if not maps:
             raise damaged(path, where, "the feature map is missing")
-        n_images = len(self._contents.images)
+        n_images, found = len(self._contents.images), self._found[1].get(channel, Found())
         with reading(path, where):
             mean, peak, n_active, histogram = maps[0]
             return FeatureMap(
@@ -142,7 +147,8 @@ class AtlasLayer(Mapping[int, FeatureMap]):
                 checks.whole(n_active, "n_active", 0, n_images) / max(n_images, 1),
                 channel in self.channels,
                 checks.histogram(histogram, N_BINS),
-                self._evidence[1].get(channel),
+                found.evidence,
+                found.foretelling,
                 self._tiles,
             )
 
@@ -180,15 +186,23 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         return f"AtlasLayer({self.name!r}, {'x'.join(map(str, self.shape))})"
 
 
-def _in_words(evidence: Evidence) -> str:
-    """Return the evidence of a layer in words, for the subtitle of a figure."""
-    own = next(iter(evidence.falls))
-    advice = "" if evidence.best_rules == own else f"; advised: {evidence.best_rules}"
-    return (
-        f"evidence for the layer ({evidence.n} maps): {evidence.text}{advice}. Lost: share of the "
-        "activation that is gone when the pixels that a projection shows are covered (in brackets: the same pixels "
-        "turned about the unit, a disc at the centre)"
-    )
+def _in_words(found: Found) -> str:
+    """Return what was found of a layer in words, for the subtitle of a figure."""
+    parts = []
+    if found.evidence is not None:
+        own, best = next(iter(found.evidence.falls)), found.evidence.best_rules
+        advice = "" if best == own else f"; advised: {best}"
+        parts.append(
+            f"evidence for the layer ({found.evidence.n} maps): {found.evidence.text}{advice}. Lost: share of the "
+            "activation that is gone when the pixels that a projection shows are covered (in brackets: the same pixels "
+            "turned about the unit, a disc at the centre)"
+        )
+    if found.foretelling is not None:
+        parts.append(
+            f"the layer {found.foretelling.text}: rank correlation of a projection's energy under a square with the "
+            "fall of the activation when the square is covered, over maps"
+        )
+    return ". ".join(parts)
 
 
 def _listed(channels: Sequence[int]) -> str:

@@ -76,6 +76,37 @@ class Evidence:
         return f"{lost}{self.verdict}"
 
 
+@dataclass(frozen=True)
+class Foretold:
+    """How well a projection foretells where an image must be covered to make the activation fall.
+
+    Attributes:
+        correlations: By rule set, the atlas's own first, the mean rank correlation between the projection's energy
+            under a square and the fall that covering the square causes; then that of being near to the unit (`centre`).
+            None where there is nothing to correlate.
+        partial: The same given the distance from the unit: what the projection tells beyond its position.
+        interval: 95 % interval of the own rule set's partial correlation; None of fewer than two samples.
+        n: Number of hits of the map, or of maps of the layer.
+    """
+
+    correlations: dict[str, float | None]
+    partial: dict[str, float | None]
+    interval: tuple[float, float] | None
+    n: int
+
+    @property
+    def text(self) -> str:
+        """The finding in a few words, for captions."""
+        name, *_ = self.partial
+        whole, beyond = self.correlations.get(name), self.partial[name]
+        if whole is None or beyond is None:
+            return "foretells nothing that can be measured"
+        near = self.correlations.get("centre")
+        beside = "" if near is None else f", a disc {near:.2f}"
+        ends = "" if self.interval is None else " [{:.2f}, {:.2f}]".format(*self.interval)
+        return f"foretells falls by {whole:.2f}{beside}; beyond distance {beyond:.2f}{ends} (n = {self.n})"
+
+
 @runtime_checkable
 class TileSource(Protocol):
     """Where the records of a layer fetch what they do not hold: an open atlas file."""
@@ -197,6 +228,7 @@ class FeatureMap:
         is_projected: Whether it was chosen for projection.
         histogram: Number of images by strongest activation, in the bins of `backlight.scan.HISTOGRAM_EDGES`.
         evidence: What `backlight faithfulness` found out about its projections; None before.
+        foretelling: What `backlight foretelling` found out; None before.
     """
 
     layer: str
@@ -208,6 +240,7 @@ class FeatureMap:
     is_projected: bool
     histogram: NDArray[np.int64] = field(repr=False, compare=False)
     evidence: Evidence | None = field(repr=False, compare=False)
+    foretelling: Foretold | None = field(repr=False, compare=False)
     _source: TileSource = field(repr=False, compare=False)
 
     @property

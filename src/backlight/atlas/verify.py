@@ -104,7 +104,7 @@ class _Walk:
             with self.noting():
                 self.counts["filters"] += layer.filters is not None
             with self.noting():
-                self.counts["studies"] += layer.study is not None
+                self.counts["studies"] += len(layer.studies)
             with self.noting():
                 self.counts["layers with evidence"] += layer.evidence is not None
             for channel in range(layer.n_maps if n_all else 0):

@@ -11,7 +11,7 @@ from backlight.atlas import Atlas
 from backlight.errors import UnsupportedOperatorError
 from backlight.geometry import Box
 from backlight.network import Layer, Network
-from backlight.operators.ruleset import RuleSet
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.projection import Unit, check_rules
 
 
@@ -56,6 +56,12 @@ def applies(net: Network, layer: Layer, rules: RuleSet) -> bool:
     except UnsupportedOperatorError:
         return False
     return True
+
+
+def rule_sets_of(atlas: Atlas) -> list[RuleSet]:
+    """Return the three rule sets and any others that an atlas was built with."""
+    known = {rules.name: rules for rules in (DECONVNET, GUIDED, GRADIENT)}
+    return list((known | {layer.rules.name: layer.rules for layer in atlas.layers}).values())
 
 
 def choose_subjects(atlas: Atlas, name: str, maps: int | None, hits: int, seed: int) -> list[list[Subject]]:

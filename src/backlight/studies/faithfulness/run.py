@@ -16,13 +16,12 @@ from backlight.errors import BadInputError
 from backlight.images import ImageSource, open_images
 from backlight.network import Network
 from backlight.network.layers import Layers, layer_names
-from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.scan import Progress
 from backlight.studies.checks import check_belongs
 from backlight.studies.faithfulness.falls import Falls, Part
 from backlight.studies.faithfulness.result import Faithfulness, FaithfulnessConfig, merged
 from backlight.studies.progress import Count
-from backlight.studies.subjects import Subject, choose_subjects
+from backlight.studies.subjects import Subject, choose_subjects, rule_sets_of
 
 
 def run(
@@ -71,7 +70,7 @@ def run_by_layer(
     n_all = sum(len(subjects) for maps in chosen.values() for subjects in maps)
     if not n_all:
         raise BadInputError("none of the layers has a hit to study; build the atlas with more maps or images")
-    study = Falls(net, source, _rule_sets(atlas), config)
+    study = Falls(net, source, rule_sets_of(atlas), config)
     count = Count(progress, "faithfulness", n_all)
     for name, maps in chosen.items():
         known = _kept(atlas, name, config)
@@ -110,17 +109,11 @@ def _subjects(
 def _kept(atlas: Atlas, layer: str, config: FaithfulnessConfig) -> Faithfulness | None:
     """Return the same study of a layer as the atlas has kept it; None where it has not."""
     try:
-        data = atlas[layer].study
+        data = atlas[layer].studies.get(Faithfulness.study)
         found = Faithfulness.from_bytes(data) if data else None
     except BadInputError:  # damaged: the layer is studied again and the new result replaces it
         return None
     return found if found is not None and found.config == config else None
-
-
-def _rule_sets(atlas: Atlas) -> list[RuleSet]:
-    """Return the three rule sets and any others that the atlas was built with."""
-    known = {rules.name: rules for rules in (DECONVNET, GUIDED, GRADIENT)}
-    return list((known | {layer.rules.name: layer.rules for layer in atlas.layers}).values())
 
 
 def _result(study: Falls, layer: str, rules: str, parts: Sequence[Part]) -> Faithfulness:

@@ -1,0 +1,226 @@
+"""Foretelling: slide a square over what a unit sees; does the activation fall where the projection has its energy?
+
+*Source*: the protocol of squares over the field follows Zimmermann et al. (2021), How well do feature visualizations
+support causal understanding of CNN activations?, section 3, where people foretold; here projections do. *Differs*:
+besides the plain rank correlation, the partial one given the distance from the unit, as whatever lies near a unit's
+middle matters more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backlight.atlas import Atlas
+from backlight.errors import BadInputError
+from backlight.geometry import Box
+from backlight.images import ImageSource, open_images
+from backlight.network import Layer, Network
+from backlight.network.layers import Layers, layer_names
+from backlight.operators.ruleset import GRADIENT, RuleSet
+from backlight.scan import Progress
+from backlight.studies.checks import check_belongs
+from backlight.studies.covering import covered, filled
+from backlight.studies.foretelling.result import (
+    CENTRE,
+    GRADIENT_INPUT,
+    Foretelling,
+    ForetellingConfig,
+    merged,
+)
+from backlight.studies.foretelling.squares import (
+    partial_correlation,
+    rank_correlation,
+    squares_over,
+    sums_under,
+)
+from backlight.studies.progress import Count
+from backlight.studies.projected import HitProjector, inputs_of_hits
+from backlight.studies.responses import UnitResponses
+from backlight.studies.subjects import Subject, applies, choose_subjects, rule_sets_of
+
+_Found = tuple[int, NDArray[np.float64], NDArray[np.float64]]
+
+
+def run(
+    atlas: Atlas,
+    net: Network,
+    images: ImageSource | Any,
+    layers: Layers | None = None,
+    config: ForetellingConfig | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Foretelling:
+    """Return how well an atlas's projections tell where covering an image makes the activations of its hits fall.
+
+    Args:
+        atlas: A finished atlas.
+        net: The network that it was built with.
+        images: The images that it was built over.
+        layers: Layers of the atlas; None takes all.
+        config: Which squares cover which hits.
+        progress: Called with `foretelling`, the number of hits done and the number in all.
+
+    Raises:
+        BadInputError: The network or the images are not the atlas's, it is not finished, or there is nothing to study.
+        UnknownLayerError: The atlas has no such layer.
+
+    *Convention*: energy is the sum of squares over channels and over the pixels under the square. `gradient x input` is
+    the positive part of the unit's gradient times the input as the network takes it, normalised.
+    """
+    return merged(list(run_by_layer(atlas, net, images, layers, config, progress=progress)))
+
+
+def run_by_layer(
+    atlas: Atlas,
+    net: Network,
+    images: ImageSource | Any,
+    layers: Layers | None = None,
+    config: ForetellingConfig | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Iterator[Foretelling]:
+    """Yield what `run` finds, a layer at a time; layers for which the atlas has kept the same study are not rerun."""
+    config = config or ForetellingConfig()
+    source = open_images(images)
+    check_belongs(atlas, net, source)
+    chosen = _subjects(atlas, layers, config)
+    n_all = sum(len(subjects) for maps in chosen.values() for subjects in maps)
+    if not n_all:
+        raise BadInputError("none of the layers has a hit to study; build the atlas with more maps or images")
+    rule_sets, count = rule_sets_of(atlas), Count(progress, "foretelling", n_all)
+    for name, maps in chosen.items():
+        known = _kept(atlas, name, config)
+        if known is not None:
+            count.add(len(known.channels))
+            yield known
+        elif any(maps):
+            subjects = [subject for own in maps for subject in own]
+            found = []
+            for one in _Squares(net, net.layer(name), rule_sets, config).each(source, maps):
+                found.append(one)
+                count.add(1)
+            yield _result(config, name, atlas[name].rules, rule_sets, subjects, found)
+
+
+def count_hits(atlas: Atlas, layers: Layers | None = None, config: ForetellingConfig | None = None) -> int:
+    """Return how many hits `run` would study.
+
+    Raises:
+        UnknownLayerError: The atlas has no such layer.
+    """
+    maps = _subjects(atlas, layers, config or ForetellingConfig()).values()
+    return sum(len(subjects) for own in maps for subjects in own)
+
+
+class _Squares:
+    """Covers hits of a layer by squares."""
+
+    def __init__(
+        self, net: Network, layer: Layer, rule_sets: list[RuleSet], config: ForetellingConfig
+    ) -> None:
+        self._net, self._layer, self._config = net, layer, config
+        self._rule_sets = rule_sets
+        self._applied = [rules for rules in rule_sets if applies(net, layer, rules)]
+        self._responses, self._project = UnitResponses(net, layer), HitProjector(net, layer)
+
+    def each(self, source: ImageSource, maps: list[list[Subject]]) -> Iterator[_Found]:
+        """Yield for each hit the number of squares, and the correlations, plain and partial, of the methods."""
+        for subjects in maps:
+            images = inputs_of_hits(self._net, source, subjects)
+            units = [subject.unit for subject in subjects]
+            # by rule set the projections of the map's hits, all at once
+            projected = {rules: self._project(images, units, rules) for rules in self._applied}
+            for i, (subject, image) in enumerate(zip(subjects, images, strict=True)):
+                signals = {rules: own.on(i, subject.inside) for rules, own in projected.items()}
+                yield self._correlations(subject, image, signals)
+
+    def _correlations(self, subject: Subject, image: Tensor, signals: dict[RuleSet, Tensor]) -> _Found:
+        squares = squares_over(subject.box, subject.inside, self._config.size, self._config.stride)
+        falls = self._falls(subject, image, squares)
+        row, col = subject.centre
+        middles = np.array([((s.top + s.bottom - 1) / 2, (s.left + s.right - 1) / 2) for s in squares])
+        distances = np.hypot(middles[:, 0] - row, middles[:, 1] - col)
+        seen: list[NDArray[np.float64] | None] = [
+            sums_under(_energy(signals[rules]), squares, subject.inside) if rules in signals else None
+            for rules in self._rule_sets
+        ]
+        product = signals.get(GRADIENT)
+        if product is not None:
+            product = (product * image[:, *subject.inside.slices()]).sum(0).clamp_min(0)
+        seen.append(
+            None if product is None else sums_under(product.double().cpu().numpy(), squares, subject.inside)
+        )
+        plain = [np.nan if own is None else rank_correlation(own, falls) for own in seen]
+        partial = [np.nan if own is None else partial_correlation(own, falls, distances) for own in seen]
+        return (
+            len(squares),
+            np.array([*plain, rank_correlation(-distances, falls)]),
+            np.array([*partial, np.nan]),
+        )
+
+    def _falls(self, subject: Subject, image: Tensor, squares: list[Box]) -> NDArray[np.float64]:
+        """Return the share of the activation that is lost under each square, at most 1."""
+        unit, config = subject.unit, self._config
+        window = self._responses.window(unit)
+        key = [config.seed, *unit.layer.encode(), unit.channel, subject.rank]
+        fill = filled(image, config.fill, np.random.default_rng(key))[:, *window.slices()]
+        cut = image[:, *window.slices()]
+        at = [square.shifted(-window.top, -window.left) for square in squares]
+        inputs = torch.cat([cut[None], covered(cut, fill, at)])  # the uncovered window first
+        values = self._responses(inputs, [unit] * len(inputs))
+        falls: NDArray[np.float64] = 1 - values[1:].clip(0) / values[0]
+        return falls
+
+
+def _energy(signal: Tensor) -> NDArray[np.float64]:
+    """Return the energy (h, w) of a projection (c, h, w)."""
+    energy: NDArray[np.float64] = signal.double().square().sum(0).cpu().numpy()
+    return energy
+
+
+def _subjects(
+    atlas: Atlas, layers: Layers | None, config: ForetellingConfig
+) -> dict[str, list[list[Subject]]]:
+    return {
+        name: choose_subjects(atlas, name, config.maps, config.hits, config.seed)
+        for name in layer_names(layers or list(atlas))
+    }
+
+
+def _kept(atlas: Atlas, layer: str, config: ForetellingConfig) -> Foretelling | None:
+    """Return the same study of a layer as the atlas has kept it; None where it has not."""
+    data = atlas[layer].studies.get(Foretelling.study)
+    try:
+        found = Foretelling.from_bytes(data) if data else None
+    except BadInputError:  # damaged: the layer is studied again and the new result replaces it
+        return None
+    return found if found is not None and found.config == config else None
+
+
+def _result(
+    config: ForetellingConfig,
+    layer: str,
+    rules: RuleSet,
+    rule_sets: list[RuleSet],
+    subjects: list[Subject],
+    found: list[_Found],
+) -> Foretelling:
+    counts, correlations, partial = zip(*found, strict=True)
+    return Foretelling(
+        config,
+        (*(own.name for own in rule_sets), GRADIENT_INPUT, CENTRE),
+        (layer,),
+        (rules.name,),
+        np.zeros(len(subjects), np.int64),
+        np.array([subject.unit.channel for subject in subjects]),
+        np.array([subject.rank for subject in subjects]),
+        np.array(counts),
+        np.stack(correlations),
+        np.stack(partial),
+    )
