@@ -138,6 +138,7 @@ def decomposition_picture(
     for layer in _shown(codes, layers):
         found = decompose(net.filters, codes, layer, top)
         count = int(codes[layer].pooled.count_nonzero())
+        # (top + 1, c, h, w): the single activations and their sum, which share a scale
         together = torch.cat([found.projections, found.superposed[None]]).cpu().numpy()
         panels = [Panel(pixels(image), "input")]
         panels += [
