@@ -138,7 +138,8 @@ class _LayerSearch:
         # Of each image and map the place of largest magnitude, (n, maps); max takes the first of equal ones.
         width = maps.shape[3]
         magnitudes, flat = maps.abs().flatten(2).max(2)
-        values = maps.flatten(2).gather(2, flat[..., None])[..., 0].cpu().numpy()  # (n, maps), with their signs
+        # (n, maps) the values there, with their signs
+        values = maps.flatten(2).gather(2, flat[..., None])[..., 0].cpu().numpy()
         strengths = magnitudes.cpu().numpy()
         # (n, maps, 2): row and column of the flat index row · width + col
         places = torch.stack([flat // width, flat % width], 2).cpu().numpy().astype(np.int32)

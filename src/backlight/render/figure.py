@@ -131,6 +131,7 @@ def cell_grid(pictures: Sequence[Image.Image], n_cells: int, size: int) -> Image
     columns = grid_columns(n_cells)
     empty = Image.new("RGB", (size, size), EMPTY)
     cells = [centre(picture, size, size) for picture in pictures]
+    # -(-a // b) rounds up: the last row is filled
     cells += [empty] * (columns * -(-n_cells // columns) - len(cells))
     return ImageOps.expand(grid(cells, columns, CELL_GAP, LINE), 1, LINE)
 

@@ -171,6 +171,7 @@ def judge_layer(
     for tiles in aligned_tiles(hits.layer, hits.hits, image_size):
         parts.append(describe(tiles))
         report(len(tiles.valid))
+    # a checksum of the name: Python's own hash of a text differs from run to run
     generator = np.random.default_rng([seed, zlib.crc32(hits.layer.name.encode())])
     sets = draw_sets(hits.map_index, hits.image_ids, int(hits.counts.max()), n_draws, generator)
     return [

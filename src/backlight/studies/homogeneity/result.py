@@ -130,6 +130,7 @@ class Homogeneity(Result):
         at = ASPECTS.index(aspect), self._of(layer)
         scores, p_values = self.map_scores[at], self.p_values[at]
         excess = bootstrap(scores - self.null_means[at], self.config.seed)
+        # A percentile is the share of sets that the map beats; its mean over maps is the chance that a map beats a set.
         return LayerScore(
             plain(float(nanmean(scores))),
             excess,

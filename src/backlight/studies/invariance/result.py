@@ -154,6 +154,7 @@ class Invariance(Result):
         wherever they are.
         """
         at = MOVE_MEASURES.index(measure), self.layers.index(layer)
+        # (measures, layers, n, k) at a measure and a layer is (n, k), of which the transform's amounts remain
         return self._scaled(self.raw_distances[at][:, self.of(transform)], at, raw)
 
     def other(self, layer: str, measure: MoveMeasure = "whole", raw: bool = False) -> float:
