@@ -100,6 +100,7 @@ def reconstruction_picture(
         'RGB'
     """
     shown = layers or range(1, len(codes.layers) + 1)
+    # by layer (n, c, h, w), all images at once
     painted = {layer: net.reconstruct(codes, layer) for layer in shown}
     rows = [
         Row(

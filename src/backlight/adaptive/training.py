@@ -163,7 +163,7 @@ class Training:
         if self.history:
             _tell(progress, self.history[-1])
         while self.layer <= len(self.config.layers):
-            if self.epoch == 0:
+            if self.epoch == 0:  # a layer that a checkpoint was in the middle of has begun
                 self._begin_layer()
             while self.epoch < self.learning.epochs:
                 self.run_epoch(progress)

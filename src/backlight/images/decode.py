@@ -226,7 +226,7 @@ def _is_cut(image: Image.Image) -> bool:
 
 def _has_cut_mode(tile: Any) -> bool:
     """Return whether Pillow's note of how pixels are stored means 16-bit colour: a raw mode, or a maximum (PPM)."""
-    codec, arguments = tile[0], tile[3]
+    codec, arguments = tile[0], tile[3]  # of (codec, extents, offset, arguments)
     mode, *rest = (arguments,) if isinstance(arguments, str) else (arguments or ("",))
     is_ppm = codec == "ppm" and bool(rest) and isinstance(rest[0], int) and rest[0] > 255
     return is_ppm or (isinstance(mode, str) and _CUT_MODE.fullmatch(mode) is not None)

@@ -139,7 +139,8 @@ class DeepPicture:
 
     def planes(self, channels: int) -> Float32[np.ndarray, "c h w"]:
         """Return the values of a picture that is `ranged` as (channels, h, w)."""
-        planes = np.stack(self._planes())  # (1, h, w) or (3, h, w); grey repeats for a network of three channels
+        # (1, h, w) or (3, h, w); grey repeats for a network of three channels
+        planes = np.stack(self._planes())
         return planes if len(planes) == channels else np.repeat(planes, channels, axis=0)
 
     def convert(self, mode: str) -> Image.Image:

@@ -147,6 +147,7 @@ def never_active(height: int, width: int) -> Image.Image:
 def with_evidence(blocks: Sequence[Image.Image], panels: Sequence[MapPanel]) -> list[Image.Image]:
     """Return the blocks with the evidence of their panels below, all of one size."""
     lines = [wrap(p.evidence, NOTE_SIZE, b.width) for b, p in zip(blocks, panels, strict=True)]
+    # room for the longest under every block: a page wants blocks of one size
     below = max(map(len, lines), default=0) * line_height(NOTE_SIZE)
     found = []
     for block, own, panel in zip(blocks, lines, panels, strict=True):

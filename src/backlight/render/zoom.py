@@ -58,10 +58,11 @@ def _margin(tile: Tile, share: float) -> int:
         np.minimum(cols - tile.box.left, tile.box.right - 1 - cols),
     )
     magnitude = np.abs(tile.projection).sum(2, dtype=np.float64)
-    # The box is a nest of rings. per_margin[m] is the magnitude on ring m, and kept[m], summed from the middle out, what
-    # is left after m pixels are cut from each side.
+    # The box is a nest of rings. per_margin[m] is the magnitude on ring m; kept[m], summed from the middle out, is what
+    # remains after m pixels are cut from each side.
     per_margin = np.bincount(from_edge.ravel(), magnitude.ravel())
     kept = per_margin[::-1].cumsum()[::-1]
+    # kept falls with m, so the last m that keeps enough is the largest; m = 0 always does
     return int(np.flatnonzero(kept >= share * kept[0])[-1]) if kept[0] else 0
 
 

@@ -182,7 +182,7 @@ def judge_layer(
 
 def _similarities(found: Descriptors, labels: tuple[str | None, ...]) -> Iterator[NDArray[np.floating]]:
     """Yield the similarities of all pairs of hits, aspect by aspect."""
-    # each (n, n)
+    # (n, n) each, and n may be thousands: one is judged before the next is made
     for rows, known in (
         (found.projections, found.projections_known),
         (found.patches, found.patches_known),

@@ -166,6 +166,7 @@ class Homogeneity(Result):
 
     def _z(self) -> NDArray[np.float64]:
         """Return (aspects, maps) by how many standard deviations of chance the maps lie above it."""
+        # sets that all score the same say nothing about how far above them a map lies
         spread = np.where(self.null_spreads > 0, self.null_spreads, np.nan)
         z: NDArray[np.float64] = (self.map_scores - self.null_means) / spread
         return z
