@@ -120,7 +120,7 @@ class AdaptiveConfig:
         if layer == 1:
             return self.channels
         below = self.layers[layer - 2]
-        return below.block.pooled(below.maps, 1, 1)[0]
+        return below.block.pooled(below.maps, 1, 1)[0]  # groups do not depend on rows and columns
 
     def receptive_field(self, layer: int) -> ReceptiveField:
         """Return the pixels that an activation of a layer, from 1, paints on.

@@ -85,6 +85,8 @@ class ContrastNormalisation:
         flat = _mirrored(images, self.size // 2).reshape(
             n * c, 1, height + self.size - 1, width + self.size - 1
         )
+        # A Gaussian is a product of one down the rows and one along the columns: for 13 x 13 pixels 26 products instead
+        # of 169. Each takes away the margin at two sides.
         flat = F.conv2d(F.conv2d(flat, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
         return flat.reshape(n, c, height, width)
 
@@ -112,5 +114,7 @@ def _mirrored(images: Tensor, margin: int) -> Tensor:
 def _mirror(side: int, margin: int) -> Tensor:
     """Return (side + 2 * margin,) the row that each mirrored row repeats: 1 0 | 0 1 2 | 2 1."""
     indices = torch.arange(-margin, side + margin)
+    # -1 repeats 0, -2 repeats 1, and `side` repeats side - 1. One reflection is enough, as no image is smaller than the
+    # margin.
     indices = torch.where(indices < 0, -1 - indices, indices)
     return torch.where(indices >= side, 2 * side - 1 - indices, indices)

@@ -172,8 +172,10 @@ def tree(filters: Sequence[Tensor], codes: Codes, activation: Activation, branch
     projection = Reconstruction(tuple(filters[:layer]), codes.below(layer))(alone)[0]
     if layer == 1:
         return Branch(activation, projection, ())
-    # (k, h, w) of the layer below: what the activation paints there, at the places of the image's own switches
+    # (k, h, w) of the layer below: what the activation paints there, at the places of the image's own switches. Layers
+    # count from 1, so that filters[layer - 1] are this layer's own and codes[layer - 1] is the code of the one below.
     conditional = codes[layer - 1].unpooling()(paint(alone, filters[layer - 1]))[0]
+    # A part has the value that the activation gives it, not the one that it has in the image's code.
     parts = [
         tree(filters, codes, own, branching)
         for own in strongest_activations(conditional, layer - 1, branching)

@@ -215,12 +215,14 @@ def _named(name: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]
 
 def _listed(name: str, arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
     count = sum(key.removeprefix(name).isdigit() for key in arrays if key.startswith(name))
+    # by number: sorted by name, 10 would come before 2
     return [arrays[f"{name}{i}"] for i in range(1, count + 1)]
 
 
 def _write(path: Path, facts: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     """Write a file, replacing an older one only once the new one is complete."""
     all_facts = {"format": _FORMAT, **cattrs.unstructure(dict(facts))}
+    # The checksum is that of the facts as a reader gets them: written to JSON and read back.
     text = json.dumps(all_facts | {"checksum": checksum(json.loads(json.dumps(all_facts)), arrays)})
     with replacing(path) as (fresh,):
         mode = fresh.stat().st_mode  # safetensors makes a file that only its owner can read

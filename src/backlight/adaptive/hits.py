@@ -60,6 +60,7 @@ class HitSearch:
         if self.maps is None:
             return tuple(range(n_maps))
         if isinstance(self.maps, int):
+            # the first of one order of all maps: a larger sample has those of a smaller one
             drawn = np.random.default_rng([self.seed, layer]).permutation(n_maps)[: self.maps]
             return tuple(sorted(int(channel) for channel in drawn))
         for channel in self.maps:

@@ -92,6 +92,7 @@ class Codes:
     def at(self, images: Sequence[int]) -> Codes:
         """Return the codes of some images, in any order, with repeats."""
         rows = list(images)
+        # a list of indices copies those images' (groups, rows, cols); block and shape are the same for all
         parts = [LayerCode(c.pooled[rows], c.switches[rows], c.block, c.shape) for c in self.layers]
         return Codes(tuple(parts))
 
@@ -102,6 +103,7 @@ class Codes:
     @staticmethod
     def joined(parts: Sequence[Codes]) -> Codes:
         """Return the codes of several batches as those of one."""
+        # by layer: the codes that the batches have of it
         layers = zip(*(part.layers for part in parts), strict=True)
         return Codes(
             tuple(
@@ -146,9 +148,8 @@ def step(images: MapBatch, z: MapBatch | None, whole: Reconstruction, how: Steps
         moved = whole.adjoint(images).mul_(how.length)
     else:
         uphill = whole.adjoint(whole(z).sub_(images))
-        moved = torch.sub(
-            z, uphill, alpha=how.length, out=uphill
-        )  # in place: the maps are what fills the memory
+        # in place: the maps are what fills the memory
+        moved = torch.sub(z, uphill, alpha=how.length, out=uphill)
     # Pooling before shrinking gives the same, since shrinking keeps the order of magnitudes, and shrinks fewer values:
     # (n, groups, rows, cols) instead of (n, k, h, w).
     pooled, switches = pool(moved, how.block)

@@ -90,6 +90,7 @@ def prepare_all(
     if not kept:
         reason = f"; the first: {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise BadInputError(f"none of the {len(ids)} images of {source.name!r} can be read{reason}")
+    # rows of images that cannot be read are left over at the end
     return TrainingImages(found[: len(kept)], tuple(kept), tuple(skipped))
 
 
@@ -174,6 +175,7 @@ def _normalised(contrast: ContrastNormalisation, small: Tensor) -> Tensor:
 
 def _resized(config: AdaptiveConfig, image: Picture) -> Picture:
     """Return a picture in its own proportions, as large as fits; the range of more than 8 bits becomes 0..1."""
+    # the smaller factor: the other side then fits too
     scale = min(config.size[0] / image.height, config.size[1] / image.width)
     size = [max(1, round(image.height * scale)), max(1, round(image.width * scale))]
     if isinstance(image, DeepPicture):

@@ -70,6 +70,7 @@ def growing_weight(first: float, last: float, epoch: int, epochs: int) -> float:
     """
     if epochs == 1 or first >= last:
         return last
+    # The exponent falls from 1 in the first epoch to 0 in the last, where the result is `last` exactly.
     return float(last * (first / last) ** (1 - epoch / (epochs - 1)))
 
 
@@ -79,8 +80,10 @@ def sparse_weight(images: MapBatch, whole: Reconstruction, block: Block, share: 
     The threshold is halfway between two values, so that rounding does not decide which of them remain.
     """
     # The first step moves z = 0 by λβ R'y and shrinks it by β: what is above 1/λ in R'y stays.
+    # Blocks of all images compete, so that an image of little contrast may keep none.
     pooled, _ = pool(whole.adjoint(images), block)
     sizes = pooled.abs().flatten().sort(descending=True).values
+    # sizes[count - 1] is the smallest that stays and sizes[count] the largest that goes
     count = min(max(int(share * len(sizes)), 1), len(sizes) - 1)
     least = float(sizes[count - 1 : count + 1].mean())
     return 1 / least if least > 0 else inf
@@ -106,7 +109,7 @@ def conjugate_gradient(product: NormalProduct, start: Tensor, residual: Tensor, 
         curvature = (direction * image).sum()
         if not curvature > 0:
             break  # no code uses this direction, so the error does not depend on it
-        length = energy / curvature
+        length = energy / curvature  # where the error is least along the direction
         solution = solution + length * direction
         residual = residual - length * image
         last, energy = energy, residual.square().sum()

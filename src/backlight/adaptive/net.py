@@ -141,6 +141,7 @@ class AdaptiveDeconvNet(nn.Module):
         n_steps = self.config.steps if steps is None else steps
         if n_steps < 1:
             raise BadInputError(f"inference takes at least 1 step, got {n_steps}")
+        # 0 stands for a norm that is not known yet, as before any learning
         if not self.squared_norms[:top].all():
             self.estimate_norms(batch[:_BATCH])
         with torch.no_grad():

@@ -27,6 +27,8 @@ def paint(z: MapBatch, filters: Filters) -> MapBatch:
     *Convention*: the "valid" convolution: a value in row r paints rows r - side + 1 to r of the maps below.
     """
     # conv2d correlates, and reads k maps for each of c: so flip the filter, and bring (k, c, side, side) to (c, k, ...)
+    # Row o of the result sums rows o + t of z times rows side - 1 - t of the filter, t = 0 to side - 1. So row r of z
+    # reaches rows r - side + 1 to r.
     kernel = filters.flip(2, 3).transpose(0, 1)
     if len(kernel) > _FEW:
         return F.conv2d(z, kernel)
@@ -47,16 +49,19 @@ def _paint_by_phases(z: MapBatch, kernel: Tensor) -> MapBatch:
     phases = kernel.new_zeros(c, 2, 2, k, side + 1, side + 1)
     for top, left in ((0, 0), (0, 1), (1, 0), (1, 1)):
         phases[:, top, left, :, top : top + side, left : left + side] = kernel
+    # A stride of two must reach the last row and column too: an odd one gets a neighbour, which is cut off again below.
     even = F.pad(z, (0, cols % 2, 0, rows % 2)) if rows % 2 or cols % 2 else z  # padding by nothing copies
     even = even.contiguous(memory_format=torch.channels_last)
     parts = F.conv2d(even, phases.flatten(0, 2).contiguous(memory_format=torch.channels_last), stride=2)
-    # (n, c·2·2, rows / 2, cols / 2): each phase's rows and columns go between those of the others
+    # (n, c·2·2, rows / 2, cols / 2), rounded up. Each phase's rows and columns go between those of the others: the axes
+    # (n, c, phase row, phase col, i, j) become (n, c, i, phase row, j, phase col), and merge to rows 2i + phase row.
     maps = parts.reshape(n, c, 2, 2, *parts.shape[2:]).permute(0, 1, 4, 2, 5, 3)
     return maps.reshape(n, c, 2 * parts.shape[2], 2 * parts.shape[3])[:, :, :rows, :cols].contiguous()
 
 
 def match(maps: MapBatch, filters: Filters) -> MapBatch:
     """Return the correlation of maps (n, c, h, w) with each filter at every place, (n, k, h + side - 1, …): F'."""
+    # padded by side - 1, so that places where only a corner of the filter touches the maps count: `paint` writes there
     return F.conv2d(maps, filters, padding=filters.shape[2] - 1)
 
 
@@ -93,7 +98,8 @@ class Reconstruction:
 
     def descend(self, maps: MapBatch) -> MapBatch:
         """Return the images for what the layer's filters have painted, the pooled maps of the layer below: B."""
-        # from the layer below this one to layer 1: unpool its pooled maps, paint them into the layer below it
+        # From the layer below this one to layer 1: unpool its pooled maps (n, groups, rows, cols) to (n, k, h, w), and
+        # paint these into the layer below it. [-2::-1] leaves out this layer's own filters, which is all in layer 1.
         for filters, unpool in zip(self.filters[-2::-1], self.below[::-1], strict=True):
             maps = paint(unpool(maps), filters)
         return maps
@@ -126,6 +132,7 @@ class Reconstruction:
             lengths = z.flatten(1).norm(dim=1).clamp_min(torch.finfo(z.dtype).tiny)
             z = z / lengths.view(-1, 1, 1, 1)
             images = self(z)
+            # z has length 1, so this is ‖R z‖² / ‖z‖², which is never above the largest
             norms = images.flatten(1).square().sum(1)
             z = self.adjoint(images)  # R'R z, which turns z towards the direction that R stretches most
         return norms, z
@@ -135,6 +142,7 @@ def _one_a_block(z: MapBatch, block: Block | None) -> MapBatch:
     """Return codes (n, k, h, w) with all but the largest magnitude of each block set to zero."""
     if block is None or block.n_places == 1:
         return z
+    # out to (n, groups, rows, cols) and back, each to its own place
     pooled, switches = pool(z, block)
     kept: Tensor = Unpooling(switches, block, tuple(z.shape[1:]))(pooled)  # type: ignore[arg-type]
     return kept

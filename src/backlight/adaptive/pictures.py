@@ -100,6 +100,7 @@ def reconstruction_picture(
         'RGB'
     """
     shown = layers or range(1, len(codes.layers) + 1)
+    # by layer (n, c, h, w), all images at once
     painted = {layer: net.reconstruct(codes, layer) for layer in shown}
     rows = [
         Row(
@@ -138,6 +139,7 @@ def decomposition_picture(
     for layer in _shown(codes, layers):
         found = decompose(net.filters, codes, layer, top)
         count = int(codes[layer].pooled.count_nonzero())
+        # (top + 1, c, h, w): the single activations and their sum, which share a scale
         together = torch.cat([found.projections, found.superposed[None]]).cpu().numpy()
         panels = [Panel(pixels(image), "input")]
         panels += [

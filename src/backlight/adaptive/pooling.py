@@ -25,7 +25,7 @@ SwitchMode = Literal["full", "position-only", "map-only", "centre", "average"]
 """What unpooling uses: the whole switch, only rows and columns, only the map, neither; or it averages."""
 
 SWITCH_MODES: tuple[SwitchMode, ...] = get_args(SwitchMode)
-_MOST = 256
+_MOST = 256  # places in a block: a switch is one byte
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,14 @@ def pool(z: MapBatch, block: Block) -> tuple[Pooled, SwitchBatch]:
     if block.n_places == 1:
         return z, torch.zeros_like(z, dtype=torch.uint8)
     # With the maps as a third axis, (n, 1, k, h, w), one library call pools over all three. It gives the index of each
-    # maximum in the flat (k, h, w): (n, groups, rows, cols).
+    # maximum in the flat (k, h, w): (n, groups, rows, cols). ceil_mode keeps the blocks that the border cuts off.
     _, flat = F.max_pool3d(z.abs()[:, None], window, ceil_mode=True, return_indices=True)
     flat = flat[:, 0]
+    # The maxima are of |z|; the values themselves, with their signs, are read from z.
     values = z.flatten(1).gather(1, flat.flatten(1)).view(flat.shape)
     # An index less that of the block's first value is the same for the same place in every block. So a table from these
-    # differences to places turns indices into switches: ten times as fast as dividing integers.
+    # differences to places turns indices into switches: ten times as fast as dividing integers. Most of its entries are
+    # never looked up: in maps of 10 x 10, a block of 2 x 2 x 2 has the differences 0, 1, 10, 11, 100, 101, 110, 111.
     offsets = _flat(_inside(block, z.device), (height, width))
     place = torch.zeros(int(offsets[-1]) + 1, dtype=torch.uint8, device=z.device)
     place[offsets] = torch.arange(block.n_places, dtype=torch.uint8, device=z.device)
@@ -108,6 +110,7 @@ def _flat(axes: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
 
 def _inside(block: Block, device: torch.device) -> list[Tensor]:
     """Return the map, row and column of each place of a block, relative to its first, (places,) each."""
+    # "ij": the map varies slowest and the column fastest, the order in which a switch counts the places
     axes = (torch.arange(n, device=device) for n in (block.maps, block.rows, block.cols))
     return [axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")]
 
@@ -116,9 +119,11 @@ def _cuts(block: Block, shape: tuple[int, int, int], device: torch.device) -> li
     """Return along each axis the start and length of the blocks, to broadcast over (groups, rows, cols)."""
     found = []
     sizes = (block.maps, block.rows, block.cols)
+    # starts of maps are (groups, 1, 1), of rows (rows, 1), of columns (cols,)
     shapes = ((-1, 1, 1), (-1, 1), (-1,))
     for size, length, count, ahead in zip(sizes, shape, block.pooled(*shape), shapes, strict=True):
         start = torch.arange(count, device=device).view(ahead) * size
+        # every block is `size` long but for the last, which ends where the maps do
         found.append((start, (start + size).clamp_max(length) - start))
     return found
 
@@ -164,7 +169,8 @@ class Unpooling:
         ahead = [
             own if is_known else torch.zeros_like(own) for own, is_known in zip(inside, known, strict=True)
         ]
-        # along an unknown axis every place of a block is its middle: the start is shifted, and nothing is added
+        # Along an unknown axis every place of a block is its middle: the start is shifted, and nothing is added. `left`
+        # is what the block has there: the middle of 3 is place 1, of 2 place 0.
         begin = [
             start if is_known else start + (left - 1) // 2
             for (start, left), is_known in zip(self._cuts(), known, strict=True)
@@ -183,6 +189,7 @@ class Unpooling:
             return spread[:, :k, :height, :width]
         if self.block.n_places == 1:
             return pooled
+        # Blocks do not overlap, so no two values have one place, and the order of writing does not matter.
         empty = pooled.new_zeros(n, k * height * width)
         return empty.scatter_(1, self.places, pooled.flatten(1)).view(n, k, height, width)
 
@@ -199,6 +206,7 @@ class Unpooling:
             return F.avg_pool3d(whole[:, None], sizes, divisor_override=1)[:, 0] / self._counts()
         if self.block.n_places == 1:
             return maps
+        # reads what `__call__` writes: (n, k·h·w) at (n, groups·rows·cols) places
         return maps.flatten(1).gather(1, self.places).view(len(maps), *self.switches.shape[1:])
 
     def _counts(self) -> Tensor:

@@ -123,6 +123,7 @@ class _LayerSearch:
         self._channels = wanted.channels(net.config, layer)
         self._field = net.config.receptive_field(layer)
         self._top = TopHits.empty(len(self._channels), wanted.top)
+        # by position among the maps searched and id of the image
         self._kept: dict[tuple[int, int], FilterHit] = {}
 
     def add(self, codes: Codes, batch: _ReadBatch) -> None:
@@ -137,8 +138,10 @@ class _LayerSearch:
         # Of each image and map the place of largest magnitude, (n, maps); max takes the first of equal ones.
         width = maps.shape[3]
         magnitudes, flat = maps.abs().flatten(2).max(2)
+        # (n, maps) the values there, with their signs
         values = maps.flatten(2).gather(2, flat[..., None])[..., 0].cpu().numpy()
         strengths = magnitudes.cpu().numpy()
+        # (n, maps, 2): row and column of the flat index row · width + col
         places = torch.stack([flat // width, flat % width], 2).cpu().numpy().astype(np.int32)
         ids = np.array(batch.ids, np.int64)
         # Magnitudes decide; a map that is silent in an image, all zero, gives no hit.
@@ -163,6 +166,7 @@ class _LayerSearch:
 
     def found(self) -> list[MapHits]:
         """Return the hits of each feature map."""
+        # a list that is not full ends with ids of -1, which no hit has
         ordered = [
             [self._kept[map_index, int(i)] for i in row if (map_index, int(i)) in self._kept]
             for map_index, row in enumerate(self._top.image_ids)

@@ -37,6 +37,7 @@ class Shelf:
         try:
             with tempfile.TemporaryFile() as file:
                 _take_room(file.fileno(), size)
+                # the map keeps the nameless file after it is closed here
                 return np.memmap(file, dtype, "r+", shape=shape)
         except OSError as error:
             raise StorageError(
@@ -58,4 +59,5 @@ def _take_room(descriptor: int, size: int) -> None:
         return
     zeros = bytes(min(size, _BLOCK_BYTES))
     for start in range(0, size, _BLOCK_BYTES):
+        # the last block is what remains
         os.write(descriptor, zeros[: size - start])

@@ -163,7 +163,7 @@ class Training:
         if self.history:
             _tell(progress, self.history[-1])
         while self.layer <= len(self.config.layers):
-            if self.epoch == 0:
+            if self.epoch == 0:  # a layer that a checkpoint was in the middle of has begun
                 self._begin_layer()
             while self.epoch < self.learning.epochs:
                 self.run_epoch(progress)
@@ -179,6 +179,7 @@ class Training:
             self.filters.append(self._start_filters())
             self.squared_norms.append(0.0)
             shape = (len(self.images), *self._pooled_shapes[self.layer - 1])  # (n, groups, rows, cols)
+            # of the layer below only the switches are needed from now on, not the values
             self._shelf.give_back(self._pooled)
             self._pooled = self._shelf.room(shape, np.float32)
             self._switches.append(self._shelf.room(shape, np.uint8))
@@ -226,6 +227,7 @@ class Training:
         squares, active = 0.0, 0.0
         for start, part in zip(self._starts(), count.over(self._parts()), strict=True):
             whole = Reconstruction(filters, part.below)
+            # in the first epoch every code is zero, and R of it need not be computed
             code = step(part.images, part.code.maps if self.epoch else None, whole, how)
             self._put(start, code)
             z = code.maps  # (n, k, h, w)
@@ -253,6 +255,7 @@ class Training:
         """Return a little more than the largest ‖R‖² of the first images."""
         largest, count = 0.0, min(self.learning.sample, len(self.images))
         shape, block = self._shapes[self.layer - 1], self.config.layers[self.layer - 1].block
+        # the same noise in every epoch, and after a stop
         generator = torch.Generator().manual_seed(self.layer)
         for start in range(0, count, self.learning.batch):
             part = self._part(start, min(start + self.learning.batch, count))
@@ -286,6 +289,7 @@ class Training:
         self._switches[-1][own] = code.switches.cpu().numpy()
 
     def _tensor(self, rows: NDArray[Any]) -> Tensor:
+        # A copy: from_numpy shares memory, and a step that works in place would write into the shelf.
         return torch.from_numpy(np.array(rows)).to(self.device)
 
     def _placed(self, array: NDArray[Any]) -> NDArray[Any]:

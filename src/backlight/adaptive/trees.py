@@ -61,6 +61,7 @@ def tree_picture(
     rows, tiles = [_first_row(net, image, codes, root)], []
     for depth in range(1, layer):
         if root.level(depth):
+            # a column for each part of the root: at depth 1 the part itself, deeper what that is made of
             columns = [[_tile(net, branch) for branch in part.level(depth - 1)] for part in root.parts]
             rows.append(_row(root, depth, columns))
             tiles += [tile for column in columns for tile in column]
@@ -109,6 +110,7 @@ def _row(root: Branch, depth: int, tiles: Sequence[Sequence[Tile]]) -> Image.Ima
 def _column(tiles: Sequence[Tile], part: Branch, is_itself: bool) -> Image.Image:
     """Return one part of the root, or its own parts at a level, in a square grid of the same width."""
     columns = grid_columns(len(tiles))
+    # the grid's frame takes a pixel on either side
     size = (_SIZE - 2 - (columns - 1) * CELL_GAP) // columns
     cells = cell_grid([draw_projection(tile, size) for tile in tiles], max(len(tiles), 1), size)
     result = Image.new("RGB", (_SIZE, cells.height), WHITE)

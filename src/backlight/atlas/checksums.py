@@ -64,6 +64,7 @@ class GroupKind:
 
 
 def _condition(key: str) -> str:
+    # The keys of a kind are a beginning of (layer_id, channel, rank), or image_id alone: ?1 is the first of them.
     # A range, not the quotient, lets SQLite search the table instead of reading all of it.
     if key == "image_id":
         return f"image_id >= {BLOCK} * ?1 AND image_id < {BLOCK} * (?1 + 1)"
@@ -123,6 +124,7 @@ def read_group(connection: sqlite3.Connection, kind: str, keys: Sequence[int], c
             "SELECT value FROM checksum WHERE kind = ? AND key1 = ? AND key2 = ? AND key3 = ?",
             (kind, *_three(keys)),
         ).fetchone()
+        # None on both sides: a group that has neither rows nor a checksum
         if (None if kept is None else kept[0]) != _checksum(kind, keys, found):
             raise ChecksumError("the rows are not what was written (their checksum differs)")
     return found
@@ -145,10 +147,13 @@ def watch(connection: sqlite3.Connection) -> None:
     for name, kind in KINDS.items():
         for part in kind.parts:
             for event in ("INSERT", "DELETE", f"UPDATE OF {part.columns}"):
+                # A deleted row has only its old values. SQLite's / of whole numbers rounds to a whole number.
                 row = "OLD" if event == "DELETE" else "NEW"
                 keys = [f"{row}.{key} / {BLOCK if key == 'image_id' else 1}" for key in kind.keys]
+                # keys that a kind lacks are 0, as in the table of checksums (`_three`)
                 values = ", ".join([f"'{name}'", *keys, *"0" * (3 - len(keys))])
                 when = f"WHEN {row}.{part.where} " if part.where else ""
+                # event[:6] is INSERT, DELETE or UPDATE; a group that a step touches again is noted already (OR IGNORE)
                 connection.execute(
                     f"CREATE TEMP TRIGGER touch_{name}_{part.table}_{event[:6]} AFTER {event} ON main.{part.table} "
                     f"{when}BEGIN INSERT OR IGNORE INTO touched VALUES ({values}); END"
@@ -160,7 +165,7 @@ def seal(connection: sqlite3.Connection) -> None:
     for kind, *three in connection.execute("SELECT * FROM temp.touched").fetchall():
         keys = three[: len(KINDS[kind].keys)]
         value = _checksum(kind, keys, _rows(connection, kind, keys))
-        if value is None:
+        if value is None:  # the group's last row is gone
             statement = "DELETE FROM checksum WHERE kind = ? AND key1 = ? AND key2 = ? AND key3 = ?"
             connection.execute(statement, (kind, *three))
         else:
@@ -184,6 +189,7 @@ def _checksum(kind: str, keys: Sequence[int], parts: RowGroup) -> bytes | None:
         return None
     state = blake2b(repr((kind, *keys)).encode(), digest_size=8)
     for rows in parts:
+        # how many rows follow: the same rows shared out otherwise over the parts read otherwise
         state.update(b"part %d" % len(rows))
         for row in rows:
             for value in row:

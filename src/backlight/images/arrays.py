@@ -34,6 +34,7 @@ def array_picture(array: NDArray[Any]) -> Picture:
     _check(array.shape, array.dtype)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
+    # (h, w, 1) -> (h, w), the only form of grey from here on
     plane = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if plane.dtype == np.uint8:
         return Image.fromarray(np.ascontiguousarray(plane))
@@ -42,9 +43,8 @@ def array_picture(array: NDArray[Any]) -> Picture:
             f"an array {_times(array.shape)} of {array.dtype}: more than 8 bits are read as 1 (grey) or 3 (RGB) "
             "channels; leave out the others"
         )
-    native = np.array(
-        plane, plane.dtype.newbyteorder("=")
-    )  # a copy: what the caller does to the array is not seen
+    # a copy in the machine's byte order: what the caller does to the array is not seen
+    native = np.array(plane, plane.dtype.newbyteorder("="))
     return DeepPicture(native, FLOAT_LIMITS if native.dtype.kind == "f" else INTEGER_LIMITS)
 
 
@@ -87,6 +87,7 @@ def _values(
 ) -> NDArray[Any]:
     if any(side < 0 for side in shape):
         raise ImageError(f"damaged .npy: its header gives the shape {_times(shape)}")
+    # Python's whole numbers: NumPy's would overflow for a made-up shape
     wanted = math.prod(shape) * dtype.itemsize
     left = n_bytes - stream.tell()
     if left < wanted:

@@ -72,7 +72,7 @@ class CropSource:
         image = self._source.load(index)
         if view == 0:
             return image
-        bottom, right = divmod(view - 1, 2)
+        bottom, right = divmod(view - 1, 2)  # 0 or 1 each, in the order of _CORNERS
         height, width = (max(1, round(side * self._share)) for side in (image.height, image.width))
         top, left = bottom * (image.height - height), right * (image.width - width)
         return image.crop((left, top, left + width, top + height))

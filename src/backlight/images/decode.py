@@ -31,6 +31,7 @@ _first_use = threading.Lock()
 _MODES = {1: "L", 3: "RGB"}
 _ZIP_MAGIC = b"PK\x03\x04"
 _CUT_MODE = re.compile(r"(L|LA|RGB|RGBA|RGBX|CMYK);16[BLN]")
+# What undoes each orientation of EXIF; 1 is upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -97,6 +98,7 @@ def decode_unnamed(source: ImageLike, channels: int = 3) -> Picture:
         except (BadInputError, MemoryError):  # an ImageError is a BadInputError
             raise
         except Image.DecompressionBombError as error:
+            # the first number of Pillow's message is that of the pixels
             raise ImageError(_too_large(re.sub(r"\D+", " ", str(error)).split()[0])) from error
         except UnidentifiedImageError as error:
             raise ImageError("not an image in a format that Pillow reads") from error
@@ -174,6 +176,7 @@ def _refuse_unread(image: Image.Image) -> None:
     if limit is not None and height * width > limit:
         raise ImageError(_too_large(height * width, f"{height} x {width} = "))
     # A TIFF's height may be damaged and its rows not: Pillow would make up millions of black ones.
+    # the second entry of a Pillow tile is its (left, top, right, bottom)
     parts = [tile[1] for tile in getattr(image, "tile", ())] if image.format == "TIFF" else []
     n_stored = sum((right - left) * (bottom - top) for left, top, right, bottom in parts)
     if parts and n_stored < height * width:
@@ -210,7 +213,7 @@ def _picture(image: Image.Image, channels: int) -> Picture:
 def _deep(image: Image.Image, is_unsigned: bool) -> DeepPicture:
     values = np.array(image)  # a copy: the image may be the caller's own
     if is_unsigned and values.dtype == np.int32:
-        values = values.view(np.uint32)
+        values = values.view(np.uint32)  # the same bits: from 2³¹ up they were read as negative
     return DeepPicture(values, FLOAT_LIMITS if image.mode == "F" else INTEGER_LIMITS)
 
 
@@ -223,7 +226,7 @@ def _is_cut(image: Image.Image) -> bool:
 
 def _has_cut_mode(tile: Any) -> bool:
     """Return whether Pillow's note of how pixels are stored means 16-bit colour: a raw mode, or a maximum (PPM)."""
-    codec, arguments = tile[0], tile[3]
+    codec, arguments = tile[0], tile[3]  # of (codec, extents, offset, arguments)
     mode, *rest = (arguments,) if isinstance(arguments, str) else (arguments or ("",))
     is_ppm = codec == "ppm" and bool(rest) and isinstance(rest[0], int) and rest[0] > 255
     return is_ppm or (isinstance(mode, str) and _CUT_MODE.fullmatch(mode) is not None)
@@ -232,6 +235,7 @@ def _has_cut_mode(tile: Any) -> bool:
 def _is_unsigned(image: Image.Image) -> bool:
     """Return whether a TIFF holds unsigned 32-bit integers, which Pillow gives as signed ones."""
     tags: Any = getattr(image, "tag_v2", {})
+    # tag 258: bits per sample; 339: sample format, of which 1 is unsigned, and meant where the tag is missing
     return image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,)
 
 

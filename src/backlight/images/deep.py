@@ -88,7 +88,7 @@ class DeepPicture:
         """
         if channels != 1 or self.values.ndim == 2:
             return self
-        return replace(self, values=self.values.astype(np.float64) @ _LUMA)
+        return replace(self, values=self.values.astype(np.float64) @ _LUMA)  # (h, w, 3) @ (3,) -> (h, w)
 
     def ranged(self, value_range: ValueRange | None = None) -> DeepPicture:
         """Return the picture with its values scaled to 0..1, float32.
@@ -111,6 +111,7 @@ class DeepPicture:
                 "which values are black and white (--range LOW,HIGH; in Python Preprocessing(range=(LOW, HIGH)))"
             )
         values = self.values.astype(np.float64)
+        # a picture that is scaled again, after a resize for example, keeps what was seen of the stored values
         observed = self.observed or _observe(values, (low, high), (lowest, highest))
         scaled = np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
         return DeepPicture(scaled, (0.0, 1.0), observed)
@@ -138,6 +139,7 @@ class DeepPicture:
 
     def planes(self, channels: int) -> Float32[np.ndarray, "c h w"]:
         """Return the values of a picture that is `ranged` as (channels, h, w)."""
+        # (1, h, w) or (3, h, w); grey repeats for a network of three channels
         planes = np.stack(self._planes())
         return planes if len(planes) == channels else np.repeat(planes, channels, axis=0)
 
@@ -148,6 +150,7 @@ class DeepPicture:
             ImageError: As for `ranged`.
         """
         scaled = self.ranged() if self.observed is None else self
+        # the cast cuts off, and 0.5 more makes that rounding
         return Image.fromarray((scaled.values.astype(np.float32) * 255 + 0.5).astype(np.uint8)).convert(mode)
 
     def _planes(self) -> list[NDArray[np.float32]]:
@@ -160,6 +163,7 @@ Picture: TypeAlias = Image.Image | DeepPicture
 
 def _observe(values: NDArray[np.float64], limits: ValueRange, extremes: tuple[float, float]) -> Observed:
     flat = values.ravel()
+    # every so manieth value, at most _SAMPLE of them; the extremes and the share outside are those of all
     sample = flat[:: 1 + flat.size // _SAMPLE]
     usual = np.percentile(sample, [_TAIL_PERCENT, 100 - _TAIL_PERCENT])
     outside = np.count_nonzero((flat < limits[0]) | (flat > limits[1]))

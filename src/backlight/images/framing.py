@@ -39,6 +39,7 @@ def resized_size(size: tuple[int, int], resize: Resize) -> tuple[int, int]:
     if not isinstance(resize, int):
         return resize
     short = min(size)
+    # the short side becomes resize · short // short, exactly resize
     return resize * size[0] // short, resize * size[1] // short
 
 
@@ -62,4 +63,5 @@ def centre_box(size: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int]:
 
 
 def _start(have: int, want: int) -> int:
+    # `round` takes halves to the even number; // rounds down, so the smaller half of the padding comes before
     return round((have - want) / 2) if have >= want else -((want - have) // 2)

@@ -94,6 +94,7 @@ def _batches(
         pool = ThreadPoolExecutor(workers, thread_name_prefix="backlight-decode")
         try:
             ahead: list[Future[_Decoded | Skipped]] = []
+            # Threads get the next slice before the last one is waited for; an empty one at the end fetches the last.
             for ids in [*slices, ()]:
                 current, ahead = ahead, [pool.submit(read, int(image_id)) for image_id in ids]
                 if current:

@@ -17,9 +17,8 @@ from backlight.images.framing import INTERPOLATIONS, Resize, centre_box, resized
 from backlight.images.ranges import RangeWatch
 from backlight.images.recipes import timm_recipe, torchvision_recipe
 
-if (
-    TYPE_CHECKING
-):  # PyTorch takes seconds to import, and an atlas describes its preprocessing to readers without it
+# PyTorch takes seconds to import, and an atlas describes its preprocessing to readers without it.
+if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 

@@ -52,6 +52,7 @@ def _too_small(seen: list[Observed]) -> RangeWarning | None:
     low, high = seen[0].limits
     extremes = min(own.lowest for own in seen), max(own.highest for own in seen)
     usual = min(own.usual[0] for own in seen), max(own.usual[1] for own in seen)
+    # the part of the usual values that lies inside the range, as a share of the range
     used = (min(usual[1], high) - max(usual[0], low)) / (high - low)
     if usual[0] == usual[1] or used > SMALL_PART:
         return None
@@ -93,6 +94,8 @@ def _percent(share: float) -> str:
 def _proposal(low: float, high: float) -> tuple[float, float]:
     """Return a round range that holds both: 0 and a full number of bits for whole numbers from 0."""
     if low >= 0 and high == int(high) and high > 1:
+        # all ones in binary: 4095 for a largest value of 12 bits
         return 0.0, float(2 ** int(high).bit_length() - 1)
+    # outwards to three digits or so of the width
     step = 10.0 ** (floor(log10(max(high - low, 1e-300))) - 2)
     return floor(low / step) * step, ceil(high / step) * step

@@ -41,9 +41,8 @@ class DatasetSource:
         datasets = _package(folder)
         table = _load(datasets, folder)
         try:
-            self._open(
-                datasets, table.with_format(None)
-            )  # a format kept in it would turn the rows into tensors
+            # a format kept in it would turn the rows into tensors
+            self._open(datasets, table.with_format(None))
         except BadInputError:
             raise
         # datasets and pyarrow have no common base for what they raise on damaged files.

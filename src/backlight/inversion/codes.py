@@ -179,6 +179,7 @@ def one_image(net: Network, image: Images) -> Float[Tensor, "1 c h w"]:
 
 
 def _known(net: Network, layer: str | Layer) -> Layer:
+    # the graph's one input, which has a name of its own there
     (pixels,) = net.module.graph.find_nodes(op="placeholder")
     try:
         found = net.layer(layer)

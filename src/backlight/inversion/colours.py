@@ -64,9 +64,9 @@ class Colours:
 
     def to_pixels(self, levels: Float[Tensor, "n c h w"]) -> NDArray[np.uint8]:
         """Return (n, h, w, 3) 8-bit pictures of grey levels without their mean; 1 or 2 channels give grey."""
-        # (n, c, h, w) to (n, h, w, c), as pictures are stored
+        # (n, c, h, w) to (n, h, w, c), as pictures are stored; clamped, since the cast to bytes would wrap around
         whole = (levels + self.mean).round().clamp(0, LEVELS).permute(0, 2, 3, 1)
-        if whole.shape[3] < 3:
+        if whole.shape[3] < 3:  # (n, h, w, 1), seen as three channels without a copy
             whole = whole.mean(3, keepdim=True).expand(-1, -1, -1, 3)
         pixels: NDArray[np.uint8] = whole[..., :3].to(torch.uint8).cpu().numpy()
         return pixels

@@ -134,7 +134,7 @@ def _run(
             # An infinite cost is final for this stage: the curves repeat the last finite one instead of it.
             terms = _with_last_finite(terms, gone, descent)
             lost, under_way = lost | gone, under_way & ~gone
-        begin = begin if done else costs
+        begin = begin if done else costs  # (n,) what each image costs when the stage begins
         _keep_best(search, descent, x, terms, costs, under_way)
         if on_step is not None:
             on_step(len(descent.curves), float(descent.goals.mean()))
@@ -183,6 +183,7 @@ def evaluate(search: Search, x: Tensor, generators: Sequence[torch.Generator] = 
     seen = seen.detach().requires_grad_()
     with torch.enable_grad():
         goals = search.objective(search.codes(seen)) * search.recipe.weight  # (n,)
+        # No image's cost depends on another image, so the gradient of the sum holds each image's own: (n, c, h, w).
         (inner,) = torch.autograd.grad(goals.sum(), seen)
     terms = [goals.detach()]
     gradient = _put_back(inner, x, corners)
@@ -198,9 +199,8 @@ def bounded(x: Tensor, bound: float | None) -> Tensor:
     """Return images whose colours are at most `bound` long: longer ones are shortened (2016, section 2.1)."""
     if bound is None:
         return x
-    lengths = (
-        x.square().sum(1, keepdim=True).sqrt_()
-    )  # (n, 1, h, w); vector_norm over channels is ten times slower
+    # (n, 1, h, w) the length of each pixel's colour; vector_norm over channels is ten times slower
+    lengths = x.square().sum(1, keepdim=True).sqrt_()
     shortened: Tensor = x * (bound / lengths.clamp_min(bound))
     return shortened
 
@@ -214,6 +214,7 @@ def _crops(
         return x, []
     if not generators:
         return central(x, size), [(room[0] // 2, room[1] // 2)] * len(x)
+    # A crop fits at room + 1 places along an axis. The draw order, row then column, is part of what a seed means.
     draws = [[int(torch.randint(r + 1, (), generator=own)) for r in room] for own in generators]
     corners = [(top, left) for top, left in draws]
     seen = [x[i, :, t : t + size[0], left : left + size[1]] for i, (t, left) in enumerate(corners)]
@@ -237,6 +238,7 @@ def _keep_best(
     """Take each image that is cheaper than its best so far into the descent, and the costs into the curves."""
     better = (costs < descent.costs) & under_way
     descent.best = x if better.all() else torch.where(_each(better), x, descent.best)
+    # terms[0] is the objective times its weight, see `Search.terms`
     descent.goals = torch.where(better, terms[0] / search.recipe.weight, descent.goals)
     descent.costs = torch.where(better, costs, descent.costs)
     descent.curves.append(terms)
@@ -267,6 +269,6 @@ class _Falls:
             # The last `patience` + 1 costs: the first of them is the one to compare with.
             self._past = [*self._past[-self._patience :], costs]
             if len(self._past) > self._patience:
-                before = self._past[0]
+                before = self._past[0]  # (n,); inner products may make costs negative, hence the magnitude
                 return before - costs > self._tolerance * before.abs()
         return torch.ones_like(costs, dtype=torch.bool)

@@ -39,6 +39,7 @@ class Binning(nn.Module):
         # Neither the root nor the angle has a derivative at 0, where the chain rule would give NaN.
         length = squares.masked_fill(flat, 1.0).sqrt().masked_fill(flat, 0.0)
         angle = torch.atan2(down, across.masked_fill(flat, 1.0))
+        # The angle becomes a number of bins, π / orientations each; both factors are (n, 2·orientations, h, w).
         # Repeated rather than broadcast, so that a captured network sees the channels here.
         return length.repeat(1, 2 * self.orientations, 1, 1) * self._shares(angle * (self.orientations / pi))
 
@@ -47,7 +48,7 @@ class Binning(nn.Module):
         whole_turn, half_turn = 2 * self.orientations, self.orientations
         if self.hard:
             # For odd orientations, vertical gradients, which are common, lie exactly between two directions: _TIE
-            # decides for the first, so that rounding does not.
+            # decides for the first, so that rounding does not. ceil(x - 0.5) rounds to the nearest, halves down.
             nearest = (angle - (0.5 + _TIE)).ceil().remainder(whole_turn)
             return (nearest == self.directions).to(angle.dtype)
         # signed distance to each direction around the circle, in -half_turn..half_turn; a tent of one bin either side
@@ -92,6 +93,7 @@ def fixed(weight: Tensor, stride: int = 1, padding: int = 0, groups: int = 1) ->
 
 def central_differences(padding: int) -> nn.Conv2d:
     """Return the convolution that gives (next - previous) / 2 along the columns, and along the rows."""
+    # along the columns: the middle row of the first kernel; along the rows: the middle column of the second
     weight = torch.zeros(2, 1, 3, 3)
     weight[0, 0, 1] = torch.tensor([-0.5, 0.0, 0.5])
     weight[1, 0, :, 1] = torch.tensor([-0.5, 0.0, 0.5])
@@ -103,6 +105,7 @@ def tents(n_maps: int, size: int, padding: int) -> nn.Conv2d:
     # 2·size pixels from the middle of the cell before to the middle of the cell after, in units of a cell
     away = (torch.arange(2.0 * size) + 0.5 - size) / size
     tent = 1 - away.abs()
+    # one kernel (2·size, 2·size) for every map: (n_maps, 1, 2·size, 2·size), each map by itself (groups)
     weight = torch.outer(tent, tent).expand(n_maps, 1, -1, -1).clone()
     return fixed(weight, stride=size, padding=padding, groups=n_maps)
 
@@ -114,13 +117,15 @@ def hog_blocks(orientations: int) -> Tensor:
     half = torch.eye(orientations)
     directions = torch.cat([torch.eye(2 * orientations), torch.cat([half, half], 1)])
     each = torch.eye(2)
-    # i, j: the cell's row and column in the block, which a, b of the kernel must equal; o: feature; d: direction
+    # i, j: the cell's row and column in the block, which a, b of the kernel must equal; o: feature; d: direction.
+    # (2, 2, 3·orientations, 2·orientations, 2, 2), of which i, j, o become the channels.
     return torch.einsum("ia,jb,od->ijodab", each, each, directions).flatten(0, 2)
 
 
 def hog_cells(n_features: int) -> Tensor:
     """Return weights (n, 4·n, 2, 2) that give half of the sum of a cell's features over the four blocks it is in."""
     other = torch.eye(2).flip(0)  # a cell is the second one in the block before it, and the first in its own
+    # i, j: row and column of the cell in the block read at a, b of the kernel; channels of blocks run over i, j, d
     return 0.5 * torch.einsum("ia,jb,od->oijdab", other, other, torch.eye(n_features)).flatten(1, 3)
 
 

@@ -49,4 +49,5 @@ def spread(codes: Float[Tensor, "n ..."]) -> CodeSpread:
     distances = torch.stack([torch.linalg.vector_norm(flat - own, dim=1) for own in flat]).cpu().double()
     if not distances.any():
         raise BadInputError(f"the {count} photographs have the same code, so they cannot normalise errors")
+    # each pair is there twice and the diagonal is 0: n (n - 1) distances of different photographs
     return CodeSpread(count, float(distances.sum() / (count * (count - 1))), float(distances.square().mean()))

@@ -33,7 +33,7 @@ class Match:
     targets: Tensor
     mask: Tensor | None = None
 
-    @cached_property
+    @cached_property  # the targets stay the same over hundreds of steps
     def energy(self) -> Tensor:
         """(n,) ‖Φ₀ m‖²: what a code of zeros costs before the division."""
         return _masked(self.targets, self.mask).flatten(1).square().sum(1)

@@ -50,7 +50,7 @@ class Momentum:
                 if speed is None
                 else speed.mul_(self.decay).sub_(gradient, alpha=self.rate)
             )
-            return x + speed
+            return x + speed  # a new tensor: the descent may have kept x as its best
 
         return step
 
@@ -151,6 +151,7 @@ def frequency_gains(images: Tensor, smoothness: float) -> Tensor:
     rows = torch.fft.fftfreq(height, dtype=images.dtype, device=images.device)[:, None]
     cols = torch.fft.rfftfreq(width, dtype=images.dtype, device=images.device)
     frequencies: Tensor = (rows.square() + cols.square()).sqrt()
+    # (h, 1) and (w // 2 + 1,) have become (h, w // 2 + 1); the clamp keeps the mean colour, frequency 0, finite
     gains = frequencies.clamp_min(_COARSEST).pow(-smoothness)
     # mean square 1: the noise of the start keeps its strength, and rates compare between smoothnesses
     scaled: Tensor = gains / gains.square().mean().sqrt()

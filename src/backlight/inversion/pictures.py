@@ -91,6 +91,7 @@ def _block(result: Inversion, restart: int, step: int | None) -> Image.Image:
     label = label if len(result.pictures) == 1 else f"{label} #{restart + 1}"
     if step is None:
         return _below(result.pictures[restart], label, _caption(result, restart))
+    # a search that ended earlier shows its last frame from then on
     known = np.flatnonzero(result.frame_steps <= step)
     return _below(result.frames[known[-1] if len(known) else 0, restart], label, " ")
 
@@ -127,6 +128,7 @@ def _legend(results: Sequence[Inversion]) -> str:
 def _below(picture: NDArray[np.uint8], label: str, caption: str) -> Image.Image:
     """Return a picture in a frame, below its label and, on a separate line, its caption."""
     found = Image.fromarray(picture)
+    # the smallest whole factor that reaches that length: pixels stay squares
     factor = -(-_SMALLEST // max(found.size))
     size = (found.width * factor, found.height * factor)
     framed = ImageOps.expand(found.resize(size, Image.Resampling.NEAREST), 1, LINE)

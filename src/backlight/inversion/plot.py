@@ -22,7 +22,7 @@ def draw(result: Inversion) -> Plot:
         without_axes(own)
     curves = axes[-1]
     for i, (term, colour) in enumerate(colours(result.terms).items()):
-        values = result.curves[i]
+        values = result.curves[i]  # (steps, n): the mean as a line, each of several restarts as a thin one
         steps = np.arange(1, len(values) + 1)
         curves.plot(steps, values.mean(1), color=colour, label=term)
         if values.shape[1] > 1:

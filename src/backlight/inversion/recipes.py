@@ -158,6 +158,8 @@ def cvpr2015(place: Place, strength: float | None = None) -> Recipe:
     count = place.shape[0] * place.shape[1] * place.shape[2]
     square = RMS**2 * count
     variation = CVPR_VARIATIONS[place.band] if strength is None else strength
+    # With s = sigma, Σ|x/s|⁶ is Σ|x|⁶ / s⁶ and Σ(dx/s)² is Σdx² / s². The gradient by x/s is s times that by x, and a
+    # step of x is s times one of x/s, so rates are multiplied by s².
     norm = per_unit_norm(CVPR_NORM, 6.0, square**0.5) / square**3
     stages = [(0.004, 100), (0.0004, 200), (0.00004, 100)]
     return Recipe(
@@ -180,6 +182,7 @@ def ijcv2016(place: Place, strength: float | None = None) -> Recipe:
             a unit sees, and 1 for a vector.
     """
     pixels = place.shape[1] * place.shape[2]
+    # the program's 0.05 · B² / α, with B the range and α = 6, times the pixels that the priors are divided by
     rate = pixels * 0.05 * IJCV_RANGE**2 / 6
     return Recipe(
         name="ijcv2016",
@@ -286,6 +289,8 @@ def recipe_for(name: str, place: Place, strength: float | None = None, inverts: 
 
 
 def _ijcv_priors(pixels: int, colours: float) -> tuple[Prior, ...]:
+    # Means over pixels: colours of length B, and differences of length V = 80 / 6.5 between colours, cost 1 (2016,
+    # section 2).
     return (
         Norm(1 / (pixels * colours**6), 6.0, "colours"),
         TotalVariation(1 / (pixels * IJCV_VARIATION**2), 2.0, guard=1e-6),

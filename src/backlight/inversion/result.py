@@ -119,6 +119,7 @@ class Inversion(Result):
     @property
     def normalised_errors(self) -> NDArray[np.float64] | None:
         """(n,) ‖Φ(x) - Φ₀‖ over the mean distance of photographs, as in the text of 2014; None without photographs."""
+        # errors are relative to the code's length: times that length they are distances
         return None if self.spread is None else self.relative_errors * self.norm / self.spread.distance
 
     @property

@@ -162,6 +162,7 @@ def maximise(
     target[(0, unit.channel) if row is None else (0, unit.channel, row, col)] = 1.0
     if largest is None:
         with torch.no_grad():
+            # the first start, cropped to what the network sees: (1, c, h, w)
             noise = coder(central(starts(task, task.recipe, 1), net.input_shape[1:]))  # type: ignore[arg-type]
         largest = max(float(noise.abs().amax()), 1e-12)
     where = "" if row is None else f" at row {row}, column {col}"

@@ -67,6 +67,7 @@ class Task:
         place = self.place
         recipe = recipe_for(self.config.recipe, place, self.config.strength, self.goal == "invert")
         given = self.config.strength is not None and recipe.strength_of == "objective"
+        # The field is a share of the longer side: times that side it is the field's side in pixels.
         if self.goal == "maximise" and not given:
             return replace(recipe, weight=_MAXIMISED_AREA / (place.field * max(place.shape[1:])) ** 2)
         return recipe
@@ -115,9 +116,8 @@ def search(
     descent = descend(wanted, begin, generators, _reporter(task, recipe, progress))
     try:
         return _results(task, wanted, descent, images, norms, titles)
-    except (
-        KeyboardInterrupt
-    ):  # the search took minutes, the results take half a second; a second Ctrl-C is obeyed
+    except KeyboardInterrupt:
+        # the search took minutes, the results take half a second; a second Ctrl-C is obeyed
         descent.stopped = ["interrupted"] * len(begin)
         return _results(task, wanted, descent, images, norms, titles)
 
@@ -157,9 +157,11 @@ def starts(task: Task, recipe: Recipe, n_codes: int, images: Tensor | None = Non
     if task.goal == "caricature":
         assert images is not None
         levels = coder.colours.to_levels(images)
+        # (left, right, top, bottom): half of the edge before, so that `central` finds the image where it was
         whole = torch.nn.functional.pad(levels, (edge // 2, edge - edge // 2) * 2, mode="replicate")
         return whole.repeat_interleave(config.restarts, 0)
-    # Every code has the same starts: restart k depends on the seed and on k alone.
+    # Every code has the same starts: restart k depends on the seed and on k alone. Here (restarts, c, H, W) repeats as
+    # a whole, above each image repeats by itself: either way row i·restarts + k is restart k of code i.
     noise = [_noise(recipe, shape, _generator(config.seed, k, "start")) for k in range(config.restarts)]
     return torch.stack(noise).to(coder.net.device, coder.net.dtype).repeat(n_codes, 1, 1, 1)
 
@@ -181,6 +183,7 @@ def _generator(seed: int, restart: int, use: Literal["start", "jitter"]) -> torc
 
 def _frame_steps(frames: int, steps: int) -> frozenset[int]:
     """Return the steps after which a picture is kept: close together at first, where most changes."""
+    # rounding gives some of the first steps more than once
     return frozenset(int(step) for step in np.geomspace(1, steps, frames).round()) if frames else frozenset()
 
 
@@ -207,6 +210,7 @@ def _results(
     restarts = task.config.restarts
     found = []
     for i, title in enumerate(titles):
+        # of curves (terms, steps, n) and frames (f, n, h, w, 3) the axis n; n is the first axis of all else
         rows = slice(i * restarts, (i + 1) * restarts)
         found.append(
             replace(

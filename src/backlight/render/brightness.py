@@ -47,6 +47,7 @@ def scale(
     """
     if values.ndim != 3 or values.shape[2] not in (1, 3):
         raise BadInputError(f"values to draw are (h, w, c) with 1 or 3 channels, got {values.shape}")
+    # -1..1 becomes 1..255, so that zero has a code of its own; one channel is shown as three: (h, w, 1) -> (h, w, 3)
     drawn = np.rint(128 + 127 * stretch(values, method, reference)).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(drawn, (*drawn.shape[:2], 3)))
 
@@ -75,12 +76,14 @@ def stretch(
     if not (np.isfinite(signed).all() and np.isfinite(fitted).all()):
         raise BadInputError("a value to draw is not finite; check the projection it came from")
     curve = _CURVES[parse_scaling(method)]
-    if not fitted.any():
+    if not fitted.any():  # a scale of nothing: all zeros stay zero, and anything else is beyond it
         return np.sign(signed)
+    # a percentile, or a reference of other values, leaves some beyond the ends
     return np.clip(curve(signed, fitted), -1.0, 1.0)
 
 
 def _percentile(values: Values, reference: Values) -> Values:
+    # zeros are left out: most projections fill a small part of their box, and their percentile would be zero
     magnitudes = np.abs(reference[reference != 0])
     return values / float(np.percentile(magnitudes, PERCENTILE))
 
@@ -104,7 +107,9 @@ def _logistic(values: Values, reference: Values) -> Values:
     """
     largest = float(np.abs(reference).max())
     ends = (abs(float(v)) for v in (np.quantile(reference, LOGISTIC_QUANTILE), reference.min(), largest))
+    # the largest magnitude always passes, so there is one
     end = next(v for v in ends if v >= 1e-5 * largest)
+    # The sigmoid 1 / (1 + exp(-log(99) r / a)), stretched from 0..1 to -1..1, is tanh(log(99) r / 2a).
     return np.tanh(values * (0.5 * log(99) / end))
 
 

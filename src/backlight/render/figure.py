@@ -131,6 +131,7 @@ def cell_grid(pictures: Sequence[Image.Image], n_cells: int, size: int) -> Image
     columns = grid_columns(n_cells)
     empty = Image.new("RGB", (size, size), EMPTY)
     cells = [centre(picture, size, size) for picture in pictures]
+    # -(-a // b) rounds up: the last row is filled
     cells += [empty] * (columns * -(-n_cells // columns) - len(cells))
     return ImageOps.expand(grid(cells, columns, CELL_GAP, LINE), 1, LINE)
 
@@ -146,6 +147,7 @@ def never_active(height: int, width: int) -> Image.Image:
 def with_evidence(blocks: Sequence[Image.Image], panels: Sequence[MapPanel]) -> list[Image.Image]:
     """Return the blocks with the evidence of their panels below, all of one size."""
     lines = [wrap(p.evidence, NOTE_SIZE, b.width) for b, p in zip(blocks, panels, strict=True)]
+    # room for the longest under every block: a page wants blocks of one size
     below = max(map(len, lines), default=0) * line_height(NOTE_SIZE)
     found = []
     for block, own, panel in zip(blocks, lines, panels, strict=True):

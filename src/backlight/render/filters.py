@@ -51,7 +51,9 @@ def filter_figure(
     scaling = parse_scaling(scaling)
     height, width = weights.shape[2:]
     longer = max(height, width)
+    # -(-a // b) rounds up: a whole factor draws each weight as a square
     size = tile_size or longer * -(-_SHORTEST_SIDE // longer)
+    # (c, kh, kw) -> (kh, kw, c)
     drawn = [scale(kernel.transpose(1, 2, 0), scaling) for kernel in weights]
     pictures = [resize(picture, *fit(height, width, size), squares=True) for picture in drawn]
     block_width = max(pictures[0].width, *(text_width(str(i), NOTE_SIZE) for i in range(len(weights))))

@@ -78,6 +78,7 @@ def mean_patch(tiles: Sequence[Tile]) -> tuple[UInt8[np.ndarray, "h w 3"], Float
                [2., 2., 2.]])
     """
     _check_alike(tiles)
+    # (h, w, 1) how many images reach each pixel, (h, w, 3) the sum of what they show there
     counts = np.sum([pad(tile, np.ones_like(tile.patch[..., :1], np.float64)) for tile in tiles], axis=0)
     total = np.sum([pad(tile, tile.patch.astype(np.float64)) for tile in tiles], axis=0)
     return np.rint(total / np.maximum(counts, 1)).astype(np.uint8), counts[..., 0]
@@ -149,7 +150,9 @@ def blend(
         raise BadInputError(
             f"a projection is drawn over an image of its size, got {image.shape} and {projection.shape}"
         )
+    # (h, w, 1), 0..1: the strongest channel; the root lets faint values show
     strength = np.sqrt(np.abs(stretch(projection, scaling)).max(2, keepdims=True))
+    # (h, w, 3) @ (3,) -> (h, w): the luma, with half of its contrast
     grey = 128 + _DIM * (image @ np.array(_LUMA) - 128)[..., None]
     drawn: Values = (1 - strength) * grey + strength * scale(projection, scaling)
     return np.rint(drawn).astype(np.uint8)
@@ -190,10 +193,12 @@ def strip(
 def _panel(panel: MapPanel, n_cells: int, tile_size: int, scaling: Scaling) -> Image.Image:
     small = cell_grid([draw_projection(t, tile_size, scaling) for t in panel.tiles], n_cells, tile_size)
     if not panel.tiles:
+        # as wide as what a live map has: two large squares, the small grid, and the gaps between them
         width = 2 * (small.height + GRID_GAP) + small.width
         return headed(never_active(small.height, width), panel.label, panel.note)
     patch, counts = mean_patch(panel.tiles)
     added = scale(superpose_tiles(panel.tiles), scaling)
+    # `cell_grid` puts a frame of a pixel around, so that all three are equally high
     large = [
         cell_grid([_masked(picture, counts, small.height - 2)], 1, small.height - 2)
         for picture in (added, patch)
@@ -204,6 +209,7 @@ def _panel(panel: MapPanel, n_cells: int, tile_size: int, scaling: Scaling) -> I
 def _masked(picture: UInt8[np.ndarray, "h w 3"], counts: Float[np.ndarray, "h w"], size: int) -> Image.Image:
     """Return a picture at its size on the page, hatched where no hit has a pixel."""
     height, width = fit(counts.shape[0], counts.shape[1], size)
+    # resized without smoothing, so that it stays black or white
     mask = np.repeat((counts > 0)[..., None] * np.uint8(255), 3, axis=2)
     shown = resize(mask, height, width, squares=True).convert("L")
     squares = is_small(counts.shape[0], counts.shape[1])

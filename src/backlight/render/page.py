@@ -65,7 +65,7 @@ def page(blocks: Sequence[Image.Image], frame: Frame) -> Image.Image:
 def grid(pictures: Sequence[Image.Image], columns: int, gap: int, ground: Colour = WHITE) -> Image.Image:
     """Return pictures of one size in rows of `columns`, in reading order; the ground shows between them."""
     width, height = pictures[0].size
-    rows = -(-len(pictures) // columns)
+    rows = -(-len(pictures) // columns)  # rounded up
     size = (columns * width + (columns - 1) * gap, rows * height + (rows - 1) * gap)
     result = Image.new("RGB", size, ground)
     for i, picture in enumerate(pictures):
@@ -127,7 +127,9 @@ def _count_columns(n_blocks: int, height: int, width: int, frame: Frame) -> int:
         if frame.columns < 1:
             raise BadInputError(f"a figure has at least 1 column, got {frame.columns}")
         return min(frame.columns, n_blocks)
+    # c blocks have c - 1 gaps between them: with one gap more, c · (width + gap) must fit
     fitting = max(1, (MAX_WIDTH - 2 * MARGIN + frame.gap) // (width + frame.gap))
+    # c · (width + gap) = aspect · rows · (height + gap), where rows is n / c, solved for c
     balanced = round(sqrt(n_blocks * (height + frame.gap) * _TARGET_ASPECT / (width + frame.gap)))
     return min(fitting, max(1, balanced), n_blocks)
 

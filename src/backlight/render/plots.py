@@ -81,6 +81,7 @@ def new_plot(
     as much as they take.
     """
     texts = [wrapped(text, size[0], points) for text, points in ((title, TITLE_POINTS), (note, NOTE_POINTS))]
+    # constrained layout would take the room for new lines from the axes
     grown = sum(
         (new.count("\n") - old.count("\n")) * line_height(points)
         for old, new, points in zip((title, note), texts, (TITLE_POINTS, NOTE_POINTS), strict=True)
@@ -104,6 +105,7 @@ def width_of(text: str, points: float) -> float:
     """
     font = FontProperties(size=points)
     lines = text.split("\n")
+    # the width of outlines in points, before any resolution is known
     widest = max(text_to_path.get_text_width_height_descent(one, font, False)[0] for one in lines)
     return float(widest / _INCH * _HINTED)
 
@@ -125,6 +127,7 @@ def _lines(line: str, width: float, points: float) -> list[str]:
         if width_of(longer, points) <= width:
             found[-1] = longer
         else:
+            # the word begins a new line, in the place of an empty one; wider than a line, it is cut
             found[-1:] = [*([found[-1]] if found[-1] else []), *_pieces(word, width, points)]
     return found
 

@@ -45,6 +45,7 @@ def shorten(text: str, size: int, width: int) -> str:
     if text_width(text, size) <= width:
         return text
     lengths = range(1, len(text) + 1)
+    # a longer beginning is never narrower, so that the longest that fits is found by halving
     fitting = bisect_right(lengths, width, key=lambda length: text_width(f"{text[:length]}…", size))
     return f"{text[:fitting].rstrip()}…"
 

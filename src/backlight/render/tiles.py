@@ -80,7 +80,7 @@ def pad(tile: Tile, inside: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray, "
     """
     box, kept = tile.box, tile.inside
     result = np.zeros((box.height, box.width, inside.shape[2]), inside.dtype)
-    result[kept.slices(box.top, box.left)] = inside
+    result[kept.slices(box.top, box.left)] = inside  # the box may begin at negative rows and columns
     return result
 
 
@@ -122,6 +122,7 @@ def display_size(height: int, width: int) -> int:
         [77, 76, 112, 112]
     """
     longer = max(height, width, 1)
+    # -(-a // b) rounds up
     return longer * -(-_SMALL_SIZE // longer) if is_small(height, width) else _SIZE
 
 
@@ -145,6 +146,7 @@ def resize(picture: UInt8[np.ndarray, "h w 3"], height: int, width: int, squares
 def hatch(height: int, width: int) -> Image.Image:
     """Return the marking of what lies outside of an image: light grey with falling lines."""
     rows, cols = np.ogrid[:height, :width]
+    # the same along every falling diagonal: (height, 1) and (1, width) give (height, width)
     distance = (rows - cols) % _HATCH_PERIOD
     grey = np.where(distance < 1, _HATCH_LINE, _HATCH_GROUND).astype(np.uint8)
     return Image.fromarray(np.repeat(grey[..., None], 3, axis=2))
@@ -154,6 +156,8 @@ def _draw(tile: Tile, inside: UInt8[np.ndarray, "h w 3"], size: int) -> Image.Im
     window, box = tile.window, tile.inside
     height, width = fit(window.height, window.width, size)
     picture = hatch(height, width)
+    # Where the inside lies in the picture: both edges are rounded, rather than one edge and a size, so that nothing
+    # reaches beyond the window. A narrow inside may round to nothing.
     top, bottom = (round((row - window.top) * height / window.height) for row in (box.top, box.bottom))
     left, right = (round((col - window.left) * width / window.width) for col in (box.left, box.right))
     if top < bottom and left < right:

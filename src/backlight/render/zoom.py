@@ -39,6 +39,7 @@ def zoom(tiles: Sequence[Tile], share: float = SHARE) -> list[Tile]:
     if not tiles:
         return []
     margins = [_margin(tile, share) for tile in tiles]
+    # nine of ten tiles could lose more
     margin = int(np.floor(np.quantile(margins, 0.1)))
     side = min(tiles[0].box.height, tiles[0].box.width)
     if side - 2 * margin > _WORTH_IT * side:
@@ -51,13 +52,17 @@ def _margin(tile: Tile, share: float) -> int:
     inside = tile.inside
     rows = np.arange(inside.top, inside.bottom)[:, None]
     cols = np.arange(inside.left, inside.right)
+    # (h, w) of the inside: how many pixels lie between a pixel and the nearest side of the box, 0 along the border
     from_edge = np.minimum(
         np.minimum(rows - tile.box.top, tile.box.bottom - 1 - rows),
         np.minimum(cols - tile.box.left, tile.box.right - 1 - cols),
     )
     magnitude = np.abs(tile.projection).sum(2, dtype=np.float64)
+    # The box is a nest of rings. per_margin[m] is the magnitude on ring m; kept[m], summed from the middle out, is what
+    # remains after m pixels are cut from each side.
     per_margin = np.bincount(from_edge.ravel(), magnitude.ravel())
     kept = per_margin[::-1].cumsum()[::-1]
+    # kept falls with m, so the last m that keeps enough is the largest; m = 0 always does
     return int(np.flatnonzero(kept >= share * kept[0])[-1]) if kept[0] else 0
 
 
@@ -67,6 +72,7 @@ def _cut(tile: Tile, margin: int) -> Tile:
         tile.box.top + margin, tile.box.left + margin, tile.box.bottom - margin, tile.box.right - margin
     )
     inner = box.clip(*tile.image_size)
+    # patch and projection begin at the first pixel of the old box that is inside the image
     rows = slice(inner.top - outer.top, inner.bottom - outer.top)
     cols = slice(inner.left - outer.left, inner.right - outer.left)
     return Tile(tile.patch[rows, cols], tile.projection[rows, cols], box, tile.image_size)

@@ -77,6 +77,7 @@ def checksum(facts: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
     """Return a digest of arrays and of the plain JSON that goes with them, however that is laid out."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
+        # one byte order and memory layout, so that a digest is that of the values
         little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         digest.update(f"{name} {little.dtype.str} {array.shape}".encode())
         digest.update(little.reshape(-1).view(np.uint8).data)
@@ -96,10 +97,13 @@ def _array(stream: Any, n_bytes: int) -> NDArray[Any]:
         raise ValueError(f"it has the shape {shape}")
     count = math.prod(shape)
     size = count * dtype.itemsize
+    # the second: entries of no bytes, of which a header could announce any number
     if size > n_bytes or (count and not size):
         raise ValueError(f"it is said to hold {size} bytes, more than there are")
     data = stream.read(size)
     if len(data) != size:
         raise EOFError("it ends too early")
+    # of a bytearray, since an array over bytes is read-only
     flat = np.frombuffer(bytearray(data), dtype) if size else np.zeros(0, dtype)
+    # in Fortran's order the first axis runs fastest: read as C's the shape is reversed
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)

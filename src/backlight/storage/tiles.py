@@ -68,6 +68,8 @@ def webp_size(data: bytes) -> tuple[int, int]:
     *Source*: RFC 9649 (WebP), RFC 6386 (VP8), sections on the frame headers.
     """
     if len(data) >= 30 and data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        # Of RIFF the header takes 12 bytes, then name and size of the chunk 8: the frame begins at byte 20, and its
+        # start code after a tag of 3 bytes.
         # Lossy: after the start code of the frame 14 bits each of width and height, then 2 bits of scale.
         if data[12:16] == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
             width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))

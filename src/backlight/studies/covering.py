@@ -46,12 +46,14 @@ def filled(
         >>> filled(torch.arange(8.0).reshape(2, 2, 2), "mean", np.random.default_rng(0))[:, 0, 0]
         tensor([1.5000, 5.5000])
     """
+    # (c, 1, 1), shown as (c, h, w)
     mean = image.mean((1, 2), keepdim=True).expand_as(image)
     if fill == "mean":
         return mean.clone()
     if fill == "noise":
         noise = torch.from_numpy(generator.standard_normal(image.shape)).to(image)
         return mean + image.std((1, 2), correction=0, keepdim=True) * noise
+    # Mirroring reaches size // 2 pixels beyond the edge, and must stay below the side: at most 2 · side - 1 is allowed.
     size = min(_BLUR_SIZE, *(2 * side - 1 for side in image.shape[1:]))
     blurred: Tensor = gaussian_blur(image[None], [size, size], [BLUR_SIGMA, BLUR_SIGMA])[0]
     return blurred
@@ -98,6 +100,7 @@ def sliding_squares(height: int, width: int, size: int, stride: int) -> tuple[li
         )
     if stride < 1:
         raise BadInputError(f"the stride of the square must be at least 1 pixel, got {stride}")
+    # range ends before the last place, side - size, which is added whether or not the stride leads there
     rows, cols = ([*range(0, side - size, stride), side - size] for side in (height, width))
     return rows, cols
 

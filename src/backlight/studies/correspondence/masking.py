@@ -102,6 +102,7 @@ class Scene:
     def box_array(self) -> NDArray[np.int64]:
         """Return the boxes (parts, images, 4); -1 where a part is missing."""
         missing = Box(-1, -1, -1, -1)
+        # boxes are (top, left, bottom, right), as `Box` has them
         rows = [[astuple(own.get(part, missing)) for own in self.boxes] for part in self.parts]
         return np.array(rows, np.int64)
 
@@ -118,6 +119,7 @@ class Scene:
         boxes = [self.boxes[i][name] for i in images]
         taken = [list(self.boxes[i].values()) for i in images]
         size = self.pictures.shape[1], self.pictures.shape[2]
+        # each part draws by itself, so that its controls do not depend on the other parts
         generator = np.random.default_rng((self._seed, part, 1))
         # random: each image draws by itself, and draw k of the control is draw k of every image
         by_image = [
@@ -205,6 +207,7 @@ class SignDifferences:
         """Return by layer the sign of x - x~ for each entry, x of the whole image and x~ of the masked one."""
         found = []
         for whole, own in zip(self._whole[image], masked, strict=True):
+            # (entries,); rounding is relative to the layer's largest activation, not to each entry's own
             change = whole - own
             change[np.abs(change) <= self._rounding * np.abs(whole).max()] = 0
             found.append(np.sign(change).astype(np.int8))

@@ -157,7 +157,8 @@ def _along(before: int, after: int, crop: int, start: int, stop: int) -> tuple[i
     """Return a range of pixels along one axis after the resize and the centre crop, as torchvision rounds them."""
     # a crop larger than the picture pads it, by the smaller half before it
     moved = (crop - after) // 2 if after < crop else -round((after - crop) / 2)
-    # the start is rounded down and the stop up, so that the box keeps every pixel it touches
+    # Pixels scale by after / before, in whole numbers. The start is rounded down and the stop up (-(-a // b)), so that
+    # the box keeps every pixel it touches.
     return start * after // before + moved, -(-stop * after // before) + moved
 
 

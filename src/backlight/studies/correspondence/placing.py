@@ -27,6 +27,7 @@ def free_places(
                [0, 0, 1],
                [1, 1, 1]])
     """
+    # a box fits at height - size + 1 rows: the last one ends at the edge
     free = np.ones((height - size[0] + 1, width - size[1] + 1), bool)
     for box in taken:
         # a box of this size that begins before top or left ends before the taken one begins

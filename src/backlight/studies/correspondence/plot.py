@@ -32,6 +32,7 @@ def draw(result: Correspondence) -> Plot:
     a_row = min(shown, _A_ROW)
     width = max(_COLUMN * n_layers + 1.2, 7.5)
     heights = [0.72 * len(result.parts) + 0.9] * 2
+    # the rows of images fill the width; an image is taken to be about as high as wide
     heights.append(width / a_row * ceil(shown / a_row) + 0.2)
     figure, axes = new_plot(
         3, n_layers, (width, sum(heights) + 1.7), _title(result), _note(result, shown, width)

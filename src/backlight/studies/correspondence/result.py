@@ -111,6 +111,7 @@ class Correspondence(Result):
         own, draws = self.delta(layer, part, entries)[0], self.draws(layer, part, entries, control)
         if np.isnan(own) or not len(draws):
             return None
+        # up to rounding, a draw of the same Delta is a tie
         return float((1 + np.sum(draws <= own + 1e-12)) / (1 + len(draws)))
 
     def summary(self) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def run(
     for mask, found in SignDifferences(net, chosen, scene)(masks, progress):
         if mask.control is None:  # found is (entries, layers, pairs of the images that have the part)
             differs[:, :, mask.part, [pairs.index(pair) for pair in combinations(mask.images, 2)]] = found
-        else:
+        else:  # the mean over pairs leaves (entries, layers)
             at = CONTROL_MASKS.index(mask.control), slice(None), slice(None), mask.part, mask.draw
             deltas[at], spreads[at] = mean_and_spread(found)
     return Correspondence(

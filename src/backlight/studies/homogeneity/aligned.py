@@ -53,6 +53,7 @@ def canvas(layer: AtlasLayer, hit: Hit, image_size: tuple[int, int]) -> Box:
     if layer.receptive_field is not None or hit.row is None or hit.col is None:
         return hit.box
     height, width = image_size
+    # (i + 1/2) · size / n, the middle of unit i of n, in whole numbers; the box begins half its size before
     top, left = (
         (2 * index + 1) * size // (2 * n) - size // 2
         for index, size, n in zip((hit.row, hit.col), image_size, layer.shape[1:], strict=True)
@@ -80,9 +81,11 @@ def aligned_tiles(
         placed = list(zip(tiles, boxes, strict=True))
         # all boxes of a layer have one size, so the batch stacks: (n, h, w, c)
         projections = np.stack([_placed(tile.projection, tile, box) for tile, box in placed])
+        # one number for each hit, (n, 1, 1, 1); a projection of zeros stays zeros
         projections /= np.maximum(abs(projections).max((1, 2, 3), keepdims=True), _TINY)
         patches = np.stack([_placed(tile.patch, tile, box) for tile, box in placed])
         valid = np.stack([_inside(tile, box) for tile, box in placed])
+        # a share of each small pixel lies inside; most of it must
         yield AlignedTiles(
             _scaled(projections),
             _scaled(patches / np.float32(255)),
@@ -95,6 +98,7 @@ def _tile(layer: AtlasLayer, hit: Hit, image_size: tuple[int, int]) -> Tile:
     hit = replace(hit)  # a hit caches what it reads: a copy, so that a layer's tiles do not pile up in memory
     box = canvas(layer, hit, image_size)
     seen = hit.box.clip(*image_size)
+    # A hit's arrays begin at the first pixel of its own box that is inside the image; the canvas has a part of them.
     kept = box.clip(*image_size).slices(seen.top, seen.left)
     return Tile(np.asarray(hit.patch)[kept], hit.projection_values[kept], box, image_size)
 
@@ -104,6 +108,7 @@ def _margin(layer: AtlasLayer, hits: Sequence[Hit], image_size: tuple[int, int])
     if not hits or hits[0].row is None:
         return 0
     tiles = [_tile(layer, hit, image_size) for hit in hits]
+    # `zoom` cuts all tiles by the same number of pixels at each side, so one edge of one tile tells
     return zoom(tiles)[0].box.top - tiles[0].box.top
 
 
@@ -121,7 +126,7 @@ def _inside(tile: Tile, box: Box) -> NDArray[np.float32]:
 def _placed(pixels: NDArray[np.generic], tile: Tile, box: Box) -> NDArray[np.float32]:
     """Return the pixels of a tile on a box with the same centre; beyond the image the nearest pixels are repeated."""
     inside, kept = box.clip(*tile.image_size), tile.inside
-    if not inside.area:
+    if not inside.area:  # nothing to repeat
         return np.zeros((box.height, box.width, pixels.shape[2]), np.float32)
     own = pixels[inside.slices(kept.top, kept.left)].astype(np.float32)
     rows = inside.top - box.top, box.bottom - inside.bottom
@@ -131,6 +136,7 @@ def _placed(pixels: NDArray[np.generic], tile: Tile, box: Box) -> NDArray[np.flo
 
 def _scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (n, h, w, c) as (n, side, side, c): pixels are averaged or interpolated."""
+    # interpolate takes (n, c, h, w)
     planes = torch.from_numpy(values).permute(0, 3, 1, 2)
     result = interpolate(planes, (ALIGNED_SIDE, ALIGNED_SIDE), mode="bilinear", antialias=True)
     return result.permute(0, 2, 3, 1).contiguous().numpy()

@@ -34,13 +34,12 @@ def correlations(rows: Float[np.ndarray, "n d"], known: Bool[np.ndarray, "n d"])
         [[1.0, 1.0, -1.0], [1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]
     """
     # Each row has its own gaps, so means and variances of a pair run over the entries that both know. With x set to 0
-    # where it is unknown, every such sum is a product: x @ mask.T sums a row over what the other knows, and so on.
+    # where it is unknown, every such sum is a product: x @ mask.T sums a row over what the other knows, and so on. Rows
+    # have been standardised first, so that means are near 0 and the differences of squares below lose few digits.
     mask, x = known.astype(np.float32), _standardised(rows, known)  # (n, d)
     squares = x * x
     result = np.empty((len(x), len(x)), np.float32)
-    for start in range(
-        0, len(x), _ROWS
-    ):  # some rows at a time, to bound the memory of the (rows, n) products
+    for start in range(0, len(x), _ROWS):  # some rows at a time: the products are (rows, n) each
         part = slice(start, start + _ROWS)
         shared = mask[part] @ mask.T  # (rows, n) number of entries that both know
         n = np.maximum(shared, 1)
@@ -57,6 +56,8 @@ def correlations(rows: Float[np.ndarray, "n d"], known: Bool[np.ndarray, "n d"])
 def _standardised(rows: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return rows with mean 0 and variance 1 over what is known, and 0 elsewhere."""
     n = np.maximum(known.sum(1, keepdims=True), 1)
+    # All sums are along a row, (n, 1), over its own known entries. A row whose deviation is next to nothing beside its
+    # values has only rounding left, and becomes zeros.
     kept = np.where(known, rows, 0).astype(np.float64)
     centred = np.where(known, kept - kept.sum(1, keepdims=True) / n, 0)
     deviation = np.sqrt((centred**2).sum(1, keepdims=True) / n)
@@ -85,6 +86,7 @@ def colour_similarities(colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, 
         >>> colour_similarities(np.array([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]])).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
+    # (n, n), a channel at a time: all differences at once would be three times as large
     squares = np.zeros((len(colours), len(colours)), np.float32)
     for column in colours.T.astype(np.float32):
         squares += (column[:, None] - column) ** 2
@@ -154,7 +156,7 @@ def draw_sets(
         chosen = result[:, i] = (free - penalties).argmax(1)
         n_uses[draws, map_index[chosen]] += 1
         is_used[draws, images[chosen]] = 1
-        free[draws, chosen] = -np.inf
+        free[draws, chosen] = -np.inf  # never the same hit twice
     return result
 
 
@@ -214,6 +216,7 @@ def judge_maps(
         if not len(chosen):
             continue
         own = np.stack([np.flatnonzero(map_index == channel) for channel in chosen])  # (chosen, size)
+        # `_by_size` begins with sets of 2 and ends with those of all hits; a map's own pairs may be of one map
         scores[chosen] = _by_size(similarities, own, image_ids[own])[-1]
         beside = _beside(scores[chosen], null[size - 2])
         means[chosen], spreads[chosen], percentiles[chosen], p_values[chosen] = beside
@@ -228,6 +231,7 @@ def _by_size(
     values = similarities[sets[:, first], sets[:, second]].astype(np.float64)  # (sets, pairs)
     for own in apart:
         values[own[:, first] == own[:, second]] = np.nan
+    # a pair is among the first `size` hits where its second is
     return [nanmean(values[:, second < size], 1) for size in range(2, sets.shape[1] + 1)]
 
 
@@ -237,7 +241,8 @@ def _beside(scores: NDArray[np.float64], null: NDArray[np.float64]) -> tuple[NDA
     n = len(kept)
     if not n:
         return tuple(np.full(len(scores), np.nan) for _ in range(4))
-    # scores within a tie count half for the percentile, and against the map for the p-value
+    # lower: how many are clearly below a score; not_higher: how many are below or tied; n - lower score as high.
+    # Scores within a tie count half for the percentile, and against the map for the p-value.
     lower = np.searchsorted(kept, scores - _TIE)
     not_higher = np.searchsorted(kept, scores + _TIE, "right")
     found = (kept.mean(), kept.std(), (lower + not_higher) / (2 * n), (1 + n - lower) / (1 + n))

@@ -65,6 +65,7 @@ def describe(tiles: AlignedTiles) -> Descriptors:
     n = len(tiles.valid)
     # (n, cells, cell, cells, cell): the share of each cell that is inside, then once for each orientation
     inside = tiles.valid.reshape(n, _CELLS, _CELL, _CELLS, _CELL).mean((2, 4)).reshape(n, -1)
+    # `hog` gives a cell's orientations one after the other, cells row by row: entry cell · orientations + orientation
     known = np.repeat(inside >= _MOST_OF_A_CELL, _ORIENTATIONS, 1)
     return Descriptors(
         _edges(tiles.projections),
@@ -77,6 +78,7 @@ def describe(tiles: AlignedTiles) -> Descriptors:
 
 def _edges(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (n, cells * orientations) the root of the histograms of pictures (n, side, side, c)."""
+    # one block as large as the tile, so that the scale is that of the whole tile
     options = {"pixels_per_cell": (_CELL, _CELL), "cells_per_block": (_CELLS, _CELLS), "block_norm": "L2"}
     rows = [hog(picture, _ORIENTATIONS, channel_axis=-1, **options) for picture in pictures]
     result: NDArray[np.float32] = np.sqrt(np.stack(rows), dtype=np.float32)
@@ -85,6 +87,7 @@ def _edges(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _even(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return (n, 1) whether a picture is the same everywhere."""
+    # (n, c): the range of each channel, of which the largest counts
     spread = pictures.max((1, 2)) - pictures.min((1, 2))
     result: NDArray[np.bool_] = spread.max(1, keepdims=True) <= _EVEN
     return result
@@ -92,6 +95,7 @@ def _even(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def _colours(tiles: AlignedTiles) -> NDArray[np.float32]:
     """Return (n, 3) the mean colour around the unit, over what is inside the image."""
+    # The unit lies in the middle of a tile of even side, between its two middle rows and columns: (side, side) weights.
     away = np.arange(ALIGNED_SIDE) - (ALIGNED_SIDE - 1) / 2
     near = np.exp(-(away[:, None] ** 2 + away**2) / (2 * _COLOUR_SIGMA**2))
     weights = near * tiles.valid  # (n, side, side)

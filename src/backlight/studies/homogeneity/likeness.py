@@ -172,6 +172,7 @@ def judge_layer(
     for tiles in aligned_tiles(hits.layer, hits.hits, image_size):
         parts.append(describe(tiles))
         report(len(tiles.valid))
+    # a checksum of the name: Python's own hash of a text differs from run to run
     generator = np.random.default_rng([seed, zlib.crc32(hits.layer.name.encode())])
     sets = draw_sets(hits.map_index, hits.image_ids, int(hits.counts.max()), n_draws, generator)
     return [
@@ -182,7 +183,7 @@ def judge_layer(
 
 def _similarities(found: Descriptors, labels: tuple[str | None, ...]) -> Iterator[NDArray[np.floating]]:
     """Yield the similarities of all pairs of hits, aspect by aspect."""
-    # each (n, n)
+    # (n, n) each, and n may be thousands: one is judged before the next is made
     for rows, known in (
         (found.projections, found.projections_known),
         (found.patches, found.patches_known),

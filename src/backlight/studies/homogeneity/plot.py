@@ -62,7 +62,7 @@ def _strips(axes: Axes, result: Homogeneity, aspect: Aspect, is_first: bool) -> 
     for y, layer in enumerate(result.layers):
         _null(axes, y, result.null(layer, aspect))
         _maps(axes, y, result, layer, aspect)
-    axes.set_ylim(len(result.layers) - 0.45, -0.6)
+    axes.set_ylim(len(result.layers) - 0.45, -0.6)  # from large to small: the first layer is at the top
     names = [shortened(layer, _NAME, 10.0) for layer in result.layers]
     axes.set_yticks(range(len(result.layers)), names if is_first else [])
     axes.tick_params(axis="y", length=0)
@@ -91,6 +91,7 @@ def _maps(axes: Axes, y: int, result: Homogeneity, layer: str, aspect: Aspect) -
     spread = np.random.default_rng(0).uniform(-_JITTER, _JITTER, len(scores))
     axes.plot(scores, y - 0.1 + spread, "o", color=COLOURS[0], alpha=0.35, markersize=3, markeredgewidth=0)
     mean = scores.mean()
+    # how far the interval reaches to the left and to the right of the mean; it is as wide around the score
     around = [[found.excess.mean - (found.excess.low or 0)], [(found.excess.high or 0) - found.excess.mean]]
     axes.errorbar(
         mean, y - 0.1, xerr=around, fmt="D", color=COLOURS[1], markersize=4.5, linewidth=1.6, zorder=3
@@ -128,7 +129,7 @@ def _examples(figure: Plot, place: SubplotSpec, result: Homogeneity) -> None:
     scores = {own.channel: own.by_aspect["projections"] for own in result.scores(layer)}
     cells = place.subgridspec(max(n, 1), 2)
     for i, channel in enumerate(result.example_channels.tolist()):
-        column, row = divmod(i, n)
+        column, row = divmod(i, n)  # the first n channels go down the left column, the others down the right
         axes = figure.add_subplot(cells[row, column])
         axes.imshow(_sheet(result.examples[i]), aspect="equal")
         own = scores[channel]

@@ -130,6 +130,7 @@ class Homogeneity(Result):
         at = ASPECTS.index(aspect), self._of(layer)
         scores, p_values = self.map_scores[at], self.p_values[at]
         excess = mean_interval(scores - self.null_means[at])
+        # A percentile is the share of sets that the map beats; its mean over maps is the chance that a map beats a set.
         return LayerScore(
             plain(float(nanmean(scores))),
             excess,
@@ -165,6 +166,7 @@ class Homogeneity(Result):
 
     def _z(self) -> NDArray[np.float64]:
         """Return (aspects, maps) by how many standard deviations of chance the maps lie above it."""
+        # sets that all score the same say nothing about how far above them a map lies
         spread = np.where(self.null_spreads > 0, self.null_spreads, np.nan)
         z: NDArray[np.float64] = (self.map_scores - self.null_means) / spread
         return z

@@ -106,6 +106,7 @@ def _result(
 def _with_examples(result: Homogeneity, hits: LayerHits) -> Homogeneity:
     """Return the result with pictures of the most and the least alike maps of its last layer."""
     ranked = result.ranked(hits.layer.name)
+    # at most half of the maps at either end, so that none is shown twice
     n = min(_N_EXAMPLES, len(ranked) // 2)
     channels = [*ranked[:n], *ranked[len(ranked) - n :]]
     maps = [hits.layer[channel].hits for channel in channels]

@@ -25,6 +25,7 @@ def draw_hits(layer: AtlasLayer, maps: Sequence[Sequence[Hit]]) -> NDArray[np.ui
     Returns:
         (maps, 2, most hits of a map, side, side, 3); white where a map has fewer.
     """
+    # the tiles of all maps in one list, so that all are cut alike; below they are taken from it in the same order
     tiles = [hit.tile for hits in maps for hit in hits]
     shown = iter(tiles if layer.receptive_field is None else zoom(tiles))
     most = max(map(len, maps), default=0)

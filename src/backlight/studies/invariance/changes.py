@@ -74,7 +74,7 @@ class TransformSweep:
             yield image
             for step in self._moving:
                 yield transformed(image, *self._steps[step], self._border)
-            if len(self._inputs) > 1:
+            if len(self._inputs) > 1:  # another image, the last one's being the first
                 yield self._inputs[(i + 1) % len(self._inputs)]
 
     def _image(self, stream: Iterator[Activations], class_index: int | None) -> dict[str, NDArray[Any]]:
@@ -89,6 +89,7 @@ class TransformSweep:
         for step in self._moving:
             copy = next(stream)
             moves = map_moves(original.maps, copy.maps)
+            # a layer's distance is the root of its maps' squared ones, added
             distances[..., step], outputs[step] = layer_lengths(moves, counts), copy.output
             totals[TRANSFORMS.index(self._steps[step][0])] += moves
         others = np.full(sizes.shape, np.nan)
@@ -99,6 +100,7 @@ class TransformSweep:
             "lengths": layer_lengths(sizes, counts),
             "other_distances": layer_lengths(others, counts),
             "sizes": sizes,
+            # (transforms, measures, maps) means over amounts; without an amount 0, which `_joined` makes NaN
             "moves": totals / np.maximum(self._n_moving(), 1)[:, None, None],
             "others": others,
             **self._class(original.output, outputs, class_index),
@@ -128,6 +130,7 @@ class TransformSweep:
         counts = self._activations.map_counts
         # the largest map of each layer, repeated for each map of that layer
         largest = np.maximum.reduceat(sizes, np.cumsum([0, *counts[:-1]]), axis=1).repeat(counts, axis=1)
+        # NaN of a dead map goes on into its moves
         sizes = np.where(sizes > _DEAD * largest, sizes, np.nan)
         moves = np.where(self._n_moving()[:, None, None] > 0, moves / sizes, np.nan)
         # (n, measures, layers, ...) to (measures, layers, n, ...)

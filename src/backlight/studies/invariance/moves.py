@@ -47,6 +47,7 @@ def map_sizes(maps: Sequence[Float[np.ndarray, "_ _"]]) -> Float64[np.ndarray, "
         array([[5., 2.],
                [4., 0.]])
     """
+    # a row for each of `MOVE_MEASURES`; the maps of all layers follow each other
     lengths = np.concatenate([_lengths(own) for own in maps])
     return np.stack([lengths, np.abs(np.concatenate([own.max(1) for own in maps]))]).astype(np.float64)
 

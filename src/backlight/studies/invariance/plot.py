@@ -142,6 +142,7 @@ def _examples(axes: Axes, result: Invariance, transform: Transform) -> None:
     amounts = result.amounts[result.of(transform)]
     pictures = result.pictures[:_MOST_SHOWN]
     count = max(_FEWEST_EXAMPLES, round(_EXAMPLES_A_ROW * len(pictures)))
+    # evenly spaced amounts, the first and the last among them; each once where there are few
     places = np.unique(np.linspace(0, len(amounts) - 1, count).round().astype(int))
     height, width = pictures.shape[1] / pictures.shape[2], 1.0
     for i, picture in enumerate(pictures):
@@ -149,6 +150,7 @@ def _examples(axes: Axes, result: Invariance, transform: Transform) -> None:
         for j, amount in enumerate(amounts[places]):
             left = j * (width + _GAP)
             shown = _changed(picture, transform, float(amount), result)
+            # left, right, bottom, top in widths of a picture, the rows growing downwards
             axes.imshow(shown, extent=(left, left + width, top + height, top), interpolation="antialiased")
         right = len(places) * (width + _GAP) - _GAP
         frame = Rectangle((0, top), right, height, fill=False, linewidth=2, edgecolor=_line(i)["color"])
@@ -165,6 +167,7 @@ def _examples(axes: Axes, result: Invariance, transform: Transform) -> None:
 def _changed(
     picture: UInt8[np.ndarray, "h w 3"], transform: Transform, amount: float, result: Invariance
 ) -> UInt8[np.ndarray, "h w 3"]:
+    # (h, w, 3) -> (3, h, w), and back at the end
     image = torch.from_numpy(picture).permute(2, 0, 1).double()
     found = transformed(image, transform, amount, result.config.border).round().clamp(0, 255)
     changed: NDArray[np.uint8] = found.permute(1, 2, 0).numpy().astype(np.uint8)

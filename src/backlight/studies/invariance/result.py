@@ -78,6 +78,7 @@ class InvarianceConfig:
         shifts = self.translation
         if shifts is None:
             steps = range(-_SHIFTS, _SHIFTS + 1)
+            # small images have fewer whole shifts than steps; each is taken once, below
             shifts = tuple(round(_LARGEST_SHIFT * height * step / _SHIFTS) for step in steps)
         furthest = max(shifts, key=abs)
         if abs(furthest) >= height:
@@ -154,6 +155,7 @@ class Invariance(Result):
         wherever they are.
         """
         at = MOVE_MEASURES.index(measure), self.layers.index(layer)
+        # (measures, layers, n, k) at a measure and a layer is (n, k), of which the transform's amounts remain
         return self._scaled(self.raw_distances[at][:, self.of(transform)], at, raw)
 
     def other(self, layer: str, measure: MoveMeasure = "whole", raw: bool = False) -> float:
@@ -233,7 +235,8 @@ class Invariance(Result):
 
     def _scaled(self, distances: NDArray[np.float64], at: tuple[int, int], raw: bool) -> NDArray[np.float64]:
         """Return distances (n, amounts) by a measure of a layer, divided by the originals' lengths unless raw."""
-        lengths = self.lengths[at][:, None]  # (n, 1)
+        # (n, 1); a layer that is silent in the original has no relative distance
+        lengths = self.lengths[at][:, None]
         return distances if raw else np.divide(distances, np.where(lengths > 0, lengths, np.nan))
 
     def _split(self, maps: NDArray[np.float64], layer: str) -> NDArray[np.float64]:

@@ -37,6 +37,7 @@ def extents(transform: Transform, amounts: NDArray[np.float64]) -> NDArray[np.fl
     if transform == "scale":
         return np.abs(np.log(amounts))
     if transform == "rotation":
+        # forwards from the last whole turn, and on to the next: (-amounts) % 360
         return np.minimum(amounts % 360, -amounts % 360)
     return np.abs(amounts)
 

@@ -89,9 +89,12 @@ def _sources(transform: Transform, amount: float, height: int, width: int) -> Fl
     """Return the map from places in the result to places in the image, (col, row) in half sides from the middle."""
     angle = radians(amount) if transform == "rotation" else 0.0
     factor = amount if transform == "scale" else 1.0
+    # half of the height is 1 in units of half sides
     down = 2 * amount / height if transform == "translation" else 0.0
     # the inverse of the change: what is magnified by f is read at 1/f of the distance. Half sides differ where the
     # image is no square, so a turn scales what it moves from one axis to the other.
+    # Rows of the matrix give col and row of the source, columns take col, row and 1 of the result; what has moved down
+    # is read higher up.
     along, across = cos(angle) / factor, sin(angle) / factor
     return torch.tensor(
         [[[along, -across * height / width, 0.0], [across * width / height, along, -down]]],

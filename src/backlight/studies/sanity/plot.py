@@ -31,6 +31,7 @@ def draw(result: Sanity) -> Plot:
                     places, np.array(means, float), color=colour, label=name, marker="o", markersize=2.5
                 )
             heights = [mean_interval(own[:, m]).mean or 0.0 for own in result.switches[r]]
+            # three bars around each kind's place, rule sets in order
             axes[2][m].bar(np.arange(len(SWITCHES)) + (r - 1) * 0.27, heights, 0.25, color=colour)
         axes[0][m].set_title(metric, loc="left", fontsize=9)
         axes[0][m].set_ylabel("top down" if not m else "")

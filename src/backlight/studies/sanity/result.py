@@ -66,6 +66,8 @@ class Sanity(Result):
 
     def summary(self) -> dict[str, Any]:
         """Return the mean similarities by rule set: all weights random, the topmost alone, each kind of switches."""
+        # top_down[i] is (weights, hits, metrics): at the first place the weights of all layers are random, at the last
+        # those of the topmost alone.
         return {
             name: {
                 "all weights random": _means(self.top_down[i, 0]),

@@ -100,6 +100,7 @@ class _Study:
     ) -> None:
         self._layer, self._subjects, self._batch = layer, subjects, batch
         self._seed, self._count = seed, count
+        # by rule set, then hit: (c, h, w) each, lists since hits at the border have smaller projections
         self._reference: list[list[NDArray[np.float64]]] = []
         self.rule_sets: list[RuleSet] = []
 
@@ -124,6 +125,7 @@ class _Study:
         """Return the similarities (rules, hits, metrics) with the switches replaced."""
         found = []
         for rules in self.rule_sets:
+            # seeded again, so that every rule set gets the same draws
             generator = torch.Generator().manual_seed(self._seed)
             found.append(self._project(net, rules, replaced_switches(kind, generator)))
         result = self._compared(found)

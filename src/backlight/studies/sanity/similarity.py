@@ -29,6 +29,7 @@ def similarities(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDAr
 
     if not one.any() or not other.any():
         return np.full(len(METRICS), np.nan)
+    # Spearman's correlation is Pearson's of the ranks, where ties share their mean rank; ranks run over c·h·w values.
     return np.array(
         [
             _pearson(rankdata(one), rankdata(other)),
@@ -51,6 +52,7 @@ def _ssim(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
 
     if min(one.shape) < _SSIM_WINDOW:
         return np.nan
+    # magnitudes of projections that are not all zero: the largest is above 0
     scaled = [values / values.max() for values in (one, other)]
     return float(structural_similarity(*scaled, win_size=_SSIM_WINDOW, data_range=1.0))  # type: ignore[no-untyped-call]
 
@@ -58,6 +60,7 @@ def _ssim(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
 def _hog(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     from skimage.feature import hog
 
+    # at least 4 cells along the shorter side; channels may cancel, so a sum can be zero where its projection was not
     cell = min(_CELL, min(one.shape) // _MOST_CELLS)
     if cell < 2 or not one.any() or not other.any():
         return np.nan
