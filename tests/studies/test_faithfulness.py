@@ -23,50 +23,11 @@ from backlight.studies.faithfulness.turned import turned
 from backlight.studies.faithfulness.verdicts import advised_rules, judge, judge_maps
 from backlight.studies.subjects import Subject, distances
 from conftest import SmallNet
-
-SIZE, PATTERN = 32, 5
-MEAN = backlight.Preprocessing(None, (SIZE, SIZE), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-
-
-class Detector(nn.Module):
-    """Finds a planted pattern anywhere in a wide field: a matched filter, and the largest of its answers around."""
-
-    def __init__(self, pattern: torch.Tensor) -> None:
-        super().__init__()
-        self.match = nn.Conv2d(3, 2, PATTERN)
-        self.pool = nn.MaxPool2d(4)
-        self.around = nn.MaxPool2d(5, 1, 2)
-        with torch.no_grad():
-            self.match.weight[0] = pattern / pattern.square().sum()
-            self.match.weight[1] = torch.randn_like(pattern) / 20
-            self.match.bias.copy_(torch.tensor([-0.3, 0.0]))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.around(self.pool(torch.relu(self.match(x)))))
-
-
-def _planted(count: int, generator: np.random.Generator) -> tuple[torch.Tensor, SequenceSource]:
-    """Return the pattern, and faint noise images each of which shows it somewhere off the middle."""
-    pattern = generator.choice([0, 255], (PATTERN, PATTERN, 3)).astype(np.uint8)
-    pictures = []
-    for _ in range(count):
-        image = generator.integers(118, 138, (SIZE, SIZE, 3), np.uint8)
-        row, col = generator.choice([3, 4, 22, 23], 2)
-        image[row : row + PATTERN, col : col + PATTERN] = pattern
-        pictures.append(Image.fromarray(image))
-    return torch.from_numpy(pattern / 255.0 - 0.5).permute(2, 0, 1).float() * 4, SequenceSource(pictures)
-
-
-@pytest.fixture
-def planted(tmp_path: Path) -> tuple[backlight.Atlas, backlight.Network, SequenceSource]:
-    pattern, source = _planted(12, np.random.default_rng(5))
-    net = backlight.capture(Detector(pattern), (3, SIZE, SIZE), MEAN)
-    atlas = backlight.build(net, source, tmp_path / "a.atlas", ["relu_1"], top=9)
-    return atlas, net, source
+from studies.planted import MEAN, SIZE, Detector, Planted, plant
 
 
 def test_a_planted_pattern_is_what_the_projection_shows(
-    planted: tuple[backlight.Atlas, backlight.Network, SequenceSource],
+    planted: Planted,
 ) -> None:
     atlas, net, source = planted
     result = faithfulness.run(atlas, net, source, config=FaithfulnessConfig(hits=9, shares=(0.1, 0.2)))
@@ -142,7 +103,7 @@ def test_on_a_random_net_over_noise_the_controls_are_controls(tmp_path: Path, sm
 
 
 def test_a_result_comes_again_with_its_seed_and_comes_back_from_its_files(
-    planted: tuple[backlight.Atlas, backlight.Network, SequenceSource], tmp_path: Path
+    planted: Planted, tmp_path: Path
 ) -> None:
     config = FaithfulnessConfig(maps=1, hits=2, shares=(0.1,), fills=("noise",), seed=3)
     first, second = (faithfulness.run(*planted, config=config) for _ in range(2))
@@ -160,9 +121,7 @@ def test_a_result_comes_again_with_its_seed_and_comes_back_from_its_files(
     assert first._repr_png_().startswith(b"\x89PNG")
 
 
-def test_crops_give_what_whole_images_give(
-    planted: tuple[backlight.Atlas, backlight.Network, SequenceSource], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_crops_give_what_whole_images_give(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     config = FaithfulnessConfig(hits=2, shares=(0.1, 0.4))
     on_crops = faithfulness.run(*planted, config=config)
     monkeypatch.setattr("backlight.studies.responses.crops_of", lambda net, layer: None)
@@ -172,7 +131,7 @@ def test_crops_give_what_whole_images_give(
 
 
 def test_evidence_is_kept_in_the_atlas_and_shown(
-    planted: tuple[backlight.Atlas, backlight.Network, SequenceSource],
+    planted: Planted,
 ) -> None:
     atlas, net, source = planted
     assert atlas["relu_1"].evidence is None
@@ -190,7 +149,7 @@ def test_evidence_is_kept_in_the_atlas_and_shown(
 
 
 def test_what_is_kept_is_not_done_again_but_another_study_is(
-    planted: tuple[backlight.Atlas, backlight.Network, SequenceSource], monkeypatch: pytest.MonkeyPatch
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     atlas, net, source = planted
     config = FaithfulnessConfig(hits=2, shares=(0.1,))
@@ -227,10 +186,10 @@ def test_a_config_is_checked(change: dict[str, object], message: str) -> None:
 
 
 def test_another_network_or_other_images_are_refused(
-    planted: tuple[backlight.Atlas, backlight.Network, SequenceSource],
+    planted: Planted,
 ) -> None:
     atlas, net, source = planted
-    pattern, others = _planted(12, np.random.default_rng(6))
+    pattern, others = plant(12, np.random.default_rng(6))
     with pytest.raises(BadInputError, match="was built over other images than 'memory'"):
         faithfulness.run(atlas, net, others)
     with pytest.raises(BadInputError, match="was built with another model or other weights"):

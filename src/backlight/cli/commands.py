@@ -83,6 +83,10 @@ class Commands(LazyGroup):
             "faithfulness:faithfulness",
             "Cover what the projections of an atlas show: does the activation fall more than for controls?",
         ),
+        "foretelling": Command(
+            "foretelling:foretelling",
+            "Slide a square over what units see: does the activation fall where their projections have energy?",
+        ),
         "occlude": Command(
             "occlude:occlude",
             "Slide a square over a picture: where does a feature map fall, the class's probability, the answer?",

@@ -9,9 +9,8 @@ from rich.table import Table
 
 from backlight.cli import flags
 from backlight.cli.output import console, new_table, progress_bars, say
-from backlight.cli.parsing import parse_fills, parse_layers, parse_percents
+from backlight.cli.parsing import parse_fills, parse_layers, parse_percents, parse_sample
 from backlight.cli.writing import check_plot, write_result
-from backlight.errors import BadInputError
 from backlight.storage import locked
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def faithfulness(
     from backlight.studies.faithfulness.scores import CONTROLS
 
     config = FaithfulnessConfig(
-        maps=_parse_sample(maps),
+        maps=parse_sample(maps),
         hits=hits,
         shares=parse_percents("--shares", shares),
         fills=parse_fills(fills),
@@ -113,9 +112,3 @@ def _print_verdicts(result: Faithfulness) -> None:
         advice = "" if best == result.own_rules(layer) else f"; advised: --rules {best}"
         template = "[bold]{}[/]: [green]{}[/]{}" if verdict.is_strong else "[bold]{}[/]: [yellow]{}[/]{}"
         say(template, layer, verdict.text, advice)
-
-
-def _parse_sample(text: str) -> int | None:
-    if text != "all" and not text.isdigit():
-        raise BadInputError(f"--maps is a number or all, got {text!r}")
-    return None if text == "all" else int(text)

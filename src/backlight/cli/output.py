@@ -100,6 +100,7 @@ _PHASES = {
     "project": ("projecting", "hits"),
     "check": ("checking", "feature maps"),
     "faithfulness": ("covering", "hits"),
+    "foretelling": ("covering", "hits"),
     "invariance": ("moving", "pictures"),
     "correspondence": ("masking", "masks"),
     "homogeneity": ("comparing", "hits"),

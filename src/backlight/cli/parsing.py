@@ -179,3 +179,18 @@ def _steps(flag: str, first: float, last: float, step: float) -> list[float]:
         )
     count = floor((last - first) / step + 1e-9)
     return [round(first + i * step, 9) for i in range(count + 1)]
+
+
+def parse_sample(text: str) -> int | None:
+    """Return how many feature maps `--maps` asks for; None for all.
+
+    Raises:
+        BadInputError: It is neither a number nor all.
+
+    Example:
+        >>> parse_sample("16"), parse_sample("all")
+        (16, None)
+    """
+    if text != "all" and not text.isdigit():
+        raise BadInputError(f"--maps is a number or all, got {text!r}")
+    return None if text == "all" else int(text)

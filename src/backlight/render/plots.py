@@ -165,6 +165,19 @@ def shortened(name: str, width: float, points: float) -> str:
     return f"…{name[start:]}"
 
 
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Return the names of layers without the ending that all of them share, for the ticks of an axis.
+
+    Example:
+        >>> told_apart(["features.7.expand3x3.relu", "features.10.expand3x3.relu"])
+        ['features.7', 'features.10']
+    """
+    parts = [name.split(".") for name in names]
+    while len(parts) > 1 and all(len(own) > 1 for own in parts) and len({own[-1] for own in parts}) == 1:
+        parts = [own[:-1] for own in parts]
+    return [".".join(own) for own in parts]
+
+
 def _pieces(word: str, width: float, points: float) -> list[str]:
     """Return a word cut into pieces that are no wider than so many inches, or one letter."""
     pieces = [""]

@@ -17,12 +17,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from backlight.studies import correspondence as correspondence
     from backlight.studies import faithfulness as faithfulness
+    from backlight.studies import foretelling as foretelling
     from backlight.studies import homogeneity as homogeneity
     from backlight.studies import invariance as invariance
     from backlight.studies import occlusion as occlusion
     from backlight.studies import sanity as sanity
 
-_ON_FIRST_USE = ("correspondence", "faithfulness", "homogeneity", "invariance", "occlusion", "sanity")
+_ON_FIRST_USE = (
+    "correspondence",
+    "faithfulness",
+    "foretelling",
+    "homogeneity",
+    "invariance",
+    "occlusion",
+    "sanity",
+)
 
 
 def __getattr__(name: str) -> ModuleType:

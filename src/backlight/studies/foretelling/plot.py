@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from backlight.render.plots import COLOURS, Plot, new_plot, shortened
+from backlight.render.plots import COLOURS, Plot, new_plot, shortened, told_apart
 from backlight.studies.foretelling.result import CENTRE, Foretelling
 
 _TITLES = {"plain": "plain", "partial": "given the distance from the unit"}
@@ -43,7 +43,7 @@ def _bars(axes: Axes, result: Foretelling, kind: str) -> None:
         axes.vlines(at, low, high, color=colour, linewidth=1)
         ends += [own for own in (*low, *high, *means) if not np.isnan(own)]
     axes.axhline(0, color="#686870", linewidth=0.8)
-    axes.set_xticks(places, [shortened(layer, 1.1, 8.0) for layer in result.layers])
+    axes.set_xticks(places, [shortened(layer, 1.0, 8.0) for layer in told_apart(result.layers)])
     axes.tick_params(axis="x", labelsize=8, length=0)
     axes.set_title(_TITLES[kind], loc="left", fontsize=9)
     axes.set_ylabel("rank correlation")
