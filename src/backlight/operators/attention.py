@@ -41,8 +41,8 @@ def _attend(seen: Seen) -> Spreads:
     if query in seen.operands:
         held.append(contracted_product(seen, query, value, -1))
     kept = [contracted_product(seen, value, query, -2)] if value in seen.operands else []
-    if value not in seen.signals:
-        kept, held = [], held + kept
+    if value not in seen.signals:  # key and value are constants: each output sees what its query sees
+        kept, held = held, []
     if key in seen.operands:
         keys = seen.operands[key]
         keys = keys.with_roles((*keys.roles[:-2], "", ""))
