@@ -61,12 +61,13 @@ class LocalEngine:
         settings, source = plan.settings, plan.images
         scanner = make_scanner(plan.net, plan.layers, settings.compiled, settings.falls_back, progress)
         ids = [image_id for shard in shards for image_id in range(shard.start, shard.stop)]
-        n_done = plan.n_images - len(ids)
+        n_done = plan.n_images - len(ids)  # images of shards that an earlier run has finished
         # What all shards so far have found: later ones need not keep hits that it beats.
         found = Scan.empty(plan.layers, plan.top)
         # One reader for all shards, so that it reads ahead over their ends.
         with closing(load_batches(source, plan.preprocessing, ids, settings.batch_size)) as batches:
             for shard in shards:
+                # `own` is the shard's alone: it starts without hits, with only the bars that they have to reach.
                 own, sizes, n_left = found.after(), dict[int, tuple[int, int]](), len(shard)
                 while n_left:
                     batch = next(batches)
@@ -88,11 +89,13 @@ class LocalEngine:
         projectors = _Projectors(plan)
         with ThreadPoolExecutor(2, "backlight-tiles") as pool:
             # While a group is projected, the pictures of the next one are read and the tiles of the last one encoded.
+            # `reading` and `encoding` each are one group's at a time, so `pictures` needs no lock.
             encoding: list[Future[FinishedTile]] = []
             reading = pool.submit(pictures.of, groups[0]) if groups else None
             for at, group in enumerate(groups):
                 seen = reading.result() if reading is not None else {}
                 reading = pool.submit(pictures.of, groups[at + 1]) if at + 1 < len(groups) else None
+                # On the device, while the pool works; only then are the last group's tiles waited for.
                 projections = _project(plan, projectors.of(group), group, seen)
                 if encoding:
                     yield [tile.result() for tile in encoding]
@@ -116,6 +119,7 @@ def _to_encode(
     """Yield of each hit what its tile is made of: its picture, its box inside the image, its projection (h, w, c)."""
     size = plan.preprocessing.crop
     for i, hit in enumerate(group.hits):
+        # The tile's box may reach over the input's edges: only what lies inside is kept.
         field = plan.layers[hit.layer_index].receptive_field
         box = tile_box(field, hit.row, hit.col, size).clip(*size)
         # (c, h, w) on the device becomes (h, w, c) here, as tiles are kept.
@@ -165,6 +169,7 @@ class _Pictures:
         return {hit.image_id: self._picture(hit.image_id) for hit in group.hits}
 
     def _picture(self, image_id: int) -> Picture:
+        # The least recently used come first and go first: groups follow each other image by image.
         if image_id not in self._kept:
             self._kept[image_id] = self._preprocessing.picture(self._source.load(image_id))
             if len(self._kept) > _KEPT_PICTURES:

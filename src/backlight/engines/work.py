@@ -35,6 +35,7 @@ class Partial:
 
 def merge(one: Partial, other: Partial) -> Partial:
     """Return what is known of the images of both, which have none in common."""
+    # No image is in both, so neither mapping overwrites an entry of the other; compiled means in all of its parts.
     return Partial(
         one.scan.merge(other.scan), {**one.sizes, **other.sizes}, one.is_compiled and other.is_compiled
     )
@@ -119,6 +120,7 @@ def groups_of(plan: Plan, pending: Sequence[Sequence[PendingHit]]) -> list[Group
         if crops is None:
             # Stable: the hits of an image stay in the order of layers, channels and ranks.
             hits.sort(key=lambda hit: hit.image_id)
+        # On whole images n images serve many units each; on crops each unit has an input of its own, so n units.
         for own in _slices(hits, MOST_UNITS if crops is None else n, n):
             groups.append(Group(tuple(layers), rules, crops, own))
     return groups
@@ -133,10 +135,12 @@ def projected_together(
         plan: The plan.
         images_of: For each layer, the images of its hits.
     """
+    # A graph is rewritten by one rule set, so layers under different rules never share one. In order of first use.
     for rules in dict.fromkeys(plan.rules):
         mine = [i for i, own in enumerate(plan.rules) if own == rules]
         layers: list[Layer] = [plan.layers[i] for i in mine]
         for group, crops in group_layers(plan.net, layers, rules, [images_of[i] for i in mine]):
+            # `group` holds places among `mine`: back to places in the plan.
             yield rules, [mine[i] for i in group], crops
 
 

@@ -30,6 +30,7 @@ def fixed_number(module: fx.GraphModule) -> int | None:
     """Return how many images an exported program was made for; None for any number, or if it does not say."""
     pixels = module.graph.find_nodes(op="placeholder")[:1]
     value = pixels[0].meta.get("val") if pixels else None
+    # a symbolic size, of any number, is a SymInt
     return value.shape[0] if isinstance(value, Tensor) and type(value.shape[0]) is int else None
 
 
@@ -69,6 +70,7 @@ def same_for_each_image(plain: fx.GraphModule, module: fx.GraphModule, batch: Te
         n_images: The number of images that the program takes.
     """
     generator = torch.Generator().manual_seed(0)
+    # Three programs' worth of images that all differ: what mixes or mistakes them does not come out the same.
     sizes = (3 * n_images, *batch.shape[1:])
     images = torch.rand(sizes, generator=generator).to(batch)
     try:
@@ -80,5 +82,5 @@ def same_for_each_image(plain: fx.GraphModule, module: fx.GraphModule, batch: Te
                 for a, b in zip(ours, zip(*parts, strict=True), strict=True)
                 if isinstance(a, Tensor)
             )
-    except (RuntimeError, TypeError, IndexError):
+    except (RuntimeError, TypeError, IndexError):  # a size that is still fixed does not take so many images
         return False

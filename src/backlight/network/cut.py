@@ -29,6 +29,7 @@ def cut(
     copies: dict[fx.Node, fx.Node] = {}
     needed = ancestors(node for node, _ in heads)
     for node in module.graph.nodes:
+        # The pixels stay even where nothing reads them: the module takes them in any case.
         if node not in needed and node.op != "placeholder":
             continue
         replacement = None
@@ -36,12 +37,14 @@ def cut(
             args = fx.map_arg(node.args, lambda n: copies[n])
             kwargs = fx.map_arg(node.kwargs, lambda n: copies[n])
             replacement = replace(graph, node, args, kwargs)
+            # What a rule has put in stands for the old node, so it is known by its shape, spread and module too.
             if replacement is not None and not replacement.meta:
                 replacement.meta = dict(node.meta)
         copies[node] = replacement or graph.node_copy(node, lambda n: copies[n])
     outputs = []
     for node, order in heads:
         value = copies[node]
+        # (n, h, w, c) -> (n, c, h, w) by the order (0, 3, 1, 2)
         if order is not None and order != tuple(range(len(order))):
             value = graph.call_function(aten.permute.default, (value, list(order)))
         outputs.append(value)

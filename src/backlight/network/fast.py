@@ -32,6 +32,7 @@ def step_images(device: torch.device) -> int:
 def rectify_in_place(module: fx.GraphModule) -> None:
     """Let ReLUs write over their input where nothing else reads it: no new memory to be touched."""
     for node in module.graph.find_nodes(op="call_function", target=aten.relu.default):
+        # Written over in place, a view would change the tensor that it is a view of, and so what others read there.
         below = node.args[0]
         if len(below.users) == 1 and (is_convolution(below) or packet(below) in _NEW_OUTPUT):
             node.target = aten.relu_.default
@@ -79,4 +80,5 @@ def _view_any_size(
 
 
 def _view_channels(maps: Tensor, sizes: Sequence[int]) -> Tensor:
+    # (n, ..., h, w) -> (n, ..., h, w): the sizes between are the graph's, rows and columns those of the maps
     return maps.reshape(*sizes[:-2], *maps.shape[-2:])

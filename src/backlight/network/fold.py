@@ -33,6 +33,7 @@ def fold_batch_norms(module: fx.GraphModule) -> fx.GraphModule:
             _fold(folded, node)
     graph.eliminate_dead_code()
     graph.lint()
+    # Made anew, the module keeps only what its graph still reads: not the weights that the folded ones replace.
     return fx.GraphModule(folded, graph).eval()
 
 
@@ -61,6 +62,7 @@ def _fold(module: fx.GraphModule, norm: fx.Node) -> None:
 def _into_convolution(module: fx.GraphModule, norm: fx.Node, scale: Tensor, shift: Tensor) -> fx.Node | None:
     """Put a convolution with scaled weights before the norm and return it; None if there is none to scale."""
     below: Any = norm.args[0]
+    # A linear map of tokens (n, t, c) has its channels last, where a batch norm has them second: only (n, c) is alike.
     is_linear = packet(below) is aten.linear and len(shape_of(below) or ()) == 2
     if len(below.users) > 1 or not (is_linear or is_convolution(below)):
         return None

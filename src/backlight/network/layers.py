@@ -72,6 +72,7 @@ def find_layers(
     output_path: set[fx.Node],
 ) -> tuple[Layer, ...]:
     """Return the layers among the named nodes: those that depend on the pixels and have channels."""
+    # Defaults are chosen by what operators do; the layer is that node, or one behind it that has the module's name.
     named = set(names.values())
     default = {_named(node, named) for node in _default_nodes(analysis, spreads, output_path)}
     (pixels,) = analysis.graph.find_nodes(op="placeholder")
@@ -80,8 +81,9 @@ def find_layers(
     for name, node in names.items():
         spread = spreads.get(node)
         order = _order(spread) if spread is not None else None
-        if spread is None or order is None:
+        if spread is None or order is None:  # tokens, volumes and the like; `left_out` says why
             continue
+        # (n, h, w, c) has the order (0, 3, 1, 2): sizes are read in the order (c, h, w), behind the batch.
         sizes = shape_of(node) or ()
         shape = tuple(int(sizes[i]) for i in order[1:])
         layers.append(
@@ -107,6 +109,7 @@ def _named(node: fx.Node, named: set[fx.Node]) -> fx.Node:
 
 def _field(spread: Spread, image: tuple[int, ...]) -> ReceptiveField | None:
     """Return what the units of a map see of an image (h, w); None where that cannot be told."""
+    # `None` for want of knowledge and `None` for the whole image are told apart here: a mean surely sees everything.
     found = receptive_field(spread)
     return ReceptiveField.whole(*image) if found is None and spread.sees_all and len(image) == 2 else found
 
@@ -146,7 +149,7 @@ def is_feature_map(node: fx.Node, spread: Spread | None) -> bool:
     if order is None or len(order) != 4:
         return False
     sizes = shape_of(node) or ()
-    return any(int(sizes[i]) > 1 for i in order[2:])
+    return any(int(sizes[i]) > 1 for i in order[2:])  # (n, c, 1, 1) counts as a vector
 
 
 def _is_rectified_later(
@@ -165,6 +168,7 @@ def _is_rectified_later(
         seen.add(user)
         if user in rectified:
             return True
+        # the next layer of weights ends the search: what is rectified behind it is its output
         if not is_convolution(user) and operator_name(user) not in ("linear", "matmul"):
             todo.extend(_signal_users(user, analysis, output_path))
     return False
@@ -179,6 +183,7 @@ def _signal_users(node: fx.Node, analysis: PathAnalysis, output_path: set[fx.Nod
 def _end_of_norm(node: fx.Node, analysis: PathAnalysis) -> fx.Node:
     while len(node.users) == 1:
         user = next(iter(node.users))
+        # A norm that also gives its statistics is a tuple, whose value a getitem reads.
         if "norm" not in operator_name(user) and operator_name(user) != "getitem":
             break
         node = user

@@ -61,6 +61,7 @@ class Network:
         self.input_shape, self.preprocessing = input_shape, preprocessing
         self.analysis = PathAnalysis(module.graph)
         self.spreads = trace_spreads(module.graph, self.analysis)
+        # In the nodes' meta too, which copies of the graph keep: a rewritten graph's walk asks for them.
         for node, spread in self.spreads.items():
             node.meta["spread"] = spread
         self._nodes = name_nodes(module.graph)

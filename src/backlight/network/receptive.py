@@ -61,6 +61,7 @@ def trace_spreads(graph: fx.Graph, analysis: PathAnalysis) -> dict[fx.Node, Spre
 
 def _follow(node: fx.Node, analysis: PathAnalysis, found: dict[fx.Node, Spreads]) -> Spreads:
     """Return the spread of a node from the spreads of its operands."""
+    # What gives several tensors has a tuple of spreads, and only its getitem nodes read it.
     operands = {n: s for n in operands_read(node) if isinstance(s := found.get(n), Spread)}
     signals = {n: operands[n] for n in analysis.origins(node) if n in operands}
     field = operator_of(node).field
@@ -98,6 +99,7 @@ def _as_map(node: fx.Node, spread: Spread, analysis: PathAnalysis) -> Spread:
         order = _likely_order(roles)
     if order is None:
         return spread
+    # Naming a dimension does not tell what it sees: an axis stays only where it was rows (columns) before.
     rows = spread.rows if roles[order.index("h")] == "h" else None
     cols = spread.cols if roles[order.index("w")] == "w" else None
     return replace(spread, roles=order, rows=rows, cols=cols)
@@ -112,6 +114,7 @@ def _likely_order(roles: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def _pixels(node: fx.Node) -> Spread:
+    # Row i of the pixels sees row i alone. Only images (n, c, h, w) have rows; other inputs have a batch.
     pixel, rank = Axis(1, Fraction(1), 0), len(sizes_of(node))
     roles = ("n", "c", "h", "w") if rank == 4 else ("n", *[""] * (rank - 1))
     return Spread(roles, pixel, pixel).with_roles(roles)

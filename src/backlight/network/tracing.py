@@ -42,6 +42,7 @@ def trace(model: nn.Module, batch: Tensor) -> Trace:
         model: The module; parts compiled by `torch.compile` are traced uncompiled.
         batch: At least two images (n, c, h, w), so that their number stays symbolic.
     """
+    # Dimension 0 is left symbolic; (h, w) are the example's. A forward(*args) wants the sizes of its tuple.
     images: Any = {0: Dim.AUTO}
     shapes: Any = ((images,),) if _takes_varargs(model) else (images,)
     with inference_of(model), _without_inference_tensors(), torch.compiler.set_stance("force_eager"):
@@ -50,6 +51,7 @@ def trace(model: nn.Module, batch: Tensor) -> Trace:
         # Before the decompositions, which replace the operators that have a `training` argument.
         remarks = switch_off_dropout(program.graph_module)
         _run_inner_graphs_node_by_node(program.graph_module)
+        # An empty table takes no operator apart: it makes the graph functional, in-place writes become plain operators.
         module = program.run_decompositions({}).module(check_guards=False)
     assert isinstance(module, fx.GraphModule)
     remarks += remarks_on_random_numbers(module.graph)
@@ -67,6 +69,7 @@ class _DataIsDetach(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        # reading the property `x.data` arrives here as a call of its getter
         if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             return args[0].detach()
         return func(*args, **(kwargs or {}))
@@ -106,5 +109,6 @@ def _run_inner_graphs_node_by_node(module: nn.Module) -> None:
             if getattr(node.target, "__name__", "") in _WRAPS:
                 for inner in (a for a in node.args if isinstance(a, fx.Node) and a.op == "get_attr"):
                     graph = part.get_submodule(str(inner.target))
+                    # Decomposing runs the inner graph again, by now node by node.
                     if isinstance(graph, fx.GraphModule):
                         part.set_submodule(str(inner.target), _NodeByNode(graph))

@@ -68,6 +68,7 @@ def with_weights(net: Network, weights: Mapping[str, Tensor]) -> Network:
     graph = fx.Graph()
     graph.output(graph.graph_copy(net.module.graph, {}))
     graph.find_nodes(op="output")[0].meta = dict(net.module.graph.find_nodes(op="output")[0].meta)
+    # The new module holds references to the same tensors; registering another under a name changes only its own.
     module = fx.GraphModule(net.module, graph)
     module.meta.update(net.module.meta)
     for name, tensor in weights.items():
@@ -78,6 +79,7 @@ def with_weights(net: Network, weights: Mapping[str, Tensor]) -> Network:
 
 def random_weights(net: Network, which: Weighted, generator: np.random.Generator) -> dict[str, Tensor]:
     """Return random weights for an operator: normal, with the standard deviation of its own ones; the bias is zero."""
+    # Drawn by NumPy, so that a seed gives the same weights on every device.
     own = net.module.get_buffer(which.weight)
     noise = torch.from_numpy(generator.standard_normal(tuple(own.shape))).to(own)
     found = {which.weight: noise * own.std(correction=0)}

@@ -103,7 +103,8 @@ def summed(signal: Windows, below: fx.Node, node: fx.Node, walk: Walk) -> Window
     shape, own = walk.record.shapes[node], walk.record.shapes[below]
     if own == shape:
         return signal
-    # An operand with an entry for each image has one for each unit here: (m, c, 1, 1) becomes (n, c, 1, 1).
+    # An operand with an entry for each image has one for each unit here: (m, c, 1, 1) becomes (n, c, 1, 1). Summed
+    # on whole maps: an operand that is stretched along the channels alone has rows and columns of its own.
     sizes = (len(signal.data), *own[1:]) if len(own) == len(shape) and own[0] == shape[0] else own
     return Windows(signal.whole(shape).data.sum_to_size(*sizes))
 
@@ -140,6 +141,7 @@ def seen_by(value: Any, signal: Windows, walk: Walk) -> Any:
 
 def in_place(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Differentiate an operator that leaves cells in their places, on the windows."""
+    # The operands as they are on the windows: (m, c, h, w) of the images -> (n, c, kh, kw) of the units.
     signal = on_common_cells(node, signal, walk)
     seen = {n: seen_by(n, signal, walk) for n in dict.fromkeys(operands([node.args, node.kwargs]))}
     return _differentiate(node, signal, walk, seen)
@@ -176,13 +178,14 @@ def _differentiate(
         out = target(*fx.map_arg(node.args, seen.__getitem__), **fx.map_arg(node.kwargs, seen.__getitem__))
         parts: dict[Any, Windows] = dict(signal) if isinstance(signal, dict) else {None: signal}
         outs = {i: out if i is None else out[i] for i in parts}  # of several outputs those that got a signal
+        # indices, which a pool or a sort gives beside its values, have no derivative
         smooth = [i for i, value in outs.items() if value.is_floating_point() or value.is_complex()]
         values, signals = [outs[i] for i in smooth], [parts[i].data for i in smooth]
         try:
             if not all(value.requires_grad for value in values):
                 raise NotImplementedError("no derivative")
             found = torch.autograd.grad(values, [seen[n] for n in below], signals, allow_unused=True)
-        except RuntimeError as error:
+        except RuntimeError as error:  # NotImplementedError is one too
             if "derivative" not in str(error):
                 raise
             raise UnsupportedOperatorError(
@@ -190,7 +193,7 @@ def _differentiate(
                 "choose a layer below it"
             ) from error
     for n, data in zip(below, found, strict=True):
-        if data is not None:
+        if data is not None:  # None: none of the outputs that got a signal reads it
             data = in_order(data)
             # The gradient of a sum is one value for many cells: no memory that may be written to.
             yield n, Windows(data, _own_axes(n, node, signal, walk), fresh=0 not in data.stride())
@@ -200,6 +203,7 @@ def _own_axes(below: fx.Node, node: fx.Node, signal: Windows | dict[int, Windows
     """Return where the windows of an operand's signal lie: nowhere, the map is whole, if one value served all cells."""
     if isinstance(signal, dict):
         return ()
+    # (m, c, h, w) * (m, c, 1, 1): the second operand's map is one cell, and autograd has summed the windows into it.
     shape, own = walk.record.shapes[node], walk.record.shapes[below]
     return () if any(own[dim] != shape[dim] for dim, _ in signal.axes) else signal.axes
 

@@ -31,19 +31,23 @@ def _freeze_weights(at: Rewriting) -> fx.Node | None:
 
 def _attend(seen: Seen) -> Spreads:
     """The whole image along the positions: every output is a mixture of all values, weighted by all keys."""
+    # Query (..., t, d), key (..., s, d), value (..., s, v); the weights softmax(query @ key') are (..., t, s) and the
+    # output weights @ value is (..., t, v): t is where the query stood, v the channels of the value, s is summed over.
     node = seen.node
     query, key, value = list[Any](node.args)[:3]
     target = sizes_of(node)
     ranks = [len(target), len(sizes_of(query)), len(sizes_of(value))]
+    # A mask may be a signal too, or a key whose values are constants: what those reach cannot be told.
     if min(ranks) < 2 or not seen.signals.keys() <= {query, value}:
         return cannot_be_told(node, seen.signals.values())
-    held = []
+    held = []  # what only makes the weights
     if query in seen.operands:
         held.append(contracted_product(seen, query, value, -1))
     kept = [contracted_product(seen, value, query, -2)] if value in seen.operands else []
-    if value not in seen.signals:
-        kept, held = [], held + kept
+    if value not in seen.signals:  # key and value are constants: each output sees what its query sees
+        kept, held = held, []
     if key in seen.operands:
+        # All keys weigh on every output: neither s nor d is left, and only batch and heads keep their places.
         keys = seen.operands[key]
         keys = keys.with_roles((*keys.roles[:-2], "", ""))
         held.append(stretched(keys, (*sizes_of(key)[:-2], *target[-2:]), target))

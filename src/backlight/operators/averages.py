@@ -26,7 +26,8 @@ from backlight.operators.windows import Windows, in_order
 
 def fill_pool(x: Tensor, **options: Any) -> Tensor:
     """Return average pooling of x whose unpooling copies a value to every position of its window."""
-    # The value is the average; the signal takes the way of the sum, whose derivative is 1 at every position.
+    # The value is the average; the signal takes the way of the sum, whose derivative is 1 at every position. A divisor
+    # of 1 makes the average a sum, whether or not padding counts.
     average = aten.avg_pool2d.default(x.detach(), **options)
     return carry(aten.avg_pool2d.default(x, **options | {"divisor_override": 1}), average)
 
@@ -35,7 +36,7 @@ def fill_adaptive_pool(x: Tensor, output_size: list[int]) -> Tensor:
     """Return adaptive average pooling of x whose unpooling copies a value to every position of its window."""
     average = aten.adaptive_avg_pool2d.default(x, output_size)
     # Window i holds the rows floor(i * h / n) to ceil((i + 1) * h / n): counts of rows (n,) times those of columns
-    # (m,) make an average a sum. -(-a // b) rounds up.
+    # (m,) make an average a sum. -(-a // b) rounds up. Windows of unequal size: of 8 rows, 3 windows hold 3, 4 and 3.
     counts = [
         torch.tensor(
             [-(-(i + 1) * size // n) - i * size // n for i in range(n)], device=x.device, dtype=x.dtype
@@ -67,6 +68,7 @@ def _fill_positions(at: Rewriting) -> fx.Node | None:
     options = {"dim": None} | options_of(at.node, at.args, at.kwargs)
     below: Any = at.node.args[0]
     rank, spread = len(shape_of(below) or ()), below.meta.get("spread")
+    # A mean over channels, or over more than rows and columns, mixes maps and is no pooling: it keeps its derivative.
     positions = {d for d, role in enumerate(spread.roles) if role in ("h", "w", "hw")} if spread else set()
     is_pooling = options["dim"] and {d % rank for d in options["dim"]} <= positions
     if at.rules.average_pool != "fill" or not is_pooling:
@@ -80,7 +82,8 @@ def _fill(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     options, shape = pool_options(node), walk.record.shapes[below]
     signal = on_maps(signal, node, walk)
     n_maps, signal = signal.data.shape[1], signal if signal.axes else signal.on_axes((2, 3))
-    # A transposed convolution of each map by itself with weights of one: (c, 1, kh, kw).
+    # A transposed convolution of each map by itself with weights of one: (c, 1, kh, kw). It cuts off no padding: its
+    # windows begin in the padding, and `inside` clears what lies over an edge, a last window that overhangs too.
     ones = signal.data.new_ones(n_maps, 1, *options["kernel_size"])
     data = F.conv_transpose2d(in_order(signal.data), ones, None, options["stride"], groups=n_maps)
     axes = moved(signal.axes, options["stride"], options["padding"])

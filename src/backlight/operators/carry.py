@@ -18,7 +18,7 @@ class _Carry(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, source: Tensor, value: Tensor) -> Tensor:
-        return value.view_as(value)
+        return value.view_as(value)  # a new tensor for autograd to mark as this function's output
 
     @staticmethod
     def backward(ctx: Any, *signal: Tensor) -> tuple[Tensor, None]:

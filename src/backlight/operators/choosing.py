@@ -40,7 +40,7 @@ from backlight.operators.spread import Spread, Spreads
 
 def select_extreme(x: Tensor, dims: Sequence[int], keepdim: bool, largest: bool) -> Tensor:
     """Return the maximum or minimum of x over dims; the signal goes to its first place in raster order."""
-    dims = sorted(d % x.dim() for d in (dims or range(x.dim())))
+    dims = sorted(d % x.dim() for d in (dims or range(x.dim())))  # none named: all
     kept = [d for d in range(x.dim()) if d not in dims]
     # (kept..., cells): what is reduced comes last, in raster order, so that argmax finds its first place.
     flat = x.permute(*kept, *dims).flatten(len(kept))
@@ -53,11 +53,13 @@ def select_extreme(x: Tensor, dims: Sequence[int], keepdim: bool, largest: bool)
 
 def select_of_two(left: Tensor, right: Tensor, largest: bool) -> Tensor:
     """Return the maximum or minimum of two signals; where they are equal, the left one is the switch."""
+    # `where` passes each entry's signal to the side that it took; torch.maximum would halve it at ties.
     return torch.where(left >= right if largest else left <= right, left, right)
 
 
 def _extreme_kind(node: fx.Node, paths: Paths) -> OperatorClass:
     """A rectifier as max(x, c) with a constant; else a selector."""
+    # max(x, c) has two operands, one of them a signal; x.max() has one.
     is_rectifier = len(paths.signals(node)) == 1 and len(node.all_input_nodes) == 2
     return OperatorClass.RECTIFIER if is_rectifier else OperatorClass.SELECTOR
 
@@ -84,8 +86,9 @@ def _select(largest: bool) -> Rule:
             # maximum(c, x): the rectifiers' rule takes the signal as its first argument.
             constant_first = at.node.args[0] not in at.paths.dependent
             return rectify(replace(at, args=at.args[::-1]) if constant_first else at)
-        if len(at.args) == 1:
+        if len(at.args) == 1:  # x.max()
             return at.call(select_extreme, at.args[0], [], False, largest)
+        # x.max(1) records the places of its extremes itself, and torch's derivative goes there alone.
         is_of_two = isinstance(at.args[1], fx.Node)
         return at.call(select_of_two, *at.args, largest) if is_of_two else None
 
@@ -148,6 +151,7 @@ def _chooser(
     """
 
     def holds(node: fx.Node, paths: Paths) -> tuple[fx.Node, ...]:
+        # `index` has a list of indices in that place, others one mask; a constant one needs no recording.
         return tuple(n for n in operands(node.args[place]) if n in paths.dependent)
 
     return Operator(

@@ -45,6 +45,7 @@ def kernel_windows(node: fx.Node, kernel: Sequence[int], transposed: bool = Fals
     given, n_axes, windows = arguments(node), len(kernel), []
     dilations = as_list(given.get("dilation", 1), n_axes)
     reaches = [d * (k - 1) for k, d in zip(kernel, dilations, strict=True)]
+    # "same" splits the padding evenly; where the reach is odd, the one cell more is behind the map.
     by_name = {"same": [reach // 2 for reach in reaches], "valid": [0]}
     pads = as_list(by_name.get(str(given["padding"]), given["padding"]), n_axes)
     strides = as_list(given["stride"] or list(kernel), n_axes)
@@ -56,6 +57,8 @@ def kernel_windows(node: fx.Node, kernel: Sequence[int], transposed: bool = Fals
             # (i + pad - reach) / stride to (i + pad) / stride.
             windows.append(Window(Fraction(1, stride), Fraction(pad - reach, stride), Fraction(pad, stride)))
         elif reach - pad >= max(before, after):
+            # Below, each index of the padded map was allowed `before` pixels more at its end and `after` more at its
+            # start, for the mirror images. A kernel this long reads their originals anyway: both are taken off again.
             windows.append(Window(stride, after - pad, reach - pad - before))
         else:  # output i reads inputs i * stride - pad to i * stride - pad + reach
             windows.append(Window(stride, -pad, reach - pad))
@@ -65,8 +68,9 @@ def kernel_windows(node: fx.Node, kernel: Sequence[int], transposed: bool = Fals
 def _slide_kernel(node: fx.Node, spread: Spread) -> Spread:
     """What the kernel covers there, by stride, padding and dilation."""
     given = arguments(node)
-    kernel = sizes_of(given["weight"])[2:]
+    kernel = sizes_of(given["weight"])[2:]  # (out, in / groups, kh, kw) -> (kh, kw), of any rank
     transposed = given.get("transposed", "transpose" in operator_name(node))
+    # Channels, just before the axes that the kernel slides along, are summed over, and filters take their place.
     return slide(contracted(spread, -len(kernel) - 1), kernel_windows(node, kernel, transposed))
 
 
@@ -82,7 +86,7 @@ def on_maps(signal: Windows, node: fx.Node, walk: Walk) -> Windows:
 def moved(axes: Axes, stride: Sequence[int], padding: Sequence[int]) -> Axes:
     """Return where windows begin below an operator whose own windows slide with that stride and padding.
 
-    Origin cell i reads the input cells from i * stride - padding on.
+    Output cell i reads the input cells from i * stride - padding on.
     """
     return tuple((dim, starts * stride[i] - padding[i]) for i, (dim, starts) in enumerate(axes))
 
@@ -103,6 +107,8 @@ def _transpose_filters(node: fx.Node, signal: Windows, walk: Walk) -> Below:
         # Windows: nothing is cut off; a window that reaches over the map's edge is cleared there by `inside`.
         axes, cut, more = moved(signal.axes, stride, padding), [0, 0], [0, 0]
     groups = options["groups"]
+    # The weight (out, in / groups, kh, kw) serves as it is: a transposed convolution takes (its in, its out / groups,
+    # kh, kw), and its in is our out. (n, out, kh', kw') -> (n, in, kh, kw).
     data = F.conv_transpose2d(in_order(signal.data), weight, None, stride, cut, more, groups, dilation)
     yield below, Windows(data, axes).inside(shape)
 
@@ -113,6 +119,7 @@ def is_over_images(node: fx.Node, dependent: Set[fx.Node]) -> bool:
 
 
 def _slides_over_maps(node: fx.Node, dependent: Set[fx.Node]) -> bool:
+    # padding="same" or "valid": torch may pad the two ends differently, which `moved` does not know
     has_numbers = not isinstance(convolution_options(node)["padding"][0], str)
     return products.weights_are_constant(node, dependent) and is_over_images(node, dependent) and has_numbers
 

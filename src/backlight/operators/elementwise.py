@@ -44,6 +44,7 @@ def _add(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     second = scale * (-1 if packet(node) is aten.sub else 1)
     for below, factor in zip(node.args[:2], (1, second), strict=True):
         if below in walk.below[node]:
+            # Both operands may get one and the same tensor: only a product is fresh, free to be written to.
             data = signal.data if factor == 1 else signal.data * factor
             yield below, summed(signal.with_data(data, factor != 1), below, node, walk)  # type: ignore[arg-type]
 

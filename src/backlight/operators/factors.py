@@ -24,6 +24,7 @@ def _held(node: fx.Node, paths: Paths, first: int = 0) -> tuple[fx.Node, ...]:
     factors = signal_factors(node, paths, first)
     if len(set(factors)) < 2:  # x * x: the rewrite holds the second one fixed
         return ()
+    # An operand may hold several tensors, as in einsum(equation, [a, b, c]): the outer two decide.
     kept = _signals_of_product(factors[0], factors[-1], paths)
     return tuple(n for n in factors if n not in kept)
 
@@ -63,7 +64,7 @@ def _signals_of_product(left: fx.Node, right: fx.Node, paths: Paths) -> tuple[fx
     )
     for is_factor in tests:
         verdict = is_factor(left, right), is_factor(right, left)
-        if verdict[0] != verdict[1]:
+        if verdict[0] != verdict[1]:  # true of both, or of neither: the next test decides
             return (right,) if verdict[0] else (left,)
     return left, right
 

@@ -53,6 +53,7 @@ unchanged = of_one_signal(_unchanged)
 def cell_by_cell(seen: Seen) -> Spreads:
     """What the operands see in the same place, broadcast to one shape."""
     target = sizes_of(seen.node)
+    # Operands of lower rank, or of size 1 along an axis, are stretched first: then all have the roles of one shape.
     aligned = {n: stretched(spread, sizes_of(n), target) for n, spread in seen.operands.items()}
     factors = [spread for n, spread in aligned.items() if n not in seen.signals]
     return gated([aligned[n] for n in seen.signals], factors)
@@ -62,6 +63,7 @@ def gated(signals: Sequence[Spread], factors: Sequence[Spread]) -> Spread:
     """Return the union of signals, and whether any factor that scales them sees pixels outside it."""
     union = joined(signals)
     axes = union.rows, union.cols
+    # A factor that sees no more leaves the union as it is. Beyond the whole image there is nothing to see.
     unions = [joined([union, factor]) for factor in factors if axes != (None, None)]
     ignored = any(both.gates_ignored or (both.rows, both.cols) != axes for both in unions)
     return replace(union, gates_ignored=union.gates_ignored or ignored)
@@ -70,6 +72,7 @@ def gated(signals: Sequence[Spread], factors: Sequence[Spread]) -> Spread:
 def cannot_be_told(node: fx.Node, spreads: Iterable[Spread]) -> Spreads:
     """Return the cautious answer: every entry sees the whole image; the first dimension is the batch, if as long."""
     value, ignored = node.meta.get("val"), any(s.gates_ignored for s in spreads)
+    # One answer for each tensor that the operator gives; () for what is no tensor, or a number without dimensions.
     shapes = [as_sizes(v) for v in (value if isinstance(value, (tuple, list)) else [value])]
     firsts = ["n" if sizes and has_batch_size(node, sizes[0]) else "" for sizes in shapes]
     roles = [(first, *[""] * len(sizes))[: len(sizes)] for first, sizes in zip(firsts, shapes, strict=True)]
@@ -93,6 +96,7 @@ def whole_image(seen: Seen) -> Spreads:
 
 def named_dims(node: fx.Node, rank: int) -> list[int]:
     """Return the dimensions that an operator names, counted from 0; none named means all."""
+    # Indexing a range counts negative dimensions from the end, and refuses those that are not there.
     given, every = arguments(node), range(rank)
     value: Any = given.get("dim", given.get("dims"))
     return [every[value]] if isinstance(value, int) else [every[d] for d in value or every]
@@ -109,6 +113,7 @@ mixing = of_one_signal(_mixing)
 
 def _reduction(node: fx.Node, spread: Spread) -> Spread:
     """The whole image along the dimensions that it reduces; along the others the same place."""
+    # (n, c, h, w) -> (n, c) over (2, 3), or (n, c, 1, 1) with keepdim: a role stays with a dimension of size 1.
     rank, keeps = len(spread.roles), arguments(node).get("keepdim")
     dims = named_dims(node, rank)
     return spread.averaged(dims).with_roles(spread.roles[d] for d in range(rank) if keeps or d not in dims)

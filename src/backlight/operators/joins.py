@@ -27,6 +27,8 @@ def _join(seen: Seen) -> Spreads:
     """What any of the operands sees in the same place; the whole image along rows or columns that are joined."""
     dim, rank = arguments(seen.node)["dim"], len(sizes_of(seen.node))
     full = sizes_of(seen.node)[dim]
+    # (n, c, 3, w) and (n, c, 5, w) joined along the rows: row 4 of the result is row 1 of the second. Which rows of the
+    # pixels that is depends on the part, so only an operand that is the whole of the result stays in its place.
     moved = [n for n in seen.signals if len(sizes_of(n)) == rank and sizes_of(n)[dim] != full]
     return _union(seen, [s.mixed([dim]) if n in moved else s for n, s in seen.signals.items()])
 
@@ -58,7 +60,7 @@ def _scatter(seen: Seen) -> Spreads:
     """What either operand sees: the one written to in the same place, the written one where it was put."""
     node = seen.node
     below, source = (seen.signals.get(n) for n in node.args[:2])  # type: ignore[arg-type]
-    if source is None:
+    if source is None:  # a constant is written: its places lose the signal, none of the others moves
         return below or cannot_be_told(node, ())
     given, rank = arguments(node), len(sizes_of(node))
     dim = given["dim"] % rank
@@ -82,10 +84,8 @@ def _scatter(seen: Seen) -> Spreads:
 def _take_apart(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Give each of the joined tensors its part of the signal."""
     (bundle, dim), shape = _bundle(node), walk.record.shapes[node]
-    signal, first = (
-        signal.along(dim, shape),
-        0,
-    )  # windows along the joined dimension would cut across the parts
+    # Windows along the joined dimension would cut across the parts.
+    signal, first = signal.along(dim, shape), 0
     for below in bundle:
         size = walk.sizes(below)[dim]  # constants take up their length too
         if below in walk.below[node]:

@@ -18,6 +18,8 @@ POSITIONS = frozenset({"h", "w", "hw", ""})
 
 def cell_by_cell(node: fx.Node, roles: tuple[str, ...], constants: Sequence[fx.Node]) -> bool:
     """Local, unless a constant has an entry for every row or column."""
+    # Aligned from the last dimension, as torch broadcasts: a constant (c, 1, 1) meets the roles c, h, w. One of size 12
+    # along the rows has a value for each of an image's 12 rows, and a crop has fewer.
     return not any(
         role in POSITIONS and size != 1
         for n in constants
@@ -35,5 +37,6 @@ def by_channel(node: fx.Node, roles: tuple[str, ...], constants: Sequence[fx.Nod
 
     Audio networks normalise each frequency so.
     """
+    # all of the constants' sizes: they are vectors over the second dimension, or single numbers
     sizes = [size for n in constants for size in shape_of(n) or ()]
     return not (roles[1] in POSITIONS and any(size != 1 for size in sizes))

@@ -48,9 +48,8 @@ def frozen_group_norm(
     x: Tensor, n_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
     """Return group normalisation of x (n, c, ...), each group's standard deviation held fixed in the backward pass."""
-    grouped = x.reshape(
-        x.shape[0], n_groups, -1
-    )  # (n, g, c / g * h * w): one mean and one scale for each (n, g)
+    # (n, g, c / g * h * w): one mean and one scale for each (n, g)
+    grouped = x.reshape(x.shape[0], n_groups, -1)
     scale = (grouped.detach().var(-1, correction=0, keepdim=True) + eps).rsqrt()
     centred = ((grouped - grouped.mean(-1, keepdim=True)) * scale).reshape(x.shape)
     if weight is not None:
@@ -70,7 +69,8 @@ def frozen_rms_norm(
     x: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     """Return root-mean-square normalisation of x, its scale held fixed in the backward pass."""
-    floor = torch.finfo(x.dtype).eps if eps is None else eps
+    floor = torch.finfo(x.dtype).eps if eps is None else eps  # as torch reads None
+    # As in a layer norm, but nothing is subtracted: with its scale held fixed the norm is a product.
     dims = tuple(range(-len(shape), 0))
     scale = (x.detach().square().mean(dims, keepdim=True) + floor).rsqrt()
     value = torch.ops.aten.rms_norm.default(x.detach(), shape, weight, eps)
@@ -78,11 +78,12 @@ def frozen_rms_norm(
 
 
 def _frozen_native_layer_norm(*args: Any) -> tuple[Tensor]:
+    # torch's gives (value, mean, 1 / deviation), of which a network reads the value.
     return (frozen_layer_norm(*args),)
 
 
 def _frozen_native_group_norm(x: Tensor, weight: Any, bias: Any, *sizes: Any) -> tuple[Tensor]:
-    *_, n_groups, eps = sizes
+    *_, n_groups, eps = sizes  # n, c, h * w, groups, eps
     return (frozen_group_norm(x, n_groups, weight, bias, eps),)
 
 
@@ -112,7 +113,7 @@ def _kind(node: fx.Node, paths: Paths) -> OperatorClass:
 
 def _instance_kind(node: fx.Node, paths: Paths) -> OperatorClass:
     """A gate whose factor is the scale; linear by running statistics."""
-    if node.args[5]:
+    if node.args[5]:  # use_input_stats: by its own mean and variance
         return _kind(node, paths)
     return linear_in_first(node, paths)
 
@@ -125,7 +126,7 @@ def _normalised(node: fx.Node, spread: Spread, without_mean: bool = False) -> Sp
     """
     given = arguments(node)
     if not given.get("use_input_stats", True):
-        return spread
+        return spread  # by running statistics: constants
     # A layer norm names the last dimensions by their sizes; group and instance norms take all behind the batch.
     shape = given.get("normalized_shape")
     if shape and len(shape) == 1 and spread.roles[-1] == "" and "c" not in spread.roles:
@@ -148,6 +149,7 @@ def _scaled(node: fx.Node, spread: Spread) -> Spread:
 
 def _normalise_last(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     """Differentiate a layer norm over the last dimensions, on the windows along the others."""
+    # The mean runs over the last dimensions, so the signal is needed there in full; windows stay along the others.
     rank = signal.data.dim()
     for dim in range(rank - len(node.args[1]), rank):  # type: ignore[arg-type]
         signal = signal.along(dim, walk.record.shapes[node])

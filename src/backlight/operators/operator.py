@@ -147,6 +147,8 @@ class Rewriting:
 
     def factors(self) -> frozenset[fx.Node]:
         """Return the new graph's nodes that the operator records and holds fixed."""
+        # A rule may have replaced an operand by another node, so the old and the new arguments are gone through side by
+        # side: fx visits the nodes of equal structures in the same order.
         held, found = self.paths.held_fixed(self.node), set[fx.Node]()
         for old, new in ((self.node.args, self.args), (self.node.kwargs, self.kwargs)):
             pairs = zip(_in_fx_order(old), _in_fx_order(new), strict=True)

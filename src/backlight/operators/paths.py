@@ -32,6 +32,7 @@ class PathAnalysis(Paths):
         self.dependent: set[fx.Node] = set()
         self._comes_from = cache(self._find_origin)
         self._ancestors = cache(self._find_ancestors)
+        # In the order of the graph, so that operands are decided before their readers.
         for node in graph.nodes:
             if node.op == "placeholder" or (
                 any(n in self.dependent for n in operands_read(node)) and gives_tensors(node)
@@ -42,6 +43,7 @@ class PathAnalysis(Paths):
         """Return the class of a node."""
         if node not in self.dependent:
             return OperatorClass.CONSTANT
+        # none of these computes anything: the pixels, the outputs, one of several tensors
         if node.op == "placeholder" or node.op == "output" or node.target is operator.getitem:
             return OperatorClass.LINEAR
         return operator_of(node).classify(node, self)
@@ -58,6 +60,7 @@ class PathAnalysis(Paths):
     def signal_inputs(self, node: fx.Node) -> tuple[fx.Node, ...]:
         """Return the inputs through which a signal is passed back; a gate's factors are not among them."""
         held = self.held_fixed(node)
+        # addcmul(x, g, x) = x + g * x: held fixed as a factor, x still passes the signal as what is added
         added = node.args[0] if operator_of(node).adds_first else None
         passed = [n for n in self.signals(node) if carries_signal(n)]
         return tuple(dict.fromkeys(n for n in passed if n not in held or n is added))
@@ -82,6 +85,7 @@ class PathAnalysis(Paths):
 
     def branches(self, gates: Iterable[fx.Node]) -> set[fx.Node]:
         """Return the nodes that a signal put in at gates passes only if it goes through their factors too."""
+        # Inside a branch no gate holds anything fixed: the signal takes every operand that can carry one.
         factors = [n for gate in gates for n in self.held_fixed(gate) if carries_signal(n)]
         return self._reached(factors, lambda node: [n for n in self.signals(node) if carries_signal(n)])
 
@@ -111,6 +115,7 @@ class PathAnalysis(Paths):
             return True
         if not carries_signal(node):  # a mask, whatever made it, scales and is no rectified signal
             return made is Origin.FACTORS
+        # An operator that `through` lets see through is what all of its origins are; any other hides them.
         below = self.origins(node) if origin in through else ()
         return bool(below) and all(self._comes_from(n, made, through) for n in below)
 

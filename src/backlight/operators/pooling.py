@@ -58,6 +58,8 @@ class _Assign(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *signal: Tensor) -> tuple[Tensor, None, None, None, None]:
+        # (n, c, h', w') -> (n, c, windows), for a rank of 2. A switch is a place in its own map, read row by row, so
+        # each map of h * w cells is handled as one row of them.
         places = ctx.saved_tensors[0].flatten(-ctx.rank)
         below = ctx.choose(signal[0].flatten(-ctx.rank), places, prod(ctx.shape[-ctx.rank :]))
         return below.reshape(ctx.shape), None, None, None, None
@@ -66,7 +68,8 @@ class _Assign(torch.autograd.Function):
 def _largest(values: Tensor, places: Tensor, cells: int) -> Tensor:
     """Return for each place the value of largest magnitude; of +a and -a the positive one."""
     # values and places (..., windows) are scattered over (..., cells); where the largest magnitude is that of the
-    # largest value, that one is positive, else it is -magnitude.
+    # largest value, that one is positive, else it is -magnitude. The zeros of `empty` take part in both maxima, so a
+    # cell that no window chose stays zero.
     empty = values.new_zeros(*values.shape[:-1], cells)
     top = empty.scatter_reduce(-1, places, values.abs(), "amax")
     positive = empty.scatter_reduce(-1, places, values, "amax")
@@ -77,8 +80,9 @@ def _last(values: Tensor, places: Tensor, cells: int) -> Tensor:
     """Return for each place the value of the last window, in raster order, that chose it."""
     # Windows are numbered from 1, so that a cell that no window chose reads the 0 in front of the padded values.
     order = torch.arange(1, values.shape[-1] + 1, device=values.device).expand_as(places)
+    # (..., cells): the number of the last window that chose each cell
     last = places.new_zeros(*values.shape[:-1], cells).scatter_reduce(-1, places, order, "amax")
-    padded = torch.nn.functional.pad(values, (1, 0))
+    padded = F.pad(values, (1, 0))  # (..., 1 + windows)
     return padded.gather(-1, last)
 
 
@@ -92,7 +96,7 @@ def assign_pool(x: Tensor, pool: Any, options: dict[str, Any], largest: bool) ->
         largest: True for the largest magnitude, False for the last window in raster order.
     """
     with_switches, rank = _WITH_SWITCHES[pool.overloadpacket]
-    value, switches = with_switches(x.detach(), **options)
+    value, switches = with_switches(x.detach(), **options)  # no gradient of torch's own: it would add
     return _Assign.apply(x, value, switches, rank, largest), switches
 
 
@@ -102,9 +106,10 @@ def _unpool_by_assignment(at: Rewriting) -> fx.Node | None:
     *Convention*: ties in a window record the first place in raster order, as torch's pooling does.
     """
     if at.rules.unpool == "add":
-        return None
+        return None  # torch's derivative adds, as does `_unpool`
     options, largest = options_of(at.node, at.args, at.kwargs), at.rules.unpool == "assign-largest"
     pair = at.call(assign_pool, at.args[0], at.node.target, options, largest)
+    # `max_pool2d_with_indices` is read by getitem nodes, which stay; `max_pool2d` is the value itself.
     returns_pair = isinstance(at.node.meta.get("val"), (tuple, list))
     return pair if returns_pair else at.call(operator.getitem, pair, 0)
 
@@ -131,6 +136,8 @@ def resized_axes(node: fx.Node) -> list[tuple[int, int, int]]:
 def adapt(node: fx.Node, spread: Spread) -> Spread:
     """What the window from floor(i * in / out) to ceil((i + 1) * in / out) covers; one alone, the whole image."""
     for place, before, after in resized_axes(node):
+        # Rounding i * step to a whole number moves it by less than 1: by `remainder` at most, as i * step is a multiple
+        # of 1 / denominator. The window's last entry is the one before its end, at (i + 1) * step - 1, rounded up.
         step = Fraction(before, after)
         remainder = 1 - Fraction(1, step.denominator)
         spread = spread.mixed([place]) if after == 1 < before else spread
@@ -146,13 +153,13 @@ def pool_options(node: fx.Node) -> dict[str, Any]:
     given: dict[str, Any] = {"padding": 0, "dilation": 1, "ceil_mode": False}
     is_aten = hasattr(node.target, "_schema")  # else a rule has put it there, its options by name
     given |= options_of(node, node.args, node.kwargs) if is_aten else node.kwargs
-    given["stride"] = given.get("stride") or given["kernel_size"]
+    given["stride"] = given.get("stride") or given["kernel_size"]  # left out: None, or [] in a graph
     pairs = {k: as_list(given[k], 2) for k in ("kernel_size", "stride", "padding", "dilation")}
     return pairs | {"ceil_mode": given["ceil_mode"]}
 
 
 def _record_switches(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], record: Record) -> Any:
-    if node not in record.live:
+    if node not in record.live:  # no signal comes this way: nobody will ask for the switches
         return aten.max_pool2d.default(*args, **kwargs)
     value, record.switches[node] = aten.max_pool2d_with_indices.default(*args, **kwargs)
     return value
@@ -168,12 +175,14 @@ def _unpool(node: fx.Node, signal: Windows, walk: Walk) -> Below:
     switches = signal.of(walk.record.switches[node], walk.image_of)
     n, c, *sizes = signal.data.shape
     if signal.covers(walk.record.shapes[node]):
+        # Whole maps: the switches are places of the map below already, and torch knows the padding itself.
         axes, padding, sizes = signal.axes, options["padding"], list(shape[2:])
     else:
         # The window below holds all cells that the pool's windows read; padding only moves where it begins.
         axes, padding = moved(signal.axes, stride, options["padding"]), [0, 0]
         sizes = [(sizes[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
         switches = _within(switches, axes, shape[3], sizes)
+    # torch reads only the sizes and the memory order of the map that was pooled, so an empty one does.
     like = torch.empty(
         (n, c, *sizes), device=switches.device, dtype=signal.data.dtype, memory_format=torch.channels_last
     )
@@ -196,6 +205,8 @@ def _within(switches: Tensor, axes: Axes, width: int, sizes: Sequence[int]) -> T
     With the window's first cell (top, left) and its width v, the place is (row - top) * v + column - left, which is
     row * (v - width) + (row * width + column) - (top * v + left).
     """
+    # (n,) top * v + left of each window. The places (n, c, kh', kw') are worked out in one new tensor, step by step in
+    # place: they are as many as the signal's values, and of int64.
     corner = torch.from_numpy(axes[0][1] * sizes[1] + axes[1][1]).to(switches.device)
     places = switches.div(width, rounding_mode="floor") * (sizes[1] - width)
     places += switches

@@ -114,6 +114,7 @@ def matrix_product(first: int = 0) -> Field:
         node = seen.node
         left, right = node.args[first], node.args[first + 1]
         ranks = [len(sizes_of(node)), len(sizes_of(left)), len(sizes_of(right))]
+        # A vector lacks a dimension, and a first operand that is added (addmm) is neither factor.
         if min(ranks) < 2 or not seen.signals.keys() <= {left, right}:
             return cannot_be_told(node, seen.signals.values())
         # (..., i, k) @ (..., k, j): k is the last dimension of the left factor and the last but one of the right.
@@ -137,7 +138,8 @@ def contracted_product(seen: Seen, operand: Any, other: Any, place: int) -> Spre
         other: The other factor.
         place: The factor's dimension that is summed over: -1 of the left one, -2 of the right one.
     """
-    # The factor's leading (batch) dimensions are broadcast; its last two are now the product's, i and j.
+    # The factor's leading (batch) dimensions are broadcast; its last two are now the product's, i and j. A factor that
+    # has no spread is weights: then what takes the place of k is channels.
     target = sizes_of(seen.node)
     spread = contracted(seen.operands[operand], place, seen.operands.get(other))
     return stretched(spread, (*sizes_of(operand)[:-2], *target[-2:]), target)
@@ -152,7 +154,7 @@ def _map_channels(node: fx.Node, spread: Spread) -> Spread:
 
 
 def _multiply(node: fx.Node, signal: Windows, walk: Walk) -> Below:
-    # d(a * b): a gets r * b, b gets r * a, each summed over what it was stretched to.
+    # d(a * b): a gets r * b, b gets r * a, each summed over what it was stretched to. For x * x, x gets both.
     signal = on_common_cells(node, signal, walk)
     for below, other in (node.args, node.args[::-1]):
         if below in walk.below[node]:
@@ -169,6 +171,7 @@ def _transpose_weights(node: fx.Node, signal: Windows, walk: Walk) -> Below:
 
 def weights_are_constant(node: fx.Node, dependent: Set[fx.Node]) -> bool:
     """Return whether nothing but the first operand depends on the pixels."""
+    # The bias counts too: where it is made from the image, a signal goes to it as well.
     return not any(n in dependent for n in operands([node.args[1:], node.kwargs]))
 
 

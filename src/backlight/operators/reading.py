@@ -13,7 +13,7 @@ aten = torch.ops.aten
 BATCH = 1_000_003
 """What stands for the symbolic batch size: a prime, so that no view can hide it among other sizes."""
 
-_ALIASES: dict[Any, Any] = {
+_ALIASES: dict[Any, Any] = {  # other spellings of one operator, so that it has one entry
     aten.multiply: aten.mul,
     aten.divide: aten.div,
     aten.true_divide: aten.div,
@@ -75,6 +75,7 @@ def carries_signal(node: fx.Node) -> bool:
         return True
     value = node.meta.get("val")
     values = value if isinstance(value, (tuple, list)) else [value]
+    # None: a node that a rule has put in, of which nothing is recorded, may well carry one.
     return any(
         v is None or (isinstance(v, torch.Tensor) and (v.is_floating_point() or v.is_complex()))
         for v in values
@@ -83,6 +84,7 @@ def carries_signal(node: fx.Node) -> bool:
 
 def options_of(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that were given to an operator, besides the first, by the names in its schema."""
+    # `strict=False`: a schema names more arguments than were given; the rest have their defaults.
     names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
     return dict(zip(names[1:], args[1:], strict=False)) | kwargs
 
@@ -119,6 +121,7 @@ def as_sizes(value: Any) -> tuple[int, ...]:
 
 
 def _evaluate(expression: Any) -> int:
+    # Symbolic sizes, such as 49 * s0, come from the batch alone: images have a fixed height and width.
     return int(expression.subs(dict.fromkeys(expression.free_symbols, BATCH)))
 
 
@@ -138,6 +141,7 @@ def gives_tensors(node: fx.Node) -> bool:
 
 def module_of(node: fx.Node) -> str:
     """Return the class name of the module that made a node, empty where none did."""
+    # From the outermost module to the innermost, each as (path, class or its qualified name).
     stack = node.meta.get("nn_module_stack") or {}
     kind = next(reversed(stack.values()))[1] if stack else ""
     return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]

@@ -51,6 +51,7 @@ class _Leak(torch.autograd.Function):
 def leak_signal(x: Tensor, slope: Tensor | float) -> Tensor:
     """Return x, with a gradient whose negative entries are multiplied by slope, a number or one for each map."""
     if isinstance(slope, Tensor):
+        # (c,) -> (c, 1, 1), beside maps (n, c, h, w)
         slope = slope.detach().reshape(-1, *[1] * (x.dim() - 2))
     return _Leak.apply(x, slope)  # type: ignore[no-any-return]
 
@@ -70,6 +71,7 @@ def rectifier_rule(slope: Slope | None = None) -> Rule:
         if rules.rectifier == "gradient":
             return None
         if rules.rectifier == "guided":
+            # Read backwards: max(r, 0), times the slope, and max again, as a smooth rectifier's slope may be negative.
             below, target = at.call(rectify_signal, source), at.node.target
             return at.call(rectify_signal, at.call(target, below, *at.args[1:], **at.kwargs))  # type: ignore[arg-type]
         if rules.rectifier == "deconvnet":

@@ -24,9 +24,11 @@ _LARGEST_EXACT_SCALE = 32  # float32 finds every source index of a nearest upsam
 def _resize(node: fx.Node, spread: Spread) -> Spread:
     """The neighbours that it is made of, if an axis is resized by a whole factor; else the whole image along it."""
     given, name = arguments(node), operator_name(node)
+    # The scale that torch was given, if any: it computes source indices from it, not from the ratio of the sizes.
     scales = given.get("scale_factors") or [given.get("scales_h"), given.get("scales_w")]
     for (place, before, after), scale in zip(resized_axes(node), scales, strict=True):
         step, grows = Fraction(before, after), after % before == 0
+        # An antialiased kernel gets wider as the map shrinks, and reads more than the neighbours counted below.
         whole = grows or (before % after == 0 and not name.endswith("aa"))
         inexact = after > _LARGEST_EXACT_SCALE * before or (scale and scale * before != after)
         if before == after:
@@ -40,7 +42,8 @@ def _resize(node: fx.Node, spread: Spread) -> Spread:
             window = Window(step, step - 1, 0) if grows else Window(step, middle, middle)
             spread = spread.windowed(place, window)
         else:
-            # Index i lies at (i + 1/2) * step - 1/2 in the input, between so many neighbours on either side.
+            # Cells' centres lie at i + 1/2, so index i is at (i + 1/2) * step - 1/2 in the input, between so many
+            # neighbours on either side.
             reach = 2 if "bicubic" in name else 1
             spread = spread.windowed(place, Window(step, (step - 1) / 2 - reach, (step - 1) / 2 + reach))
     return spread
@@ -58,18 +61,21 @@ def _shuffle_pixels(node: fx.Node, spread: Spread) -> Spread:
 def _patches(node: fx.Node, spread: Spread) -> Spread:
     """What the patch covers there; the patches stand in a row, each with its channels and cells as channels."""
     given = arguments(node)
+    # (n, c, h, w) -> (n, c * kh * kw, rows * cols), the patches read row by row: "hw" remembers their grid.
     spread = slide(spread, kernel_windows(node, given["kernel_size"]))
     grid = _patch_grid(given, sizes_of(node.args[0])[-2:])
-    if spread.roles[-2:] != ("h", "w"):
+    if spread.roles[-2:] != ("h", "w"):  # patches of something else than an image's rows and columns
         return spread.with_roles((*spread.roles[:-3], "c", ""))
     return spread.with_grid(grid).with_roles((*spread.roles[:-3], "c", "hw"))
 
 
 def _patches_put_back(node: fx.Node, spread: Spread) -> Spread:
     """What the patches that lie there see; the whole image if their order was changed."""
+    # (n, c * kh * kw, rows * cols) -> (n, c, h, w), overlapping patches added: the transpose of taking them apart.
     given, roles = arguments(node), (*spread.roles[:-2], "c", "h", "w")
     grid = _patch_grid(given, given["output_size"])
     if spread.roles[-2:] != ("c", "hw") or grid not in spread.grids:
+        # The roles are sure by definition; passing through "" makes both axes the whole image.
         return spread.with_roles("" for _ in roles).with_roles(roles)
     windows = kernel_windows(node, given["kernel_size"], transposed=True)
     return slide(replace(spread, roles=roles), windows)
@@ -80,6 +86,7 @@ def _patch_grid(given: dict[str, Any], size: Sequence[int]) -> tuple[int, int]:
     options = zip(
         size, *(as_list(given[k], 2) for k in ("kernel_size", "dilation", "padding", "stride")), strict=True
     )
+    # as many as a convolution with this kernel has outputs
     rows, cols = ((length + 2 * p - d * (k - 1) - 1) // s + 1 for length, k, d, p, s in options)
     return rows, cols
 

@@ -18,9 +18,10 @@ from backlight.operators.spread import Spread, Spreads, Window
 
 def _selection(node: fx.Node, spread: Spread) -> Spreads:
     """The same place; the whole image along the dimension that it drops."""
+    # (n, c, h, w)[:, :, 3] -> (n, c, w): with the dimension goes its role, so no index tells its pixels any more.
     (dropped,) = named_dims(node, len(spread.roles))
     one = spread.with_roles(role for d, role in enumerate(spread.roles) if d != dropped)
-    value = node.meta["val"]
+    value = node.meta["val"]  # of `unbind` one tensor for each place, all of them alike
     return (one,) * len(value) if isinstance(value, (tuple, list)) else one
 
 
@@ -28,8 +29,9 @@ def _slicing(node: fx.Node, spread: Spread) -> Spread:
     """What the operand sees in the place that the entry was taken from."""
     given = arguments(node)
     dim, start, step = given["dim"], given["start"] or 0, given["step"]
-    if not (isinstance(start, int) and isinstance(step, int)):
+    if not (isinstance(start, int) and isinstance(step, int)):  # symbolic, of the batch's size
         return spread.mixed([dim])
+    # As Python slices: from the end if negative, and clipped. Index i is the operand's index start + i * step.
     size = sizes_of(node.args[0])[dim]
     start = max(start + size, 0) if start < 0 else min(start, size)
     return spread.windowed(dim, Window(step, start, start))
@@ -37,6 +39,7 @@ def _slicing(node: fx.Node, spread: Spread) -> Spread:
 
 def _windows_apart(node: fx.Node, spread: Spread) -> Spread:
     """What the window covers there; its cells stand in a new last dimension."""
+    # (..., h, ...) -> (..., windows, ..., size): window i holds the cells i * step to i * step + size - 1.
     given = arguments(node)
     spread = spread.windowed(given["dimension"], Window(given["step"], 0, given["size"] - 1))
     return spread.with_roles((*spread.roles, "c"))
@@ -44,6 +47,8 @@ def _windows_apart(node: fx.Node, spread: Spread) -> Spread:
 
 def _repetition(node: fx.Node, spread: Spread) -> Spread:
     """The whole image along the dimensions that it repeats; along the others the same place."""
+    # Whole copies one behind the other, [a b] -> [a b a b]: index i is index i % size, which no stride describes. Where
+    # there are more counts than dimensions, new dimensions come first.
     times: Any = node.args[1]
     spread = spread.with_roles([""] * (len(times) - len(spread.roles)) + list(spread.roles))
     return spread.mixed(d for d, n_times in enumerate(times) if n_times != 1)
@@ -52,8 +57,10 @@ def _repetition(node: fx.Node, spread: Spread) -> Spread:
 def _repetition_in_place(node: fx.Node, spread: Spread) -> Spread:
     """What the original of the copy sees; copies stand beside it, as in an upsampling by whole numbers."""
     times, dim = node.args[1], arguments(node).get("dim")
+    # Each entry as often as a tensor says, or all of them flattened into one row: no dimension is left to follow.
     if not isinstance(times, int) or dim is None:
         return spread.with_roles("" for _ in sizes_of(node))
+    # [a b] -> [a a b b]: index i is floor(i / times), at most 1 - 1 / times below i / times.
     return spread.windowed(dim, Window(Fraction(1, times), Fraction(1, times) - 1, 0))
 
 

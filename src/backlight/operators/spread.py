@@ -74,7 +74,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Window:
-    """Origin index i reads the input indices from i * step + first to i * step + last, both included."""
+    """Output index i reads the input indices from i * step + first to i * step + last, both included."""
 
     step: Fraction | int = 1
     first: Fraction | int = 0

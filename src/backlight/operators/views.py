@@ -47,6 +47,7 @@ def keeps_batch(node: fx.Node) -> bool:
     if packet(node) is not aten.reshape:
         return False
     sizes: Any = node.args[1]
+    # Where it is the batch's size, sizes[0] reads it from a tensor; n * windows would be a product of that.
     first, spread = sizes[0], node.meta.get("spread")
     is_batch_size = isinstance(first, fx.Node) and packet(first) is aten.sym_size
     return is_batch_size and spread is not None and spread.roles[:1] == ("n",)
@@ -64,7 +65,7 @@ def reshaped(spread: Spread, old: Sequence[int], new: Sequence[int]) -> Spread:
     """
     if tuple(old) == tuple(new):
         return spread
-    if prod(old) != prod(new):
+    if prod(old) != prod(new):  # pairs of images, say: half of BATCH, a prime, is no whole number
         return spread.with_roles("" for _ in new)
     # Places of the dimensions longer than 1, before and after: sizes of 1 hold no entries and have the role "".
     here = [d for d, size in enumerate(old) if size != 1]
@@ -110,8 +111,10 @@ def _regrouped(
         case _ if _repeats(sources) and len(sizes) == 1:
             return [sources[0]]
         case ("h" | "w" as letter,):
+            # (H,) -> (H / b, b): places in a block are as good as channels.
             return [letter, *["c"] * (len(sizes) - 1)]
-    # Only batch and channels: which of the new dimensions holds the batch shows in their sizes, as BATCH is a prime.
+    # Only batch and channels, as in (n, heads * d) -> (n * heads, d): which of the new dimensions holds the batch shows
+    # in their sizes, as BATCH is a prime.
     carried = set("".join(sources))
     if carried <= {"n", "c"} and "" not in sources and ("n" not in carried or prod(sizes) % BATCH == 0):
         return ["n" if size == BATCH else "nc" if size % BATCH == 0 else "c" for size in sizes]
@@ -151,7 +154,7 @@ def _order(node: fx.Node, rank: int) -> list[int]:
     order = list(range(rank))
     if packet(node) is aten.permute:
         return named_dims(node, rank)
-    if rank > 1:
+    if rank > 1:  # transpose names two dimensions, `t` none: its 0 and 1; `t` of a vector is the vector
         a, b = (arguments(node).get(key, default) for key, default in (("dim0", 0), ("dim1", 1)))
         order[a], order[b] = order[b], order[a]
     return order
@@ -179,7 +182,8 @@ def _reshape_back(node: fx.Node, signal: Windows, walk: Walk) -> Below:
         data = signal.data.reshape(n, *own[1:-2], *signal.data.shape[-2:])
         yield below, Windows(in_order(data), axes, fresh=False)
     else:
-        # Units share an image only where the batch is first on both sides; elsewhere the operand's own sizes hold.
+        # n units stand where m images were. They share images only where the batch is first on both sides; elsewhere
+        # each unit has an image of its own, n = m, and the operand's own sizes hold.
         data = signal.whole(shape).data.reshape(n if shape[0] == own[0] else own[0], *own[1:])
         yield below, Windows(in_order(data), fresh=False)
 

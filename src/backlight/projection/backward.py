@@ -41,6 +41,8 @@ class Backward:
     """
 
     def __init__(self, module: fx.GraphModule) -> None:
+        # In the order of the graph every node comes after its operands, so that one loop forwards, or one backwards,
+        # meets each node when all that it waits for is there.
         self._nodes = list(module.graph.nodes)
         self._pixels = next(n for n in self._nodes if n.op == "placeholder")
         self.heads: tuple[fx.Node, ...] = tuple(self._nodes[-1].args[0])
@@ -53,6 +55,7 @@ class Backward:
         self._adjoints = {n: _adjoint_of(n, self._dependent) for n in self._live if n is not self._pixels}
         readers = [node for node, adjoint in self._adjoints.items() if adjoint.needs_values]
         kept = {*operands([[n.args, n.kwargs] for n in readers]), *self.heads}
+        # A later user overwrites an earlier one, so the last reader of each value is left.
         last = {n: user for user in self._nodes for n in operands([user.args, user.kwargs])}
         self._freed: dict[fx.Node, list[fx.Node]] = {}
         for node, user in last.items():
@@ -65,6 +68,7 @@ class Backward:
         """Run the graph on a batch (m, c, h, w) and return what the backward pass needs of it."""
         record = Record(live=self._live, values={n: _on(v, x.device) for n, v in self._constants.items()})
         values = record.values
+        # Convolutions are fastest with the channels last in memory, and hand that order on to what they give.
         values[self._pixels] = x.contiguous(memory_format=torch.channels_last)
         record.shapes[self._pixels] = tuple(x.shape)
         with torch.no_grad():
@@ -160,6 +164,7 @@ class Backward:
         for node in reversed(self._nodes):
             if node not in arrived or node is self._pixels or node not in self._live:
                 continue
+            # By now all readers of this node have sent it their parts: they are later in the graph.
             with torch.no_grad():
                 self._pass_back(node, arrived, walk)
             most = max((s.data.numel() for s in arrived.values() if isinstance(s, Windows)), default=0)
@@ -227,6 +232,7 @@ def _on(value: Any, device: torch.device) -> Any:
 
 def _below(nodes: Sequence[fx.Node], pixels: fx.Node) -> dict[fx.Node, tuple[fx.Node, ...]]:
     """Return the nodes from which a signal can reach the pixels, each with the operands through which it can."""
+    # Operands come first in the graph, so whether they reach the pixels is known.
     below: dict[fx.Node, tuple[fx.Node, ...]] = {pixels: ()}
     for node in nodes:
         found = tuple(n for n in operands_passed(node) if n in below)
@@ -254,6 +260,7 @@ def _has_an_entry_for_each(node: fx.Node, pixels: fx.Node) -> bool:
     spread, value = node.meta.get("spread"), node.meta.get("val")
     if spread is not None:
         return spread.roles[:1] == ("n",)  # type: ignore[no-any-return]
+    # A symbolic size is the same as another where it prints the same; comparing them would put a guard on them.
     if isinstance(value, Tensor):  # it has the shape of something that depends on the pixels, not its values
         return value.dim() > 0 and str(value.shape[0]) == str(pixels.meta["val"].shape[0])
     return True  # what a rule has put beside a node of the path

@@ -18,7 +18,7 @@ from backlight.operators.reading import options_of
 
 Switches = Literal["centre", "random", "other image"]
 """What stands in the place of the recorded switches: the middle of each window, a place of it drawn at random, or what
-the next image of the batch recorded there."""
+the image before it in the batch recorded there."""
 
 
 SWITCHES: tuple[Switches, ...] = get_args(Switches)
@@ -55,6 +55,7 @@ def replaced_switches(kind: Switches, generator: torch.Generator) -> Control:
 def _replace(kind: Switches, generator: torch.Generator, record: Record) -> None:
     for node, switches in record.switches.items():
         if kind == "other image":
+            # (m, c, h', w'): image i gets those of image i - 1, the first those of the last.
             record.switches[node] = switches.roll(1, 0)
         else:
             record.switches[node] = _in_windows(node, record, switches, kind, generator)
@@ -67,25 +68,30 @@ def _in_windows(
     below: Any = node.args[0]
     sizes = record.shapes[below][2:]
     options = options_of(node, node.args, node.kwargs)
+    # One axis at a time: the row, then the column, that each window (m, c, h', w') unpools to.
     places = []
     for axis, size in enumerate(sizes):
         kernel, stride, padding, dilation = (
             _along(options.get(name), axis, default)
             for name, default in (("kernel_size", 1), ("stride", None), ("padding", 0), ("dilation", 1))
         )
+        # Which of the window's kernel rows (or columns); of an even number the one before the middle.
         if kind == "centre":
             steps = torch.full(switches.shape, (kernel - 1) // 2)
         else:
             steps = torch.randint(kernel, switches.shape, generator=generator)
+        # (1, 1, h', 1) or (1, 1, 1, w'): where each window begins, which may be in the padding.
         shape = [-1 if dim == 2 + axis else 1 for dim in range(4)]
         first = torch.arange(switches.shape[2 + axis]).reshape(shape) * (stride or kernel) - padding
+        # No signal can go to padding: it goes to the edge beside it.
         places.append((first + steps * dilation).clamp(0, size - 1))
+    # (m, c, h', w'), row * width + column, in the memory order of the recorded ones
     found: Tensor = (places[0] * sizes[1] + places[1]).to(switches.device)
     return found.contiguous(memory_format=torch.channels_last)
 
 
 def _along(value: Any, axis: int, default: int | None) -> Any:
-    if value is None or value == []:
+    if value is None or value == []:  # left out; torch writes an omitted stride as []
         return default
     if isinstance(value, int):
         return value

@@ -54,13 +54,14 @@ class AxisCrop:
 
     def start(self, index: int) -> int:
         """Return the first pixel of the crop for the unit at an index."""
-        # Clamped to the image: both ends are multiples of the grid, so the start stays one.
+        # Clamped to the image: both ends are multiples of the grid, so the start stays one. At the far end that is so
+        # because the size is congruent to the length.
         wanted = floor(index * self.jump / self.grid) * self.grid + self.first
         return min(max(wanted, 0), self.length - self.size)
 
     def inside(self, index: int) -> int:
         """Return the unit's index in its crop."""
-        return index - self.start(index) // self.jump
+        return index - self.start(index) // self.jump  # exact: grid points are whole jumps apart
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def crops_of(net: Network, layer: Layer) -> Crops | None:
     # Behind an upsampling a stride is a fraction, and no whole number of pixels is a common grid.
     if any(stride.denominator != 1 for own in strides for stride in own):
         return None
+    # Every map on the way must keep its grid, so a crop starts at a multiple of all their strides. The layer's own is
+    # not enough where an upsampling has brought the stride down again.
     grids = [lcm(*(int(stride) for stride in own)) for own in strides]
     rows = AxisCrop.of(field.rows, grids[0], height)
     cols = AxisCrop.of(field.cols, grids[1], width)
@@ -137,6 +140,8 @@ def group_layers(
         rules: How signals are passed back.
         images_of: For each layer, the images of its units.
     """
+    # From the top: whether a layer's images have to be run is known when the layers above it, whose whole images would
+    # serve it too, have been decided.
     groups: list[tuple[list[int], Crops | None]] = []
     together: list[int] = []
     images: set[int] = set()
@@ -155,6 +160,7 @@ def _keeps_to_the_grid(node: fx.Node, net: Network) -> bool:
     """Return whether an operator gives on a crop what it gives on the image, away from the crop's own edges."""
     if node.op != "call_function":
         return True
+    # None: every entry sees the whole axis, as behind a mean over all positions, and would see the crop's.
     spread = net.spreads.get(node)
     if spread is not None and (spread.rows is None or spread.cols is None or spread.gates_ignored):
         return False

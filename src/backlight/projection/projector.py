@@ -47,6 +47,7 @@ class Projections:
     def on(self, i: int, box: Box) -> Tensor:
         """Return the projection of unit i on a box of the input, (c, h, w)."""
         signal, (top, left) = self.signals[i], self.corners[i]
+        # Both are boxes of the input: their common part is copied, counted from the corner of either.
         out = signal.new_zeros(len(signal), box.height, box.width)
         shared = Box(top, left, top + signal.shape[1], left + signal.shape[2]).intersection(box)
         if shared.area:
@@ -58,6 +59,7 @@ def inputs_at_once(net: Network, crops: Crops | None, n_images: int) -> int:
     """Return how many images, or crops with the pixels of so many images, are run at once."""
     if crops is None:
         return n_images
+    # as many crops as have the pixels of n_images images: the memory of a forward pass goes with its pixels
     return min(n_images * net.input_shape[1] * net.input_shape[2] // crops.area, MOST_UNITS)
 
 
@@ -124,8 +126,10 @@ class Projector:
         image_of: Sequence[int] | None,
         seeds: Tensor | None,
     ) -> Projections:
+        # By place among the units: batches, layers and the walk all bring them in orders of their own.
         found: dict[int, tuple[Tensor, Tensor, tuple[int, int]]] = {}
         for batch in self._batches(images, units, image_of):
+            # (m, c, h, w); one forward pass serves the units of all layers.
             record = self._backward.forward(torch.stack(batch.inputs).to(*self._home))
             self._control.alter(record)
             for head, layer in enumerate(self.layers):
@@ -142,7 +146,7 @@ class Projector:
         """Yield batches: images with all of their units, or one input for each unit of one layer."""
         own = list(range(len(units)) if image_of is None else image_of)
         if self.crops is None and self._backward.shares:
-            used = sorted(set(own))
+            used = sorted(set(own))  # an image without units is not run
             for start in range(0, len(used), self.batch_size):
                 ids = used[start : start + self.batch_size]
                 place = {image: at for at, image in enumerate(ids)}
@@ -172,11 +176,13 @@ class Projector:
             batch: What was run for them.
         """
         record, head, seeds = source
+        # (n,) units of one layer, in what was run: (channel, row, col), and the input of each.
         places = [self._place(units[i]) for i in members]
         owners = None if batch.owners is None else torch.tensor([batch.owners[i] for i in members])
         found = {}
         for at, values, windows in self._backward.descend(record, head, places, owners, seeds):
             # Windows hold (n, c, h, w) with (n,) first rows and columns; a crop's corner is added to get image pixels.
+            # A signal without windows is the whole input, from its first pixel.
             starts = [s.tolist() for _, s in windows.axes] or [[0] * len(values)] * 2
             for place, value, signal, row, col in zip(at, values, windows.data, *starts, strict=True):
                 top, left = batch.corners.get(members[place], (0, 0))

@@ -23,6 +23,7 @@ def under_rules(layer: Layer, rules: RuleSet) -> Layer:
         >>> [under_rules(layer, rules).receptive_field is None for rules in (backlight.DECONVNET, backlight.GRADIENT)]
         [False, True]
     """
+    # A field without ignored gates holds for every rule; frozen gates pass nothing to their factors.
     field = layer.receptive_field
     if field is None or not field.gates_ignored or rules.gates == "frozen":
         return layer

@@ -44,7 +44,7 @@ def rewrite(net: Network, heads: Sequence[tuple[fx.Node, Order]], rules: RuleSet
         UnsupportedOperatorError: Operators on a path to the pixels that no rule covers; names all of them.
     """
     nodes = [node for node, _ in heads]
-    path = set(net.analysis.path(nodes))
+    path = set(net.analysis.path(nodes))  # factors of gates are not on it
     if not rules.is_plain_gradient:
         _refuse_unknown(net, path, rules)
         _refuse_dead_ends(net, nodes, path)
@@ -72,11 +72,14 @@ class _Rewriter:
     def __call__(
         self, graph: fx.Graph, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> fx.Node | None:
+        # `args` and `kwargs` are nodes of the new graph, `node` is the old one: what is asked of it is analysed there.
         in_branch = node in self.branches
         at = Rewriting(graph, node, args, kwargs, self.rules, self.net.analysis, in_branch)
         entry = operator_of(node)
-        if entry.stands_for is not None:
+        if entry.stands_for is not None:  # whatever the rules: the operator itself would stop every signal
             return entry.stands_for(at)
+        # None is a plain copy, with PyTorch's derivative. Off the path no signal arrives: gates have detached their
+        # factors.
         if self.rules.is_plain_gradient or entry.rule is None or not (node in self.path or in_branch):
             return None
         if in_branch and at.kind not in _RULED_IN_BRANCHES:
@@ -99,6 +102,7 @@ def _refuse_unknown(net: Network, path: set[fx.Node], rules: RuleSet) -> None:
     for node in unknown:
         places.setdefault(operator_name(node), []).append(net.where(node))
     listed = "; ".join(f"{name} at {', '.join(where)}" for name, where in places.items())
+    # The advice has to work: `squash=identity` helps only if nothing but squashes is in the way.
     if all(operator_of(node).squashes for node in unknown):
         passing = replace(rules, squash="identity").spelled
         python, command = f"rules=backlight.parse_rules({passing!r})", f"--rules {passing}"
@@ -113,6 +117,8 @@ def _refuse_unknown(net: Network, path: set[fx.Node], rules: RuleSet) -> None:
 
 def _refuse_dead_ends(net: Network, heads: Sequence[fx.Node], path: set[fx.Node]) -> None:
     """Raise where all of a layer's signal ends at comparisons, masks or indices: its picture would be empty."""
+    # From the pixels up: a node is alive if a signal at it reaches them. What is on the path but not alive loses its
+    # signal at the comparisons, masks or indices that it reads.
     alive = {n for n in path if n.op == "placeholder"}
     stops = []
     for node in net.module.graph.nodes:

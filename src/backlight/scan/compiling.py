@@ -57,7 +57,7 @@ def compile_frozen(module: fx.GraphModule, example: Tensor) -> Callable[[Tensor]
     try:
         with quiet_torch(), torch.no_grad(), _frozen():
             compiled = torch.compile(module, dynamic=False, fullgraph=True)
-            compiled(example)
+            compiled(example)  # torch.compile only wraps the module; the first call compiles it
     # A compiler, its headers, a full disk: the reasons have no type in common.
     except Exception as error:
         reason = next(

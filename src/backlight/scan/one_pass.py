@@ -21,7 +21,7 @@ def choose_layers(net: Network, layers: Layers | None) -> tuple[Layer, ...]:
     """Return the layers of those names, each once, in the order of the graph; None gives the default layers."""
     if layers is None:
         return net.default_layers
-    wanted = {net.layer(name) for name in layer_names(layers)}
+    wanted = {net.layer(name) for name in layer_names(layers)}  # looking a layer up refuses unknown names
     return tuple(layer for layer in net.layers if layer in wanted)
 
 
@@ -66,7 +66,7 @@ def scan(
     for tensor, ids, names, skipped in batches:
         scanner.add(state, tensor, ids, names)
         state.skipped.extend(skipped)
-        done += len(ids) + len(skipped)
+        done += len(ids) + len(skipped)  # a batch is what could be read of `batch_size` images
         say("scan", done, n_images)
     return state
 
@@ -81,6 +81,7 @@ def _batches(
     """Return the number of images, and their batches."""
     if isinstance(images, Tensor):
         whole = net.prepare(images)
+        # Views (b, c, h, w) of the one tensor; an image's id is its place in it. None can be skipped.
         parts = [range(i, min(i + batch_size, len(whole))) for i in range(0, len(whole), batch_size)]
         return len(whole), (
             (whole[ids.start : ids.stop], ids, [f"number {i}" for i in ids], ()) for ids in parts

@@ -47,6 +47,7 @@ def peaks_graph(net: Network, layers: Sequence[Layer]) -> fx.GraphModule:
             spatial = torch.ops.backlight.spatial_peaks.default
             found.append(module.graph.call_function(spatial, (node,)) if layer.is_spatial else node)
     output.args = (tuple(found),)
+    # Last: maps whose peaks are read have a second reader by now, and are not written over.
     rectify_in_place(module)
     return module
 
@@ -66,7 +67,9 @@ def _spatial_peaks(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     *Convention*: of equal activations the first in reading order counts.
     """
+    # One window of h * w cells for each map: maxima and places (n, c, 1, 1); a place is row * w + col.
     maxima, places = functional.max_pool2d(maps, maps.shape[2:], return_indices=True)
+    # In half precision a sum of many positions would overflow or stop growing: at least float32.
     sums = maps.sum((2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
     return maxima, sums, places
 

@@ -79,7 +79,7 @@ class Scanner:
             parts = [as_peaks(part) for part in found]
             peaks = Peaks(*(torch.cat(part)[: len(ids)].flatten(1) for part in zip(*parts, strict=True)))
             added[layer.name] = _add(scan.layers[layer.name], layer, peaks, ids, names)
-        scan.layers.update(added)
+        scan.layers.update(added)  # only now, when no layer has raised
 
     def _filled(self, part: Tensor) -> Tensor:
         """Return a step's worth of inputs, zeros where there are no more images, channels last."""
@@ -121,6 +121,7 @@ def _add(
     maxima, means = (t.float().cpu().numpy() for t in (peaks.maxima, peaks.sums / n_positions))
     finite = (np.isfinite(maxima) & np.isfinite(means)).all(1)
     if not finite.all():
+        # the first such image and its first such map, so that the message is the same in every run
         bad = int(np.flatnonzero(~finite)[0])
         channel = int(np.flatnonzero(~np.isfinite(maxima[bad]) | ~np.isfinite(means[bad]))[0])
         raise ActivationError(

@@ -59,11 +59,13 @@ class Scan:
     @property
     def n_images(self) -> int:
         """Number of images that were read."""
+        # every image is added to all layers, so any of them tells
         return next((s.statistics.n_images for s in self.layers.values()), 0)
 
     def merge(self, other: Scan) -> Scan:
         """Return the scan of both sets of images, which have no image in common."""
         layers = {name: result.merge(other.layers[name]) for name, result in self.layers.items()}
+        # Sorted, as the hits are in a total order: the order of the merges shows in neither.
         return Scan(layers, sorted([*self.skipped, *other.skipped], key=lambda s: s.id))
 
     def after(self) -> Scan:
@@ -95,7 +97,7 @@ class Scan:
             hits, statistics = (
                 {name: own[name] for name in kind.__annotations__} for kind in (TopHits, MapStatistics)
             )
-            n_images = {"n_images": int(own["n_images"])}
+            n_images = {"n_images": int(own["n_images"])}  # an array of no dimensions, where a number belongs
             return LayerScan(TopHits(**hits), MapStatistics(**statistics | n_images))  # type: ignore[arg-type]
 
         return cls({name: layer(i) for i, name in enumerate(names)})

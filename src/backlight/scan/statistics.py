@@ -17,6 +17,7 @@ HISTOGRAM_EDGES: NDArray[np.float64] = np.concatenate([[0.0], 2.0 ** (np.arange(
 N_BINS = len(HISTOGRAM_EDGES) + 1
 
 # The largest float32 up to each edge: no float32 lies between the two, and comparing float32 with float32 is faster.
+# Rounding to float32 may go up, past the edge: then the next one down.
 _NEAREST = HISTOGRAM_EDGES.astype(np.float32)
 _EDGES = np.where(_NEAREST > HISTOGRAM_EDGES, np.nextafter(_NEAREST, np.float32(-np.inf)), _NEAREST)
 
@@ -63,6 +64,7 @@ class MapStatistics:
         if not n_images:
             return self
         # (n, c) bins, counted for all maps at once: those of map i are numbered from i * N_BINS.
+        # side="left": a value on an edge belongs below it, so that 0 is "not active".
         bins = np.searchsorted(_EDGES, maxima, side="left")
         flat = bins + np.arange(n_maps) * N_BINS
         histogram = np.bincount(flat.ravel(), minlength=n_maps * N_BINS).reshape(n_maps, N_BINS)
@@ -104,7 +106,9 @@ def _exact_sums(means: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the sums (3, c) over the images of means (n, c), in the parts of `_GRIDS`."""
     rest, parts = means.astype(np.float64), []
     for grid in _GRIDS:
-        part = np.rint(rest / grid) * grid  # grids are powers of two: exact, as is the rest
+        # The nearest multiple of the grid; at most half a grid is left, of either sign. Grids are powers of two, so the
+        # division, the product and the rest are exact; a sum of multiples of the grid is one too, and has few bits.
+        part = np.rint(rest / grid) * grid
         parts.append(part.sum(0))
         rest -= part
     return np.stack([*parts, rest.sum(0)])

@@ -56,7 +56,8 @@ class TopHits:
         """
         if not len(image_ids):
             return self
-        # Most maps see no newcomer: (m,) those whose weakest hit is reached by an image of the batch.
+        # Most maps see no newcomer: (m,) those whose weakest hit is reached by an image of the batch. An equal value is
+        # enough, as of two the lower image id wins, and any value reaches an empty place, of -inf.
         entered = np.flatnonzero(maxima.max(0) >= self.values[:, -1])
         # The batch as hits of those maps, one an image: values (m, n), ids (m, n), places (m, n, 2).
         ids = np.broadcast_to(image_ids, (len(entered), len(image_ids)))
@@ -65,7 +66,7 @@ class TopHits:
 
     def merge(self, other: TopHits) -> TopHits:
         """Return the hits of both sets of images, which have no image in common."""
-        # Late in a scan most maps have no newcomer.
+        # Late in a scan most maps have no newcomer: all places of the other's are empty, or bars of `after`.
         entered = np.flatnonzero((other.image_ids >= 0).any(1))
         return self._with(entered, other._of(entered))
 
@@ -75,6 +76,7 @@ class TopHits:
     def _with(self, maps: NDArray[np.intp], newcomers: TopHits) -> TopHits:
         """Return the hits, with newcomers of some maps: (m,) which maps, and their (m, n) further hits."""
         merged = _best(self._of(maps), newcomers)
+        # A copy, as callers keep the old hits: an error in a later layer must leave the scan as it was.
         result = TopHits(self.values.copy(), self.image_ids.copy(), self.places.copy())
         result.values[maps], result.image_ids[maps], result.places[maps] = (
             merged.values,
@@ -86,7 +88,8 @@ class TopHits:
 
 def _best(hits: TopHits, others: TopHits) -> TopHits:
     """Return the k best of (c, k) hits and (c, n) others of the same maps."""
-    # (c, k + n) candidates of each map, sorted along the last axis; the first k stay.
+    # (c, k + n) candidates of each map, sorted along the last axis; the first k stay. A bar is sorted by its value,
+    # behind every hit that reaches it, so it never takes the place of a hit that counts.
     values = np.concatenate([hits.values, others.values], axis=1)
     ids = np.concatenate([hits.image_ids, others.image_ids], axis=1)
     places = np.concatenate([hits.places, others.places], axis=1)
@@ -94,12 +97,12 @@ def _best(hits: TopHits, others: TopHits) -> TopHits:
     return TopHits(
         np.take_along_axis(values, order, 1),
         np.take_along_axis(ids, order, 1),
-        np.take_along_axis(places, order[:, :, None], 1),
+        np.take_along_axis(places, order[:, :, None], 1),  # (c, k, 1) for both row and col
     )
 
 
 def _order(values: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.intp]:
     """Return the order of hits along the last axis; empty places, whose id is -1, come last."""
-    # lexsort takes the most important key last.
+    # lexsort takes the most important key last. One image has one hit of a map, so value and id decide every tie.
     last_id = np.where(ids < 0, np.iinfo(np.int64).max, ids)
     return np.lexsort((last_id, -values), axis=-1)
