@@ -128,7 +128,7 @@ BAD = [
     ((*BUILD, "--maps", "3,99"), r"channel 99 is out of range for layer 'relu1' (8 feature maps)"),
     ((*BUILD, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or all, got 'some'"),
     ((*BUILD, "--top", "0"), "top and batch size must be at least 1"),
-    ((*BUILD, "--rules", "lrp"), "rule set 'lrp' does not exist; choose one of deconvnet, guided, gradient"),
+    ((*BUILD, "--rules", "lrp"), "rule set 'lrp' does not exist; choose one of deconvnet, guided, gradient, masked"),
     ((*BUILD, "--rules", "deconvnet,unpool=max"), "rule option unpool='max' does not exist; choose one of add"),
     ((*BUILD, "--device", "cuda:7"), "device 'cuda:7' is not available on this machine"),
     ((*BUILD, "--mean", "half"), "--mean is a list of numbers"),

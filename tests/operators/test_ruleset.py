@@ -7,7 +7,7 @@ import jaxtyping
 import pytest
 
 from backlight.errors import BadInputError
-from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RULE_SETS, RuleSet, parse_rules
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, MASKED, RULE_SETS, RuleSet, parse_rules
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def untyped():
     jaxtyping.config.update("jaxtyping_disable", before)
 
 
-def test_the_three_rule_sets():
-    assert RULE_SETS == {"deconvnet": DECONVNET, "guided": GUIDED, "gradient": GRADIENT}
+def test_the_rule_sets():
+    assert RULE_SETS == {"deconvnet": DECONVNET, "guided": GUIDED, "gradient": GRADIENT, "masked": MASKED}
     assert DECONVNET.to_dict() == {
         "name": "deconvnet",
         "rectifier": "deconvnet",
@@ -32,7 +32,9 @@ def test_the_three_rule_sets():
         "squash": "error",
     }
     assert replace(DECONVNET, name="guided", rectifier="guided") == GUIDED
-    assert RuleSet(**GRADIENT.to_dict()) == GRADIENT
+    assert MASKED.to_dict() == DECONVNET.to_dict() | {"name": "masked", "masked_levels": 4}
+    for rules in RULE_SETS.values():
+        assert RuleSet(**rules.to_dict()) == rules
 
 
 def test_only_the_gradient_by_any_name_is_the_plain_gradient():
@@ -69,6 +71,8 @@ SPELLINGS = {
     ],
     "guided": ["guided,rectifier=guided", "guided,average-pool=fill"],
     "gradient,gates=frozen": ["gradient,gates=frozen,lrn=vjp"],
+    "masked,masked_levels=2": ["masked, masked-levels = 2", "masked,rectifier=deconvnet,masked_levels=2"],
+    "deconvnet": ["deconvnet,masked_levels=0"],
 }
 
 
@@ -97,8 +101,8 @@ def test_rules_are_equal_by_their_options_whatever_they_are_called():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("deconv", "rule set 'deconv' does not exist; choose one of deconvnet, guided, gradient"),
-        ("", "rule set '' does not exist; choose one of deconvnet, guided, gradient"),
+        ("deconv", "rule set 'deconv' does not exist; choose one of deconvnet, guided, gradient, masked"),
+        ("", "rule set '' does not exist; choose one of deconvnet, guided, gradient, masked"),
         (
             "guided,pool=add",
             "rule option 'pool' does not exist; choose one of rectifier, unpool, average_pool, lrn, ",
@@ -111,6 +115,14 @@ def test_rules_are_equal_by_their_options_whatever_they_are_called():
         (
             "guided,lrn=no",
             "rule option lrn='no' does not exist; choose one of identity, frozen, inverse, vjp",
+        ),
+        (
+            "masked,masked_levels=-1",
+            "rule option masked_levels='-1' does not exist; choose one of 0, 1, 2, …",
+        ),
+        (
+            "masked,masked_levels=all",
+            "rule option masked_levels='all' does not exist; choose one of 0, 1, 2, …",
         ),
     ],
 )

@@ -141,7 +141,7 @@ def network() -> tuple[Network, dict[str, Layer]]:
     return net, {name: net.layer(net.where(n)) for name, n in zip(ALL, operands(output.args), strict=True)}
 
 
-OPTIONS = {own.name: get_args(get_type_hints(RuleSet)[own.name]) for own in fields(RuleSet)[1:]}
+OPTIONS = {own.name: get_args(get_type_hints(RuleSet)[own.name]) or (0, 2) for own in fields(RuleSet)[1:]}
 
 
 def rule_sets() -> list[RuleSet]:

@@ -45,7 +45,7 @@ Weights = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
-RULES_HELP = "deconvnet, guided or gradient; with options such as deconvnet,unpool=assign-largest."
+RULES_HELP = "deconvnet, guided, gradient or masked; with options such as deconvnet,unpool=assign-largest."
 Rules = Annotated[str, typer.Option("--rules", help=RULES_HELP)]
 SeedValue = Annotated[
     str,

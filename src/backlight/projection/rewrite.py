@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import fx
+from torch import Tensor, fx
 
 from backlight.errors import UnsupportedOperatorError
 from backlight.network.cut import cut
@@ -68,13 +68,15 @@ class _Rewriter:
         gates = (n for n in path if net.analysis.classify(n) is OperatorClass.GATE)
         through = [n for n in gates if rules.gates == "vjp" and operator_of(n).option(n) == "gates"]
         self.branches = net.analysis.branches(through) - path
+        self.masked = top_rectifiers(net, rules.masked_levels)
 
     def __call__(
         self, graph: fx.Graph, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> fx.Node | None:
         # `args` and `kwargs` are nodes of the new graph, `node` is the old one: what is asked of it is analysed there.
         in_branch = node in self.branches
-        at = Rewriting(graph, node, args, kwargs, self.rules, self.net.analysis, in_branch)
+        rules = replace(self.rules, rectifier="guided") if node in self.masked else self.rules
+        at = Rewriting(graph, node, args, kwargs, rules, self.net.analysis, in_branch)
         entry = operator_of(node)
         if entry.stands_for is not None:  # whatever the rules: the operator itself would stop every signal
             return entry.stands_for(at)
@@ -85,6 +87,30 @@ class _Rewriter:
         if in_branch and at.kind not in _RULED_IN_BRANCHES:
             return None
         return entry.rule(at)
+
+
+def top_rectifiers(net: Network, n_levels: int) -> set[fx.Node]:
+    """Return the rectifiers of feature maps in the topmost levels of a network.
+
+    *Convention*: the level of a rectifier is how many rectifiers of feature maps lie on the longest way from it to an
+    output, itself among them. It does not depend on the layer that is projected, and the branches of a block share one.
+    """
+    levels: dict[fx.Node, int] = {}  # how many such rectifiers lie above a node, on the longest way
+    found = set()
+    for node in reversed(net.module.graph.nodes):
+        above = levels.get(node, 0)
+        value = node.meta.get("val")
+        if (
+            net.analysis.classify(node) is OperatorClass.RECTIFIER
+            and isinstance(value, Tensor)
+            and value.dim() == 4
+        ):
+            above += 1
+            if above <= n_levels:
+                found.add(node)
+        for source in net.analysis.signal_inputs(node):
+            levels[source] = max(levels.get(source, 0), above)
+    return found
 
 
 def _refuse_unknown(net: Network, path: set[fx.Node], rules: RuleSet) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from backlight.atlas import Atlas
 from backlight.errors import UnsupportedOperatorError
 from backlight.geometry import Box
 from backlight.network import Layer, Network
-from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
+from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet, parse_rules
 from backlight.projection import Unit, check_rules
 
 
@@ -58,10 +59,15 @@ def applies(net: Network, layer: Layer, rules: RuleSet) -> bool:
     return True
 
 
-def rule_sets_of(atlas: Atlas) -> list[RuleSet]:
-    """Return the three rule sets and any others that an atlas was built with."""
+def rule_sets_of(atlas: Atlas, rivals: Sequence[str] = ()) -> list[RuleSet]:
+    """Return the three rule sets of the papers, any others that an atlas was built with, and rivals by their spelling.
+
+    Raises:
+        BadInputError: A rival is no rule set.
+    """
     known = {rules.name: rules for rules in (DECONVNET, GUIDED, GRADIENT)}
-    return list((known | {layer.rules.name: layer.rules for layer in atlas.layers}).values())
+    known |= {layer.rules.name: layer.rules for layer in atlas.layers}
+    return list((known | {own.name: own for own in map(parse_rules, rivals)}).values())
 
 
 def choose_subjects(atlas: Atlas, name: str, maps: int | None, hits: int, seed: int) -> list[list[Subject]]:

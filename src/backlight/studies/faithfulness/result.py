@@ -33,6 +33,7 @@ class FaithfulnessConfig:
         shares: Shares of the receptive field's pixels (inside the image) that are covered, above 0 and below 1.
         fills: What the covered pixels show.
         seed: Random seed for every draw.
+        rivals: Further rule sets to compare, as `parse_rules` reads them.
     """
 
     maps: int | None = 16
@@ -40,6 +41,7 @@ class FaithfulnessConfig:
     shares: tuple[float, ...] = (0.05, 0.1, 0.2)
     fills: tuple[Fill, ...] = ("mean", "blur", "noise")
     seed: int = 0
+    rivals: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the values."""

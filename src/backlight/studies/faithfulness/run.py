@@ -70,7 +70,7 @@ def run_by_layer(
     n_all = sum(len(subjects) for maps in chosen.values() for subjects in maps)
     if not n_all:
         raise BadInputError("none of the layers has a hit to study; build the atlas with more maps or images")
-    study = Falls(net, source, rule_sets_of(atlas), config)
+    study = Falls(net, source, rule_sets_of(atlas, config.rivals), config)
     count = Count(progress, "faithfulness", n_all)
     for name, maps in chosen.items():
         known = _kept(atlas, name, config)

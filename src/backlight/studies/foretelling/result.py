@@ -33,6 +33,7 @@ class ForetellingConfig:
         stride: Pixels from one square to the next; None for 2, or more where that gives over 8 places along a side.
         fill: What the covered pixels show.
         seed: Random seed for every draw.
+        rivals: Further rule sets to compare, as `parse_rules` reads them.
     """
 
     maps: int | None = 16
@@ -41,6 +42,7 @@ class ForetellingConfig:
     stride: int | None = None
     fill: Fill = "mean"
     seed: int = 0
+    rivals: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the values."""

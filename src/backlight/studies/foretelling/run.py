@@ -93,7 +93,7 @@ def run_by_layer(
     n_all = sum(len(subjects) for maps in chosen.values() for subjects in maps)
     if not n_all:
         raise BadInputError("none of the layers has a hit to study; build the atlas with more maps or images")
-    rule_sets, count = rule_sets_of(atlas), Count(progress, "foretelling", n_all)
+    rule_sets, count = rule_sets_of(atlas, config.rivals), Count(progress, "foretelling", n_all)
     for name, maps in chosen.items():
         known = _kept(atlas, name, config)
         if known is not None:
