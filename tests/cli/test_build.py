@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import backlight
-from backlight.atlas import Evidence
-from backlight.atlas.writer import AtlasWriter
+from backlight.atlas import Evidence, writer
 from cli.running import BUILD, MODEL, STUDY, check_refused, run
 
 
@@ -84,14 +84,15 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = AtlasWriter.__init__
+    plain = writer.connect_for_writing
 
-    def begin_on_a_small_disk(self: AtlasWriter, *args: object) -> None:
-        begin(self, *args)  # type: ignore[arg-type]
-        self._connection.execute("PRAGMA max_page_count = 13")  # SQLite then reports a full disk
+    def connect_to_a_small_disk(path: Path) -> sqlite3.Connection:
+        connection = plain(path)
+        connection.execute("PRAGMA max_page_count = 13")  # SQLite then reports a full disk
+        return connection
 
     with monkeypatch.context() as patched:
-        patched.setattr(AtlasWriter, "__init__", begin_on_a_small_disk)
+        patched.setattr(writer, "connect_for_writing", connect_to_a_small_disk)
         assert run(*BUILD) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert "no space is left on the disk; free some and rerun the same command" in line
@@ -140,10 +141,7 @@ def test_the_rules_with_the_best_evidence_are_used_layer_by_layer(
     assert next(iter(backlight.open_atlas("best.atlas")["relu2"].evidence.falls)) == "guided"
 
 
-def test_best_rules_need_evidence_of_the_same_model(
-    workplace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(*BUILD, "--maps", "2") == 0
+def test_best_rules_need_evidence_of_the_same_model(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = ("build", "mine.py:make", "pictures", "-o", "b.atlas", "--size", "32")
     for arguments, message in [
         (("--rules", "best"), "--rules best and --evidence ATLAS go together"),

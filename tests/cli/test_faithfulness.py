@@ -48,20 +48,17 @@ def test_faithfulness_needs_no_more_than_the_atlas_and_its_model(
     ],
 )
 def test_bad_input_to_faithfulness_is_one_line(
-    workplace: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+    built: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
-    assert run(*BUILD, "--maps", "2") == 0
-    capsys.readouterr()
     assert run("faithfulness", "a.atlas", MODEL, *arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
 
 
 def test_a_stopped_study_of_faithfulness_keeps_its_layers_and_goes_on(
-    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    built: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = backlight.studies.faithfulness
-    assert run(*BUILD, "--maps", "2") == 0
     by_layer = command.run_by_layer
 
     def stopped(*arguments: object, **named: object) -> Iterator[object]:
@@ -80,10 +77,9 @@ def test_a_stopped_study_of_faithfulness_keeps_its_layers_and_goes_on(
 
 
 def test_a_study_that_keeps_evidence_waits_for_no_build(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("backlight.storage.locking.PATIENCE_S", 0.0)
-    assert run(*BUILD, "--maps", "1") == 0
     monkeypatch.setattr(
         backlight.studies.faithfulness, "run_by_layer", lambda *_: pytest.fail("work was done")
     )

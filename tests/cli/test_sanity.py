@@ -26,14 +26,13 @@ def test_sanity_prints_what_stays(workplace: Path, capsys: pytest.CaptureFixture
 
 
 def test_a_stopped_study_that_keeps_nothing_says_so(
-    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    built: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = backlight.studies.sanity
 
     def stopped(*_: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    assert run(*BUILD, "--maps", "2", "--layers", "relu2") == 0
     monkeypatch.setattr(command, "run", stopped)
     assert run("sanity", "a.atlas", MODEL) == 130
     assert "stopped; nothing was written" in capsys.readouterr().err

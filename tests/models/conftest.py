@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from models.exported import Records, exported
+if TYPE_CHECKING:  # imported before pytest has hooked types in, the package would not be checked
+    from models.exported import Records
 
 
 @pytest.fixture
@@ -19,4 +21,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def records() -> Records:
     """Return the files of an exported program, by name; exported once, so not to be changed."""
+    from models.exported import exported
+
     return exported()[1]
