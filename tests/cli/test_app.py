@@ -28,6 +28,20 @@ def test_failed_work_exits_with_1(workplace: Path, capsys: pytest.CaptureFixture
     assert "layer 'relu2' has an activation that is not finite" in capsys.readouterr().err
 
 
+def test_an_error_that_nobody_expected_is_one_line_too_and_debug_shows_it(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("[red]by zero\nand more")
+
+    monkeypatch.setattr("backlight.cli.models.load_network", fail)
+    assert run("layers", "mine.py:make") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "unexpected error: ZeroDivisionError: [red]by zero; --debug shows where"
+    with pytest.raises(ZeroDivisionError, match="by zero"):
+        main(["--debug", "layers", "mine.py:make"])
+
+
 def test_the_program_is_on_the_path() -> None:
     assert shutil.which("backlight", path=str(Path(__import__("sys").executable).parent))
 
