@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import get_args
 
 import pytest
 
 import backlight
-from backlight.cli import build, flags
-from backlight.cli.commands import AdaptiveCommands, Command, Commands
+from backlight.cli.commands import AdaptiveCommands, Commands
 
 LATE = ("torch", "torchvision", "matplotlib", "scipy", "skimage", "timm")
-KNOWN = [*Commands.known.items(), *AdaptiveCommands.known.items()]
 WORDS = [*([name] for name in Commands.known), *(["adaptive", name] for name in AdaptiveCommands.known)]
 
 RUN = """
@@ -95,21 +91,3 @@ def test_a_star_import_gives_the_doors_and_not_the_rooms() -> None:
     assert {"capture", "project", "build", "open_atlas", "Layer"} <= set(backlight.__all__)
     given = (getattr(backlight, name) for name in backlight.__all__)
     assert not [own for own in given if isinstance(own, ModuleType)]
-
-
-@pytest.mark.parametrize(("name", "command"), KNOWN, ids=[name for name, _ in KNOWN])
-def test_the_list_says_of_a_command_what_its_own_help_says(name: str, command: Command) -> None:
-    module, _, function = command.place.partition(":")
-    found = getattr(import_module(f"backlight.cli.{module}"), function)
-    assert inspect.getdoc(found).split("\n\n")[0] == command.summary
-
-
-def test_flags_say_what_the_library_says() -> None:
-    """They are written twice, since the library cannot be asked without importing PyTorch."""
-    from backlight.models import FORMS
-    from backlight.scan import Compile
-    from backlight.scan.compiling import MIN_IMAGES
-
-    assert flags.MODEL_FORMS == FORMS
-    assert get_args(build.Compile) == get_args(Compile)
-    assert build.COMPILED_FROM == MIN_IMAGES

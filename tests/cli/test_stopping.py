@@ -51,7 +51,7 @@ def test_what_was_printed_before_ctrl_c_at_the_end_is_not_lost(tmp_path: Path) -
     assert program(tmp_path, cli) == (130, "done\n", "stopped\n")
 
 
-@pytest.mark.parametrize("where", ["models.load_network", "layers._layer_table"])
+@pytest.mark.parametrize("where", ["models.load_network", "layers.new_table"])
 def test_ctrl_c_in_a_command_without_progress(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
 ) -> None:

@@ -8,18 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backlight.errors import BadInputError, ImageError
+from backlight.errors import BadInputError
 from backlight.images import DeepPicture, decode
+from images.pictures import PIXELS, encoded
 
 pytestmark = pytest.mark.usefixtures("no_warning")
 RNG = np.random.default_rng(0)
-PIXELS = RNG.integers(0, 256, (3, 5, 3), dtype=np.uint8)
-
-
-def encoded(image, kind="PNG", **options):
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def only_pixel(source, channels=3):
@@ -220,71 +214,6 @@ def test_unsigned_32_bits_of_a_tiff_are_not_taken_for_negative():
     at = data.index(sample_format)
     data[at : at + 12] = struct.pack("<HHLHH", 339, 3, 1, 1, 0)
     assert decode(bytes(data)).values.tolist() == [[7, 2**32 - 1]]
-
-
-def test_what_lies_outside_of_the_assumed_range_is_not_turned_into_grey():
-    for values, message in [
-        (np.array([[0, 65536]], np.int32), r"integers from 0 to 65536: .* must lie in 0\.\.65535; .*--range"),
-        (np.array([[0, -1]], np.int16), "integers from -1 to 0"),
-        (np.array([[0, 255]], np.float32), r"floats from 0 to 255: .* must lie in 0\.\.1"),
-        (np.array([[0.5, np.nan]], np.float32), "NaN or infinite"),
-        (np.array([[0.5, np.inf]], np.float64), "NaN or infinite"),
-    ]:
-        with pytest.raises(ImageError, match=message):
-            decode(values).convert("L")
-    shown = decode(encoded(Image.fromarray(np.array([[0, 0.5, 1]], np.float32)), "TIFF"), 1).convert("L")
-    assert np.asarray(shown).tolist() == [[0, 128, 255]]
-
-
-@pytest.mark.parametrize(
-    ("array", "mode", "first"),
-    [
-        (np.full((2, 3), 7, np.uint8), "RGB", (7, 7, 7)),
-        (np.full((2, 3, 1), 7, np.uint8), "RGB", (7, 7, 7)),
-        (np.full((2, 3), True), "RGB", (255, 255, 255)),
-        (np.full((2, 3, 3), (1, 2, 3), np.uint8), "RGB", (1, 2, 3)),
-        (np.full((2, 3, 4), (0, 0, 0, 51), np.uint8), "RGB", (204, 204, 204)),
-        (np.full((2, 3, 2), (0, 51), np.uint8), "RGB", (204, 204, 204)),
-        (np.full((2, 3, 3), (0, 65535, 257), ">u2"), "RGB", (0, 255, 1)),
-        (np.full((2, 3, 1), 0.5, np.float16), "RGB", (128, 128, 128)),
-    ],
-)
-def test_arrays(array, mode, first):
-    picture = decode(array)
-    assert picture.size == (3, 2)
-    assert picture.convert(mode).getpixel((0, 0)) == first
-
-
-def test_an_array_is_copied():
-    for array in (np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint16)):
-        picture = decode(array)
-        array[:] = 99
-        assert np.asarray(picture.convert("L")).max() == 0
-
-
-def test_deep_colour_becomes_luma_as_8_bit_colour_does():
-    deep = decode((PIXELS.astype(np.uint16) * 257), 1).convert("L")
-    assert np.abs(np.asarray(deep, int) - np.asarray(decode(PIXELS, 1), int)).max() <= 1
-
-
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.array([[object()]]), "an array of Python objects is not a picture"),
-        (np.zeros((2, 2), complex), "an array of complex128 is not a picture"),
-        (np.array([["a"]]), "an array of <U1 is not a picture"),
-        (np.zeros((2, 2), [("a", "i4")]), "an array of fields is not a picture"),
-        (np.zeros(5), r"of shape 5 is not a picture, \(h, w\) or \(h, w, channels\)"),
-        (np.zeros((3, 8, 8)), r"of shape 3x8x8 is not a picture.*numpy\.moveaxis\(array, 0, -1\)"),
-        (np.zeros((9, 8, 8, 3)), "of shape 9x8x8x3 is not a picture.*save each picture in a file of its own"),
-        (np.zeros((8, 8, 4)), "more than 8 bits are read as 1 .* or 3 .* channels"),
-        (np.zeros((0, 8)), "no pixels: 0 x 8"),
-        (np.broadcast_to(np.uint8(0), (20_000, 20_000)), "too large: 20000 x 20000"),
-    ],
-)
-def test_arrays_that_are_no_picture(array, message):
-    with pytest.raises(ImageError, match=message):
-        decode(array)
 
 
 def transparent_palette(transparency):

@@ -4,109 +4,15 @@ import math
 import numpy as np
 import pytest
 import torch
-import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
 
 from backlight.errors import BadInputError, ImageError
-from backlight.images import Preprocessing
+from backlight.images import DeepPicture, Preprocessing
+from images.pictures import PICTURES, TWELVE, WHOLE, ranged, same_bits
 
-RNG = np.random.default_rng(0)
-SIZES = [(40, 61), (300, 251), (13, 90)]
-PICTURES = [Image.fromarray(RNG.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in SIZES]
 PLAIN = Preprocessing(None, (6, 4), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
-
-
-def same_bits(one, other):
-    assert one.dtype == other.dtype == torch.float32
-    assert one.shape == other.shape
-    assert torch.equal(one, other), f"largest difference {(one - other).abs().max()}"
-
-
-def zoo_presets():
-    found = {}
-    for name in torchvision.models.list_models(module=torchvision.models):
-        for weights in torchvision.models.get_model_weights(name):
-            preset = weights.transforms()
-            found.setdefault(repr(preset), weights)
-    return found.values()
-
-
-@pytest.mark.parametrize("weights", zoo_presets(), ids=str)
-def test_equals_torchvisions_own_transform_bit_for_bit(weights):
-    ours, theirs = Preprocessing.from_torchvision(weights), weights.transforms()
-    for picture in PICTURES[:1] if ours.crop[0] > 300 else PICTURES:
-        same_bits(ours.tensor(picture), theirs(picture))
-
-
-@pytest.mark.filterwarnings("ignore:Anti-alias option")
-def test_from_torchvision_takes_weights_their_transforms_and_the_preset():
-    weights = torchvision.models.SqueezeNet1_0_Weights.DEFAULT
-    expected = Preprocessing(256, (224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert Preprocessing.from_torchvision(weights) == expected
-    assert Preprocessing.from_torchvision(weights.transforms) == expected
-    assert Preprocessing.from_torchvision(weights.transforms()) == expected
-    preset = ImageClassification(crop_size=5, antialias=False)
-    same_bits(Preprocessing.from_torchvision(preset).tensor(PICTURES[1]), preset(PICTURES[1]))
-
-
-def test_from_torchvision_refuses_other_transforms():
-    for other in (SemanticSegmentation(resize_size=520), torchvision.transforms.ToTensor(), None):
-        with pytest.raises(BadInputError, match="is not torchvision's ImageClassification preset"):
-            Preprocessing.from_torchvision(other)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "resnet18.tv_in1k",
-        "resnet50.a1_in1k",
-        "inception_v3.tv_in1k",
-        "convnext_tiny.in12k_ft_in1k_384",
-        "mobilenetv3_small_100.lamb_in1k",
-        "vit_small_patch14_dinov2.lvd142m",
-    ],
-)
-def test_equals_timms_own_transform_bit_for_bit(name):
-    timm = pytest.importorskip("timm")
-    cfg = timm.get_pretrained_cfg(name).to_dict()
-    theirs = timm.data.create_transform(**timm.data.resolve_data_config({}, pretrained_cfg=cfg))
-    ours = Preprocessing.from_timm(cfg)
-    for picture in PICTURES[:1] if ours.crop[0] > 300 else PICTURES:
-        same_bits(ours.tensor(picture), theirs(picture))
-
-
-@pytest.mark.parametrize(
-    "cfg",
-    [
-        {"mean": None},
-        {"input_size": (3, 32, 32), "crop_pct": 1.0, "interpolation": "bilinear"},
-        {"input_size": (3, 48, 32), "crop_pct": 0.9, "crop_mode": "squash"},
-        {"input_size": (3, 33, 33), "crop_pct": 0.875, "interpolation": "lanczos", "mean": (0.5, 0.5, 0.5)},
-        {"input_size": (3, 50, 50), "crop_pct": 0.965, "std": (1.0, 1.0, 1.0)},
-    ],
-)
-def test_equals_timms_own_transform_for_made_up_configurations(cfg):
-    timm = pytest.importorskip("timm")
-    theirs = timm.data.create_transform(**timm.data.resolve_data_config({}, pretrained_cfg=cfg))
-    for picture in PICTURES:
-        same_bits(Preprocessing.from_timm(cfg).tensor(picture), theirs(picture))
-
-
-@pytest.mark.parametrize(
-    ("cfg", "message"),
-    [
-        ({"crop_mode": "border"}, "crop mode 'border' at 224 x 224 is not supported"),
-        ({"input_size": (3, 32, 48)}, "crop mode 'center' at 32 x 48 is not supported"),
-        ({"input_size": (1, 32, 32)}, "asks for 1 channels, mean has 3 and std 3"),
-        ({"interpolation": "random"}, "unknown interpolation 'random'"),
-    ],
-)
-def test_from_timm_refuses_what_it_cannot_repeat(cfg, message):
-    with pytest.raises(BadInputError, match=message):
-        Preprocessing.from_timm(cfg)
 
 
 def test_a_small_picture_is_padded_with_black_the_odd_pixel_last():
@@ -247,3 +153,36 @@ def test_dict_round_trip_through_json(resize, crop, mean_std, interpolation):
 def test_from_dict_refuses_what_to_dict_did_not_write(values, message):
     with pytest.raises(BadInputError, match=message):
         Preprocessing.from_dict(values)
+
+
+def test_a_preprocessing_without_a_range_is_written_as_before():
+    assert list(WHOLE.to_dict()) == ["resize", "crop", "mean", "std", "interpolation"]
+    assert Preprocessing.from_dict(WHOLE.to_dict()).range is None
+
+
+def test_a_range_is_part_of_the_identity():
+    own = ranged(-1024, 3071)
+    written = json.loads(json.dumps(own.to_dict()))
+    assert written["range"] == [-1024.0, 3071.0]
+    assert Preprocessing.from_dict(written) == own
+    assert ranged(-1024.0, 3071.0).to_dict() == own.to_dict()
+
+
+@pytest.mark.parametrize("bad", [(1, 1), (5, 2), (0, float("nan")), (-1e308, 1e308)])
+def test_ranges_that_cannot_be(bad):
+    with pytest.raises(BadInputError, match="range must"):
+        ranged(*bad)
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize("bad", [3, [1], "12", ["0", "1"], [0, 1, 2]])
+def test_ranges_of_the_wrong_kind_in_a_dict(bad):
+    with pytest.raises(BadInputError, match=r"range must be two numbers \(LOW, HIGH\)"):
+        Preprocessing.from_dict({**WHOLE.to_dict(), "range": bad})
+
+
+def test_pictures_not_made_for_the_network_are_refused():
+    with pytest.raises(BadInputError, match="as stored"):
+        WHOLE.normalise([DeepPicture(TWELVE, (0, 65535))])
+    with pytest.raises(ImageError, match="NaN"):
+        ranged(0, 1).tensor(np.full((20, 30), np.nan))

@@ -11,7 +11,7 @@ import torch
 import torchvision
 
 from backlight.errors import BadInputError, WeightsError
-from backlight.models import is_code, load_model, load_weights
+from backlight.models import load_model, load_weights
 
 
 @pytest.fixture
@@ -163,18 +163,3 @@ def test_an_input_scale_that_a_file_does_not_contain_is_reported(
     monkeypatch.setattr(torchvision.models, "get_model", lambda *_, **__: net)
     (note,) = load_model("torchvision:googlenet", str(tmp_path / "w.pt")).notes
     assert "torchvision's own weights for it rescale them first" in note
-
-
-@pytest.mark.parametrize(
-    "spec", ["demo", "torchvision:resnet18", "timm:lcnet_050.ra2_in1k", "torchvision:resnet18#layer1"]
-)
-def test_zoo_names_run_nobody_elses_code(spec: str) -> None:
-    assert not is_code(spec)
-
-
-CODE = ("mine.py:make", "json:dumps", "a.pt2", "torchvision:x/../mine.py", "timm:hf-hub:a/b")
-
-
-@pytest.mark.parametrize("spec", [*CODE, "torchvision.models:resnet18", "demo.py:f", "torchvision:a\nb"])
-def test_all_else_may(spec: str) -> None:
-    assert is_code(spec)

@@ -7,8 +7,8 @@ from PIL import Image
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.render import MapPanel, Tile, figure, filter_figure, layer_figure
+from render.finding import box_of
 
-RNG = np.random.default_rng(0)
 EMPTY = (247, 247, 248)
 
 
@@ -24,14 +24,8 @@ def panel(n_tiles, first=0, label="channel 5", **fields):
     return MapPanel(label, [solid(first + i) for i in range(n_tiles)], **fields)
 
 
-def boxes_of(picture, colour):
-    """The bounding box of a colour, or None."""
-    rows, cols = np.nonzero((np.asarray(picture) == colour).all(2))
-    return Box(*map(int, (rows.min(), cols.min(), rows.max() + 1, cols.max() + 1))) if len(rows) else None
-
-
 def patch_boxes(picture, numbers):
-    return [boxes_of(picture, (10, 20, number)) for number in numbers]
+    return [box_of(picture, (10, 20, number)) for number in numbers]
 
 
 def test_patches_stand_in_reading_order_at_the_size_asked_for():
@@ -98,7 +92,7 @@ def test_title_and_legend_take_space_of_their_own():
     wrapped = layer_figure([panel(9)], "a " * 200, "b " * 300, tile_size=40)
     assert wrapped.width == plain.width
     assert wrapped.height > plain.height
-    tiles = slice(boxes_of(plain, (10, 20, 0)).top, boxes_of(plain, (10, 20, 8)).bottom)
+    tiles = slice(box_of(plain, (10, 20, 0)).top, box_of(plain, (10, 20, 8)).bottom)
     below = np.asarray(plain)[tiles.stop + 1 :]
     assert (below < 200).any(), "the legend"
     assert (below[:16] == 255).all(), "with white between"
@@ -174,45 +168,6 @@ def test_figures_that_cannot_be_laid_out_are_refused():
         layer_figure([panel(9)], "a layer", tile_size=0)
     with pytest.raises(BadInputError, match="unknown scaling 'loud'"):
         layer_figure([panel(9)], "a layer", scaling="loud")
-
-
-# Filters
-
-
-def test_filters_are_a_mosaic_each_scaled_by_itself():
-    weights = np.zeros((4, 3, 2, 2), np.float32)
-    weights[0, 0, 0, 1] = 5
-    weights[1, 1, 1, 0] = 0.01
-    picture = np.asarray(filter_figure(weights, "filters", columns=2, tile_size=40))
-    red, green = boxes_of(picture, (255, 128, 128)), boxes_of(picture, (128, 255, 128))
-    assert (red.height, red.width) == (green.height, green.width) == (20, 20)
-    assert green.top - red.top == 20, "row before column"
-    assert green.left - red.left == 40 + 10 - 20
-
-
-def test_grey_filters_are_drawn_in_grey():
-    picture = np.asarray(filter_figure(RNG.standard_normal((3, 1, 5, 5)), "filters", columns=3))
-    tile = picture[:, 24 : 24 + 50]
-    top = boxes_of(picture, (255, 255, 255)).top
-    assert top == 0
-    assert np.ptp(tile.astype(int), axis=2).max() <= 8, "only the words are tinted"
-
-
-def test_every_filter_has_its_number():
-    for size in (4, 40):
-        picture = np.asarray(filter_figure(-np.ones((12, 3, 1, 1)), "filters", columns=12, tile_size=size))
-        tiles = boxes_of(picture, (1, 1, 1))
-        assert tiles.height == size
-        assert (picture[tiles.top : tiles.bottom] == 1).all(2).sum() == 12 * size**2, "no number on a filter"
-    below = picture[tiles.bottom : tiles.bottom + 17]
-    assert len({below[:, 24 + 50 * i : 64 + 50 * i].tobytes() for i in range(12)}) == 12, "twelve numbers"
-
-
-def test_filters_over_other_channels_are_refused():
-    with pytest.raises(BadInputError, match=r"with c 1 or 3, got \(8, 64, 3, 3\)"):
-        filter_figure(np.ones((8, 64, 3, 3)), "filters")
-    with pytest.raises(BadInputError, match="must be at least 1 pixel large, got 0"):
-        filter_figure(np.ones((8, 3, 3, 3)), "filters", tile_size=0)
 
 
 def test_no_picture_is_written(tmp_path, monkeypatch):

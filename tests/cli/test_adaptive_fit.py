@@ -1,16 +1,14 @@
-"""`backlight adaptive fit` and `show`: what they write and say, resuming after a kill, bad input in one clear line."""
+"""`backlight adaptive fit`: what it learns, writes and says, resuming after a kill, bad input in one clear line."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from backlight.adaptive import PRESETS, AdaptiveConfig, AdaptiveDeconvNet, Block, LayerConfig
+from backlight.adaptive import PRESETS, AdaptiveConfig, AdaptiveDeconvNet, LayerConfig
 from backlight.adaptive.training import Training
+from cli.adaptive_nets import LIVELY, NAMES, check_refused, save, written
 from cli.running import run
 
 FIT = (
@@ -28,36 +26,11 @@ FIT = (
     "--batch",
     "4",
 )
-_BLOCKS = Block(2, 2, 2), Block(2, 2, 1)
-LIVELY = AdaptiveConfig(
-    tuple(LayerConfig(4, filter=3, block=block, weight=20.0) for block in _BLOCKS), size=(24, 28)
-)
-NAMES = (
-    "filters.png",
-    "layer1.png",
-    "layer2.png",
-    "reconstructions.png",
-    "decomposition.png",
-    "switches.png",
-    "tree.png",
-)
-ALL = set(NAMES)
 
 
 @pytest.fixture(autouse=True)
 def _here(workplace: Path) -> None:
     """Work beside 12 pictures."""
-
-
-def written(folder: str = "out") -> set[str]:
-    return {path.name for path in Path(folder).iterdir()}
-
-
-def save(config: AdaptiveConfig, name: str = "m.adn") -> None:
-    torch.manual_seed(0)
-    net = AdaptiveDeconvNet(config, seed=1)
-    net.estimate_norms(torch.randn(4, 1, *config.size))
-    net.save(name)
 
 
 def test_fit_learns_and_show_draws(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,36 +57,10 @@ def test_fit_learns_and_show_draws(capsys: pytest.CaptureFixture[str]) -> None:
         == 0
     )
     printed = " ".join(capsys.readouterr().out.split())
-    assert written() == ALL - {"layer2.png", "tree.png"}
+    assert written() == set(NAMES) - {"layer2.png", "tree.png"}
     assert "out/layer1.png: 3 feature maps of layer 1" in printed
     assert "tree.png is left out: no layer above the first is shown and active for a/000.png" in printed
     assert "1 picture could not be read" in printed
-
-
-def test_show_draws_every_layer_and_pictures_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
-    save(LIVELY)
-    own = ("--image", "pictures/b/001.png", "--image", "pictures/a/002.png")
-    assert run("adaptive", "show", "m.adn", "pictures", "-o", "new/out", "--images", "5", *own) == 0
-    printed = capsys.readouterr().out
-    assert written("new/out") == ALL
-    assert [line.split(":")[0] for line in printed.splitlines()] == [f"new/out/{name}" for name in NAMES]
-    assert "001.png by its strongest activations in each layer" in printed
-    assert (
-        run("adaptive", "show", "m.adn", "pictures", "-o", "more", "--parts", "5", "--maps", "1,2", *own[:2])
-        == 0
-    )
-    two, one = (Image.open(f"{folder}/reconstructions.png") for folder in ("new/out", "more"))
-    assert two.height > one.height + 200
-    assert Image.open("more/layer1.png").width < Image.open("new/out/layer1.png").width
-
-
-def test_a_silent_layer_is_left_out_and_named(capsys: pytest.CaptureFixture[str]) -> None:
-    save(AdaptiveConfig((*LIVELY.layers[:1], LayerConfig(2, filter=3, weight=1e-9)), size=LIVELY.size))
-    assert run("adaptive", "show", "m.adn", "pictures", "-o", "out") == 0
-    printed = " ".join(capsys.readouterr().out.split())
-    assert written() == ALL - {"layer2.png", "tree.png"}
-    assert "layer2.png is left out: none of 2 maps is active in any image" in printed
-    assert "layer 2 is left out: nothing in it is active for a/000.png" in printed
 
 
 def test_a_layer_that_stays_silent_is_said_so(
@@ -172,7 +119,7 @@ def test_only_some_images_drawn_by_the_seed(capsys: pytest.CaptureFixture[str]) 
 
 
 NEW = ("adaptive", "fit", "pictures", "-o", "n.adn")
-SHOW = ("adaptive", "show", "m.adn", "pictures", "-o", "out")
+
 BAD = [
     (("adaptive", "fit", "nowhere", "-o", "n.adn"), "no such file or folder: 'nowhere'"),
     (("adaptive", "fit", "empty", "-o", "n.adn"), "empty"),
@@ -186,18 +133,6 @@ BAD = [
     ((*NEW, "--images", "0"), "--images must be at least 1, got 0"),
     ((*NEW, "--memory", "-1"), "--memory is a number of GB, at least 0, got -1"),
     ((*NEW, "--device", "cuda:7"), "device 'cuda:7' is not available on this machine"),
-    (("adaptive", "show", "gone.adn", "pictures", "-o", "out"), "no such file: 'gone.adn'; `backlight adaptive fit"),
-    (("adaptive", "show", "mine.py", "pictures", "-o", "out"), "'mine.py' is damaged, or not an adaptive network"),
-    (("adaptive", "show", "m.adn", "nowhere", "-o", "out"), "no such file or folder: 'nowhere'"),
-    (("adaptive", "show", "m.adn", "pictures", "-o", "mine.py"), "'mine.py' is a file; pictures are written"),
-    ((*SHOW, "--layers", "1,3"), "--layers is a list of numbers from 1 to 2, such as 1,2, or all, got '1,3'"),
-    ((*SHOW, "--layers", "relu1"), "--layers is a list of numbers from 1 to 2"),
-    ((*SHOW, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or all, got 'some'"),
-    ((*SHOW, "--maps", "2,9"), "map 9 is out of range for layer 1 (4 feature maps, from 0)"),
-    ((*SHOW, "--top", "0"), "top, batch and the number of maps must be at least 1"),
-    ((*SHOW, "--parts", "0"), "--parts and --branching must be at least 1, got 0 and 5"),
-    ((*SHOW, "--image", "gone.png"), "gone.png"),
-    ((*SHOW, "--image", "mine.py"), "mine.py"),
 ]  # fmt: skip
 
 
@@ -205,58 +140,24 @@ BAD = [
 def test_bad_input_is_one_clear_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], text: str
 ) -> None:
-    Path("empty").mkdir()
-    save(LIVELY)
-    before = Path("m.adn").read_bytes()
-    assert run(*arguments) == 2
-    caught = capsys.readouterr()
-    lines = caught.err.splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("error: ")
-    assert text in lines[0]
-    assert caught.out == ""  # no work was begun
-    assert not Path("out").exists()
-    assert Path("m.adn").read_bytes() == before
+    check_refused(capsys, arguments, text)
 
 
 def test_pictures_that_cannot_be_read_are_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     Path("broken").mkdir()
     for name in ("a.png", "b.png"):
         Path("broken", name).write_text("none")
-    save(LIVELY)
-    for arguments in (("fit", "broken", "-o", "n.adn"), ("show", "m.adn", "broken", "-o", "out")):
-        assert run("adaptive", *arguments) == 2
-        assert "none of the 2 images of 'broken' can be read" in capsys.readouterr().err
+    assert run("adaptive", "fit", "broken", "-o", "n.adn") == 2
+    assert "none of the 2 images of 'broken' can be read" in capsys.readouterr().err
     assert not Path("n.adn").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((), ("fit", "show", "without labels")),
-        (("fit",), ("--preset", "--images", "--epochs", "--cg-steps", "--size", "--seed", "--memory", "resumes")),
-        (("show",), ("--layers", "--maps", "--top", "--image", "--parts", "--branching", "--device")),
-    ],
-)  # fmt: skip
-def test_help_names_every_flag(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
-    words: tuple[str, ...],
-) -> None:
+def test_help_names_every_flag(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    assert run("adaptive", *arguments, "--help") == 0
+    assert run("adaptive", "fit", "--help") == 0
     text = capsys.readouterr().out
+    words = ("--preset", "--images", "--epochs", "--cg-steps", "--size", "--seed", "--memory", "resumes")
     assert [word for word in words if word not in text] == []
-
-
-def test_what_is_drawn_does_not_depend_on_the_batch() -> None:
-    save(LIVELY)
-    for batch in ("1", "5"):
-        assert run("adaptive", "show", "m.adn", "pictures", "-o", batch, "--batch", batch) == 0
-    for name in ALL:
-        one, five = (np.asarray(Image.open(Path(batch, name)), np.int16) for batch in ("1", "5"))
-        assert np.abs(one - five).max() <= 1
 
 
 def test_fit_killed_between_its_two_files_ends_by_the_same_command(

@@ -1,0 +1,42 @@
+"""`backlight figure`: the picture that it writes, and bad input in one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cli.running import check_refused, run
+from fuzz.tiny import make_tiny_atlas
+
+
+def test_the_size_of_the_picture_is_said_and_columns_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_tiny_atlas(Path("t.atlas"))
+    sizes = []
+    for columns in ("1", "2"):
+        assert run("figure", "t.atlas", "3", "-o", "f.png", "--columns", columns) == 0
+        sizes.append(Image.open("f.png").size)
+        assert capsys.readouterr().out == f"f.png ({sizes[-1][0]}x{sizes[-1][1]})\n"
+    (narrow, high), (wide, low) = sizes
+    assert narrow < wide
+    assert high > low
+
+
+BAD = [
+    (("figure", "gone.atlas", "relu1", "-o", "f.png"), "no atlas at 'gone.atlas'; `backlight build"),
+    (("figure", "mine.py", "relu1", "-o", "f.png"), "'mine.py' exists and is not an atlas"),
+    (("figure", "t.atlas", "3", "-o", "f.png", "--channels", "x"), "--channels is a list such as 3,17,40, got 'x'"),
+    (("figure", "mine.py", "relu1", "-o", "f.tga"), "a picture is written as .png, .jpg or .webp"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "text"), BAD, ids=[" ".join(a)[:60] for a, _ in BAD])
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    workplace: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], text: str
+) -> None:
+    make_tiny_atlas(Path("t.atlas"))
+    check_refused(capsys, arguments, text)

@@ -1,0 +1,50 @@
+"""`backlight occlude`: what it says and saves of one picture, and bad input in one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backlight.studies.occlusion import Occlusion
+from cli.running import check_refused, picture, run
+
+OCCLUDE = ("occlude", "mine.py:make", "pictures/a/000.png", "--layer", "relu2", "--size", "32")
+
+
+def test_what_is_said_is_what_is_saved(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    squares = ("--square", "16", "--stride", "16", "--class", "1", "--channel", "3", "--save", "n")
+    assert run(*OCCLUDE, "--weights", "w.safetensors", *squares) == 0
+    printed = capsys.readouterr().out
+    found = Occlusion.load("n").summary()
+    lines = printed.splitlines()
+    for line, part in zip(lines[:2], ("map_sum", "unit_value"), strict=True):
+        top, left, bottom, right = found[part]["falls_most_at"]
+        assert f"{found[part]['uncovered']:.4g}, down to {found[part]['lowest']:.4g}" in line
+        assert f"with rows {top}–{bottom - 1}, columns {left}–{right - 1} covered" in line
+    assert lines[0].startswith("relu2, map 3, summed: ")
+    assert lines[2].startswith("probability of class 1 (class given): ")
+    assert lines[3].startswith("answers over 4 positions: ")
+    assert lines[4:] == ["n.json, .npz"]
+
+
+def test_a_picture_given_beside_the_command_is_studied_with_its_projections(workplace: Path) -> None:
+    squares = ("--square", "16", "--stride", "16", "--save", "n")
+    assert run(*OCCLUDE, *squares, "--other", picture(), "--other", "pictures/b/001.png") == 0
+    assert Occlusion.load("n").other_names == (picture(), "pictures/b/001.png")
+
+
+BAD = [
+    ((*OCCLUDE, "--atlas", "a.atlas", "--other", "mine.py"), "--atlas or by --other; choose one of them"),
+    ((*OCCLUDE, "-o", "f.gif"), "a figure is written as .png, .pdf or .svg, got 'f.gif'"),
+    ((*OCCLUDE, "--fill", "pink"), "a fill is mean, blur, noise, got 'pink'"),
+    ((*OCCLUDE, "--labels", "w.pt"), "cannot read the labels 'w.pt' (it is not text)"),
+    ((*OCCLUDE, "--square", "40"), "the side of the square must be 1 to 32 pixels"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "text"), BAD, ids=[text[:40] for _, text in BAD])
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    workplace: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], text: str
+) -> None:
+    check_refused(capsys, arguments, text)
