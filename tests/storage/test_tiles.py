@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
-from backlight.storage.tiles import decode_picture, decode_projection, encode_patch, encode_projection
+from backlight.storage.tiles import (
+    decode_picture,
+    decode_projection,
+    encode_patch,
+    encode_projection,
+    webp_size,
+)
 
 
 @given(
@@ -42,3 +50,17 @@ def test_a_patch_keeps_its_colours() -> None:
     assert back.shape == pixels.shape
     assert abs(back[12, 28] - (200, 40, 90)).max() < 12
     assert decode_picture(encode_patch(np.full((5, 6), 77, np.uint8))).size == (6, 5)
+
+
+def test_tiles_are_opened_as_webp_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    opened = Image.open
+    monkeypatch.setattr(Image, "open", lambda *a, **k: asked.append(k["formats"]) or opened(*a, **k))
+    decode_picture(encode_patch(np.zeros((5, 7, 3), np.uint8)))
+    assert asked == [["WEBP"]]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (300, 2), (64, 513)])
+def test_the_size_of_a_tile_is_read_from_its_header(size: tuple[int, int]) -> None:
+    assert webp_size(encode_patch(np.zeros((*size, 3), np.uint8))) == size
+    assert webp_size(encode_projection(np.ones((*size, 3), np.float32))[0]) == size
