@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from atlas.files import in_the_middle_of_a_commit, keys
-from backlight.atlas import opening
 from backlight.atlas.opening import storage_errors
 from backlight.atlas.schema import connect_for_reading, connect_for_writing, transaction
 from backlight.errors import AtlasError, StorageError
@@ -33,10 +32,11 @@ def test_a_reader_takes_back_the_step_that_a_kill_left(begun: Path, tmp_path: Pa
 def test_a_reader_that_may_not_take_it_back_says_so(
     begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed, connect = in_the_middle_of_a_commit(begun, tmp_path / "killed"), opening._connect
+    killed, connect = in_the_middle_of_a_commit(begun, tmp_path / "killed"), sqlite3.connect
+    # As in a folder that is read-only.
     monkeypatch.setattr(
-        opening, "_connect", lambda own, mode: connect(own, "ro")
-    )  # as in a folder that is read-only
+        sqlite3, "connect", lambda address, **how: connect(address.replace("?mode=rw", "?mode=ro"), **how)
+    )
     with pytest.raises(
         AtlasError, match=r"a killed run left .* copy it and a\.atlas-journal to a folder of your own"
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,6 +16,7 @@ from PIL import Image
 import backlight
 from atlas.files import damage, make_network, rows
 from backlight import DECONVNET, GUIDED, Network, Preprocessing, build, capture, open_atlas, plan_build
+from backlight.atlas.schema import connect_for_writing
 from backlight.atlas.writer import AtlasWriter, check_identity
 from backlight.engines.identity import AtlasIdentity
 from backlight.engines.plan import Settings
@@ -146,13 +148,13 @@ def test_a_full_disk_is_said_in_one_line_and_what_was_built_is_kept(
     path, whole = tmp_path / "full.atlas", tmp_path / "whole.atlas"
     options = {"layers": ["relu1", "relu2"], "top": 4, "batch_size": 4}
     build(make_network(), picture_folder, whole, **options)
-    begin = AtlasWriter.__init__
 
-    def begin_on_a_small_disk(self, *args) -> None:  # type: ignore[no-untyped-def]
-        begin(self, *args)
-        self._connection.execute("PRAGMA max_page_count = 20")  # SQLite then reports a full disk
+    def connect_on_a_small_disk(path: Path) -> sqlite3.Connection:
+        connection = connect_for_writing(path)
+        connection.execute("PRAGMA max_page_count = 20")  # SQLite then reports a full disk
+        return connection
 
-    monkeypatch.setattr(AtlasWriter, "__init__", begin_on_a_small_disk)
+    monkeypatch.setattr("backlight.atlas.writer.connect_for_writing", connect_on_a_small_disk)
     with pytest.raises(
         StorageError, match="no space is left on the disk; free some and rerun the same command"
     ):
