@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +14,11 @@ from torch import nn
 
 import backlight
 from atlas.files import GATES_DIFFERENTIATED, gated_network, make_network, rows
-from backlight import DECONVNET, GRADIENT, Preprocessing, build, capture, open_atlas, project
+from backlight import DECONVNET, GRADIENT, Preprocessing, build, capture, open_atlas, plan_build, project
+from backlight.atlas.building import execute
 from backlight.atlas.schema import writing
+from backlight.engines.local import LocalEngine
+from backlight.engines.work import Partial
 from backlight.errors import AtlasError, BadInputError, UnsupportedOperatorError
 from backlight.images import open_images
 from backlight.operators.ruleset import RuleSet
@@ -253,3 +257,17 @@ def test_what_cannot_be_projected_is_refused_before_the_scan(tmp_path: Path, pic
         )
     assert not seen
     assert not (tmp_path / "a.atlas").exists()
+
+
+class Idle(LocalEngine):
+    """An engine that gives nothing back."""
+
+    def scan(self, *_: object) -> Iterator[Partial]:
+        return iter(())
+
+
+def test_an_engine_that_gives_back_too_little_is_not_believed(tmp_path: Path, picture_folder: Path) -> None:
+    plan, path = plan_build(make_network(), picture_folder, ["relu1"], top=1), tmp_path / "a.atlas"
+    with pytest.raises(ValueError, match="shorter"):
+        execute(plan, path, Idle())
+    assert execute(plan, path).phase == "done"

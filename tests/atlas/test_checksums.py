@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import backlight
 from atlas.files import EVIDENCE, damage
 from backlight.atlas import keep_evidence, keep_origin, verify
+from backlight.atlas.checksums import ChecksumError, place, read_group, written
 from backlight.atlas.schema import writing
 from backlight.errors import DamagedAtlasError
 from fuzz.walking import content, without_type_checks
@@ -72,3 +75,61 @@ def test_an_image_added_to_a_block_keeps_the_checksums_of_the_others(tiny: Path)
         connection.execute("UPDATE image SET label = 'new' WHERE image_id = 4")
     assert backlight.open_atlas(tiny).images[4].label == "new"
     assert verify(tiny).is_sound
+
+
+@pytest.fixture
+def opened(tiny: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(tiny)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE image SET label = CAST(label AS BLOB) WHERE image_id = 0",
+        "UPDATE image SET path = path || label, label = '' WHERE image_id = 0",
+        "UPDATE image SET height = width, width = height + 1 WHERE image_id = 0",
+        "DELETE FROM checksum WHERE kind = 'image'",
+    ],
+)
+def test_rows_are_compared_with_their_checksum_where_that_is_asked_for(
+    opened: sqlite3.Connection, statement: str
+) -> None:
+    sound = read_group(opened, "image", (0,), check=True)
+    assert len(sound[0]) == 5
+    opened.execute(statement)
+    with pytest.raises(ChecksumError, match="the rows are not what was written"):
+        read_group(opened, "image", (0,), check=True)
+    assert len(read_group(opened, "image", (0,), check=False)[0]) == 5
+
+
+def test_rows_of_a_group_without_rows_need_no_checksum(opened: sqlite3.Connection) -> None:
+    assert read_group(opened, "image", (7,), check=True) == [[]]
+
+
+def test_the_groups_of_an_atlas_are_listed_but_for_the_large_ones(opened: sqlite3.Connection) -> None:
+    maps = [("map", (layer, channel)) for layer, n_maps in enumerate((2, 3, 2)) for channel in range(n_maps)]
+    others = [
+        ("meta", ()),
+        ("layer", ()),
+        ("image", (0,)),
+        ("skipped", (0,)),
+        ("filters", ()),
+        ("evidence", (1,)),
+    ]
+    assert sorted(written(opened)) == sorted(maps + others)
+
+
+def test_rows_that_a_step_removes_take_their_checksum_with_them(tiny: Path) -> None:
+    with writing(tiny) as connection:
+        connection.execute("DELETE FROM study")
+    with sqlite3.connect(tiny) as connection:
+        assert connection.execute("SELECT count(*) FROM checksum WHERE kind = 'study'").fetchone() == (0,)
+    assert verify(tiny).is_sound
+
+
+def test_a_place_is_said_in_words() -> None:
+    assert place("meta") == "table meta"
+    assert place("image", (2,)) == "table image (image_id 128 to 191)"
+    assert place("map", (0, 17)) == "table feature_map and hit (layer_id 0, channel 17)"

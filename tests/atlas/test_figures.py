@@ -43,3 +43,9 @@ def test_receptive_fields_too_large_to_be_added_are_refused(tiny: Path) -> None:
                            "WHERE layer_id = 2) WHERE layer_id = 1 AND projection IS NOT NULL")  # fmt: skip
     with pytest.raises(BadInputError, match="too large to be added up"):
         backlight.open_atlas(tiny).superposed("3", full_field=True)
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_a_top_below_one_is_refused(tiny: Path, top: int) -> None:
+    with pytest.raises(BadInputError, match=f"number of hits to superpose, at least 1, got {top}"):
+        backlight.open_atlas(tiny).superposed("3", top=top)

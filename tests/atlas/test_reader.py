@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +47,40 @@ def test_names_from_a_file_cannot_steer_a_terminal(tiny: Path) -> None:
     with pytest.raises(DamagedAtlasError, match="layer name must be printable") as raised:
         backlight.open_atlas(tiny)
     assert str(raised.value).isprintable()
+
+
+def test_an_atlas_says_what_it_is_of(tiny: Path) -> None:
+    atlas = backlight.open_atlas(tiny)
+    assert (list(atlas), len(atlas), atlas.phase) == (["1", "3", "5"], 3, "done")
+    assert (atlas.n_channels, atlas.n_scanned, atlas.image_set.n_images) == (3, 5, 6)
+    assert (atlas.selection.top, atlas.selection.channels["3"]) == (2, (0, 1))
+    assert atlas.model.input_shape == (3, *atlas.preprocessing.crop) == (3, 12, 12)
+    assert [own.path for own in atlas.skipped] == ["a/bad.jpg"]
+    assert atlas.origin == {"model": "demo", "images": "pictures", "weights": None}
+    assert [layer.name for layer in atlas.layers] == list(atlas)
+
+
+def test_an_atlas_built_from_python_has_no_origin(atlas: backlight.Atlas) -> None:
+    assert atlas.origin == {}
+
+
+def test_layers_that_are_not_those_of_the_plan_are_damage(tiny: Path) -> None:
+    with writing(tiny) as connection:
+        connection.execute("DELETE FROM layer WHERE layer_id = 2")
+    with pytest.raises(DamagedAtlasError, match="table layer: the layers are not those of the plan"):
+        backlight.open_atlas(tiny)
+
+
+def test_of_many_layers_an_error_names_the_first_and_the_last(tiny: Path) -> None:
+    with writing(tiny) as connection:
+        (text,) = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
+        identity = json.loads(text)
+        for layer_id in range(3, 9):
+            copy = "INSERT INTO layer SELECT ?, ?, description FROM layer WHERE layer_id = 0"
+            connection.execute(copy, (layer_id, f"more{layer_id}"))
+            identity["plan"]["layers"][f"more{layer_id}"] = []
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'identity'", (json.dumps(identity),))
+    atlas = backlight.open_atlas(tiny)
+    assert len(atlas) == 9
+    with pytest.raises(UnknownLayerError, match=r"no layer 'none'; it has 1, 3, 5, more3, … more7, more8$"):
+        atlas["none"]

@@ -154,3 +154,19 @@ def test_a_query_without_end_is_stopped(tiny: Path) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
     with pytest.raises(DamagedAtlasError, match="more rows than its file has room for"), reading(tiny, "n"):
         connection.execute(endless).fetchall()
+
+
+def test_another_format_is_refused_by_name(tiny: Path) -> None:
+    damage(tiny, "PRAGMA user_version = 7")
+    with pytest.raises(AtlasError, match="has atlas format 7, this Backlight reads 1 and 2"):
+        backlight.open_atlas(tiny)
+
+
+def test_another_database_is_no_atlas_and_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    damage(path, "CREATE TABLE note (text)")
+    before = path.read_bytes()
+    for connect in (connect_for_reading, connect_for_writing):
+        with pytest.raises(AtlasError, match="exists and is not an atlas; it was not changed"):
+            connect(path)
+    assert path.read_bytes() == before

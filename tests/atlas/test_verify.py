@@ -10,8 +10,11 @@ import pytest
 import backlight
 from atlas.files import damage, make_network
 from backlight.atlas import verify
+from backlight.atlas.schema import writing
+from backlight.errors import AtlasError
 from cli.running import run
 from fuzz.tiny import make_old_atlas
+from fuzz.walking import without_type_checks
 
 
 def test_a_sound_atlas_is_sound_and_everything_in_it_is_counted(tiny: Path) -> None:
@@ -71,3 +74,44 @@ def test_check_of_an_unfinished_build_counts_what_is_missing(tmp_path: Path, pic
     found = verify(path)
     assert found.is_sound
     assert found.unfinished == found.counts["hits"] - found.counts["tiles"] > 0
+
+
+def test_progress_is_told_for_every_map(tiny: Path) -> None:
+    steps: list[tuple[str, int, int]] = []
+    verify(tiny, lambda *step: steps.append(step))
+    assert steps == [("check", n, 7) for n in range(1, 8)]
+
+
+def test_all_damage_is_listed_in_reading_order_and_what_is_intact_is_counted(tiny: Path) -> None:
+    sound = verify(tiny)
+    damage(
+        tiny,
+        "UPDATE feature_map SET mean = 9 WHERE layer_id = 1 AND channel = 2",
+        "UPDATE hit SET scale = 2 WHERE layer_id = 0 AND channel = 1 AND rank = 0",
+        "UPDATE skipped SET reason = ''",
+    )
+    with without_type_checks():
+        found = verify(tiny)
+    assert [line.partition(": ")[0] for line in found.damaged] == [
+        "table skipped (image_id 0 to 63)",
+        "table hit (layer_id 0, channel 1, rank 0)",
+        "table feature_map and hit (layer_id 1, channel 2)",
+    ]
+    lost = {"pictures left out": 1, "feature maps": 1, "tiles": 1}
+    assert found.counts == {
+        key: n - lost.get(key, 0) for key, n in sound.counts.items() if key != "pictures left out"
+    }
+    assert not found.is_sound
+
+
+def test_a_thousand_findings_are_enough(tiny: Path) -> None:
+    with writing(tiny) as connection:  # most maps of the first layer are then missing
+        connection.execute(
+            "UPDATE layer SET description = json_set(description, '$.shape[0]', 1100) WHERE layer_id = 0"
+        )
+    assert len(verify(tiny).damaged) == 1000
+
+
+def test_what_is_no_atlas_cannot_be_verified(tmp_path: Path) -> None:
+    with pytest.raises(AtlasError, match=r"no atlas at '.*none\.atlas'"):
+        verify(tmp_path / "none.atlas")

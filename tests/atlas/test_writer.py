@@ -16,7 +16,7 @@ from PIL import Image
 import backlight
 from atlas.files import damage, make_network, rows
 from backlight import DECONVNET, GUIDED, Network, Preprocessing, build, capture, open_atlas, plan_build
-from backlight.atlas.schema import connect_for_writing
+from backlight.atlas.schema import connect_for_writing, writing
 from backlight.atlas.writer import AtlasWriter, check_identity
 from backlight.engines.identity import AtlasIdentity
 from backlight.engines.plan import Settings
@@ -178,3 +178,19 @@ def test_a_build_does_not_go_on_from_damaged_rows(tmp_path: Path, picture_folder
     damage(path, "UPDATE hit SET image_id = image_id + 1 WHERE channel = 5")
     with pytest.raises(DamagedAtlasError, match=r"table feature_map and hit \(layer_id 0, channel 5\)"):
         backlight.build(make_network(), picture_folder, path, **asked)
+
+
+def test_a_scan_whose_state_cannot_be_read_is_not_resumed(tmp_path: Path, picture_folder: Path) -> None:
+    plan, path = plan_build(make_network(), picture_folder, ["relu1"], top=1), tmp_path / "a.atlas"
+    writer = AtlasWriter(path, plan)
+    state, n_done = writer.load_scan()
+    assert (state.n_images, n_done) == (0, 0)
+    writer.save_scan(state, 8, Partial(state, {}, False))
+    assert writer.load_scan()[1] == 8
+    writer.close()
+    with writing(path) as connection:
+        connection.execute("UPDATE scan_state SET arrays = x'00'")
+    writer = AtlasWriter(path, plan)
+    with pytest.raises(AtlasError, match=r"is damaged \(the state of its scan cannot be read"):
+        writer.load_scan()
+    writer.close()
