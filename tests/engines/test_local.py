@@ -8,15 +8,20 @@ from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pytest
+import torch
 
 from atlas.files import make_network, rows
-from backlight import Plan
+from backlight import DECONVNET, Plan, Preprocessing, Unit, capture, plan_build, project
 from backlight.atlas import execute
 from backlight.engines.local import LocalEngine, project_group, scan_shard
 from backlight.engines.plan import Shard
-from backlight.engines.work import Engine, FinishedTile, Group, Partial, merge
+from backlight.engines.work import Engine, FinishedTile, Group, Partial, PendingHit, merge
+from backlight.errors import ActivationError
 from backlight.progress import Progress
+from backlight.storage.tiles import decode_picture, decode_projection
+from conftest import SmallNet
 from engines.plans import some_plan
 
 T = TypeVar("T")
@@ -82,3 +87,60 @@ def test_an_engine_resumes_what_another_began(tmp_path: Path, picture_folder: Pa
 def test_both_are_engines() -> None:
     assert isinstance(LocalEngine(), Engine)
     assert isinstance(Elsewhere(1), Engine)
+
+
+def test_a_shard_gives_its_own_images_only(picture_folder: Path) -> None:
+    (picture_folder / "a" / "002.png").write_bytes(b"no picture")
+    plan = some_plan(make_network(), picture_folder)
+    found = scan_shard(plan, Shard(0, 8))
+    assert found.scan.n_images == 7
+    assert [skipped.path for skipped in found.scan.skipped] == ["a/002.png"]
+    (bad,) = (skipped.id for skipped in found.scan.skipped)
+    assert found.sizes == {i: (40, 48) for i in range(8) if i != bad}
+    assert not found.is_compiled
+    assert set(found.scan.layers["relu1"].hits.image_ids.flat) <= {*range(8), -1}
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_progress_of_a_scan_counts_what_was_done_before_it(picture_folder: Path) -> None:
+    plan = some_plan(make_network(), picture_folder)
+    steps: list[tuple[str, int, int]] = []
+    shards = plan.shards(16)
+    found = list(LocalEngine().scan(plan, shards, lambda *step: steps.append(step)))
+    assert [partial.scan.n_images for partial in found] == [len(shard) for shard in shards] == [16, 8]
+    assert steps == [("scan", n, 40) for n in (24, 32, 40)]
+
+
+def test_the_tile_of_a_hit_is_the_projection_of_its_unit(picture_folder: Path) -> None:
+    net = make_network()
+    plan = plan_build(net, picture_folder, ["relu2"], top=1)
+    hit = PendingHit(0, 3, 0, 5, 4, 4)
+    (tile,) = project_group(plan, Group((0,), DECONVNET, None, (hit,)))
+    assert tile.hit == hit
+    picture = plan.preprocessing.picture(plan.images.load(5))
+    (whole,) = project(net, plan.preprocessing.normalise([picture]), [Unit("relu2", 3, 4, 4)])
+    box = plan.layers[0].receptive_field.box(4, 4).clip(32, 32)
+    expected = whole.permute(1, 2, 0).numpy()[box.slices()]
+    size = (box.height, box.width)
+    found = decode_projection(tile.projection, tile.scale, 3, size)
+    np.testing.assert_allclose(found, expected, atol=np.abs(expected).max() / 100)
+    assert (
+        np.abs(np.asarray(decode_picture(tile.patch, size), int) - np.asarray(picture)[box.slices()]).mean()
+        < 12
+    )
+
+
+def test_nothing_to_do_gives_nothing(picture_folder: Path) -> None:
+    plan = some_plan(make_network(), picture_folder)
+    assert list(LocalEngine().scan(plan, [])) == []
+    assert list(LocalEngine().project(plan, [])) == []
+
+
+def test_an_activation_that_is_not_finite_names_layer_and_image(picture_folder: Path) -> None:
+    torch.manual_seed(0)
+    model = SmallNet()
+    with torch.no_grad():
+        model.conv1.bias[2] = torch.inf
+    plan = some_plan(capture(model, (3, 32, 32), Preprocessing.default(3, 32)), picture_folder)
+    with pytest.raises(ActivationError, match=r"layer 'relu1' .* \(channel 2\) for image a/000\.png"):
+        scan_shard(plan, Shard(0, 8))
