@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from backlight import Preprocessing, capture, scan
-from backlight.errors import BadInputError
+from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import SequenceSource, open_images
+from backlight.scan import choose_layers
+from conftest import captured_small_net
 
 
 def test_a_scan_finds_the_maxima_of_the_models_own_maps(small_net: nn.Module) -> None:
@@ -53,3 +55,17 @@ def test_progress_is_reported_in_images(small_net: nn.Module) -> None:
     source = SequenceSource([Image.new("RGB", (40, 40))] * 5)
     scan(net, source, batch_size=2, progress=lambda *step: seen.append(step))
     assert seen == [("scan", 2, 5), ("scan", 4, 5), ("scan", 5, 5)]
+
+
+def test_layers_come_each_once_in_the_order_of_the_graph() -> None:
+    net = captured_small_net()
+    assert [layer.name for layer in choose_layers(net, ["fc", "relu1", "fc"])] == ["relu1", "fc"]
+    assert choose_layers(net, None) == net.default_layers
+    assert choose_layers(net, []) == ()
+    with pytest.raises(UnknownLayerError, match="conv9"):
+        choose_layers(net, ["relu1", "conv9"])
+
+
+def test_images_of_another_size_are_refused() -> None:
+    with pytest.raises(BadInputError, match="captured for inputs of 3x32x32, got 1x3x24x24"):
+        scan(captured_small_net(), torch.zeros(1, 3, 24, 24))
