@@ -37,8 +37,10 @@ test-oldest: $(OLDEST)/.installed
 		tests/network/test_capture_randomness.py tests/network/test_capture_inside.py \
 		tests/network/test_capture_inputs.py tests/network/test_outputs.py tests/network/test_fold.py \
 		tests/projection/test_algebra.py tests/operators/test_linear.py tests/operators/test_rectifiers.py \
-		tests/projection/test_project.py tests/projection/test_untouched.py tests/scan/test_scan.py \
-		tests/atlas/test_build.py $(PYTEST_ARGS)
+		tests/projection/test_project.py tests/projection/test_untouched.py tests/scan/test_one_pass.py \
+		tests/scan/test_scanner.py tests/scan/test_state.py tests/atlas/test_building.py tests/atlas/test_writer.py \
+		tests/atlas/test_reader.py tests/atlas/test_contents.py tests/atlas/test_file.py tests/atlas/test_layers.py \
+		$(PYTEST_ARGS)
 
 # Whether a change of the code changes any number: `make same BEFORE=main`, SAME_ARGS="--only 'small/*'" for some of it.
 same: $(VENV)/.installed

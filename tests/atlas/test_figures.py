@@ -1,54 +1,17 @@
-"""Figures take a heading and feature maps, wherever those come from: no atlas file is needed."""
+"""Figures of an atlas: what cannot be drawn is refused, and no file makes them too large."""
 
 from __future__ import annotations
 
-from fractions import Fraction
+import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from backlight.atlas.drawing import FigureLook, draw
-from backlight.atlas.headings import Heading
-from backlight.atlas.records import FeatureMap, Hit, StoredImage, StoredTile, TileKey, TileSource
+import backlight
+from atlas.in_memory import HEADING
+from backlight.atlas.drawing import draw
+from backlight.atlas.schema import writing
 from backlight.errors import BadInputError
-from backlight.geometry import Axis, Box, ReceptiveField
-from backlight.storage.tiles import encode_patch, encode_projection
-
-FIELD = ReceptiveField(Axis(4, Fraction(2), 0), Axis(4, Fraction(2), 0))
-HEADING = Heading("Net", "relu1", 8, 100, "deconvnet projections", FIELD, 9)
-
-
-class InMemory:
-    """Tiles that lie in no file."""
-
-    path, n_channels, image_size = Path("nowhere"), 3, (8, 8)
-
-    def image(self, image_id: int, key: TileKey) -> StoredImage:
-        return StoredImage(image_id, f"{image_id}.png", None, (8, 8))
-
-    def tile(self, key: TileKey) -> StoredTile:
-        values = np.zeros((4, 4, 3), np.float32)
-        values[1, 2] = 1
-        return encode_patch(np.full((4, 4, 3), 100, np.uint8)), *encode_projection(values)
-
-    def heading(self) -> Heading:
-        return HEADING
-
-
-def feature_map() -> FeatureMap:
-    source = InMemory()
-    hits = tuple(Hit(rank, 2.0, rank, 1, 1, Box(2, 2, 6, 6), source, (0, 3, rank)) for rank in range(2))
-    return FeatureMap("relu1", 3, hits, 0.1, 2.0, 0.5, True, np.zeros(1, np.int64), None, None, source)
-
-
-def test_figures_are_drawn_without_a_file() -> None:
-    own = feature_map()
-    assert isinstance(InMemory(), TileSource)
-    assert draw("map_figure", HEADING, [own], FigureLook()) == own.figure()
-    assert draw("superposed_figure", HEADING, [own], FigureLook(columns=1)).width > 100
-    assert own._repr_png_().startswith(b"\x89PNG")
-    assert own.hits[0]._repr_png_().startswith(b"\x89PNG")
 
 
 def test_filters_of_a_deeper_layer_are_refused() -> None:
@@ -56,13 +19,33 @@ def test_filters_of_a_deeper_layer_are_refused() -> None:
         draw("filters_figure", HEADING, None, None)
 
 
-def test_a_heading_says_what_was_done() -> None:
-    assert HEADING.title == "Net · relu1"
-    assert HEADING.subtitle() == (
-        "8 feature maps; 100 images; deconvnet projections; active: share of the images in which the map is above zero"
-    )
-    gated = ReceptiveField(FIELD.rows, FIELD.cols, gates_ignored=True)
-    own = Heading("Net", "relu1", 8, 3, "guided projections", gated, 1000, "evidence")
-    assert "guided projections (gates held fixed); a part; active" in own.subtitle("a part")
-    assert own.subtitle().endswith("above zero; evidence")
-    assert own.n_places == 64
+def test_an_atlas_for_many_hits_of_few_images_has_figures_of_bounded_size(tiny: Path) -> None:
+    with writing(tiny) as connection:
+        (text,) = connection.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()
+        changed = json.loads(text)
+        changed["plan"]["top"] = 64
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'identity'", (json.dumps(changed),))
+    size = backlight.open_atlas(tiny).figure("3").size
+    with writing(tiny) as connection:
+        changed["plan"]["top"] = 100_000
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'identity'", (json.dumps(changed),))
+    assert backlight.open_atlas(tiny).figure("3").size == size
+
+
+def test_receptive_fields_too_large_to_be_added_are_refused(tiny: Path) -> None:
+    with writing(tiny) as connection:
+        (text,) = connection.execute("SELECT description FROM layer WHERE name = '3'").fetchone()
+        changed = json.loads(text)
+        for axis in ("rows", "cols"):
+            changed["receptive_field"][axis][::2] = 100_000, -50_000  # the whole image and far beyond
+        connection.execute("UPDATE layer SET description = ? WHERE name = '3'", (json.dumps(changed),))
+        connection.execute("UPDATE hit SET patch = x, projection = y FROM (SELECT patch AS x, projection AS y FROM hit "
+                           "WHERE layer_id = 2) WHERE layer_id = 1 AND projection IS NOT NULL")  # fmt: skip
+    with pytest.raises(BadInputError, match="too large to be added up"):
+        backlight.open_atlas(tiny).superposed("3", full_field=True)
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_a_top_below_one_is_refused(tiny: Path, top: int) -> None:
+    with pytest.raises(BadInputError, match=f"number of hits to superpose, at least 1, got {top}"):
+        backlight.open_atlas(tiny).superposed("3", top=top)

@@ -1,4 +1,4 @@
-"""The top-k equals brute force under any batch size, order and split; statistics add up likewise."""
+"""The top-k equals brute force under any batch size, order and split, also where parts leave out what cannot enter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backlight.scan import HISTOGRAM_EDGES, LayerScan, MapStatistics, TopHits
+from backlight.scan import LayerScan, MapStatistics, TopHits
 from backlight.scan.peaks import as_peaks
 
 N_MAPS, TOP = 3, 4
@@ -94,12 +94,33 @@ def test_equal_values_are_ordered_by_image_then_row_then_col() -> None:
     assert listed(result.hits)[0] == [(1.0, i, 0, 1) for i in range(TOP)]
 
 
-def test_the_histogram_counts_inactive_images_apart_and_has_fixed_edges() -> None:
-    maxima = np.array([[-1.0], [0.0], [1e-9], [1.0], [1.0001], [1e9]], np.float32)
-    histogram = MapStatistics.empty(1).add(maxima, maxima).histogram[0]
-    one = int(np.flatnonzero(HISTOGRAM_EDGES == 1.0)[0])
-    assert histogram[0] == 2  # at most 0
-    assert histogram[1] == 1  # (0, 2^-12]
-    assert histogram[one] == 1  # the upper edge belongs to the bin below it
-    assert histogram[one + 1] == 1
-    assert histogram[-1] == 1
+# Few values, so that ties are common: they go by the image id.
+VALUES = st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0])
+
+
+def hits_of(values: np.ndarray, ids: np.ndarray, start: TopHits) -> TopHits:
+    places = np.stack([ids[:, None] + np.zeros_like(values), np.zeros_like(values)], 2).astype(np.int32)
+    return start.add(values.astype(np.float32), ids, places)
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=30), st.integers(1, 5), st.data())
+def test_parts_after_one_another_merge_to_the_whole(images: list, top: int, data: st.DataObject) -> None:  # type: ignore[type-arg]
+    values, ids = np.array(images, np.float32), np.arange(len(images), dtype=np.int64)
+    whole = hits_of(values, ids, TopHits.empty(2, top))
+    n_cuts = data.draw(st.integers(0, 4))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(images)), min_size=n_cuts, max_size=n_cuts)))
+    found = TopHits.empty(2, top)
+    for start, stop in zip([0, *cuts], [*cuts, len(images)], strict=True):
+        part = hits_of(values[start:stop], ids[start:stop], found.after())
+        found = part.merge(found) if data.draw(st.booleans()) else found.merge(part)
+    for name in ("values", "image_ids", "places"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+
+
+def test_a_part_leaves_out_what_is_weaker_than_the_bar() -> None:
+    ids = np.arange(3, dtype=np.int64)
+    first = hits_of(np.array([[5.0], [4.0], [3.0]]), ids, TopHits.empty(1, 2))
+    part = hits_of(np.array([[1.0], [3.5], [4.0]]), ids + 3, first.after())
+    assert part.image_ids.tolist() == [[5, -1]]
+    assert part.values.tolist() == [[4.0, 4.0]]
+    assert first.merge(part).image_ids.tolist() == [[0, 1]]

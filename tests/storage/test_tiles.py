@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
-from backlight.storage.tiles import decode_picture, decode_projection, encode_patch, encode_projection
+from backlight.geometry import Axis, Box, ReceptiveField
+from backlight.storage.tiles import (
+    decode_picture,
+    decode_projection,
+    encode_patch,
+    encode_projection,
+    tile_box,
+    webp_size,
+)
 
 
 @given(
@@ -42,3 +54,44 @@ def test_a_patch_keeps_its_colours() -> None:
     assert back.shape == pixels.shape
     assert abs(back[12, 28] - (200, 40, 90)).max() < 12
     assert decode_picture(encode_patch(np.full((5, 6), 77, np.uint8))).size == (6, 5)
+
+
+def test_tiles_are_opened_as_webp_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    opened = Image.open
+    monkeypatch.setattr(Image, "open", lambda *a, **k: asked.append(k["formats"]) or opened(*a, **k))
+    decode_picture(encode_patch(np.zeros((5, 7, 3), np.uint8)))
+    assert asked == [["WEBP"]]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (300, 2), (64, 513)])
+def test_the_size_of_a_tile_is_read_from_its_header(size: tuple[int, int]) -> None:
+    assert webp_size(encode_patch(np.zeros((*size, 3), np.uint8))) == size
+    assert webp_size(encode_projection(np.ones((*size, 3), np.float32))[0]) == size
+
+
+FIELD = ReceptiveField(Axis(3, Fraction(2), -1), Axis(5, Fraction(2), -2))
+
+
+def test_the_box_of_a_tile_may_reach_outside_the_image() -> None:
+    assert tile_box(FIELD, 0, 4, (8, 12)) == Box(-1, 6, 2, 11)
+
+
+@pytest.mark.parametrize(("field", "row", "col"), [(None, 1, 2), (FIELD, None, None)])
+def test_without_a_field_or_a_place_a_tile_is_the_whole_image(
+    field: ReceptiveField | None, row: int | None, col: int | None
+) -> None:
+    assert tile_box(field, row, col, (8, 12)) == Box(0, 0, 8, 12)
+
+
+def test_a_tile_of_another_size_than_expected_is_refused() -> None:
+    data = encode_patch(np.zeros((5, 7), np.uint8))
+    assert decode_picture(data, (5, 7)).size == (7, 5)
+    with pytest.raises(ValueError, match="a tile of 7 x 5 pixels is expected, got 5 x 7"):
+        decode_picture(data, (7, 5))
+
+
+def test_a_tile_that_is_cut_off_is_refused() -> None:
+    data = encode_patch(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+    with pytest.raises(OSError, match=r"decode|truncated"):
+        decode_picture(data[: len(data) // 2])

@@ -1,0 +1,89 @@
+"""Files for the tests of atlases: what they are built with, what is in them, and how disks and kills leave them."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import backlight
+from backlight import Network, Preprocessing, capture
+from backlight.atlas import Evidence
+from backlight.atlas.records import Hit
+from backlight.atlas.schema import writing
+from backlight.operators.ruleset import parse_rules
+from conftest import captured_small_net
+
+GATES_DIFFERENTIATED = parse_rules("deconvnet,gates=vjp")
+EVIDENCE = Evidence({"guided": 0.5}, "as good", False, "guided", 1)
+
+
+def make_network() -> Network:
+    return captured_small_net(Preprocessing.default(3, 32))
+
+
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.squeeze, self.act = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return self.act(y * self.squeeze(y.mean((2, 3), keepdim=True)).sigmoid())
+
+
+def gated_network() -> Network:
+    torch.manual_seed(0)
+    return capture(Gated().eval(), (3, 16, 16), Preprocessing.default(3, 16))
+
+
+def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    connection = sqlite3.connect(path)
+    tables = ["meta", "layer", "feature_map", "hit", "image", "skipped", "filters", "scan_state"]
+    content = {t: sorted(connection.execute(f"SELECT * FROM {t}").fetchall(), key=repr) for t in tables}
+    connection.close()
+    return content
+
+
+def damage(path: Path, *statements: str) -> None:
+    """Change rows as a disk would: past the checksums."""
+    connection = sqlite3.connect(path)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def keys(connection: sqlite3.Connection) -> set[str]:
+    return {key for (key,) in connection.execute("SELECT key FROM meta")}
+
+
+def in_the_middle_of_a_commit(path: Path, place: Path) -> Path:
+    """Return a copy of the files of a step as a kill leaves them: pages are written, the journal is still there."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA cache_spill = 1")
+    connection.execute("PRAGMA cache_size = 1")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", [(f"half {i}", "x" * 4000) for i in range(40)])
+    place.mkdir()
+    for name in (path.name, f"{path.name}-journal"):
+        shutil.copy(path.with_name(name), place / name)
+    connection.execute("ROLLBACK")
+    connection.close()
+    return place / path.name
+
+
+def first_hit(path: Path) -> Hit:
+    return backlight.open_atlas(path)["1"][0].hits[0]
+
+
+def put_tile(path: Path, **columns: object) -> None:
+    """Put something else into the place of the first tile, with its checksum."""
+    with writing(path) as connection:
+        for column, value in columns.items():
+            connection.execute(
+                f"UPDATE hit SET {column} = ? WHERE layer_id = 0 AND channel = 0 AND rank = 0", (value,)
+            )

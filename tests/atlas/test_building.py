@@ -1,0 +1,273 @@
+"""The build: what an atlas holds equals what the parts compute (`tests/kills`: killed, it resumes to the same rows)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import backlight
+from atlas.files import GATES_DIFFERENTIATED, gated_network, make_network, rows
+from backlight import DECONVNET, GRADIENT, Preprocessing, build, capture, open_atlas, plan_build, project
+from backlight.atlas.building import execute
+from backlight.atlas.schema import writing
+from backlight.engines.local import LocalEngine
+from backlight.engines.work import Partial
+from backlight.errors import AtlasError, BadInputError, UnsupportedOperatorError
+from backlight.images import open_images
+from backlight.operators.ruleset import RuleSet
+from conftest import SmallNet, make_pictures
+
+
+def test_hits_are_the_strongest_and_their_tiles_are_the_projections(
+    atlas: backlight.Atlas, picture_folder: Path
+) -> None:
+    net, source = make_network(), open_images(picture_folder)
+    pictures = [net.preprocessing.picture(source.load(i)) for i in range(len(source))]
+    inputs = net.preprocessing.normalise(pictures)
+    feature_map = atlas["relu2"][3]
+    maxima = backlight.projection.activations(net, inputs, net.layer("relu2"))[:, 3].flatten(1).amax(1)
+    assert [h.image_id for h in feature_map.hits] == maxima.argsort(descending=True)[:4].tolist()
+    assert feature_map.max == pytest.approx(maxima.max().item())
+    assert feature_map.active_share == pytest.approx((maxima > 0).float().mean().item())
+    for hit in feature_map.hits:
+        assert hit.value == pytest.approx(maxima[hit.image_id].item(), rel=1e-5)
+        whole = project(net, inputs[hit.image_id], [backlight.Unit("relu2", 3, hit.row, hit.col)])[0]
+        inside = hit.box.clip(32, 32)
+        expected = whole.permute(1, 2, 0)[inside.top : inside.bottom, inside.left : inside.right].numpy()
+        assert hit.projection_values.shape == expected.shape
+        assert np.abs(expected).max() > 0
+        np.testing.assert_allclose(hit.projection_values, expected, atol=np.abs(expected).max() / 100)
+        assert whole.abs().sum().item() == pytest.approx(
+            np.abs(expected).sum(), rel=1e-4
+        )  # nothing lies outside of the box
+        patch = np.asarray(pictures[hit.image_id])[inside.top : inside.bottom, inside.left : inside.right]
+        assert np.asarray(hit.patch).shape == patch.shape
+        assert np.abs(np.asarray(hit.patch, int) - patch).mean() < 12
+        assert source.records[hit.image_id].path == atlas.images[hit.image_id].path
+        assert atlas.images[hit.image_id].label in ("a", "b")
+        assert atlas.images[hit.image_id].size == (40, 48)
+
+
+def test_fully_connected_hits_have_no_place_and_show_the_whole_image(atlas: backlight.Atlas) -> None:
+    hits = [hit for channel in range(5) for hit in atlas["fc"][channel].hits]
+    assert hits
+    assert all(hit.row is None and hit.box == backlight.Box(0, 0, 32, 32) for hit in hits)
+
+
+def test_a_dead_map_has_no_hits_and_says_so(tmp_path: Path, picture_folder: Path) -> None:
+    torch.manual_seed(0)
+    model = SmallNet()
+    with torch.no_grad():
+        model.conv2.bias[7] = -1e6
+    net = capture(model, (3, 32, 32), Preprocessing.default(3, 32))
+    built = build(net, picture_folder, tmp_path / "dead.atlas", ["relu2"])
+    assert built["relu2"][7].dead
+    assert built["relu2"][7].hits == ()
+    assert not built["relu2"][0].dead
+    assert built.figure("relu2", [7]).width > 100
+
+
+def test_maps_are_drawn_by_the_seed_and_know_nothing_of_the_images(
+    tmp_path: Path, picture_folder: Path
+) -> None:
+    other = make_pictures(tmp_path / "other", 3)
+    drawn = {
+        (seed, images.name): build(
+            make_network(),
+            images,
+            tmp_path / f"{seed}{images.name}.atlas",
+            ["relu2"],
+            maps=5,
+            seed=seed,
+            top=1,
+        )["relu2"].channels
+        for seed in (0, 1)
+        for images in (picture_folder, other)
+    }
+    assert drawn[0, "pictures"] == drawn[0, "other"]
+    assert drawn[0, "pictures"] != drawn[1, "pictures"]
+    assert len(drawn[0, "pictures"]) == 5
+
+
+def test_a_bad_picture_never_ends_a_run(tmp_path: Path, picture_folder: Path) -> None:
+    (picture_folder / "a" / "bad.jpg").write_bytes(b"\xff\xd8\xff truncated")
+    built = build(make_network(), picture_folder, tmp_path / "bad.atlas", ["relu2"])
+    assert built.n_scanned == 40
+    assert [s.path for s in built.skipped] == ["a/bad.jpg"]
+    assert built.skipped[0].reason
+
+
+# Where rules differentiate through gates, a projection fills the whole image, and so do the tiles.
+@pytest.mark.parametrize("rules", [DECONVNET, GATES_DIFFERENTIATED], ids=["held", "differentiated"])
+def test_tiles_hold_the_whole_projection(rules: backlight.RuleSet, tmp_path: Path) -> None:
+    net, folder = gated_network(), make_pictures(tmp_path / "pictures", 2)
+    atlas = build(net, folder, tmp_path / "a.atlas", ["act"], 1, rules, maps=[1])
+    hit, source = atlas["act"][1].hits[0], open_images(folder)
+    image = net.prepare([net.preprocessing.picture(source.load(hit.image_id))])
+    (projection,) = backlight.project(net, image, [backlight.Unit("act", 1, hit.row, hit.col)], rules)
+    box = hit.tile.box.clip(16, 16)
+    assert atlas["act"].receptive_field is None if rules is GATES_DIFFERENTIATED else box.area <= 9
+    inside = projection[:, *box.slices()]
+    assert inside.count_nonzero() == projection.count_nonzero() > 0
+
+
+def test_a_finished_atlas_is_left_alone(atlas: backlight.Atlas, picture_folder: Path) -> None:
+    before = atlas.path.read_bytes()
+    steps: list[str] = []
+    build(make_network(), picture_folder, atlas.path, ["relu1", "relu2", "fc"], top=4, batch_size=16,
+          progress=lambda phase, *_: steps.append(phase))  # fmt: skip
+    assert atlas.path.read_bytes() == before
+    assert steps == []
+
+
+def test_a_moved_image_set_may_go_on(atlas: backlight.Atlas, picture_folder: Path, tmp_path: Path) -> None:
+    moved = picture_folder.rename(tmp_path / "moved")
+    assert build(make_network(), moved, atlas.path, ["relu1", "relu2", "fc"], top=4).phase == "done"
+
+
+def test_a_resumed_scan_runs_compiled_or_not_as_it_was_begun(
+    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("backlight.engines.plan"), "SCAN_STEP_IMAGES", 16)
+    path, phases = tmp_path / "a.atlas", set()
+
+    def stop(phase: str, done: int, _: int) -> None:
+        if done >= 32:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(make_network(), picture_folder, path, batch_size=16, compile="off", progress=stop)
+    build(make_network(), picture_folder, path, compile="on", progress=lambda phase, *_: phases.add(phase))
+    assert phases == {"scan", "project"}
+    assert ("compiled", "false") in rows(path)["meta"]
+
+
+def test_a_resumed_build_runs_on_as_many_threads_as_it_was_begun_and_gives_them_back(
+    tmp_path: Path, picture_folder: Path
+) -> None:
+    path, options = tmp_path / "a.atlas", {"layers": ["relu1"], "top": 1, "batch_size": 16}
+    seen: list[int] = []
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def watch(*_: object) -> None:
+        seen.append(torch.get_num_threads())
+
+    torch.set_num_threads(2)
+    with pytest.raises(KeyboardInterrupt):
+        build(make_network(), picture_folder, path, progress=stop, **options)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    build(make_network(), picture_folder, path, progress=watch, **options)
+    assert set(seen) == {2}
+    assert torch.get_num_threads() == 1
+    assert ("threads", "2") in rows(path)["meta"]
+
+
+def test_an_atlas_that_knows_no_number_of_threads_takes_todays(
+    atlas: backlight.Atlas, picture_folder: Path
+) -> None:
+    with writing(atlas.path) as connection:
+        connection.execute("DELETE FROM meta WHERE key = 'threads'")
+        connection.execute("UPDATE meta SET value = '\"project\"' WHERE key = 'phase'")
+    built = build(make_network(), picture_folder, atlas.path, ["relu1", "relu2", "fc"], top=4)
+    assert built.phase == "done"
+
+
+def test_a_second_build_of_a_file_is_refused_before_any_work(
+    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backlight.storage.locking.PATIENCE_S", 0.0)
+    net, path, raised = make_network(), tmp_path / "a.atlas", []
+
+    def second(*_: object) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            raised.append(str(pool.submit(build, net, picture_folder, path, ["relu1"], 1).exception()))
+
+    build(net, picture_folder, path, ["relu1"], top=1, progress=second)
+    assert "a.atlas' is being written by process" in raised[0]
+    assert [own.name for own in tmp_path.iterdir() if own.is_file()] == ["a.atlas"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello, I am a text file", b"x" * 9000, b"SQLite format 3\0" + bytes(90)]
+)
+def test_a_file_that_is_no_atlas_is_left_as_it_is(
+    tmp_path: Path, picture_folder: Path, content: bytes
+) -> None:
+    path = tmp_path / "thesis.txt"
+    path.write_bytes(content)
+    with pytest.raises(AtlasError, match="exists and is not an atlas; it was not changed"):
+        build(make_network(), picture_folder, path)
+    assert path.read_bytes() == content
+    assert list(tmp_path.glob("thesis*")) == [path]
+    with pytest.raises(AtlasError, match="is not an atlas"):
+        open_atlas(path)
+
+
+def test_a_network_without_preprocessing_is_refused(small_net, picture_folder, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(BadInputError, match="captured without preprocessing"):
+        build(capture(small_net, (3, 32, 32)), picture_folder, tmp_path / "a.atlas")
+    assert not (tmp_path / "a.atlas").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"top": 100_001}, "top is at most 100000"),
+        ({"rules": RuleSet("a\x1b[2J")}, "names of at most 1000 printable"),
+    ],
+)
+def test_what_no_reader_would_read_is_not_begun(
+    tmp_path: Path, picture_folder: Path, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BadInputError, match=message):
+        backlight.build(make_network(), picture_folder, tmp_path / "a.atlas", ["relu1"], **change)
+    assert not (tmp_path / "a.atlas").exists()
+
+
+class _NoDerivative(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        return torch.relu(x + torch.special.airy_ai(x))
+
+
+def test_what_cannot_be_projected_is_refused_before_the_scan(tmp_path: Path, picture_folder: Path) -> None:
+    net = capture(_NoDerivative(), (3, 32, 32), Preprocessing.default(3, 32))
+    seen: list[str] = []
+    with pytest.raises(UnsupportedOperatorError, match=r"^PyTorch has no derivative of special_airy_ai"):
+        build(
+            net,
+            picture_folder,
+            tmp_path / "a.atlas",
+            rules=GRADIENT,
+            progress=lambda phase, *_: seen.append(phase),
+        )
+    assert not seen
+    assert not (tmp_path / "a.atlas").exists()
+
+
+class Idle(LocalEngine):
+    """An engine that gives nothing back."""
+
+    def scan(self, *_: object) -> Iterator[Partial]:
+        return iter(())
+
+
+def test_an_engine_that_gives_back_too_little_is_not_believed(tmp_path: Path, picture_folder: Path) -> None:
+    plan, path = plan_build(make_network(), picture_folder, ["relu1"], top=1), tmp_path / "a.atlas"
+    with pytest.raises(ValueError, match="shorter"):
+        execute(plan, path, Idle())
+    assert execute(plan, path).phase == "done"

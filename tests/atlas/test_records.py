@@ -1,0 +1,96 @@
+"""Records: a tile is decoded only if it is what a build writes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from atlas.files import first_hit, put_tile
+from atlas.in_memory import feature_map
+from backlight.atlas import Evidence, Foretold
+from backlight.errors import DamagedAtlasError
+from backlight.geometry import Box
+
+
+def as_bytes(kind: str, size: tuple[int, int], **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 3 3\n" + b" " * 40, "a tile is a WebP picture"),
+        (as_bytes("PNG", (3, 3)), "a tile is a WebP picture"),
+        (as_bytes("WEBP", (3, 3), save_all=True, append_images=[Image.new("RGB", (3, 3), "red")]), "a WebP picture"),
+        (as_bytes("WEBP", (4, 3)), r"of \d+ x \d+ pixels is expected, got 3 x 4"),
+        (b"", "a tile is a WebP picture"),
+        ("text", "patch must be bytes, got 'text'"),
+    ],
+)  # fmt: skip
+def test_a_tile_of_another_kind_or_size_is_refused_before_it_is_decoded(
+    tiny: Path, data: object, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_tile(tiny, patch=data)
+    hit = first_hit(tiny)
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(DamagedAtlasError, match=message):
+        _ = hit.patch
+
+
+def test_evidence_in_words_gives_the_controls_that_there_are() -> None:
+    falls = {"guided": 0.5, "deconvnet": 0.4, "turned": 0.3, "centre": 0.25}
+    own = Evidence(falls, "better than both", True, "guided", 3)
+    assert own.text == "50% lost when covered (turned 30%, centre 25%): better than both"
+    assert (
+        replace(own, falls=falls | {"turned": None}).text
+        == "50% lost when covered (centre 25%): better than both"
+    )
+    assert replace(own, falls=falls | {"guided": None}, verdict="no hits").text == "no hits"
+
+
+def test_what_is_foretold_in_words() -> None:
+    own = Foretold({"guided": 0.5, "centre": 0.25}, {"guided": 0.125, "centre": None}, (0.01, 0.24), 9)
+    assert own.text == "foretells falls by 0.50, a disc 0.25; beyond distance 0.12 [0.01, 0.24] (n = 9)"
+    few = replace(own, correlations={"guided": 0.5}, interval=None, n=1)
+    assert few.text == "foretells falls by 0.50; beyond distance 0.12 (n = 1)"
+    assert replace(own, partial={"guided": None}).text == "foretells nothing that can be measured"
+
+
+def test_a_hit_fetches_its_image_and_tile_from_its_source() -> None:
+    own = feature_map()
+    hit = own.hits[1]
+    assert (hit.image.id, hit.image.path) == (1, "1.png")
+    assert hit.patch.size == (4, 4)
+    assert np.abs(np.asarray(hit.patch, int) - 100).max() <= 2
+    values = hit.projection_values
+    assert values.shape == (4, 4, 3)
+    assert np.argwhere(values[..., 0]).tolist() == [[1, 2]]
+    picture = np.asarray(hit.projection)
+    assert (picture[1, 2] > 128).all()
+    assert len(np.unique(picture[values == 0])) == 1  # grey is zero
+    assert (hit.tile.box, hit.tile.patch.shape) == (hit.box, (4, 4, 3))
+
+
+def test_a_tile_has_the_size_of_the_part_of_its_box_inside_the_image() -> None:
+    beyond = replace(feature_map().hits[0], box=Box(-2, 5, 2, 9))
+    with pytest.raises(DamagedAtlasError, match="a tile of 2 x 3 pixels is expected, got 4 x 4"):
+        _ = beyond.patch
+
+
+def test_a_map_that_is_active_in_no_image_is_dead() -> None:
+    own = feature_map()
+    assert not own.dead
+    assert replace(own, active_share=0.0, hits=()).dead
+
+
+def test_equal_hits_of_two_files_are_equal() -> None:
+    one, other = feature_map(), feature_map()
+    assert one == other
+    assert one.hits[0] != one.hits[1]
