@@ -11,13 +11,11 @@ import torch
 from PIL import Image
 
 from backlight.adaptive import (
-    PRESETS,
     AdaptiveConfig,
     AdaptiveDeconvNet,
     Block,
     Codes,
     ContrastNormalisation,
-    FoundHits,
     HitSearch,
     LayerConfig,
     find_hits,
@@ -34,6 +32,7 @@ TWO = AdaptiveConfig(
     ),
     size=(21, 26),
 )
+
 ONE = AdaptiveConfig(
     (LayerConfig(2, filter=3, block=Block(), weight=50.0),), size=(20, 20), contrast=None, steps=1
 )
@@ -61,10 +60,6 @@ def expected(codes: list[Codes], layer: int, channel: int, top: int) -> list[tup
         if best[0]:
             found.append((best[0], image_id, *best[1:]))
     return sorted(found, key=lambda hit: (-abs(hit[0]), hit[1]))[:top]
-
-
-def keys(found: FoundHits) -> list[list[tuple[int, int, int]]]:
-    return [[(hit.image_id, hit.row, hit.col) for hit in own.hits] for own in found.maps]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16])
@@ -172,17 +167,6 @@ def test_a_field_larger_than_the_image_is_the_whole_image() -> None:
     inside = box.clip(16, 16)
     assert found.maps[0].hits[0].projection.shape == (inside.height, inside.width, 1)
     assert Box(0, 0, 16, 16).contains(inside)
-
-
-def test_the_draw_of_maps_knows_the_seed_and_the_layer_alone() -> None:
-    config = PRESETS["paper"]
-    drawn = HitSearch(maps=16).channels(config, 2)
-    assert drawn == HitSearch(layers=(2,), maps=16, top=1).channels(config, 2)
-    assert list(drawn) == sorted(set(drawn))
-    assert len(drawn) == 16
-    assert HitSearch(maps=16, seed=1).channels(config, 2) != drawn
-    assert HitSearch(maps=99).channels(config, 1) == tuple(range(15))
-    assert HitSearch(maps=(4, 1, 4)).channels(config, 1) == (1, 4)
 
 
 def test_only_the_layers_and_maps_asked_for_are_searched() -> None:
