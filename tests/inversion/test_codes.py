@@ -10,6 +10,7 @@ from PIL import Image
 from backlight import Box, Network, Unit, capture
 from backlight.errors import ActivationError, BadInputError
 from backlight.inversion import InversionConfig, invert, maximise
+from backlight.inversion.codes import Coder, central_box, is_layer_code, one_image
 from conftest import SmallNet
 from inversion.refusing import IMAGE, refused
 
@@ -129,3 +130,59 @@ def test_an_image_of_another_size_is_told_the_size_of_images(net: Network) -> No
         torch.rand(3, 48, 48),
         "relu2",
     )
+
+
+def test_the_middle_of_an_odd_margin_is_rounded_down(net: Network) -> None:
+    """*Convention*: of 8 rows the central 3 begin at row 2."""
+    own = net.layer("relu2")
+    assert central_box(own, 3) == Box(2, 2, 5, 5)
+    assert central_box(own, 8) == Box(0, 0, 8, 8)
+    for layer, size in ((own, 9), (own, 0), (net.layer("fc"), 1)):
+        with pytest.raises(
+            BadInputError, match=f"has no {size} x {size} units in its middle; choose an earlier"
+        ):
+            central_box(layer, size)
+
+
+def test_arrays_are_codes_and_a_tensor_is_an_image_by_its_shape(net: Network) -> None:
+    """*Convention*: so an array of an image's shape is a code all the same."""
+    image = np.zeros((3, 32, 32))
+    assert is_layer_code(net, image)
+    assert is_layer_code(net, torch.zeros(12, 8, 8))
+    for given in (torch.zeros(3, 32, 32), torch.zeros(1, 3, 32, 32), "a.png", Image.new("RGB", (9, 9))):
+        assert not is_layer_code(net, given)
+
+
+def test_the_mask_is_one_in_the_chosen_channels_and_units(net: Network) -> None:
+    coder = Coder(net, "relu2")
+    assert coder.mask() is None
+    found = coder.mask((1, 4), Box(2, 3, 4, 8))
+    expected = torch.zeros(1, 12, 8, 8)
+    expected[0, [1, 4], 2:4, 3:8] = 1
+    assert torch.equal(found, expected)  # type: ignore[arg-type]
+    assert torch.equal(coder.mask(centre=2), coder.mask(box=Box(3, 3, 5, 5)))  # type: ignore[arg-type]
+    vector = Coder(net, "fc").mask((2,))
+    assert vector is not None
+    assert vector.tolist() == [[0, 0, 1, 0, 0]]
+    with pytest.raises(
+        BadInputError, match=r"channel list \(\) is out of range for layer 'relu2' \(12 feature"
+    ):
+        coder.mask(())
+
+
+def test_codes_of_levels_are_the_networks_and_have_a_gradient(net: Network) -> None:
+    coder, inputs = Coder(net, "pool"), net.prepare(IMAGE)
+    (expected,) = net.features("pool")(inputs)
+    levels = coder.colours.to_levels(inputs).requires_grad_()
+    torch.testing.assert_close(coder(levels), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(coder.of_inputs(inputs), expected, rtol=1e-5, atol=1e-6)
+    (gradient,) = torch.autograd.grad(coder(levels).sum(), levels)
+    assert gradient.any()
+
+
+def test_one_image_is_made_a_batch(net: Network) -> None:
+    assert one_image(net, IMAGE).shape == (1, 3, 32, 32)
+    with pytest.raises(
+        BadInputError, match="this takes one image at a time, got 2; invert_all takes several"
+    ):
+        one_image(net, IMAGE.expand(2, -1, -1, -1))

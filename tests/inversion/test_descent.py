@@ -13,10 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from backlight import Network
+from backlight.errors import ActivationError
 from backlight.inversion import RECIPES, InversionConfig, Place, Recipe, Stage, invert
 from backlight.inversion import descent as descents
 from backlight.inversion.descent import bounded
 from backlight.inversion.optimisers import Adam, Momentum
+from backlight.inversion.priors import Norm, TotalVariation
 from backlight.inversion.recipes import best
 
 
@@ -184,3 +186,55 @@ def test_colours_are_shortened_and_never_turned() -> None:
     lengths = x.norm(dim=1, keepdim=True)
     torch.testing.assert_close(found, x * (160 / lengths).clamp(max=1))
     assert bounded(x, None) is x
+
+
+def test_the_middle_of_an_odd_margin_is_rounded_down() -> None:
+    """*Convention*: of 5 rows the middle 2 begin at row 1."""
+    images = torch.arange(20.0).view(1, 1, 5, 4)
+    assert descents.central(images, (2, 2)).flatten().tolist() == [5, 6, 9, 10]
+
+
+def test_terms_are_the_weighted_objective_and_each_prior_and_the_gradient_is_of_their_sum() -> None:
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    recipe = Recipe("both", 3.0, (Norm(0.5, 2.0), TotalVariation(0.25, 2.0)), (), "normal", 1.0)
+    search = descents.Search(lambda seen: seen**3, lambda codes: codes.flatten(1).sum(1), recipe, (4, 5))
+    assert search.terms == ("objective", *(prior.name for prior in recipe.priors))
+    terms, gradient = descents.evaluate(search, x)
+    expected = [3 * (x**3).flatten(1).sum(1), *(prior(x)[0] for prior in recipe.priors)]
+    torch.testing.assert_close(terms, torch.stack(expected))
+    torch.testing.assert_close(gradient, 9 * x**2 + sum(prior(x)[1] for prior in recipe.priors))
+
+
+def quadratic(steps: int) -> descents.Search:
+    """Return the search for an image of ones, by plain gradient steps."""
+    stages = (Stage(Momentum(0.2, 0.0), steps),)
+    recipe = Recipe("plain", 1.0, (), stages, "normal", 1.0)
+    return descents.Search(
+        lambda seen: seen,
+        lambda codes: (codes - 1).square().flatten(1).sum(1),
+        recipe,
+        (2, 2),
+        frozenset({1, 3}),
+    )
+
+
+def test_a_descent_reports_its_steps_and_keeps_frames_and_the_best() -> None:
+    told: list[tuple[int, float]] = []
+    start = torch.tensor([0.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+    found = descents.descend(quadratic(5), start, [], lambda done, goal: told.append((done, goal)))
+    assert [done for done, _ in told] == [1, 2, 3, 4, 5]
+    assert told[0][1] == pytest.approx((4 * 1 + 4 * 4) / 2)
+    assert found.stopped == ["finished", "finished"]
+    assert len(found.curves) == 5
+    assert found.frame_steps == [1, 3, 5]
+    torch.testing.assert_close(found.frames[0], start)
+    torch.testing.assert_close(found.frames[-1], found.best)
+    torch.testing.assert_close(found.goals, found.curves[-1][0])
+
+
+def test_a_start_without_a_finite_cost_is_refused() -> None:
+    start = torch.full((1, 1, 2, 2), torch.nan)
+    with pytest.raises(
+        ActivationError, match="noise that the search starts from has no finite code; look for NaN"
+    ):
+        descents.descend(quadratic(3), start, [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from backlight.errors import BadInputError
 from backlight.inversion import InversionConfig, caricature, invert, invert_all, maximise
 from backlight.inversion.codes import Coder
 from backlight.inversion.colours import Colours
-from backlight.inversion.search import Task
+from backlight.inversion.search import Task, search, starts
 from inversion.refusing import refused
 
 
@@ -134,3 +136,32 @@ def test_nothing_to_exaggerate() -> None:
         torch.rand(3, 8, 8),
         net.layers[-1].name,
     )
+
+
+def test_every_code_has_the_same_starts_on_a_canvas_with_room_for_the_jitter(
+    net: Network, quick: None
+) -> None:
+    task = Task(Coder(net, "relu2"), "invert", InversionConfig("quick", restarts=2))
+    found, edge = starts(task, task.recipe, 3), task.place.jitter - 1
+    assert found.shape == (6, 3, 32 + edge, 32 + edge)
+    for code in (1, 2):
+        assert torch.equal(found[2 * code : 2 * code + 2], found[:2])
+    assert not torch.equal(found[0], found[1])
+    more = Task(task.coder, "invert", InversionConfig("quick", restarts=3))
+    assert torch.equal(starts(more, task.recipe, 1)[:2], found[:2])
+
+
+def test_noise_is_scaled_to_the_recipes_spread(net: Network) -> None:
+    task = Task(Coder(net, "relu2"), "invert", InversionConfig(seed=4))
+    normal, uniform = (replace(task.recipe, start=kind, spread=50.0) for kind in ("normal", "uniform"))
+    assert float(starts(task, normal, 1).square().mean().sqrt()) == pytest.approx(50, rel=1e-4)
+    values = starts(task, uniform, 1).abs().flatten()
+    assert float((values < 50).float().mean()) == pytest.approx(0.95, abs=1e-3)
+
+
+def test_an_output_that_there_is_not_is_refused_before_the_search(net: Network, quick: None) -> None:
+    steps: list[int] = []
+    task = Task(Coder(net, "relu2"), "invert", InversionConfig("quick", output="logits"))
+    with pytest.raises(BadInputError, match="logits"):
+        search(task, torch.ones(1, 12, 8, 8), None, ["a"], lambda phase, done, total: steps.append(done))
+    assert steps == []
