@@ -21,6 +21,7 @@ from backlight.adaptive import (
     find_hits,
 )
 from backlight.adaptive.inputs import picture
+from backlight.adaptive.operators import Reconstruction
 from backlight.errors import ActivationError, BadInputError
 from backlight.geometry import Box
 from backlight.images import SequenceSource, open_images
@@ -88,7 +89,8 @@ def test_projections_are_by_the_switches_of_their_own_image_and_lie_in_their_box
             code = codes[own.layer]
             alone = torch.zeros(1, *code.shape)
             alone[0, own.channel, hit.row, hit.col] = hit.value
-            whole = net._whole(own.layer, codes)(alone)[0].numpy().transpose(1, 2, 0)
+            painted = Reconstruction(net.filters[: own.layer], codes.below(own.layer))(alone)[0]
+            whole = painted.numpy().transpose(1, 2, 0)
             inside = hit.box.clip(*TWO.size).slices()
             np.testing.assert_allclose(hit.projection, whole[inside], atol=1e-5)
             whole[inside] = 0
