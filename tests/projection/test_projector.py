@@ -125,20 +125,28 @@ def test_seeds_take_the_place_of_the_activations_and_belong_to_their_units(net: 
     same(whole(seeded), whole(own) * ratio)
 
 
-def test_a_projector_works_under_inference_mode(net: Network) -> None:
-    projector = Projector(net, [net.layer("4")])
-    expected = projector(IMAGES, UNITS[1:2], [0])
+class _Sine(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x.sin()
+
+
+@pytest.fixture(scope="module")
+def sine() -> Network:
+    """Return a network of an operator without a rule, which is differentiated by PyTorch."""
+    return capture(_Sine().double(), torch.zeros(1, 3, *SIZE).double())
+
+
+def test_a_projector_works_where_the_user_has_turned_inference_mode_on(sine: Network) -> None:
+    projector, unit = Projector(sine, [sine.layer("mul")], GRADIENT), [Unit("mul", 1, 2, 3)]
     with torch.inference_mode():
-        found = projector(IMAGES, UNITS[1:2], [0])
-    same_bits(whole(found), whole(expected))
+        found = projector(IMAGES, unit, [0])
+    pixel = IMAGES[0, 1, 2, 3]
+    expected = torch.zeros(1, 3, *SIZE).double()
+    expected[0, 1, 2, 3] = 2 * pixel.sin() * 2 * pixel.cos()
+    same(whole(found), expected)
     assert not found.signals[0].requires_grad
 
 
-def test_an_operator_without_a_rule_is_refused_before_any_image_is_run() -> None:
-    class Odd(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return 2 * x.sin()
-
-    net = capture(Odd(), (3, 4, 4))
+def test_an_operator_without_a_rule_is_refused_before_any_image_is_run(sine: Network) -> None:
     with pytest.raises(UnsupportedOperatorError, match="no deconvnet rule for sin at sin"):
-        Projector(net, [net.layer("mul")], DECONVNET)
+        Projector(sine, [sine.layer("mul")], DECONVNET)
