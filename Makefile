@@ -33,9 +33,10 @@ $(OLDEST)/.installed: pyproject.toml tests/oldest.txt
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest -n auto -m "not slow and not shared" \
 		tests/test_oldest.py \
-		tests/network/test_activations.py tests/network/test_capture_untouched.py \
-		tests/network/test_capture_randomness.py tests/network/test_capture_inside.py \
-		tests/network/test_capture_inputs.py tests/network/test_outputs.py tests/network/test_fold.py \
+		tests/network/test_activations.py tests/network/test_batches.py tests/network/test_capture.py \
+		tests/network/test_fold.py tests/network/test_network.py tests/network/test_outputs.py \
+		tests/network/test_randomness.py tests/network/test_refusals.py tests/network/test_tracing.py \
+		tests/network/test_wrappers.py \
 		tests/projection/test_algebra.py tests/operators/test_linear.py tests/operators/test_rectifiers.py \
 		tests/projection/test_project.py tests/projection/test_untouched.py tests/scan/test_one_pass.py \
 		tests/scan/test_scanner.py tests/scan/test_state.py tests/atlas/test_building.py tests/atlas/test_writer.py \

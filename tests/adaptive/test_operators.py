@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from backlight.adaptive import PRESETS, AdaptiveConfig, Block, LayerConfig, pool
+from backlight.adaptive import AdaptiveConfig, Block, LayerConfig, pool
 from backlight.adaptive.operators import Reconstruction, filter_gradient, match, paint
-from backlight.errors import BadInputError
 from backlight.geometry import Box
 from replicas import adaptive as replica
 from replicas.adaptive_nets import DEEP, noise, random_codes, random_filters, whole
@@ -116,17 +115,6 @@ def test_what_an_activation_paints_lies_in_its_receptive_field_and_reaches_its_b
     assert Box(top, left, bottom, right) == config.receptive_field(layer).box(rows, cols)
 
 
-def test_sizes_of_the_papers_network() -> None:
-    paper = PRESETS["paper"]
-    counts = [
-        int(np.prod(shape) + np.prod(pooled))
-        for shape, pooled in zip(paper.shapes(), paper.pooled_shapes(), strict=True)
-    ]
-    assert counts == [378_560, 178_200, 71_650, 35_625]
-    assert [paper.receptive_field(layer).size for layer in (1, 2, 3, 4)] == [(n, n) for n in (7, 27, 87, 267)]
-    assert [paper.inputs(layer) for layer in (1, 2, 3, 4)] == [1, 5, 25, 50]
-
-
 def test_shapes_are_those_of_the_operators() -> None:
     codes, filters = random_codes(DEEP), random_filters(DEEP)
     y = noise(1, 1, *DEEP.size)
@@ -178,33 +166,3 @@ def test_the_squared_norm_of_codes_with_one_value_a_block() -> None:
 def test_the_squared_norm_of_zeros_is_zero() -> None:
     filters = torch.zeros(2, 1, 3, 3)
     assert Reconstruction((filters,)).squared_norm(torch.randn(1, 2, 6, 6), 4)[0].tolist() == [0]
-
-
-@pytest.mark.parametrize(
-    "changes, text",
-    [
-        ({"maps": 0}, "at least 1 map, a filter of at least 1 pixel and a positive weight"),
-        ({"filter": 0}, "got 2, 0 and 1.0"),
-        ({"weight": 0.0}, "got 2, 7 and 0.0"),
-        ({"weight": float("nan")}, "got 2, 7 and nan"),
-        ({"weight": float("inf")}, "got 2, 7 and inf"),
-        ({"step": 0.0}, "a step must be positive, got 0.0; None chooses one"),
-    ],
-)
-def test_what_is_no_layer_is_refused(changes: dict[str, float], text: str) -> None:
-    with pytest.raises(BadInputError, match=text):
-        LayerConfig(**({"maps": 2} | changes))  # type: ignore[arg-type]
-
-
-def test_what_is_no_network_is_refused(untyped: None) -> None:
-    layer = LayerConfig(2, filter=5)
-    with pytest.raises(BadInputError, match="at least 1 layer, 1 or 3 channels and at least 1 step"):
-        AdaptiveConfig(())
-    with pytest.raises(BadInputError, match="got 1, 2 and 10"):
-        AdaptiveConfig((layer,), channels=2)
-    with pytest.raises(BadInputError, match="`unit` must be 'filter' or 'plane', got 'map'"):
-        AdaptiveConfig((layer,), unit="map")  # type: ignore[arg-type]
-    with pytest.raises(BadInputError, match="images of 4x9 are smaller than its filters of 5x5"):
-        AdaptiveConfig((layer,), size=(4, 9))
-    with pytest.raises(BadInputError, match="give maps of 3x3 below layer 2, are smaller than its filters"):
-        AdaptiveConfig((layer, layer), size=(5, 5))

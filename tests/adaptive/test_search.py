@@ -11,18 +11,17 @@ import torch
 from PIL import Image
 
 from backlight.adaptive import (
-    PRESETS,
     AdaptiveConfig,
     AdaptiveDeconvNet,
     Block,
     Codes,
     ContrastNormalisation,
-    FoundHits,
     HitSearch,
     LayerConfig,
     find_hits,
 )
 from backlight.adaptive.inputs import picture
+from backlight.adaptive.operators import Reconstruction
 from backlight.errors import ActivationError, BadInputError
 from backlight.geometry import Box
 from backlight.images import SequenceSource, open_images
@@ -34,6 +33,7 @@ TWO = AdaptiveConfig(
     ),
     size=(21, 26),
 )
+
 ONE = AdaptiveConfig(
     (LayerConfig(2, filter=3, block=Block(), weight=50.0),), size=(20, 20), contrast=None, steps=1
 )
@@ -63,10 +63,6 @@ def expected(codes: list[Codes], layer: int, channel: int, top: int) -> list[tup
     return sorted(found, key=lambda hit: (-abs(hit[0]), hit[1]))[:top]
 
 
-def keys(found: FoundHits) -> list[list[tuple[int, int, int]]]:
-    return [[(hit.image_id, hit.row, hit.col) for hit in own.hits] for own in found.maps]
-
-
 @pytest.mark.parametrize("batch", [1, 3, 16])
 def test_hits_are_those_of_the_replica(batch: int) -> None:
     images = noise(7)
@@ -93,7 +89,8 @@ def test_projections_are_by_the_switches_of_their_own_image_and_lie_in_their_box
             code = codes[own.layer]
             alone = torch.zeros(1, *code.shape)
             alone[0, own.channel, hit.row, hit.col] = hit.value
-            whole = net._whole(own.layer, codes)(alone)[0].numpy().transpose(1, 2, 0)
+            painted = Reconstruction(net.filters[: own.layer], codes.below(own.layer))(alone)[0]
+            whole = painted.numpy().transpose(1, 2, 0)
             inside = hit.box.clip(*TWO.size).slices()
             np.testing.assert_allclose(hit.projection, whole[inside], atol=1e-5)
             whole[inside] = 0
@@ -172,17 +169,6 @@ def test_a_field_larger_than_the_image_is_the_whole_image() -> None:
     inside = box.clip(16, 16)
     assert found.maps[0].hits[0].projection.shape == (inside.height, inside.width, 1)
     assert Box(0, 0, 16, 16).contains(inside)
-
-
-def test_the_draw_of_maps_knows_the_seed_and_the_layer_alone() -> None:
-    config = PRESETS["paper"]
-    drawn = HitSearch(maps=16).channels(config, 2)
-    assert drawn == HitSearch(layers=(2,), maps=16, top=1).channels(config, 2)
-    assert list(drawn) == sorted(set(drawn))
-    assert len(drawn) == 16
-    assert HitSearch(maps=16, seed=1).channels(config, 2) != drawn
-    assert HitSearch(maps=99).channels(config, 1) == tuple(range(15))
-    assert HitSearch(maps=(4, 1, 4)).channels(config, 1) == (1, 4)
 
 
 def test_only_the_layers_and_maps_asked_for_are_searched() -> None:

@@ -27,6 +27,7 @@ CONFIG = AdaptiveConfig(
     contrast=None,
     steps=3,
 )
+
 LEARNING = Learning(epochs=3, batch=2, sample=1)
 IMAGES = np.random.default_rng(0).standard_normal((5, 1, 10, 9)).astype(np.float32)
 N_KEPT = 8  # after each of 3 epochs and at the end, of 2 layers
@@ -243,21 +244,3 @@ def test_images_that_are_not_finite_are_refused(value: float) -> None:
     images[3, 0, 2, 2] = value
     with pytest.raises(BadInputError, match="the images hold NaN or infinite values"):
         AdaptiveDeconvNet(CONFIG).fit(images)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"epochs": 0}, {"cg_steps": 0}, {"batch": 0}, {"sample": 0}, {"seed": -1}, {"memory_bytes": -1}],
-    ids=str,
-)
-def test_what_is_no_learning_is_refused(changes: dict[str, int]) -> None:
-    with pytest.raises(
-        BadInputError, match="epochs, CG steps, batch and sample must be at least 1, the seed"
-    ):
-        Learning(**changes)
-
-
-@pytest.mark.parametrize("share", [0.0, 1.5])
-def test_a_first_share_of_blocks_that_is_none_is_refused(share: float) -> None:
-    with pytest.raises(BadInputError, match="first share of blocks must be above 0 and at most 1, got"):
-        Learning(first_share=share)

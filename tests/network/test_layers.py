@@ -1,5 +1,7 @@
 """Which layers a network has: none vanishes without a word, whatever stands below it."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from functools import cache
 
@@ -10,32 +12,11 @@ import torchvision
 from torch import Tensor, nn
 
 from backlight import DECONVNET, Box, capture, project, strongest
-from backlight.errors import UnknownLayerError
 from backlight.network import Network, describe_field
 from backlight.network.unseen import unseen_convolutions
 from backlight.projection.rewrite import apply_rules
-
-SIDE = 8
-
-
-class Net(nn.Module):
-    """A network from a function and the modules that it uses."""
-
-    def __init__(self, function, *parts: nn.Module) -> None:
-        super().__init__()
-        self.function, self.parts = function, nn.ModuleList(parts)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x, *self.parts)
-
-
-def captured(model: nn.Module, channels: int = 3, side: int = SIDE) -> Network:
-    return capture(model.eval(), (channels, side, side))
-
-
-def defaults(net: Network) -> list[str]:
-    return [layer.name for layer in net.default_layers]
-
+from network.nets import SIDE, Net, captured, defaults
+from small_zoo import SMALL_ZOO, captured_squeezenet
 
 # --- behind any operator ------------------------------------------------------------------------------------
 
@@ -95,6 +76,7 @@ def sampled(y: Tensor) -> Tensor:
 
 ONCE, WHOLE = "5x5 every 1", "whole image"
 TWICE = "5x5 every 1/2"  # on a map of twice as many rows and columns
+
 BEHIND = {  # between two convolutions; with what a unit of the second sees
     "max_unpool": (unpooled, WHOLE),
     "slices written": (shifted, "6x5 every 1"),
@@ -189,7 +171,7 @@ def test_a_rectifier_alone_makes_maps_of_a_vector():
     assert [(own.shape, own.order) for own in captured(last).default_layers] == [((5, 6, 8), (0, 3, 1, 2))]
 
 
-# --- attention, and what is left out ------------------------------------------------------------------------
+# --- attention ---------------------------------------------------------------------------------------------
 
 
 class Reduced(nn.Module):
@@ -219,95 +201,6 @@ def test_attention_with_reduced_keys_keeps_the_maps(by_hand):
     assert [describe_field(net.layer(name)) for name in ("0", "1.reduce", "2")] == [
         "3x3 every 1", "4x4 every 2", "whole image"
     ]  # fmt: skip
-    assert unseen_convolutions(net) == ()
-
-
-@cache
-def transformer() -> Network:
-    return captured(torchvision.models.VisionTransformer(16, 8, 2, 2, 8, 16), side=16)
-
-
-def test_tokens_are_said_to_be_left_out():
-    net = transformer()
-    assert defaults(net) == ["conv_proj"]
-    left_out = {own.name: own for own in net.coverage().left_out}
-    gelu = left_out["encoder.layers.encoder_layer_0.mlp.1"]
-    assert (gelu.operator, gelu.shape, gelu.kind) == ("gelu", ("n", 5, 16), "tokens")
-    (line,) = net.coverage().left_out_in_words()
-    assert line.startswith(
-        "encoder.layers.encoder_layer_0.self_attention.linear (linear): its output is tokens ("
-    )
-    assert line.endswith("not feature maps, and 9 more of this kind behind it")
-    assert unseen_convolutions(net) == ()
-
-
-@pytest.mark.parametrize(
-    ("name", "output"),
-    [
-        ("encoder.ln", "tokens (n, 5, 8)"),
-        ("encoder", "tokens (n, 5, 8)"),
-        ("encoder.layers.encoder_layer_1.mlp.1", "tokens (n, 5, 16)"),
-    ],
-)
-def test_what_is_no_layer_is_said_to_be_tokens(name, output):
-    with pytest.raises(UnknownLayerError) as error:
-        transformer().layer(name)
-    assert str(error.value).startswith(
-        f"'{name}' of VisionTransformer cannot be shown: its output is {output}, not feature maps; "
-    )
-
-
-def in_volumes(x: Tensor, first: nn.Module, second: nn.Module, last: nn.Module) -> Tensor:
-    return last(second(first(x[:, None])).relu().mean(2)).relu()
-
-
-def in_windows(x: Tensor, first: nn.Module, second: nn.Module) -> Tensor:
-    n = x.shape[0]
-    cut = first(x).reshape(n, 4, 2, 4, 2, 4).permute(0, 2, 4, 1, 3, 5).reshape(-1, 4, 4, 4)
-    return second(cut).relu().reshape(n, -1)
-
-
-LEFT_OUT = {  # with the default layers and what is left out
-    "volumes": (
-        lambda: Net(in_volumes, nn.Conv3d(1, 4, 3, padding=1), nn.Conv3d(4, 4, 3), nn.Conv2d(4, 4, 1)),
-        ["relu_1"],
-        [
-            ("parts.0", ("n", 4, 3, 8, 8), "3-D volumes"),
-            ("parts.1", ("n", 4, 1, 6, 6), "3-D volumes"),
-            ("relu", ("n", 4, 1, 6, 6), "3-D volumes"),
-        ],
-    ),
-    "windows": (
-        lambda: Net(in_windows, nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, padding=1)),
-        ["parts.0"],
-        [("parts.1", ("4n", 4, 4, 4), "parts of images"), ("relu", ("4n", 4, 4, 4), "parts of images")],
-    ),
-    "single positions": (
-        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 6, 1), nn.ReLU()),
-        ["1"],
-        [("3", ("n", 6, 1, 1), "single positions"), ("4", ("n", 6, 1, 1), "single positions")],
-    ),
-    "sequences": (
-        lambda: Net(
-            lambda x, a, b: F.relu(b(F.relu(a(x)).flatten(2))).mean(2), nn.Conv2d(3, 4, 3), nn.Conv1d(4, 5, 3)
-        ),
-        ["relu"],
-        [("parts.1", ("n", 5, 34), "tokens"), ("relu_1", ("n", 5, 34), "tokens")],
-    ),
-    "nothing": (
-        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5), nn.ReLU()),
-        ["1"],
-        [],
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", LEFT_OUT)
-def test_what_is_left_out(name):
-    make, default, expected = LEFT_OUT[name]
-    net = captured(make())
-    assert defaults(net) == default
-    assert [(own.name, own.shape, own.kind) for own in net.coverage().left_out] == expected
     assert unseen_convolutions(net) == ()
 
 
@@ -360,13 +253,6 @@ def test_a_convolution_counts_by_a_rectifier_on_its_own_way_to_the_output(name):
     assert unseen_convolutions(net) == ()
 
 
-def test_an_unseen_convolution_is_found():
-    """The check itself: a layer that is taken away is missed."""
-    net = captured(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
-    net.__dict__["layers"] = tuple(layer for layer in net.layers if layer.name != "2")
-    assert unseen_convolutions(net) == ("2",)
-
-
 @pytest.mark.parametrize(
     "norm",
     [nn.InstanceNorm2d(4), nn.GroupNorm(2, 4), nn.LayerNorm([4, 8, 8]), lambda x: x - x.mean((2, 3), True)],
@@ -398,3 +284,14 @@ def test_a_module_whose_hook_changes_its_output_stays_a_layer():
     assert [layer.name for layer in net.default_layers] == ["2", "4"]
     x = torch.randn(2, 3, 9, 9)
     assert torch.equal(net(x), model.eval()(x))
+
+
+def test_default_layers_are_the_rectified_maps_else_the_convolutions() -> None:
+    squeezenet = captured_squeezenet()
+    assert len(squeezenet.default_layers) == 26
+    assert sum(layer.n_maps for layer in squeezenet.default_layers) == 3976
+    mobilenet = capture(SMALL_ZOO["mobilenet_v2"](), (3, 64, 64))
+    unrectified = [layer.name for layer in mobilenet.default_layers if not layer.rectified]
+    assert unrectified[:2] == ["features.1.conv.2", "features.2.conv.3"]
+    vgg = capture(torchvision.models.vgg16(init_weights=False).features, (3, 64, 64))
+    assert sum(layer.n_maps for layer in vgg.default_layers) == 4224

@@ -60,7 +60,7 @@ def test_dropout_that_is_left_on_is_switched_off_and_reported_by_its_line(frozen
     model = _Dropping(frozen)
     with pytest.warns(CaptureWarning) as told:
         net = capture(model, (3, 8, 8))
-    place = r"test_capture_randomness\.py:\d+ \(`.*`\)"
+    place = r"test_randomness\.py:\d+ \(`.*`\)"
     line = rf"_Dropping: (\w+) is left on in inference at {place}; .*=self\.training there"
     found = [re.fullmatch(line, str(warning.message)) for warning in told]
     assert sorted(match[1] for match in found if match) == sorted(name for name, _, _ in LEFT_ON)
