@@ -78,7 +78,12 @@ def _strided() -> Iterator[nn.Module]:
 def _depthwise() -> Iterator[nn.Module]:
     yield from (convolution(3, 32), nn.ReLU6())
     for n_in, n_out, stride in ((32, 64, 2), (64, 96, 1), (96, 128, 2), (128, 128, 1)):
-        yield from (convolution(n_in, n_in, 3, stride, n_in), nn.ReLU6(), convolution(n_in, n_out, 1), nn.ReLU6())
+        yield from (
+            convolution(n_in, n_in, 3, stride, n_in),
+            nn.ReLU6(),
+            convolution(n_in, n_out, 1),
+            nn.ReLU6(),
+        )
 
 
 def _residual() -> Iterator[nn.Module]:
@@ -127,14 +132,16 @@ def load(name: str) -> Network:
 
 def images(part: str) -> ImageSource:
     """Return the images of `train` or `test`."""
-    return open_images(str(SHARED / "cifar10" / f"cifar10-{part}-{'{000..003}' if part == 'train' else '000'}.tar"))
+    return open_images(
+        str(SHARED / "cifar10" / f"cifar10-{part}-{'{000..003}' if part == 'train' else '000'}.tar")
+    )
 
 
 def tensors(part: str) -> tuple[Tensor, Tensor]:
     """Return the images of a part, normalised (n, 3, 32, 32), and their classes."""
     source = images(part)
     pictures = np.stack([np.asarray(source.load(i)) for i in range(len(source))])
-    labels = torch.tensor([int(source.label(i) or 0) for i in range(len(source))])
+    labels = torch.tensor([int(record.label or 0) for record in source.records])
     mean, std = (torch.tensor(own)[:, None, None] for own in (MEAN, STD))
     return (torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255 - mean) / std, labels
 
@@ -151,7 +158,9 @@ def train(model: nn.Module, data: tuple[Tensor, Tensor], epochs: int) -> None:
         order = torch.randperm(len(x), generator=generator)
         for start in range(0, len(x) - BATCH + 1, BATCH):
             chosen = order[start : start + BATCH]
-            loss = functional.cross_entropy(model(_changed(x[chosen], generator)), y[chosen], label_smoothing=0.1)
+            loss = functional.cross_entropy(
+                model(_changed(x[chosen], generator)), y[chosen], label_smoothing=0.1
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -190,7 +199,9 @@ def main(names: list[str], epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--only", nargs="*", default=list(BODIES), choices=list(BODIES))
     options = parser.parse_args()

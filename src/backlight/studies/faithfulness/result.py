@@ -87,9 +87,9 @@ class Faithfulness(Result):
 
     def map_falls(self, layer: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the channels of a layer and (maps, methods, shares, fills) their falls, averaged over hits."""
-        return np.unique(self.channels[self._of(layer)]), self._by_map(layer, self.falls)
+        return np.unique(self.channels[self._of(layer)]), self.by_map(layer, self.falls)
 
-    def _by_map(self, layer: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def by_map(self, layer: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return values (n, …) averaged over the hits of each map of a layer, (maps, …)."""
         mine = self._of(layer)
         return np.stack(
@@ -129,7 +129,7 @@ class Faithfulness(Result):
         """Return the rule set with the best evidence for a layer."""
         names = [name for name in self.methods if name not in CONTROLS]
         falls, turned = (
-            dict(zip(names, _mean_over_coverings(self._by_map(layer, values)).T, strict=False))
+            dict(zip(names, _mean_over_coverings(self.by_map(layer, values)).T, strict=False))
             for values in (self.falls, self.turned)
         )
         return advised_rules(falls, turned, self.own_rules(layer), self.config.seed)
@@ -138,7 +138,7 @@ class Faithfulness(Result):
         """Return by rule set what its masks gain over themselves turned, with the interval over maps."""
         names = [name for name in self.methods if name not in CONTROLS]
         own, turned = (
-            _mean_over_coverings(self._by_map(layer, values)) for values in (self.falls, self.turned)
+            _mean_over_coverings(self.by_map(layer, values)) for values in (self.falls, self.turned)
         )
         return {name: mean_interval(own[:, i] - turned[:, i]) for i, name in enumerate(names)}
 
