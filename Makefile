@@ -36,7 +36,11 @@ test-oldest: $(OLDEST)/.installed
 		tests/network/test_activations.py tests/network/test_capture_untouched.py \
 		tests/network/test_capture_randomness.py tests/network/test_capture_inside.py \
 		tests/network/test_capture_inputs.py tests/network/test_outputs.py tests/network/test_fold.py \
-		tests/projection/test_algebra.py tests/operators/test_linear.py tests/operators/test_rectifiers.py \
+		tests/projection/test_algebra.py tests/operators/test_averages.py tests/operators/test_choosing.py \
+		tests/operators/test_convolution.py tests/operators/test_elementwise.py tests/operators/test_joins.py \
+		tests/operators/test_norms.py tests/operators/test_padding.py tests/operators/test_products.py \
+		tests/operators/test_rectifiers.py tests/operators/test_resizing.py tests/operators/test_slicing.py \
+		tests/operators/test_spectral.py tests/operators/test_views.py \
 		tests/projection/test_project.py tests/projection/test_untouched.py tests/scan/test_scan.py \
 		tests/atlas/test_build.py $(PYTEST_ARGS)
 
