@@ -37,7 +37,10 @@ test-oldest: $(OLDEST)/.installed
 		tests/network/test_fold.py tests/network/test_network.py tests/network/test_outputs.py \
 		tests/network/test_randomness.py tests/network/test_refusals.py tests/network/test_tracing.py \
 		tests/network/test_wrappers.py \
-		tests/projection/test_algebra.py tests/operators/test_linear.py tests/operators/test_rectifiers.py \
+		tests/operators/test_averages.py tests/operators/test_convolution.py tests/operators/test_elementwise.py \
+		tests/operators/test_joins.py tests/operators/test_norms.py tests/operators/test_padding.py \
+		tests/operators/test_rectifiers.py tests/operators/test_resizing.py tests/operators/test_slicing.py \
+		tests/operators/test_spectral.py tests/operators/test_views.py tests/projection/test_algebra.py \
 		tests/projection/test_project.py tests/projection/test_untouched.py tests/scan/test_one_pass.py \
 		tests/scan/test_scanner.py tests/scan/test_state.py tests/atlas/test_building.py tests/atlas/test_writer.py \
 		tests/atlas/test_reader.py tests/atlas/test_contents.py tests/atlas/test_file.py tests/atlas/test_layers.py \

@@ -1,6 +1,6 @@
 """Nine small networks, trained on CIFAR-10 in minutes each: subjects of the evidence beside those trained by others.
 
-Each family of architectures that projections meet is there once: plain with max pools, residual, all-convolutional, leaky,
+Each family of architectures is there once: plain with max pools, residual, all-convolutional, leaky rectifiers,
 depthwise, dense (concatenations), smooth rectifiers, average pools. The images are for evaluation only, so the weights
 stay outside the project, in a folder that git ignores; training is seeded, and a network that is there is not trained
 again.

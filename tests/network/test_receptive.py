@@ -4,7 +4,6 @@ import contextlib
 from fractions import Fraction
 from functools import cache
 from itertools import product
-from math import ceil, floor
 
 import pytest
 import torch
@@ -20,7 +19,6 @@ from backlight.network.capture import export_graph
 from backlight.network.receptive import Spread, receptive_field, trace_spreads
 from backlight.operators.paths import PathAnalysis
 from backlight.operators.reading import operands, operator_name
-from backlight.operators.spread import Window
 from backlight.operators.views import reshaped
 from small_zoo import SMALL_ZOO
 
@@ -388,25 +386,6 @@ def test_steps_in_a_row_contain_the_box_of_the_gradient(names, width):
         field = receptive_field(spread)
         assume(field is not None and spread.roles == NCHW)  # no halves of an odd size, no 2 x 2 made channels
         check_units(model, field, shape, exact=False)
-
-
-@given(
-    st.builds(
-        Axis, st.integers(1, 5), st.fractions(Fraction(1, 9), 9, max_denominator=9), st.integers(-9, 9)
-    ),
-    st.fractions(Fraction(1, 6), 6, max_denominator=6),
-    st.fractions(-6, 6, max_denominator=6),
-    st.fractions(0, 6, max_denominator=6),
-)
-def test_a_window_shows_all_that_its_inputs_see(below, step, first, reach):
-    seen = Window(step, first, first + reach).seen_through(below)
-    whole = all(value.denominator == 1 for value in (below.stride, step, first, reach))
-    for i in range(-7, 8):
-        inputs = range(ceil(i * step + first), floor(i * step + first + reach) + 1)
-        spans = [below.span(j) for j in inputs]
-        if spans:
-            union, shown = (spans[0][0], spans[-1][1]), seen.span(i)
-            assert shown == union if whole else (shown[0] <= union[0] and union[1] <= shown[1])
 
 
 # --- dimensions ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Rectifiers: every kind under every rule, against the slope that autograd finds for the kind alone."""
+"""Rectifiers: every kind under every rule, by formulas and by the slope that autograd finds for it alone."""
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from torch import nn
 from backlight.errors import UnsupportedOperatorError
 from backlight.network import OperatorClass, capture
 from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
+from replicas import deconvnet
 from replicas.compare import pull, same, same_bits
 
 PRELU = nn.PReLU().double()
@@ -85,6 +86,29 @@ def test_every_kind_under_every_rule(net, name):
         same(way_down(net, name, r, RuleSet("identity", rectifier="identity")), r)
 
 
+REPLICAS = {
+    **{kind: deconvnet.Rectifier(kind) for kind in deconvnet.RECTIFIERS},
+    **{kind: deconvnet.LeakyRectifier(slope) for kind, slope in LITERAL.items()},
+}
+RULES = [
+    DECONVNET,
+    GUIDED,
+    GRADIENT,
+    RuleSet("identity", rectifier="identity"),
+    RuleSet("literal", leaky="literal"),
+]
+
+
+@pytest.mark.parametrize("rules", RULES, ids=lambda rules: rules.name)
+@pytest.mark.parametrize("name", REPLICAS)
+def test_replica(net, name, rules):
+    """By the rectifiers' formulas, values and slopes."""
+    layer = REPLICAS[name]
+    same(KINDS[name](PIXELS), layer.up(PIXELS.numpy()))
+    for r in SIGNALS:
+        same(way_down(net, name, r, rules), layer.down(r.numpy(), rules)[0])
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_the_option_literal_takes_a_leaky_rectifier_of_the_signal_and_nothing_else(net, name):
     rules = RuleSet("literal", leaky="literal")
@@ -106,17 +130,7 @@ def test_guided_passes_nothing_where_a_smooth_rectifier_falls(net):
         assert way_down(net, "silu", torch.full_like(SIGNAL, r), GUIDED)[0, 0, 0, 1] == 0
 
 
-@pytest.mark.parametrize(
-    "rules",
-    [
-        DECONVNET,
-        GUIDED,
-        GRADIENT,
-        RuleSet("identity", rectifier="identity"),
-        RuleSet("literal", leaky="literal"),
-    ],
-    ids=lambda rules: rules.name,
-)
+@pytest.mark.parametrize("rules", RULES, ids=lambda rules: rules.name)
 def test_values_are_the_models_bit_for_bit(net, rules):
     same_bits(
         pull(net, "cat", PIXELS, torch.zeros(1, len(KINDS), 2, 5), rules)[0], Rectifiers()(PIXELS).detach()

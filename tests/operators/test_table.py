@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from math import prod
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from backlight import GRADIENT, Network, RuleSet, Unit, capture, project
+from backlight import GRADIENT, Network, RuleSet, Unit, capture, operators, project
 from backlight.errors import UnsupportedOperatorError
 from backlight.network.class_output import output_values
 from backlight.network.fast import FastNetwork
@@ -263,6 +264,15 @@ def test_an_operator_without_an_entry_sees_the_whole_image_and_is_never_dropped(
     assert net.analysis.classify(node) is OperatorClass.UNKNOWN
     with pytest.raises(UnsupportedOperatorError, match=r"no deconvnet rule for logcumsumexp at logcumsumexp"):
         project(net, torch.zeros(3, 8, 8), [Unit("logcumsumexp", 0, 0, 0)])
+
+
+def test_every_file_of_operators_has_a_test_file_of_its_name() -> None:
+    """docs/architecture.md promises it: an operator's replica stands in tests/operators/test_FAMILY.py."""
+    modules = {path.stem for path in Path(operators.__path__[0]).glob("*.py")} - {"__init__"}
+    families = {family.__name__.rpartition(".")[2] for family in FAMILIES}
+    tested = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
+    assert families < modules
+    assert tested == modules
 
 
 def test_two_entries_of_one_operator_are_refused() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-import numpy as np
 import pytest
 import torch
 import torchvision
@@ -15,7 +14,6 @@ from backlight import DECONVNET, GRADIENT, GUIDED, RuleSet, Unit, capture, proje
 from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.network.fold import fold_batch_norms
-from backlight.operators.windows import Windows
 from backlight.projection import Projector, backward
 from backlight.projection.backward import Backward
 from backlight.projection.rewrite import apply_rules
@@ -169,42 +167,6 @@ def test_units_alike_to_the_edges_go_down_together_on_windows_cut_at_the_edges()
     ((at, _, whole),) = walk.descend(record, 0, mixed, torch.tensor([0] * 4))
     assert list(at) == [0, 2, 1, 3]
     assert whole.data.shape == (4, 2, 17, 17)
-
-
-def _random_windows(generator: np.random.Generator, size: tuple[int, int], shape: tuple[int, ...]) -> Windows:
-    """Return windows of three units, anywhere in and over the edges of a map, with signals in the map only."""
-    starts = [generator.integers(-own + 1, length, 3) for own, length in zip(size, shape[2:], strict=True)]
-    return Windows(torch.randn(3, 2, *size), tuple(zip((2, 3), starts, strict=True)))
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_windows_anywhere_add_up_and_are_cut_as_whole_maps_are(seed: int) -> None:
-    generator, shape = np.random.default_rng(seed), (3, 2, 11, 14)
-    sizes = [tuple(int(v) for v in generator.integers(1, 20, 2)) for _ in range(2)]
-    one, two = (_random_windows(generator, size, shape) for size in sizes)
-    expected = one.whole(shape).data + two.whole(shape).data
-    torch.testing.assert_close(one.plus(two, shape).whole(shape).data, expected, rtol=0, atol=0)
-    kept = one.whole(shape).data.clone()
-    cut = one.inside(shape)
-    torch.testing.assert_close(cut.whole(shape).data, kept, rtol=0, atol=0)
-    outside = cut.data.clone()
-    for i in range(3):
-        rows, cols = (
-            [p for p in range(cut.data.shape[dim]) if 0 <= starts[i] + p < shape[dim]]
-            for dim, starts in cut.axes
-        )
-        outside[i][:, [[r] for r in rows], cols] = 0
-    assert not outside.any()  # what lies over an edge is no signal
-    assert all(cut.data.shape[dim] <= shape[dim] for dim in (2, 3))
-
-
-def test_what_others_hold_is_never_changed() -> None:
-    shared = Windows(
-        torch.ones(1, 2, 3, 3), tuple((dim, np.zeros(1, np.int64)) for dim in (2, 3)), fresh=False
-    )
-    total = shared.plus(Windows(torch.ones(1, 2, 3, 3)), (1, 2, 3, 3))
-    assert total.data.eq(2).all()
-    assert shared.data.eq(1).all()
 
 
 class _SummedPair(nn.Module):
