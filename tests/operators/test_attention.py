@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from backlight.operators.ruleset import DECONVNET
+from backlight import Unit, capture, project
+from backlight.errors import UnsupportedOperatorError
+from backlight.operators.ruleset import DECONVNET, GRADIENT
 from replicas.gates import (
     CONV,
     FROZEN,
@@ -132,3 +134,34 @@ def test_the_option_vjp_differentiates_through_the_factor(name, rules):
 @pytest.mark.parametrize("rules", VALUES)
 def test_values_are_the_networks_bit_for_bit(rules):
     check_values(HELD, VALUES[rules])
+
+
+def test_where_only_the_query_is_a_signal_each_output_sees_what_its_query_sees():
+    """Keys and values are constants, as in a memory that is looked up: capture found no field and crashed."""
+
+    class Memory(nn.Module):
+        def __init__(self):
+            super().__init__()
+            generator = torch.Generator().manual_seed(0)
+            self.query = nn.Conv2d(3, 4, 3)
+            self.keys = nn.Parameter(torch.randn(1, 7, 4, generator=generator))
+            self.values = nn.Parameter(torch.randn(1, 7, 4, generator=generator))
+
+        def forward(self, x):
+            query = self.query(x).flatten(2).transpose(1, 2)
+            found = F.scaled_dot_product_attention(query, self.keys, self.values)
+            return torch.relu(found.transpose(1, 2).unflatten(2, (6, 6)))
+
+    net = capture(Memory(), (3, 8, 8))
+    layer = net.layers[-1]
+    assert layer.is_spatial
+    assert layer.receptive_field.size == (3, 3)
+    x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    unit = Unit(layer.name, 1, 2, 4)
+    found = project(net, x, [unit], GRADIENT, seed=1.0)[0]
+    outside = found.clone()
+    outside[:, *layer.receptive_field.box(2, 4).slices()] = 0
+    assert found.abs().max() > 0
+    assert outside.abs().max() == 0
+    with pytest.raises(UnsupportedOperatorError):
+        project(net, x, [unit], DECONVNET)
