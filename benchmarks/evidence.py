@@ -31,7 +31,7 @@ from backlight.images import ImageSource, SequenceSource, open_images
 from backlight.studies import faithfulness, foretelling
 from backlight.studies.faithfulness import FaithfulnessConfig
 from backlight.studies.foretelling import ForetellingConfig
-from backlight.studies.intervals import mean_interval, sign_flip_p
+from backlight.studies.intervals import P_LIMIT, false_discoveries, mean_interval, sign_flip_p
 from common import (
     load_network,
     machine,
@@ -176,17 +176,70 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
+SHOWN = ("deconvnet", "masked", "guided", "gradient")
+MEASURES = {"fall": "fall", "gain": "gain over turned", "partial": "foretold, given distance"}
+
+
+def layers_table(results: dict[str, Any], network: str) -> tuple[list[str], list[list[str]]] | None:
+    """Return the header and the rows of a network's table, one for each layer; None where it was not studied.
+
+    A cell holds the fall in percent, the gain over the turned mask in points, and the partial correlation.
+    """
+    rows = [row for row in results["rows"] if row["network"] == network]
+    if not rows:
+        return None
+    found = []
+    for place in sorted({row["place"] for row in rows}):
+        own = {row["rules"]: row for row in rows if row["place"] == place}
+        first = own[OWN]
+        cells = [_cell(own[rules]) if rules in own else "–" for rules in SHOWN]
+        found.append([first["layer"], str(first["n"]), _percent(first["disc"]), *cells])
+    return ["layer", "maps", "disc", *SHOWN], found
+
+
+def _cell(row: dict[str, Any]) -> str:
+    partial = "–" if row["partial"] is None else f"{row['partial']:.2f}"
+    gain = "–" if row["gain"] is None else f"{100 * row['gain']:+.0f}"
+    return f"{_percent(row['fall'])}, {gain}, {partial}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f}"
+
+
+def changes_table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return in how many layers each rule set is surely better and worse than the deconvnet, by each measure.
+
+    *Convention*: surely is p <= 0.05 of the exact sign-flip test over maps, corrected over all layers of all networks
+    (Benjamini and Hochberg).
+    """
+    names = list(dict.fromkeys(row["rules"] for row in results["rows"] if row["rules"] != OWN))
+    found = []
+    for rules in names:
+        rows = [row for row in results["rows"] if row["rules"] == rules]
+        cells = [f"{len(rows)}"]
+        for measure in MEASURES:
+            p = np.array([row[f"{measure}_p"] for row in rows], float)
+            change = np.array([row[f"{measure}_change"] for row in rows], float)
+            sure = false_discoveries(p) <= P_LIMIT
+            cells.append(f"{(sure & (change > 0)).sum()} better, {(sure & (change < 0)).sum()} worse")
+        found.append([rules, *cells])
+    return ["rules", "layers", *MEASURES.values()], found
+
+
 def main(settings: Settings) -> None:
     """Study the networks that were not studied with these settings."""
     use_all_cores()
     wanted = {key: value for key, value in asdict(settings).items() if key != "networks"}
     known = read_results(PART) or {}
     rows = known.get("rows", []) if known.get("settings") == _plain(wanted) else []
+    results = known
     for name in track(settings.networks, "networks"):
         if name not in {row["network"] for row in rows}:
             rows += study(name, settings)
             results = {"machine": machine(sgemm_gflops()), "settings": _plain(wanted), "rows": rows}
             write_results(PART, results)
+    print_table("layers in which it is surely better or worse than the deconvnet", *changes_table(results))
     print_table(
         "evidence by layer and rule set",
         ["network", "layer", "rules", "fall", "gain over turned", "disc", "foretold", "given distance"],

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import adaptive
+import evidence
 import full_build
 import growth
 import inversion
@@ -24,7 +25,8 @@ import projection_tables
 import scan
 from common import number, ratio, read_results
 
-PAGES = [Path(__file__).parents[1] / "docs" / name for name in ("performance.md", "inversion.md")]
+_DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [_DOCS / name for name in ("performance.md", "inversion.md", "evidence.md")]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -138,6 +140,11 @@ def _adaptive(results: dict[str, Any], of: str) -> str:
     return _table(*tables.get(of, adaptive.table)(results))
 
 
+def _evidence(results: dict[str, Any], of: str) -> str | None:
+    found = evidence.changes_table(results) if of == "changes" else evidence.layers_table(results, of)
+    return None if found is None else _table(*found)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "machine": ("projection", _machine),
     "ratios": ("projection", _ratios),
@@ -152,6 +159,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "inversion-errors": ("inversion_errors", _inversion_errors),
     "inversion-way": ("inversion_errors", _inversion_way),
     "adaptive": ("adaptive", _adaptive),
+    "evidence": (evidence.PART, _evidence),
 }
 
 
