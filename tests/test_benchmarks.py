@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from backlight import capture
+from backlight import Preprocessing, capture
+from backlight.images import SequenceSource
 from backlight.projection import Unit
 from backlight.scan.compiling import has_compiler
 
@@ -395,3 +397,82 @@ def test_the_default_is_nearer_than_the_published_recipes_after_as_many_steps():
         assert default[1:3] == ["default", "100"]
         for cells in zip(default[3:], *(row[3:] for row in published), strict=True):
             assert not cells[0] or float(cells[0]) < min(map(float, cells[1:]))
+
+
+def evidence_rows():
+    """Two layers of a network, over which one rule set is surely better, and another worse in one of them."""
+    rows = []
+    for place, layer in enumerate(("low", "top")):
+        for rules, change, p in (
+            ("deconvnet", 0.0, 1.0),
+            ("masked", 0.2, 0.001),
+            ("guided", -0.1, 0.002 if place else 0.5),
+        ):
+            row = {
+                "network": "squeezenet",
+                "place": place,
+                "layer": layer,
+                "rules": rules,
+                "n": 12,
+                "disc": 0.5,
+            }
+            for name in ("fall", "gain", "foretold", "partial"):
+                row |= {name: 0.5 + change, f"{name}_change": change, f"{name}_p": p}
+            rows.append(row)
+    return {"rows": rows}
+
+
+def test_the_page_of_evidence_counts_layers_that_are_surely_better_or_worse():
+    import evidence
+    import report
+
+    found = evidence_rows()
+    header, rows = evidence.changes_table(found)
+    assert header[:3] == ["rules", "layers", "fall"]
+    assert rows == [["masked", "2", *["2 better, 0 worse"] * 3], ["guided", "2", *["0 better, 1 worse"] * 3]]
+    page = (BENCHMARKS.parent / "docs" / "evidence.md").read_text()
+    filled = report.fill(page, {evidence.PART: found})
+    assert "| masked | 2 | 2 better, 0 worse |" in filled
+    assert "| top | 12 | 50 | 50, +50, 0.50 | 70, +70, 0.70 | 40, +40, 0.40 | – |" in filled
+
+
+def test_the_page_of_evidence_says_what_was_measured():
+    import evidence
+    import report
+    from common import read_results
+
+    found = read_results(evidence.PART)
+    assert found is not None
+    page = (BENCHMARKS.parent / "docs" / "evidence.md").read_text()
+    assert report.fill(page, {evidence.PART: found}) == page
+    assert {row["network"] for row in found["rows"]} >= {"squeezenet"}
+
+
+def test_evidence_is_measured_on_a_small_network(monkeypatch, tmp_path):
+    import common
+    import evidence
+
+    generator = torch.Generator().manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.ReLU())
+    for own in body.parameters():
+        own.data.normal_(0, 0.4, generator=generator)
+    pictures = [
+        Image.fromarray(torch.randint(0, 256, (20, 20, 3), dtype=torch.uint8, generator=generator).numpy())
+        for _ in range(6)
+    ]
+    preprocessing = Preprocessing(None, (20, 20), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    net = capture(body.eval(), (3, 20, 20), preprocessing)
+    monkeypatch.setattr(evidence, "load", lambda name, count: (net, SequenceSource(pictures[:count])))
+    monkeypatch.setattr(evidence, "sgemm_gflops", lambda: 1.0)
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    settings = replace(evidence.QUICK, layers=2, images=5, hits=2)
+    evidence.main(settings)
+    rows = common.read_results(evidence.PART)["rows"]
+    assert [(row["layer"], row["rules"]) for row in rows] == [
+        (layer, rules) for layer in ("1", "4") for rules in ("deconvnet", "guided", "gradient", "masked")
+    ]
+    # the masks of two levels are those of both layers: in the lower one nothing else is masked than its own unit
+    assert rows[3]["fall"] == rows[0]["fall"]
+    assert all(row["fall_change"] == 0 for row in rows if row["rules"] == "deconvnet")
+    evidence.main(settings)  # nothing is studied again
+    assert common.read_results(evidence.PART)["rows"] == rows

@@ -37,6 +37,7 @@ from .network import capture as capture
 from .operators.ruleset import DECONVNET as DECONVNET
 from .operators.ruleset import GRADIENT as GRADIENT
 from .operators.ruleset import GUIDED as GUIDED
+from .operators.ruleset import MASKED as MASKED
 from .operators.ruleset import RuleSet as RuleSet
 from .operators.ruleset import parse_rules as parse_rules
 from .projection import Unit as Unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,17 @@ def test_a_result_comes_back_from_its_files_and_draws(planted: Planted, tmp_path
     assert first._repr_png_().startswith(b"\x89PNG")
 
 
+def test_a_low_pass_averages_projections_over_strides_of_the_layer(planted: Planted) -> None:
+    """A box of less than two pixels (the stride is 4) changes nothing, a wider one the energy and not the falls."""
+    config = ForetellingConfig(maps=1, hits=2)
+    plain, narrow, wide = (
+        foretelling.run(*planted, config=replace(config, low_pass=own)) for own in (0.0, 0.25, 1.0)
+    )
+    np.testing.assert_array_equal(narrow.correlations, plain.correlations)
+    assert (wide.correlations[:, :2] != plain.correlations[:, :2]).all()
+    np.testing.assert_array_equal(wide.correlations[:, 3:], plain.correlations[:, 3:])
+
+
 def test_a_layer_without_places_is_studied_over_the_whole_image(planted: Planted, tmp_path: Path) -> None:
     pattern, source = plant(6, np.random.default_rng(1))
 
@@ -164,6 +176,7 @@ def test_a_layer_without_places_is_studied_over_the_whole_image(planted: Planted
         ({"size": 40}, "the size of the square is a share"),
         ({"stride": 0}, "stride must be at least 1, got 0"),
         ({"hits": 0}, "hits must be at least 1, got 0"),
+        ({"low_pass": -1.0}, "low_pass must not be negative, got -1.0"),
         ({"fill": "grey"}, "a fill is mean, blur, noise, got 'grey'"),
     ],
 )

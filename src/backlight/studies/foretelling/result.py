@@ -34,6 +34,8 @@ class ForetellingConfig:
         fill: What the covered pixels show.
         seed: Random seed for every draw.
         rivals: Further rule sets to compare, as `parse_rules` reads them.
+        low_pass: Side of the box that projections are averaged over before their energy is taken, in strides of the
+            layer; 0 for none. It removes the checkerboards that strided convolutions leave.
     """
 
     maps: int | None = 16
@@ -43,12 +45,15 @@ class ForetellingConfig:
     fill: Fill = "mean"
     seed: int = 0
     rivals: tuple[str, ...] = ()
+    low_pass: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values."""
         check_fills((self.fill,))
         check_at_least(1, maps=self.maps, hits=self.hits, stride=self.stride)
         check_at_least(0, seed=self.seed)
+        if self.low_pass < 0:
+            raise BadInputError(f"low_pass must not be negative, got {self.low_pass}")
         if not 0 < self.size < 1:
             raise BadInputError(
                 f"the size of the square is a share between 0 and 1, such as 0.4, got {self.size}"

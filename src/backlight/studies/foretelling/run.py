@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from backlight.atlas import Atlas
@@ -147,7 +148,7 @@ class _Squares:
         middles = np.array([((s.top + s.bottom - 1) / 2, (s.left + s.right - 1) / 2) for s in squares])
         distances = np.hypot(middles[:, 0] - row, middles[:, 1] - col)
         seen: list[NDArray[np.float64] | None] = [
-            sums_under(_energy(signals[rules]), squares, subject.inside) if rules in signals else None
+            sums_under(self._energy(signals[rules]), squares, subject.inside) if rules in signals else None
             for rules in self._rule_sets
         ]
         product = signals.get(GRADIENT)
@@ -164,6 +165,15 @@ class _Squares:
             np.array([*partial, np.nan]),
         )
 
+    def _energy(self, signal: Tensor) -> NDArray[np.float64]:
+        """Return the energy (h, w) of a projection (c, h, w)."""
+        values, field = signal.double().cpu().numpy(), self._layer.receptive_field
+        if self._config.low_pass and field is not None:
+            sides = [max(1, round(self._config.low_pass * float(own))) for own in field.stride]
+            values = ndimage.uniform_filter(values, (0, *sides), mode="constant")
+        energy: NDArray[np.float64] = (values**2).sum(0)
+        return energy
+
     def _falls(self, subject: Subject, image: Tensor, squares: list[Box]) -> NDArray[np.float64]:
         """Return the share of the activation that is lost under each square, at most 1."""
         unit, config = subject.unit, self._config
@@ -176,12 +186,6 @@ class _Squares:
         values = self._responses(inputs, [unit] * len(inputs))
         falls: NDArray[np.float64] = 1 - values[1:].clip(0) / values[0]
         return falls
-
-
-def _energy(signal: Tensor) -> NDArray[np.float64]:
-    """Return the energy (h, w) of a projection (c, h, w)."""
-    energy: NDArray[np.float64] = signal.double().square().sum(0).cpu().numpy()
-    return energy
 
 
 def _subjects(
