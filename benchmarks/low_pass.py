@@ -1,7 +1,7 @@
 """Does averaging a projection over the grid of the strides below make it foretell better?
 
-The adjoint of a strided convolution leaves checkerboards. Projections of residual and strided networks are averaged over
-a box of half a stride of the layer and of a whole one, and foretell again; differences are paired by map.
+The adjoint of a strided convolution leaves checkerboards. Projections of residual and strided networks are averaged
+over a box of half a stride of the layer and of a whole one, and foretell again; differences are paired by map.
 
     python benchmarks/low_pass.py [--networks residual strided demo]
 

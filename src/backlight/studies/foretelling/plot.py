@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from backlight.render.plots import COLOURS, Plot, new_plot, shortened, told_apart
 from backlight.studies.foretelling.result import CENTRE, Foretelling
+from backlight.studies.plots import note_lines
 
 _TITLES = {"plain": "plain", "partial": "given the distance from the unit"}
 _WIDTH = 0.8
@@ -14,12 +15,13 @@ _WIDTH = 0.8
 
 def draw(result: Foretelling) -> Plot:
     """Return the correlations of every layer, rule sets in colour and the disc in black, with intervals over maps."""
-    note = (
-        "A square slides over what a unit sees. Rank correlation between what a method shows under the square and the "
-        "share of the activation that is lost when it is covered;\nmean over the hits of a map, then over maps. Lines: "
-        "95 % intervals over maps. Centre: being near the unit. 0 foretells nothing, 1 everything."
-    )
     size = 1.1 * max(6, len(result.layers)) + 2.2, 6.4
+    note = note_lines(
+        "A square slides over what a unit sees. Rank correlation between what a method shows under the square and the "
+        "share of the activation that is lost when it is covered; mean over the hits of a map, then over maps. Lines: "
+        "95 % intervals over maps. Centre: being near the unit. 0 foretells nothing, 1 everything.",
+        size[0] - 1.6,
+    )
     figure, axes = new_plot(2, 1, size, "Where an activation falls, foretold by projections", note)
     for row, kind in zip(axes, _TITLES, strict=True):
         _bars(row[0], result, kind)
