@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import adaptive
+import adaptive_errors
 import full_build
 import growth
 import inversion
@@ -24,7 +25,9 @@ import projection_tables
 import scan
 from common import number, ratio, read_results
 
-PAGES = [Path(__file__).parents[1] / "docs" / name for name in ("performance.md", "inversion.md")]
+PAGES = [
+    Path(__file__).parents[1] / "docs" / name for name in ("performance.md", "inversion.md", "adaptive.md")
+]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -138,6 +141,10 @@ def _adaptive(results: dict[str, Any], of: str) -> str:
     return _table(*tables.get(of, adaptive.table)(results))
 
 
+def _adaptive_errors(results: dict[str, Any], of: str) -> str:
+    return _table(*adaptive_errors.TABLES[of](results))
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "machine": ("projection", _machine),
     "ratios": ("projection", _ratios),
@@ -152,6 +159,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "inversion-errors": ("inversion_errors", _inversion_errors),
     "inversion-way": ("inversion_errors", _inversion_way),
     "adaptive": ("adaptive", _adaptive),
+    "adaptive-errors": ("adaptive_errors", _adaptive_errors),
 }
 
 
