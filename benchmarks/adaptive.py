@@ -1,10 +1,10 @@
 """Adaptive networks: the rate of inference against its bare convolutions, and the memory of inference and training.
 
 The network is the paper's: 15, 50, 100 and 150 maps over gray images of 150x150, ten steps a layer. Its filters are
-random (their values do not change the arithmetic). Each layer's inference is timed alone, with the switches below
-known. The bare convolutions are those of its steps, at the same sizes and the same batch, with nothing in between: no
-unpooling, no shrinkage, no pooling. All keep freed memory, as `backlight adaptive` does. Prints tables and
-writes benchmarks/results/adaptive.json.
+random (their values do not change the arithmetic). Each layer's inference, by shrinkage, is timed alone, with the
+switches below known; that of all layers without and with the refit. The bare convolutions are those of its steps, at
+the same sizes and the same batch, with nothing in between: no unpooling, no shrinkage, no pooling. All keep freed
+memory, as `backlight adaptive` does. Prints tables and writes benchmarks/results/adaptive.json.
 
     python benchmarks/adaptive.py [--batch 4] [--counts 100 400] [--quick]
 """
@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from backlight.adaptive import PRESETS, AdaptiveConfig, AdaptiveDeconvNet, Codes, Learning
-from backlight.adaptive.inference import settle
+from backlight.adaptive import CODE_VALUES, PRESETS, AdaptiveConfig, AdaptiveDeconvNet, Codes, Learning
+from backlight.adaptive.inference import REFIT_STEPS, settle
 from backlight.adaptive.learning import steps_of
 from backlight.adaptive.operators import Reconstruction, match, paint
 from backlight.adaptive.shelf import Shelf
@@ -100,13 +100,14 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Return the rate of each layer's inference and of its bare convolutions, and that of the whole."""
+    """Return the rate of each layer's inference and of its bare convolutions, and that of the whole by its values."""
     net = AdaptiveDeconvNet(PRESETS[settings.preset], SEED)
     images = net.prepare(list(islice(cycle(photographs()), settings.batch)))
     codes = net.infer(images)
     rows = [_layer(net, images, codes, layer, settings.rounds) for layer in range(1, net.n_layers + 1)]
-    whole = take_turns({"whole": partial(net.infer, images)}, settings.rounds)["whole"]
-    return {"rows": rows, "whole": len(images) / whole}
+    calls = {values: partial(net.infer, images, values=values) for values in CODE_VALUES}
+    seconds = take_turns(calls, settings.rounds)
+    return {"rows": rows, "whole": {values: len(images) / own for values, own in seconds.items()}}
 
 
 @torch.no_grad()
@@ -233,10 +234,16 @@ def table(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         for kind in BARE:
             cells += [number(row["rates"][kind]), f"{row['ratios'][kind]:.2f}"]
         rows.append(cells)
-    rows.append(["all", str(sum(r["convolutions"] for r in found["rows"])), number(found["whole"])])
+    shrunk, count = found["whole"]["shrunk"], sum(row["convolutions"] for row in found["rows"])
+    rows.append(["all", str(count), number(shrunk)])
     for kind in BARE:
         rate = 1 / sum(1 / row["rates"][kind] for row in found["rows"])
-        rows[-1] += [number(rate), f"{found['whole'] / rate:.2f}"]
+        rows[-1] += [number(rate), f"{shrunk / rate:.2f}"]
+    # Refitting starts with an R, and each of its steps has an R' and an R.
+    more = (1 + 2 * REFIT_STEPS) * sum(row["layer"] for row in found["rows"])
+    rows.append(
+        ["all, refitted", str(count + more), number(found["whole"]["refitted"]), *["–"] * (2 * len(BARE))]
+    )
     return header, rows
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import adaptive
+import adaptive_errors
 import evidence
 import full_build
 import growth
@@ -26,7 +27,7 @@ import scan
 from common import number, ratio, read_results
 
 _DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [_DOCS / name for name in ("performance.md", "inversion.md", "evidence.md")]
+PAGES = [_DOCS / name for name in ("performance.md", "inversion.md", "adaptive.md", "evidence.md")]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -145,6 +146,10 @@ def _evidence(results: dict[str, Any], of: str) -> str | None:
     return None if found is None else _table(*found)
 
 
+def _adaptive_errors(results: dict[str, Any], of: str) -> str:
+    return _table(*adaptive_errors.TABLES[of](results))
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "machine": ("projection", _machine),
     "ratios": ("projection", _ratios),
@@ -160,6 +165,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "inversion-way": ("inversion_errors", _inversion_way),
     "adaptive": ("adaptive", _adaptive),
     "evidence": (evidence.PART, _evidence),
+    "adaptive-errors": ("adaptive_errors", _adaptive_errors),
 }
 
 

@@ -183,17 +183,23 @@ def adapted(model: Path, folder: Path) -> None:
 def print_errors(net: adaptive.AdaptiveDeconvNet, photos: list[Path]) -> None:
     """Print the page's table: how well each layer reconstructs photographs, and from how many activations."""
     layers = range(1, net.n_layers + 1)
-    errors, counts = [], []
+    errors: dict[str, list[list[float]]] = {values: [] for values in adaptive.CODE_VALUES}
+    counts = []
     for photo in photos:
         image = net.prepare(photo)
-        codes = net.infer(image)
-        errors.append([float((net.reconstruct(codes, n) - image).norm() / image.norm()) for n in layers])
-        counts.append([int(codes[n].pooled.count_nonzero()) for n in layers])
-    print("| layer | error | activations |\n|---|---:|---:|")
-    for n, error, count in zip(layers, zip(*errors, strict=True), zip(*counts, strict=True), strict=True):
-        print(f"| {n} | {100 * mean(error):.1f} ± {100 * stdev(error):.1f} % | {mean(count):,.0f} |")
-    rising = sum(own == sorted(own) for own in errors)
-    print(f"in {rising} of {len(photos)} photographs, each layer reconstructs worse than the one below it")
+        for values in adaptive.CODE_VALUES:
+            codes = net.infer(image, values=values)
+            rests = [net.reconstruct(codes, n) - image for n in layers]
+            errors[values].append([float(rest.norm() / image.norm()) for rest in rests])
+        counts.append([int(codes[n].pooled.count_nonzero()) for n in layers])  # the same for both
+    print(f"| layer | {' | '.join(errors)} | activations |\n|---|{'---:|' * (len(errors) + 1)}")
+    for i, n in enumerate(layers):
+        own = [[error[i] for error in found] for found in errors.values()]
+        cells = [f"{100 * mean(error):.1f} ± {100 * stdev(error):.1f} %" for error in own]
+        print(f"| {n} | {' | '.join(cells)} | {mean(count[i] for count in counts):,.0f} |")
+    for values, found in errors.items():
+        rising = sum(own == sorted(own) for own in found)
+        print(f"{values}: in {rising} of {len(photos)}, each layer reconstructs worse than the one below it")
 
 
 if __name__ == "__main__":

@@ -252,7 +252,8 @@ def recognise(folder: Path, settings: Settings, validate: bool = False) -> dict[
     if not validate:
         test = read(folder, "test", settings.test, settings.seed)
         data = Labelled(data.pictures + test.pictures, np.concatenate([data.labels, test.labels]))
-    codes = net.infer(net.prepare(data.pictures))
+    # the published values: the table in docs/adaptive.md is of these
+    codes = net.infer(net.prepare(data.pictures), values="shrunk")
     features = baselines(data.pictures)
     features["layer 1"] = pyramid_features(net, codes, settings, False, n_train)
     top = f"layer {settings.layer}, {settings.strongest} strongest"

@@ -139,7 +139,7 @@ def test_all_parts_together_are_their_parent(layer: int) -> None:
 def test_the_net_takes_the_strongest_of_the_last_layer_for_its_tree() -> None:
     net = AdaptiveDeconvNet(FOUR)
     image = torch.randn(1, 20, 18)
-    found, one = net.tree(image, branching=2), net.decompose(image, 4, 1)
+    found, one = net.tree(image, branching=2), net.decompose(image, 4, 1, values="shrunk")
     assert found.activation == one.activations[0]
     same(found.projection, one.projections[0], 1e-5)
     lower = net.decompose(image, 2, 1).activations[0]

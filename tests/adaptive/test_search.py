@@ -67,7 +67,7 @@ def expected(codes: list[Codes], layer: int, channel: int, top: int) -> list[tup
 def test_hits_are_those_of_the_replica(batch: int) -> None:
     images = noise(7)
     net = two_layers(images)
-    codes = [net.infer(torch.from_numpy(image)) for image in images]
+    codes = [net.infer(torch.from_numpy(image), values="shrunk") for image in images]
     found = find_hits(net, images, HitSearch(top=4, batch=batch))
     assert [(own.layer, own.channel) for own in found.maps] == [(1, c) for c in range(5)] + [
         (2, c) for c in range(4)
@@ -85,7 +85,7 @@ def test_projections_are_by_the_switches_of_their_own_image_and_lie_in_their_box
     found = find_hits(net, images, HitSearch(top=2))
     for own in found.maps:
         for hit in own.hits:
-            codes = net.infer(torch.from_numpy(images[hit.image_id]), own.layer)
+            codes = net.infer(torch.from_numpy(images[hit.image_id]), own.layer, values="shrunk")
             code = codes[own.layer]
             alone = torch.zeros(1, *code.shape)
             alone[0, own.channel, hit.row, hit.col] = hit.value

@@ -1,4 +1,4 @@
-"""Adaptive deconvolutional networks in loops: painting, matching, pooling, contrast. One image, float64 numpy.
+"""Adaptive deconvolutional networks in loops: painting, matching, pooling, contrast, refits. One image, float64 numpy.
 
 Written from the paper (Zeiler, Taylor & Fergus 2011, section 2) and from what the docstrings promise, never from the
 package's code.
@@ -98,6 +98,27 @@ def reconstruct(z, filters, winners, shapes, sizes):
     maps = paint(z, filters[-1])
     for below in reversed(range(len(filters) - 1)):
         maps = paint(unpool(maps, winners[below], shapes[below], sizes[below]), filters[below])
+    return maps
+
+
+def columns(places, shape, filters, winners, shapes, sizes):
+    """Return R as a matrix, (pixels, places): what a value of 1 at each of some places alone reconstructs."""
+    found = []
+    for place in places:
+        z = np.zeros(shape)
+        z[place] = 1
+        found.append(reconstruct(z, filters, winners, shapes, sizes).ravel())
+    return np.stack(found, 1)
+
+
+def refitted(image, z, filters, winners, shapes, sizes):
+    """Return feature maps whose values, where those of z are not zero, are the least squares for the image."""
+    places = [tuple(place) for place in np.argwhere(z)]
+    matrix = columns(places, z.shape, filters, winners, shapes, sizes)
+    values, *_ = np.linalg.lstsq(matrix, image.ravel(), rcond=None)
+    maps = np.zeros(z.shape)
+    for place, value in zip(places, values, strict=True):
+        maps[place] = value
     return maps
 
 

@@ -7,9 +7,9 @@ from backlight.adaptive.config import PRESETS, AdaptiveConfig, LayerConfig, Lear
 from backlight.adaptive.contrast import ContrastNormalisation
 from backlight.adaptive.decomposition import Activation, Branch, Decomposition
 from backlight.adaptive.hits import FilterHit, FoundHits, HitSearch, MapHits
-from backlight.adaptive.inference import Codes, LayerCode
+from backlight.adaptive.inference import CODE_VALUES, Codes, CodeValues, LayerCode
 from backlight.adaptive.inputs import TrainingImages, prepare_all
-from backlight.adaptive.learning import EpochMeasure
+from backlight.adaptive.learning import EpochMeasure, LayerMeasure
 from backlight.adaptive.net import AdaptiveDeconvNet
 from backlight.adaptive.pictures import (
     active_layers,
@@ -25,6 +25,7 @@ from backlight.adaptive.training import LearningProgress
 from backlight.adaptive.trees import tree_picture
 
 __all__ = [
+    "CODE_VALUES",
     "PRESETS",
     "SWITCH_MODES",
     "Activation",
@@ -32,6 +33,7 @@ __all__ = [
     "AdaptiveDeconvNet",
     "Block",
     "Branch",
+    "CodeValues",
     "Codes",
     "ContrastNormalisation",
     "Decomposition",
@@ -41,6 +43,7 @@ __all__ = [
     "HitSearch",
     "LayerCode",
     "LayerConfig",
+    "LayerMeasure",
     "Learning",
     "LearningProgress",
     "MapHits",

@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from torch import Tensor, from_numpy
 
 from backlight.adaptive.config import AdaptiveConfig, Learning
-from backlight.adaptive.learning import EpochMeasure
+from backlight.adaptive.learning import EpochMeasure, LayerMeasure
 from backlight.adaptive.training import TrainingState
 from backlight.errors import BadInputError
 from backlight.storage import check_place, replacing, unwritable
@@ -45,12 +45,14 @@ class Saved:
         filters: Of each layer.
         squared_norms: ‖R‖² of each layer, on the training images.
         history: A measure of each epoch.
+        measures: A measure of each layer; none in files of older versions.
     """
 
     config: AdaptiveConfig
     filters: tuple[Tensor, ...]
     squared_norms: tuple[float, ...]
     history: tuple[EpochMeasure, ...]
+    measures: tuple[LayerMeasure, ...] = ()
 
 
 def write_network(saved: Saved, path: Path | str) -> None:
@@ -59,7 +61,12 @@ def write_network(saved: Saved, path: Path | str) -> None:
     Raises:
         StorageError: It cannot be written.
     """
-    facts = {"config": saved.config, "squared_norms": saved.squared_norms, "history": saved.history}
+    facts = {
+        "config": saved.config,
+        "squared_norms": saved.squared_norms,
+        "history": saved.history,
+        "measures": saved.measures,
+    }
     _write(Path(path), {"kind": "network"} | facts, _named("filters", [f.numpy() for f in saved.filters]))
 
 
@@ -78,7 +85,8 @@ def read_network(path: Path | str) -> Saved:
         ):
             raise ValueError("its filters do not fit its layers")
         norms = tuple(float(n) for n in facts["squared_norms"])
-        return Saved(config, filters, norms, tuple(cattrs.structure(facts["history"], list[EpochMeasure])))
+        history = tuple(cattrs.structure(facts["history"], list[EpochMeasure]))
+        return Saved(config, filters, norms, history, tuple(_measures(facts)))
     except (*BROKEN, AttributeError, cattrs.BaseValidationError) as error:
         raise _damaged(Path(path), "network", error) from error
 
@@ -109,6 +117,7 @@ def write_training(state: TrainingState, origin: TrainingOrigin, path: Path | st
         "origin": origin,
         "squared_norms": state.squared_norms,
         "history": state.history,
+        "measures": state.measures,
         "layer": state.layer,
         "epoch": state.epoch,
     }
@@ -149,7 +158,13 @@ def _training_state(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
         epoch=int(facts["epoch"]),
         pooled=arrays["pooled"],
         switches=_listed("switches", arrays),
+        measures=_measures(facts),
     )
+
+
+def _measures(facts: Mapping[str, Any]) -> list[LayerMeasure]:
+    # older versions did not measure layers
+    return cattrs.structure(facts.get("measures", []), list[LayerMeasure])
 
 
 def _fits(state: TrainingState, config: AdaptiveConfig) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from backlight.adaptive.config import AdaptiveConfig
+from backlight.adaptive.inference import CodeValues, check_values
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.images import Skipped
@@ -23,9 +24,11 @@ class HitSearch:
         top: Hits per feature map, at most one from each image.
         seed: Random seed of the sample, which does not depend on the images.
         batch: Images at a time; hits do not depend on it, up to rounding.
+        values: "shrunk" or "refitted", as for `infer`. Refitted values cancel each other more, and the strongest of
+            them resemble less what they lie on.
 
     Raises:
-        BadInputError: A number out of range, or nothing to search.
+        BadInputError: A number out of range, nothing to search, or unknown values.
     """
 
     layers: tuple[int, ...] | None = None
@@ -33,6 +36,7 @@ class HitSearch:
     top: int = 9
     seed: int = 0
     batch: int = 16
+    values: CodeValues = "shrunk"
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -44,6 +48,7 @@ class HitSearch:
             )
         if self.layers == () or self.maps == ():
             raise BadInputError("a search needs at least 1 layer and 1 map, got none; None searches all")
+        check_values(self.values)
 
     def channels(self, config: AdaptiveConfig, layer: int) -> tuple[int, ...]:
         """Return the feature maps to search in a layer, from 1, in order.

@@ -174,3 +174,23 @@ class EpochMeasure:
     epoch: int
     error: float
     active_share: float
+
+
+@dataclass(frozen=True)
+class LayerMeasure:
+    """How well a learned layer reconstructs the training set, from codes as `infer` gives them.
+
+    The last epoch's measure is another number: filters change after it, and its codes have moved a step for each epoch,
+    while λ and the filters changed.
+
+    Attributes:
+        layer: From 1.
+        error: ‖R z - y‖ / ‖y‖ over all images, of refitted values.
+        shrunk_error: The same of the values before they are refitted.
+        active_share: Share of the feature maps' values that are not zero.
+    """
+
+    layer: int
+    error: float
+    shrunk_error: float
+    active_share: float

@@ -25,9 +25,9 @@ from backlight.adaptive.files import (
     write_network,
     write_training,
 )
-from backlight.adaptive.inference import Codes, energy, settle
+from backlight.adaptive.inference import Codes, CodeValues, check_values, energy, refit, settle
 from backlight.adaptive.inputs import Pictures, prepare
-from backlight.adaptive.learning import EpochMeasure, start_filters, steps_of, with_margin
+from backlight.adaptive.learning import EpochMeasure, LayerMeasure, start_filters, steps_of, with_margin
 from backlight.adaptive.operators import Reconstruction
 from backlight.adaptive.pooling import MapBatch, SwitchMode
 from backlight.adaptive.training import Training, TrainingState
@@ -62,6 +62,7 @@ class AdaptiveDeconvNet(nn.Module):
         super().__init__()
         self.config = config or PRESETS["paper"]
         self.history: tuple[EpochMeasure, ...] = ()
+        self.measures: tuple[LayerMeasure, ...] = ()
         generator = torch.Generator().manual_seed(seed)
         for layer in range(1, self.n_layers + 1):
             self.register_buffer(f"filters{layer}", start_filters(self.config, layer, generator))
@@ -99,6 +100,8 @@ class AdaptiveDeconvNet(nn.Module):
     ) -> list[EpochMeasure]:
         """Learn the filters of all layers, from the first up, and return the measure of each epoch.
 
+        `measures` then says how well each learned layer reconstructs the training set.
+
         Args:
             images: The training set: pictures, paths or prepared tensors; an array (n, c, h, w), prepared, may lie in
                 a file.
@@ -123,20 +126,29 @@ class AdaptiveDeconvNet(nn.Module):
                 write_training(state, origin, checkpoint)
 
         history = training.run(progress, keep)
-        self._take(training.filters, training.squared_norms, history)
+        self._take(training.filters, training.squared_norms, history, training.measures)
         return history
 
-    def infer(self, images: Pictures, layer: int | None = None, steps: int | None = None) -> Codes:
+    def infer(
+        self,
+        images: Pictures,
+        layer: int | None = None,
+        steps: int | None = None,
+        values: CodeValues = "refitted",
+    ) -> Codes:
         """Return the codes of images in all layers up to one.
 
         Args:
             images: Pictures, paths, or a tensor (n, c, h, w) or (c, h, w), which is taken as prepared.
             layer: The last layer; None for all.
             steps: ISTA steps for each layer; None for the configured number.
+            values: "refitted" by least squares where they are not zero; "shrunk" as the paper's inference leaves them.
+                Zeros and switches are the same.
 
         Raises:
-            BadInputError: No image, images that do not fit, no such layer, fewer than one step.
+            BadInputError: No image, images that do not fit, no such layer, fewer than one step, unknown values.
         """
+        check_values(values)
         batch, top = self.prepare(images), self.n_layers if layer is None else self.config.check_layer(layer)
         n_steps = self.config.steps if steps is None else steps
         if n_steps < 1:
@@ -145,7 +157,8 @@ class AdaptiveDeconvNet(nn.Module):
         if not self.squared_norms[:top].all():
             self.estimate_norms(batch[:_BATCH])
         with torch.no_grad():
-            return Codes.joined([self._infer(part, top, n_steps) for part in torch.split(batch, _BATCH)])
+            parts = torch.split(batch, _BATCH)
+            return Codes.joined([self._infer(part, top, n_steps, values) for part in parts])
 
     def reconstruct(self, codes: Codes, layer: int | None = None, switches: SwitchMode = "full") -> MapBatch:
         """Return the images (n, c, h, w) that a layer reconstructs from codes, contrast-normalised: R z.
@@ -165,7 +178,12 @@ class AdaptiveDeconvNet(nn.Module):
             return self._whole(layer, codes, switches)(code.unpooling(switches)(code.pooled))
 
     def decompose(
-        self, image: Pictures, layer: int, top: int = 3, switches: SwitchMode = "full"
+        self,
+        image: Pictures,
+        layer: int,
+        top: int = 3,
+        switches: SwitchMode = "full",
+        values: CodeValues = "refitted",
     ) -> Decomposition:
         """Return the strongest activations of a layer for one image, each projected to the pixels, and their sum.
 
@@ -174,26 +192,34 @@ class AdaptiveDeconvNet(nn.Module):
             layer: From 1.
             top: Number of activations.
             switches: As for `reconstruct`.
+            values: As for `infer`.
 
         Raises:
             BadInputError: Several images, no such layer, or no activation in it.
         """
-        codes = self.infer(image, layer)
+        codes = self.infer(image, layer, values=values)
         with torch.no_grad():
             return decomposition.decompose(self.filters, codes, self.config.check_layer(layer), top, switches)
 
-    def tree(self, image: Pictures, activation: Activation | None = None, branching: int = 5) -> Branch:
+    def tree(
+        self,
+        image: Pictures,
+        activation: Activation | None = None,
+        branching: int = 5,
+        values: CodeValues = "shrunk",
+    ) -> Branch:
         """Return an activation with the activations of the layers below that it is made of: the paper's Fig. 1.
 
         Args:
             image: One picture, its path, or a prepared tensor.
             activation: The activation; None for the strongest of the last layer.
             branching: Number of parts of each.
+            values: As for `infer`; they decide which activation is the strongest. Refitted ones cancel each other more.
 
         Raises:
             BadInputError: Several images, or no activation.
         """
-        codes = self.infer(image, self.n_layers if activation is None else activation.layer)
+        codes = self.infer(image, self.n_layers if activation is None else activation.layer, values=values)
         with torch.no_grad():
             if activation is None:
                 top = decomposition.decompose(self.filters, codes, self.n_layers, 1)
@@ -201,7 +227,7 @@ class AdaptiveDeconvNet(nn.Module):
             return decomposition.tree(self.filters, codes, activation, branching)
 
     def energy(self, images: Pictures, codes: Codes, layer: int) -> Float[Tensor, " n"]:
-        """Return (n,) the cost that inference minimises: λ/2 ‖R z - y‖² + ‖z‖₁."""
+        """Return (n,) the cost that inference minimises before it refits: λ/2 ‖R z - y‖² + ‖z‖₁."""
         batch, layer = self.prepare(images), self.config.check_layer(layer)
         with torch.no_grad():
             weight = self.config.layers[layer - 1].weight
@@ -237,7 +263,8 @@ class AdaptiveDeconvNet(nn.Module):
             StorageError: It cannot be written.
         """
         filters = tuple(own.detach().cpu() for own in self.filters)
-        write_network(Saved(self.config, filters, tuple(self.squared_norms.tolist()), self.history), path)
+        norms = tuple(self.squared_norms.tolist())
+        write_network(Saved(self.config, filters, norms, self.history, self.measures), path)
 
     @classmethod
     def load(cls, path: Path | str) -> AdaptiveDeconvNet:
@@ -248,7 +275,7 @@ class AdaptiveDeconvNet(nn.Module):
         """
         saved = read_network(path)
         net = cls(saved.config)
-        net._take(saved.filters, saved.squared_norms, saved.history)
+        net._take(saved.filters, saved.squared_norms, saved.history, saved.measures)
         return net
 
     def _training_array(self, images: Pictures | np.ndarray) -> np.ndarray:
@@ -262,19 +289,25 @@ class AdaptiveDeconvNet(nn.Module):
         return array
 
     def _take(
-        self, filters: Sequence[Tensor], squared_norms: Sequence[float], history: Sequence[EpochMeasure]
+        self,
+        filters: Sequence[Tensor],
+        squared_norms: Sequence[float],
+        history: Sequence[EpochMeasure],
+        measures: Sequence[LayerMeasure],
     ) -> None:
         for own, new in zip(self.filters, filters, strict=True):
             own.copy_(new)
         self.squared_norms.copy_(torch.tensor(squared_norms))
-        self.history = tuple(history)
+        self.history, self.measures = tuple(history), tuple(measures)
 
-    def _infer(self, images: MapBatch, top: int, n_steps: int) -> Codes:
+    def _infer(self, images: MapBatch, top: int, n_steps: int, values: CodeValues) -> Codes:
         # Each layer codes the images themselves, through the switches of the layers below, not the codes below.
         codes = Codes(())
         for layer in range(1, top + 1):
             how = steps_of(self.config.layers[layer - 1], float(self.squared_norms[layer - 1]))
-            codes = codes.then(settle(images, self._whole(layer, codes), how, n_steps))
+            whole = self._whole(layer, codes)
+            code = settle(images, whole, how, n_steps)
+            codes = codes.then(refit(images, code, whole) if values == "refitted" else code)
         return codes
 
     def _whole(self, layer: int, codes: Codes, mode: SwitchMode = "full") -> Reconstruction:

@@ -73,7 +73,7 @@ def find_hits(
         some = ids[start : start + wanted.batch]
         batch = _read(net.config, images, some, skipped)
         if batch.ids:
-            codes = net.infer(batch.images, layers[-1])
+            codes = net.infer(batch.images, layers[-1], values=wanted.values)
             for search in searches:
                 search.add(codes, batch)
             n_images, size = n_images + len(batch.ids), batch.pictures[0].shape[:2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.adaptive.config import AdaptiveConfig, LayerConfig, Learning
-from backlight.adaptive.inference import LayerCode, settle, step
+from backlight.adaptive.inference import LayerCode, refit, settle, step
 from backlight.adaptive.learning import (
     CodedBatch,
     EpochMeasure,
+    LayerMeasure,
     conjugate_gradient,
     growing_weight,
     normal_product,
@@ -48,6 +49,11 @@ class LearningProgress(Protocol):
 def _tell(progress: Progress | None, measure: EpochMeasure) -> None:
     if isinstance(progress, LearningProgress):
         progress.measured(measure)
+
+
+def _squared_error(images: Tensor, code: LayerCode, whole: Reconstruction) -> float:
+    """Return ‖R z - y‖² over all images of a batch."""
+    return float((images - whole(code.maps)).double().square().sum())
 
 
 class _EpochCount:
@@ -88,6 +94,7 @@ class TrainingState:
         epoch: Number of its epochs that are done.
         pooled: (n, groups, rows, cols) the codes of that layer.
         switches: Of each layer up to that one, (n, groups, rows, cols), uint8.
+        measures: Of each layer that is learned; a checkpoint of an older version lacks them.
     """
 
     filters: list[Tensor]
@@ -97,6 +104,7 @@ class TrainingState:
     epoch: int
     pooled: NDArray[np.float32]
     switches: list[NDArray[np.uint8]]
+    measures: list[LayerMeasure] = field(default_factory=list)
 
 
 class Training:
@@ -136,6 +144,7 @@ class Training:
             state = TrainingState([], [], [], 1, 0, empty, [])
         self.filters = [own.to(self.device) for own in state.filters]
         self.squared_norms, self.history = list(state.squared_norms), list(state.history)
+        self.measures = list(state.measures)
         self.layer, self.epoch = state.layer, state.epoch
         # Of the whole set only the values of the layer being learned are held, and the switches of all layers so far:
         # R needs no more, since the values of the layers below follow from it.
@@ -146,9 +155,10 @@ class Training:
     def state(self) -> TrainingState:
         """How far it is; arrays are not copied."""
         filters = [own.cpu() for own in self.filters]
-        norms, history = list(self.squared_norms), list(self.history)
+        norms, history, measures = list(self.squared_norms), list(self.history), list(self.measures)
+        switches = list(self._switches)
         return TrainingState(
-            filters, norms, history, self.layer, self.epoch, self._pooled, list(self._switches)
+            filters, norms, history, self.layer, self.epoch, self._pooled, switches, measures
         )
 
     def run(
@@ -235,20 +245,31 @@ class Training:
             squares += float(rest.double().square().sum())
             active += float(code.active_share.double().sum())
             gradient += filter_gradient(whole.ascend(rest), z, side)
-        error = (squares / self._energy) ** 0.5 if self._energy else 0.0
-        return gradient, EpochMeasure(self.layer, self.epoch + 1, error, active / len(self.images))
+        active_share = active / len(self.images)
+        return gradient, EpochMeasure(self.layer, self.epoch + 1, self._error(squares), active_share)
+
+    def _error(self, squares: float) -> float:
+        return (squares / self._energy) ** 0.5 if self._energy else 0.0
 
     def end_layer(self, progress: Progress | None) -> None:
-        """Infer the codes again with the final filters, and move on to the next layer."""
+        """Infer the codes again with the final filters, measure them, and move on to the next layer."""
         self.squared_norms[-1] = self._estimate_norm()
         how = steps_of(self.config.layers[self.layer - 1], self.squared_norms[-1])
         filters = tuple(self.filters)
+        # sums over the whole set, in float64: squared errors of refitted and of shrunk values, and shares
+        squares, shrunk, active = 0.0, 0.0, 0.0
         # From zero, as inference will do it: the next layer then learns on the switches that it will meet.
         for start, part in zip(self._starts(), self._parts(), strict=True):
-            code = settle(part.images, Reconstruction(filters, part.below), how, self.config.steps)
+            whole = Reconstruction(filters, part.below)
+            code = settle(part.images, whole, how, self.config.steps)
             self._put(start, code)
+            squares += _squared_error(part.images, refit(part.images, code, whole), whole)
+            shrunk += _squared_error(part.images, code, whole)
+            active += float(code.active_share.double().sum())
             if progress is not None:
                 progress(f"codes {self.layer}", start + len(part.images), len(self.images))
+        errors, active_share = (self._error(squares), self._error(shrunk)), active / len(self.images)
+        self.measures.append(LayerMeasure(self.layer, *errors, active_share))
         self.layer, self.epoch = self.layer + 1, 0
 
     def _estimate_norm(self) -> float:

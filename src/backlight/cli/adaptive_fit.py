@@ -169,14 +169,15 @@ def _announce(config: AdaptiveConfig, learning: Learning, n_images: int, is_larg
 
 
 def _summarise(net: AdaptiveDeconvNet, output: Path, images: str, skipped: Sequence[Skipped]) -> None:
-    last = {measure.layer: measure for measure in net.history}
-    for layer, measure in sorted(last.items()):
+    # Of the learned layers, not of their last epochs: this is what the file gives when it is loaded.
+    for own in net.measures:
         say(
-            "[bold]layer {}[/]: relative error {:.1%}, {:.2%} of values active",
-            *(layer, measure.error, measure.active_share),
+            "[bold]layer {}[/]: relative error {:.1%} on these images ({:.1%} with --values shrunk), "
+            "{:.2%} of values active",
+            *(own.layer, own.error, own.shrunk_error, own.active_share),
         )
-        if not measure.active_share:
-            note(f"nothing is active in layer {layer}; try a larger weight")
+        if not own.active_share:
+            note(f"nothing is active in layer {own.layer}; try a larger weight")
     say("{}", output)
     print_skipped(skipped)
     console.print()

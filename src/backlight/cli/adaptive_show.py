@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -24,6 +25,24 @@ if TYPE_CHECKING:
     from backlight.images import ImageSource
 
 _N_EXAMPLES = 4
+Values: TypeAlias = Literal["refitted", "shrunk"]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What is shown of the example pictures.
+
+    Attributes:
+        layers: Numbers of layers, from 1.
+        values: Of the codes.
+        parts: Activations of a decomposition.
+        branching: Parts of an activation in the tree.
+    """
+
+    layers: Sequence[int]
+    values: Values
+    parts: int
+    branching: int
 
 
 def show(
@@ -50,6 +69,14 @@ def show(
         typer.Option("--parts", help="Strongest activations of a layer that a picture is decomposed into."),
     ] = 3,
     branching: Annotated[int, typer.Option("--branching", help="Parts of each activation in the tree.")] = 5,
+    values: Annotated[
+        Values,
+        typer.Option(
+            "--values",
+            help="Values that pictures are reconstructed and decomposed from: refitted (by least squares, where they "
+            "are not zero) or shrunk (the published inference). Hits and the tree are always of shrunk ones.",
+        ),
+    ] = "refitted",
     n_images: flags.HowMany = None,
     batch: flags.Batch = 16,
     seed: Annotated[
@@ -79,7 +106,7 @@ def show(
     make_folder(output)
     _write(filter_picture(net), output / "filters.png", "the filters of layer 1")
     _write_maps(found, chosen, output)
-    _write_examples(net, prepared, names, chosen, output, (parts, branching))
+    _write_examples(net, prepared, names, output, _Shown(chosen, values, parts, branching))
     print_skipped(found.skipped)
 
 
@@ -135,9 +162,8 @@ def _write_examples(
     net: AdaptiveDeconvNet,
     images: Tensor,
     names: Sequence[str],
-    layers: Sequence[int],
     output: Path,
-    counts: tuple[int, int],
+    how: _Shown,
 ) -> None:
     """Write the reconstructions of pictures, and the decomposition of the first of them.
 
@@ -145,9 +171,8 @@ def _write_examples(
         net: The network.
         images: Prepared.
         names: Their names.
-        layers: Numbers of layers, from 1.
         output: The folder to write into.
-        counts: Parts of a decomposition, and of an activation in the tree.
+        how: What is shown of them.
     """
     from backlight.adaptive import (
         active_layers,
@@ -157,7 +182,8 @@ def _write_examples(
         tree_picture,
     )
 
-    codes = net.infer(images, max(layers))
+    layers = how.layers
+    codes = net.infer(images, max(layers), values=how.values)
     what = "pictures, and what each layer reconstructs"
     picture = reconstruction_picture(net, images, codes, names, layers)
     _write(picture, output / "reconstructions.png", what)
@@ -166,7 +192,7 @@ def _write_examples(
     for layer in sorted(set(layers) - set(active)):
         _say_left_out(f"layer {layer}", f"nothing in it is active for {name}")
     if active:
-        picture = decomposition_picture(net, images[0], first, counts[0], active)
+        picture = decomposition_picture(net, images[0], first, how.parts, active)
         _write(picture, output / "decomposition.png", f"{name} by its strongest activations in each layer")
         picture = switch_picture(net, images[0], first, active)
         _write(
@@ -175,7 +201,8 @@ def _write_examples(
     if not active or max(active) < 2:
         _say_left_out("tree.png", f"no layer above the first is shown and active for {name}")
         return
-    picture = tree_picture(net, images[0], first, counts[1], max(active))
+    single = net.infer(images[:1], max(active), values="shrunk")
+    picture = tree_picture(net, images[0], single, how.branching, max(active))
     what = f"what the strongest activation of layer {max(active)} for {name} is made of, layer below layer"
     _write(picture, output / "tree.png", what)
 
