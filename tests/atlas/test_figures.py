@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import backlight
 from atlas.in_memory import HEADING, feature_map
@@ -63,8 +64,9 @@ def test_the_caption_of_a_map_says_how_stable_it_is_and_the_subtitle_what_that_m
 ) -> None:
     drawn: list[tuple[list[str], str]] = []
 
-    def note(panels: Sequence[MapPanel], title: str, subtitle: str, **_: object) -> None:
+    def note(panels: Sequence[MapPanel], title: str, subtitle: str, **_: object) -> Image.Image:
         drawn.append(([panel.caption for panel in panels], subtitle))
+        return Image.new("RGB", (1, 1))
 
     monkeypatch.setattr(f"backlight.atlas.figures.{drawing}", note)
     unknown, known = feature_map(), replace(feature_map(), stability=Stability(7, 9))

@@ -83,7 +83,7 @@ class TopHits:
         counts = np.bincount(rows)
         at = rows, np.arange(len(rows)) - np.repeat(counts.cumsum() - counts, counts)
         maps = entered[rows] % maxima.shape[1]
-        newcomers = TopHits.empty(len(entered), counts.max())
+        newcomers = TopHits.empty(len(entered), int(counts.max()))
         newcomers.values[at], newcomers.image_ids[at] = maxima[images, maps], image_ids[images]
         newcomers.places[at] = places[images, maps]
         return self._with(entered, newcomers)
