@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -40,9 +41,11 @@ def gated_network() -> Network:
     return capture(Gated().eval(), (3, 16, 16), Preprocessing.default(3, 16))
 
 
-def rows(path: Path) -> dict[str, list[tuple[object, ...]]]:
+TABLES = ("meta", "layer", "feature_map", "hit", "image", "skipped", "filters", "scan_state", "evidence")
+
+
+def rows(path: Path, tables: Sequence[str] = TABLES) -> dict[str, list[tuple[object, ...]]]:
     connection = sqlite3.connect(path)
-    tables = ["meta", "layer", "feature_map", "hit", "image", "skipped", "filters", "scan_state"]
     content = {t: sorted(connection.execute(f"SELECT * FROM {t}").fetchall(), key=repr) for t in tables}
     connection.close()
     return content

@@ -38,4 +38,4 @@ class InMemory:
 def feature_map() -> FeatureMap:
     source = InMemory()
     hits = tuple(Hit(rank, 2.0, rank, 1, 1, Box(2, 2, 6, 6), source, (0, 3, rank)) for rank in range(2))
-    return FeatureMap("relu1", 3, hits, 0.1, 2.0, 0.5, True, np.zeros(1, np.int64), None, None, source)
+    return FeatureMap("relu1", 3, hits, 0.1, 2.0, 0.5, True, np.zeros(1, np.int64), None, None, None, source)

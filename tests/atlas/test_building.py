@@ -15,6 +15,7 @@ from torch import nn
 import backlight
 from atlas.files import GATES_DIFFERENTIATED, gated_network, make_network, rows
 from backlight import DECONVNET, GRADIENT, Preprocessing, build, capture, open_atlas, plan_build, project
+from backlight.atlas import Stability
 from backlight.atlas.building import execute
 from backlight.atlas.schema import writing
 from backlight.engines.local import LocalEngine
@@ -53,6 +54,17 @@ def test_hits_are_the_strongest_and_their_tiles_are_the_projections(
         assert source.records[hit.image_id].path == atlas.images[hit.image_id].path
         assert atlas.images[hit.image_id].label in ("a", "b")
         assert atlas.images[hit.image_id].size == (40, 48)
+
+
+def test_the_stability_of_every_map_is_that_of_its_scan(tmp_path: Path, picture_folder: Path) -> None:
+    net, path = make_network(), tmp_path / "a.atlas"
+    found = build(net, picture_folder, path, ["relu2", "fc"], top=4, maps=2, batch_size=8, compile="off")
+    scanned = backlight.scan(net, picture_folder, ["relu2", "fc"], top=4, batch_size=32, compile="off")
+    for layer in found.layers:
+        n, of = scanned.layers[layer.name].halves.stability() or ([], [])
+        assert len(set(n)) > 1
+        own = [layer[channel].stability for channel in layer]  # of maps that were not projected, too
+        assert own == [Stability(a, b) if b else None for a, b in zip(n, of, strict=True)]
 
 
 def test_fully_connected_hits_have_no_place_and_show_the_whole_image(atlas: backlight.Atlas) -> None:

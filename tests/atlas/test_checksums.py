@@ -35,8 +35,8 @@ DAMAGES = [
     ("DELETE FROM skipped", "6 images were scanned, but 5 are listed"),
     ("UPDATE filters SET layer_id = 1", "table filters"),
     ("DELETE FROM filters", "table filters"),
-    ("UPDATE evidence SET channel = 1 WHERE channel = 0", r"table evidence \(layer_id 1\)"),
-    ("DELETE FROM evidence", r"table evidence \(layer_id 1\)"),
+    ("UPDATE evidence SET channel = 3 WHERE layer_id = 1 AND channel = 0", r"table evidence \(layer_id 1\)"),
+    ("DELETE FROM evidence WHERE layer_id = 1", r"table evidence \(layer_id 1\)"),
     ("UPDATE study SET layer_id = 2", r"table study \(layer_id 1\)"),
     ("DELETE FROM study", r"table study \(layer_id 1\)"),
     ("DELETE FROM checksum WHERE kind = 'tile'", "layer_id 0, channel 0, rank 0"),
@@ -116,7 +116,7 @@ def test_the_groups_of_an_atlas_are_listed_but_for_the_large_ones(opened: sqlite
         ("image", (0,)),
         ("skipped", (0,)),
         ("filters", ()),
-        ("evidence", (1,)),
+        *[("evidence", (layer,)) for layer in range(3)],
     ]
     assert sorted(written(opened)) == sorted(maps + others)
 

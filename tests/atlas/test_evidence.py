@@ -10,9 +10,10 @@ import pytest
 
 from atlas.files import EVIDENCE, damage
 from backlight import open_atlas
-from backlight.atlas import Evidence, Foretold, keep_evidence, verify
-from backlight.atlas.evidence import packed, parse_evidence, parse_foretelling, unpacked
-from backlight.errors import UnknownLayerError
+from backlight.atlas import Evidence, Foretold, Stability, keep_evidence, verify
+from backlight.atlas.evidence import packed, parse_evidence, parse_foretelling, parse_stability, unpacked
+from backlight.atlas.schema import writing
+from backlight.errors import DamagedAtlasError, UnknownLayerError
 from fuzz.tiny import make_old_atlas
 
 FOUND = Evidence({"deconvnet": 0.5, "random": None}, "better than all", True, "guided", 3)
@@ -123,3 +124,44 @@ def test_what_was_foretold_comes_back_from_its_json() -> None:
 def test_what_no_study_foretells_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_foretelling(json.loads(json.dumps(asdict(FORETOLD) | change)))
+
+
+# --- stability, which the scan finds ------------------------------------------------------------------------
+
+
+def test_stability_stays_when_studies_replace_their_findings(tiny: Path) -> None:
+    before = [own.stability for own in open_atlas(tiny)["3"].values()]
+    assert any(own is not None for own in before)
+    for found in (FOUND, FORETOLD, FOUND):
+        keep_evidence(tiny, "3", found, {1: found})
+        assert [own.stability for own in open_atlas(tiny)["3"].values()] == before
+    assert (open_atlas(tiny)["1"].evidence, open_atlas(tiny)["1"].foretelling) == (None, None)
+    assert verify(tiny).is_sound
+
+
+def test_stability_comes_back_from_its_json() -> None:
+    assert parse_stability(asdict(Stability(7, 9))) == Stability(7, 9)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ([7, 9], "stability must be a JSON object"),
+        ({"n": 7, "of": 10}, "ranks compared must be a whole number from 1 to 9, got 10"),
+        ({"n": 0, "of": 0}, "ranks compared must be a whole number from 1"),
+        ({"n": 7, "of": 6}, "stable ranks must be a whole number from 0 to 6, got 7"),
+        ({"n": 1.5, "of": 6}, "stable ranks must be a whole number"),
+    ],
+)
+def test_stability_that_no_scan_finds_is_refused(found: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_stability(found)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("text", ["{}", '{"stability": 7}', '{"stability": {"of": 9}}', '{"stable": {}}'])
+def test_a_row_of_something_else_is_damage(tiny: Path, text: str) -> None:
+    with writing(tiny) as connection:
+        connection.execute("UPDATE evidence SET found = ? WHERE layer_id = 0", (text,))
+    with pytest.raises(DamagedAtlasError, match="evidence"):
+        _ = open_atlas(tiny)["1"][0]

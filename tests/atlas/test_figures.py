@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import backlight
-from atlas.in_memory import HEADING
-from backlight.atlas.drawing import draw
+from atlas.in_memory import HEADING, feature_map
+from backlight.atlas import Stability
+from backlight.atlas.drawing import FigureLook, draw
 from backlight.atlas.schema import writing
 from backlight.errors import BadInputError
+from backlight.render import MapPanel
 
 
 def test_filters_of_a_deeper_layer_are_refused() -> None:
@@ -49,3 +54,26 @@ def test_receptive_fields_too_large_to_be_added_are_refused(tiny: Path) -> None:
 def test_a_top_below_one_is_refused(tiny: Path, top: int) -> None:
     with pytest.raises(BadInputError, match=f"number of hits to superpose, at least 1, got {top}"):
         backlight.open_atlas(tiny).superposed("3", top=top)
+
+
+@pytest.mark.parametrize(
+    ("figure", "drawing"), [("map_figure", "layer_figure"), ("superposed_figure", "overlay_figure")]
+)
+def test_the_caption_of_a_map_says_how_stable_it_is_and_the_subtitle_what_that_means(
+    monkeypatch: pytest.MonkeyPatch, figure: str, drawing: str
+) -> None:
+    drawn: list[tuple[list[str], str]] = []
+
+    def note(panels: Sequence[MapPanel], title: str, subtitle: str, **_: object) -> Image.Image:
+        drawn.append(([panel.caption for panel in panels], subtitle))
+        return Image.new("RGB", (1, 1))
+
+    monkeypatch.setattr(f"backlight.atlas.figures.{drawing}", note)
+    unknown, known = feature_map(), replace(feature_map(), stability=Stability(7, 9))
+    for maps in ([unknown, known], [unknown]):
+        draw(figure, HEADING, maps, FigureLook("std"))
+    (captions, subtitle), (other_captions, other_subtitle) = drawn
+    assert captions == ["max 2, active in 50%", "max 2, active in 50%, 7 of 9 stable"]
+    assert other_captions == captions[:1]
+    assert "stable: ranks at which" in subtitle
+    assert "stable" not in other_subtitle

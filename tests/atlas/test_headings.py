@@ -17,3 +17,7 @@ def test_a_heading_says_what_was_done() -> None:
     assert "guided projections (gates held fixed); a part; active" in own.subtitle("a part")
     assert own.subtitle().endswith("above zero; evidence")
     assert own.n_places == 64
+    assert own.subtitle("", has_stability=True).endswith(
+        "above zero; stable: ranks at which two halves of the images would have hits of equal strength, within 10 %; "
+        "evidence"
+    )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from atlas.files import first_hit, put_tile
 from atlas.in_memory import feature_map
-from backlight.atlas import Evidence, Foretold
+from backlight.atlas import Evidence, Foretold, Stability
 from backlight.errors import DamagedAtlasError
 from backlight.geometry import Box
 
@@ -94,3 +94,10 @@ def test_equal_hits_of_two_files_are_equal() -> None:
     one, other = feature_map(), feature_map()
     assert one == other
     assert one.hits[0] != one.hits[1]
+
+
+def test_stability_in_words_stands_beside_the_facts_of_a_map() -> None:
+    assert Stability(7, 9).text == "7 of 9 stable"
+    own = replace(feature_map(), is_projected=False, stability=Stability(0, 3))
+    assert "active in 50.0% of images, 0 of 3 stable" in (own._repr_html_() or "")
+    assert "stable" not in (replace(own, stability=None)._repr_html_() or "")

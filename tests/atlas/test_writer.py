@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,14 +17,18 @@ from PIL import Image
 import backlight
 from atlas.files import damage, make_network, rows
 from backlight import DECONVNET, GUIDED, Network, Preprocessing, build, capture, open_atlas, plan_build
+from backlight.atlas.building import execute
 from backlight.atlas.schema import connect_for_writing, writing
 from backlight.atlas.writer import AtlasWriter, check_identity
 from backlight.engines.identity import AtlasIdentity
-from backlight.engines.plan import Settings
+from backlight.engines.local import scan_shard
+from backlight.engines.plan import Plan, Settings, Shard
 from backlight.engines.work import Partial
 from backlight.errors import AtlasError, DamagedAtlasError, StorageError
 from backlight.images import open_images
 from backlight.operators.ruleset import RuleSet, parse_rules
+from backlight.scan import HalvedHits
+from backlight.storage.arrays import read_npz
 from conftest import SmallNet
 
 
@@ -194,3 +199,67 @@ def test_a_scan_whose_state_cannot_be_read_is_not_resumed(tmp_path: Path, pictur
     with pytest.raises(AtlasError, match=r"is damaged \(the state of its scan cannot be read"):
         writer.load_scan()
     writer.close()
+
+
+# --- how stable the hits are --------------------------------------------------------------------------------
+
+TO_FORMAT_1 = ("DROP TABLE checksum", "DROP TABLE evidence", "DROP TABLE study", "PRAGMA user_version = 1")
+
+
+def begin_a_scan(plan: Plan, path: Path, n_done: int) -> None:
+    """Write the atlas of a plan as a build leaves it that is killed after so many images."""
+    writer = AtlasWriter(path, plan)
+    state, _ = writer.load_scan()
+    if n_done:
+        partial = scan_shard(plan, Shard(0, n_done))
+        writer.save_scan(state.merge(partial.scan), n_done, partial)
+    writer.close()
+
+
+def as_before_halves(path: Path) -> None:
+    """Change an unfinished scan to what was kept of it before the halves of the images were told apart."""
+    with writing(path) as connection:
+        ((data,),) = connection.execute("SELECT arrays FROM scan_state").fetchall()
+        arrays = read_npz(io.BytesIO(data))
+        for i in range(sum(name.endswith(".values") for name in arrays)):
+            own = HalvedHits.from_arrays(
+                {name: arrays[f"{i}.{name}"] for name in ("values", "image_ids", "places")}
+            )
+            arrays |= {f"{i}.{name}": array for name, array in vars(own.together).items()}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        connection.execute("UPDATE scan_state SET arrays = ?", (buffer.getvalue(),))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("n_done", [0, 8, 16])
+def test_an_unfinished_atlas_of_an_earlier_version_resumes_to_the_same_hits(
+    tmp_path: Path, picture_folder: Path, version: int, n_done: int
+) -> None:
+    plan = plan_build(make_network(), picture_folder, ["relu2", "fc"], top=4, batch_size=8, compile="off")
+    path, whole = tmp_path / "old.atlas", execute(plan, tmp_path / "whole.atlas")
+    begin_a_scan(plan, path, n_done)
+    if n_done:
+        as_before_halves(path)
+    if version == 1:
+        damage(path, *TO_FORMAT_1)
+    found = execute(plan, path)
+    assert backlight.atlas.verify(path).is_sound
+    tables = ("feature_map", "hit", "image")
+    assert rows(path, tables) == rows(whole.path, tables)
+    stable = {layer: [own.stability for own in found[layer].values()] for layer in found}
+    expected = {layer: [own.stability for own in whole[layer].values()] for layer in whole}
+    assert any(own is not None for own in expected["relu2"])
+    # Of a scan that had not begun, all is known; otherwise the images done are in neither half.
+    assert stable == (expected if n_done == 0 else {layer: [None] * len(found[layer]) for layer in found})
+
+
+def test_a_killed_scan_resumes_to_the_same_halves(tmp_path: Path, picture_folder: Path) -> None:
+    plan = plan_build(make_network(), picture_folder, ["relu2"], top=4, batch_size=8, compile="off")
+    whole = execute(plan, tmp_path / "whole.atlas").path
+    for n_done in (8, 16):
+        path = tmp_path / f"{n_done}.atlas"
+        begin_a_scan(plan, path, n_done)
+        execute(plan, path)
+        assert rows(path) == rows(whole)
+        assert rows(path)["evidence"]

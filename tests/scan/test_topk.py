@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backlight.scan import LayerScan, MapStatistics, TopHits
+from backlight.scan import HalvedHits, LayerScan, MapStatistics, TopHits
 from backlight.scan.peaks import as_peaks
 
 N_MAPS, TOP = 3, 4
@@ -48,12 +48,12 @@ def add(result: LayerScan, maps: NDArray[np.float32], ids: list[int]) -> LayerSc
     maxima, means = peaks.maxima.flatten(1).numpy(), peaks.sums.numpy() / maps[0, 0].size
     places = np.stack(np.divmod(peaks.places.flatten(1).numpy(), maps.shape[3]), 2).astype(np.int32)
     return LayerScan(
-        result.hits.add(maxima, np.array(ids, np.int64), places), result.statistics.add(maxima, means)
+        result.halves.add(maxima, np.array(ids, np.int64), places), result.statistics.add(maxima, means)
     )
 
 
 def empty() -> LayerScan:
-    return LayerScan(TopHits.empty(N_MAPS, TOP), MapStatistics.empty(N_MAPS))
+    return LayerScan(HalvedHits.empty(N_MAPS, TOP), MapStatistics.empty(N_MAPS))
 
 
 def listed(hits: TopHits) -> list[list[tuple[float, int, int, int]]]:

@@ -16,6 +16,7 @@ from .records import Evidence as Evidence
 from .records import FeatureMap as FeatureMap
 from .records import Foretold as Foretold
 from .records import Hit as Hit
+from .records import Stability as Stability
 from .records import StoredImage as StoredImage
 from .verify import Verified as Verified
 from .verify import verify as verify

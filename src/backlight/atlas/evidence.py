@@ -1,4 +1,7 @@
-"""Evidence: what a study found out about the projections of an atlas, kept in its file and shown with its pictures."""
+"""Evidence: what is known of how far the pictures of an atlas can be trusted, kept in its file and shown with them.
+
+A study finds it out about the projections, the scan about the hits (their stability).
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backlight.atlas import checks
 from backlight.atlas.checksums import place
 from backlight.atlas.damage import reading
 from backlight.atlas.file import AtlasFile
-from backlight.atlas.records import Evidence, Foretold
+from backlight.atlas.records import Evidence, Foretold, Stability
 from backlight.atlas.schema import writing
 from backlight.errors import UnknownLayerError
+from backlight.scan.halves import MOST_RANKS
 from backlight.storage.arrays import BROKEN, read_npz
 
 _WHOLE_LAYER = -1
-_FAITHFULNESS, _FORETELLING = "faithfulness", "foretelling"
+_FAITHFULNESS, _FORETELLING, _STABILITY = "faithfulness", "foretelling", "stability"
 STUDIES: dict[type, str] = {Evidence: _FAITHFULNESS, Foretold: _FORETELLING}
 """The study that finds each kind of evidence."""
 _Kind = TypeVar("_Kind", Evidence, Foretold)
@@ -55,14 +60,37 @@ def keep_evidence(
         if layer not in ids:
             raise UnknownLayerError(f"{path.name} has no layer {layer!r}; it has {', '.join(ids)}")
         own = ids[layer]
-        for table in _TABLES:
-            connection.execute(table)
+        _make_tables(connection)
         rows = _merged(connection, own, type(whole), {_WHOLE_LAYER: whole, **maps})
         kept = connection.execute("SELECT result FROM study WHERE layer_id = ?", (own,)).fetchone()
         results = {**(unpacked(kept[0]) if kept else {}), STUDIES[type(whole)]: result}
         connection.execute("DELETE FROM evidence WHERE layer_id = ?", (own,))
         connection.executemany("INSERT INTO evidence VALUES (?, ?, ?)", rows)
         connection.execute("INSERT OR REPLACE INTO study VALUES (?, ?)", (own, packed(results)))
+
+
+def keep_stability(
+    connection: sqlite3.Connection, layer_id: int, n: NDArray[np.int64], of: NDArray[np.int64]
+) -> None:
+    """Keep, as part of a step, how stable the hits of a layer's maps are, which have no evidence yet.
+
+    Args:
+        connection: Of the writer.
+        layer_id: The layer.
+        n: (c,) ranks that agree, for each map.
+        of: (c,) ranks that were compared; maps without any are dead.
+    """
+    _make_tables(connection)
+    found = [Stability(int(own), int(ranks)) for own, ranks in zip(n, of, strict=True)]
+    connection.executemany(
+        "INSERT INTO evidence VALUES (?, ?, ?)",
+        [(layer_id, c, json.dumps({_STABILITY: asdict(own)})) for c, own in enumerate(found) if own.of],
+    )
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    for table in _TABLES:
+        connection.execute(table)
 
 
 def _merged(
@@ -151,12 +179,25 @@ def parse_foretelling(found: Any) -> Foretold:
     return Foretold(parts[0], parts[1], interval, checks.whole(own["n"], "n"))
 
 
+def parse_stability(found: Any) -> Stability:
+    """Return the stability of a feature map's hits in its JSON.
+
+    Raises:
+        ValueError: It holds something else.
+        KeyError: It lacks something.
+    """
+    own = checks.table(found, _STABILITY)
+    of = checks.whole(own["of"], "ranks compared", 1, MOST_RANKS)
+    return Stability(checks.whole(own["n"], "stable ranks", 0, of), of)
+
+
 @dataclass(frozen=True)
 class Found:
-    """What studies found of a layer or of a feature map; None where they were not made."""
+    """What was found of a layer or of a feature map; None where no study or scan looked for it."""
 
     evidence: Evidence | None = None
     foretelling: Foretold | None = None
+    stability: Stability | None = None
 
 
 def read_evidence(file: AtlasFile, layer_id: int) -> tuple[Found, dict[int, Found]]:
@@ -172,8 +213,10 @@ def read_evidence(file: AtlasFile, layer_id: int) -> tuple[Found, dict[int, Foun
 def _parse(text: Any) -> Found:
     row = checks.table(json.loads(text), "evidence")
     foretelling = parse_foretelling(row[_FORETELLING]) if _FORETELLING in row else None
-    only = set(row) == {_FORETELLING}
-    return Found(None if only else parse_evidence(text), foretelling)
+    stability = parse_stability(row[_STABILITY]) if _STABILITY in row else None
+    # A row of nothing, which nobody writes, is refused as evidence.
+    is_without = row and set(row) <= {_FORETELLING, _STABILITY}
+    return Found(None if is_without else parse_evidence(text), foretelling, stability)
 
 
 def read_studies(file: AtlasFile, layer_id: int) -> dict[str, bytes]:

@@ -36,7 +36,7 @@ def map_figure(heading: Heading, maps: Sequence[FeatureMap], look: FigureLook) -
         AtlasError: A hit is not projected yet.
     """
     panels, shown = _panels(heading, maps, look, heading.n_places)
-    subtitle = heading.subtitle(shown)
+    subtitle = heading.subtitle(shown, _has_stability(maps))
     return layer_figure(panels, heading.title, subtitle, columns=look.columns, scaling=look.scaling)
 
 
@@ -62,7 +62,8 @@ def superposed_figure(
             command="`backlight figure` shows its hits",
         )
     title = f"{heading.title}, top {wanted} superposed"
-    return overlay_figure(panels, title, heading.subtitle(shown), columns=look.columns, scaling=look.scaling)
+    subtitle = heading.subtitle(shown, _has_stability(maps))
+    return overlay_figure(panels, title, subtitle, columns=look.columns, scaling=look.scaling)
 
 
 def filters_figure(heading: Heading, filters: NDArray[np.float32] | None, columns: int | None) -> Image.Image:
@@ -116,10 +117,16 @@ def _panel(feature_map: FeatureMap, tiles: Sequence[Tile], top: int) -> MapPanel
         if feature_map.dead
         else f"max {_number(feature_map.max)}, active in {feature_map.active_share:.0%}"
     )
+    if feature_map.stability is not None:
+        caption += f", {feature_map.stability.text}"
     evidence = feature_map.evidence
     found = [own.text for own in (evidence, feature_map.foretelling) if own is not None]
     words, is_weak = "; ".join(found), evidence is not None and not evidence.is_strong
     return MapPanel(f"channel {feature_map.channel}", tiles, caption, top, words, is_weak)
+
+
+def _has_stability(maps: Sequence[FeatureMap]) -> bool:
+    return any(own.stability is not None for own in maps)
 
 
 def _number(value: float) -> str:

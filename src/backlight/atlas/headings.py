@@ -43,14 +43,20 @@ class Heading:
         """Number of places for the hits of a map: a map has no more hits than there are images."""
         return min(self.top, max(_EMPTY_PLACES, self.n_images))
 
-    def subtitle(self, shown: str = "") -> str:
+    def subtitle(self, shown: str = "", has_stability: bool = False) -> str:
         """Return what was done and what the words under the pictures mean.
 
         Args:
             shown: What part of the receptive field is shown, in words; empty if all of it.
+            has_stability: Whether captions say how many hits are stable.
         """
         field = self.receptive_field
         gates = " (gates held fixed)" if field is not None and field.gates_ignored else ""
         facts = [f"{self.n_maps} feature maps", f"{self.n_images} images", f"{self.rules}{gates}", shown]
-        facts += ["active: share of the images in which the map is above zero", self.evidence]
+        facts.append("active: share of the images in which the map is above zero")
+        if has_stability:
+            facts.append(
+                "stable: ranks at which two halves of the images would have hits of equal strength, within 10 %"
+            )
+        facts.append(self.evidence)
         return "; ".join(fact for fact in facts if fact)

@@ -149,6 +149,7 @@ class AtlasLayer(Mapping[int, FeatureMap]):
                 checks.histogram(histogram, N_BINS),
                 found.evidence,
                 found.foretelling,
+                found.stability,
                 self._tiles,
             )
 

@@ -107,6 +107,26 @@ class Foretold:
         return f"foretells falls by {whole:.2f}{beside}; beyond distance {beyond:.2f}{ends} (n = {self.n})"
 
 
+@dataclass(frozen=True)
+class Stability:
+    """At how many ranks another set of images would show a feature map's hits as strong as this set does.
+
+    An estimate for two sets of half the size (`backlight.scan.HalvedHits.stability` says how, and what its limits are).
+
+    Attributes:
+        n: Number of ranks at which their hits differ by at most 10 % in strength.
+        of: Number of ranks that were compared: nine, or fewer where half of the images have fewer hits.
+    """
+
+    n: int
+    of: int
+
+    @property
+    def text(self) -> str:
+        """The number in a few words, for captions."""
+        return f"{self.n} of {self.of} stable"
+
+
 @runtime_checkable
 class TileSource(Protocol):
     """Where the records of a layer fetch what they do not hold: an open atlas file."""
@@ -229,6 +249,8 @@ class FeatureMap:
         histogram: Number of images by strongest activation, in the bins of `backlight.scan.HISTOGRAM_EDGES`.
         evidence: What `backlight faithfulness` found out about its projections; None before.
         foretelling: What `backlight foretelling` found out; None before.
+        stability: At how many ranks another set of images would show hits as strong; None for a dead map, and in an
+            atlas whose scan was begun by an earlier version.
     """
 
     layer: str
@@ -241,6 +263,7 @@ class FeatureMap:
     histogram: NDArray[np.int64] = field(repr=False, compare=False)
     evidence: Evidence | None = field(repr=False, compare=False)
     foretelling: Foretold | None = field(repr=False, compare=False)
+    stability: Stability | None = field(repr=False, compare=False)
     _source: TileSource = field(repr=False, compare=False)
 
     @property
@@ -273,4 +296,5 @@ class FeatureMap:
 
     def _repr_html_(self) -> str | None:
         facts = f"mean activation {self.mean:.4g}, largest {self.max:.4g}, active in {self.active_share:.1%} of images"
+        facts += "" if self.stability is None else f", {self.stability.text}"
         return self._reason and card(f"{self.layer}, feature map {self.channel}: {facts}", self._reason)

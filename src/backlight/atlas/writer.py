@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from backlight.atlas import checks, checksums
 from backlight.atlas.damage import reading
 from backlight.atlas.descriptions import LayerDescription
+from backlight.atlas.evidence import keep_stability
 from backlight.atlas.opening import storage_errors
 from backlight.atlas.schema import connect_for_writing, has_checksums, transaction
 from backlight.engines.identity import AtlasIdentity
@@ -161,7 +162,7 @@ class AtlasWriter:
             )
 
     def finish_scan(self, scan: Scan) -> None:
-        """Keep the statistics of every feature map and the hits of the chosen ones; begin the projections."""
+        """Keep what was found of every feature map, and the hits of the chosen ones; begin the projections."""
         with self._step() as connection:
             self._check_phase("scan")
             for i, (layer, channels) in enumerate(zip(self.plan.layers, self.plan.channels, strict=True)):
@@ -173,6 +174,9 @@ class AtlasWriter:
                     "INSERT INTO hit (layer_id, channel, rank, value, image_id, row, col) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     _hit_rows(i, result, channels),
                 )
+                stability = result.halves.stability()
+                if stability is not None:
+                    keep_stability(connection, i, *stability)
             connection.execute("DELETE FROM scan_state")
             self._set_phase(connection, "project")
 

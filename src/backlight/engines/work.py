@@ -96,7 +96,8 @@ class Engine(Protocol):
     def scan(self, plan: Plan, shards: Sequence[Shard], progress: Progress) -> Iterator[Partial]:
         """Yield what is found in each shard, in the order of the shards.
 
-        A partial may leave out hits that cannot be among the top ones of all shards together.
+        A partial may leave out hits that cannot be among the top ones of their half of the images (`HalvedHits`), all
+        shards together.
         """
 
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:

@@ -1,5 +1,6 @@
 from .compiling import Compile as Compile
 from .compiling import should_compile as should_compile
+from .halves import HalvedHits as HalvedHits
 from .one_pass import Progress as Progress
 from .one_pass import choose_layers as choose_layers
 from .one_pass import scan as scan

@@ -1,12 +1,14 @@
 """The state of a scan: the top hits and the statistics of every feature map, mergeable.
 
-Memory does not grow with the number of images: a scan holds k hits and a histogram for each feature map.
+Memory does not grow with the number of images: for each feature map a scan holds k hits of either half of the images,
+and a histogram.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.images.skipped import Skipped
 from backlight.network import Layer
+from backlight.scan.halves import HalvedHits
 from backlight.scan.statistics import MapStatistics
 from backlight.scan.topk import TopHits
 
@@ -23,16 +26,21 @@ class LayerScan:
     """What a scan found out about one layer.
 
     Attributes:
-        hits: The strongest hits of every feature map.
+        halves: The strongest hits of every feature map, in either half of the images.
         statistics: Statistics of every feature map.
     """
 
-    hits: TopHits
+    halves: HalvedHits
     statistics: MapStatistics
+
+    @cached_property
+    def hits(self) -> TopHits:
+        """The strongest hits of every feature map."""
+        return self.halves.together
 
     def merge(self, other: LayerScan) -> LayerScan:
         """Return the result for both sets of images, which have no image in common."""
-        return LayerScan(self.hits.merge(other.hits), self.statistics.merge(other.statistics))
+        return LayerScan(self.halves.merge(other.halves), self.statistics.merge(other.statistics))
 
 
 @dataclass
@@ -53,7 +61,10 @@ class Scan:
         if top < 1:
             raise BadInputError(f"top is the number of hits of a feature map, at least 1, got {top}")
         return cls(
-            {y.name: LayerScan(TopHits.empty(y.n_maps, top), MapStatistics.empty(y.n_maps)) for y in layers}
+            {
+                y.name: LayerScan(HalvedHits.empty(y.n_maps, top), MapStatistics.empty(y.n_maps))
+                for y in layers
+            }
         )
 
     @property
@@ -71,7 +82,7 @@ class Scan:
     def after(self) -> Scan:
         """Return a scan of no image that may leave out hits which a merge with this one would leave out anyway."""
         layers = {
-            name: LayerScan(result.hits.after(), MapStatistics.empty(len(result.hits.values)))
+            name: LayerScan(result.halves.after(), MapStatistics.empty(len(result.statistics.maxima)))
             for name, result in self.layers.items()
         }
         return Scan(layers)
@@ -80,8 +91,8 @@ class Scan:
         """Return the results of all layers as plain arrays, named `layer index.what`."""
         arrays: dict[str, NDArray[np.generic]] = {}
         for i, result in enumerate(self.layers.values()):
-            for part in (result.hits, result.statistics):
-                arrays |= {f"{i}.{name}": np.asarray(value) for name, value in vars(part).items()}
+            for part in (result.halves.to_arrays(), vars(result.statistics)):
+                arrays |= {f"{i}.{name}": np.asarray(value) for name, value in part.items()}
         return arrays
 
     @classmethod
@@ -94,10 +105,8 @@ class Scan:
             if "sums" in own:  # an unfinished scan of an earlier version, which added in one part
                 sums = own.pop("sums")
                 own["sum_parts"] = np.stack([sums, np.zeros_like(sums), np.zeros_like(sums)])
-            hits, statistics = (
-                {name: own[name] for name in kind.__annotations__} for kind in (TopHits, MapStatistics)
-            )
+            statistics = {name: own[name] for name in MapStatistics.__annotations__}
             n_images = {"n_images": int(own["n_images"])}  # an array of no dimensions, where a number belongs
-            return LayerScan(TopHits(**hits), MapStatistics(**statistics | n_images))  # type: ignore[arg-type]
+            return LayerScan(HalvedHits.from_arrays(own), MapStatistics(**statistics | n_images))  # type: ignore[arg-type]
 
         return cls({name: layer(i) for i, name in enumerate(names)})

@@ -56,12 +56,36 @@ class TopHits:
         """
         if not len(image_ids):
             return self
-        # Most maps see no newcomer: (m,) those whose weakest hit is reached by an image of the batch. An equal value is
-        # enough, as of two the lower image id wins, and any value reaches an empty place, of -inf.
-        entered = np.flatnonzero(maxima.max(0) >= self.values[:, -1])
-        # The batch as hits of those maps, one an image: values (m, n), ids (m, n), places (m, n, 2).
-        ids = np.broadcast_to(image_ids, (len(entered), len(image_ids)))
-        newcomers = TopHits(maxima.T[entered], ids, places.transpose(1, 0, 2)[entered])
+        return self.add_reaching(self.values[:, -1:] <= maxima.T, maxima, image_ids, places)
+
+    def add_reaching(
+        self,
+        reaching: NDArray[np.bool_],
+        maxima: NDArray[np.float32],
+        image_ids: NDArray[np.int64],
+        places: NDArray[np.int32],
+    ) -> TopHits:
+        """Return the hits with those images of a batch added that reach the weakest hit of a map.
+
+        Args:
+            reaching: (c, n) which images are added to which map: those whose value is at least that of the map's last
+                place. An equal value is enough, as of two the lower image id wins; any reaches an empty place, of -inf.
+            maxima: (n, m) as for `add`; map i of the hits reads column i modulo m.
+            image_ids: (n,) as for `add`.
+            places: (n, m, 2) as for `add`.
+        """
+        # Most maps see no newcomer, and few images reach one that does: (e,) the maps with newcomers. In one list, map
+        # by map, all newcomers, each with its row among the e maps, its image, and its place among those of its map.
+        entered = np.flatnonzero(reaching.any(1))
+        if not len(entered):
+            return self
+        rows, images = np.nonzero(reaching[entered])
+        counts = np.bincount(rows)
+        at = rows, np.arange(len(rows)) - np.repeat(counts.cumsum() - counts, counts)
+        maps = entered[rows] % maxima.shape[1]
+        newcomers = TopHits.empty(len(entered), int(counts.max()))
+        newcomers.values[at], newcomers.image_ids[at] = maxima[images, maps], image_ids[images]
+        newcomers.places[at] = places[images, maps]
         return self._with(entered, newcomers)
 
     def merge(self, other: TopHits) -> TopHits:
@@ -94,11 +118,8 @@ def _best(hits: TopHits, others: TopHits) -> TopHits:
     ids = np.concatenate([hits.image_ids, others.image_ids], axis=1)
     places = np.concatenate([hits.places, others.places], axis=1)
     order = _order(values, ids)[:, : hits.values.shape[1]]
-    return TopHits(
-        np.take_along_axis(values, order, 1),
-        np.take_along_axis(ids, order, 1),
-        np.take_along_axis(places, order[:, :, None], 1),  # (c, k, 1) for both row and col
-    )
+    maps = np.arange(len(order))[:, None]
+    return TopHits(values[maps, order], ids[maps, order], places[maps, order])
 
 
 def _order(values: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.intp]:
