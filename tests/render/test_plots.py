@@ -95,7 +95,7 @@ def test_limits_hold_the_least_range_and_all_that_is_drawn_in_any_of_the_axes() 
     for one in axes:
         assert one.get_xlim() == pytest.approx((-0.03, 1.03))
         assert one.get_ylim() == pytest.approx((-0.575, 2.075))
-    hold_all(axes[1:2], x=(0.2, 0.8), y=(3.0, 1.0), room=0)
+    hold_all(axes[1:2], x=(0.2, 0.8), y=(3.0, 1.0), room=0.0)
     assert axes[1].get_xlim() == (0.2, 0.8)
     assert axes[1].get_ylim() == (3.0, 1.0), "the larger value at the bottom"
     hold_all([axes[2]], y=(0.0, 1.0))

@@ -178,7 +178,9 @@ def _examples(axes: Axes, result: Invariance, transform: Transform) -> None:
     for j, amount in enumerate(amounts[places]):
         text = amount_text(transform, amount)
         axes.text(j * (width + _GAP) + width / 2, -_GAP, text, ha="center", va="bottom", fontsize=7)
-    hold_all([axes], (-_GAP, len(places) * (width + _GAP)), (len(pictures) * (height + _GAP), -_GAP), room=0)
+    hold_all(
+        [axes], (-_GAP, len(places) * (width + _GAP)), (len(pictures) * (height + _GAP), -_GAP), room=0.0
+    )
     axes.set_aspect("equal")
     without_axes(axes)
 

@@ -282,7 +282,7 @@ def _axis_edges(starts: NDArray[np.int64], size: int) -> NDArray[np.float64]:
 def _pixels(axes: Axes, result: Occlusion) -> None:
     height, width = result.image.shape[:2]
     # outer cells reach beyond the image where the square moves by more than its side
-    hold_all([axes], (-0.5, width - 0.5), (height - 0.5, -0.5), room=0)
+    hold_all([axes], (-0.5, width - 0.5), (height - 0.5, -0.5), room=0.0)
     axes.set_aspect("equal")
     axes.set_facecolor(_NOWHERE)
     axes.grid(False)

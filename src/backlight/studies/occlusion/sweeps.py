@@ -142,7 +142,7 @@ def map_sum(maps: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> map_sum(np.array([[[3.0, -0.5], [-0.5, 1.0]]])).tolist()
         [4.0]
     """
-    sums: NDArray[np.float64] = np.maximum(maps, 0).sum((-2, -1))
+    sums: NDArray[np.float64] = np.asarray(np.maximum(maps, 0).sum((-2, -1)))
     return sums
 
 
