@@ -52,7 +52,7 @@ BAD = [
     (("adaptive", "show", "m.adn", "pictures", "-o", "mine.py"), "'mine.py' is a file; pictures are written"),
     ((*SHOW, "--layers", "1,3"), "--layers is a list of numbers from 1 to 2, such as 1,2, or all, got '1,3'"),
     ((*SHOW, "--layers", "relu1"), "--layers is a list of numbers from 1 to 2"),
-    ((*SHOW, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or all, got 'some'"),
+    ((*SHOW, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or 0-31, or all, got 'some'"),
     ((*SHOW, "--maps", "2,9"), "map 9 is out of range for layer 1 (4 feature maps, from 0)"),
     ((*SHOW, "--top", "0"), "top, batch and the number of maps must be at least 1"),
     ((*SHOW, "--parts", "0"), "--parts and --branching must be at least 1, got 0 and 5"),

@@ -63,7 +63,7 @@ BAD = [
     (("build", "mine.py:make", "pictures", "-o", "no/a.atlas"), "no such folder: 'no'; make it first"),
     ((*BUILD, "--layers", "relu7"), "no layer 'relu7'; did you mean 'relu"),
     ((*BUILD, "--maps", "3,99"), r"channel 99 is out of range for layer 'relu1' (8 feature maps)"),
-    ((*BUILD, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or all, got 'some'"),
+    ((*BUILD, "--maps", "some"), "--maps is a number, a list such as 3,17,40 or 0-31, or all, got 'some'"),
     ((*BUILD, "--top", "0"), "top and batch size must be at least 1"),
     ((*BUILD, "--rules", "lrp"), "rule set 'lrp' does not exist; choose one of deconvnet, guided, gradient, masked"),
     ((*BUILD, "--rules", "deconvnet,unpool=max"), "rule option unpool='max' does not exist; choose one of add"),

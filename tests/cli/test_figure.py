@@ -29,7 +29,8 @@ def test_the_size_of_the_picture_is_said_and_columns_are_kept(
 BAD = [
     (("figure", "gone.atlas", "relu1", "-o", "f.png"), "no atlas at 'gone.atlas'; `backlight build"),
     (("figure", "mine.py", "relu1", "-o", "f.png"), "'mine.py' exists and is not an atlas"),
-    (("figure", "t.atlas", "3", "-o", "f.png", "--channels", "x"), "--channels is a list such as 3,17,40, got 'x'"),
+    (("figure", "t.atlas", "3", "-o", "f.png", "--channels", "x"),
+     "--channels is a list such as 3,17,40 or 0-31, got 'x'"),
     (("figure", "mine.py", "relu1", "-o", "f.tga"), "a picture is written as .png, .jpg or .webp"),
 ]  # fmt: skip
 

@@ -30,6 +30,16 @@ def test_what_is_said_is_what_is_saved(workplace: Path, capsys: pytest.CaptureFi
     assert words.endswith("n.json, .npz")
 
 
+def test_turns_that_only_move_pixels_are_named_where_others_blur(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shifts = ("--translation", "0,2", "--scale", "1", "--layers", "relu1")
+    assert run(*MOVE, *shifts, "--rotation", "0,45,90,180") == 0
+    assert "90°, 180°: these turns only move pixels; other turns" in " ".join(capsys.readouterr().out.split())
+    assert run(*MOVE, *shifts, "--rotation", "0,90") == 0
+    assert "only move pixels" not in capsys.readouterr().out
+
+
 BAD = [
     ((*MOVE, "--border", "black"), "a border is mean or edge, got 'black'"),
     ((*MOVE, "--measure", "all"), "--measure is whole or peak, got 'all'"),

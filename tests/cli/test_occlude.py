@@ -28,6 +28,18 @@ def test_what_is_said_is_what_is_saved(workplace: Path, capsys: pytest.CaptureFi
     assert lines[4:] == ["n.json, .npz"]
 
 
+def test_rank_correlations_are_said_to_be_of_the_squares_that_touch_the_field(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*OCCLUDE, "--weights", "w.safetensors", "--square", "8", "--stride", "4", "--save", "n") == 0
+    printed = capsys.readouterr().out
+    found = Occlusion.load("n").summary()
+    assert 3 <= found["n_in_field"] < found["n_positions"] == 49
+    agreement = found["unit_value"]["agreement_with_projection"]
+    assert f"; rank correlation with the projection {agreement:.2f}" in printed.splitlines()[1]
+    assert f"over the {found['n_in_field']} of 49 squares that touch what the unit sees" in printed
+
+
 def test_a_picture_given_beside_the_command_is_studied_with_its_projections(workplace: Path) -> None:
     squares = ("--square", "16", "--stride", "16", "--save", "n")
     assert run(*OCCLUDE, *squares, "--other", picture(), "--other", "pictures/b/001.png") == 0

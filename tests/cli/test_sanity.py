@@ -18,6 +18,8 @@ def test_sanity_prints_what_stays(workplace: Path, capsys: pytest.CaptureFixture
     printed = " ".join(capsys.readouterr().out.split())
     assert "relu2: similarity to the trained projection" in printed
     assert "deconvnet all weights random" in printed
+    assert "rules replaced ranks magnitudes structure edges deconvnet all weights random" in printed
+    assert "Structure: SSIM. Edges: correlation of HOG descriptors." in printed
     assert "What remains with random weights was not learnt." in printed
     assert Image.open("s.png").width > 300
     assert Path("s.json").exists()

@@ -32,7 +32,7 @@ BAD = [
     ((*IMAGE, "--layer", "relu2", "--channels", "1,2"), "--channels takes one feature map, got 1,2"),
     ((*ATLAS, "--layer", "3"), "with an atlas, give the layer after it: ATLAS LAYER"),
     ((*ATLAS, "--seed-value", "1"), "--seed-value 1 needs a model to project with"),
-    ((*ATLAS, "--channels", "x"), "--channels is a list such as 3,17,40, got 'x'"),
+    ((*ATLAS, "--channels", "x"), "--channels is a list such as 3,17,40 or 0-31, got 'x'"),
     (("superpose", "gone.atlas", "3", "-o", "p.png"), "no atlas at 'gone.atlas'"),
 ]  # fmt: skip
 

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from backlight.errors import BadInputError, StorageError
-from backlight.inversion import CodeSpread, animate, figure
+from backlight.geometry import Box
+from backlight.inversion import CodeSpread, InversionConfig, animate, figure
 from inversion.made import BLUE, GREEN, GREY, RED, result
 
 
@@ -113,3 +114,16 @@ def test_what_cannot_be_shown_or_written_is_refused(tmp_path: Path) -> None:
         animate([result()], tmp_path / "way.gif")
     with pytest.raises(StorageError, match="cannot write"):
         animate([result(frames=2)], tmp_path / "nowhere" / "way.gif")
+
+
+def test_the_figures_name_the_maps_and_the_centre_that_are_matched() -> None:
+    whole = result()
+    part = replace(whole, config=InversionConfig(channels=(7, 3, 4, 5), centre=5))
+    one = replace(whole, config=InversionConfig(channels=(3,), box=Box(1, 2, 4, 3)))
+    assert part.config.matched == "feature maps 3-5, 7, in the central 5 x 5 units"
+    assert one.config.matched == "feature map 3, in rows 1-3, columns 2-2"
+    assert f"Only {part.config.matched}." in " ".join(part.plot().get_supxlabel().split())
+    assert "Only" not in whole.plot().get_supxlabel()
+    named, plain = figure([part]), figure([whole])
+    assert named.height > plain.height, "more words, on another line, above the same pictures"
+    assert [colour for _, _, colour in squares(named)] == [colour for _, _, colour in squares(plain)]

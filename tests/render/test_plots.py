@@ -14,6 +14,7 @@ from backlight.render.plots import (
     NOTE_POINTS,
     TITLE_POINTS,
     colours,
+    hold_all,
     line_height,
     new_plot,
     shortened,
@@ -84,6 +85,30 @@ def test_each_name_has_a_colour_and_after_the_last_they_begin_again() -> None:
     assert list(found) == names
     assert list(found.values()) == [*COLOURS, *COLOURS[:2]]
     assert len(set(COLOURS)) == len(COLOURS)
+
+
+def test_limits_hold_the_least_range_and_all_that_is_drawn_in_any_of_the_axes() -> None:
+    _, (axes,) = new_plot(1, 3, (6.0, 2.0))
+    axes[0].fill_between([0, 1], [0.4, -0.5], [0.6, 1.5])
+    axes[1].plot([0.5], [2.0], "o")
+    hold_all(axes, x=(0.2, 0.8), y=(0.0, 1.0))
+    for one in axes:
+        assert one.get_xlim() == pytest.approx((-0.03, 1.03))
+        assert one.get_ylim() == pytest.approx((-0.575, 2.075))
+    hold_all(axes[1:2], x=(0.2, 0.8), y=(3.0, 1.0), room=0.0)
+    assert axes[1].get_xlim() == (0.2, 0.8)
+    assert axes[1].get_ylim() == (3.0, 1.0), "the larger value at the bottom"
+    hold_all([axes[2]], y=(0.0, 1.0))
+    assert axes[2].get_xlim() == pytest.approx((-0.03, 1.03)), "as it was"
+    assert axes[2].get_ylim() == (0.0, 1.0), "nothing is drawn"
+
+
+def test_a_marker_on_the_end_of_a_range_is_not_cut_in_half() -> None:
+    _, ((axes,),) = new_plot(1, 1, (2.0, 2.0))
+    axes.plot([0.0, 1.0], [0.5, np.nan], "o")
+    hold_all([axes], x=(0.0, 2.0), y=(0.0, 1.0))
+    assert axes.get_xlim() == pytest.approx((-0.06, 2.0))
+    assert axes.get_ylim() == (0.0, 1.0)
 
 
 def test_a_notebook_shows_the_figure_as_a_picture_with_dollars_as_they_are() -> None:

@@ -30,6 +30,7 @@ from backlight.studies.invariance.transforms import (
     TRANSFORMS,
     Border,
     Transform,
+    is_exact,
     is_identity,
     transformed,
 )
@@ -65,6 +66,23 @@ def test_amounts_that_change_nothing_give_exactly_the_image(
     image[:, :4] = 0
     assert is_identity(transform, amount)
     assert torch.equal(transformed(image, transform, amount, border), image)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 7), (8, 10), (7, 8)])
+def test_what_only_moves_pixels_is_exact_and_gives_no_other_value(size: tuple[int, int]) -> None:
+    image = torch.randint(0, 5, (1, *size), generator=torch.Generator().manual_seed(1)).double()
+    steps = [
+        *[("translation", amount) for amount in (-2.0, 0.0, 3.0)],
+        *[("rotation", amount) for amount in (-90.0, 0.0, 30.0, 90.0, 180.0, 270.0, 360.0, 450.0)],
+        *[("scale", amount) for amount in (0.9, 1.0, 1.5, 2.0)],
+    ]
+    for transform, amount in steps:
+        turned = transformed(image, transform, amount, "edge")
+        whole = (
+            turned - turned.round()
+        ).abs().max() < 1e-5  # between pixels some value would be no whole number
+        assert whole == is_exact(transform, amount, *size), (transform, amount)
+    assert not is_exact("translation", 0.5, *size)
 
 
 def test_a_shift_brings_every_pixel_to_its_place_and_the_border_shows_its_fill() -> None:
@@ -508,6 +526,25 @@ def test_the_figure_has_a_line_for_each_image_in_the_papers_layout() -> None:
     examples = figure.axes[0]
     assert [text.get_text() for text in examples.texts] == ["-3 px", "+0 px", "+4 px"]
     assert len(examples.get_images()) == 5 * 3
+
+
+def test_quarter_turns_are_rings_beside_the_line_through_turns_that_blur() -> None:
+    turns = InvarianceConfig(translation=(-1, 0, 2), scale=(1.0,), rotation=(0.0, 80.0, 90.0, 100.0, 180.0))
+    result = run(_small(), _pictures(1), ["relu1"], turns)
+    assert result.exact("rotation").tolist() == [True, False, True, False, True]
+    assert result.exact("translation").all()
+    found = result.summary()
+    assert (found["rotation"]["exact"], found["translation"]["exact"]) == ([0, 90, 180], [-1, 0, 2])
+    figure = result.plot()
+    shifts, turned = figure.axes[1], figure.axes[1 + 2 * 3]
+    curve, rings = (own.get_xdata().tolist() for own in turned.get_lines())
+    assert (curve, rings) == ([0, 80, 100], [0, 90, 180])
+    (shifted,) = shifts.get_lines()
+    assert shifted.get_xdata().tolist() == [-1, 0, 2]
+    assert "Rings: " in figure.get_supxlabel()
+    alike = run(_small(), _pictures(1), ["relu1"], replace(turns, rotation=(0.0, 90.0, 180.0)))
+    assert "Rings: " not in alike.plot().get_supxlabel()
+    assert len(alike.plot().axes[1 + 2 * 3].get_lines()) == 1
 
 
 # --- the command ------------------------------------------------------------------------------------------------

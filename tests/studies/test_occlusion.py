@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,8 @@ def test_the_summary_says_where_and_how_far_and_agrees_with_the_projection() -> 
     assert Box(*found["map_sum"]["falls_most_at"]).contains(PLACE)
     assert Box(*found["class"]["probability"]["falls_most_at"]).contains(PLACE)
     assert found["map_sum"]["fall"] > 0.75
+    assert found["n_in_field"] == (overlaps_of(result) > 0).sum() < 20
+    assert found["stronger_channel"] is None
     assert found["unit_value"]["fall"] == 1
     assert found["unit_value"]["agreement_with_projection"] > 0.95
     assert found["class"]["is_given"] is False
@@ -68,18 +70,53 @@ def test_the_summary_says_where_and_how_far_and_agrees_with_the_projection() -> 
     assert sum(own["positions"] for own in found["class"]["labels"]) == found["n_positions"] == 100
 
 
-def test_the_agreement_is_spearmans_with_the_projection_under_the_same_squares() -> None:
+def test_the_agreement_is_spearmans_with_the_projection_under_the_squares_that_touch_the_field() -> None:
+    torch.manual_seed(0)
     net = backlight.capture(SmallNet().eval(), (3, SIZE, SIZE))
     image = torch.randn(3, SIZE, SIZE)
     result = run(net, image, "relu2", SQUARES)
     unit = result.watched.unit
     signal = backlight.project(net, image, [unit])[0].abs().sum(0).numpy()
-    shown = [[signal[r : r + 7, c : c + 7].sum() for c in result.cols] for r in result.rows]
     falls = result.watched.map_sum - result.map_sums
-    expected = spearmanr(falls.ravel(), np.ravel(shown)).statistic
-    assert abs(expected) > 0.1
+    near, shown, everywhere = [], [], []
+    for i, row in enumerate(result.rows.tolist()):
+        for j, col in enumerate(result.cols.tolist()):
+            everywhere.append(signal[row : row + 7, col : col + 7].sum())
+            if Box(row, col, row + 7, col + 7).intersection(result.watched.box).area:
+                near.append(falls[i, j])
+                shown.append(everywhere[-1])
+    assert 10 < len(near) == result.in_field().sum() < falls.size
+    expected = spearmanr(near, shown).statistic
+    assert abs(expected - spearmanr(falls.ravel(), everywhere).statistic) > 0.03, "the squares outside matter"
     assert result.agreement(result.map_sums, result.watched.map_sum) == pytest.approx(expected, abs=5e-3)
     assert result.agreement(np.ones((10, 10)), 1.0) is None
+    assert f"over the {len(near)} of 100 squares that touch" in " ".join(
+        result.plot().get_supxlabel().split()
+    )
+
+
+def test_two_squares_that_touch_the_field_are_too_few_to_agree() -> None:
+    result = run(finder(), picture(1), "relu", OcclusionConfig(size=7, stride=3))
+    values = np.random.default_rng(0).random((10, 10))
+    assert result.agreement(values, 1.0) is not None
+    touched = np.argwhere(result.in_field())
+    rows, cols = sorted({*touched[:, 0].tolist()})[:1], sorted({*touched[:, 1].tolist()})[:2]
+    few = replace(result, rows=result.rows[rows], cols=result.cols[cols])
+    assert few.in_field().sum() == 2
+    assert few.agreement(values[:1, :2], 1.0) is None
+
+
+def test_a_leaky_map_is_summed_over_its_positive_part() -> None:
+    body = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.LeakyReLU(0.5))
+    with torch.no_grad():
+        body[0].weight.fill_(1.0)
+    image = torch.full((1, 8, 8), -1.0)
+    image[0, 2:4, 2:4] = 3.0
+    result = run(backlight.capture(body, (1, 8, 8)), image, "1", OcclusionConfig(size=2, stride=2))
+    assert result.watched.map_sum == pytest.approx(12)  # not 12 - 60 / 2
+    assert result.map_sums[1, 1] == pytest.approx(0)
+    assert result.map_sums[0, 0] == pytest.approx(12)
+    assert result.summary()["map_sum"]["fall"] == pytest.approx(1)
 
 
 def test_every_position_is_answered_by_the_image_with_that_square_covered() -> None:

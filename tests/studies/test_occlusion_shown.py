@@ -61,13 +61,32 @@ def test_an_atlas_gives_the_maps_other_hits_without_the_image_itself(tmp_path: P
     assert len(stranger.other_names) == 2
 
 
+def test_of_an_atlas_the_strongest_of_its_own_maps_is_watched_and_the_stronger_one_named(
+    tmp_path: Path,
+) -> None:
+    net, source = finder(), SequenceSource([picture(1), picture(2)])
+    atlas = backlight.build(net, source, tmp_path / "a.atlas", ["relu"], maps=[0, 2])
+    result = run(net, picture(1), "relu", SQUARES, others=atlas)
+    (maps,) = net.features([net.layer("relu")])(net.prepare([picture(1)]))
+    peaks = maps[0].amax((1, 2)).tolist()
+    assert max(peaks) == peaks[1], "the strongest map is not in the atlas"
+    best = max((0, 2), key=lambda channel: peaks[channel])
+    assert (result.watched.unit.channel, result.watched.stronger_channel) == (best, 1)
+    assert result.summary()["stronger_channel"] == 1
+    assert "Map 1 is stronger in this image" in " ".join(result.plot().get_supxlabel().split())
+    result.save(tmp_path / "r")
+    assert Occlusion.load(tmp_path / "r").watched == result.watched
+    whole = backlight.build(net, source, tmp_path / "b.atlas", ["relu"])
+    assert run(net, picture(1), "relu", SQUARES, others=whole).watched.stronger_channel is None
+
+
 def test_an_atlas_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     net, source = finder(), SequenceSource([picture(1), picture(2)])
     atlas = backlight.build(net, source, tmp_path / "a.atlas", ["relu"], maps=[0, 2])
     with pytest.raises(
         BadInputError, match=r"map 1 of layer 'relu' is not projected in a.atlas; .* among 0, 2"
     ):
-        run(net, picture(1), "relu", SQUARES, others=atlas)
+        run(net, picture(1), "relu", OcclusionConfig(size=7, stride=3, channel=1), others=atlas)
     with pytest.raises(BadInputError, match=r"a\.atlas was built with another model or other weights"):
         run(finder(lambda x: 2 * x), picture(1), "relu", SQUARES, others=atlas)
     with pytest.raises(UnknownLayerError, match=r"a\.atlas has no layer 'match'"):

@@ -107,6 +107,7 @@ def _print_changes(result: Invariance) -> None:
         "peak, of each map's largest, wherever it is{}.",
         several,
     )
+    _print_exact(found)
     for layer in result.layers:
         for transform in _SIGNS:
             _print_extremes(found, layer, transform)
@@ -146,6 +147,18 @@ def _print_probability(found: dict[str, Any], transform: Transform) -> None:
         say(
             "probability of the {}: {:.2f}, {:.2f} on average, down to {}",
             *(kind, own["original"], own["mean"], lowest),
+        )
+
+
+def _print_exact(found: dict[str, Any]) -> None:
+    """Say which turns only move pixels, where others read between them."""
+    own = found["rotation"]
+    turns = [amount for amount in own["exact"] if amount % 360]
+    if turns and len(own["exact"]) < len(own["amounts"]):
+        say(
+            "{}: these turns only move pixels; other turns, and magnifications, also blur a little, so do not compare "
+            "the two",
+            ", ".join(f"{turn:g}°" for turn in turns),
         )
 
 

@@ -38,7 +38,11 @@ def occlude(
     labels: flags.Labels = None,
     class_output: flags.ClassOutput = None,
     atlas: Annotated[
-        Path | None, typer.Option("--atlas", help="An atlas with the map's projections in other images.")
+        Path | None,
+        typer.Option(
+            "--atlas",
+            help="An atlas with projections in other images; the strongest of the maps that it has is watched.",
+        ),
     ] = None,
     others: Annotated[
         list[Path] | None, typer.Option("--other", help="Another picture to project the map in; may repeat.")
@@ -90,6 +94,12 @@ def occlude(
 def _print_falls(result: Occlusion) -> None:
     found, unit = result.summary(), result.watched.unit
     place = f"row {unit.row}, column {unit.col}"
+    if found["stronger_channel"] is not None:
+        say(
+            "map {} is stronger in this image, but the atlas has no projections of it; watching map {}, the strongest "
+            "that it has",
+            *(found["stronger_channel"], unit.channel),
+        )
     say("[bold]{}, map {}[/], summed: {}", unit.layer, unit.channel, _fall(found["map_sum"]))
     say("its unit at {}: {}", place, _fall(found["unit_value"]))
     own = found["class"]
@@ -97,6 +107,12 @@ def _print_falls(result: Occlusion) -> None:
         kind = "class given" if own["is_given"] else "the network's own answer"
         say("probability of [bold]{}[/] ({}): {}", own["name"], kind, _fall(own["probability"]))
         say("answers over {} positions: {}", found["n_positions"], _answers(own["labels"]))
+    parts = (found["map_sum"], found["unit_value"], *([own["probability"]] if own is not None else []))
+    if any(part["agreement_with_projection"] is not None for part in parts):
+        say(
+            "rank correlations are over the {} of {} squares that touch what the unit sees",
+            *(found["n_in_field"], found["n_positions"]),
+        )
 
 
 def _fall(part: dict[str, Any]) -> str:

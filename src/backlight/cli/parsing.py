@@ -66,20 +66,25 @@ def parse_numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
 
 
 def parse_maps(text: str) -> int | list[int] | None:
-    """Return the feature maps that `16`, `all` or `3,17,40` means; None for all."""
+    """Return the feature maps that `16`, `all`, `3,17,40` or `0-31` means; None for all."""
     if text == "all":
         return None
     found = _indices(text)
     if not found:
-        raise BadInputError(f"--maps is a number, a list such as 3,17,40 or all, got {text!r}")
-    return found if "," in text else found[0]
+        raise BadInputError(f"--maps is a number, a list such as 3,17,40 or 0-31, or all, got {text!r}")
+    return found if "," in text or "-" in text else found[0]
 
 
 def parse_channels(text: str) -> list[int]:
-    """Return the channels of `3` or `3,17,40`."""
+    """Return the channels of `3`, `3,17,40`, `0-31` (both ends count) or a mixture, each once.
+
+    Example:
+        >>> parse_channels("3,5,8-10")
+        [3, 5, 8, 9, 10]
+    """
     found = _indices(text)
     if not found:
-        raise BadInputError(f"--channels is a list such as 3,17,40, got {text!r}")
+        raise BadInputError(f"--channels is a list such as 3,17,40 or 0-31, got {text!r}")
     return found
 
 
@@ -166,9 +171,18 @@ def read_labels(path: Path | None) -> tuple[str, ...]:
 
 
 def _indices(text: str) -> list[int]:
-    """Return the numbers of a list; none where anything else stands in it."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    return [int(part) for part in parts] if all(part.isdigit() for part in parts) else []
+    """Return the numbers of a list of numbers and ranges, each once; none where anything else stands in it."""
+    found: list[int] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        ends = [end.strip() for end in part.split("-")]
+        if len(ends) > 2 or not all(end.isdecimal() for end in ends):
+            return []
+        first, last = int(ends[0]), int(ends[-1])
+        # a range of this length is a slip of the finger; no layer has so many maps
+        if not first <= last < first + _MOST_AMOUNTS:
+            return []
+        found += range(first, last + 1)
+    return list(dict.fromkeys(found))
 
 
 def _steps(flag: str, first: float, last: float, step: float) -> list[float]:

@@ -14,6 +14,9 @@ from backlight.cli.writing import check_plot, write_result
 if TYPE_CHECKING:
     from backlight.studies.sanity import Sanity
 
+_MEASURES = ("ranks", "magnitudes", "structure", "edges")
+"""What the table calls `METRICS`, in their order."""
+
 
 def sanity(
     atlas: flags.AtlasArgument,
@@ -44,19 +47,20 @@ def sanity(
     console.print(_similarity_table(result))
     console.print()
     say(
+        "Ranks: rank correlation, also of the magnitudes alone. Structure: SSIM. Edges: correlation of HOG descriptors."
+    )
+    say(
         "1: the projection does not change; 0: nothing of it remains. What remains with random weights was not learnt."
     )
     write_result(result, output, save)
 
 
 def _similarity_table(result: Sanity) -> Table:
-    from backlight.studies.sanity.similarity import METRICS
-
     table = new_table(f"{result.layer}: similarity to the trained projection")
-    table.add_column("rules", style="bold")
-    table.add_column("replaced")
-    for metric in METRICS:
-        table.add_column(metric, justify="right")
+    table.add_column("rules", style="bold", no_wrap=True)
+    table.add_column("replaced", no_wrap=True)
+    for name in _MEASURES:
+        table.add_column(name, justify="right")
     for rules, found in result.summary().items():
         for what, means in found.items():
             cells = ["–" if value is None else f"{value:.2f}" for value in means.values()]

@@ -33,7 +33,8 @@ def superpose(
     output: flags.Output,
     layer: Annotated[str | None, typer.Option("--layer", help="With a model: the layer.")] = None,
     channels: Annotated[
-        str | None, typer.Option("--channels", help="Feature maps; with a model at most one.")
+        str | None,
+        typer.Option("--channels", help="Feature maps, such as 3,17 or 0-31; with a model at most one."),
     ] = None,
     top: Annotated[
         int | None,

@@ -71,7 +71,8 @@ def _figure(results: Sequence[Inversion], step: int | None) -> Image.Image:
     way, legend = ("", _legend(results)) if step is None else (f", step {step}", "")
     of = "" if first.goal == "maximise" or len(images) > 1 else f" · {first.title}"
     title = f"{first.model} · {_GOALS[first.goal]}{of}"
-    return page(blocks, Frame(title, f"recipe {first.config.recipe}{way}", legend, columns, gap=16))
+    matched = f" · only {first.config.matched}" if first.config.matched else ""
+    return page(blocks, Frame(title, f"recipe {first.config.recipe}{way}{matched}", legend, columns, gap=16))
 
 
 def _of_one_size(frames: Sequence[Image.Image]) -> list[Image.Image]:

@@ -37,7 +37,8 @@ def draw(result: Inversion) -> Plot:
 
 def _note(result: Inversion) -> str:
     best, steps = result.best, result.curves.shape[1]
-    text = f"Recipe {result.config.recipe}, {steps} steps ({result.stopped})."
+    only = f" Only {result.config.matched}." if result.config.matched else ""
+    text = f"Recipe {result.config.recipe}, {steps} steps ({result.stopped}).{only}"
     if result.goal != "invert":
         return f"{text} Inner product with what is sought: {-result.goals[best]:.3g}."
     text += f" Relative error {result.relative_errors[best]:.1%}"

@@ -59,6 +59,37 @@ class InversionConfig:
         if self.box is not None and self.centre is not None:
             raise BadInputError("the units to match are given by box or by centre, got both")
 
+    @property
+    def matched(self) -> str:
+        """Which part of the code is matched, in words for a figure; empty where all of it is.
+
+        Example:
+            >>> InversionConfig(channels=(0, 1, 2, 5), centre=3).matched
+            'feature maps 0-2, 5, in the central 3 x 3 units'
+            >>> InversionConfig().matched
+            ''
+        """
+        parts = []
+        if self.channels is not None:
+            parts.append(f"feature map{'s' * (len(self.channels) > 1)} {_ranges(self.channels)}")
+        if self.centre is not None:
+            parts.append(f"in the central {self.centre} x {self.centre} units")
+        if self.box is not None:
+            rows, cols = (self.box.top, self.box.bottom - 1), (self.box.left, self.box.right - 1)
+            parts.append(f"in rows {rows[0]}-{rows[1]}, columns {cols[0]}-{cols[1]}")
+        return ", ".join(parts)
+
+
+def _ranges(numbers: tuple[int, ...]) -> str:
+    """Return numbers in ascending order, neighbours joined: 0-2, 5."""
+    found: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+
 
 @dataclass(frozen=True, eq=False)
 class Inversion(Result):

@@ -8,6 +8,7 @@ from itertools import cycle
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -196,6 +197,43 @@ def colours(names: Sequence[str]) -> dict[str, str]:
         {'mean': '#0072b2', 'blur': '#d55e00'}
     """
     return dict(zip(names, cycle(COLOURS), strict=False))
+
+
+def hold_all(
+    axes: Sequence[Axes],
+    x: tuple[float, float] | None = None,
+    y: tuple[float, float] | None = None,
+    room: float = 0.03,
+) -> None:
+    """Give some axes the same limits, which hold the ranges given and everything that is drawn in any of them.
+
+    Args:
+        axes: Axes in which everything is drawn already.
+        x: What the horizontal axis shows at least, the value on the left first; None leaves the axis as it is.
+        y: What the vertical axis shows at least, the value at the bottom first; None leaves the axis as it is.
+        room: Left free beyond what reaches the end of a range, as a share of the axis, so that no marker is cut in
+            half; 0 for pictures.
+
+    Example:
+        >>> _, ((axes,),) = new_plot(1, 1, (2.0, 2.0))
+        >>> band = axes.fill_between([1, 2], [0.2, 0.3], [0.9, 1.5])
+        >>> hold_all([axes], y=(0.0, 1.0))
+        >>> [round(end, 3) for end in axes.get_ylim()]
+        [0.0, 1.545]
+    """
+    for name, least in (("x", x), ("y", y)):
+        if least is None:
+            continue
+        # (axes, 2) what each of them shows; (inf, -inf) where nothing is drawn
+        drawn = np.array([getattr(one.dataLim, f"interval{name}") for one in axes])
+        drawn = drawn[np.isfinite(drawn).all(1)]
+        first, last = sorted(least)
+        low, high = min([first, *drawn[:, 0]]), max([last, *drawn[:, 1]])
+        free = room * (high - low)
+        low -= free if len(drawn) and drawn[:, 0].min() <= first else 0
+        high += free if len(drawn) and drawn[:, 1].max() >= last else 0
+        for one in axes:
+            getattr(one, f"set_{name}lim")((low, high) if least[0] <= least[1] else (high, low))
 
 
 def without_axes(axes: Axes) -> None:

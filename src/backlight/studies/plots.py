@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import fill
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from backlight.geometry import Box
+from backlight.studies.intervals import Interval
 
 _LETTERS_PER_INCH = 14.5
 
@@ -22,6 +25,23 @@ def note_lines(text: str, width: float) -> str:
         ['small is', 'alike, large', 'is not']
     """
     return fill(text, round(_LETTERS_PER_INCH * width))
+
+
+def correlation_ends(
+    found: Sequence[Interval],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the means of correlations, and the lower and upper ends of their intervals as drawn; NaN for none.
+
+    *Convention*: a mean of correlations lies between -1 and 1, and so the interval of a few samples ends there.
+
+    Example:
+        >>> correlation_ends([Interval(0.9, 0.5, 1.3, 3), Interval(None, None, None, 0)])[2].tolist()
+        [1.0, nan]
+    """
+    mean, low, high = (
+        np.array([getattr(own, part) for own in found], np.float64) for part in ("mean", "low", "high")
+    )
+    return mean, np.clip(low, -1, 1), np.clip(high, -1, 1)
 
 
 def replace_last_row(axes: Sequence[Sequence[Axes]], heights: Sequence[float]) -> SubplotSpec:

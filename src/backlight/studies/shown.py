@@ -21,7 +21,6 @@ from backlight.projection import Unit, project, strongest
 from backlight.projection.reach import under_rules
 from backlight.render import Tile, pad
 from backlight.storage.tiles import tile_box
-from backlight.studies.checks import check_network
 
 _SAME = 1e-4
 
@@ -123,20 +122,19 @@ def others_of_atlas(atlas: Atlas, net: Network, unit: Unit, value: float, count:
     """Return the top hits of a unit's feature map in an atlas, without the unit itself.
 
     Args:
-        atlas: A finished atlas of this network.
+        atlas: A finished atlas of this network, as `check_network` holds.
         net: The captured network.
         unit: The unit in the image under study.
         value: Its activation.
         count: At most how many hits.
 
     Raises:
-        BadInputError: The atlas is of another network or image size, or the map was not projected in it.
+        BadInputError: The atlas is of another image size, or the map was not projected in it.
         UnknownLayerError: The atlas has no such layer.
         AtlasError: The build is not finished.
 
     *Convention*: a hit at the unit's place with the same activation is taken to be the image under study.
     """
-    check_network(atlas, net)
     if atlas.preprocessing.crop != net.input_shape[1:]:
         sizes = ["x".join(map(str, size)) for size in (atlas.preprocessing.crop, net.input_shape[1:])]
         raise BadInputError(

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from backlight.geometry import Box
-from backlight.render.plots import Plot, colours, new_plot, shortened, shortened_end, without_axes
+from backlight.render.plots import Plot, colours, hold_all, new_plot, shortened, shortened_end, without_axes
 from backlight.studies.correspondence.masking import CONTROL_MASKS, ENTRIES, ControlMask, Entries
 from backlight.studies.correspondence.result import Correspondence
 from backlight.studies.plots import note_lines, outline, replace_last_row
@@ -44,12 +44,13 @@ def draw(result: Correspondence) -> Plot:
             names = [shortened_end(part, _PART, 10.0) for part in result.parts]
             one.set_yticks(range(len(result.parts)), names if one is row[0] else [])
     _thumbnails(figure.add_subplot(below), result, shown, a_row)
-    figure.legend(handles=_legend(), loc="outside upper right", ncols=3, frameon=False)
+    figure.legend(handles=_legend(), loc="outside upper right", ncols=3, frameon=False, borderaxespad=0.2)
     return figure
 
 
 def _title(result: Correspondence) -> str:
-    return f"Correspondence: the same part masked\n{result.network}, {len(result.images)} images"
+    # the legend stands to the right of the first line
+    return f"Correspondence\nthe same part masked: {result.network}, {len(result.images)} images"
 
 
 def _note(result: Correspondence, shown: int, width: float) -> str:
@@ -74,7 +75,7 @@ def _dots(axes: Axes, result: Correspondence, layer: str, entries: Entries) -> N
             found = result.control(layer, part, entries, control)
             _row(axes, i + _OFFSETS[control], draws, found, _GREYS[control], _MARKERS[control])
         _write_p(axes, result, layer, part, entries, i)
-    axes.set_ylim(len(result.parts) - 0.25, -0.4)
+    hold_all([axes], y=(len(result.parts) - 0.25, -0.4))  # the first part is at the top
     axes.grid(False, axis="y")
     axes.set_xlabel(_MEASURED[entries])
     if entries == ENTRIES[0]:

@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 from matplotlib.axes import Axes
 
-from backlight.render.plots import COLOURS, Plot, new_plot, shortened
+from backlight.render.plots import COLOURS, Plot, hold_all, new_plot, shortened
 from backlight.studies.faithfulness.result import Faithfulness
 from backlight.studies.faithfulness.scores import CONTROLS
 from backlight.studies.intervals import mean_interval
@@ -46,7 +46,6 @@ def _curves(axes: Axes, result: Faithfulness, layer: str) -> None:
     shares = [100 * share for share in result.config.shares]
     _, falls = result.map_falls(layer)
     falls = falls.mean(3)  # over fills: (maps, methods, shares)
-    shown = [np.ones(1)]
     for i, name in enumerate(result.methods):
         found = [mean_interval(column) for column in falls[:, i].T]
         if any(interval.mean is None for interval in found):
@@ -58,11 +57,7 @@ def _curves(axes: Axes, result: Faithfulness, layer: str) -> None:
         axes.plot(shares, means, _DASHES.get(name, "-"), color=colour, label=name, marker="o", markersize=2.5)
         if name == result.own_rules(layer):
             axes.fill_between(shares, low, high, color=colour, alpha=0.2, linewidth=0)
-            shown.append(high)
-        shown.append(means)
     axes.set_title(shortened(layer, 2.4, 9.0), loc="left", fontsize=9)
     axes.set_xlabel("covered, % of the receptive field")
     axes.set_ylabel("fall of the activation")
-    # nothing that is drawn is cut, the ends of a band among it
-    axes.set_ylim(min(0.0, axes.get_ylim()[0]), max(1.02, float(np.nanmax(np.concatenate(shown))) + 0.02))
-    axes.set_xlim(0, None)
+    hold_all([axes], x=(0.0, max(shares)), y=(0.0, 1.02))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from backlight.render.plots import COLOURS, Plot, new_plot, shortened, told_apart
+from backlight.render.plots import COLOURS, Plot, hold_all, new_plot, shortened, told_apart
 from backlight.studies.foretelling.result import CENTRE, Foretelling
-from backlight.studies.plots import note_lines
+from backlight.studies.plots import correlation_ends, note_lines
 
 _TITLES = {"plain": "plain", "partial": "given the distance from the unit"}
 _WIDTH = 0.8
@@ -33,20 +33,15 @@ def _bars(axes: Axes, result: Foretelling, kind: str) -> None:
     methods = [name for name in result.methods if kind == "plain" or name != CENTRE]
     step = _WIDTH / len(methods)
     places = np.arange(len(result.layers))
-    ends = [0.0]
     for i, name in enumerate(methods):
-        found = [result.interval(layer, name, kind) for layer in result.layers]
-        means, low, high = (
-            np.array([getattr(own, part) for own in found], float) for part in ("mean", "low", "high")
-        )
+        means, low, high = correlation_ends([result.interval(layer, name, kind) for layer in result.layers])
         at = places + (i + 0.5) * step - _WIDTH / 2
         colour = "#000000" if name == CENTRE else COLOURS[i % len(COLOURS)]
         axes.plot(at, means, "o", color=colour, markersize=4, label=name)
         axes.vlines(at, low, high, color=colour, linewidth=1)
-        ends += [own for own in (*low, *high, *means) if not np.isnan(own)]
     axes.axhline(0, color="#686870", linewidth=0.8)
     axes.set_xticks(places, [shortened(layer, 1.0, 8.0) for layer in told_apart(result.layers)])
     axes.tick_params(axis="x", labelsize=8, length=0)
     axes.set_title(_TITLES[kind], loc="left", fontsize=9)
     axes.set_ylabel("rank correlation")
-    axes.set_ylim(min(ends) - 0.04, max(ends) + 0.04)
+    hold_all([axes], y=(-0.04, 0.04))

@@ -10,7 +10,16 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from backlight.render.plots import COLOURS, NOTE_POINTS, Plot, new_plot, shortened, without_axes, wrapped
+from backlight.render.plots import (
+    COLOURS,
+    NOTE_POINTS,
+    Plot,
+    hold_all,
+    new_plot,
+    shortened,
+    without_axes,
+    wrapped,
+)
 from backlight.studies.homogeneity.likeness import Aspect
 from backlight.studies.homogeneity.result import Homogeneity
 from backlight.studies.plots import replace_last_row
@@ -40,12 +49,13 @@ def draw(result: Homogeneity) -> Plot:
     for i, aspect in enumerate(aspects):
         _strips(axes[0][i], result, aspect, is_first=i == 0)
     _examples(figure, below, result)
-    figure.legend(handles=_legend(), loc="outside upper right", ncols=3, frameon=False)
+    figure.legend(handles=_legend(), loc="outside upper right", ncols=3, frameon=False, borderaxespad=0.2)
     return figure
 
 
 def _title(result: Homogeneity) -> str:
-    return f"Homogeneity: how alike the hits of one feature map are\n{result.network} over {Path(result.images).name}"
+    # the legend stands to the right of the first line
+    return f"Homogeneity\nhow alike the hits of one feature map are: {result.network} over {Path(result.images).name}"
 
 
 def _note(result: Homogeneity, width: float) -> str:
@@ -62,7 +72,9 @@ def _strips(axes: Axes, result: Homogeneity, aspect: Aspect, is_first: bool) -> 
     for y, layer in enumerate(result.layers):
         _null(axes, y, result.null(layer, aspect))
         _maps(axes, y, result, layer, aspect)
-    axes.set_ylim(len(result.layers) - 0.45, -0.6)  # from large to small: the first layer is at the top
+    hold_all(
+        [axes], y=(len(result.layers) - 0.45, -0.6)
+    )  # from large to small: the first layer is at the top
     names = [shortened(layer, _NAME, 10.0) for layer in result.layers]
     axes.set_yticks(range(len(result.layers)), names if is_first else [])
     axes.tick_params(axis="y", length=0)

@@ -13,10 +13,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from backlight.render.plots import COLOURS, Plot, new_plot, shortened, width_of, without_axes
+from backlight.render.plots import COLOURS, Plot, hold_all, new_plot, shortened, width_of, without_axes
 from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
 from backlight.studies.invariance.result import Invariance
-from backlight.studies.invariance.transforms import TRANSFORMS, Transform, amount_text, transformed
+from backlight.studies.invariance.transforms import (
+    TRANSFORMS,
+    Transform,
+    amount_text,
+    is_identity,
+    transformed,
+)
 from backlight.studies.plots import note_lines, replace_last_row
 
 _MOST_SHOWN, _GAP = 5, 0.05
@@ -60,7 +66,8 @@ def draw(result: Invariance, raw: bool = False, measure: MoveMeasure = "whole") 
         room = _PANEL[0] - 0.6 - width_of(extent, _TITLE)
         axes[0][i].set_title(f"{shortened(layer, room, _TITLE)}{extent}")
         lengths = result.lengths[MOVE_MEASURES.index(measure), i - 1]
-        _level([row[i] for row in axes[: len(TRANSFORMS)]], _LEAST_TOP * (lengths.max() if raw else 1.0))
+        column = [row[i] for row in axes[: len(TRANSFORMS)]]
+        hold_all(column, y=(0.0, _LEAST_TOP * (lengths.max() if raw else 1.0)))
     if classified:
         axes[0][-1].set_title("true class" if result.class_given else "own class")
     place = figure.add_subplot(replace_last_row(axes, heights))
@@ -83,6 +90,11 @@ def _note(result: Invariance, raw: bool, measure: MoveMeasure) -> str:
             "edge": "the outermost pixels are drawn out.",
         }[result.config.border]
     )
+    if any(_has_both(result, transform) for transform in TRANSFORMS):
+        text += (
+            " Rings: turns that only move pixels, and the image itself. Other turns and magnifications also blur it a "
+            "little, so rings need not lie on the line."
+        )
     if measure == "whole" and any(len(shape) == 3 and max(shape[1:]) > 1 for shape in result.shapes):
         text += (
             " The maps of a layer with rows and columns move with the image, which its distance counts too."
@@ -108,29 +120,37 @@ def _distances(axes: Axes, result: Invariance, what: tuple[str, Transform, MoveM
     axes.set_ylabel("distance" if raw else "relative distance")
 
 
-def _level(column: list[Axes], least: float) -> None:
-    """Let all axes of a column end at the same value, and at no less than `least`."""
-    top = max(least, *(axes.get_ylim()[1] for axes in column))
-    for axes in column:
-        axes.set_ylim(0, top)
-
-
 def _probabilities(axes: Axes, result: Invariance, transform: Transform) -> None:
     _curves(axes, result, transform, result.probabilities[:, result.of(transform)])
-    axes.set_ylim(0, 1.02)
+    hold_all([axes], y=(0.0, 1.0))
     axes.set_ylabel("probability")
 
 
 def _curves(axes: Axes, result: Invariance, transform: Transform, values: NDArray[np.float64]) -> None:
-    """Draw a line over the amounts for each image, or a dot where there is only one amount."""
-    amounts = result.amounts[result.of(transform)]
+    """Draw a line over the amounts for each image, or a dot where there is only one amount.
+
+    Where some amounts blur the image, those that do not are rings, and the line does not run through the turns among
+    them: they would stick out of it.
+    """
+    amounts, exact = result.amounts[result.of(transform)], result.exact(transform)
+    rings = exact if _has_both(result, transform) else np.zeros_like(exact)
+    curve = ~rings | [is_identity(transform, amount) for amount in amounts]
     for i, own in enumerate(values):
-        axes.plot(amounts, own, marker="o" if len(amounts) == 1 else "", **_line(i))
+        axes.plot(amounts[curve], own[curve], marker="o" if curve.sum() == 1 else "", **_line(i))
+        if rings.any():
+            ring = {"markerfacecolor": "white", "markersize": 4.5, "color": _line(i)["color"]}
+            axes.plot(amounts[rings], own[rings], "o", **ring)
     axes.set_xlabel(_AXES[transform])
     if len(amounts) > 1:
-        axes.set_xlim(amounts[0], amounts[-1])
+        hold_all([axes], x=(amounts[0], amounts[-1]))
     if transform == "rotation" and amounts[-1] - amounts[0] > 180:
         axes.set_xticks(np.arange(np.ceil(amounts[0] / 90) * 90, amounts[-1] + 20, 90))
+
+
+def _has_both(result: Invariance, transform: Transform) -> bool:
+    """Return whether a transformation has amounts that only move pixels, and amounts that blur."""
+    exact = result.exact(transform)
+    return bool(exact.any() and not exact.all())
 
 
 def _line(i: int) -> dict[str, Any]:
@@ -158,8 +178,9 @@ def _examples(axes: Axes, result: Invariance, transform: Transform) -> None:
     for j, amount in enumerate(amounts[places]):
         text = amount_text(transform, amount)
         axes.text(j * (width + _GAP) + width / 2, -_GAP, text, ha="center", va="bottom", fontsize=7)
-    axes.set_xlim(-_GAP, len(places) * (width + _GAP))
-    axes.set_ylim(len(pictures) * (height + _GAP), -_GAP)
+    hold_all(
+        [axes], (-_GAP, len(places) * (width + _GAP)), (len(pictures) * (height + _GAP), -_GAP), room=0.0
+    )
     axes.set_aspect("equal")
     without_axes(axes)
 

@@ -15,7 +15,14 @@ from backlight.studies.checks import check_at_least
 from backlight.studies.classes import class_name
 from backlight.studies.invariance.moves import MOVE_MEASURES, MoveMeasure
 from backlight.studies.invariance.summary import curve_summary, maps_summary, probability_summary
-from backlight.studies.invariance.transforms import TRANSFORMS, Border, Transform, check_border, is_identity
+from backlight.studies.invariance.transforms import (
+    TRANSFORMS,
+    Border,
+    Transform,
+    check_border,
+    is_exact,
+    is_identity,
+)
 from backlight.studies.numbers import nanmean, plain
 from backlight.studies.results import Result
 
@@ -145,6 +152,11 @@ class Invariance(Result):
         chosen: NDArray[np.bool_] = self.transforms == TRANSFORMS.index(transform)
         return chosen
 
+    def exact(self, transform: Transform) -> NDArray[np.bool_]:
+        """Return (amounts,) which amounts of a transformation only move pixels; the others blur the image a little."""
+        size = self.pictures.shape[1:3]
+        return np.array([is_exact(transform, float(own), *size) for own in self.amounts[self.of(transform)]])
+
     def distances(
         self, layer: str, transform: Transform, measure: MoveMeasure = "whole", raw: bool = False
     ) -> NDArray[np.float64]:
@@ -231,7 +243,8 @@ class Invariance(Result):
                 "original": float(self.original_probabilities.mean()),
                 **probability_summary(amounts[changing], curve[changing]),
             }
-        return {"amounts": amounts.tolist(), "layers": layers, "probability": probability}
+        exact = amounts[self.exact(transform)].tolist()
+        return {"amounts": amounts.tolist(), "exact": exact, "layers": layers, "probability": probability}
 
     def _scaled(self, distances: NDArray[np.float64], at: tuple[int, int], raw: bool) -> NDArray[np.float64]:
         """Return distances (n, amounts) by a measure of a layer, divided by the originals' lengths unless raw."""

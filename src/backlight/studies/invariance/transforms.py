@@ -52,6 +52,30 @@ def is_identity(transform: Transform, amount: float) -> bool:
     return bool((amount % 360 if transform == "rotation" else amount) == _UNCHANGED[transform])
 
 
+def is_exact(transform: Transform, amount: float, height: int, width: int) -> bool:
+    """Return whether a transformation only moves pixels: shifts by whole pixels, quarter turns, what changes nothing.
+
+    Everything else reads between pixels, which blurs the image a little.
+
+    Args:
+        transform: The transformation.
+        amount: Its amount.
+        height: Rows of the image.
+        width: Columns of the image.
+
+    *Convention*: turned by 90 degrees, an image of odd height and even width (or the reverse) is read between pixels.
+
+    Example:
+        >>> [is_exact("rotation", angle, 8, 8) for angle in (90.0, 91.0)], is_exact("rotation", 90.0, 8, 9)
+        ([True, False], False)
+    """
+    if transform == "translation":
+        return float(amount).is_integer()
+    if transform == "rotation" and amount % 90 == 0:
+        return amount % 180 == 0 or (height - width) % 2 == 0
+    return is_identity(transform, amount)
+
+
 def transformed(
     image: Float[Tensor, "c h w"], transform: Transform, amount: float, border: Border = "mean"
 ) -> Float[Tensor, "c h w"]:

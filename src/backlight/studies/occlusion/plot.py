@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -22,6 +21,7 @@ from backlight.render.plots import (
     NOTE_POINTS,
     TITLE_POINTS,
     Plot,
+    hold_all,
     line_height,
     new_plot,
     shortened_end,
@@ -34,10 +34,10 @@ from backlight.studies.plots import outline
 from backlight.studies.shown import tile_of
 
 _N_LABELS = 6
-_OTHER, _NOWHERE = "#c4c4ca", "#f0f0f2"
+_OTHER, _NOWHERE = "#c4c4ca", "#d8d8dc"
 _TILE, _GAP = 200, 8
 _NARROW = 0.01
-"""The least range of a heat map, as a share of the uncovered value: smaller changes are shown as one colour."""
+"""The least range of a heat map, as a share of the uncovered value: smaller changes are hardly coloured."""
 
 _SIDE, _NARROWEST = 2.5, 0.5
 _LEFT, _ABOVE, _BELOW = 0.7, 1.0, 0.82
@@ -121,12 +121,37 @@ def _note(result: Occlusion) -> str:
     kind = "strongest" if result.config.row is None else "chosen"
     others = ", then of its strongest unit in other images" if result.other_names else ""
     return (
-        f"Each cell of a heat map stands at the middle of the square that is covered (by {fill}); its colour says what "
-        "is left. The red line in a colour bar is the value of the uncovered image.\n"
+        f"Each cell of a heat map stands at the middle of the square that is covered (by {fill}). White: the value of "
+        "the uncovered image (the line in the colour bar). Blue: less. Red: more.\n"
         f"c: {result.rules.name} projection of the map's {kind} unit (row {result.watched.unit.row}, "
         f"column {result.watched.unit.col}) above what it sees{others}; grey is zero."
         + ("" if result.watched.output is None else f" d, e: by the output {result.watched.output!r}.")
+        + _agreement(result)
+        + _stronger(result)
     )
+
+
+def _agreement(result: Occlusion) -> str:
+    """Return how well falls and projection agree, and over how many squares; nothing where they cannot be compared."""
+    own = result.watched
+    values = {"b": (result.map_sums, own.map_sum)}
+    if result.config.row is not None:
+        values["b′"] = result.unit_values, own.unit_value
+    found = {panel: result.agreement(*of) for panel, of in values.items()}
+    texts = [f"{panel} {value:.2f}" for panel, value in found.items() if value is not None]
+    if not texts:
+        return ""
+    return (
+        f"\nRank correlation of the fall with how much of the projection is covered: {', '.join(texts)}, over the "
+        f"{result.in_field().sum()} of {result.map_sums.size} squares that touch what the unit sees."
+    )
+
+
+def _stronger(result: Occlusion) -> str:
+    other = result.watched.stronger_channel
+    if other is None:
+        return ""
+    return f" Map {other} is stronger in this image, but the atlas has no projections of it."
 
 
 def _image(axes: Axes, result: Occlusion) -> None:
@@ -147,7 +172,7 @@ def _covered(result: Occlusion, box: Box) -> NDArray[np.uint8]:
 
 
 def _map(axes: Axes, result: Occlusion) -> None:
-    _heat(axes, result, result.map_sums, result.watched.map_sum, "sum of the map's activations")
+    _heat(axes, result, result.map_sums, result.watched.map_sum, "sum of positive activations")
 
 
 def _unit(axes: Axes, result: Occlusion) -> None:
@@ -216,15 +241,19 @@ def legend_entries(result: Occlusion) -> list[tuple[int | None, str, str]]:
 
 
 def _heat(axes: Axes, result: Occlusion, values: NDArray[np.floating], uncovered: float, label: str) -> None:
+    # as far on both sides of the uncovered value, so that a fall and a rise of one size are coloured equally strongly
     low, high = min(float(values.min()), uncovered), max(float(values.max()), uncovered)
-    missing = _NARROW * (abs(uncovered) or 1) - (high - low)
-    if missing > 0:
-        low, high = low - missing / 2, high + missing / 2
-    mesh = axes.pcolormesh(*_edges(result), values, cmap="viridis", vmin=low, vmax=high)
-    place, numbers = _beside(axes, result), ScalarFormatter(useOffset=False)
-    bar = axes.figure.colorbar(mesh, cax=place, format=numbers)
+    least = _NARROW * (abs(uncovered) or 1)
+    reach = max(high - uncovered, uncovered - low, least / 2)
+    mesh = axes.pcolormesh(
+        *_edges(result), values, cmap="RdBu_r", vmin=uncovered - reach, vmax=uncovered + reach
+    )
+    # five digits tell values apart that differ by a thousandth, and no factor of all stands above the bar
+    bar = axes.figure.colorbar(mesh, cax=_beside(axes, result), format=lambda value, _: f"{value:.5g}")
     bar.set_label(label, fontsize=8)
-    bar.ax.axhline(uncovered, color="#d55e00", linewidth=2)
+    bar.ax.axhline(uncovered, color="black", linewidth=1.2)
+    if high - low >= least:
+        bar.ax.set_ylim(low, high)  # the colours that occur
     bar.ax.tick_params(labelsize=8)
     bar.ax.grid(False)
     _pixels(axes, result)
@@ -252,8 +281,8 @@ def _axis_edges(starts: NDArray[np.int64], size: int) -> NDArray[np.float64]:
 
 def _pixels(axes: Axes, result: Occlusion) -> None:
     height, width = result.image.shape[:2]
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(height - 0.5, -0.5)
+    # outer cells reach beyond the image where the square moves by more than its side
+    hold_all([axes], (-0.5, width - 0.5), (height - 0.5, -0.5), room=0.0)
     axes.set_aspect("equal")
     axes.set_facecolor(_NOWHERE)
     axes.grid(False)

@@ -22,6 +22,8 @@ from backlight.studies.shown import Others
 
 _EQUAL = 5
 """Decimal places to which falls are compared: smaller differences are rounding errors."""
+_FEWEST = 3
+"""The fewest squares of which a rank correlation says anything: that of two is always 1 or -1."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class OcclusionConfig:
         size: Side of the square in pixels of the network's input.
         stride: Pixels from one position to the next.
         fill: What a covered pixel shows.
-        channel: The feature map; None takes the one with the strongest single activation in the uncovered image.
+        channel: The feature map; None takes the one with the strongest single activation in the uncovered image, of
+            those projected in the atlas where there is one.
         row: Row of the unit; None takes the map's strongest in the uncovered image.
         col: Column of the unit.
         class_index: The true class; None takes the most probable one of the uncovered image.
@@ -75,13 +78,15 @@ class Watched:
     Attributes:
         unit: The unit that is projected; its feature map is summed.
         box: What the unit sees; may reach outside the image.
-        map_sum: The sum of the feature map.
+        map_sum: The sum of the feature map's positive activations.
         unit_value: The unit's activation.
         class_index: The class whose probability is followed; None, like the next two, where the network does not
             classify.
         probability: Its probability.
         label: The most probable class.
         output: The name of the output that the class is read from; None where the network has one output only.
+        stronger_channel: The image's strongest feature map, where the atlas does not have it and the strongest of
+            those that it has is watched instead; else None.
     """
 
     unit: Unit
@@ -92,6 +97,7 @@ class Watched:
     probability: float | None
     label: int | None
     output: str | None = None
+    stronger_channel: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +112,7 @@ class Occlusion(Result):
         other_names: Names of the k other images.
         rows: (r,) top rows of the squares.
         cols: (s,) left columns of the squares.
-        map_sums: (r, s) the sum of the feature map with each square covered.
+        map_sums: (r, s) the sum of the feature map's positive activations with each square covered.
         unit_values: (r, s) the unit's activation.
         probabilities: (r, s) the class's probability; (0, 0) where the network does not classify.
         labels: (r, s) the most probable class; (0, 0) where the network does not classify.
@@ -159,23 +165,36 @@ class Occlusion(Result):
             [[magnitude[r : r + size, c : c + size].sum() for c in self.cols] for r in self.rows], np.float64
         )
 
+    def in_field(self) -> NDArray[np.bool_]:
+        """Return (r, s) whether each square touches what the unit sees."""
+        box, size = self.watched.box, self.config.size
+        # half-open intervals overlap where each begins before the other ends
+        rows = (self.rows < box.bottom) & (self.rows + size > box.top)
+        cols = (self.cols < box.right) & (self.cols + size > box.left)
+        touching: NDArray[np.bool_] = rows[:, None] & cols
+        return touching
+
     def agreement(self, values: NDArray[np.floating], uncovered: float) -> float | None:
         """Return Spearman's correlation of how far values (r, s) fall with how much of the projection is covered.
 
-        *Convention*: falls that differ by less than 1e-5 of the largest value count as equal. None where nothing
-        falls, or all squares hold equally much of the projection.
+        *Convention*: only squares that touch what the unit sees count. The others hold nothing of the projection, and
+        a map also falls there, by its other units. Falls that differ by less than 1e-5 of the largest value count as
+        equal. None where nothing falls, all squares hold equally much of the projection, or fewer than three touch it.
         """
         from scipy.stats import spearmanr  # slow to import
 
-        largest = max(float(np.abs(values).max()), abs(uncovered))
-        shown = self.shown()
-        if largest == 0 or np.ptp(shown) == 0:
+        near = self.in_field()
+        values, shown = values[near], self.shown()[near]  # (squares,) each
+        if near.sum() < _FEWEST or np.ptp(shown) == 0:
             return None
-        falls = np.round((uncovered - values) / largest, _EQUAL)
-        return float(spearmanr(falls.ravel(), shown.ravel()).statistic) if np.ptp(falls) else None
+        largest = max(float(np.abs(values).max()), abs(uncovered))
+        falls = np.round((uncovered - values) / (largest or 1), _EQUAL)
+        return float(spearmanr(falls, shown).statistic) if np.ptp(falls) else None
 
     def summary(self) -> dict[str, Any]:
         """Return where the map, the unit and the class's probability fall most and how far, and the labels found.
+
+        `n_in_field` of the `n_positions` squares touch what the unit sees; agreement with the projection is over these.
 
         *Convention*: a fall is the share that is lost: 1 where nothing is left, None where there was nothing to lose.
         """
@@ -183,9 +202,11 @@ class Occlusion(Result):
         return {
             "layer": own.unit.layer,
             "channel": own.unit.channel,
+            "stronger_channel": own.stronger_channel,
             "unit": [own.unit.row, own.unit.col],
             "rules": self.rules.name,
             "n_positions": self.map_sums.size,
+            "n_in_field": int(self.in_field().sum()),
             "map_sum": self._fall(self.map_sums, own.map_sum),
             "unit_value": self._fall(self.unit_values, own.unit_value),
             "class": self._class_summary(),

@@ -6,6 +6,8 @@ its grey square; here the caller chooses them, and covers with the image's mean 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
@@ -13,10 +15,11 @@ from torch import Tensor
 from backlight.atlas import Atlas
 from backlight.errors import BadInputError
 from backlight.geometry import Box
-from backlight.network import Images, Network
+from backlight.network import Images, Layer, Network
 from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.projection import project
 from backlight.scan import Progress
+from backlight.studies.checks import check_network
 from backlight.studies.covering import filled, sliding_squares
 from backlight.studies.occlusion.result import Occlusion, OcclusionConfig, Watched
 from backlight.studies.occlusion.sweeps import SquareSweep
@@ -40,8 +43,9 @@ def run(
         image: One image, as `Network.prepare` takes it.
         layer: The name of a layer with rows and columns.
         config: What slides over the image, and what is watched.
-        others: The source of the map's projections in other images: a finished atlas of this network in which the map
-            was projected, or further images, in each of which the map's strongest unit is projected; None shows none.
+        others: The source of the map's projections in other images: a finished atlas of this network, of whose maps
+            one is taken unless the configuration asks for another, or further images, in each of which the map's
+            strongest unit is projected; None shows none.
         progress: Called with `occlusion`, the number of positions done and the number in all.
 
     Raises:
@@ -52,7 +56,8 @@ def run(
         ActivationError: Activations are not finite.
 
     *Convention*: the positions are those of `sliding_squares`, so every pixel is covered unless the stride is larger
-    than the square. Of equally strong maps the first is taken.
+    than the square. Of equally strong maps the first is taken. A map is summed over its positive activations
+    (`sweeps.map_sum`): a leaky rectifier's small negative values do not count.
 
     Example:
         >>> import torch, backlight
@@ -69,7 +74,7 @@ def run(
     rows, cols = sliding_squares(height, width, config.size, config.stride)
     chosen = net.class_output(config.output, len(config.class_names))
     sweep = SquareSweep(net, found, inputs, chosen.output, config.batch_size)
-    watched = choose_watched(net, found, sweep, config, chosen)
+    watched = choose_watched(net, found, sweep, config, chosen, _maps_among(others, net, found))
     rules = _projection_rules(others, found.name, config)
     beside = _others(net, others, watched, rules, config.n_others)
     signal = project(net, inputs, [watched.unit], rules)[0].permute(1, 2, 0).float().cpu().numpy()
@@ -99,6 +104,14 @@ def _one_image(net: Network, image: Images) -> tuple[Tensor, UInt8[np.ndarray, "
             f"the square slides over one image, got {len(inputs)}; study them one after the other"
         )
     return inputs[0], pictures[0]
+
+
+def _maps_among(others: Atlas | Images | None, net: Network, layer: Layer) -> Sequence[int]:
+    """Return the feature maps of which one may be taken: those projected in the atlas, where there is one."""
+    if not isinstance(others, Atlas):
+        return range(layer.n_maps)
+    check_network(others, net)  # the maps of another network mean nothing here
+    return others[layer.name].channels
 
 
 def _projection_rules(others: Atlas | Images | None, layer: str, config: OcclusionConfig) -> RuleSet:

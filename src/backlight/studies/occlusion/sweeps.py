@@ -28,7 +28,7 @@ class SweptValues:
     """What a network gives for n covered copies of an image.
 
     Attributes:
-        map_sums: (n,) the sum of a feature map's activations.
+        map_sums: (n,) the sum of a feature map's positive activations, by `map_sum`.
         unit_values: (n,) the activation of one unit.
         probabilities: (n,) the probability of one class; (0,) where the network does not classify.
         labels: (n,) the most probable class; (0,) where the network does not classify.
@@ -115,7 +115,7 @@ class SquareSweep:
     ) -> tuple[NDArray[np.generic], ...]:
         """Return the fields of `SweptValues` for one batch: the layer's maps first, then the class scores if any."""
         own = _as_array(outputs[0][:, unit.channel])  # (n, h, w), the unit's feature map
-        sums, values = own.sum((1, 2)), own[:, unit.row, unit.col]
+        sums, values = map_sum(own), own[:, unit.row, unit.col]
         if class_index is None:
             return sums, values, np.zeros(0), np.zeros(0, np.int64)
         found = self._probabilities(outputs[1])  # (n, classes)
@@ -130,6 +130,20 @@ class SquareSweep:
                 f"layer {self._layer.name!r} gives activations that are not finite for this image; "
                 "check the weights and the image"
             )
+
+
+def map_sum(maps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum over rows and columns of the positive activations of feature maps (..., h, w).
+
+    *Convention*: what is below zero does not count. A leaky rectifier leaves small negative values at all places where
+    the map does not respond, and these would hide what it does respond to.
+
+    Example:
+        >>> map_sum(np.array([[[3.0, -0.5], [-0.5, 1.0]]])).tolist()
+        [4.0]
+    """
+    sums: NDArray[np.float64] = np.asarray(np.maximum(maps, 0).sum((-2, -1)))
+    return sums
 
 
 def _as_array(values: Tensor) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,7 @@ from backlight.projection import Unit
 from backlight.projection.units import check_channel, check_unit
 from backlight.studies.classes import check_classes
 from backlight.studies.occlusion.result import OcclusionConfig, Watched
-from backlight.studies.occlusion.sweeps import SquareSweep
+from backlight.studies.occlusion.sweeps import SquareSweep, map_sum
 from backlight.studies.shown import view
 
 
@@ -31,7 +33,12 @@ def check_watched(layer: Layer, config: OcclusionConfig) -> None:
 
 
 def choose_watched(
-    net: Network, layer: Layer, sweep: SquareSweep, config: OcclusionConfig, chosen: ClassOutput
+    net: Network,
+    layer: Layer,
+    sweep: SquareSweep,
+    config: OcclusionConfig,
+    chosen: ClassOutput,
+    among: Sequence[int],
 ) -> Watched:
     """Return what is watched: what is asked for, or the strongest map and unit and the most probable class.
 
@@ -41,24 +48,28 @@ def choose_watched(
         sweep: Has run the uncovered image.
         config: What is asked for.
         chosen: The output that the class is read from.
+        among: The feature maps of which one is taken where none is asked for.
 
     Raises:
         BadInputError: A class that the network does not have, or too few or too many class names.
 
     *Convention*: of equally strong ones the first is taken, units in raster order.
     """
-    maps, channel = sweep.maps, config.channel
+    maps, channel, stronger = sweep.maps, config.channel, None
     if channel is None:
-        channel = int(maps.max((1, 2)).argmax())  # (c,) the strongest unit of each map
+        peaks = maps.max((1, 2))  # (c,) the strongest unit of each map
+        first = int(peaks.argmax())
+        channel = first if first in among else max(sorted(among), key=lambda own: peaks[own])
+        stronger = None if channel == first else first
     row, col = config.row, config.col
     if row is None or col is None:
         row, col = divmod(int(maps[channel].argmax()), maps.shape[2])
     unit = Unit(layer.name, channel, row, col)
-    map_sum, value = float(maps[channel].sum()), float(maps[channel, row, col])
+    total, value = float(map_sum(maps[channel])), float(maps[channel, row, col])
     given = None if config.class_index is None else [config.class_index]
     check_classes(net.name, chosen, 1, given, config.class_names)
     found = _class(sweep.probabilities, config.class_index)
-    return Watched(unit, view(net, layer, unit), map_sum, value, *found, chosen.name)
+    return Watched(unit, view(net, layer, unit), total, value, *found, chosen.name, stronger)
 
 
 def _class(

@@ -11,6 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 METRICS = ("spearman", "spearman of magnitudes", "ssim", "hog")
+TITLES = dict(
+    zip(
+        METRICS,
+        ("rank correlation", "rank correlation of magnitudes", "structure (SSIM)", "edges (HOG)"),
+        strict=True,
+    )
+)
+"""What the figure calls the measures."""
 _SSIM_WINDOW = 5
 _CELL, _MOST_CELLS = 16, 4
 
