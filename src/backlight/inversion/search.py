@@ -15,6 +15,7 @@ from backlight.errors import BadInputError
 from backlight.inversion.codes import Coder
 from backlight.inversion.descent import Descent, Search, Stopped, descend
 from backlight.inversion.measures import CodeSpread
+from backlight.inversion.mixing import NATURAL_MIXING, mixed
 from backlight.inversion.objectives import InnerProduct, Match, Objective
 from backlight.inversion.recipes import Place, Recipe, recipe_for
 from backlight.inversion.result import Goal, Inversion, InversionConfig
@@ -172,7 +173,10 @@ def _noise(recipe: Recipe, shape: tuple[int, ...], generator: torch.Generator) -
         return noise * (recipe.spread / noise.square().mean().sqrt())
     noise = torch.rand(shape, generator=generator) * 2 - 1
     # scaled so that 95 % of the magnitudes lie below the recipe's spread
-    return noise * (recipe.spread / noise.abs().float().flatten().sort().values[int(0.95 * noise.numel())])
+    noise = noise * (recipe.spread / noise.abs().float().flatten().sort().values[int(0.95 * noise.numel())])
+    if recipe.start == "natural" and shape[0] == 3:
+        return mixed(noise[None], torch.tensor(NATURAL_MIXING))[0]
+    return noise
 
 
 def _generator(seed: int, restart: int, use: Literal["start", "jitter"]) -> torch.Generator:
