@@ -225,6 +225,7 @@ def _results(
                 original=_original(task.coder, images, i),
                 curves=whole.curves[:, :, rows],
                 goals=whole.goals[rows],
+                picture_goals=whole.picture_goals[rows],
                 norm=float(norms[i]),
                 labels=whole.labels[rows],
                 label=int(own_labels[i]) if len(own_labels) else None,
@@ -240,7 +241,10 @@ def _whole_batch(task: Task, wanted: Search, descent: Descent) -> Inversion:
     coder, answers, keeps_frames = task.coder, task.answers, bool(task.config.frames)
     inputs = coder.colours.to_inputs(descent.best)
     with torch.no_grad():
-        goals = wanted.objective(coder(descent.best)).cpu().double().numpy()
+        goals, picture_goals = (
+            wanted.objective(coder(levels)).cpu().double().numpy()
+            for levels in (descent.best, coder.colours.to_shown(descent.best))
+        )
     nothing = np.zeros(0, np.uint8)
     return Inversion(
         config=task.config,
@@ -264,6 +268,7 @@ def _whole_batch(task: Task, wanted: Search, descent: Descent) -> Inversion:
         frame_steps=np.array(descent.frame_steps if keeps_frames else [], np.int64),
         stopped="finished",
         output=answers.name,
+        picture_goals=picture_goals,
     )
 
 
