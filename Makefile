@@ -69,7 +69,8 @@ check: $(VENV)/.installed
 	$(BIN)/codespell
 
 # Hours, with the machine to itself; BENCH_ARGS=--quick takes minutes and shows that all parts run.
-BENCHMARKS := projection scan memory full_build growth occlusion inversion inversion_errors adaptive adaptive_errors
+BENCHMARKS := projection scan memory full_build growth occlusion inversion inversion_errors inversion_rivals adaptive \
+	adaptive_errors
 
 $(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ./demo --editable '.[bench]'

@@ -20,6 +20,7 @@ import full_build
 import growth
 import inversion
 import inversion_errors
+import inversion_rivals
 import memory
 import occlusion
 import projection_tables
@@ -136,6 +137,10 @@ def _inversion_way(results: dict[str, Any], _: str) -> str:
     return _table(*inversion_errors.way(results))
 
 
+def _inversion_rivals(results: dict[str, Any], _: str) -> str:
+    return _table(*inversion_rivals.table(results))
+
+
 def _adaptive(results: dict[str, Any], of: str) -> str:
     tables = {"memory": adaptive.inference_table, "training": adaptive.training_table}
     return _table(*tables.get(of, adaptive.table)(results))
@@ -163,6 +168,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "inversion": ("inversion", _inversion),
     "inversion-errors": ("inversion_errors", _inversion_errors),
     "inversion-way": ("inversion_errors", _inversion_way),
+    "inversion-rivals": ("inversion_rivals", _inversion_rivals),
     "adaptive": ("adaptive", _adaptive),
     "evidence": (evidence.PART, _evidence),
     "adaptive-errors": ("adaptive_errors", _adaptive_errors),

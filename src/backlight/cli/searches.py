@@ -25,7 +25,9 @@ from backlight.inversion import (
     InversionConfig,
     animate,
     caricature,
+    equal_restarts,
     figure,
+    lost,
     maximise,
 )
 from backlight.inversion import invert as invert_code
@@ -203,13 +205,22 @@ def _summary(result: Inversion) -> Text:
 def _found(result: Inversion) -> str:
     steps = f"{result.curves.shape[1]} steps, {result.stopped}"
     if result.goal != "invert":
-        product = -result.goals[result.best]
+        product = -result.shown_goals[result.best]
         silent = "" if product > 0 else "; it stays silent: try more --restarts, or the layer before"
         return f"inner product {product:.4g} ({steps}){silent}"
-    text = f"relative error {result.relative_errors[result.best]:.1%}"
-    if result.normalised_errors is not None and result.squared_errors is not None:
-        normalised, squared = (own[result.best] for own in (result.normalised_errors, result.squared_errors))
-        text += f", normalised {normalised:.1%}, squared form {squared:.1%}"
+    best, shown = result.best, result.shown
+    text = f"relative error {shown.relative_errors[best]:.1%}"
+    if shown.normalised_errors is not None and shown.squared_errors is not None:
+        text += (
+            f", normalised {shown.normalised_errors[best]:.1%}, squared form {shown.squared_errors[best]:.1%}"
+        )
+    text += f" (before rounding to 8 bits {result.relative_errors[best]:.1%})"
     same = result.same_label
-    answer = "" if same is None else f"; {'the same' if same[result.best] else 'another'} answer"
-    return f"{text}{answer} ({steps})"
+    answer = "" if same is None else f"; {'the same' if same[best] else 'another'} answer"
+    return f"{text}{answer}{_differing(result)} ({steps})"
+
+
+def _differing(result: Inversion) -> str:
+    """Return how much restarts of equal error differ; nothing where fewer than two have it."""
+    n_equal = len(equal_restarts(result))
+    return f"; {n_equal} restarts differ by {lost(result).level:.0f} grey levels" if n_equal > 1 else ""

@@ -1,5 +1,6 @@
 """Inversion: from a layer's activations back to an image (Mahendran & Vedaldi, 2014 and 2016)."""
 
+from backlight.inversion.lost import Lost, equal_restarts, lost
 from backlight.inversion.measures import CodeSpread
 from backlight.inversion.pictures import animate, figure
 from backlight.inversion.recipes import RECIPES, Place, Recipe, Stage
@@ -22,15 +23,18 @@ __all__ = [
     "ErrorProgress",
     "Inversion",
     "InversionConfig",
+    "Lost",
     "Place",
     "Recipe",
     "Stage",
     "animate",
     "caricature",
     "check",
+    "equal_restarts",
     "figure",
     "invert",
     "invert_all",
+    "lost",
     "maximise",
     "spread_of",
 ]

@@ -62,10 +62,17 @@ class Colours:
         """Return the grey levels without their mean of a network's inputs."""
         return (inputs - self.offset) * self.per_unit
 
+    def to_shown(self, levels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """Return what a picture of 8 bits holds of grey levels without their mean, in the same scale.
+
+        *Convention*: every channel counts, also where `to_pixels` shows two as one grey, or three of many.
+        """
+        return (levels + self.mean).round().clamp(0, LEVELS) - self.mean
+
     def to_pixels(self, levels: Float[Tensor, "n c h w"]) -> NDArray[np.uint8]:
         """Return (n, h, w, 3) 8-bit pictures of grey levels without their mean; 1 or 2 channels give grey."""
-        # (n, c, h, w) to (n, h, w, c), as pictures are stored; clamped, since the cast to bytes would wrap around
-        whole = (levels + self.mean).round().clamp(0, LEVELS).permute(0, 2, 3, 1)
+        # (n, c, h, w) to (n, h, w, c), as pictures are stored; rounded again, since without the mean it was not whole
+        whole = (self.to_shown(levels) + self.mean).round().permute(0, 2, 3, 1)
         if whole.shape[3] < 3:  # (n, h, w, 1), seen as three channels without a copy
             whole = whole.mean(3, keepdim=True).expand(-1, -1, -1, 3)
         pixels: NDArray[np.uint8] = whole[..., :3].to(torch.uint8).cpu().numpy()

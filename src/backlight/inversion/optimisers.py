@@ -13,6 +13,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from backlight.inversion.mixing import Mixing, mixed
+
 Step = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(images, (n,) costs, gradients) -> the next images; each call gets the images that the last one returned."""
 
@@ -130,6 +132,35 @@ class Adam:
             scale = (squares / (1 - second**done)).sqrt_().add_(1e-12)
             # The means start at 0; the divisions by 1 - beta^done correct their bias.
             return x.add(_filtered(mean / scale, gains), alpha=-rate / (1 - first**done))
+
+        return step
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A descent in other coordinates of the colours: the image is x = M z at each pixel, and the optimiser steps in z.
+
+    Greys, which vary most in photographs, so move further than colours, which noise can hide in.
+
+    Attributes:
+        optimiser: How to descend in z.
+        mixing: M, for three channels; images with other numbers of channels stay as they are.
+    """
+
+    optimiser: Optimiser
+    mixing: Mixing
+
+    def start(self, n_steps: int) -> Step:
+        """Return a new descent of at most n_steps steps."""
+        inner = self.optimiser.start(n_steps)
+
+        def step(x: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+            if x.shape[1] != 3:
+                return inner(x, value, gradient)
+            matrix = x.new_tensor(self.mixing)
+            # the gradient in z is M' times that in x
+            z = inner(mixed(x, torch.linalg.inv(matrix)), value, mixed(gradient, matrix.T))
+            return mixed(z, matrix)
 
         return step
 

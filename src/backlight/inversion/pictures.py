@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from backlight.errors import BadInputError
+from backlight.inversion.colours import RMS
+from backlight.inversion.lost import equal_restarts, lost
 from backlight.inversion.result import Inversion
 from backlight.render.page import LINE, WHITE, Frame, headed, page
 from backlight.storage import replacing
@@ -27,7 +29,8 @@ _GOALS = {
 def figure(results: Sequence[Inversion]) -> Image.Image:
     """Return the original and the images found, side by side: the papers' Fig. 6 for several layers, Fig. 7 for one.
 
-    With one restart and one image, layers follow each other in reading order; otherwise each result has a row.
+    With one restart and one image, layers follow each other in reading order; otherwise each result has a row. Several
+    restarts are followed by their mean and by how much they differ (`lost`).
 
     Raises:
         BadInputError: There is no result.
@@ -67,6 +70,7 @@ def _figure(results: Sequence[Inversion], step: int | None) -> Image.Image:
         if result.original.size and (i == 0 or rows):
             blocks.append(_below(result.original, "original", result.title))
         blocks += [_block(result, restart, step) for restart in range(len(result.pictures))]
+        blocks += _lost_blocks(result, step) if _shows_lost(result) else []
     columns = len(blocks) // len(results) if rows else None
     way, legend = ("", _legend(results)) if step is None else (f", step {step}", "")
     of = "" if first.goal == "maximise" or len(images) > 1 else f" · {first.title}"
@@ -97,11 +101,32 @@ def _block(result: Inversion, restart: int, step: int | None) -> Image.Image:
     return _below(result.frames[known[-1] if len(known) else 0, restart], label, " ")
 
 
+def _shows_lost(result: Inversion) -> bool:
+    return result.goal == "invert" and len(result.pictures) > 1
+
+
+def _lost_blocks(result: Inversion, step: int | None) -> list[Image.Image]:
+    """Return the mean of the restarts of equal error and where they differ; blank for a step on the way there."""
+    n_equal = len(equal_restarts(result)) if step is None else 0
+    if n_equal < 2:
+        blank = np.full_like(result.pictures[0], 255)
+        return [
+            _below(blank, "" if step is not None else "no two of equal error", " "),
+            _below(blank, "", " "),
+        ]
+    found = lost(result)
+    return [
+        _below(found.mean, f"mean of {n_equal}", " "),
+        _below(found.picture, "how they differ", f"{found.level:.0f} grey levels"),
+    ]
+
+
 def _caption(result: Inversion, restart: int) -> str:
     if result.goal != "invert":
-        return f"{-result.goals[restart]:.3g}"
-    errors = result.normalised_errors
-    text = f"{(result.relative_errors if errors is None else errors)[restart]:.1%}"
+        return f"{-result.shown_goals[restart]:.3g}"
+    shown = result.shown
+    errors = shown.normalised_errors
+    text = f"{(shown.relative_errors if errors is None else errors)[restart]:.1%}"
     same = result.same_label
     return text if same is None or same[restart] else f"{text} *"
 
@@ -116,14 +141,21 @@ def _legend(results: Sequence[Inversion]) -> str:
         )
         return f"In grey: the inner product with the code that is sought, in units of {unit}."
     if first.spread is None:
-        text = "In grey: the distance of the code from the original's, over the length of that."
+        text = "In grey: the distance of the picture's code from the original's, over the length of that."
     else:
         text = (
-            f"In grey: the distance of the code from the original's, over the mean distance between the codes of "
-            f"{first.spread.n_images} photographs."
+            "In grey: the distance of the picture's code from the original's, over the mean distance between the codes "
+            f"of {first.spread.n_images} photographs."
         )
     others = any(same is not None and not same.all() for same in (result.same_label for result in results))
-    return f"{text} *: the network's answer is another." if others else text
+    text = f"{text} *: the network's answer is another." if others else text
+    if not any(_shows_lost(result) for result in results):
+        return text
+    return (
+        f"{text} How they differ: the standard deviation at each pixel of the restarts of about the lowest error, from "
+        f"black (none) to white ({RMS:.0f} grey levels and more, as between unrelated photographs): there the layer no "
+        "longer knows what was there."
+    )
 
 
 def _below(picture: NDArray[np.uint8], label: str, caption: str) -> Image.Image:

@@ -121,6 +121,50 @@ class TotalVariation:
         return self.weight * value, gradient
 
 
+@dataclass(frozen=True)
+class OutOfRange:
+    """weight · Σ d², with d how far a value lies below `low` or above `high` of its channel, and 0 between them.
+
+    Unlike a norm it leaves every value that a picture can hold alone, however dark or bright.
+
+    Attributes:
+        weight: Factor of the sum, at least 0.
+        low: (c,) the smallest value that costs nothing; for pictures black, without the mean.
+        high: (c,) the largest; for pictures white.
+
+    Example:
+        >>> OutOfRange(1.0, (0.0,), (255.0,))(torch.tensor([[[[-2.0, 100.0, 256.0]]]]))[0]
+        tensor([5.])
+    """
+
+    weight: float
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a negative weight, or limits that do not belong together."""
+        matched = len(self.low) == len(self.high) and all(
+            low < high for low, high in zip(self.low, self.high, strict=False)
+        )
+        if not self.weight >= 0 or not matched:
+            raise BadInputError(
+                "a range must have a weight of at least 0 and for each channel a low below a high, got "
+                f"{self.weight}, {self.low} and {self.high}"
+            )
+
+    @property
+    def name(self) -> str:
+        """Name of its curve."""
+        return "range"
+
+    def __call__(self, x: Levels) -> tuple[Costs, Levels]:
+        """Return the cost of each image and its gradient."""
+        low, high = (x.new_tensor(limit).view(1, -1, 1, 1) for limit in (self.low, self.high))
+        # negative below the range, positive above it: x minus the nearest value that costs nothing
+        outside = x - x.clamp(low, high)
+        return self.weight * outside.square().flatten(1).sum(1), outside.mul_(2 * self.weight)
+
+
 def per_unit_norm(weight: float, alpha: float, sigma: float) -> float:
     """Return the paper's weight of Σ|x|^alpha for images of unit length, from the program's weight for σx.
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from backlight.errors import BadInputError
-from backlight.inversion.colours import RMS
-from backlight.inversion.optimisers import Adam, LeakyAdaGrad, Momentum, Optimiser
-from backlight.inversion.priors import Norm, Prior, TotalVariation, per_unit_norm
+from backlight.inversion.colours import LEVELS, RMS, Colours
+from backlight.inversion.mixing import NATURAL_MIXING
+from backlight.inversion.optimisers import Adam, LeakyAdaGrad, Mixed, Momentum, Optimiser
+from backlight.inversion.priors import Norm, OutOfRange, Prior, TotalVariation, per_unit_norm
 from backlight.network import Layer, Network
 
 _SMALL_FIELD, _MIDDLE_FIELD = 59 / 227, 147 / 227
@@ -58,7 +59,8 @@ class Recipe:
         priors: What keeps the image like a photograph.
         stages: One after the other, each from where the last ended; at least one.
         start: "normal": normal noise with a photograph's root mean square (2014); "uniform": uniform noise, 95 % of
-            which lies within `spread` (2016).
+            which lies within `spread` (2016); "natural": the same in coordinates in which colours of photographs are
+            not correlated (`mixing`), so that it is nearly grey.
         spread: Of the noise, in grey levels; for "normal" the root mean square.
         bound: Longest colour of a pixel, in grey levels without the mean; None for no bound.
         patience: An image rests for the remainder of a stage once its best cost has not fallen by the share `tolerance`
@@ -71,7 +73,7 @@ class Recipe:
     weight: float
     priors: tuple[Prior, ...]
     stages: tuple[Stage, ...]
-    start: Literal["normal", "uniform"]
+    start: Literal["normal", "uniform", "natural"]
     spread: float
     bound: float | None = None
     patience: int | None = None
@@ -98,12 +100,14 @@ class Place:
         field: Share of the image's longer side that a unit sees, 0 to 1.
         is_vector: Whether the layer has no rows and columns.
         stride: Pixels from one unit to the next; for a vector, that of the last layer before it with rows and columns.
+        mean: (c,) the mean colour, which black and white are measured from, in grey levels; None for mid-grey.
     """
 
     shape: tuple[int, int, int]
     field: float
     is_vector: bool
     stride: float
+    mean: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, net: Network, layer: Layer) -> Place:
@@ -123,7 +127,14 @@ class Place:
             field=1.0 if field is None else min(max(field.size) / side, 1.0),
             is_vector=all(size == 1 for size in layer.shape[1:]),
             stride=float(max(fields[-1].stride)) if fields else 1.0,
+            mean=tuple(Colours.of(net).mean.flatten().tolist()),
         )
+
+    @property
+    def range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Black and white without the mean, each (c,), in grey levels."""
+        mean = self.mean or (LEVELS / 2,) * self.shape[0]
+        return tuple(-own for own in mean), tuple(LEVELS - own for own in mean)
 
     @property
     def jitter(self) -> int:
@@ -233,6 +244,40 @@ _BEST_STAGES = (
 )
 
 
+def natural(place: Place, strength: float | None = None) -> Recipe:
+    """Return the default for pictures of photographs: a range that a picture can hold, and decorrelated colours.
+
+    The norm and the bound of colours give way to a penalty of what a picture cannot hold: colours a root mean square
+    of 4 grey levels outside black to white cost as much as differences of 12.3 between neighbours. Start and steps are
+    in coordinates in which the colours of photographs are not correlated, so that less colour of the noise stays.
+
+    Args:
+        place: The layer.
+        strength: The weight of the objective, C; None takes 5000 · 100^-f of a layer whose units see the share f of the
+            image, so 5000 for a single pixel and 50 for all of it; 10 for a vector, as in `best`.
+    """
+    smooth = BEST_WEIGHTS[-1] if place.is_vector else NATURAL_WEIGHT * 100**-place.field
+    recipe = best(place, smooth if strength is None else strength)
+    low, high = place.range
+    pixels = place.shape[1] * place.shape[2]
+    variation = recipe.priors[1]
+    return replace(
+        recipe,
+        name="natural",
+        priors=(OutOfRange(1 / (pixels * NATURAL_EDGE**2), low, high), variation),
+        stages=(_NATURAL_STAGES[place.band],),
+        start="natural",
+        bound=None,
+    )
+
+
+NATURAL_WEIGHT, NATURAL_EDGE = 5000.0, 4.0
+_NATURAL_STAGES = tuple(
+    Stage(Mixed(Adam(16.0, _SHORT, smoothness), NATURAL_MIXING), steps)
+    for smoothness, steps in ((0.3, 100), (0.7, 200), (0.7, 300))
+)
+
+
 def exciting(place: Place, strength: float | None = None) -> Recipe:
     """Return our default for unbounded goals, caricatures and units maximised: the priors and the bound of 2016.
 
@@ -270,8 +315,9 @@ RECIPES: dict[str, Callable[[Place, float | None], Recipe]] = {
     "default": best,
     "cvpr2015": cvpr2015,
     "ijcv2016": ijcv2016,
+    "natural": natural,
 }
-_OTHER_GOALS = {"default": exciting, "ijcv2016": _jittered_only}
+_OTHER_GOALS = {"default": exciting, "ijcv2016": _jittered_only, "natural": exciting}
 
 
 def recipe_for(name: str, place: Place, strength: float | None = None, inverts: bool = True) -> Recipe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,7 +24,7 @@ class InversionConfig:
     """How to search for an image.
 
     Attributes:
-        recipe: A key of `RECIPES`: "default", "cvpr2015" or "ijcv2016".
+        recipe: A key of `RECIPES`: "default", "natural", "cvpr2015" or "ijcv2016".
         strength: The recipe's main weight: the total variation λ for "cvpr2015" (1, 10 or 100 in the paper), the
             objective's C for the others (1 to 300 in the paper); None leaves the choice to the recipe.
         restarts: Number of starts, searched in one batch. The result of a start does not depend on how many there are,
@@ -106,7 +106,7 @@ class Inversion(Result):
         original: (h, w, 3) the image whose code was given, as the network sees it; (0,) for a code without an image.
         terms: Names of the curves: the objective times its weight, then the priors.
         curves: (terms, steps, n) the cost of each term at each step; constant while a restart rests and others run.
-        goals: (n,) the objective of each image, without its weight: for "invert" the squared relative error.
+        goals: (n,) the objective of each of `images`, without its weight: for "invert" the squared relative error.
         norm: Length of the part of the code to match.
         spread: Distances between the codes of photographs in this layer; None where no photographs were given.
         labels: (n,) the network's answer for each image; (0,) where it does not classify.
@@ -116,6 +116,8 @@ class Inversion(Result):
         stopped: Why the search ended: "finished" after all steps, "no improvement" in any restart, "interrupted" by
             Ctrl-C, or "diverged" where a restart went to infinity; that restart keeps its best image.
         output: Name of the output that the answers are read from; None where the network has only one output.
+        picture_goals: (n,) the objective of each of `pictures`, which is another: they are rounded to whole grey
+            levels, and what is darker than black or brighter than white is lost. (0,) in results of older versions.
     """
 
     study: ClassVar[str] = "inversion"
@@ -139,10 +141,21 @@ class Inversion(Result):
     frame_steps: NDArray[np.int64]
     stopped: Stopped
     output: str | None = None
+    picture_goals: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def shown_goals(self) -> NDArray[np.float64]:
+        """(n,) the objective of what is seen: of `pictures`, or where that was not measured of `images`."""
+        return self.picture_goals if self.picture_goals.size else self.goals
+
+    @property
+    def shown(self) -> Inversion:
+        """This result with the objective of what is seen in place of that of `images`: its errors are the pictures'."""
+        return replace(self, goals=self.shown_goals)
 
     @property
     def relative_errors(self) -> NDArray[np.float64]:
-        """(n,) ‖Φ(x) - Φ₀‖ / ‖Φ₀‖, as in the paper of 2016; only for the goal "invert"."""
+        """(n,) ‖Φ(x) - Φ₀‖ / ‖Φ₀‖ of `images`, as in the paper of 2016; only for the goal "invert"."""
         if self.goal != "invert":
             raise BadInputError(f"a result of {self.goal!r} matches no code, so it has no error; see goals")
         return np.sqrt(self.goals)
@@ -174,7 +187,10 @@ class Inversion(Result):
         return Image.fromarray(self.pictures[self.best])
 
     def summary(self) -> dict[str, Any]:
-        """Return the error and the answer of each restart, the number of steps, and why the search ended."""
+        """Return the errors and the answer of each restart, the number of steps, and why the search ended.
+
+        Those that begin with "picture" are of the pictures, as they are printed, the others of `images`.
+        """
         same = self.same_label
         found: dict[str, Any] = {
             "layer": self.layer,
@@ -188,7 +204,13 @@ class Inversion(Result):
             "same_label": None if same is None else same.tolist(),
         }
         if self.goal != "invert":
-            return found | {"inner_product": (-self.goals).tolist()}
-        errors = {"normalised_error": self.normalised_errors, "normalised_squared_error": self.squared_errors}
-        found["relative_error"] = self.relative_errors.tolist()
-        return found | {name: None if own is None else own.tolist() for name, own in errors.items()}
+            products = {"inner_product": -self.goals, "picture_inner_product": -self.shown_goals}
+            return found | {name: own.tolist() for name, own in products.items()}
+        for prefix, own in (("", self), ("picture_", self.shown)):
+            errors = {
+                "relative_error": own.relative_errors,
+                "normalised_error": own.normalised_errors,
+                "normalised_squared_error": own.squared_errors,
+            }
+            found |= {prefix + name: None if e is None else e.tolist() for name, e in errors.items()}
+        return found

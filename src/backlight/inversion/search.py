@@ -15,6 +15,7 @@ from backlight.errors import BadInputError
 from backlight.inversion.codes import Coder
 from backlight.inversion.descent import Descent, Search, Stopped, descend
 from backlight.inversion.measures import CodeSpread
+from backlight.inversion.mixing import NATURAL_MIXING, mixed
 from backlight.inversion.objectives import InnerProduct, Match, Objective
 from backlight.inversion.recipes import Place, Recipe, recipe_for
 from backlight.inversion.result import Goal, Inversion, InversionConfig
@@ -172,7 +173,10 @@ def _noise(recipe: Recipe, shape: tuple[int, ...], generator: torch.Generator) -
         return noise * (recipe.spread / noise.square().mean().sqrt())
     noise = torch.rand(shape, generator=generator) * 2 - 1
     # scaled so that 95 % of the magnitudes lie below the recipe's spread
-    return noise * (recipe.spread / noise.abs().float().flatten().sort().values[int(0.95 * noise.numel())])
+    noise = noise * (recipe.spread / noise.abs().float().flatten().sort().values[int(0.95 * noise.numel())])
+    if recipe.start == "natural" and shape[0] == 3:
+        return mixed(noise[None], torch.tensor(NATURAL_MIXING))[0]
+    return noise
 
 
 def _generator(seed: int, restart: int, use: Literal["start", "jitter"]) -> torch.Generator:
@@ -221,6 +225,7 @@ def _results(
                 original=_original(task.coder, images, i),
                 curves=whole.curves[:, :, rows],
                 goals=whole.goals[rows],
+                picture_goals=whole.picture_goals[rows],
                 norm=float(norms[i]),
                 labels=whole.labels[rows],
                 label=int(own_labels[i]) if len(own_labels) else None,
@@ -236,7 +241,10 @@ def _whole_batch(task: Task, wanted: Search, descent: Descent) -> Inversion:
     coder, answers, keeps_frames = task.coder, task.answers, bool(task.config.frames)
     inputs = coder.colours.to_inputs(descent.best)
     with torch.no_grad():
-        goals = wanted.objective(coder(descent.best)).cpu().double().numpy()
+        goals, picture_goals = (
+            wanted.objective(coder(levels)).cpu().double().numpy()
+            for levels in (descent.best, coder.colours.to_shown(descent.best))
+        )
     nothing = np.zeros(0, np.uint8)
     return Inversion(
         config=task.config,
@@ -260,6 +268,7 @@ def _whole_batch(task: Task, wanted: Search, descent: Descent) -> Inversion:
         frame_steps=np.array(descent.frame_steps if keeps_frames else [], np.int64),
         stopped="finished",
         output=answers.name,
+        picture_goals=picture_goals,
     )
 
 
