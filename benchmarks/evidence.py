@@ -46,7 +46,7 @@ from common import (
 
 PART = "evidence"
 OWN = "deconvnet"
-RIVALS = ("masked,masked_levels=2", "masked", "masked,masked_levels=6")
+RIVALS = ("masked,masked_levels=2", "masked,masked_levels=4", "masked")
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def test_the_rule_sets():
         "squash": "error",
     }
     assert replace(DECONVNET, name="guided", rectifier="guided") == GUIDED
-    assert MASKED.to_dict() == DECONVNET.to_dict() | {"name": "masked", "masked_levels": 4}
+    assert MASKED.to_dict() == DECONVNET.to_dict() | {"name": "masked", "masked_levels": 6}
     for rules in RULE_SETS.values():
         assert RuleSet(**rules.to_dict()) == rules
 

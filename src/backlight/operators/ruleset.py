@@ -112,11 +112,11 @@ It differs from the others not at the rectifier only: a control called `gradient
 pools would be no gradient.
 """
 
-MASKED = RuleSet("masked", masked_levels=4)
-"""The deconvnet, with the forward mask at the rectifiers of the top four levels of the network; no paper's rule.
+MASKED = RuleSet("masked", masked_levels=6)
+"""The deconvnet, with the forward mask at the rectifiers of the top six levels of the network; no paper's rule.
 
 Without any mask the signal of a late unit spreads over all that its field holds. The masks of the topmost levels keep
-it where the image made the network active; those below change little (docs/rules.md has the measurements).
+it where the image made the network active (docs/evidence.md has the measurements).
 """
 
 RULE_SETS = {rules.name: rules for rules in (DECONVNET, GUIDED, GRADIENT, MASKED)}
