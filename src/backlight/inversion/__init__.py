@@ -1,5 +1,6 @@
 """Inversion: from a layer's activations back to an image (Mahendran & Vedaldi, 2014 and 2016)."""
 
+from backlight.inversion.likeness import LayerLikeness, Likeness, likeness_of
 from backlight.inversion.measures import CodeSpread
 from backlight.inversion.pictures import animate, figure
 from backlight.inversion.recipes import RECIPES, Place, Recipe, Stage
@@ -22,6 +23,8 @@ __all__ = [
     "ErrorProgress",
     "Inversion",
     "InversionConfig",
+    "LayerLikeness",
+    "Likeness",
     "Place",
     "Recipe",
     "Stage",
@@ -31,6 +34,7 @@ __all__ = [
     "figure",
     "invert",
     "invert_all",
+    "likeness_of",
     "maximise",
     "spread_of",
 ]
