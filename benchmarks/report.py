@@ -15,6 +15,7 @@ from typing import Any
 
 import adaptive
 import full_build
+import ground_truth
 import growth
 import inversion
 import inversion_errors
@@ -22,9 +23,13 @@ import memory
 import occlusion
 import projection_tables
 import scan
+import sound_maps
 from common import number, ratio, read_results
 
-PAGES = [Path(__file__).parents[1] / "docs" / name for name in ("performance.md", "inversion.md")]
+PAGES = [
+    Path(__file__).parents[1] / "docs" / name
+    for name in ("performance.md", "inversion.md", "ground-truth.md")
+]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -133,6 +138,14 @@ def _inversion_way(results: dict[str, Any], _: str) -> str:
     return _table(*inversion_errors.way(results))
 
 
+def _ground_truth(results: dict[str, Any], of: str) -> str:
+    return _table(*(ground_truth.reached(results) if of == "masked" else ground_truth.table(results, of)))
+
+
+def _sound_maps(results: dict[str, Any], _: str) -> str:
+    return _table(*sound_maps.table(results))
+
+
 def _adaptive(results: dict[str, Any], of: str) -> str:
     tables = {"memory": adaptive.inference_table, "training": adaptive.training_table}
     return _table(*tables.get(of, adaptive.table)(results))
@@ -152,6 +165,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "inversion-errors": ("inversion_errors", _inversion_errors),
     "inversion-way": ("inversion_errors", _inversion_way),
     "adaptive": ("adaptive", _adaptive),
+    "sound-maps": ("sound_maps", _sound_maps),
+    "ground-truth": ("ground_truth", _ground_truth),
 }
 
 

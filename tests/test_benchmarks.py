@@ -395,3 +395,26 @@ def test_the_default_is_nearer_than_the_published_recipes_after_as_many_steps():
         assert default[1:3] == ["default", "100"]
         for cells in zip(default[3:], *(row[3:] for row in published), strict=True):
             assert not cells[0] or float(cells[0]) < min(map(float, cells[1:]))
+
+
+def test_the_table_of_sound_maps_counts_accusations_and_what_so_few_maps_can_show():
+    import sound_maps
+
+    carried = [0.0] * 57 + [0.1, 0.4, None]
+    rows = [{"carried": own, "times": None if own is None else 3.0} for own in carried]
+    header, (row,) = sound_maps.table({"rows": rows})
+    assert len(row) == len(header)
+    assert row == ["59", "0.0%", "0.0%", "40.0%", "0", "5.0%", "3.0"]
+    header, (row,) = sound_maps.table({"rows": [*rows, {"carried": 0.5, "times": 1.0}]})
+    assert (row[0], row[4], row[5]) == ("60", "1", "–")
+
+
+def test_the_page_says_what_sound_maps_have():
+    import report
+    import sound_maps
+    from common import read_results
+
+    found = read_results(sound_maps.PART)
+    page = (BENCHMARKS.parent / "docs" / "inversion.md").read_text()
+    assert report.fill(page, {sound_maps.PART: found}) == page
+    assert len({(row["layer"], row["channel"]) for row in found["rows"]}) == len(found["rows"]) > 40
