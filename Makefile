@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-oldest same fuzz check bench coverage clean
+.PHONY: demo test test-all test-oldest same fuzz check bench evidence coverage clean
 
 $(VENV)/.installed: pyproject.toml demo/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -78,6 +78,13 @@ $(VENV)/.bench: $(VENV)/.installed
 
 bench: $(VENV)/.bench
 	set -e; for part in $(BENCHMARKS); do $(BIN)/python benchmarks/$$part.py $(BENCH_ARGS); done
+
+# What the pages on evidence count, which no speed of the machine changes; EVIDENCE_ARGS=--quick shows that all parts run.
+EVIDENCE := ground_truth sound_maps cifar_networks evidence low_pass
+
+evidence: $(VENV)/.bench
+	set -e; for part in $(EVIDENCE); do $(BIN)/python benchmarks/$$part.py $(EVIDENCE_ARGS); done
+	$(BIN)/python benchmarks/report.py
 
 # Networks of other people's zoos too: COVERAGE_ARGS='--zoo others' after `pip install '.[zoos]'`.
 coverage: $(VENV)/.installed

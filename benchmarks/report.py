@@ -17,6 +17,7 @@ import adaptive
 import adaptive_errors
 import evidence
 import full_build
+import ground_truth
 import growth
 import inversion
 import inversion_errors
@@ -25,10 +26,14 @@ import memory
 import occlusion
 import projection_tables
 import scan
+import sound_maps
 from common import number, ratio, read_results
 
 _DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [_DOCS / name for name in ("performance.md", "inversion.md", "adaptive.md", "evidence.md")]
+PAGES = [
+    _DOCS / name
+    for name in ("performance.md", "inversion.md", "adaptive.md", "evidence.md", "ground-truth.md")
+]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -141,6 +146,14 @@ def _inversion_rivals(results: dict[str, Any], _: str) -> str:
     return _table(*inversion_rivals.table(results))
 
 
+def _ground_truth(results: dict[str, Any], of: str) -> str:
+    return _table(*(ground_truth.reached(results) if of == "masked" else ground_truth.table(results, of)))
+
+
+def _sound_maps(results: dict[str, Any], _: str) -> str:
+    return _table(*sound_maps.table(results))
+
+
 def _adaptive(results: dict[str, Any], of: str) -> str:
     tables = {"memory": adaptive.inference_table, "training": adaptive.training_table}
     return _table(*tables.get(of, adaptive.table)(results))
@@ -172,6 +185,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "adaptive": ("adaptive", _adaptive),
     "evidence": (evidence.PART, _evidence),
     "adaptive-errors": ("adaptive_errors", _adaptive_errors),
+    "sound-maps": ("sound_maps", _sound_maps),
+    "ground-truth": ("ground_truth", _ground_truth),
 }
 
 

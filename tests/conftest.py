@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # imported before pytest has hooked types in, the package wou
     from backlight import Network, Preprocessing
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 # Some modules of tests draw their networks on import: the same ones in every run.
 torch.manual_seed(0)
@@ -34,6 +36,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared() -> Path:
     """Return the folder of the evaluation data."""
     return SHARED
+
+
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the benchmarks importable by their names, and return their folder.
+
+    Some are called like folders of tests, which another test may have imported as packages: these are put aside.
+    """
+    monkeypatch.setattr(sys, "path", [*sys.path, str(BENCHMARKS)])
+    for path in BENCHMARKS.glob("*.py"):
+        known = sys.modules.get(path.stem)
+        if known is not None and getattr(known, "__file__", None) != str(path):
+            monkeypatch.delitem(sys.modules, path.stem)
+    return BENCHMARKS
 
 
 @pytest.fixture(autouse=True)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import backlight_demo
 from backlight.adaptive import PRESETS, AdaptiveDeconvNet
 from backlight.cli.models import sample_ids
+from backlight.images import FileSource
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT / "benchmarks")])
+def _importable(benchmarks):
+    """Every test here imports benchmarks."""
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +97,7 @@ def test_unseen_photographs_are_those_that_the_command_does_not_draw(monkeypatch
         (folder / f"{i}.jpg").touch()
     settings = replace(adaptive_errors.QUICK, learned_on=4, unseen=3)
     learned_on, unseen = adaptive_errors._split(settings)
-    drawn = sample_ids(np.zeros(9), 4, 0)  # all that it asks of a source is its length
+    drawn = sample_ids(FileSource("nine", folder, [f"{i}.jpg" for i in range(9)]), 4, 0)
     assert [int(path.stem) for path in learned_on] == drawn
     assert len(set(unseen)) == 3
     assert not set(unseen) & set(learned_on)

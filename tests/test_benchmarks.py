@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -24,8 +23,8 @@ SGEMM = (64,)
 
 
 @pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path, str(BENCHMARKS)])
+def _importable(benchmarks):
+    """Every test here imports benchmarks."""
 
 
 @pytest.fixture(autouse=True)
@@ -476,3 +475,26 @@ def test_evidence_is_measured_on_a_small_network(monkeypatch, tmp_path):
     assert all(row["fall_change"] == 0 for row in rows if row["rules"] == "deconvnet")
     evidence.main(settings)  # nothing is studied again
     assert common.read_results(evidence.PART)["rows"] == rows
+
+
+def test_the_table_of_sound_maps_counts_accusations_and_what_so_few_maps_can_show():
+    import sound_maps
+
+    carried = [0.0] * 57 + [0.1, 0.4, None]
+    rows = [{"carried": own, "times": None if own is None else 3.0} for own in carried]
+    header, (row,) = sound_maps.table({"rows": rows})
+    assert len(row) == len(header)
+    assert row == ["59", "0.0%", "0.0%", "40.0%", "0", "5.0%", "3.0"]
+    header, (row,) = sound_maps.table({"rows": [*rows, {"carried": 0.5, "times": 1.0}]})
+    assert (row[0], row[4], row[5]) == ("60", "1", "–")
+
+
+def test_the_page_says_what_sound_maps_have():
+    import report
+    import sound_maps
+    from common import read_results
+
+    found = read_results(sound_maps.PART)
+    page = (BENCHMARKS.parent / "docs" / "inversion.md").read_text()
+    assert report.fill(page, {sound_maps.PART: found}) == page
+    assert len({(row["layer"], row["channel"]) for row in found["rows"]}) == len(found["rows"]) > 40

@@ -59,12 +59,12 @@ def test_hits_are_the_strongest_and_their_tiles_are_the_projections(
 def test_the_stability_of_every_map_is_that_of_its_scan(tmp_path: Path, picture_folder: Path) -> None:
     net, path = make_network(), tmp_path / "a.atlas"
     found = build(net, picture_folder, path, ["relu2", "fc"], top=4, maps=2, batch_size=8, compile="off")
-    scanned = backlight.scan(net, picture_folder, ["relu2", "fc"], top=4, batch_size=32, compile="off")
+    scanned = backlight.scan(net, str(picture_folder), ["relu2", "fc"], top=4, batch_size=32, compile="off")
     for layer in found.layers:
         n, of = scanned.layers[layer.name].halves.stability() or ([], [])
         assert len(set(n)) > 1
         own = [layer[channel].stability for channel in layer]  # of maps that were not projected, too
-        assert own == [Stability(a, b) if b else None for a, b in zip(n, of, strict=True)]
+        assert own == [Stability(int(a), int(b)) if b else None for a, b in zip(n, of, strict=True)]
 
 
 def test_fully_connected_hits_have_no_place_and_show_the_whole_image(atlas: backlight.Atlas) -> None:

@@ -59,13 +59,14 @@ def test_each_term_has_its_mean_and_restarts_are_thin_lines() -> None:
 def test_the_note_gives_the_errors_that_there_are() -> None:
     note = note_of(draw(result()))
     assert "SmallNet · relu1 · cat.jpg" in note
-    assert (
-        "Recipe default, 5 steps (finished). Relative error 10.0%; the network's answer is the same." in note
-    )
+    errors = "Relative error of the picture 10.0%; of the image before rounding 10.0%"
+    assert f"Recipe default, 5 steps (finished). {errors}; the network's answer is the same." in note
     known = replace(result(), spread=CodeSpread(3, 4.0, 16.0), labels=np.array([9]))
     # the squared error: 0.01 · 2² / 16
-    text = "Relative error 10.0%, normalised 5.0% (squared form 0.2%); the network's answer is another."
-    assert text in note_of(draw(known))
+    text = "Relative error of the picture 10.0%, normalised 5.0% (squared form 0.2%)"
+    found = note_of(draw(known))
+    assert text in found
+    assert "the network's answer is another." in found
 
 
 def test_goals_without_an_error_have_their_inner_product_and_a_scale_for_both_signs() -> None:

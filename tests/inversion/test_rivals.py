@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -26,9 +25,8 @@ SIDE = 16
 
 
 @pytest.fixture
-def rivals(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def rivals(benchmarks: Path) -> ModuleType:
     """Return the benchmark, which lies outside the package."""
-    monkeypatch.setattr(sys, "path", [*sys.path, str(BENCHMARKS)])
     return importlib.import_module("inversion_rivals")
 
 

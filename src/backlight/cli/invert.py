@@ -67,6 +67,13 @@ def invert(
         str | None,
         typer.Option("--photographs", help="A folder of photographs, whose distances normalise the error."),
     ] = None,
+    atlas: Annotated[
+        Path | None,
+        typer.Option(
+            "--atlas",
+            help="With --goal maximise: an atlas with the maps' hits; says where a picture is unlike all of them.",
+        ),
+    ] = None,
     animation: Annotated[
         Path | None, typer.Option("--animation", help="Also save an animation of the search (.webp, .gif).")
     ] = None,
@@ -90,6 +97,10 @@ def invert(
     check_plot(None, save)
     maps = tuple(parse_channels(channels)) if channels is not None else None
     _check_goal(goal, image, maps, centre, photographs)
+    if atlas is not None and goal != "maximise":
+        raise BadInputError(
+            "--atlas has the hits that a maximised picture is compared with; other goals have none"
+        )
     from backlight import inversion
     from backlight.cli import models, searches
     from backlight.cli.allocation import keep_freed_memory
@@ -113,6 +124,12 @@ def invert(
     for name in names:
         inversion.check(net, name, config)
     known = searches.read_photographs(photographs, net)
+    hits = None
+    if atlas is not None:
+        from backlight.cli.likeness import NaturalHits, middle
+
+        units = [middle(net, name, channel) for name in names for channel in maps or ()]
+        hits = NaturalHits.read(atlas, net, units)
     search = searches.Searches(net, goal, given, config, known)
     tasks = [
         searches.SearchTask(name, own)
@@ -126,6 +143,9 @@ def invert(
     finally:  # an error or Ctrl-C in a later layer loses nothing of those before
         if results:
             searches.write_inversions(results, output, animation)
+    if hits is not None:
+        for result, unit in zip(results, units, strict=False):  # Ctrl-C may have left the last ones out
+            hits.say_likeness(result, unit)
     if stopped:
         errors.print("stopped; the best so far is kept", soft_wrap=True)
         raise typer.Exit(EXIT_STOPPED)

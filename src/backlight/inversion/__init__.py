@@ -1,5 +1,6 @@
 """Inversion: from a layer's activations back to an image (Mahendran & Vedaldi, 2014 and 2016)."""
 
+from backlight.inversion.likeness import LayerLikeness, Likeness, likeness_of
 from backlight.inversion.lost import Lost, equal_restarts, lost
 from backlight.inversion.measures import CodeSpread
 from backlight.inversion.pictures import animate, figure
@@ -23,6 +24,8 @@ __all__ = [
     "ErrorProgress",
     "Inversion",
     "InversionConfig",
+    "LayerLikeness",
+    "Likeness",
     "Lost",
     "Place",
     "Recipe",
@@ -34,6 +37,7 @@ __all__ = [
     "figure",
     "invert",
     "invert_all",
+    "likeness_of",
     "lost",
     "maximise",
     "spread_of",

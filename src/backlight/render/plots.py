@@ -218,7 +218,7 @@ def hold_all(
         >>> _, ((axes,),) = new_plot(1, 1, (2.0, 2.0))
         >>> band = axes.fill_between([1, 2], [0.2, 0.3], [0.9, 1.5])
         >>> hold_all([axes], y=(0.0, 1.0))
-        >>> [round(end, 3) for end in axes.get_ylim()]
+        >>> [round(float(end), 3) for end in axes.get_ylim()]
         [0.0, 1.545]
     """
     for name, least in (("x", x), ("y", y)):
