@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import backlight
 import backlight_demo
 from cli.running import run
 from conftest import make_pictures
@@ -66,6 +67,16 @@ def test_the_demo_writes_an_atlas_and_figures_and_names_them(
         f"new/out/{name}" for name in written
     }
     assert " over 5 crops of 1 photographs: " in " ".join(printed.split())
+    atlas = backlight.open_atlas("new/out/demo.atlas")
+    # as docs/evidence.md finds it, and as every figure says
+    rules = {layer.name.partition(".")[0]: layer.rules.name for layer in atlas.layers}
+    assert rules == {
+        "relu0": "deconvnet",
+        "group1": "deconvnet",
+        "group2": "deconvnet",
+        "group3": "guided",
+        "group4": "guided",
+    }
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused_before_any_work(

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
-from backlight import capture
 from backlight.errors import BadInputError
 from backlight.inversion.optimisers import LeakyAdaGrad, Momentum
+from backlight.inversion.place import Place
 from backlight.inversion.priors import Norm, TotalVariation
-from backlight.inversion.recipes import Place, cvpr2015, ijcv2016, recipe_for
+from backlight.inversion.recipes import cvpr2015, ijcv2016, recipe_for
 
 CAFFENET = {
     "conv1": 11,
@@ -91,15 +90,6 @@ def test_jitter_is_a_quarter_of_the_stride(stride: int, jitter: int) -> None:
     norm = ijcv2016(place(stride=stride)).priors[0]
     assert isinstance(norm, Norm)
     assert norm.weight * canvas == pytest.approx(80.0**-6)  # a mean over the pixels of the canvas
-
-
-def test_the_place_of_a_layer() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 5, 2), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(196, 6))
-    net = capture(model, (3, 32, 32))
-    first, last = (Place.of(net, net.layer(name)) for name in ("1", "4"))
-    assert (first.field, first.stride, first.is_vector) == (7 / 32, 4, False)
-    assert (last.field, last.stride, last.is_vector) == (1.0, 4, True)
-    assert last.band == 2
 
 
 def test_unknown_recipes_and_strengths_are_refused() -> None:

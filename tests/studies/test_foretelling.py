@@ -202,6 +202,14 @@ def test_squares_cover_every_pixel_and_stay_inside(inside: Box, stride: int | No
     assert len(set(squares)) == len(squares)
 
 
+def test_a_field_far_larger_than_the_image_has_squares_of_a_share_of_the_image() -> None:
+    squares = squares_over(Box(-60, -60, 92, 92), Box(0, 0, 32, 32), 0.4)
+    assert {(own.height, own.width) for own in squares} == {(13, 13)}
+    assert len(squares) > 9
+    # where it only reaches over an edge, squares stay a share of the field
+    assert {own.height for own in squares_over(Box(-4, 0, 16, 20), Box(0, 0, 16, 20), 0.4)} == {8}
+
+
 def test_sums_under_squares_are_sums() -> None:
     generator = np.random.default_rng(0)
     values, at = generator.random((20, 30)), Box(3, 4, 23, 34)

@@ -17,6 +17,8 @@ _LAYERS = [
 ]
 _FIGURES = ("relu0", "group1.2.relu2", "group2.2.relu2", "group3.4.relu2", "group4.2.relu2")
 _MAPS = 6
+_BY_EVIDENCE_GUIDED = ("group3", "group4")
+"""Where guided backpropagation shows more of what matters in this network than the deconvnet (docs/evidence.md)."""
 
 
 def demo(
@@ -29,6 +31,7 @@ def demo(
     from backlight import atlas
     from backlight.cli.models import load_network
     from backlight.images import CropSource, open_images
+    from backlight.operators.ruleset import GUIDED
 
     net = load_network("demo", None)
     import backlight_demo
@@ -41,7 +44,8 @@ def demo(
         f"a random sample of {_MAPS} feature maps of each of {len(_LAYERS)} layers"
     )
     with progress_bars() as progress:
-        built = atlas.build(net, source, path, _LAYERS, maps=_MAPS, progress=progress)
+        guided = {layer: GUIDED for layer in _LAYERS if layer.startswith(_BY_EVIDENCE_GUIDED)}
+        built = atlas.build(net, source, path, _LAYERS, maps=_MAPS, rules=guided, progress=progress)
     written = [path]
     for layer in _FIGURES:
         written.append(output / f"{layer}.png")
@@ -51,7 +55,8 @@ def demo(
     write_picture(built.superposed(_FIGURES[2]), written[-1])
     console.print()
     console.print(
-        "Each figure shows feature maps: their strongest activations projected back to pixels, and the patches."
+        "Each figure shows feature maps: their strongest activations projected back to pixels, and the patches. "
+        "Groups 3 and 4 by guided backpropagation, which the evidence favours there; the layers below by the deconvnet."
     )
     for file in written:
         say("  {}", file)

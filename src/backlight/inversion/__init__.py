@@ -4,7 +4,8 @@ from backlight.inversion.likeness import LayerLikeness, Likeness, likeness_of
 from backlight.inversion.lost import Lost, equal_restarts, lost
 from backlight.inversion.measures import CodeSpread
 from backlight.inversion.pictures import animate, figure
-from backlight.inversion.recipes import RECIPES, Place, Recipe, Stage
+from backlight.inversion.place import Place
+from backlight.inversion.recipes import RECIPES, Recipe, Stage
 from backlight.inversion.result import Inversion, InversionConfig
 from backlight.inversion.run import (
     MOST_PHOTOGRAPHS,

@@ -17,7 +17,8 @@ from backlight.inversion.descent import Descent, Search, Stopped, descend
 from backlight.inversion.measures import CodeSpread
 from backlight.inversion.mixing import NATURAL_MIXING, mixed
 from backlight.inversion.objectives import InnerProduct, Match, Objective
-from backlight.inversion.recipes import Place, Recipe, recipe_for
+from backlight.inversion.place import Place
+from backlight.inversion.recipes import Recipe, recipe_for
 from backlight.inversion.result import Goal, Inversion, InversionConfig
 from backlight.network.class_output import ClassOutput
 from backlight.scan import Progress

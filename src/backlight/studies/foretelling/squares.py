@@ -20,7 +20,7 @@ def squares_over(box: Box, inside: Box, share: float, stride: int | None = None)
     Args:
         box: The receptive field.
         inside: The part of it inside the image.
-        share: Side of a square, as a share of the field's shorter side.
+        share: Side of a square, as a share of the field's shorter side; of the image's where a square would cover it.
         stride: Pixels from one to the next; None for 2, or more where that gives over 8 places along a side.
 
     Example:
@@ -28,6 +28,9 @@ def squares_over(box: Box, inside: Box, share: float, stride: int | None = None)
         [(0, 0), (0, 2), (2, 0), (2, 2), (3, 0), (3, 2)]
     """
     side = max(1, round(share * min(box.height, box.width)))
+    if side >= max(inside.height, inside.width):
+        # the field is far larger than the image: one square would cover all of it and tell nothing
+        side = max(1, round(share * min(inside.height, inside.width)))
     height, width = min(side, inside.height), min(side, inside.width)
     rows = _places(inside.top, inside.bottom - height, stride)
     cols = _places(inside.left, inside.right - width, stride)
