@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,15 +11,13 @@ from numpy.typing import NDArray
 
 from backlight.atlas import Evidence, keep_evidence
 from backlight.errors import BadInputError
+from backlight.studies.by_hit import HitResult
 from backlight.studies.checks import check_at_least
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.faithfulness.scores import CONTROLS
 from backlight.studies.faithfulness.verdicts import Verdict, advised_rules, judge, judge_maps
 from backlight.studies.intervals import Interval, mean_interval
 from backlight.studies.numbers import nanmean, plain
-from backlight.studies.results import Result
-
-_BY_HIT = ("channels", "ranks", "values", "falls", "turned")
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class FaithfulnessConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Faithfulness(Result):
+class Faithfulness(HitResult):
     """How far activations fall when the pixels that a method chose are covered.
 
     Attributes:
@@ -75,26 +72,13 @@ class Faithfulness(Result):
     study: ClassVar[str] = "faithfulness"
 
     config: FaithfulnessConfig
-    methods: tuple[str, ...]
-    layers: tuple[str, ...]
-    rules: tuple[str, ...]
-    layer_index: NDArray[np.int64]
-    channels: NDArray[np.int64]
-    ranks: NDArray[np.int64]
     values: NDArray[np.float64]
     falls: NDArray[np.float64]
     turned: NDArray[np.float64]
 
     def map_falls(self, layer: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the channels of a layer and (maps, methods, shares, fills) their falls, averaged over hits."""
-        return np.unique(self.channels[self._of(layer)]), self.by_map(layer, self.falls)
-
-    def by_map(self, layer: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return values (n, …) averaged over the hits of each map of a layer, (maps, …)."""
-        mine = self._of(layer)
-        return np.stack(
-            [nanmean(values[mine & (self.channels == c)]) for c in np.unique(self.channels[mine])]
-        )
+        return np.unique(self.channels[self.hits_of(layer)]), self.by_map(layer, self.falls)
 
     def verdict(self, layer: str, channel: int | None = None) -> Verdict:
         """Return the verdict on a layer, by its maps, or on one feature map, by its hits."""
@@ -106,7 +90,7 @@ class Faithfulness(Result):
 
     def map_verdicts(self, layer: str) -> dict[int, Verdict]:
         """Return the verdicts on the maps of a layer by channel, each by its hits, corrected for being several."""
-        mine, order = self._of(layer), self._order(layer)
+        mine, order = self.hits_of(layer), self._order(layer)
         channels = np.unique(self.channels[mine])
         falls = [_mean_over_coverings(self.falls[mine & (self.channels == c)])[:, order] for c in channels]
         verdicts = judge_maps([self.methods[i] for i in order], falls, CONTROLS, self.config.seed)
@@ -116,14 +100,6 @@ class Faithfulness(Result):
         """Return the positions of the methods, the projection under judgement first."""
         own = self.methods.index(self.own_rules(layer))
         return [own, *(i for i in range(len(self.methods)) if i != own)]
-
-    def _of(self, layer: str) -> NDArray[np.bool_]:
-        mine: NDArray[np.bool_] = self.layer_index == self.layers.index(layer)
-        return mine
-
-    def own_rules(self, layer: str) -> str:
-        """Return the rule set with which the atlas's projections of a layer were made."""
-        return self.rules[self.layers.index(layer)]
 
     def advised_rules(self, layer: str) -> str:
         """Return the rule set with the best evidence for a layer."""
@@ -162,7 +138,7 @@ class Faithfulness(Result):
             "verdict": verdict.text,
             "best_rules": self.advised_rules(layer),
             "n_maps": verdict.n,
-            "n_hits": int(self._of(layer).sum()),
+            "n_hits": int(self.hits_of(layer).sum()),
         }
 
     def keep(self, path: Path | str) -> None:
@@ -178,31 +154,9 @@ class Faithfulness(Result):
             whole = _evidence(self.verdict(layer), best)
             keep_evidence(Path(path), layer, whole, maps, self.of(layer).to_bytes())
 
-    def of(self, layer: str) -> Faithfulness:
-        """Return the result of one layer."""
-        mine = self._of(layer)
-        arrays: dict[str, Any] = {name: getattr(self, name)[mine] for name in _BY_HIT}
-        index = np.zeros(int(mine.sum()), np.int64)
-        return replace(self, layers=(layer,), rules=(self.own_rules(layer),), layer_index=index, **arrays)
-
 
 def _evidence(verdict: Verdict, best_rules: str) -> Evidence:
     return Evidence(verdict.falls, verdict.text, verdict.is_strong, best_rules, verdict.n)
-
-
-def merged(results: Sequence[Faithfulness]) -> Faithfulness:
-    """Return the results of several layers as one."""
-    index = [np.full(len(result.values), i) for i, result in enumerate(results)]
-    arrays: dict[str, Any] = {
-        name: np.concatenate([getattr(result, name) for result in results]) for name in _BY_HIT
-    }
-    return replace(
-        results[0],
-        layers=tuple(layer for result in results for layer in result.layers),
-        rules=tuple(own for result in results for own in result.rules),
-        layer_index=np.concatenate(index),
-        **arrays,
-    )
 
 
 def _mean_over_coverings(falls: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 
 from backlight.atlas import Atlas
-from backlight.errors import BadInputError
 from backlight.images import ImageSource, open_images
 from backlight.network import Network
-from backlight.network.layers import Layers, layer_names
+from backlight.network.layers import Layers
 from backlight.scan import Progress
+from backlight.studies.by_hit import count_of, count_subjects, layer_by_layer, merged, subjects_of
 from backlight.studies.checks import check_belongs
 from backlight.studies.faithfulness.falls import Falls, Part
-from backlight.studies.faithfulness.result import Faithfulness, FaithfulnessConfig, merged
-from backlight.studies.progress import Count
-from backlight.studies.subjects import Subject, choose_subjects, rule_sets_of
+from backlight.studies.faithfulness.result import Faithfulness, FaithfulnessConfig
+from backlight.studies.subjects import Subject, rule_sets_of
 
 
 def run(
@@ -66,23 +65,18 @@ def run_by_layer(
     config = config or FaithfulnessConfig()
     source = open_images(images)
     check_belongs(atlas, net, source)
-    chosen = _subjects(atlas, layers, config)
-    n_all = sum(len(subjects) for maps in chosen.values() for subjects in maps)
-    if not n_all:
-        raise BadInputError("none of the layers has a hit to study; build the atlas with more maps or images")
-    study = Falls(net, source, rule_sets_of(atlas, config.rivals), config)
-    count = Count(progress, "faithfulness", n_all)
-    for name, maps in chosen.items():
-        known = _kept(atlas, name, config)
-        if known is not None:
-            count.add(len(known.values))
-            yield known
-        elif any(maps):
-            parts = []
-            for part in study.layer(net.layer(name), atlas[name].rules, maps):
-                parts.append(part)
-                count.add(len(part.subjects))
-            yield _result(study, name, atlas[name].rules.name, parts)
+    chosen = subjects_of(atlas, layers, config)
+    falls = Falls(net, source, rule_sets_of(atlas, config.rivals), config)
+    count = count_of(chosen, "faithfulness", progress)
+
+    def study(name: str, maps: list[list[Subject]]) -> Faithfulness:
+        parts = []
+        for part in falls.layer(net.layer(name), atlas[name].rules, maps):
+            parts.append(part)
+            count.add(len(part.subjects))
+        return _result(falls, name, atlas[name].rules.name, parts)
+
+    yield from layer_by_layer(atlas, Faithfulness, config, chosen, count, study)
 
 
 def count_hits(atlas: Atlas, layers: Layers | None = None, config: FaithfulnessConfig | None = None) -> int:
@@ -91,29 +85,7 @@ def count_hits(atlas: Atlas, layers: Layers | None = None, config: FaithfulnessC
     Raises:
         UnknownLayerError: The atlas has no such layer.
     """
-    return sum(
-        len(own) for maps in _subjects(atlas, layers, config or FaithfulnessConfig()).values() for own in maps
-    )
-
-
-def _subjects(
-    atlas: Atlas, layers: Layers | None, config: FaithfulnessConfig
-) -> dict[str, list[list[Subject]]]:
-    """Return by layer the hits that are studied, map by map."""
-    return {
-        name: choose_subjects(atlas, name, config.maps, config.hits, config.seed)
-        for name in layer_names(layers or list(atlas))
-    }
-
-
-def _kept(atlas: Atlas, layer: str, config: FaithfulnessConfig) -> Faithfulness | None:
-    """Return the same study of a layer as the atlas has kept it; None where it has not."""
-    try:
-        data = atlas[layer].studies.get(Faithfulness.study)
-        found = Faithfulness.from_bytes(data) if data else None
-    except BadInputError:  # damaged: the layer is studied again and the new result replaces it
-        return None
-    return found if found is not None and found.config == config else None
+    return count_subjects(subjects_of(atlas, layers, config or FaithfulnessConfig()))
 
 
 def _result(study: Falls, layer: str, rules: str, parts: Sequence[Part]) -> Faithfulness:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,14 +11,13 @@ from numpy.typing import NDArray
 
 from backlight.atlas import Foretold, keep_evidence
 from backlight.errors import BadInputError
+from backlight.studies.by_hit import HitResult
 from backlight.studies.checks import check_at_least
 from backlight.studies.covering import Fill, check_fills
 from backlight.studies.intervals import Interval, mean_interval, sign_flip_p
 from backlight.studies.numbers import nanmean, plain
-from backlight.studies.results import Result
 
 CENTRE, GRADIENT_INPUT = "centre", "gradient x input"
-_BY_HIT = ("channels", "ranks", "n_squares", "correlations", "partial")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class ForetellingConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Foretelling(Result):
+class Foretelling(HitResult):
     """How well projections tell where covering an image makes an activation fall.
 
     Attributes:
@@ -82,29 +80,14 @@ class Foretelling(Result):
     study: ClassVar[str] = "foretelling"
 
     config: ForetellingConfig
-    methods: tuple[str, ...]
-    layers: tuple[str, ...]
-    rules: tuple[str, ...]
-    layer_index: NDArray[np.int64]
-    channels: NDArray[np.int64]
-    ranks: NDArray[np.int64]
     n_squares: NDArray[np.int64]
     correlations: NDArray[np.float64]
     partial: NDArray[np.float64]
 
-    def own_rules(self, layer: str) -> str:
-        """Return the rule set with which the atlas's projections of a layer were made."""
-        return self.rules[self.layers.index(layer)]
-
     def map_values(self, layer: str) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """Return the channels of a layer, and (maps, methods) their correlations and partial ones, over their hits."""
-        mine = self._of(layer)
-        channels = np.unique(self.channels[mine])
-        correlations, partial = (
-            np.stack([nanmean(own[mine & (self.channels == channel)]) for channel in channels])
-            for own in (self.correlations, self.partial)
-        )
-        return channels, correlations, partial
+        channels = np.unique(self.channels[self.hits_of(layer)])
+        return channels, self.by_map(layer, self.correlations), self.by_map(layer, self.partial)
 
     def interval(self, layer: str, method: str, kind: str = "partial") -> Interval:
         """Return the mean over a layer's maps of a method's correlation, `plain` or `partial`, with its interval."""
@@ -118,7 +101,7 @@ class Foretelling(Result):
 
     def _layer_summary(self, layer: str) -> dict[str, Any]:
         channels, correlations, partial = self.map_values(layer)
-        found: dict[str, Any] = {"n_maps": len(channels), "n_hits": int(self._of(layer).sum())}
+        found: dict[str, Any] = {"n_maps": len(channels), "n_hits": int(self.hits_of(layer).sum())}
         for name, values in (("plain", correlations), ("partial", partial)):
             columns = zip(self.methods, values.T, strict=True)
             found[name] = {method: _with_interval(column, self.config.seed) for method, column in columns}
@@ -134,19 +117,12 @@ class Foretelling(Result):
         for layer in self.layers:
             channels, correlations, partial = self.map_values(layer)
             whole = self._foretold(layer, correlations, partial)
-            mine = self._of(layer)
+            mine = self.hits_of(layer)
             maps = {}
             for channel in channels.tolist():
                 own = mine & (self.channels == channel)
                 maps[channel] = self._foretold(layer, self.correlations[own], self.partial[own])
             keep_evidence(Path(path), layer, whole, maps, self.of(layer).to_bytes())
-
-    def of(self, layer: str) -> Foretelling:
-        """Return the result of one layer."""
-        mine = self._of(layer)
-        arrays: dict[str, Any] = {name: getattr(self, name)[mine] for name in _BY_HIT}
-        index = np.zeros(int(mine.sum()), np.int64)
-        return replace(self, layers=(layer,), rules=(self.own_rules(layer),), layer_index=index, **arrays)
 
     def _foretold(
         self, layer: str, correlations: NDArray[np.float64], partial: NDArray[np.float64]
@@ -162,25 +138,7 @@ class Foretelling(Result):
         ends = None if found.low is None or found.high is None else (found.low, found.high)
         return Foretold(means[0], means[1], ends, len(partial))
 
-    def _of(self, layer: str) -> NDArray[np.bool_]:
-        mine: NDArray[np.bool_] = self.layer_index == self.layers.index(layer)
-        return mine
-
 
 def _with_interval(samples: NDArray[np.float64], seed: int) -> dict[str, float | None]:
     found = mean_interval(samples)
     return {"mean": found.mean, "low": found.low, "high": found.high, "p": sign_flip_p(samples, seed)}
-
-
-def merged(results: Sequence[Foretelling]) -> Foretelling:
-    """Return the results of several layers as one."""
-    arrays: dict[str, Any] = {
-        name: np.concatenate([getattr(result, name) for result in results]) for name in _BY_HIT
-    }
-    return replace(
-        results[0],
-        layers=tuple(layer for result in results for layer in result.layers),
-        rules=tuple(own for result in results for own in result.rules),
-        layer_index=np.concatenate([np.full(len(own.channels), i) for i, own in enumerate(results)]),
-        **arrays,
-    )

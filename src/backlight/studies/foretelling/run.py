@@ -18,13 +18,13 @@ from scipy import ndimage
 from torch import Tensor
 
 from backlight.atlas import Atlas
-from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.images import ImageSource, open_images
 from backlight.network import Layer, Network
-from backlight.network.layers import Layers, layer_names
+from backlight.network.layers import Layers
 from backlight.operators.ruleset import GRADIENT, RuleSet
 from backlight.scan import Progress
+from backlight.studies.by_hit import count_of, count_subjects, layer_by_layer, merged, subjects_of
 from backlight.studies.checks import check_belongs
 from backlight.studies.covering import covered, filled
 from backlight.studies.foretelling.result import (
@@ -32,7 +32,6 @@ from backlight.studies.foretelling.result import (
     GRADIENT_INPUT,
     Foretelling,
     ForetellingConfig,
-    merged,
 )
 from backlight.studies.foretelling.squares import (
     partial_correlation,
@@ -40,10 +39,9 @@ from backlight.studies.foretelling.squares import (
     squares_over,
     sums_under,
 )
-from backlight.studies.progress import Count
 from backlight.studies.projected import HitProjector, inputs_of_hits
 from backlight.studies.responses import UnitResponses
-from backlight.studies.subjects import Subject, applies, choose_subjects, rule_sets_of
+from backlight.studies.subjects import Subject, applies, rule_sets_of
 
 _Found = tuple[int, NDArray[np.float64], NDArray[np.float64]]
 
@@ -90,23 +88,19 @@ def run_by_layer(
     config = config or ForetellingConfig()
     source = open_images(images)
     check_belongs(atlas, net, source)
-    chosen = _subjects(atlas, layers, config)
-    n_all = sum(len(subjects) for maps in chosen.values() for subjects in maps)
-    if not n_all:
-        raise BadInputError("none of the layers has a hit to study; build the atlas with more maps or images")
-    rule_sets, count = rule_sets_of(atlas, config.rivals), Count(progress, "foretelling", n_all)
-    for name, maps in chosen.items():
-        known = _kept(atlas, name, config)
-        if known is not None:
-            count.add(len(known.channels))
-            yield known
-        elif any(maps):
-            subjects = [subject for own in maps for subject in own]
-            found = []
-            for one in _Squares(net, net.layer(name), rule_sets, config).each(source, maps):
-                found.append(one)
-                count.add(1)
-            yield _result(config, name, atlas[name].rules, rule_sets, subjects, found)
+    chosen = subjects_of(atlas, layers, config)
+    rule_sets = rule_sets_of(atlas, config.rivals)
+    count = count_of(chosen, "foretelling", progress)
+
+    def study(name: str, maps: list[list[Subject]]) -> Foretelling:
+        found = []
+        for one in _Squares(net, net.layer(name), rule_sets, config).each(source, maps):
+            found.append(one)
+            count.add(1)
+        subjects = [subject for own in maps for subject in own]
+        return _result(config, name, atlas[name].rules, rule_sets, subjects, found)
+
+    yield from layer_by_layer(atlas, Foretelling, config, chosen, count, study)
 
 
 def count_hits(atlas: Atlas, layers: Layers | None = None, config: ForetellingConfig | None = None) -> int:
@@ -115,8 +109,7 @@ def count_hits(atlas: Atlas, layers: Layers | None = None, config: ForetellingCo
     Raises:
         UnknownLayerError: The atlas has no such layer.
     """
-    maps = _subjects(atlas, layers, config or ForetellingConfig()).values()
-    return sum(len(subjects) for own in maps for subjects in own)
+    return count_subjects(subjects_of(atlas, layers, config or ForetellingConfig()))
 
 
 class _Squares:
@@ -186,25 +179,6 @@ class _Squares:
         values = self._responses(inputs, [unit] * len(inputs))
         falls: NDArray[np.float64] = 1 - values[1:].clip(0) / values[0]
         return falls
-
-
-def _subjects(
-    atlas: Atlas, layers: Layers | None, config: ForetellingConfig
-) -> dict[str, list[list[Subject]]]:
-    return {
-        name: choose_subjects(atlas, name, config.maps, config.hits, config.seed)
-        for name in layer_names(layers or list(atlas))
-    }
-
-
-def _kept(atlas: Atlas, layer: str, config: ForetellingConfig) -> Foretelling | None:
-    """Return the same study of a layer as the atlas has kept it; None where it has not."""
-    data = atlas[layer].studies.get(Foretelling.study)
-    try:
-        found = Foretelling.from_bytes(data) if data else None
-    except BadInputError:  # damaged: the layer is studied again and the new result replaces it
-        return None
-    return found if found is not None and found.config == config else None
 
 
 def _result(
