@@ -27,10 +27,8 @@ def faithfulness(
     output: flags.PlotOutput = None,
     save: flags.SaveStem = None,
     layers: flags.AtlasLayers = "all",
-    maps: Annotated[
-        str, typer.Option("--maps", help="Feature maps per layer: a random sample of N, or all.")
-    ] = "16",
-    hits: Annotated[int, typer.Option("--hits", help="Hits of each map, the strongest first.")] = 9,
+    maps: flags.SampledMaps = "16",
+    hits: flags.StudiedHits = 9,
     shares: Annotated[
         str, typer.Option("--shares", help="Percentages of the receptive field that are covered.")
     ] = "5,10,20",

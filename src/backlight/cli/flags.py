@@ -134,3 +134,7 @@ PlotOutput = Annotated[
 SaveStem = Annotated[
     Path | None, typer.Option("--save", help="Also write the numbers: to SAVE.json and SAVE.npz.")
 ]
+SampledMaps = Annotated[
+    str, typer.Option("--maps", help="Feature maps per layer: a random sample of N, or all.")
+]
+StudiedHits = Annotated[int, typer.Option("--hits", help="Hits of each map, the strongest first.")]

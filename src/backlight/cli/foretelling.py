@@ -25,10 +25,8 @@ def foretelling(
     output: flags.PlotOutput = None,
     save: flags.SaveStem = None,
     layers: flags.AtlasLayers = "all",
-    maps: Annotated[
-        str, typer.Option("--maps", help="Feature maps per layer: a random sample of N, or all.")
-    ] = "16",
-    hits: Annotated[int, typer.Option("--hits", help="Hits of each map, the strongest first.")] = 9,
+    maps: flags.SampledMaps = "16",
+    hits: flags.StudiedHits = 9,
     size: Annotated[
         float, typer.Option("--size", help="Side of the square, in percent of the receptive field's side.")
     ] = 40,

@@ -28,7 +28,7 @@ def sanity(
         str | None, typer.Option("--layer", help="A layer of the atlas; defaults to the last.")
     ] = None,
     maps: Annotated[int, typer.Option("--maps", help="Feature maps: a random sample of N.")] = 8,
-    hits: Annotated[int, typer.Option("--hits", help="Hits of each map, the strongest first.")] = 1,
+    hits: flags.StudiedHits = 1,
     seed: flags.RandomSeed = 0,
     weights: flags.Weights = None,
     device: flags.Device = "cpu",
