@@ -68,7 +68,7 @@ class Settings:
         "classifier.1",
         "classifier.3",
     )
-    recipes: tuple[str, ...] = ("default", "ijcv2016", "cvpr2015")
+    recipes: tuple[str, ...] = ("default", "wide", "ijcv2016", "cvpr2015")
     images: int = 100
     block: int = 12
     batch: int = 4

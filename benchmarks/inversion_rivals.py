@@ -2,9 +2,11 @@
 
 Each photograph is inverted from each layer by each recipe. Errors are those of the 8-bit pictures, over the mean
 distance between codes of photographs; differences from the default are paired by photograph. Prints a table and writes
-benchmarks/results/inversion_rivals.json; `report.py` puts it into docs/inversion.md.
+benchmarks/results/inversion_rivals.json; `report.py` puts it into docs/inversion.md. Of other networks, the demo's and
+those of `cifar_networks.py` over images of CIFAR-10, the results are kept beside it.
 
     python benchmarks/inversion_rivals.py [--images 100] [--pixels 224] [--recipes NAME...] [--quick]
+    python benchmarks/inversion_rivals.py --network demo --pixels 227 --layers relu0 ... --recipes default wide
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,8 @@ from rich.progress import track
 from torch import Tensor
 
 import backlight_demo
-from backlight import Network, capture
+import cifar_networks
+from backlight import Network, Preprocessing, capture
 from backlight.inversion import (
     RECIPES,
     Inversion,
@@ -36,7 +40,7 @@ from backlight.inversion import (
 from backlight.inversion.mixing import NATURAL_MIXING, mixed
 from backlight.inversion.optimisers import Adam, Optimiser, Step, frequency_gains
 from backlight.inversion.priors import TotalVariation
-from backlight.inversion.recipes import best
+from backlight.inversion.recipes import wide
 from backlight.studies.intervals import mean_interval
 from common import (
     load_network,
@@ -48,6 +52,7 @@ from common import (
     write_results,
 )
 
+PART = "inversion_rivals"
 MEAN = 127.5, 127.5, 127.5
 CHOSEN_ON = (
     "n03196217_7460_digital_clock.jpg",
@@ -57,7 +62,7 @@ CHOSEN_ON = (
     "n02509815_27612_red_panda.jpg",
     "n03062245_872_cocktail_shaker.jpg",
 )
-"""The photographs on which the constants of "natural" and the rates of the rivals were chosen, at 112 x 112 pixels."""
+"""The photographs on which constants of the default and the rates of the rivals were chosen."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Settings:
     """How much is measured.
 
     Attributes:
-        network: A classifier of torchvision.
+        network: A classifier of torchvision, `demo`, or a network of `cifar_networks`.
         layers: What is inverted.
         recipes: By what: the first is what the others are compared with.
         images: Photographs.
@@ -76,7 +81,7 @@ class Settings:
 
     network: str = "squeezenet1_0"
     layers: tuple[str, ...] = ("features.4.cat", "features.7.cat", "features.10.cat", "classifier.1")
-    recipes: tuple[str, ...] = ("default", "natural", "adam", "l-bfgs", "fourier", "magnitude")
+    recipes: tuple[str, ...] = ("default", "wide", "adam", "l-bfgs", "fourier", "magnitude")
     images: int = 100
     pixels: int = 224
     batch: int = 6
@@ -238,10 +243,10 @@ def magnitudes(side: int) -> Tensor:
 
 
 def _rival(optimiser: Optimiser, priors: bool, place: Place, strength: float | None) -> Recipe:
-    """Return the default's weight and number of steps with another optimiser, and with total variation or no prior."""
-    recipe = best(place, strength)
+    """Return the weight and number of steps of `wide` with another optimiser, and with total variation or no prior."""
+    recipe = wide(place, strength)
     variation = tuple(prior for prior in recipe.priors if isinstance(prior, TotalVariation))
-    # what is computed from parameters starts from grey, as its authors do, the others from the default's noise
+    # what is computed from parameters starts from grey, as its authors do, the others from its noise
     return replace(
         recipe,
         priors=variation if priors else (),
@@ -275,12 +280,34 @@ def run(settings: Settings) -> dict[str, Any]:
     for layer, recipe, paths in track(work, "inverting", len(work)):
         rows += measure(net, settings, layer, recipe, paths)
         if settings.images == Settings.images:  # hours: a look in between must be possible
-            write_results("inversion_rivals", found)
+            write_results(_part(settings), found)
     print_table("normalised error of the pictures, %", *table(found))
     return found
 
 
+def _part(settings: Settings) -> str:
+    """Return the name of the results."""
+    return PART if settings.network == Settings.network else f"{PART}_{settings.network}"
+
+
+def _paths(settings: Settings, count: int) -> list[Path]:
+    """Return so many pictures for a network to see."""
+    if settings.network not in cifar_networks.BODIES:
+        return photographs(count)
+    source, folder = cifar_networks.images("test"), cifar_networks.FOLDER / "test"
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{i:03}.png" for i in range(count)]
+    for i, path in enumerate(paths):
+        Image.fromarray(np.asarray(source.load(i))).save(path)
+    return paths
+
+
 def _network(name: str, pixels: int) -> tuple[Network, bool]:
+    if name in cifar_networks.BODIES:
+        return cifar_networks.load(name), False
+    if name == "demo":
+        preprocessing = Preprocessing.from_dict(backlight_demo.PREPROCESSING)
+        return capture(backlight_demo.model(), (3, *preprocessing.crop), preprocessing), False
     model, net, is_random = load_network(name)
     if net.input_shape[1:] == (pixels, pixels):
         return net, is_random
@@ -293,7 +320,7 @@ def _network(name: str, pixels: int) -> tuple[Network, bool]:
 
 
 def _work(settings: Settings) -> Iterator[tuple[str, str, list[Any]]]:
-    paths = photographs(settings.images)
+    paths = _paths(settings, settings.images)
     for start in range(0, len(paths), settings.batch):
         for layer in settings.layers:
             for recipe in settings.recipes:
@@ -310,7 +337,7 @@ def measure(
     assert net.preprocessing is not None
     key = net, layer, settings.spread
     if key not in _SPREADS:
-        _SPREADS[key] = spread_of(net, photographs(settings.spread), layer)
+        _SPREADS[key] = spread_of(net, _paths(settings, settings.spread), layer)
     results = invert_all(net, net.preprocessing.batch(paths), layer, InversionConfig(recipe), _SPREADS[key])
     return [_row(result, path.name) for result, path in zip(results, paths, strict=True)]
 
@@ -385,12 +412,14 @@ def _more(pairs: Sequence[tuple[float, float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", help="a classifier of torchvision, demo, or a network of cifar_networks")
     parser.add_argument("--images", type=int, help="photographs")
     parser.add_argument("--pixels", type=int, help="side of the image that the network sees")
     parser.add_argument("--layers", nargs="+", metavar="NAME")
     parser.add_argument("--recipes", nargs="+", metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="two small photographs, one layer")
-    write_results("inversion_rivals", run(settings_from(parser.parse_args(), Settings(), QUICK)))
+    settings = settings_from(parser.parse_args(), Settings(), QUICK)
+    write_results(_part(settings), run(settings))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from PIL import Image
 from backlight import Network, Preprocessing
 from backlight.inversion import RECIPES, Stage
 from backlight.inversion.optimisers import Adam
-from backlight.inversion.recipes import best
+from backlight.inversion.recipes import wide
 from conftest import captured_small_net
 
 
@@ -20,7 +20,7 @@ from conftest import captured_small_net
 def quick() -> Iterator[None]:
     """Add the recipe "quick": the default with few steps, which moves the image about."""
     stages = (Stage(Adam(12.0), 12, jitter=True), Stage(Adam(8.0), 12))
-    RECIPES["quick"] = lambda place, strength: replace(best(place, strength), stages=stages)
+    RECIPES["quick"] = lambda place, strength: replace(wide(place, strength), stages=stages)
     yield
     del RECIPES["quick"]
 

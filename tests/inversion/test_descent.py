@@ -19,10 +19,10 @@ from backlight.inversion import descent as descents
 from backlight.inversion.descent import bounded
 from backlight.inversion.optimisers import Adam, Momentum
 from backlight.inversion.priors import Norm, TotalVariation
-from backlight.inversion.recipes import best
+from backlight.inversion.recipes import wide
 
 
-@pytest.mark.parametrize(("recipe", "bound"), [("default", 240), ("ijcv2016", 160), ("quick", 240)])
+@pytest.mark.parametrize(("recipe", "bound"), [("wide", 240), ("ijcv2016", 160), ("quick", 240)])
 def test_the_bounded_range_holds_at_every_step(
     recipe: str, bound: float, net: Network, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
@@ -43,7 +43,7 @@ def test_the_bounded_range_holds_at_every_step(
 
 
 def staged(*stages: Stage, patience: int | None = None) -> Recipe:
-    return replace(best(Place((3, 32, 32), 0.1, False, 2.0)), stages=stages, patience=patience, bound=None)
+    return replace(wide(Place((3, 32, 32), 0.1, False, 2.0)), stages=stages, patience=patience, bound=None)
 
 
 def test_a_restart_that_improves_no_more_rests_by_itself(net: Network, picture: Image.Image) -> None:
@@ -135,7 +135,7 @@ def test_ctrl_c_keeps_the_best_so_far(net: Network, picture: Image.Image, quick:
 
 def test_it_stops_when_nothing_improves(net: Network, picture: Image.Image) -> None:
     still = lambda place, strength: replace(  # noqa: E731
-        best(place), stages=(Stage(Momentum(0.0), 300),), patience=7
+        wide(place), stages=(Stage(Momentum(0.0), 300),), patience=7
     )
     RECIPES["still"] = still
     found = invert(net, picture, "relu2", InversionConfig("still"))
@@ -146,7 +146,7 @@ def test_it_stops_when_nothing_improves(net: Network, picture: Image.Image) -> N
 
 def test_a_search_that_explodes_keeps_its_best(net: Network, picture: Image.Image) -> None:
     def explosive(place: Place, strength: float | None) -> Recipe:
-        own = best(place)
+        own = wide(place)
         return replace(own, stages=(Stage(Momentum(10.0), 5), Stage(Momentum(1e30), 50)), bound=None)
 
     RECIPES["explosive"] = explosive

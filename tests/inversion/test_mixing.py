@@ -65,12 +65,12 @@ def test_steps_in_mixed_colours_are_steps_in_the_coordinates() -> None:
     torch.testing.assert_close(x, mixed(z, MIXING))
 
 
-def test_the_natural_recipe_charges_for_what_a_picture_cannot_hold() -> None:
+def test_the_default_charges_for_what_a_picture_cannot_hold() -> None:
     preprocessing = Preprocessing(None, (32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     net = captured_small_net(preprocessing)
     colours = Colours.of(net)
-    recipe = recipe_for("natural", Place.of(net, net.layer("relu1")))
-    assert recipe.name == "natural"
+    recipe = recipe_for("default", Place.of(net, net.layer("relu1")))
+    assert recipe.name == "default"
     assert recipe.bound is None
     prior = recipe.priors[0]
     assert isinstance(prior, OutOfRange)
@@ -79,42 +79,42 @@ def test_the_natural_recipe_charges_for_what_a_picture_cannot_hold() -> None:
     over = both + torch.tensor([-4.0, 4.0])
     # a share of 2 of 32 columns is 4 levels outside in all three channels
     assert float(prior(over)[0]) == pytest.approx(3 * 2 / 32, rel=1e-3)
-    assert recipe_for("natural", Place((1, 8, 8), 0.1, False, 1.0)).priors[0] == OutOfRange(
+    assert recipe_for("default", Place((1, 8, 8), 0.1, False, 1.0)).priors[0] == OutOfRange(
         1 / (64 * 16), (-127.5,), (127.5,)
     )
 
 
 @pytest.mark.parametrize("side", [7, 58, 60, 146, 148, 227])
-def test_the_weight_of_the_natural_recipe_has_no_steps(side: int) -> None:
-    """It falls by the same factor for each pixel of the field, also where the bands of the default end."""
+def test_the_weight_of_the_default_has_no_steps(side: int) -> None:
+    """It falls smoothly, also where the bands of the other recipes end."""
 
     def weight(pixels: float) -> float:
-        return recipe_for("natural", Place((3, 227, 227), pixels / 227, False, 4.0)).weight
+        return recipe_for("default", Place((3, 227, 227), pixels / 227, False, 4.0)).weight
 
-    assert weight(side - 1) / weight(side) == pytest.approx(100 ** (1 / 227))
-    assert weight(227) == pytest.approx(50)
-    assert recipe_for("natural", Place((3, 227, 227), 1.0, True, 4.0)).weight == 10
-    assert recipe_for("natural", Place((3, 227, 227), 1.0, False, 4.0), 7.0).weight == 7
+    assert 0 < weight(side - 1) - weight(side) <= 5 * 5000 / 227
+    assert weight(side) == pytest.approx(30 + 5000 * (1 - side / 227) ** 5)
+    assert recipe_for("default", Place((3, 227, 227), 1.0, True, 4.0)).weight == 10
+    assert recipe_for("default", Place((3, 227, 227), 1.0, False, 4.0), 7.0).weight == 7
 
 
-def test_the_natural_start_is_nearly_grey_and_as_strong() -> None:
+def test_the_start_of_the_default_is_nearly_grey_and_as_strong() -> None:
     net = captured_small_net(Preprocessing(None, (32, 32), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     starts_of = {}
-    for name in ("default", "natural"):
+    for name in ("wide", "default"):
         task = Task(Coder(net, "relu1"), "invert", InversionConfig(name))
         starts_of[name] = starts(task, task.recipe, 1)
-    own, white = starts_of["natural"], starts_of["default"]
+    own, white = starts_of["default"], starts_of["wide"]
     torch.testing.assert_close(mixed(white, torch.tensor(NATURAL_MIXING)), own)
     assert float(own.std() / white.std()) == pytest.approx(1, abs=0.1)
     assert float(own.std(1).mean()) < 0.6 * float(white.std(1).mean())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_natural_recipe_inverts_grey_and_coloured_networks(channels: int) -> None:
+def test_the_default_inverts_grey_and_coloured_networks(channels: int) -> None:
     torch.manual_seed(0)
     net = capture(nn.Sequential(nn.Conv2d(channels, 12, 3, padding=1)), (channels, 16, 16))
     image = torch.rand(channels, 16, 16) - 0.5
-    found = invert(net, image, net.layers[-1], InversionConfig("natural"))
+    found = invert(net, image, net.layers[-1], InversionConfig("default"))
     assert found.shown.relative_errors[0] < 0.2
     assert found.terms == ("objective", "range", "variation")
 

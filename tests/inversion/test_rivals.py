@@ -88,7 +88,7 @@ def test_magnitude_constrained_descent_never_changes_the_magnitudes(rivals: Modu
 @pytest.mark.parametrize("name", ["adam", "l-bfgs", "fourier", "magnitude"])
 def test_rivals_have_the_weight_and_the_steps_of_the_default(name: str, rivals: ModuleType) -> None:
     place = Place((3, 64, 64), 0.4, False, 8.0)
-    own, default = rivals.RIVALS[name](place, None), rivals.best(place)
+    own, default = rivals.RIVALS[name](place, None), rivals.wide(place)
     assert (own.weight, own.n_steps, own.patience) == (default.weight, default.n_steps, None)
     assert all(isinstance(prior, TotalVariation) for prior in own.priors)
     assert bool(own.priors) == (name in ("adam", "l-bfgs"))
@@ -125,14 +125,14 @@ def test_the_page_says_what_was_measured(rivals: ModuleType) -> None:
         errors.setdefault((row["layer"], row["recipe"]), []).append(row["picture_error"])
     names = sorted({row["image"] for row in found["rows"]})
     for layer in settings["layers"]:
-        own, default = (np.array(errors[layer, recipe]) for recipe in ("natural", "default"))
-        assert len(own) == len(default) == settings["images"]
+        own, wide = (np.array(errors[layer, recipe]) for recipe in ("default", "wide"))
+        assert len(own) == len(wide) == settings["images"]
         new = np.array([name not in rivals.CHOSEN_ON for name in names])
         assert int(new.sum()) == 6
         for kept in (np.ones_like(new), new):  # also on the photographs on which nothing was chosen
-            high = mean_interval((own - default)[kept]).high
+            high = mean_interval((own - wide)[kept]).high
             assert high is not None
-            assert high < 0  # "natural is closer than the default in all three layers"
+            assert high < 0  # "the default is closer than `wide` in all three layers"
 
 
 def _of_three_steps(
@@ -146,16 +146,16 @@ def test_the_table_pairs_differences_by_photograph(rivals: ModuleType) -> None:
     rows = []
     chosen_on = rivals.CHOSEN_ON[0]
     for image, default, other in ((chosen_on, 0.1, 0.12), ("b", 0.2, 0.21), ("c", 0.3, 0.33)):
-        for recipe, error in (("default", default), ("natural", other)):
+        for recipe, error in (("default", default), ("wide", other)):
             row = {"layer": "x", "recipe": recipe, "image": image, "steps": 9, "same_label": True}
             rows.append(row | {"picture_error": error, "float_error": error, "rms_levels": 10.0})
-    found = {"settings": {"layers": ["x"], "recipes": ["default", "natural"]}, "rows": rows}
-    header, (default, natural) = rivals.table(found)
+    found = {"settings": {"layers": ["x"], "recipes": ["default", "wide"]}, "rows": rows}
+    header, (default, wide) = rivals.table(found)
     assert default[header.index("more than default")] == ""
     differences = np.array([2.0, 1.0, 3.0])
     reach = 4.302653 * differences.std(ddof=1) / math.sqrt(3)
     cell = f"+2.0 [{2 - reach:+.1f}, {2 + reach:+.1f}]"
-    assert natural[header.index("more than default")] == cell
+    assert wide[header.index("more than default")] == cell
     reach = 12.7062 * math.sqrt(2) / math.sqrt(2)  # of 1 and 3
-    assert natural[header.index("on new photographs")] == f"+2.0 [{2 - reach:+.1f}, {2 + reach:+.1f}]"
-    assert {len(default), len(natural)} == {len(header)}
+    assert wide[header.index("on new photographs")] == f"+2.0 [{2 - reach:+.1f}, {2 + reach:+.1f}]"
+    assert {len(default), len(wide)} == {len(header)}

@@ -43,9 +43,7 @@ def invert(
             "a feature map.",
         ),
     ] = "invert",
-    recipe: Annotated[
-        str, typer.Option("--recipe", help="default, natural, cvpr2015 or ijcv2016.")
-    ] = "default",
+    recipe: Annotated[str, typer.Option("--recipe", help="default, wide, cvpr2015 or ijcv2016.")] = "default",
     strength: Annotated[
         float | None,
         typer.Option(

@@ -27,8 +27,8 @@ CVPR_VARIATIONS = 1.0, 10.0, 100.0
 IJCV_RANGE = 80.0
 IJCV_VARIATION = IJCV_RANGE / 6.5
 IJCV_WEIGHTS = 300.0, 100.0, 20.0, 1.0
-BEST_WEIGHTS = 1000.0, 200.0, 30.0, 10.0
-BEST_RANGE = 120.0
+WIDE_WEIGHTS = 1000.0, 200.0, 30.0, 10.0
+WIDE_RANGE = 120.0
 _EXCITING_WEIGHTS = 1000.0, 200.0, 10.0, 5.0
 
 
@@ -142,8 +142,8 @@ def ijcv2016(place: Place, strength: float | None = None) -> Recipe:
     )
 
 
-def best(place: Place, strength: float | None = None) -> Recipe:
-    """Return our default: the priors of 2016 with a range wide enough for nearly every colour, and smooth Adam.
+def wide(place: Place, strength: float | None = None) -> Recipe:
+    """Return the priors of 2016 with a range wide enough for nearly every colour, and smooth Adam.
 
     Coarse structures move further than fine ones (`Adam.smoothness`), more so the more of the image a unit sees: late
     layers reach in 200 steps what takes plain Adam twice as many. There is no jitter, since it changes the code.
@@ -159,13 +159,13 @@ def best(place: Place, strength: float | None = None) -> Recipe:
     """
     pixels = place.shape[1] * place.shape[2]
     return Recipe(
-        name="default",
-        weight=_by_band(BEST_WEIGHTS, place) if strength is None else strength,
-        priors=_ijcv_priors(pixels, BEST_RANGE),
-        stages=(_BEST_STAGES[place.band],),
+        name="wide",
+        weight=_by_band(WIDE_WEIGHTS, place) if strength is None else strength,
+        priors=_ijcv_priors(pixels, WIDE_RANGE),
+        stages=(_WIDE_STAGES[place.band],),
         start="uniform",
         spread=IJCV_RANGE / 3**0.5,
-        bound=2 * BEST_RANGE,
+        bound=2 * WIDE_RANGE,
         patience=50,
     )
 
@@ -173,15 +173,15 @@ def best(place: Place, strength: float | None = None) -> Recipe:
 _SHORT = 0.8, 0.95
 """Adam's betas: means over a few steps follow codes better than the usual ones over ten and a hundred or more."""
 
-_BEST_STAGES = (
+_WIDE_STAGES = (
     Stage(Adam(16.0, _SHORT, smoothness=0.3), 100),
     Stage(Adam(8.0, _SHORT, smoothness=0.7), 200),
     Stage(Adam(8.0, _SHORT, smoothness=0.7), 300),
 )
 
 
-def natural(place: Place, strength: float | None = None) -> Recipe:
-    """Return the default for pictures of photographs: a range that a picture can hold, and decorrelated colours.
+def best(place: Place, strength: float | None = None) -> Recipe:
+    """Return our default: `wide` with the range that a picture can hold, and decorrelated colours.
 
     The norm and the bound of colours give way to a penalty of what a picture cannot hold: colours a root mean square
     of 4 grey levels outside black to white cost as much as differences of 12.3 between neighbours. Start and steps are
@@ -189,28 +189,28 @@ def natural(place: Place, strength: float | None = None) -> Recipe:
 
     Args:
         place: The layer.
-        strength: The weight of the objective, C; None takes 5000 · 100^-f of a layer whose units see the share f of the
-            image, so 5000 for a single pixel and 50 for all of it; 10 for a vector, as in `best`.
+        strength: The weight of the objective, C; None takes 30 + 5000 · (1 - f)⁵ of a layer whose units see the share f
+            of the image, so 5030 for a single pixel and 30 for all of it; 10 for a vector, as in `wide`.
     """
-    smooth = BEST_WEIGHTS[-1] if place.is_vector else NATURAL_WEIGHT * 100**-place.field
-    recipe = best(place, smooth if strength is None else strength)
+    smooth = WIDE_WEIGHTS[-1] if place.is_vector else WIDE_WEIGHTS[2] + BEST_WEIGHT * (1 - place.field) ** 5
+    recipe = wide(place, smooth if strength is None else strength)
     low, high = place.range
     pixels = place.shape[1] * place.shape[2]
     variation = recipe.priors[1]
     return replace(
         recipe,
-        name="natural",
-        priors=(OutOfRange(1 / (pixels * NATURAL_EDGE**2), low, high), variation),
-        stages=(_NATURAL_STAGES[place.band],),
+        name="default",
+        priors=(OutOfRange(1 / (pixels * BEST_EDGE**2), low, high), variation),
+        stages=(_BEST_STAGES[place.band],),
         start="natural",
         bound=None,
     )
 
 
-NATURAL_WEIGHT, NATURAL_EDGE = 5000.0, 4.0
-_NATURAL_STAGES = tuple(
-    Stage(Mixed(Adam(16.0, _SHORT, smoothness), NATURAL_MIXING), steps)
-    for smoothness, steps in ((0.3, 100), (0.7, 200), (0.7, 300))
+BEST_WEIGHT, BEST_EDGE = 5000.0, 4.0
+_BEST_STAGES = tuple(
+    Stage(Mixed(Adam(rate, _SHORT, smoothness), NATURAL_MIXING), steps)
+    for rate, smoothness, steps in ((16.0, 0.3, 100), (16.0, 0.7, 200), (8.0, 0.7, 300))
 )
 
 
@@ -249,11 +249,11 @@ def _by_band(weights: tuple[float, float, float, float], place: Place) -> float:
 
 RECIPES: dict[str, Callable[[Place, float | None], Recipe]] = {
     "default": best,
+    "wide": wide,
     "cvpr2015": cvpr2015,
     "ijcv2016": ijcv2016,
-    "natural": natural,
 }
-_OTHER_GOALS = {"default": exciting, "ijcv2016": _jittered_only, "natural": exciting}
+_OTHER_GOALS = {"default": exciting, "wide": exciting, "ijcv2016": _jittered_only}
 
 
 def recipe_for(name: str, place: Place, strength: float | None = None, inverts: bool = True) -> Recipe:

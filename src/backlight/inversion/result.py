@@ -24,7 +24,7 @@ class InversionConfig:
     """How to search for an image.
 
     Attributes:
-        recipe: A key of `RECIPES`: "default", "natural", "cvpr2015" or "ijcv2016".
+        recipe: A key of `RECIPES`: "default", "wide", "cvpr2015" or "ijcv2016".
         strength: The recipe's main weight: the total variation λ for "cvpr2015" (1, 10 or 100 in the paper), the
             objective's C for the others (1 to 300 in the paper); None leaves the choice to the recipe.
         restarts: Number of starts, searched in one batch. The result of a start does not depend on how many there are,
