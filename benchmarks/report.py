@@ -182,6 +182,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "inversion-errors": ("inversion_errors", _inversion_errors),
     "inversion-way": ("inversion_errors", _inversion_way),
     "inversion-rivals": ("inversion_rivals", _inversion_rivals),
+    "inversion-rivals-demo": ("inversion_rivals_demo", _inversion_rivals),
+    "inversion-rivals-leaky": ("inversion_rivals_leaky", _inversion_rivals),
     "adaptive": ("adaptive", _adaptive),
     "evidence": (evidence.PART, _evidence),
     "adaptive-errors": ("adaptive_errors", _adaptive_errors),
