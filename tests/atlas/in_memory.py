@@ -15,7 +15,7 @@ from backlight.storage.tiles import encode_patch, encode_projection
 FIELD = ReceptiveField(Axis(4, Fraction(2), 0), Axis(4, Fraction(2), 0))
 
 
-HEADING = Heading("Net", "relu1", 8, 100, "deconvnet projections", FIELD, 9)
+HEADING = Heading("Net", "relu1", 8, 100, "deconvnet", FIELD, 9)
 
 
 class InMemory:

@@ -106,6 +106,16 @@ def test_a_sample_of_maps_depends_on_the_seed_and_the_layers_name(picture_folder
     assert plan_build(net, picture_folder, ["relu1"], maps=100).channels == (tuple(range(8)),)
 
 
+def test_maps_may_differ_by_layer(picture_folder: Path) -> None:
+    net, layers = make_network(), ["relu1", "relu2"]
+    chosen = plan_build(net, picture_folder, layers, maps={"relu1": [5, 2]}).channels
+    assert chosen == ((2, 5), tuple(range(net.layer("relu2").n_maps)))
+    sampled = plan_build(net, picture_folder, layers, maps={"relu1": 3, "relu2": None}).channels[0]
+    assert sampled == plan_build(net, picture_folder, layers, maps=3).channels[0]
+    with pytest.raises(UnknownLayerError):
+        plan_build(net, picture_folder, layers, maps={"gone": 3})
+
+
 def test_layers_that_are_not_named_keep_the_deconvnet(picture_folder: Path) -> None:
     plan = plan_build(make_network(), picture_folder, ["relu1", "relu2"], rules={"relu2": GUIDED})
     assert plan.rules == (DECONVNET, GUIDED)

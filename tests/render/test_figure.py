@@ -155,6 +155,26 @@ def test_the_legend_gives_the_size_of_what_is_drawn(monkeypatch):
     assert "a tile is 6 x 9 pixels" in legend_of(monkeypatch, [larger])
 
 
+def test_other_rules_stand_between_the_projections_and_the_patches(monkeypatch):
+    own, other = solid(1), solid(2)
+    panels = [MapPanel("channel 5", [own] * 9, others=[[other] * 9])]
+    plain = layer_figure([MapPanel("channel 5", [own] * 9)], "a layer", tile_size=40)
+    both = layer_figure(panels, "a layer", tile_size=40, rules=("guided", "deconvnet"))
+    grid = 3 * 40 + 2 * 2 + 2
+    assert both.width == plain.width + grid + 10
+    assert "First by guided, then by deconvnet." in legend_of(monkeypatch, panels, rules=("guided", "deconvnet"))
+    assert "First by" not in legend_of(monkeypatch, [panel(9)])
+
+
+def test_a_dead_map_beside_others_keeps_their_size():
+    panels = [MapPanel("channel 5", [solid(1)] * 9, others=[[solid(2)] * 9]), MapPanel("dead", [], others=[[]])]
+    assert layer_figure(panels, "a layer", rules=("guided", "deconvnet"), columns=2).mode == "RGB"
+
+
+def test_the_legend_ends_with_what_the_words_of_captions_mean(monkeypatch):
+    assert legend_of(monkeypatch, [panel(9)], terms="Active: often.").endswith("Active: often.")
+
+
 def test_the_same_input_gives_the_same_bytes():
     assert layer_figure([panel(9)], "a layer").tobytes() == layer_figure([panel(9)], "a layer").tobytes()
 

@@ -54,7 +54,7 @@ def build(
         top: Hits of a feature map.
         rules: How activations are projected back; by layer name if it differs, DECONVNET for layers not named.
         maps: Feature maps of each layer to project: a random sample of so many, a list of channels, None for
-            all. Statistics are kept of all of them.
+            all; by layer name if it differs, all of layers not named. Statistics are kept of all of them.
         seed: Random seed of that sample.
         batch_size: Images that are read together, and projected in one forward pass at most; a resumed build
             keeps the one that it was begun with.

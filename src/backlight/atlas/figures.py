@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,12 @@ from backlight.atlas.drawing import FigureLook
 from backlight.atlas.headings import Heading
 from backlight.atlas.records import FeatureMap, Hit
 from backlight.errors import BadInputError
+from backlight.geometry import Box
 from backlight.render import (
     SHARE,
     MapPanel,
     Tile,
+    cut,
     draw_patch,
     draw_projection,
     filter_figure,
@@ -29,15 +31,34 @@ _LARGEST_SUM = 2**24
 _CARD_PIXELS = 224
 
 
-def map_figure(heading: Heading, maps: Sequence[FeatureMap], look: FigureLook) -> Image.Image:
+def map_figure(
+    heading: Heading,
+    maps: Sequence[FeatureMap],
+    look: FigureLook,
+    others: Mapping[str, Sequence[Sequence[Tile]]] | None = None,
+) -> Image.Image:
     """Return the projections of each map's hits beside their patches (`Atlas.figure`).
+
+    Args:
+        heading: What stands above.
+        maps: The feature maps.
+        look: How they are drawn.
+        others: By rule set, the tiles of the hits of each map by these rules, to be drawn beside the atlas's own.
 
     Raises:
         AtlasError: A hit is not projected yet.
     """
-    panels, shown = _panels(heading, maps, look, heading.n_places)
-    subtitle = heading.subtitle(shown, _has_stability(maps))
-    return layer_figure(panels, heading.title, subtitle, columns=look.columns, scaling=look.scaling)
+    others = others or {}
+    panels, shown = _panels(heading, maps, look, heading.n_places, list(others.values()), moved=True)
+    return layer_figure(
+        panels,
+        heading.title,
+        heading.subtitle(shown, list(others)),
+        columns=look.columns,
+        scaling=look.scaling,
+        terms=heading.terms(_has_stability(maps)),
+        rules=(heading.rules, *others) if others else (),
+    )
 
 
 def superposed_figure(
@@ -62,8 +83,10 @@ def superposed_figure(
             command="`backlight figure` shows its hits",
         )
     title = f"{heading.title}, top {wanted} superposed"
-    subtitle = heading.subtitle(shown, _has_stability(maps))
-    return overlay_figure(panels, title, subtitle, columns=look.columns, scaling=look.scaling)
+    terms = heading.terms(_has_stability(maps))
+    return overlay_figure(
+        panels, title, heading.subtitle(shown), columns=look.columns, scaling=look.scaling, terms=terms
+    )
 
 
 def filters_figure(heading: Heading, filters: NDArray[np.float32] | None, columns: int | None) -> Image.Image:
@@ -93,25 +116,48 @@ def hit_figure(hit: Hit) -> Image.Image:
 
 
 def _panels(
-    heading: Heading, maps: Sequence[FeatureMap], look: FigureLook, top: int
+    heading: Heading,
+    maps: Sequence[FeatureMap],
+    look: FigureLook,
+    top: int,
+    others: Sequence[Sequence[Sequence[Tile]]] = (),
+    moved: bool = False,
 ) -> tuple[list[MapPanel], str]:
     """Return a panel for each map, and in words what part of the receptive field their tiles show."""
     tiles = [[hit.tile for hit in feature_map.hits[:top]] for feature_map in maps]
     field, words = heading.receptive_field, ""
     if field is not None and not look.full_field:
         # All tiles of a figure are cut to one size, so they are zoomed together and dealt out again.
-        shown = iter(zoom([tile for own in tiles for tile in own]))
-        tiles = [[next(shown) for _ in own] for own in tiles]
-        box = next((tile.box for own in tiles for tile in own), None)
-        if box is not None and (box.height, box.width) != field.size:
-            words = (
-                f"a unit sees {field.size[0]} x {field.size[1]} pixels, shown are the central "
-                f"{box.height} x {box.width}, with at least {SHARE:.0%} of the magnitude in 9 of 10 projections"
-            )
-    return [_panel(m, own, top) for m, own in zip(maps, tiles, strict=True)], words
+        shown = zoom([tile for own in tiles for tile in own], moved=moved)
+        words, dealt = _shown(shown, field.size, moved), iter(shown)
+        tiles = [[next(dealt) for _ in own] for own in tiles]
+    panels = []
+    for i, feature_map in enumerate(maps):
+        # what other rules show on the same pixels
+        rest = [
+            [cut(tile, own.box) for tile, own in zip(rules[i], tiles[i], strict=True)] for rules in others
+        ]
+        panels.append(_panel(feature_map, tiles[i], rest, top))
+    return panels, words
 
 
-def _panel(feature_map: FeatureMap, tiles: Sequence[Tile], top: int) -> MapPanel:
+def _shown(tiles: Sequence[Tile], field: tuple[int, int], moved: bool) -> str:
+    """Return in words what part of the receptive field tiles show; empty for all of it."""
+    if not tiles or (tiles[0].box.height, tiles[0].box.width) == field:
+        return ""
+    seen = f"a unit sees {field[0]} x {field[1]} pixels"
+    if all(tile.inside == Box(0, 0, *tile.image_size) for tile in tiles):
+        return f"{seen}, more than the image, which is shown whole"
+    border = ", moved into the image at its border" if moved else ""
+    return (
+        f"{seen}, shown are the central {tiles[0].box.height} x {tiles[0].box.width}{border}, "
+        f"with at least {SHARE:.0%} of the magnitude in 9 of 10 projections"
+    )
+
+
+def _panel(
+    feature_map: FeatureMap, tiles: Sequence[Tile], others: Sequence[Sequence[Tile]], top: int
+) -> MapPanel:
     caption = (
         ""
         if feature_map.dead
@@ -122,7 +168,7 @@ def _panel(feature_map: FeatureMap, tiles: Sequence[Tile], top: int) -> MapPanel
     evidence = feature_map.evidence
     found = [own.text for own in (evidence, feature_map.foretelling) if own is not None]
     words, is_weak = "; ".join(found), evidence is not None and not evidence.is_strong
-    return MapPanel(f"channel {feature_map.channel}", tiles, caption, top, words, is_weak)
+    return MapPanel(f"channel {feature_map.channel}", tiles, caption, top, words, is_weak, others)
 
 
 def _has_stability(maps: Sequence[FeatureMap]) -> bool:

@@ -87,16 +87,16 @@ class AtlasLayer(Mapping[int, FeatureMap]):
     def heading(self) -> Heading:
         """Return what stands above pictures of the layer's feature maps."""
         identity = self._contents.identity
-        layer_by_layer = " (rules chosen layer by layer)" if identity.rules.everywhere is None else ""
         return Heading(
             network=identity.model.name,
             layer=self.name,
             n_maps=self.n_maps,
             n_images=len(self._contents.images),
-            rules=f"{self.rules.name} projections{layer_by_layer}",
+            rules=self.rules.name,
             receptive_field=self.receptive_field,
             top=identity.selection.top,
             evidence=_in_words(self._found[0]),
+            is_chosen=identity.rules.everywhere is None,
         )
 
     def projected(self, channels: Sequence[int] | int | None = None) -> list[FeatureMap]:

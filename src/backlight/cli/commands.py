@@ -71,6 +71,10 @@ class Commands(LazyGroup):
             "figure:figure",
             "Draw a layer: for each feature map its strongest hits projected back to pixels, beside their patches.",
         ),
+        "rules": Command(
+            "rules:rules",
+            "Draw a layer with its hits projected by other rules too, side by side.",
+        ),
         "project": Command(
             "project:project",
             "Project one unit of each image back to pixels: its activation is kept, all others are set to zero.",

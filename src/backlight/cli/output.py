@@ -106,6 +106,7 @@ _PHASES = {
     "homogeneity": ("comparing", "hits"),
     "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
+    "side by side": ("comparing", "feature maps"),
     "prepare": ("preparing", ""),
     "search": ("searching", "images"),
 }

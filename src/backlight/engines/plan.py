@@ -39,7 +39,8 @@ SCAN_STEP_IMAGES = 256
 
 _BYTES_PER_PIXEL, _BYTES_PER_HIT, _BYTES_PER_MAP = 1.0, 700, 1000
 
-Maps = int | Sequence[int] | None
+MapsOfLayer = int | Sequence[int] | None
+Maps = MapsOfLayer | Mapping[str, MapsOfLayer]
 """Which feature maps of a layer: a random sample of so many, their channels, or None for all."""
 
 
@@ -200,7 +201,8 @@ def plan_build(
         layers: Layer names, or one; None takes the network's default layers.
         top: Hits of a feature map, at least 1.
         rules: How activations are projected back; by layer name if it differs, DECONVNET for layers not named.
-        maps: Feature maps of each layer to project: a random sample of so many, a list of channels, None for all.
+        maps: Feature maps of each layer to project: a random sample of so many, a list of channels, None for all; by
+            layer name if it differs, all of layers not named.
         seed: Random seed of that sample, which does not depend on the images.
         batch_size: Images that are read together, and projected in one forward pass at most.
         compile: Whether to compile the network for the scan: `on`, `off`, or `auto`, by the rule of
@@ -226,7 +228,10 @@ def plan_build(
     if not len(source):
         raise BadInputError(f"{source.name!r} holds no image; name a folder that does")
     chosen = _choose_layers(net, layers)
-    channels = tuple(_choose_maps(layer, maps, seed) for layer in chosen)
+    its_maps = {net.layer(name): found for name, found in maps.items()} if isinstance(maps, Mapping) else None
+    channels = tuple(
+        _choose_maps(layer, maps if its_maps is None else its_maps.get(layer), seed) for layer in chosen
+    )
     own, default = ({}, rules) if isinstance(rules, RuleSet) else (rules, DECONVNET)
     by_name = {net.layer(name): found for name, found in own.items()}
     its = tuple(by_name.get(layer, default) for layer in chosen)
@@ -252,7 +257,7 @@ def _choose_layers(net: Network, layers: Layers | None) -> tuple[Layer, ...]:
     return chosen
 
 
-def _choose_maps(layer: Layer, maps: Maps, seed: int) -> tuple[int, ...]:
+def _choose_maps(layer: Layer, maps: MapsOfLayer, seed: int) -> tuple[int, ...]:
     """Return the feature maps of a layer that are projected; a sample depends on the seed and the layer's name only."""
     if maps is None:
         return tuple(range(layer.n_maps))

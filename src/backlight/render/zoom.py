@@ -19,12 +19,14 @@ SHARE = 0.98
 _WORTH_IT = 0.75
 
 
-def zoom(tiles: Sequence[Tile], share: float = SHARE) -> list[Tile]:
+def zoom(tiles: Sequence[Tile], share: float = SHARE, moved: bool = False) -> list[Tile]:
     """Return tiles cut to the centre of their boxes, all to one size, that holds a share of the magnitude.
 
     Args:
         tiles: Hits of one layer, their boxes all of one size.
         share: Share of the sum of |r| that nine of ten tiles keep.
+        moved: Whether a cut that would leave the image is moved into it, as far as the unit's own box reaches: more of
+            the image and of the projection is seen, but the tiles are no longer aligned on their units.
 
     Returns:
         The tiles in their order; as they are where less than a quarter of the side would go.
@@ -44,7 +46,7 @@ def zoom(tiles: Sequence[Tile], share: float = SHARE) -> list[Tile]:
     side = min(tiles[0].box.height, tiles[0].box.width)
     if side - 2 * margin > _WORTH_IT * side:
         return list(tiles)
-    return [_cut(tile, margin) for tile in tiles]
+    return [cut(tile, _central(tile, margin, moved)) for tile in tiles]
 
 
 def _margin(tile: Tile, share: float) -> int:
@@ -66,13 +68,25 @@ def _margin(tile: Tile, share: float) -> int:
     return int(np.flatnonzero(kept >= share * kept[0])[-1]) if kept[0] else 0
 
 
-def _cut(tile: Tile, margin: int) -> Tile:
-    outer = tile.inside
-    box = Box(
-        tile.box.top + margin, tile.box.left + margin, tile.box.bottom - margin, tile.box.right - margin
-    )
-    inner = box.clip(*tile.image_size)
+def cut(tile: Tile, box: Box) -> Tile:
+    """Return the part of a tile on a box, which lies within its own."""
     # patch and projection begin at the first pixel of the old box that is inside the image
-    rows = slice(inner.top - outer.top, inner.bottom - outer.top)
-    cols = slice(inner.left - outer.left, inner.right - outer.left)
-    return Tile(tile.patch[rows, cols], tile.projection[rows, cols], box, tile.image_size)
+    kept = box.clip(*tile.image_size).slices(tile.inside.top, tile.inside.left)
+    return Tile(tile.patch[kept], tile.projection[kept], box, tile.image_size)
+
+
+def _central(tile: Tile, margin: int, moved: bool) -> Box:
+    outer, (height, width) = tile.box, tile.image_size
+    top, left = outer.top + margin, outer.left + margin
+    rows, cols = outer.height - 2 * margin, outer.width - 2 * margin
+    if moved:
+        top = _moved(top, rows, (outer.top, outer.bottom), height)
+        left = _moved(left, cols, (outer.left, outer.right), width)
+    return Box(top, left, top + rows, left + cols)
+
+
+def _moved(start: int, size: int, outer: tuple[int, int], length: int) -> int:
+    """Return where a range begins that lies inside an image, or covers all of it, as far as the outer range allows."""
+    low, high = sorted((0, length - size))
+    into = min(max(start, low), high)
+    return min(max(into, outer[0]), outer[1] - size)

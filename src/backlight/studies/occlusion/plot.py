@@ -182,7 +182,7 @@ def _unit(axes: Axes, result: Occlusion) -> None:
 def _projections(axes: Axes, result: Occlusion) -> None:
     height, width = result.image.shape[:2]
     own = tile_of(result.image, result.projection, result.watched.box)
-    tiles = zoom([own, *result.others.tiles((height, width))])
+    tiles = zoom([own, *result.others.tiles((height, width))], moved=True)
     side = _TILE + _GAP
     page = Image.new("RGB", (side * len(tiles) - _GAP, 2 * side - _GAP), "white")
     for i, tile in enumerate(tiles):
