@@ -59,21 +59,21 @@ def test_a_top_below_one_is_refused(tiny: Path, top: int) -> None:
 @pytest.mark.parametrize(
     ("figure", "drawing"), [("map_figure", "layer_figure"), ("superposed_figure", "overlay_figure")]
 )
-def test_the_caption_of_a_map_says_how_stable_it_is_and_the_subtitle_what_that_means(
+def test_the_caption_of_a_map_says_how_stable_it_is_and_the_legend_what_that_means(
     monkeypatch: pytest.MonkeyPatch, figure: str, drawing: str
 ) -> None:
     drawn: list[tuple[list[str], str]] = []
 
-    def note(panels: Sequence[MapPanel], title: str, subtitle: str, **_: object) -> Image.Image:
-        drawn.append(([panel.caption for panel in panels], subtitle))
+    def note(panels: Sequence[MapPanel], title: str, subtitle: str, terms: str, **_: object) -> Image.Image:
+        drawn.append(([panel.caption for panel in panels], terms))
         return Image.new("RGB", (1, 1))
 
     monkeypatch.setattr(f"backlight.atlas.figures.{drawing}", note)
     unknown, known = feature_map(), replace(feature_map(), stability=Stability(7, 9))
     for maps in ([unknown, known], [unknown]):
         draw(figure, HEADING, maps, FigureLook("std"))
-    (captions, subtitle), (other_captions, other_subtitle) = drawn
+    (captions, terms), (other_captions, other_terms) = drawn
     assert captions == ["max 2, active in 50%", "max 2, active in 50%, 7 of 9 stable"]
     assert other_captions == captions[:1]
-    assert "stable: ranks at which" in subtitle
-    assert "stable" not in other_subtitle
+    assert "Stable: ranks at which" in terms
+    assert "Stable" not in other_terms

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import backlight
 import backlight_demo
-from cli.running import run
 from backlight.cli import demo
+from cli.running import run
 from conftest import make_pictures
 
 

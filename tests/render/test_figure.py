@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,11 @@ def test_the_legend_explains_the_hatching(monkeypatch):
     legend = legend_of(monkeypatch, [MapPanel("a", [tile(Box(-1, 0, 4, 5))])])
     assert "Hatched: outside of the image." in legend
     assert "or of the receptive field" in legend_of(monkeypatch, [MapPanel("a", [tile(Box(-9, 0, 4, 5))])])
+    assert "Cross" not in legend
+    marked = replace(tile(Box(0, 0, 4, 5)), unit=(0.0, 0.0))
+    legend = legend_of(monkeypatch, [MapPanel("a", [marked])])
+    assert "Cross: the unit." in legend
+    assert "Hatched" not in legend
 
 
 def test_the_legend_gives_the_size_of_what_is_drawn(monkeypatch):
@@ -162,12 +168,17 @@ def test_other_rules_stand_between_the_projections_and_the_patches(monkeypatch):
     both = layer_figure(panels, "a layer", tile_size=40, rules=("guided", "deconvnet"))
     grid = 3 * 40 + 2 * 2 + 2
     assert both.width == plain.width + grid + 10
-    assert "First by guided, then by deconvnet." in legend_of(monkeypatch, panels, rules=("guided", "deconvnet"))
+    assert "First by guided, then by deconvnet." in legend_of(
+        monkeypatch, panels, rules=("guided", "deconvnet")
+    )
     assert "First by" not in legend_of(monkeypatch, [panel(9)])
 
 
 def test_a_dead_map_beside_others_keeps_their_size():
-    panels = [MapPanel("channel 5", [solid(1)] * 9, others=[[solid(2)] * 9]), MapPanel("dead", [], others=[[]])]
+    panels = [
+        MapPanel("channel 5", [solid(1)] * 9, others=[[solid(2)] * 9]),
+        MapPanel("dead", [], others=[[]]),
+    ]
     assert layer_figure(panels, "a layer", rules=("guided", "deconvnet"), columns=2).mode == "RGB"
 
 

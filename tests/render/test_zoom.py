@@ -47,7 +47,9 @@ def test_a_tile_that_leaves_the_image_stays_aligned_on_its_unit() -> None:
 
 
 def test_a_cut_is_moved_into_the_image_and_shows_more_of_it() -> None:
-    whole = tile([(2, 3, 1.0), (4, 3, 1.0)], Box(-8, -7, 13, 14))  # the unit at (2, 3), the cut of 5 x 5 about it
+    whole = tile(
+        [(2, 3, 1.0), (4, 3, 1.0)], Box(-8, -7, 13, 14)
+    )  # the unit at (2, 3), the cut of 5 x 5 about it
     (aligned,), (moved,) = zoom([whole]), zoom([whole], moved=True)
     assert (aligned.box, moved.box) == (Box(0, 1, 5, 6), Box(0, 1, 5, 6))
     near = tile([(0, 3, 1.0), (2, 3, 1.0)], Box(-10, -7, 11, 14))  # the unit in the first row
@@ -57,6 +59,7 @@ def test_a_cut_is_moved_into_the_image_and_shows_more_of_it() -> None:
     assert moved.is_whole
     assert moved.projection.sum() == near.projection.sum()
     np.testing.assert_array_equal(moved.patch, near.patch[:5, 1:6])
+    assert (aligned.unit, moved.unit) == (None, (0, 3))
 
 
 def test_a_cut_is_moved_no_further_than_the_unit_sees() -> None:

@@ -33,7 +33,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Others]:
     return seen
 
 
-def test_other_rules_show_what_a_build_by_them_would(planted: Any, drawn: list[Others], tmp_path: Path) -> None:
+def test_other_rules_show_what_a_build_by_them_would(
+    planted: Any, drawn: list[Others], tmp_path: Path
+) -> None:
     atlas, net, source = planted
     reports: list[tuple[str, int, int]] = []
     picture = side_by_side(atlas, net, source, "relu_1", progress=lambda *report: reports.append(report))

@@ -68,5 +68,7 @@ class Heading:
             has_stability: Whether captions say how many hits are stable.
         """
         active = "Active: share of the images in which the map is above zero."
-        stable = "Stable: ranks at which two halves of the images would have hits of equal strength, within 10 %."
+        stable = (
+            "Stable: ranks at which two halves of the images would have hits of equal strength, within 10 %."
+        )
         return f"{active} {stable}" if has_stability else active

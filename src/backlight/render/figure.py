@@ -116,18 +116,20 @@ def choose_size(tiles: Sequence[Tile], size: int | None) -> int:
 
 def notes(panels: Sequence[MapPanel]) -> str:
     """Return the words of the legend for hatching and blank cells, where a figure has any."""
-    found = [hatching([tile for panel in panels for tile in panel.tiles])]
+    found = [marks([tile for panel in panels for tile in panel.tiles])]
     if any(0 < len(panel.tiles) < panel.top for panel in panels):
         found.append("Blank: no further hit.")
     return " ".join(filter(None, found))
 
 
-def hatching(tiles: Sequence[Tile]) -> str:
-    """Return the words of the legend for hatching; none where no tile has any."""
+def marks(tiles: Sequence[Tile]) -> str:
+    """Return the words of the legend for hatching and crosses; none where no tile has any."""
+    cross = "Cross: the unit." if any(tile.unit is not None for tile in tiles) else ""
     if all(tile.is_whole for tile in tiles):
-        return ""
+        return cross
     cut = any(tile.window != tile.box for tile in tiles)
-    return "Hatched: outside of the image" + (" or of the receptive field." if cut else ".")
+    hatched = "Hatched: outside of the image" + (" or of the receptive field." if cut else ".")
+    return f"{hatched} {cross}".strip()
 
 
 def cell_grid(pictures: Sequence[Image.Image], n_cells: int, size: int) -> Image.Image:

@@ -26,7 +26,8 @@ def zoom(tiles: Sequence[Tile], share: float = SHARE, moved: bool = False) -> li
         tiles: Hits of one layer, their boxes all of one size.
         share: Share of the sum of |r| that nine of ten tiles keep.
         moved: Whether a cut that would leave the image is moved into it, as far as the unit's own box reaches: more of
-            the image and of the projection is seen, but the tiles are no longer aligned on their units.
+            the image and of the projection is seen, but the tiles are no longer aligned on their units, and a cross
+            marks these.
 
     Returns:
         The tiles in their order; as they are where less than a quarter of the side would go.
@@ -69,10 +70,12 @@ def _margin(tile: Tile, share: float) -> int:
 
 
 def cut(tile: Tile, box: Box) -> Tile:
-    """Return the part of a tile on a box, which lies within its own."""
+    """Return the part of a tile on a box inside its own; the unit is marked where it is no longer in the middle."""
+    middle = _middle(tile.box)
+    unit = None if _middle(box) == middle else middle
     # patch and projection begin at the first pixel of the old box that is inside the image
     kept = box.clip(*tile.image_size).slices(tile.inside.top, tile.inside.left)
-    return Tile(tile.patch[kept], tile.projection[kept], box, tile.image_size)
+    return Tile(tile.patch[kept], tile.projection[kept], box, tile.image_size, unit)
 
 
 def _central(tile: Tile, margin: int, moved: bool) -> Box:
@@ -83,6 +86,10 @@ def _central(tile: Tile, margin: int, moved: bool) -> Box:
         top = _moved(top, rows, (outer.top, outer.bottom), height)
         left = _moved(left, cols, (outer.left, outer.right), width)
     return Box(top, left, top + rows, left + cols)
+
+
+def _middle(box: Box) -> tuple[float, float]:
+    return (box.top + box.bottom - 1) / 2, (box.left + box.right - 1) / 2
 
 
 def _moved(start: int, size: int, outer: tuple[int, int], length: int) -> int:

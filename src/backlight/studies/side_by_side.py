@@ -21,7 +21,7 @@ from backlight.render import DEFAULT_SCALING, Scaling, Tile
 from backlight.studies.checks import check_belongs
 from backlight.studies.progress import Count
 from backlight.studies.projected import HitProjector, inputs_of_hits
-from backlight.studies.subjects import Subject, subjects_of
+from backlight.studies.subjects import Subject, subjects_in
 
 
 def side_by_side(
@@ -68,7 +68,7 @@ def side_by_side(
     count = Count(progress, "side by side", len(maps))
     tiles: dict[str, list[list[Tile]]] = {other.name: [] for other in others}
     for feature_map in maps:
-        subjects = subjects_of(feature_map, atlas.preprocessing.crop)
+        subjects = subjects_in(feature_map, atlas.preprocessing.crop)
         inputs = inputs_of_hits(net, source, subjects)
         for other in others:
             tiles[other.name].append(_tiles(feature_map, subjects, inputs, project, other))
@@ -101,6 +101,4 @@ def _tiles(
     found = project(inputs, [subject.unit for subject in subjects], rules)
     values = [found.on(i, subject.inside).permute(1, 2, 0).cpu() for i, subject in enumerate(subjects)]
     own = [hit.tile for hit in feature_map.hits]
-    return [
-        replace(tile, projection=value.float().numpy()) for tile, value in zip(own, values, strict=True)
-    ]
+    return [replace(tile, projection=value.float().numpy()) for tile, value in zip(own, values, strict=True)]

@@ -88,10 +88,10 @@ def choose_subjects(atlas: Atlas, name: str, maps: int | None, hits: int, seed: 
     if maps is not None and maps < len(channels):
         drawn = np.random.default_rng([seed, *name.encode()]).permutation(len(channels))
         channels = sorted(channels[i] for i in drawn[:maps])
-    return [subjects_of(layer[c], crop)[:hits] for c in channels]
+    return [subjects_in(layer[c], crop)[:hits] for c in channels]
 
 
-def subjects_of(feature_map: FeatureMap, crop: tuple[int, int]) -> list[Subject]:
+def subjects_in(feature_map: FeatureMap, crop: tuple[int, int]) -> list[Subject]:
     """Return the hits of a feature map; crop is the height and width of the network's input."""
     name, channel = feature_map.layer, feature_map.channel
     return [
