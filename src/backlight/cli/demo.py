@@ -81,8 +81,8 @@ def demo(
     console.print()
     console.print(
         "Each figure shows feature maps: their strongest activations projected back to pixels, and the patches. "
-        "The maps are those with the best evidence of 24 drawn at random. Groups 3 and 4 by guided backpropagation, which the "
-        "evidence favours there, beside the deconvnet; the layers below by the deconvnet."
+        "The maps are those with the best evidence of 24 drawn at random. Groups 3 and 4 by guided "
+        "backpropagation, which the evidence favours there, beside the deconvnet; the layers below by the deconvnet."
     )
     for file in (path, *(output / f"{name}.png" for name in figures)):
         say("  {}", file)
