@@ -19,5 +19,7 @@ from .tiles import draw_patch as draw_patch
 from .tiles import draw_projection as draw_projection
 from .tiles import pad as pad
 from .zoom import SHARE as SHARE
+from .zoom import central as central
 from .zoom import cut as cut
+from .zoom import margin_of as margin_of
 from .zoom import zoom as zoom

@@ -39,15 +39,23 @@ def zoom(tiles: Sequence[Tile], share: float = SHARE, moved: bool = False) -> li
         >>> zoom([Tile(np.zeros((9, 9, 3), np.uint8), values, Box(0, 0, 9, 9), (9, 9))])[0].box
         Box(top=3, left=3, bottom=6, right=6)
     """
+    margin = margin_of(tiles, share)
+    return [cut(tile, central(tile, margin, moved)) for tile in tiles] if margin else list(tiles)
+
+
+def margin_of(tiles: Sequence[Tile], share: float = SHARE) -> int:
+    """Return how many pixels `zoom` cuts from each side of tiles; 0 where that is not worth it.
+
+    Args:
+        tiles: As for `zoom`.
+        share: As for `zoom`.
+    """
     if not tiles:
-        return []
-    margins = [_margin(tile, share) for tile in tiles]
+        return 0
     # nine of ten tiles could lose more
-    margin = int(np.floor(np.quantile(margins, 0.1)))
+    margin = int(np.floor(np.quantile([_margin(tile, share) for tile in tiles], 0.1)))
     side = min(tiles[0].box.height, tiles[0].box.width)
-    if side - 2 * margin > _WORTH_IT * side:
-        return list(tiles)
-    return [cut(tile, _central(tile, margin, moved)) for tile in tiles]
+    return margin if side - 2 * margin <= _WORTH_IT * side else 0
 
 
 def _margin(tile: Tile, share: float) -> int:
@@ -78,7 +86,8 @@ def cut(tile: Tile, box: Box) -> Tile:
     return Tile(tile.patch[kept], tile.projection[kept], box, tile.image_size, unit)
 
 
-def _central(tile: Tile, margin: int, moved: bool) -> Box:
+def central(tile: Tile, margin: int, moved: bool = False) -> Box:
+    """Return the box of a tile without a margin, moved into the image if asked; as for `zoom`."""
     outer, (height, width) = tile.box, tile.image_size
     top, left = outer.top + margin, outer.left + margin
     rows, cols = outer.height - 2 * margin, outer.width - 2 * margin
