@@ -40,6 +40,8 @@ def test_a_planted_pattern_is_what_the_projection_shows(
     low, high = summary["intervals"]["deconvnet"]
     assert low <= summary["falls"]["deconvnet"] <= high
     assert result.methods == ("deconvnet", "guided", "gradient", *CONTROLS)
+    note = " ".join(result.plot().get_supxlabel().split())
+    assert "when the pixels show the image's mean colour, the blurred image, noise;" in note
 
 
 class Average(nn.Module):
