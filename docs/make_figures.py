@@ -1,13 +1,11 @@
-"""Makes the figures of the documentation: SqueezeNet, and an adaptive network, over the demo photographs.
+"""Makes the figures of the documentation: SqueezeNet over the demo photographs.
 
     python docs/make_figures.py squeezenet1_0.safetensors docs/figures
     python docs/make_figures.py squeezenet1_0.safetensors docs/figures evidence-weak sanity --work figures-work
-    python docs/make_figures.py m.adn docs/figures
 
-Names choose single figures; without any, all of SqueezeNet's are made. `--work` names a folder where atlases and what
-the studies found are kept, as atlases and as JSON: another run with it studies no layer again. The last line needs a
-network trained by `backlight adaptive fit`, and prints the page's table of errors. The feature maps of figure2 are
-chosen by eye from those of their layers; everything else comes from `backlight build`.
+Names choose single figures; without any, all are made. `--work` names a folder where atlases and what the studies found
+are kept, as atlases and as JSON: another run with it studies no layer again. The feature maps of figure2 and of the
+occlusions are chosen by eye; those of the studies are sampled at random by `backlight build`.
 """
 
 from __future__ import annotations
@@ -18,15 +16,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
+import torch
 from PIL import Image
-from torchvision.models import SqueezeNet1_0_Weights
+from torchvision.models import SqueezeNet1_0_Weights, squeezenet1_0
 
 import backlight
 import backlight_demo
-from backlight import adaptive, inversion
+from backlight import inversion
 from backlight.atlas import rules_by_evidence
 from backlight.inversion.descriptors import descriptor
 from backlight.models import load_model
@@ -72,8 +70,6 @@ INVERTED_LAYERS += ["features.10.cat", "features.12.cat", "classifier.1", "class
 MAXIMISED = [("features.7.cat", 20), ("features.9.cat", 197), ("features.12.cat", 367), ("flatten", 281)]
 
 DESCRIPTORS = {"hogb": "HOG, bilinear bins", "hog": "HOG, hard bins", "dsift": "dense SIFT"}
-
-ADAPTED = ["angelfish", "bicycle_cutout", "berlin_cathedral", "tabby_cat"]
 
 CLASSES = tuple(SqueezeNet1_0_Weights.DEFAULT.meta["categories"])
 MOVED = ["tabby_cat", "red_panda", "brown_hens", "colosseum", "sheep"]
@@ -156,8 +152,18 @@ class SqueezeNet:
         """Return the sanity checks of the layer where the deconvnet does badly."""
         return self.noted("sanity", sanity.run(self.sampled, self.net, self._photos, BADLY)).plot()
 
+    @cached_property
+    def random(self) -> backlight.Atlas:
+        """The atlas of the same layers of a network with random weights."""
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = squeezenet1_0().eval()
+        net = backlight.capture(model, self.net.input_shape, self.net.preprocessing)
+        return backlight.build(net, self._photos, self._work / "random.atlas", STUDIED_LAYERS, maps=N_MAPS)
+
     def homogeneity(self) -> Plot:
-        """Return how alike the hits of the sampled maps are."""
+        """Return how alike the hits of the sampled maps are; those of random weights are noted only."""
+        self.noted("homogeneity-random", homogeneity.run(self.random))
         return self.noted("homogeneity", homogeneity.run(self.sampled)).plot()
 
     def occluded(self, name: str) -> Plot:
@@ -253,67 +259,20 @@ def make(weights: str, folder: Path, names: Sequence[str], work: Path) -> None:
         if isinstance(made, Plot):
             made.savefig(path, dpi=110, pil_kwargs={"quality": 90})
         else:
-            webp(made, path)
+            made.save(path, quality=90)
         print(path, flush=True)
-
-
-def webp(picture: Image.Image, path: Path) -> None:
-    """Write a picture as WebP."""
-    picture.save(path, quality=90)
-
-
-def adapted(model: Path, folder: Path) -> None:
-    """Write the figures of a trained adaptive network; the feature maps are sampled at random."""
-    net, photos = adaptive.AdaptiveDeconvNet.load(model), backlight_demo.photographs()
-    found = adaptive.find_hits(net, backlight.open_images(photos), adaptive.HitSearch(maps=6))
-    webp(adaptive.filter_picture(net), folder / "adaptive-filters.webp")
-    for layer in range(2, net.n_layers + 1):
-        webp(adaptive.layer_picture(found, layer), folder / f"adaptive-layer{layer}.webp")
-    images = net.prepare([photos / f"{name}.jpg" for name in ADAPTED])
-    codes, own = net.infer(images), net.infer(images[:1])
-    rebuilt = adaptive.reconstruction_picture(net, images, codes, ADAPTED)
-    webp(rebuilt, folder / "adaptive-reconstructions.webp")
-    webp(adaptive.decomposition_picture(net, images[0], own), folder / "adaptive-decomposition.webp")
-    webp(adaptive.switch_picture(net, images[0], own), folder / "adaptive-switches.webp")
-    webp(adaptive.tree_picture(net, images[0], own), folder / "adaptive-tree.webp")
-    print_errors(net, sorted(photos.glob("*.jpg")))
-
-
-def print_errors(net: adaptive.AdaptiveDeconvNet, photos: list[Path]) -> None:
-    """Print the page's table: how well each layer reconstructs photographs, and from how many activations."""
-    layers = range(1, net.n_layers + 1)
-    errors: dict[str, list[list[float]]] = {values: [] for values in adaptive.CODE_VALUES}
-    counts = []
-    for photo in photos:
-        image = net.prepare(photo)
-        for values in adaptive.CODE_VALUES:
-            codes = net.infer(image, values=values)
-            rests = [net.reconstruct(codes, n) - image for n in layers]
-            errors[values].append([float(rest.norm() / image.norm()) for rest in rests])
-        counts.append([int(codes[n].pooled.count_nonzero()) for n in layers])  # the same for both
-    print(f"| layer | {' | '.join(errors)} | activations |\n|---|{'---:|' * (len(errors) + 1)}")
-    for i, n in enumerate(layers):
-        own = [[error[i] for error in found] for found in errors.values()]
-        cells = [f"{100 * mean(error):.1f} ± {100 * stdev(error):.1f} %" for error in own]
-        print(f"| {n} | {' | '.join(cells)} | {mean(count[i] for count in counts):,.0f} |")
-    for values, found in errors.items():
-        rising = sum(own == sorted(own) for own in found)
-        print(f"{values}: in {rising} of {len(photos)}, each layer reconstructs worse than the one below it")
 
 
 def main() -> None:
     """Make what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("network", help="SqueezeNet's weights, or an adaptive network (.adn)")
+    parser.add_argument("weights", help="weights of SqueezeNet 1.0")
     parser.add_argument("folder", type=Path, help="where the figures are written")
-    parser.add_argument("names", nargs="*", help="figures of SqueezeNet to make; default: all")
+    parser.add_argument("names", nargs="*", help="figures to make; default: all")
     parser.add_argument("--work", type=Path, help="keeps atlases and results; default: a temporary folder")
     given = parser.parse_args()
-    if given.network.endswith(".adn"):
-        adapted(Path(given.network), given.folder)
-        return
     with tempfile.TemporaryDirectory() as scratch:
-        make(given.network, given.folder, given.names, given.work or Path(scratch))
+        make(given.weights, given.folder, given.names, given.work or Path(scratch))
 
 
 if __name__ == "__main__":
