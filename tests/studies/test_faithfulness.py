@@ -40,6 +40,8 @@ def test_a_planted_pattern_is_what_the_projection_shows(
     low, high = summary["intervals"]["deconvnet"]
     assert low <= summary["falls"]["deconvnet"] <= high
     assert result.methods == ("deconvnet", "guided", "gradient", *CONTROLS)
+    note = " ".join(result.plot().get_supxlabel().split())
+    assert "when the pixels show the image's mean colour, the blurred image, noise;" in note
 
 
 class Average(nn.Module):
@@ -205,7 +207,7 @@ def test_a_verdict_names_what_is_not_beaten_and_what_is_better() -> None:
     columns = [base, base - 0.2, base + generator.normal(0, 0.05, 30), base + 0.1, base + 0.2]
     methods = ["deconvnet", "random", "centre", "sobel", "guided"]
     found = judge(methods, np.stack(columns, 1), ["random", "centre", "sobel"])
-    words = "worse than sobel; no better than a disc at the centre; guided is better (n = 30)"
+    words = "worse than edges; not surely better than a disc at the centre; guided is better (n = 30)"
     assert found.text == words
     assert not found.is_strong
     assert (
@@ -225,7 +227,7 @@ def test_direction_and_distance_are_told_apart() -> None:
 
     assert words(-0.2, -0.2) == "better than every control"
     assert words(-0.2, 0.2) == ("right direction, mass too far out; worse than a disc at the centre")
-    assert words(0.0, -0.2) == "no better than its own mask turned"
+    assert words(0.0, -0.2) == "not surely better than its own mask turned"
     assert words(0.2, 0.2) == "worse than its own mask turned and a disc at the centre"
 
 

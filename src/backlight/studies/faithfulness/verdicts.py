@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.studies.faithfulness.scores import CENTRE, TURNED
+from backlight.studies.faithfulness.scores import CENTRE, OTHER_IMAGE, OTHER_MAP, RANDOM, SOBEL, TURNED
 from backlight.studies.intervals import (
     P_LIMIT,
     Interval,
@@ -18,7 +18,14 @@ from backlight.studies.intervals import (
     sign_flip_p,
 )
 
-_NAMES = {CENTRE: "a disc at the centre", TURNED: "its own mask turned"}
+_NAMES = {
+    TURNED: "its own mask turned",
+    CENTRE: "a disc at the centre",
+    RANDOM: "random pixels",
+    SOBEL: "edges",
+    OTHER_MAP: "another map",
+    OTHER_IMAGE: "another hit",
+}
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Verdict:
         return ["right direction"]
 
     def _others(self) -> list[str]:
-        groups = (("worse than", self.better), ("no better than", self.equal))
+        groups = (("worse than", self.better), ("not surely better than", self.equal))
         return [f"{words} {_listed([_NAMES.get(n, n) for n in names])}" for words, names in groups if names]
 
     def _numbers(self) -> str:
@@ -141,7 +148,7 @@ def judge(
     Example:
         >>> falls = np.linspace(0.7, 0.9, 9)[:, None] + [0, 0, -0.1] + np.outer(np.arange(9) % 2 - 0.44, [0, 0.1, 0])
         >>> judge(["deconvnet", "centre", "random"], falls, ["centre", "random"]).text
-        'no better than a disc at the centre (n = 9)'
+        'not surely better than a disc at the centre (n = 9)'
     """
     gains = {
         # differences within a sample, so that what makes a hit easy or hard to cover cancels out
