@@ -48,7 +48,10 @@ from evidence_tables import OWN, changes_table, failures_table
 
 PART = "evidence"
 RIVALS = ("masked,masked_levels=2", "masked,masked_levels=4", "masked")
-NETWORKS = ("squeezenet", "demo", *cifar_networks.BODIES)
+NETWORKS = (
+    *("squeezenet", "demo"),
+    *("vgg", "residual", "strided", "leaky", "depthwise", "dense", "average", "overlapping"),
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Settings:
     """How much is measured.
 
     Attributes:
-        networks: Of NETWORKS.
+        networks: Those of docs/evidence.md, or any of `cifar_networks.py`.
         layers: How many layers of each, spread evenly, the last among them.
         images: How many images are searched for hits.
         maps: Maps of each layer, drawn at random.

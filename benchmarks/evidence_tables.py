@@ -99,7 +99,8 @@ def _percent(value: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+    # adding zero makes of -0.0 a plain 0
+    return "–" if value is None else f"{round(value, 2) + 0.0:.2f}"
 
 
 def failures_table(results: dict[str, Any]) -> Table:

@@ -449,6 +449,66 @@ def test_the_page_of_evidence_says_what_was_measured():
         assert {row["network"] for row in found[part]} >= {"squeezenet"}
 
 
+def test_the_prose_of_evidence_counts_what_was_measured():
+    import evidence
+    import evidence_tables
+    from common import read_results
+
+    results = read_results(evidence.PART)
+    page = " ".join((BENCHMARKS.parent / "docs" / "evidence.md").read_text().split())
+    rows = evidence_tables.joined(results)
+    own = {rules: [row for row in rows if row["rules"] == rules] for rules in evidence_tables.SHOWN}
+    failed = {
+        (rules, kind): [row for row in own[rules] if fails(row)]
+        for rules in own
+        for kind, (_, fails) in evidence_tables.FAILURES.items()
+    }
+    n_layers, count = len(own["deconvnet"]), {key: len(rows) for key, rows in failed.items()}
+    _, changes = evidence_tables.changes_table(results)
+    changed = {row[0]: [cell.split()[::2] for cell in row[2:]] for row in changes}
+    like = [row["all"]["spearman"][0] for row in own["guided"]]
+    known = [row for row in own["guided"] if row["all"]["spearman"][1] is not None]
+    unpooled = {"average", "strided", "residual", "depthwise"}
+    assert not unpooled & {row["network"] for row in failed["deconvnet", "all"]}
+    assert all(float(worse) == 0 for _, worse in changed["guided"])
+    assert all(float(worse) == 0 for _, worse in changed["masked"])
+    assert min(row["place"] for kind in ("gain", "partial") for row in failed["deconvnet", kind]) == 1
+    for network in ("squeezenet", "demo", "residual"):
+        assert sum(row["network"] == network for row in failed["deconvnet", "top"]) == 5
+    assert [row["network"] for row in own["deconvnet"] if row["gain_high"] < 0] == ["demo"]
+    means = {
+        rules: [sum(row[name] for row in rows) / len(rows) for name in ("fall", "gain", "partial")]
+        for rules, rows in own.items()
+    }
+    assert all(
+        max(column) == best
+        for column, best in zip(zip(*means.values(), strict=True), means["guided"], strict=True)
+    )
+    assert min(means, key=lambda rules: means[rules][2]) == "gradient"
+    lost = max(
+        row["fall"] - other["fall"] for row, other in zip(own["deconvnet"], own["guided"], strict=True)
+    )
+    for text in (
+        f"In {n_layers - count['deconvnet', 'gain']} of {n_layers} layers the deconvnet's picture surely tells",
+        f"In {n_layers - count['deconvnet', 'partial']} it foretells",
+        f"In {count['deconvnet', 'fall']} layers a plain disc around the middle",
+        f"its fall is surely larger in {changed['guided'][0][0]} layers",
+        f"its gain in {changed['guided'][1][0]}",
+        f"like those of random weights in {count['guided', 'all']} of {len(known)} layers**",
+        f"rank correlations of {sum(like) / len(like):.2f} on average",
+        f"in {count['guided', 'top']} of {n_layers} they stay",
+        f"whose switches carry the image ({count['deconvnet', 'all']} layers, correlations of up to "
+        f"{max(row['all']['spearman'][0] for row in failed['deconvnet', 'all']):.2f})",
+        f"it stays in {count['deconvnet', 'top']} layers",
+        f"wholly with the weights in all layers but {count['gradient', 'all']}",
+        f"foretells surely less than the deconvnet in {changed['gradient'][2][1]} layers, and more in "
+        f"{changed['gradient'][2][0]}.",
+        f"`masked` is nowhere surely worse; its fall is surely larger in {changed['masked'][0][0]} layers",
+        f"lose up to {100 * lost:.0f} points",
+    ):
+        assert text in page
+
+
 def with_sanity(results, *, like=(0.6, -0.1)):
     """The same with sanity of two rule sets: by layer how alike the picture is to that of random weights."""
     checked = [
@@ -623,3 +683,39 @@ def test_the_page_says_what_sound_maps_have():
     page = (BENCHMARKS.parent / "docs" / "inversion.md").read_text()
     assert report.fill(page, {sound_maps.PART: found}) == page
     assert len({(row["layer"], row["channel"]) for row in found["rows"]}) == len(found["rows"]) > 40
+
+
+def test_the_page_says_what_low_passes_change():
+    import low_pass
+    import report
+    from common import read_results
+
+    found = read_results(low_pass.PART)
+    whole_page = (BENCHMARKS.parent / "docs" / "evidence.md").read_text()
+    assert report.fill(whole_page, {low_pass.PART: found}) == whole_page
+    page = " ".join(whole_page.split())
+    rows = zip(found["rows"], low_pass.sure(found["rows"], "partial"), strict=True)
+    tested = [own for own in rows if round(own[0]["box"] * own[0]["stride"]) > 1]
+    (half, gains), (whole, losses) = (
+        (
+            [row for row, _ in tested if row["box"] == box],
+            [row for row, own in tested if own and row["box"] == box],
+        )
+        for box in low_pass.BOXES
+    )
+    assert {row["rules"] for row in gains} == {"guided"}
+    assert {row["network"] for row in gains} <= {"strided", "residual"}
+    assert {row["stride"] for row in losses} == {2}
+    changes = [row["partial_change"] for row in half]
+    for text in (
+        f"Over half a stride, {len(gains)} of {len(half)} changes are sure, both gains and both of guided pictures "
+        f"(up to {max(row['partial_change'] for row in gains):+.2f}).",
+        f"The mean change is {sum(changes) / len(changes):+.2f}.",
+        f"Over a whole stride, {len(losses)} of {len(whole)} changes are sure, both losses "
+        f"(up to {min(row['partial_change'] for row in losses):.2f})",
+    ):
+        assert text in page
+    assert min(row["partial_change"] for row in gains) > 0 > max(row["partial_change"] for row in losses)
+    sizes = {name: (own["maps"], own["hits"]) for name, own in found["settings"].items()}
+    assert sizes.pop("demo") == (12, 1)
+    assert set(sizes.values()) == {(24, 3)}

@@ -39,5 +39,5 @@ def test_a_checkerboard_vanishes_inside() -> None:
 def test_a_box_is_half_a_stride_and_at_least_a_pixel() -> None:
     assert box_sides((Fraction(8), Fraction(4))) == (4, 2)
     assert box_sides((Fraction(1, 2), Fraction(0))) == (1, 1)
-    assert box_sides((5, 7)) == (2, 4)  # halves go to the even number
-    assert box_sides((5, 7), 1.0) == (5, 7)
+    assert box_sides((5.0, 7.0)) == (2, 4)  # halves go to the even number
+    assert box_sides((5.0, 7.0), 1.0) == (5, 7)

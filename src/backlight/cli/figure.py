@@ -23,7 +23,10 @@ def figure(
     full_field: flags.FullField = False,
     low_pass: Annotated[
         bool,
-        typer.Option("--low-pass", help="Average projections over half a stride: no checkerboards."),
+        typer.Option(
+            "--low-pass",
+            help="Average projections over half a stride of the layer, against checkerboards; the figure says so.",
+        ),
     ] = False,
     filters: Annotated[
         bool, typer.Option("--filters", help="Show the first layer's filters themselves.")

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 SHARE = 0.5
-"""Of a stride: what the measurements in docs/evidence.md favour. Over a whole stride, pictures foretell worse."""
+"""Of a stride. Averaged over a whole one, pictures can foretell worse (docs/evidence.md, Checkerboards)."""
 
 
 def box_sides(stride: Sequence[float | Fraction], share: float = SHARE) -> tuple[int, int]:
@@ -22,7 +22,7 @@ def box_sides(stride: Sequence[float | Fraction], share: float = SHARE) -> tuple
     *Convention*: rounded to whole pixels, halves to the even one.
 
     Example:
-        >>> box_sides((8, 5)), box_sides((1, 2), 1.0)
+        >>> box_sides((8.0, 5.0)), box_sides((1.0, 2.0), 1.0)
         ((4, 2), (1, 2))
     """
     rows, cols = (max(1, round(share * float(own))) for own in stride)
