@@ -266,6 +266,27 @@ def test_where_nothing_differs_a_verdict_is_wrong_in_one_case_of_twenty(n: int) 
     assert not any(own.is_strong for own in found)
 
 
+@pytest.mark.parametrize("n", [6, 9, 16])
+def test_a_projection_that_equals_one_control_is_called_better_than_all_in_one_case_of_twenty(n: int) -> None:
+    """The hardest null for a claim that needs no correction: all other controls are beaten by far."""
+    generator = np.random.default_rng(n)
+    runs = 400
+    falls = generator.normal(0.2, 0.02, (runs, n, len(METHODS)))
+    falls[..., :2] = generator.normal(0.8, 0.1, (runs, n, 2))
+    strong = np.mean([judge(METHODS, own, CONTROLS).is_strong for own in falls])
+    # a two-sided test, of which only one side leads to the claim
+    assert strong <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / runs)
+
+
+def test_two_maps_of_sixteen_can_be_called_better_than_every_control() -> None:
+    generator = np.random.default_rng(0)
+    falls = generator.normal(0.3, 0.05, (16, 9, len(METHODS)))
+    falls[:2, :, 0] += 0.5
+    verdicts = judge_maps(METHODS, list(falls), CONTROLS)
+    assert [own.is_strong for own in verdicts] == [True] * 2 + [False] * 14
+    assert verdicts[0].text.startswith("better than every control (n = 9, p = ")
+
+
 def test_among_maps_that_are_even_hardly_one_is_called_better() -> None:
     generator = np.random.default_rng(0)
     wrong = 0

@@ -60,17 +60,19 @@ class Verdict:
         gains: What it gains over each control that is there, the turned mask first.
         rivals: What it gains over the other rule sets.
         n: Number of samples.
+        p_all: p of its being better than every control; None where there is none.
     """
 
     falls: dict[str, float | None]
     gains: dict[str, Gain]
     rivals: dict[str, Gain]
     n: int
+    p_all: float | None
 
     @property
     def is_strong(self) -> bool:
         """Whether it beats every control."""
-        return bool(self.gains) and all(gain.is_won for gain in self.gains.values())
+        return self.p_all is not None and self.p_all <= P_LIMIT
 
     @property
     def equal(self) -> tuple[str, ...]:
@@ -89,7 +91,7 @@ class Verdict:
 
     def _parts(self) -> list[str]:
         parts = (
-            [*self._direction(), *self._others()]
+            [*self._direction(), *([] if self.is_strong else self._others())]
             if can_tell(self.n, len(self.gains))
             else ["too few to tell"]
         )
@@ -143,7 +145,8 @@ def judge(
 
     *Convention*: a control counts as beaten at p <= 0.05 of the exact sign-flip test of the differences, corrected by
     Holm for the number of controls: under chance alone at most one verdict in 20 claims any difference. Rule sets are
-    compared, and corrected, apart from controls.
+    compared, and corrected, apart from controls. To be better than every control all tests must pass, so the largest p of
+    them is the claim's own, without a correction (the intersection-union test, Berger 1982).
 
     Example:
         >>> falls = np.linspace(0.7, 0.9, 9)[:, None] + [0, 0, -0.1] + np.outer(np.arange(9) % 2 - 0.44, [0, 0.1, 0])
@@ -160,7 +163,7 @@ def judge(
     against = {name: gain for name, gain in gains.items() if name in controls}
     rivals = {name: gain for name, gain in gains.items() if name not in controls}
     means = {name: mean_interval(falls[:, i]).mean for i, name in enumerate(methods)}
-    return Verdict(means, _corrected(against), _corrected(rivals), len(falls))
+    return Verdict(means, _corrected(against), _corrected(rivals), len(falls), _p_all(against))
 
 
 def judge_maps(
@@ -175,9 +178,14 @@ def judge_maps(
         seed: As for `judge`.
 
     *Convention*: the p values of each control are corrected over the maps by Benjamini and Hochberg: of the maps that
-    are said to beat it, at most 5 % are expected not to.
+    are said to beat it, at most 5 % are expected not to; and so are those of the maps that beat all.
     """
     verdicts = [judge(methods, own, controls, seed) for own in falls]
+    p_all = false_discoveries(np.array([np.nan if v.p_all is None else v.p_all for v in verdicts]))
+    verdicts = [
+        replace(verdict, p_all=None if np.isnan(own) else own)
+        for verdict, own in zip(verdicts, p_all.tolist(), strict=True)
+    ]
     for kind in ("gains", "rivals"):
         for name in methods[1:]:
             found = [getattr(v, kind).get(name) for v in verdicts]
@@ -222,6 +230,14 @@ def advised_rules(
 
 def _gain(differences: NDArray[np.floating], seed: int) -> Gain:
     return Gain(mean_interval(differences), sign_flip_p(differences, seed))
+
+
+def _p_all(gains: Mapping[str, Gain]) -> float | None:
+    """Return p of being better than every control: 1 unless it is better than each on average."""
+    if not gains or any(gain.p is None for gain in gains.values()):
+        return None
+    is_better = all((gain.interval.mean or 0) > 0 for gain in gains.values())
+    return max(gain.p for gain in gains.values() if gain.p is not None) if is_better else 1.0
 
 
 def _corrected(gains: Mapping[str, Gain]) -> dict[str, Gain]:
