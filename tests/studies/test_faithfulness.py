@@ -257,13 +257,17 @@ def test_where_nothing_differs_a_verdict_is_wrong_in_one_case_of_twenty(n: int) 
     falls = generator.beta(2, 1, (runs, n, 1)) + generator.standard_t(4, (runs, n, len(METHODS))) * 0.1
     found = [judge(METHODS, own, CONTROLS) for own in falls]
     # a verdict claims something of the controls, or of the rival rules: each is held at its word
-    about_controls = np.mean([any(g.is_won or g.is_lost for g in own.gains.values()) for own in found])
+    claimed = [{name for name, g in own.gains.items() if g.is_won or g.is_lost} for own in found]
+    about_direction = np.mean(["turned" in own for own in claimed])
+    about_controls = np.mean([bool(own - {"turned"}) for own in claimed])
     about_rivals = np.mean([any(g.is_won or g.is_lost for g in own.rivals.values()) for own in found])
     # 0.05 and three standard errors of a rate of 0.05 in 400 runs
     bound = 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
+    assert about_direction <= bound
     assert about_controls <= bound
     assert about_rivals <= bound
-    assert not any(own.is_strong for own in found)
+    assert not any(own.beats_all for own in found)
+    assert [own.is_strong for own in found] == [own.gains["turned"].is_won for own in found]
 
 
 @pytest.mark.parametrize("n", [6, 9, 16])
@@ -273,7 +277,7 @@ def test_a_projection_that_equals_one_control_is_called_better_than_all_in_one_c
     runs = 400
     falls = generator.normal(0.2, 0.02, (runs, n, len(METHODS)))
     falls[..., :2] = generator.normal(0.8, 0.1, (runs, n, 2))
-    strong = np.mean([judge(METHODS, own, CONTROLS).is_strong for own in falls])
+    strong = np.mean([judge(METHODS, own, CONTROLS).beats_all for own in falls])
     # a two-sided test, of which only one side leads to the claim
     assert strong <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / runs)
 
@@ -283,7 +287,7 @@ def test_two_maps_of_sixteen_can_be_called_better_than_every_control() -> None:
     falls = generator.normal(0.3, 0.05, (16, 9, len(METHODS)))
     falls[:2, :, 0] += 0.5
     verdicts = judge_maps(METHODS, list(falls), CONTROLS)
-    assert [own.is_strong for own in verdicts] == [True] * 2 + [False] * 14
+    assert [own.beats_all for own in verdicts] == [True] * 2 + [False] * 14
     assert verdicts[0].text.startswith("better than every control (n = 9, p = ")
 
 

@@ -71,7 +71,12 @@ class Verdict:
 
     @property
     def is_strong(self) -> bool:
-        """Whether it beats every control."""
+        """Whether it surely tells more than its position does: it beats its own mask turned, or all controls."""
+        return self.gains[TURNED].is_won if TURNED in self.gains else self.beats_all
+
+    @property
+    def beats_all(self) -> bool:
+        """Whether it surely beats every control."""
         return self.p_all is not None and self.p_all <= P_LIMIT
 
     @property
@@ -91,7 +96,7 @@ class Verdict:
 
     def _parts(self) -> list[str]:
         parts = (
-            [*self._direction(), *([] if self.is_strong else self._others())]
+            [*self._direction(), *([] if self.beats_all else self._others())]
             if can_tell(self.n, len(self.gains))
             else ["too few to tell"]
         )
@@ -102,7 +107,7 @@ class Verdict:
 
     def _direction(self) -> list[str]:
         """Return what the comparison with the turned mask and with the disc says: direction, and distance."""
-        if self.is_strong:
+        if self.beats_all:
             return ["better than every control"]
         turned, centre = self.gains.get(TURNED), self.gains.get(CENTRE)
         if turned is None or not turned.is_won:
@@ -143,9 +148,10 @@ def judge(
         controls: Which of the methods are controls; the others are rule sets.
         seed: Random seed of the tests of many samples.
 
-    *Convention*: a control counts as beaten at p <= 0.05 of the exact sign-flip test of the differences, corrected by
-    Holm for the number of controls: under chance alone at most one verdict in 20 claims any difference. Rule sets are
-    compared, and corrected, apart from controls. To be better than every control all tests must pass, so the largest p of
+    *Convention*: a control counts as beaten at p <= 0.05 of the exact sign-flip test of the differences. The turned mask,
+    the fair rival, is a question of its own; the other controls are corrected by Holm for their number, and so are, apart
+    from them, the rule sets. So under chance alone at most one verdict in 20 claims a direction, and at most one in 20
+    any other difference. To be better than every control all tests must pass, so the largest p of
     them is the claim's own, without a correction (the intersection-union test, Berger 1982).
 
     Example:
@@ -163,7 +169,9 @@ def judge(
     against = {name: gain for name, gain in gains.items() if name in controls}
     rivals = {name: gain for name, gain in gains.items() if name not in controls}
     means = {name: mean_interval(falls[:, i]).mean for i, name in enumerate(methods)}
-    return Verdict(means, _corrected(against), _corrected(rivals), len(falls), _p_all(against))
+    first = {name: gain for name, gain in against.items() if name == TURNED}
+    others = {name: gain for name, gain in against.items() if name != TURNED}
+    return Verdict(means, first | _corrected(others), _corrected(rivals), len(falls), _p_all(against))
 
 
 def judge_maps(
