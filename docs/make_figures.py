@@ -1,11 +1,12 @@
-"""Makes the figures of the documentation: SqueezeNet over the demo photographs.
+"""Makes the figures of the documentation: SqueezeNet, and the demo's network, over the demo photographs.
 
     python docs/make_figures.py squeezenet1_0.safetensors docs/figures
     python docs/make_figures.py squeezenet1_0.safetensors docs/figures evidence-weak sanity --work figures-work
 
 Names choose single figures; without any, all are made. `--work` names a folder where atlases and what the studies found
 are kept, as atlases and as JSON: another run with it studies no layer again. The feature maps of figure2 and of the
-occlusions are chosen by eye; those of the studies are sampled at random by `backlight build`.
+occlusions are chosen by eye, those of demo by eye among the maps that the demo shows; those of the studies are sampled
+at random by `backlight build`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ import backlight
 import backlight_demo
 from backlight import inversion
 from backlight.atlas import rules_by_evidence
+from backlight.images import CropSource, open_images
 from backlight.inversion.descriptors import descriptor
 from backlight.models import load_model
+from backlight.operators.ruleset import GUIDED
 from backlight.render import strip
 from backlight.render.page import Frame, page
 from backlight.render.plots import Plot
@@ -40,11 +43,14 @@ from backlight.studies import (
     occlusion,
     sanity,
 )
+from backlight.studies.side_by_side import side_by_side
 
 FIGURES = {
     "figure2": ("features.8.expand3x3_activation", [66, 76, 126, 24, 21, 11]),
     "figure2-early": ("features.5.expand3x3_activation", [31, 46, 15, 41, 1, 109]),
 }
+
+DEMO = ("group3.4.relu2", [148, 210, 216])
 
 STUDIED_LAYERS = [
     "features.1",
@@ -220,13 +226,23 @@ class SqueezeNet:
         return strip([("original", Image.fromarray(found.original)), *shown])
 
 
-def figures(network: SqueezeNet) -> dict[str, Callable[[], Image.Image | Plot]]:
-    """Return by name what makes each figure of SqueezeNet."""
+def demo(work: Path) -> Image.Image:
+    """Return maps that the demo shows, by guided beside the deconvnet."""
+    (layer, maps), photos = DEMO, CropSource(open_images(backlight_demo.photographs()))
+    preprocessing = backlight.Preprocessing.from_dict(backlight_demo.PREPROCESSING)
+    net = backlight.capture(backlight_demo.model(), (3, *preprocessing.crop), preprocessing)
+    atlas = backlight.build(net, photos, work / "demo.atlas", [layer], rules=GUIDED, maps=maps)
+    return side_by_side(atlas, net, photos, layer, channels=maps, columns=1)
+
+
+def figures(network: SqueezeNet, work: Path) -> dict[str, Callable[[], Image.Image | Plot]]:
+    """Return by name what makes each figure."""
     chosen = {name: partial(network.figure2, name) for name in FIGURES}
     superposed = {
         f"{name}-superposed": partial(network.figure2, name, is_superposed=True) for name in FIGURES
     }
     return {
+        "demo": partial(demo, work),
         **chosen,
         **superposed,
         "faithfulness": lambda: network.faithful.plot(),
@@ -248,9 +264,9 @@ def figures(network: SqueezeNet) -> dict[str, Callable[[], Image.Image | Plot]]:
 
 
 def make(weights: str, folder: Path, names: Sequence[str], work: Path) -> None:
-    """Write figures of SqueezeNet to a folder, all of them if none is named."""
+    """Write figures to a folder, all of them if none is named."""
     work.mkdir(parents=True, exist_ok=True)
-    known = figures(SqueezeNet(weights, work))
+    known = figures(SqueezeNet(weights, work), work)
     unknown = [name for name in names if name not in known]
     if unknown:
         raise SystemExit(f"no figure is called {', '.join(unknown)}; there are {', '.join(known)}")
