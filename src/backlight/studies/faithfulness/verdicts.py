@@ -148,11 +148,11 @@ def judge(
         controls: Which of the methods are controls; the others are rule sets.
         seed: Random seed of the tests of many samples.
 
-    *Convention*: a control counts as beaten at p <= 0.05 of the exact sign-flip test of the differences. The turned mask,
-    the fair rival, is a question of its own; the other controls are corrected by Holm for their number, and so are, apart
-    from them, the rule sets. So under chance alone at most one verdict in 20 claims a direction, and at most one in 20
-    any other difference. To be better than every control all tests must pass, so the largest p of
-    them is the claim's own, without a correction (the intersection-union test, Berger 1982).
+    *Convention*: a control counts as beaten at p <= 0.05 of the exact sign-flip test of the differences. The turned
+    mask, the fair rival, is a question of its own; the other controls are corrected by Holm for their number, and so
+    are, apart from them, the rule sets. So under chance alone at most one verdict in 20 claims a direction, and at most
+    one in 20 any other difference. To be better than every control all tests must pass, so the largest p of them is the
+    claim's own, without a correction (the intersection-union test, Berger 1982).
 
     Example:
         >>> falls = np.linspace(0.7, 0.9, 9)[:, None] + [0, 0, -0.1] + np.outer(np.arange(9) % 2 - 0.44, [0, 0.1, 0])
