@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,13 @@ from backlight.render import (
     SHARE,
     MapPanel,
     Tile,
+    box_sides,
     cut,
     draw_patch,
     draw_projection,
     filter_figure,
     layer_figure,
+    low_pass,
     overlay_figure,
     strip,
     zoom,
@@ -123,13 +126,18 @@ def _panels(
     others: Sequence[Sequence[Sequence[Tile]]] = (),
     moved: bool = False,
 ) -> tuple[list[MapPanel], str]:
-    """Return a panel for each map, and in words what part of the receptive field their tiles show."""
+    """Return a panel for each map, and in words what is done to their tiles and what part of the field they show."""
     tiles = [[hit.tile for hit in feature_map.hits[:top]] for feature_map in maps]
-    field, words = heading.receptive_field, ""
+    field, facts = heading.receptive_field, []
+    if look.low_pass:
+        sides = _half_a_stride(heading)
+        tiles = [[_averaged(tile, sides) for tile in own] for own in tiles]
+        facts.append(f"projections averaged over {sides[0]} x {sides[1]} pixels, half a stride of the layer")
     if field is not None and not look.full_field:
         # All tiles of a figure are cut to one size, so they are zoomed together and dealt out again.
         shown = zoom([tile for own in tiles for tile in own], moved=moved)
-        words, dealt = _shown(shown, field.size, moved), iter(shown)
+        facts.append(_shown(shown, field.size, moved))
+        dealt = iter(shown)
         tiles = [[next(dealt) for _ in own] for own in tiles]
     panels = []
     for i, feature_map in enumerate(maps):
@@ -138,7 +146,30 @@ def _panels(
             [cut(tile, own.box) for tile, own in zip(rules[i], tiles[i], strict=True)] for rules in others
         ]
         panels.append(_panel(feature_map, tiles[i], rest, top))
-    return panels, words
+    return panels, "; ".join(filter(None, facts))
+
+
+def _half_a_stride(heading: Heading) -> tuple[int, int]:
+    """Return the sides of the box that projections are averaged over.
+
+    Raises:
+        BadInputError: It is a single pixel, which changes nothing.
+    """
+    field = heading.receptive_field
+    sides = (1, 1) if field is None else box_sides(field.stride)
+    if sides == (1, 1):
+        raise BadInputError(
+            f"half a stride of layer {heading.layer!r} is less than 2 pixels, over which nothing is averaged",
+            python="draw it without low_pass=True",
+            command="draw it without --low-pass",
+        )
+    return sides
+
+
+def _averaged(tile: Tile, sides: tuple[int, int]) -> Tile:
+    # (h, w, c) of a tile to the (c, h, w) of a signal, and back
+    values = np.moveaxis(tile.projection, 2, 0)
+    return replace(tile, projection=np.moveaxis(low_pass(values, sides), 0, 2))
 
 
 def _shown(tiles: Sequence[Tile], field: tuple[int, int], moved: bool) -> str:

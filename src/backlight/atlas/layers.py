@@ -200,8 +200,8 @@ def _in_words(found: Found) -> str:
         )
     if found.foretelling is not None:
         parts.append(
-            f"the layer {found.foretelling.text}: rank correlation of a projection's energy under a square with the "
-            "fall of the activation when the square is covered, over maps"
+            f"{'The' if parts else 'the'} layer {found.foretelling.text}: rank correlation of a projection's energy "
+            "under a square with the fall of the activation when the square is covered, over maps"
         )
     return ". ".join(parts)
 

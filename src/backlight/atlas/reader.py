@@ -158,6 +158,8 @@ class Atlas(Mapping[str, AtlasLayer]):
         scaling: Scaling | str = DEFAULT_SCALING,
         columns: int | None = None,
         full_field: bool = False,
+        *,
+        low_pass: bool = False,
     ) -> Image.Image:
         """Return the paper's Fig. 2 for a layer: the projections of each map's hits beside their patches.
 
@@ -167,13 +169,16 @@ class Atlas(Mapping[str, AtlasLayer]):
             scaling: How values become colours.
             columns: Maps side by side; None chooses.
             full_field: Draw whole receptive fields, even where the projections fill only their centre.
+            low_pass: Average the projections over half a stride of the layer, which removes checkerboards; the figure
+                says so.
 
         Raises:
             UnknownLayerError: The atlas has no such layer.
-            BadInputError: A channel that was not projected.
+            BadInputError: A channel that was not projected; a low-pass where half a stride is less than 2 pixels.
             AtlasError: The build is not finished.
         """
-        own, look = self[layer], FigureLook(scaling, columns, full_field)
+        look = FigureLook(scaling, columns, full_field, low_pass)
+        own = self[layer]
         return draw("map_figure", own.heading(), own.projected(channels), look)
 
     def superposed(

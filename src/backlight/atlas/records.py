@@ -53,7 +53,8 @@ class Evidence:
         falls: Mean share of the activation that is lost, by what chose the covered pixels: the atlas's rule set first,
             then the other rule sets and the controls. None where a control is missing.
         verdict: In words.
-        is_strong: Whether the projection is better than every control.
+        is_strong: Whether the projection surely tells more than its position does: covering what it shows costs more
+            than covering the same pixels turned about the unit.
         best_rules: The rule set with the best evidence.
         n: Number of hits of the map, or of maps of the layer.
     """

@@ -5,6 +5,8 @@ from .brightness import stretch as stretch
 from .figure import MapPanel as MapPanel
 from .figure import layer_figure as layer_figure
 from .filters import filter_figure as filter_figure
+from .low_pass import box_sides as box_sides
+from .low_pass import low_pass as low_pass
 from .overlay import blend as blend
 from .overlay import mean_patch as mean_patch
 from .overlay import overlay_figure as overlay_figure

@@ -89,14 +89,20 @@ def pad(tile: Tile, inside: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray, "
 
 
 def draw_patch(tile: Tile, size: int) -> Image.Image:
-    """Return the patch on its window, hatched outside of the image; its longer side is size.
+    """Return the patch on its window, hatched outside of the image, a cross at its unit; its longer side is size.
 
     Example:
         >>> tile = Tile(np.zeros((2, 3, 3), np.uint8), np.zeros((2, 3, 3)), Box(-1, 0, 2, 3), (8, 8))
         >>> draw_patch(tile, 72).size
         (72, 72)
     """
-    return _draw(tile, tile.patch, size)
+    picture = _draw(tile, tile.patch, size)
+    if tile.unit is not None:
+        window = tile.window
+        row = round((tile.unit[0] + 0.5 - window.top) * picture.height / window.height)
+        col = round((tile.unit[1] + 0.5 - window.left) * picture.width / window.width)
+        _cross(picture, row, col)
+    return picture
 
 
 def draw_projection(tile: Tile, size: int, scaling: Scaling | str = DEFAULT_SCALING) -> Image.Image:
@@ -167,10 +173,6 @@ def _draw(tile: Tile, inside: UInt8[np.ndarray, "h w 3"], size: int) -> Image.Im
     if top < bottom and left < right:
         squares = is_small(window.height, window.width)
         picture.paste(resize(inside, bottom - top, right - left, squares), (left, top))
-    if tile.unit is not None:
-        row = round((tile.unit[0] + 0.5 - window.top) * height / window.height)
-        col = round((tile.unit[1] + 0.5 - window.left) * width / window.width)
-        _cross(picture, row, col)
     return picture
 
 

@@ -28,7 +28,7 @@ from backlight.render.plots import (
     width_of,
     without_axes,
 )
-from backlight.studies.covering import filled
+from backlight.studies.covering import FILLS_IN_WORDS, filled
 from backlight.studies.occlusion.result import Occlusion
 from backlight.studies.plots import outline
 from backlight.studies.shown import tile_of
@@ -115,9 +115,7 @@ def _title(result: Occlusion) -> str:
 
 
 def _note(result: Occlusion) -> str:
-    fill = {"mean": "the image's mean colour", "blur": "the blurred image", "noise": "noise"}[
-        result.config.fill
-    ]
+    fill = FILLS_IN_WORDS[result.config.fill]
     kind = "strongest" if result.config.row is None else "chosen"
     others = ", then of its strongest unit in other images" if result.other_names else ""
     return (
