@@ -75,6 +75,14 @@ class Commands(LazyGroup):
             "rules:rules",
             "Draw a layer with its hits projected by other rules too, side by side.",
         ),
+        "serve": Command(
+            "serve:serve",
+            "Show an atlas in the browser: every layer, feature map and image has a page.",
+        ),
+        "export": Command(
+            "export:export",
+            "Write an atlas as a web site of plain files, which opens by double click.",
+        ),
         "project": Command(
             "project:project",
             "Project one unit of each image back to pixels: its activation is kept, all others are set to zero.",

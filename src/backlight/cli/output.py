@@ -107,6 +107,7 @@ _PHASES = {
     "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
     "side by side": ("comparing", "feature maps"),
+    "export": ("exporting", "files"),
     "prepare": ("preparing", ""),
     "search": ("searching", "images"),
 }

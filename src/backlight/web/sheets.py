@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from PIL import Image
 
-from backlight.atlas import Atlas, AtlasLayer, FeatureMap, Hit
+from backlight.atlas import AtlasLayer, FeatureMap, Hit
 from backlight.render import Tile, central, cut, draw_patch, draw_projection, margin_of
 from backlight.web import links
 from backlight.web.contexts import Sprite
@@ -63,36 +62,33 @@ def shown_hits(feature_map: FeatureMap) -> tuple[Hit, ...]:
     return feature_map.hits[: SIDE * SIDE]
 
 
-@lru_cache(maxsize=256)
-def margin(atlas: Atlas, name: str) -> int:
+def margin(layer: AtlasLayer) -> int:
     """Return how many pixels are cut from each side of a layer's tiles, by a sample of its hits."""
-    layer = atlas[name]
     if layer.receptive_field is None:
         return 0
     maps = [layer[channel] for channel in _spread(layer.channels, _SAMPLED // (SIDE * SIDE))]
     return margin_of([hit.tile for own in maps for hit in shown_hits(own)])
 
 
-def tile_size(atlas: Atlas, layer: AtlasLayer) -> tuple[int, int]:
-    """Return the height and width of what a layer's tiles show."""
-    height, width = atlas.preprocessing.crop
+def tile_size(layer: AtlasLayer, own: int, image_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width of what a layer's tiles show, without a margin."""
+    height, width = image_size
     if layer.receptive_field is None:
         return height, width
-    own = margin(atlas, layer.name)
     rows, cols = (size - 2 * own for size in layer.receptive_field.size)
     return min(rows, height), min(cols, width)
 
 
-def draw_sheet(atlas: Atlas, name: str, channels: Sequence[int], kind: str) -> bytes:
+def draw_sheet(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) -> bytes:
     """Return the pictures of feature maps of a layer, as WebP.
 
     Args:
-        atlas: The atlas.
-        name: The layer.
+        layer: The layer.
         channels: The maps, as many as a page has.
         kind: One of `KINDS`.
+        own: The margin of the layer's tiles.
     """
-    sheet, layer, own = Sheet("", 1, len(channels)), atlas[name], margin(atlas, name)
+    sheet = Sheet("", 1, len(channels))
     page = Image.new("RGB", sheet.size, _PAPER)
     for place, channel in enumerate(channels):
         for rank, hit in enumerate(shown_hits(layer[channel])):

@@ -27,7 +27,7 @@ from backlight.web.contexts import (
     Near,
     SiteView,
 )
-from backlight.web.sheets import Sheet, shown_hits, tile_size
+from backlight.web.sheets import Sheet, margin, shown_hits, tile_size
 
 _SMALL = 36
 _NEAREST = 8
@@ -56,6 +56,7 @@ class Views:
         self._maps: dict[tuple[str, int], MapView] = {}
         self._cards: dict[str, dict[int, Card]] = {}
         self._layers: dict[str, LayerView] = {}
+        self._margins: dict[str, int] = {}
 
     @cached_property
     def site(self) -> SiteView:
@@ -104,6 +105,12 @@ class Views:
         count = min(links.PER_PAGE, len(layer.channels) - first)
         return Sheet(self.slugs[layer.name], page, count), at - first
 
+    def margin(self, name: str) -> int:
+        """Return how many pixels are cut from each side of a layer's tiles."""
+        if name not in self._margins:
+            self._margins[name] = margin(self.atlas[name])
+        return self._margins[name]
+
     def cards(self, name: str) -> dict[int, Card]:
         """Return the cards of a layer's maps, by channel."""
         if name not in self._cards:
@@ -115,7 +122,7 @@ class Views:
         """Return what pages say of a layer."""
         if name not in self._layers:
             layer, slug, cards = self.atlas[name], self.slugs[name], self.cards(name)
-            size = tile_size(self.atlas, layer)
+            size = tile_size(layer, self.margin(name), self.atlas.preprocessing.crop)
             foretold = layer.foretelling
             self._layers[name] = LayerView(
                 name=name,
