@@ -44,7 +44,8 @@ def test_what_was_fetched_is_not_sent_again(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/none.html", "/static/%2e%2e/site.py", "/..%2f..%2fpyproject.toml", "/%2fetc%2fpasswd", "/static/"]
+    "path",
+    ["/none.html", "/static/%2e%2e/site.py", "/..%2f..%2fpyproject.toml", "/%2fetc%2fpasswd", "/static/"],
 )
 def test_no_address_is_a_path_of_the_file_system(client: TestClient, path: str) -> None:
     found = client.get(path)

@@ -122,7 +122,9 @@ def hostile(folder: Path) -> Path:
     with writing(path) as connection:
         for (image_id,) in connection.execute("SELECT image_id FROM image").fetchall():
             name = NAMES[image_id % len(NAMES)]
-            connection.execute("UPDATE image SET path = ?, label = ? WHERE image_id = ?", (name, name, image_id))
+            connection.execute(
+                "UPDATE image SET path = ?, label = ? WHERE image_id = ?", (name, name, image_id)
+            )
     return path
 
 
@@ -134,7 +136,10 @@ def test_names_from_anybody_are_text_and_never_markup(tmp_path: Path) -> None:
         pytest.fail("the atlas could not be changed")
     shown = 0
     for path in html(site):
-        page, usual = read(site, path), {tag for tag, _ in read(plain, path).elements} if path in set(plain.paths) else None
+        page, usual = (
+            read(site, path),
+            {tag for tag, _ in read(plain, path).elements} if path in set(plain.paths) else None,
+        )
         scripts = [own for tag, own in page.elements if tag == "script"]
         assert all(own.get("src") in {"static/backlight.js", links.UNITS} for own in scripts), path
         if usual is not None:
@@ -156,7 +161,9 @@ def test_scripts_hand_over_plain_json(atlas: Atlas, monkeypatch: pytest.MonkeyPa
     site = Site(atlas)
     answer = site.answer("data/cards-3--2.js")
     assert answer is not None
-    page, cards = json.loads(re.fullmatch(r"backlight\.cards\((.*)\);\n", answer.content.decode()).expand(r"[\1]"))  # type: ignore[union-attr]
+    page, cards = json.loads(
+        re.fullmatch(r"backlight\.cards\((.*)\);\n", answer.content.decode()).expand(r"[\1]")
+    )  # type: ignore[union-attr]
     assert page == 2
     assert len(cards) == 1
     assert 'data-href="sheets/3--2-projections.webp"' in cards[0]
@@ -164,4 +171,6 @@ def test_scripts_hand_over_plain_json(atlas: Atlas, monkeypatch: pytest.MonkeyPa
     assert units is not None
     layers, rows = json.loads("[" + units.content.decode()[len("backlight.units(") : -3] + "]")
     assert [own[0] for own in layers] == list(atlas)
-    assert [(layers[row[1]][0], row[2]) for row in rows] == [(name, c) for name in atlas for c in atlas[name].channels]
+    assert [(layers[row[1]][0], row[2]) for row in rows] == [
+        (name, c) for name in atlas for c in atlas[name].channels
+    ]

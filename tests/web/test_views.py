@@ -13,7 +13,12 @@ def test_a_card_is_that_of_its_map(atlas: Atlas) -> None:
         assert list(views.cards(name)) == list(atlas[name].channels)
         for channel, card in views.cards(name).items():
             own = atlas[name][channel]
-            assert (card.layer, card.channel, card.max, card.active_share) == (name, channel, own.max, own.active_share)
+            assert (card.layer, card.channel, card.max, card.active_share) == (
+                name,
+                channel,
+                own.max,
+                own.active_share,
+            )
             assert card.is_dead == own.dead
             assert (card.projections is None) == (not own.hits)
             assert sum(label.count for label in card.labels) == len(own.hits) == card.n_hits
@@ -74,7 +79,11 @@ def test_nearest_maps_share_images_most_first(atlas: Atlas) -> None:
             found = views.map(name, channel).nearest
             assert [near.shared for near in found] == sorted((near.shared for near in found), reverse=True)
             for near in found:
-                assert near.shared == len(images & {hit.image_id for hit in atlas[name][near.card.channel].hits}) > 0
+                assert (
+                    near.shared
+                    == len(images & {hit.image_id for hit in atlas[name][near.card.channel].hits})
+                    > 0
+                )
 
 
 def test_neighbours_of_a_map(atlas: Atlas) -> None:

@@ -489,6 +489,4 @@ class AboutPage:
     studies: tuple[tuple[str, str], ...]
 
 
-Page = (
-    NetworkPage | LayerPage | MapsPage | WallPage | ImagesPage | ClassesPage | PlainPage | AboutPage
-)
+Page = NetworkPage | LayerPage | MapsPage | WallPage | ImagesPage | ClassesPage | PlainPage | AboutPage

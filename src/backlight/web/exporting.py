@@ -61,7 +61,9 @@ def export(atlas: Atlas, folder: Path | str, *, progress: Progress | None = None
     # the first page last: a folder without it is not mistaken for a whole site
     paths.sort(key=lambda path: path == links.INDEX)
     with _writing(folder):
-        (folder / MANIFEST).write_text(json.dumps({"backlight": __version__, "files": sorted({*paths, *earlier})}))
+        (folder / MANIFEST).write_text(
+            json.dumps({"backlight": __version__, "files": sorted({*paths, *earlier})})
+        )
         for done, (path, content) in enumerate(_contents(site, paths), 1):
             target = folder / path
             target.parent.mkdir(exist_ok=True)

@@ -94,7 +94,9 @@ def classes(views: Views) -> ClassesPage:
         if image.label in files:
             files[image.label].append((image.path, links.image(place, image_id)))
     found = [
-        ClassView(number, label, tuple(sorted(cards[label], key=lambda card: -card.purity)), tuple(files[label]))
+        ClassView(
+            number, label, tuple(sorted(cards[label], key=lambda card: -card.purity)), tuple(files[label])
+        )
         for label, number in views.labels.items()
     ]
     return ClassesPage(views.site, tuple(found))
@@ -115,11 +117,7 @@ def about(views: Views) -> AboutPage:
         "mean": ", ".join(f"{value:.3g}" for value in known.mean),
         "standard deviation": ", ".join(f"{value:.3g}" for value in known.std),
     }
-    studies = tuple(
-        (name, "; ".join(words))
-        for name in atlas
-        if (words := _found(views, name))
-    )
+    studies = tuple((name, "; ".join(words)) for name in atlas if (words := _found(views, name)))
     return AboutPage(
         site=views.site,
         fingerprint=atlas.model.fingerprint,
@@ -147,5 +145,3 @@ def _block(name: str) -> str:
     """
     parts = re.split(r"\.", name)
     return ".".join(parts[:-1]) if len(parts) > 1 else name
-
-

@@ -102,9 +102,7 @@ class _Kept:
             return made, tag
 
 
-def serve(
-    atlas: Atlas, port: int | None = None, *, ready: Callable[[str], None] | None = None
-) -> None:
+def serve(atlas: Atlas, port: int | None = None, *, ready: Callable[[str], None] | None = None) -> None:
     """Serve an atlas's site on this machine until Ctrl-C.
 
     Args:
@@ -119,7 +117,9 @@ def serve(
 
     with _listening(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}/"
-        config = uvicorn.Config(app(atlas), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+        config = uvicorn.Config(
+            app(atlas), log_level="warning", access_log=False, timeout_graceful_shutdown=2
+        )
         server = uvicorn.Server(config)
         if ready is not None:
             ready(address)  # the socket listens already: a request waits until it is answered
@@ -139,5 +139,3 @@ def _listening(port: int | None) -> socket.socket:
         return listener
     taken = f"port {port} is taken" if port is not None else f"no port from {FIRST_PORT} on is free"
     raise BadInputError(f"{taken}; name another with --port")
-
-

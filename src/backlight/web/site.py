@@ -131,9 +131,7 @@ class Site:
         """Return the script with what the tray and the search know of every map."""
         views = self.views
         layers = [[own.name, own.href, own.is_small] for own in (views.layer(name) for name in views.atlas)]
-        rows = [
-            _unit(card, i) for i, name in enumerate(views.atlas) for card in views.cards(name).values()
-        ]
+        rows = [_unit(card, i) for i, name in enumerate(views.atlas) for card in views.cards(name).values()]
         return _script("units", layers, rows)
 
 
@@ -180,9 +178,11 @@ def _percent(value: float | None) -> str:
 
 def _breaks(name: str) -> Markup:
     """Return a name that may break behind its dots."""
-    return Markup("<wbr>").join(Markup(escape(part)) + "." for part in name.split(".")[:-1]) + (
-        Markup("<wbr>") if "." in name else Markup("")
-    ) + escape(name.rpartition(".")[2])
+    return (
+        Markup("<wbr>").join(Markup(escape(part)) + "." for part in name.split(".")[:-1])
+        + (Markup("<wbr>") if "." in name else Markup(""))
+        + escape(name.rpartition(".")[2])
+    )
 
 
 def _control(name: str) -> str:

@@ -190,9 +190,7 @@ class Views:
             layer = self.atlas[unit.layer]
             own = layer[unit.channel]
             href = self.cards(unit.layer)[unit.channel].href
-            units.append(
-                ImageUnit(unit.layer, unit.channel, href, self.hit(layer, own, own.hits[unit.rank]))
-            )
+            units.append(ImageUnit(unit.layer, unit.channel, href, self.hit(layer, own, own.hits[unit.rank])))
         known = image.label in self.labels if image.label else False
         href = links.label(self.labels[image.label]) if known and image.label else None
         return ImageView(image_id, image.path, image.label, href, image.size, tuple(units))
@@ -289,5 +287,3 @@ def _example(cards: Sequence[Card]) -> Card | None:
     if studied:
         return max(studied, key=lambda found: found[0])[1]
     return alive[0] if alive else None
-
-
