@@ -228,10 +228,9 @@ def plan_build(
     if not len(source):
         raise BadInputError(f"{source.name!r} holds no image; name a folder that does")
     chosen = _choose_layers(net, layers)
-    its_maps = {net.layer(name): found for name, found in maps.items()} if isinstance(maps, Mapping) else None
-    channels = tuple(
-        _choose_maps(layer, maps if its_maps is None else its_maps.get(layer), seed) for layer in chosen
-    )
+    by_layer, of_others = (maps, None) if isinstance(maps, Mapping) else ({}, maps)
+    its_maps = {net.layer(name): found for name, found in by_layer.items()}
+    channels = tuple(_choose_maps(layer, its_maps.get(layer, of_others), seed) for layer in chosen)
     own, default = ({}, rules) if isinstance(rules, RuleSet) else (rules, DECONVNET)
     by_name = {net.layer(name): found for name, found in own.items()}
     its = tuple(by_name.get(layer, default) for layer in chosen)
