@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -84,9 +84,10 @@ def _contents(site: Site, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         yield from ((path, _content(site, path)) for path in (*sheets, *plain))
         return
     atlas_path = str(site.views.atlas.path.absolute())
-    with ProcessPoolExecutor(_n_cores(), get_context("spawn"), _begin, (atlas_path,)) as pool:
+    with ProcessPoolExecutor(_n_cores(), get_context("spawn")) as pool:
         # a worker keeps what it knows of a layer, so neighbours go to one
-        yield from zip(sheets, pool.map(_drawn, sheets, chunksize=2), strict=True)
+        drawn = pool.map(partial(_drawn, atlas_path), sheets, chunksize=2)
+        yield from zip(sheets, drawn, strict=True)
     yield from ((path, _content(site, path)) for path in plain)
 
 
@@ -97,18 +98,13 @@ def _content(site: Site, path: str) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _begin(path: str) -> Site:
-    global _site  # noqa: PLW0603  (a worker process has one site)
-    _site = Site(open_atlas(path))
-    return _site
+def _site_of(path: str) -> Site:
+    """Return the site of an atlas's file; a worker process keeps it."""
+    return Site(open_atlas(path))
 
 
-_site: Site | None = None
-
-
-def _drawn(path: str) -> bytes:
-    assert _site is not None
-    return _content(_site, path)
+def _drawn(atlas_path: str, path: str) -> bytes:
+    return _content(_site_of(atlas_path), path)
 
 
 def _n_cores() -> int:

@@ -1,7 +1,7 @@
 """Links: every address of a site, in one place.
 
-All pages lie side by side in one folder, so that links are the same served and on disk. Layers, labels and file names may
-come from anybody: in an address they are slugs of plain letters, told apart by a number where two become the same.
+All pages lie side by side in one folder, so that links are the same served and on disk. Layers, labels and file names
+may come from anybody: in an address they are slugs of plain letters, told apart by a number where two become the same.
 """
 
 from __future__ import annotations

@@ -8,10 +8,12 @@ from itertools import groupby
 from backlight.web import links
 from backlight.web.contexts import (
     AboutPage,
+    Card,
     ClassesPage,
     ClassView,
     ImagesPage,
     LayerPage,
+    LayerView,
     MapsPage,
     NetworkPage,
     PlainPage,
@@ -34,10 +36,11 @@ def network(views: Views) -> NetworkPage:
         for card, own in large
         if card.evidence is not None and card.evidence.gain is not None
     ]
+    best: tuple[Card | None, LayerView | None] = (None, None)
     if studied:
-        _, *best = max(studied, key=lambda found: found[0])
-    else:  # from the middle of the network
-        best = list(large[len(large) // 2]) if large else [None, None]
+        best = max(studied, key=lambda found: found[0])[1:]
+    elif large:  # from the middle of the network
+        best = large[len(large) // 2]
     blocks = [_block(layer.name) for layer in layers]
     groups = tuple((block, len(list(own))) for block, own in groupby(blocks))
     return NetworkPage(views.site, layers, groups, *best)
@@ -83,7 +86,7 @@ def images(views: Views, page: int) -> ImagesPage:
 
 def classes(views: Views) -> ClassesPage:
     """Return the context of the page of all classes."""
-    cards: dict[str, list] = {label: [] for label in views.labels}  # type: ignore[type-arg]
+    cards: dict[str, list[Card]] = {label: [] for label in views.labels}
     for name in views.atlas:
         for card in views.cards(name).values():
             if card.purity > _MOSTLY:

@@ -73,7 +73,10 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_NOT_FOUND = b'<!doctype html><title>Not found</title><p>There is no such page. <a href="/index.html">The network</a></p>'
+_NOT_FOUND = (
+    b"<!doctype html><title>Not found</title>"
+    b'<p>There is no such page. <a href="/index.html">The network</a></p>'
+)
 
 
 class _Kept:

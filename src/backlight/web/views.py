@@ -191,9 +191,9 @@ class Views:
             own = layer[unit.channel]
             href = self.cards(unit.layer)[unit.channel].href
             units.append(ImageUnit(unit.layer, unit.channel, href, self.hit(layer, own, own.hits[unit.rank])))
-        known = image.label in self.labels if image.label else False
-        href = links.label(self.labels[image.label]) if known and image.label else None
-        return ImageView(image_id, image.path, image.label, href, image.size, tuple(units))
+        number = self.labels.get(image.label or "")
+        of_label = None if number is None else links.label(number)
+        return ImageView(image_id, image.path, image.label, of_label, image.size, tuple(units))
 
     def _card(self, layer: AtlasLayer, own: FeatureMap) -> Card:
         sheet, place = self.sheet(layer, own.channel)
