@@ -206,8 +206,8 @@ var backlight = (function () {
     if (!input || !known) return;
     var words = input.value.toLowerCase().split(/\s+/).filter(Boolean), most = 120;
     var rows = words.length ? known.rows.filter(function (row) {
-      var all = (known.layers[row[1]][0] + " " + row[8].join(" ")).toLowerCase();
-      return words.every(function (word) { return /^\d+$/.test(word) ? String(row[2]) === word : all.indexOf(word) >= 0; });
+      var layer = known.layers[row[1]][0].toLowerCase(), all = layer + " " + row[8].join(" ").toLowerCase(), numbers = [String(row[2])].concat(layer.split(/[^a-z0-9]+/));
+      return words.every(function (word) { return /^\d+$/.test(word) ? numbers.indexOf(word) >= 0 : all.indexOf(word) >= 0; });
     }) : [];
     $("#found").textContent = words.length ? (rows.length > most ? "the first " + most + " of " + rows.length + " maps" : rows.length + " map" + (rows.length === 1 ? "" : "s")) : "";
     keep("q", input.value.trim());
