@@ -157,7 +157,7 @@ def test_a_resumed_scan_runs_compiled_or_not_as_it_was_begun(
     with pytest.raises(KeyboardInterrupt):
         build(make_network(), picture_folder, path, batch_size=16, compile="off", progress=stop)
     build(make_network(), picture_folder, path, compile="on", progress=lambda phase, *_: phases.add(phase))
-    assert phases == {"scan", "project"}
+    assert phases == {"scan", "project", "light"}
     assert ("compiled", "false") in rows(path)["meta"]
 
 
