@@ -119,3 +119,34 @@ def test_a_thousand_findings_are_enough(tiny: Path) -> None:
 def test_what_is_no_atlas_cannot_be_verified(tmp_path: Path) -> None:
     with pytest.raises(AtlasError, match=r"no atlas at '.*none\.atlas'"):
         verify(tmp_path / "none.atlas")
+
+
+def test_damage_of_bands_and_whole_pictures_is_listed_once_each(tiny: Path) -> None:
+    sound = verify(tiny)
+    damage(
+        tiny,
+        "DELETE FROM picture WHERE image_id = 2",
+        "DELETE FROM picture WHERE image_id = 4",
+        "DELETE FROM checksum WHERE kind = 'picture' AND key1 = 4",
+        "UPDATE activation SET codes = x'00' WHERE layer_id = 0 AND channel = 1 AND rank = 0",
+        "UPDATE band SET value = value * 1.001 WHERE layer_id = 1 AND channel = 0",
+        "UPDATE field SET first_row = 7 WHERE layer_id = 1",
+    )
+    with without_type_checks():
+        found = verify(tiny)
+    assert [line.partition(": ")[0] for line in found.damaged] == [
+        "table field",
+        "table picture (image_id 2)",
+        "table picture (image_id 4)",
+        "table activation (layer_id 0, channel 1, rank 0)",
+        "table band (layer_id 1, channel 0)",
+    ]
+    lost = {key: n - found.counts[key] for key, n in sound.counts.items() if n != found.counts[key]}
+    n_lost = lost.pop("examples of bands")
+    assert lost == {"whole pictures": 2, "activation maps": 1, "tiles of examples": n_lost}
+
+
+def test_fields_that_are_not_those_of_the_layers_are_damage(tiny: Path) -> None:
+    with writing(tiny) as connection:
+        connection.execute("UPDATE field SET first_row = 7 WHERE layer_id = 1")
+    assert verify(tiny).damaged == ("table field: the fields are not those of the layers",)

@@ -93,8 +93,8 @@ FROM hit JOIN layer ON layer.layer_id = hit.layer_id JOIN field ON field.layer_i
 """
 
 _ALL_OF_FORMAT_2 = _TABLES + _STUDY_TABLES + checksums.CHECKSUM_TABLE
-# The view comes first: where SQLite comes upon a view before any table, its integrity check leaves out the pages that no
-# table uses (3.40), and what is made last it comes upon first.
+# The view is made first: what is made last, SQLite comes upon first, and where that is a view, its integrity check
+# leaves out the pages that no table uses (3.40).
 _ALL = _VIEW + _ALL_OF_FORMAT_2 + _TABLES_OF_FORMAT_3
 
 

@@ -135,10 +135,9 @@ class _Walk:
             for (image_id,) in atlas.file.rows("table picture", query):
                 with self.noting():
                     with reading(atlas.path, "table picture"):
-                        checks.whole(image_id, "image_id")
+                        self._pictures.add(checks.whole(image_id, "image_id"))
                     atlas.images.whole(image_id)
                     self.counts["whole pictures"] += 1
-                    self._pictures.add(image_id)
 
     def _map(self, feature_map: FeatureMap) -> None:
         self.counts["feature maps"] += 1
