@@ -265,3 +265,15 @@ def test_a_killed_scan_resumes_to_the_same_halves(tmp_path: Path, picture_folder
         execute(plan, path)
         assert rows(path) == rows(whole)
         assert rows(path)["evidence"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_empty_atlas_of_an_earlier_version_is_built_in_its_format(
+    tmp_path: Path, picture_folder: Path, version: int
+) -> None:
+    path = tmp_path / "a.atlas"
+    connect_for_writing(path).close()  # a build that was killed before its first step
+    make_earlier(path, version)
+    found = build(make_network(), picture_folder, path, ["relu1"], top=1, maps=2)
+    assert found["relu1"][found["relu1"].channels[0]].hits[0].whole is None
+    assert backlight.atlas.verify(path).is_sound

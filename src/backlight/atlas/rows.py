@@ -1,13 +1,41 @@
-"""The rows that a build writes of what it has found: feature maps, their hits, the examples of their bands."""
+"""The rows that a build writes: what it will do, and of what it has found feature maps, hits and examples of bands."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from backlight.atlas.descriptions import LayerDescription, field_row
+from backlight.engines.plan import Plan
 from backlight.scan import LayerScan
 
 Row = tuple[Any, ...]
+PARTS = ("bands", "wholes")
+"""Parts of an atlas that can be added later: fields of a plan, and keys of the table `meta`."""
+
+
+def meta_rows(plan: Plan) -> Iterable[Row]:
+    """Yield what is built, and how, at the beginning of a build."""
+    yield "identity", plan.identity.to_json()
+    yield "batch_size", json.dumps(plan.settings.batch_size)
+    yield "threads", json.dumps(plan.settings.threads)
+    for name in PARTS:
+        yield name, json.dumps(getattr(plan, name))
+    yield "phase", json.dumps("scan")
+
+
+def layer_rows(plan: Plan) -> Iterable[Row]:
+    """Yield a row of each layer."""
+    for i, layer in enumerate(plan.layers):
+        own = LayerDescription(layer.operator, layer.shape, layer.rectified, layer.receptive_field)
+        yield i, layer.name, own.to_json()
+
+
+def field_rows(plan: Plan) -> Iterable[Row]:
+    """Yield the receptive field of each layer, for the view of hits."""
+    for i, layer in enumerate(plan.layers):
+        yield field_row(i, layer.receptive_field, plan.preprocessing.crop)
 
 
 def map_rows(layer_index: int, result: LayerScan) -> Iterable[Row]:

@@ -16,16 +16,14 @@ from numpy.typing import NDArray
 
 from backlight.atlas import checks, checksums
 from backlight.atlas.damage import reading
-from backlight.atlas.descriptions import LayerDescription, field_row
 from backlight.atlas.evidence import keep_stability
 from backlight.atlas.opening import storage_errors
-from backlight.atlas.rows import band_rows, hit_rows, map_rows
+from backlight.atlas.rows import PARTS, band_rows, field_rows, hit_rows, layer_rows, map_rows, meta_rows
 from backlight.atlas.schema import connect_for_writing, has_bands, has_checksums, transaction
 from backlight.engines.identity import AtlasIdentity
 from backlight.engines.plan import Plan, Settings
 from backlight.engines.work import FinishedLight, FinishedTile, Partial, PendingHit
 from backlight.errors import AtlasError, StorageError
-from backlight.network import Layer
 from backlight.scan import Scan
 from backlight.storage.arrays import BROKEN, read_npz
 
@@ -74,31 +72,13 @@ class AtlasWriter:
 
     def _begin(self) -> None:
         """Keep what is built, and how: what can decide the last bit of a value stays the same in a resume."""
-        settings = self.plan.settings
         with self._step() as connection:
             self._check_phase(None)
-            connection.executemany(
-                "INSERT INTO meta VALUES (?, ?)",
-                [
-                    ("identity", self.plan.identity.to_json()),
-                    ("batch_size", json.dumps(settings.batch_size)),
-                    ("threads", json.dumps(settings.threads)),
-                    ("bands", json.dumps(self.plan.bands)),
-                    ("wholes", json.dumps(self.plan.wholes)),
-                    ("phase", '"scan"'),
-                ],
-            )
-            connection.executemany(
-                "INSERT INTO field VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    field_row(i, layer.receptive_field, self.plan.preprocessing.crop)
-                    for i, layer in enumerate(self.plan.layers)
-                ],
-            )
-            connection.executemany(
-                "INSERT INTO layer VALUES (?, ?, ?)",
-                [(i, layer.name, _describe(layer).to_json()) for i, layer in enumerate(self.plan.layers)],
-            )
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta_rows(self.plan))
+            connection.executemany("INSERT INTO layer VALUES (?, ?, ?)", layer_rows(self.plan))
+            if has_bands(connection):
+                fields = "INSERT INTO field VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                connection.executemany(fields, field_rows(self.plan))
 
     def _check_identity(self) -> None:
         with reading(self.path, f"{checksums.place('meta')} (identity)"):
@@ -127,7 +107,7 @@ class AtlasWriter:
                     "it was not changed: leave them out, or choose another name"
                 )
             return replace(plan, bands=False, wholes=False)
-        kept = {name: bool(self._meta(name)) for name in ("bands", "wholes")}
+        kept = {name: bool(self._meta(name)) for name in PARTS}
         added = [name for name, is_kept in kept.items() if getattr(plan, name) and not is_kept]
         if added:
             with self._step() as connection:
@@ -319,7 +299,3 @@ class AtlasWriter:
 
     def _set_phase(self, connection: sqlite3.Connection, phase: str) -> None:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'phase'", (json.dumps(phase),))
-
-
-def _describe(layer: Layer) -> LayerDescription:
-    return LayerDescription(layer.operator, layer.shape, layer.rectified, layer.receptive_field)

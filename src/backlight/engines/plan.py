@@ -39,8 +39,8 @@ SCAN_STEP_IMAGES = 256
 """A scan is kept after so many images, rounded up to whole batches: what a killed build loses at most."""
 
 _BYTES_PER_PIXEL, _BYTES_PER_HIT, _BYTES_PER_MAP = 1.0, 700, 1000
-_BYTES_PER_WHOLE_PIXEL, _BYTES_PER_POSITION = 0.3, 0.5
-_BINS_OF_A_MAP = 16
+_BYTES_PER_WHOLE_PIXEL, _BYTES_PER_POSITION = 0.3, 0.6
+_BINS_OF_A_MAP = 17
 
 MapsOfLayer = int | Sequence[int] | None
 Maps = MapsOfLayer | Mapping[str, MapsOfLayer]
