@@ -145,3 +145,16 @@ def test_compiling_is_decided_by_the_plan(
 ) -> None:
     settings = plan_build(make_network(), picture_folder, ["relu1"], compile=compile).settings
     assert (settings.compiled, settings.falls_back) == (compiled, falls_back)
+
+
+def test_a_plan_counts_examples_of_bands_and_whole_images(tmp_path: Path) -> None:
+    source = open_images(make_pictures(tmp_path / "p", 3))
+    net, layers = make_network(), ["relu1", "relu2"]
+    plan = plan_build(net, source, layers, maps=4, bands=True)
+    assert str(plan) == (
+        "3 images, 2 layers, 8 feature maps, 24 projections by deconvnet, and examples of the maps' bands"
+    )
+    assert (plan.n_bands, plan.n_wholes) == (24, 3)
+    plain = plan_build(net, source, layers, maps=4, wholes=False)
+    assert (plain.n_bands, plain.n_wholes) == (0, 0)
+    assert plain.identity == plan.identity  # so that either can be added to an atlas of the other

@@ -98,6 +98,8 @@ _PHASES = {
     "compile": ("compiling", ""),
     "scan": ("scanning", "images"),
     "project": ("projecting", "hits"),
+    "band": ("bands", "examples"),
+    "light": ("keeping", "whole images"),
     "check": ("checking", "feature maps"),
     "faithfulness": ("covering", "hits"),
     "foretelling": ("covering", "hits"),
