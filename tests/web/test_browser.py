@@ -12,7 +12,9 @@ from backlight.atlas import open_atlas
 from backlight.web import export, exporting, links
 from fuzz.tiny import make_tiny_atlas
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright runs the tests in a browser")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="pip install playwright runs the tests in a browser"
+)
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +58,9 @@ class Visit:
         self.folder, self.wrong = folder, list[str]()
         self.context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)  # type: ignore[arg-type]
         self.page = self.context.new_page()
-        self.page.on("console", lambda message: self.wrong.append(message.text) if message.type == "error" else None)
+        self.page.on(
+            "console", lambda message: self.wrong.append(message.text) if message.type == "error" else None
+        )
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("request", self._note)
         self.page.on("requestfailed", lambda request: self.wrong.append(f"failed: {request.url}"))
@@ -92,7 +96,9 @@ def test_every_page_is_reached_by_clicking(visit: Visit) -> None:
         seen.add(path)
         page = visit.go(path)
         assert page.locator("h1:visible").count() == 1
-        hrefs = page.eval_on_selector_all("a[href]", "all => all.map(a => a.getAttribute('href').split('#')[0])")
+        hrefs = page.eval_on_selector_all(
+            "a[href]", "all => all.map(a => a.getAttribute('href').split('#')[0])"
+        )
         waiting += [href for href in hrefs if href]
     assert seen == {path.name for path in visit.folder.glob("*.html")}
 
@@ -192,7 +198,9 @@ def test_a_layer_is_sorted_and_searched(visit: Visit) -> None:
     assert "sort=-strength" in page.url
 
 
-def test_a_layer_of_several_pages_is_gathered_into_one(browser: sync_api.Browser, folders: dict[str, Path]) -> None:
+def test_a_layer_of_several_pages_is_gathered_into_one(
+    browser: sync_api.Browser, folders: dict[str, Path]
+) -> None:
     visit = Visit(browser, folders["pages"])
     page = visit.go("layer-3.html")
     page.mouse.wheel(0, 4000)
@@ -209,7 +217,9 @@ def test_a_layer_of_several_pages_is_gathered_into_one(browser: sync_api.Browser
     assert visit.wrong == []
 
 
-def test_without_javascript_everything_is_readable(browser: sync_api.Browser, folders: dict[str, Path]) -> None:
+def test_without_javascript_everything_is_readable(
+    browser: sync_api.Browser, folders: dict[str, Path]
+) -> None:
     visit = Visit(browser, folders["pages"], java_script_enabled=False)
     page = visit.go("layer-3.html")
     assert page.locator(".card image[href]").count() == 2
@@ -224,7 +234,9 @@ def test_without_javascript_everything_is_readable(browser: sync_api.Browser, fo
     assert visit.wrong == [] or all(own.startswith("outside") for own in visit.wrong)
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="npm install --no-save axe-core brings the accessibility checker")
+@pytest.mark.skipif(
+    not AXE.exists(), reason="npm install --no-save axe-core brings the accessibility checker"
+)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_serious_violation(
     browser: sync_api.Browser, folders: dict[str, Path], scheme: str

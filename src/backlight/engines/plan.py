@@ -256,8 +256,8 @@ def plan_build(
     if not len(source):
         raise BadInputError(f"{source.name!r} holds no image; name a folder that does")
     chosen = _choose_layers(net, layers)
-    by_layer, of_others = (maps, None) if isinstance(maps, Mapping) else ({}, maps)
-    its_maps = {net.layer(name): found for name, found in by_layer.items()}
+    named, of_others = (maps, None) if isinstance(maps, Mapping) else ({}, maps)
+    its_maps = {net.layer(name): found for name, found in named.items()}
     channels = tuple(_choose_maps(layer, its_maps.get(layer, of_others), seed) for layer in chosen)
     own, default = ({}, rules) if isinstance(rules, RuleSet) else (rules, DECONVNET)
     by_name = {net.layer(name): found for name, found in own.items()}

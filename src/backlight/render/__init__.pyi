@@ -23,5 +23,6 @@ from .tiles import pad as pad
 from .zoom import SHARE as SHARE
 from .zoom import central as central
 from .zoom import cut as cut
+from .zoom import into_image as into_image
 from .zoom import margin_of as margin_of
 from .zoom import zoom as zoom

@@ -165,7 +165,7 @@ def hatch(height: int, width: int) -> Image.Image:
 def _draw(tile: Tile, inside: UInt8[np.ndarray, "h w 3"], size: int) -> Image.Image:
     window, box = tile.window, tile.inside
     height, width = fit(window.height, window.width, size)
-    picture = hatch(height, width)
+    picture = Image.new("RGB", (width, height)) if tile.is_whole else hatch(height, width)
     # Where the inside lies in the picture: both edges are rounded, rather than one edge and a size, so that nothing
     # reaches beyond the window. A narrow inside may round to nothing.
     top, bottom = (round((row - window.top) * height / window.height) for row in (box.top, box.bottom))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import UInt8
 
 from backlight.geometry import Box
 from backlight.render.tiles import Tile
@@ -99,6 +100,32 @@ def central(tile: Tile, margin: int, moved: bool = False) -> Box:
 
 def _middle(box: Box) -> tuple[float, float]:
     return (box.top + box.bottom - 1) / 2, (box.left + box.right - 1) / 2
+
+
+def into_image(tile: Tile, image: UInt8[np.ndarray, "_ _ 3"]) -> Tile:
+    """Return a tile moved into the image, if its box leaves it and fits: the patch shows what lies beside the field.
+
+    The projection is zero there, since a unit sees no further than its field; a cross marks the unit.
+
+    Args:
+        tile: The tile.
+        image: (h, w, 3) the whole preprocessed image.
+
+    Example:
+        >>> tile = Tile(np.zeros((2, 3, 3), np.uint8), np.ones((2, 3, 1)), Box(-1, 0, 2, 3), (8, 8))
+        >>> into_image(tile, np.zeros((8, 8, 3), np.uint8)).box
+        Box(top=0, left=0, bottom=3, right=3)
+    """
+    height, width = tile.image_size
+    rows, cols = tile.box.height, tile.box.width
+    if tile.is_whole or rows > height or cols > width:
+        return tile
+    top, left = min(max(tile.box.top, 0), height - rows), min(max(tile.box.left, 0), width - cols)
+    box, seen = Box(top, left, top + rows, left + cols), tile.inside
+    projection = np.zeros((rows, cols, tile.projection.shape[2]), tile.projection.dtype)
+    projection[seen.slices(top, left)] = tile.projection
+    unit = _middle(tile.box) if tile.unit is None else tile.unit
+    return Tile(image[box.slices()], projection, box, tile.image_size, unit)
 
 
 def _moved(start: int, size: int, outer: tuple[int, int], length: int) -> int:

@@ -153,6 +153,8 @@ class HitView:
         image_href: The image's page.
         projection: Its projection.
         patch: The patch.
+        whole: The whole image; None where the atlas does not keep it.
+        light: What dims the whole image where the map is not active; None where the atlas does not keep it.
     """
 
     rank: int
@@ -164,6 +166,27 @@ class HitView:
     file: str
     label: str | None
     image_href: str
+    projection: Sprite
+    patch: Sprite
+    whole: Sprite | None
+    light: Sprite | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image of one bin of a histogram: as good as drawn at random from those in it.
+
+    Attributes:
+        value: The map's strongest activation in it.
+        file: Its file.
+        label: Its class.
+        projection: The projection of that activation.
+        patch: The patch.
+    """
+
+    value: float
+    file: str
+    label: str | None
     projection: Sprite
     patch: Sprite
 
@@ -178,6 +201,7 @@ class Bar:
         count: Number of images.
         height: Share of the highest bar.
         holds_hits: Whether hits lie in it.
+        example: An image of it; None where the atlas was built without `--bands`.
     """
 
     low: float
@@ -185,6 +209,7 @@ class Bar:
     count: int
     height: float
     holds_hits: bool
+    example: Example | None
 
 
 @dataclass(frozen=True)
@@ -395,6 +420,7 @@ class ImageView:
         label: Its class.
         label_href: The class's page.
         size: Height and width before preprocessing.
+        whole: The image as the network saw it; None where the atlas does not keep it.
         units: The units that it is a hit of, in the order of the layers.
     """
 
@@ -403,6 +429,7 @@ class ImageView:
     label: str | None
     label_href: str | None
     size: tuple[int, int]
+    whole: Sprite | None
     units: tuple[ImageUnit, ...]
 
 

@@ -12,7 +12,10 @@ from collections.abc import Iterable
 INDEX, ABOUT, TRAY, SEARCH, CLASSES = "index.html", "about.html", "tray.html", "search.html", "classes.html"
 UNITS = "data/units.js"
 PER_PAGE = 64
-"""Maps, or images, of one page and one sheet."""
+"""Maps, or images, of one page, and maps of one sheet."""
+
+PER_WHOLES = 16
+"""Whole images of one sheet: few, as the hits of a map are spread over many."""
 
 _LONGEST = 80
 
@@ -94,8 +97,13 @@ def cards(slug: str, page: int) -> str:
 
 
 def sheet(slug: str, page: int, kind: str) -> str:
-    """Return the address of a sheet: `projections` or `patches` of a page of feature maps."""
+    """Return the address of a sheet of a page of feature maps: `projections`, `patches`, `light` or of bands."""
     return f"sheets/{slug}--{page}-{kind}.webp"
+
+
+def wholes(page: int) -> str:
+    """Return the address of a sheet of whole images."""
+    return f"sheets/images--{page}.webp"
 
 
 def static(name: str) -> str:

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from backlight.atlas import Atlas
 from backlight.web import links, pages
 from backlight.web.contexts import Card, Page
-from backlight.web.sheets import KINDS, draw_sheet
+from backlight.web.sheets import BANDS, KINDS, LIGHT, draw_bands, draw_light, draw_sheet, draw_wholes
 from backlight.web.views import Views
 
 POLICY = (
@@ -82,11 +82,13 @@ class Site:
                 if page > 1:
                     found[links.cards(slug, page)] = partial(self._cards, name, page)
                 own = channels[(page - 1) * links.PER_PAGE : page * links.PER_PAGE]
-                for kind in KINDS if own else ():
+                for kind in self._kinds(name) if own else ():
                     found[links.sheet(slug, page, kind)] = partial(self._sheet, name, own, kind)
             add(links.wall(slug), "wall.html", partial(pages.wall, views, name))
         for page in range(1, links.n_pages(len(views.units)) + 1):
             add(links.images(page), "images.html", partial(pages.images, views, page))
+        for page in range(1, -(-len(views.units) // links.PER_WHOLES) + 1) if views.has_wholes else ():
+            found[links.wholes(page)] = partial(self._wholes, page)
         add(links.CLASSES, "classes.html", partial(pages.classes, views))
         add(links.TRAY, "tray.html", partial(pages.plain, views))
         add(links.SEARCH, "search.html", partial(pages.plain, views))
@@ -117,8 +119,22 @@ class Site:
     def _twin(context: Callable[[], Page]) -> bytes:
         return json.dumps(asdict(context()), ensure_ascii=False, allow_nan=False).encode()
 
+    def _kinds(self, name: str) -> tuple[str, ...]:
+        """Return the kinds of sheets that a layer has."""
+        light = (LIGHT,) if self.views.has_light(name) else ()
+        return (*KINDS, *light, *(BANDS if self.views.has_bands(name) else ()))
+
     def _sheet(self, name: str, channels: Sequence[int], kind: str) -> bytes:
-        return draw_sheet(self.views.atlas[name], channels, kind, self.views.margin(name))
+        layer = self.views.atlas[name]
+        if kind == LIGHT:
+            return draw_light(layer, channels, self.views.atlas.preprocessing.crop)
+        draw = draw_bands if kind in BANDS else draw_sheet
+        return draw(layer, channels, kind, self.views.margin(name))
+
+    def _wholes(self, page: int) -> bytes:
+        ids = list(self.views.units)[(page - 1) * links.PER_WHOLES : page * links.PER_WHOLES]
+        images = self.views.atlas.images
+        return draw_wholes([images.whole(image_id) for image_id in ids], self.views.atlas.preprocessing.crop)
 
     def _cards(self, name: str, page: int) -> bytes:
         """Return the script that hands a page of cards, as they would stand in HTML, to the layer's page."""

@@ -18,6 +18,7 @@ from backlight.web.contexts import (
     Card,
     Control,
     EvidenceView,
+    Example,
     HitView,
     ImageUnit,
     ImageView,
@@ -26,8 +27,9 @@ from backlight.web.contexts import (
     MapView,
     Near,
     SiteView,
+    Sprite,
 )
-from backlight.web.sheets import Sheet, margin, shown_hits, tile_size
+from backlight.web.sheets import BANDS, Sheet, margin, shown_bands, shown_hits, tile_size, whole_place
 
 _SMALL = 36
 _NEAREST = 8
@@ -57,6 +59,7 @@ class Views:
         self._cards: dict[str, dict[int, Card]] = {}
         self._layers: dict[str, LayerView] = {}
         self._margins: dict[str, int] = {}
+        self._lit: dict[str, bool] = {}
 
     @cached_property
     def site(self) -> SiteView:
@@ -148,7 +151,7 @@ class Views:
         layer, cards = self.atlas[name], self.cards(name)
         own, at = layer[channel], layer.channels.index(channel)
         channels = layer.channels
-        bars, n_inactive = _histogram(own)
+        bars, n_inactive = _histogram(own, self._examples(layer, own))
         slug = self.slugs[name]
         return MapView(
             card=cards[channel],
@@ -169,6 +172,8 @@ class Views:
         image = self.atlas.images[hit.image_id]
         box = hit.box
         return HitView(
+            whole=self.whole(hit.image_id),
+            light=sheet.light(place, hit.rank) if self.has_light(layer.name) else None,
             rank=hit.rank + 1,
             value=hit.value,
             row=hit.row,
@@ -182,6 +187,32 @@ class Views:
             patch=sheet.tile("patches", place, hit.rank),
         )
 
+    def whole(self, image_id: int) -> Sprite | None:
+        """Return the whole image of a hit; None where the atlas does not keep it."""
+        if not self.has_wholes:
+            return None
+        return whole_place(self.image_places[image_id], len(self.units), self.atlas.preprocessing.crop)
+
+    @cached_property
+    def has_wholes(self) -> bool:
+        """Whether the atlas keeps whole images."""
+        first = next(iter(self.units), None)
+        return first is not None and self.atlas.images.whole(first) is not None
+
+    def has_light(self, name: str) -> bool:
+        """Return whether the atlas keeps the activations of a layer's maps over whole images."""
+        if name not in self._lit:
+            layer = self.atlas[name]
+            hits = (hit for channel in layer.channels for hit in shown_hits(layer[channel]))
+            first = next(hits, None) if self.has_wholes and layer.receptive_field is not None else None
+            self._lit[name] = first is not None and first.activation_map is not None
+        return self._lit[name]
+
+    def has_bands(self, name: str) -> bool:
+        """Return whether the atlas shows examples of the bands of a layer's maps."""
+        layer = self.atlas[name]
+        return any(shown_bands(layer[channel]) for channel in layer.channels)
+
     def image(self, image_id: int) -> ImageView:
         """Return what pages show of an image."""
         image = self.atlas.images[image_id]
@@ -193,7 +224,9 @@ class Views:
             units.append(ImageUnit(unit.layer, unit.channel, href, self.hit(layer, own, own.hits[unit.rank])))
         number = self.labels.get(image.label or "")
         of_label = None if number is None else links.label(number)
-        return ImageView(image_id, image.path, image.label, of_label, image.size, tuple(units))
+        return ImageView(
+            image_id, image.path, image.label, of_label, image.size, self.whole(image_id), tuple(units)
+        )
 
     def _card(self, layer: AtlasLayer, own: FeatureMap) -> Card:
         sheet, place = self.sheet(layer, own.channel)
@@ -222,6 +255,20 @@ class Views:
             evidence=_evidence(own.evidence),
             purity=labels[0].count / len(hits) if labels else 0.0,
         )
+
+    def _examples(self, layer: AtlasLayer, own: FeatureMap) -> dict[int, Example]:
+        """Return the examples of a map's bands, by bin."""
+        sheet, place = self.sheet(layer, own.channel)
+        return {
+            example.bin: Example(
+                value=example.value,
+                file=PurePosixPath(example.image.path).name,
+                label=example.label,
+                projection=sheet.band(BANDS[0], place, at),
+                patch=sheet.band(BANDS[1], place, at),
+            )
+            for at, example in enumerate(shown_bands(own))
+        }
 
     def _nearest(self, layer: AtlasLayer, channel: int) -> tuple[Near, ...]:
         """Return the maps of a layer that share most images with a map, among their hits."""
@@ -261,7 +308,7 @@ def _evidence(found: Evidence | None) -> EvidenceView | None:
     )
 
 
-def _histogram(own: FeatureMap) -> tuple[tuple[Bar, ...], int]:
+def _histogram(own: FeatureMap, examples: dict[int, Example]) -> tuple[tuple[Bar, ...], int]:
     """Return the bars of a map's histogram from its first to its last bin, and in how many images it is not active."""
     inactive, *counts = own.histogram.tolist()
     filled = [i for i, n in enumerate(counts) if n]
@@ -272,7 +319,8 @@ def _histogram(own: FeatureMap) -> tuple[tuple[Bar, ...], int]:
     bars = []
     for i in range(filled[0], filled[-1] + 1):
         low, high = edges[i], edges[i + 1] if i + 1 < len(edges) else None
-        bars.append(Bar(low, high, counts[i], counts[i] / highest, high is None or high >= weakest))
+        holds_hits = high is None or high >= weakest
+        bars.append(Bar(low, high, counts[i], counts[i] / highest, holds_hits, examples.get(i + 1)))
     return tuple(bars), inactive
 
 

@@ -53,12 +53,13 @@ var backlight = (function () {
     });
   }, { rootMargin: "900px 0px" });
   function load(svg) {
-    var image = $("image[data-href]", svg);
-    if (image) { image.setAttribute("href", image.dataset.href); delete image.dataset.href; }
+    $$("image[data-href]", svg).forEach(function (image) { image.setAttribute("href", image.dataset.href); delete image.dataset.href; });
   }
   function watch(element) {
     $$("image[data-href]", element).forEach(function (image) {
-      if (near) near.observe(image.parentNode); else load(image.parentNode);
+      var picture = image.parentNode, outer = picture.parentNode;
+      if (outer.tagName === "svg") picture = outer;
+      if (near) near.observe(picture); else load(picture);
     });
   }
 
@@ -78,6 +79,8 @@ var backlight = (function () {
     doc.title = $("h1", map).textContent.trim() + " · Backlight";
     watch(map);
     window.scrollTo(0, 0);
+    var band = /^(\d+)-(\d+)$/.exec(state().band || ""), all = $$(".band", map);
+    if (band && all[band[1]] && all[band[2]]) { from = all[band[1]]; brush(from, all[band[2]]); }
   }
 
   /* ---- a layer: the cards of further pages, sort, filter, search ---- */
@@ -134,6 +137,51 @@ var backlight = (function () {
     on(window, "scroll", function () { if (waiting.length && expected === nextPage() && !loading()) next(); });
   }
   function nextPage() { return $$("[data-script]").length + 2 - waiting.length; }
+
+  /* ---- an image: pointing at a unit shows what it sees ---- */
+  function point(event) {
+    var link = event.target.closest && event.target.closest("[data-shows]");
+    if (!link) return;
+    var section = link.closest(".image");
+    $$(".seen-by", section).forEach(function (box) { box.classList.toggle("on", box.dataset.unit === link.dataset.shows); });
+  }
+  on(doc, "mouseover", point); on(doc, "focusin", point);
+
+  /* ---- bands: dragging over the bars' examples, or arrows (Shift widens), shows a band large ---- */
+  var from = null, dragging = false;
+  function brush(first, last) {
+    var list = first.closest("[data-bands]"), all = $$(".band", list), box = list.nextElementSibling;
+    var low = Math.min(all.indexOf(first), all.indexOf(last)), high = Math.max(all.indexOf(first), all.indexOf(last));
+    box.textContent = "";
+    all.forEach(function (band, i) {
+      var is = i >= low && i <= high;
+      band.setAttribute("aria-pressed", String(is));
+      if (!is) return;
+      load($(".patch", band)); load($(".projection", band));
+      box.append(element("figure", "", [element("span", "pair", [$(".patch", band).cloneNode(true), $(".projection", band).cloneNode(true)]), element("figcaption", "", [$(".edge", band).textContent])]));
+    });
+    keep("band", low + "-" + high);
+  }
+  on(doc, "pointerdown", function (event) {
+    var band = event.target.closest(".band");
+    if (band) { from = band; dragging = event.pointerType === "mouse"; brush(from, band); }
+  });
+  on(doc, "pointerover", function (event) {
+    var band = dragging && event.target.closest && event.target.closest(".band");
+    if (band && from && band.parentNode.parentNode === from.parentNode.parentNode) brush(from, band);
+  });
+  on(window, "pointerup", function () { dragging = false; });
+  on(doc, "click", function (event) {
+    var band = event.detail === 0 && event.target.closest(".band");
+    if (band) { from = band; brush(band, band); }
+  });
+  function step(event) {
+    var band = event.target.closest(".band"), all = band ? $$(".band", band.closest("[data-bands]")) : [], at = all.indexOf(band);
+    var next = all[at + (event.key === "ArrowLeft" ? -1 : 1)];
+    if (!band || !/^Arrow(Left|Right)$/.test(event.key)) return false;
+    if (next) { next.focus(); if (!event.shiftKey || !from) from = next; brush(from, next); event.preventDefault(); }
+    return true;
+  }
 
   /* ---- the wall ---- */
   on($("#zoom"), "input", function (event) { $("#wall").className = "tiles z" + event.target.value; });
@@ -246,7 +294,7 @@ var backlight = (function () {
     if (/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName) && !/^(radio|checkbox)$/.test(target.type)) return;
     if (event.ctrlKey || event.metaKey || event.altKey || $("#help").open) return;
     if (/^Arrow/.test(key)) {
-      if (target.type === "radio" || move(event)) return;
+      if (target.type === "radio" || step(event) || move(event)) return;
       if (key === "ArrowLeft") click("[rel=prev]");
       if (key === "ArrowRight") click("[rel=next]");
       return;
