@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backlight.geometry import Box
-from backlight.render import Tile, cut, zoom
+from backlight.render import Tile, cut, into_image, zoom
 
 WHOLE = Box(0, 0, 21, 21)
 
@@ -83,6 +83,21 @@ def test_other_projections_are_cut_to_the_same_pixels() -> None:
     same = cut(other, zoomed.box)
     assert same.box == Box(10, 10, 11, 11)
     assert same.projection.item() == 2.0
+
+
+def test_a_tile_is_moved_into_its_image_and_shows_nothing_where_the_unit_does_not_see() -> None:
+    image = np.arange(21 * 21 * 3, dtype=np.uint32).reshape(21, 21, 3).astype(np.uint8)
+    edge = tile([(0, 10, 2.0)], Box(-3, 8, 4, 15))
+    inside = into_image(edge, image)
+    assert inside.box == Box(0, 8, 7, 15)
+    np.testing.assert_array_equal(inside.patch, image[:7, 8:15])
+    assert inside.projection[0, 2].item() == 2.0
+    assert inside.projection.sum() == 2.0
+    assert inside.unit == (0, 11)
+    whole = tile([(3, 10, 2.0)], Box(0, 8, 7, 15))
+    assert into_image(whole, image) is whole
+    larger = tile([(3, 10, 2.0)], Box(-5, 8, 17, 15))
+    assert into_image(larger, image) is larger
 
 
 def test_a_small_gain_is_not_worth_a_cut() -> None:
