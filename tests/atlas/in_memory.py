@@ -40,7 +40,9 @@ class InMemory:
 
     def bands(self, channel: int) -> tuple[BandExample, ...]:
         box = Box(2, 2, 6, 6)
-        return tuple(BandExample(b, b, b + 1, b + 0.5, b, 1, 1, box, self, (0, channel, b)) for b in (1, 2))
+        return tuple(
+            BandExample(b, float(b), b + 1.0, b + 0.5, b, 1, 1, box, self, (0, channel, b)) for b in (1, 2)
+        )
 
     def band_tile(self, key: TileKey) -> StoredTile | None:
         return self.tile(key) if key[2] == 1 else None

@@ -58,7 +58,7 @@ def hit_rows(layer_index: int, result: LayerScan, channels: Sequence[int]) -> It
         for rank, (value, image_id, (row, col)) in enumerate(hits):
             # An id of -1 is an empty place.
             if image_id >= 0 and value > 0:
-                yield layer_index, channel, rank, float(value), int(image_id), *_place(row, col)
+                yield layer_index, channel, rank, float(value), int(image_id), *_place(int(row), int(col))
 
 
 def band_rows(layer_index: int, result: LayerScan, channels: Sequence[int]) -> Iterable[Row]:
@@ -72,4 +72,4 @@ def band_rows(layer_index: int, result: LayerScan, channels: Sequence[int]) -> I
 
 def _place(row: int, col: int) -> tuple[int | None, int | None]:
     """Return a unit's place as it is kept; a row of -1 is a fully connected unit."""
-    return (None, None) if row < 0 else (int(row), int(col))
+    return (None, None) if row < 0 else (row, col)
