@@ -63,11 +63,12 @@ def test_the_demo_writes_an_atlas_and_figures_and_names_them(
     layers = ("relu0", "group1.2.relu2", "group2.2.relu2", "group3.4.relu2", "group4.2.relu2")
     figures = {*(f"{layer}.png" for layer in layers), "filters.png", "group2.2.relu2-superposed.png"}
     written = {path.name for path in Path("new/out").iterdir()}
-    assert written == {*figures, "demo.atlas"}
+    assert written == {*figures, "demo.atlas", "site"}
+    assert Path("new/out/site/index.html").exists()
     sizes = {name: Image.open(f"new/out/{name}").size for name in figures}
     assert min(width for width, _ in sizes.values()) > 100
     assert {line.strip() for line in printed.splitlines() if "new/out/" in line} == {
-        f"new/out/{name}" for name in written
+        f"new/out/{name}" for name in {*written, "site/index.html"} - {"site"}
     }
     assert " over 5 crops of 1 photographs: " in " ".join(printed.split())
     atlas = backlight.open_atlas("new/out/demo.atlas")

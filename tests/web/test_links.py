@@ -34,11 +34,10 @@ def test_pages_hold_64(n: int, pages: int) -> None:
 
 
 def test_addresses_are_all_different() -> None:
-    made = [
-        links.INDEX, links.ABOUT, links.TRAY, links.SEARCH, links.CLASSES, links.UNITS, links.layer("a"),
-        links.layer("a", 2), links.wall("a"), links.maps("a", 1), links.maps("a", 2), links.images(1),
-        links.cards("a", 2), links.wholes(1), links.sheet("a", 1, "patches"), links.sheet("a", 1, "projections"), links.static("backlight.js"),
-    ]  # fmt: skip
+    made = [links.INDEX, links.ABOUT, links.TRAY, links.SEARCH, links.CLASSES, links.UNITS]
+    made += [links.layer("a"), links.layer("a", 2), links.wall("a"), links.maps("a", 1), links.maps("a", 2)]
+    made += [links.images(1), links.cards("a", 2), links.wholes(1), links.static("backlight.js")]
+    made += [links.sheet("a", 1, kind) for kind in ("patches", "projections")]
     made += [links.twin(path) for path in made if path.endswith(".html")]
     assert len(set(made)) == len(made)
 

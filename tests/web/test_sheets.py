@@ -69,8 +69,10 @@ def test_light_covers_what_is_not_active(atlas: Atlas) -> None:
             # a field of 3 x 3 with padding 1: the unit is at its own pixel of 12, and nowhere is less covered
             row, col = ((at + 0.5) * LIGHT_SIDE / 12 for at in (hit.row, hit.col))
             near = own[max(int(row) - 1, 0) : int(row) + 2, max(int(col) - 1, 0) : int(col) + 2]
-            assert near.min() <= own.min() + 8  # the sheet is compressed
-            assert own.max() > own.min() + 20
+            assert (
+                near.min() <= own.min() + 30
+            )  # between the middles of units it is interpolated, then compressed
+            assert own.max() > own.min() + 80
 
 
 def test_wholes_stand_where_their_places_say() -> None:

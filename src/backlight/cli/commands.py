@@ -54,7 +54,7 @@ class Commands(LazyGroup):
     known: ClassVar[dict[str, Command]] = {
         "demo": Command(
             "demo:demo",
-            "Build an atlas of the embedded model over the embedded photographs, and draw figures from it.",
+            "Build an atlas of the embedded model and photographs, and draw figures and a web site from it.",
         ),
         "layers": Command(
             "layers:layers", "List a model's layers, with their receptive fields, and what its operators are."

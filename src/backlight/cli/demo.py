@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backlight.cli.output import console, progress_bars, say
+from backlight.cli import flags
+from backlight.cli.output import console, has_browser, progress_bars, say
 from backlight.cli.writing import write_picture
 from backlight.storage import check_folder, make_folder
 
@@ -47,13 +48,15 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")] = Path(
         "demo-output"
     ),
+    opens: flags.Opens = True,
 ) -> None:
-    """Build an atlas of the embedded model over the embedded photographs, and draw figures from it."""
+    """Build an atlas of the embedded model and photographs, and draw figures and a web site from it."""
     check_folder(output)
     from backlight import atlas
     from backlight.cli.models import load_network
     from backlight.images import CropSource, open_images
     from backlight.studies.side_by_side import side_by_side
+    from backlight.web import export
 
     net = load_network("demo", None)
     import backlight_demo
@@ -78,12 +81,18 @@ def demo(
     figures |= {"filters": built.filters_figure("relu0"), f"{middle}-superposed": built.superposed(middle)}
     for name, picture in figures.items():
         write_picture(picture, output / f"{name}.png")
+    with progress_bars(resumes=False) as progress:
+        site = export(built, output / "site", progress=progress)
     console.print()
     console.print(
         "Each figure shows feature maps: their strongest activations projected back to pixels, and the patches. "
         "The maps are those with the best evidence of 24 drawn at random. Groups 3 and 4 by guided "
         "backpropagation, which the evidence favours there, beside the deconvnet; the layers below by the deconvnet."
     )
-    for file in (path, *(output / f"{name}.png" for name in figures)):
+    for file in (path, *(output / f"{name}.png" for name in figures), site.index):
         say("  {}", file)
     console.print("Photographs: see ATTRIBUTION.md of backlight-demo for authors and licences.")
+    if opens and has_browser():
+        import webbrowser
+
+        webbrowser.open(site.index.absolute().as_uri())

@@ -6,7 +6,9 @@ console prints strings as they are, and only the template of `styled` is markup.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from shlex import join
@@ -68,6 +70,14 @@ def styled(template: str, *values: object) -> Text:
 
 console = _PlainConsole()
 errors = _PlainConsole(stderr=True)
+
+
+def has_browser() -> bool:
+    """Return whether somebody sits there who could see a browser: a terminal, and on Linux a display."""
+    has_display = sys.platform != "linux" or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+    return has_display and sys.stdout.isatty()
 
 
 def say(template: str, *values: object) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from backlight.cli import flags
-from backlight.cli.output import say
+from backlight.cli.output import has_browser, say
 
 
 def serve(
@@ -15,7 +15,7 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", help="Defaults to the first free one from 8123 on.")
     ] = None,
-    opens: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
+    opens: flags.Opens = True,
 ) -> None:
     """Show an atlas in the browser: every layer, feature map and image has a page."""
     from backlight.atlas import open_atlas
@@ -23,7 +23,7 @@ def serve(
 
     def ready(address: str) -> None:
         say("{} (Ctrl-C stops)", address)
-        if opens:
+        if opens and has_browser():
             import webbrowser
 
             webbrowser.open(address)
