@@ -1,8 +1,8 @@
-"""Evidence for rule sets: what each gains over itself turned, and foretells, in the layers of trained networks.
+"""Evidence for rule sets: what each gains over itself turned, foretells, and owes to the weights, layer by layer.
 
 SqueezeNet and the demo's ResNet-34 over photographs, and the networks of `cifar_networks.py` over test images of
 CIFAR-10. For each a few layers from the bottom to the top, their maps drawn at random. Results are kept after each
-network, and one that is there for the same settings is not studied again.
+network; what is there for the same settings is not studied again, and only its sanity where that alone is missing.
 
     python benchmarks/evidence.py [--networks squeezenet demo vgg ...] [--maps 12] [--hits 3] [--quick]
 
@@ -26,12 +26,13 @@ from rich.progress import track
 import backlight
 import backlight_demo
 import cifar_networks
+import evidence_sanity
 from backlight import Network, Preprocessing
 from backlight.images import ImageSource, SequenceSource, open_images
 from backlight.studies import faithfulness, foretelling
 from backlight.studies.faithfulness import FaithfulnessConfig
 from backlight.studies.foretelling import ForetellingConfig
-from backlight.studies.intervals import P_LIMIT, false_discoveries, mean_interval, sign_flip_p
+from backlight.studies.intervals import mean_interval, sign_flip_p
 from common import (
     load_network,
     machine,
@@ -43,10 +44,14 @@ from common import (
     use_all_cores,
     write_results,
 )
+from evidence_tables import OWN, changes_table, failures_table
 
 PART = "evidence"
-OWN = "deconvnet"
 RIVALS = ("masked,masked_levels=2", "masked,masked_levels=4", "masked")
+NETWORKS = (
+    *("squeezenet", "demo"),
+    *("vgg", "residual", "strided", "leaky", "depthwise", "dense", "average", "overlapping"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Settings:
     """How much is measured.
 
     Attributes:
-        networks: Of NETWORKS.
+        networks: Those of docs/evidence.md, or any of `cifar_networks.py`.
         layers: How many layers of each, spread evenly, the last among them.
         images: How many images are searched for hits.
         maps: Maps of each layer, drawn at random.
@@ -64,8 +69,8 @@ class Settings:
         fills: What covers them.
     """
 
-    networks: tuple[str, ...] = ("squeezenet", "demo", *cifar_networks.BODIES)
-    layers: int = 6
+    networks: tuple[str, ...] = NETWORKS
+    layers: int = 5
     images: int = 1000
     maps: int = 12
     hits: int = 3
@@ -110,23 +115,27 @@ def spread(names: Sequence[str], count: int) -> list[str]:
     return [names[round(place)] for place in places[::-1]]
 
 
-def study(name: str, settings: Settings) -> list[dict[str, Any]]:
-    """Return the rows of a network, one for each layer and rule set."""
+def study(name: str, settings: Settings, *, sanity_only: bool = False) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a network by where they are kept, one for each layer and rule set."""
     net, source = load(name, settings.images)
     layers = spread([layer.name for layer in net.default_layers], settings.layers)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evidence.atlas"
         # maps are drawn as the studies draw them: all are searched, few projected
         atlas = backlight.build(net, source, path, layers, maps=4 * settings.maps)
+        checked = evidence_sanity.study(name, atlas, net, source, layers)
+        if sanity_only:
+            return {evidence_sanity.KEPT: checked}
         common: dict[str, Any] = {"maps": settings.maps, "hits": settings.hits, "rivals": settings.rivals}
         covering = FaithfulnessConfig(**common, shares=settings.shares, fills=settings.fills)
         covered = faithfulness.run(atlas, net, source, layers, covering)
         foretold = foretelling.run(atlas, net, source, layers, ForetellingConfig(**common))
-    return [
+    rows = [
         _row(name, place, layer, rules, covered, foretold)
         for place, layer in enumerate(covered.layers)
         for rules in foretold.methods[:-2]
     ]
+    return {"rows": rows, evidence_sanity.KEPT: checked}
 
 
 def _row(
@@ -176,70 +185,23 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-SHOWN = ("deconvnet", "masked", "guided", "gradient")
-MEASURES = {"fall": "fall", "gain": "gain over turned", "partial": "foretold, given distance"}
-
-
-def layers_table(results: dict[str, Any], network: str) -> tuple[list[str], list[list[str]]] | None:
-    """Return the header and the rows of a network's table, one for each layer; None where it was not studied.
-
-    A cell holds the fall in percent, the gain over the turned mask in points, and the partial correlation.
-    """
-    rows = [row for row in results["rows"] if row["network"] == network]
-    if not rows:
-        return None
-    found = []
-    for place in sorted({row["place"] for row in rows}):
-        own = {row["rules"]: row for row in rows if row["place"] == place}
-        first = own[OWN]
-        cells = [_cell(own[rules]) if rules in own else "–" for rules in SHOWN]
-        found.append([first["layer"], str(first["n"]), _percent(first["disc"]), *cells])
-    return ["layer", "maps", "disc", *SHOWN], found
-
-
-def _cell(row: dict[str, Any]) -> str:
-    partial = "–" if row["partial"] is None else f"{row['partial']:.2f}"
-    gain = "–" if row["gain"] is None else f"{100 * row['gain']:+.0f}"
-    return f"{_percent(row['fall'])}, {gain}, {partial}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f}"
-
-
-def changes_table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return in how many layers each rule set is surely better and worse than the deconvnet, by each measure.
-
-    *Convention*: surely is p <= 0.05 of the exact sign-flip test over maps, corrected over all layers of all networks
-    (Benjamini and Hochberg).
-    """
-    names = list(dict.fromkeys(row["rules"] for row in results["rows"] if row["rules"] != OWN))
-    found = []
-    for rules in names:
-        rows = [row for row in results["rows"] if row["rules"] == rules]
-        cells = [f"{len(rows)}"]
-        for measure in MEASURES:
-            p = np.array([row[f"{measure}_p"] for row in rows], float)
-            change = np.array([row[f"{measure}_change"] for row in rows], float)
-            sure = false_discoveries(p) <= P_LIMIT
-            cells.append(f"{(sure & (change > 0)).sum()} better, {(sure & (change < 0)).sum()} worse")
-        found.append([rules, *cells])
-    return ["rules", "layers", *MEASURES.values()], found
-
-
 def main(settings: Settings) -> None:
     """Study the networks that were not studied with these settings."""
     use_all_cores()
     wanted = {key: value for key, value in asdict(settings).items() if key != "networks"}
-    known = read_results(PART) or {}
-    rows = known.get("rows", []) if known.get("settings") == _plain(wanted) else []
-    results = known
+    results = _kept(_plain(wanted))
     for name in track(settings.networks, "networks"):
-        if name not in {row["network"] for row in rows}:
-            rows += study(name, settings)
-            results = {"machine": machine(sgemm_gflops()), "settings": _plain(wanted), "rows": rows}
-            write_results(PART, results)
+        studied, checked = (
+            {row["network"] for row in results[part]} for part in ("rows", evidence_sanity.KEPT)
+        )
+        if name in studied & checked:
+            continue
+        for part, found in study(name, settings, sanity_only=name in studied).items():
+            results[part] = [row for row in results[part] if row["network"] != name] + found
+        write_results(PART, results)
+    rows = results["rows"]
     print_table("layers in which it is surely better or worse than the deconvnet", *changes_table(results))
+    print_table("layers in which it fails", *failures_table(results))
     print_table(
         "evidence by layer and rule set",
         ["network", "layer", "rules", "fall", "gain over turned", "disc", "foretold", "given distance"],
@@ -251,6 +213,20 @@ def main(settings: Settings) -> None:
             for row in rows
         ],
     )
+
+
+def _kept(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the results that were measured with these settings; sanity has its own beside them."""
+    known = read_results(PART) or {}
+    rows = known.get("rows", []) if known.get("settings") == wanted else []
+    same = rows and known.get(f"{evidence_sanity.KEPT}_settings") == evidence_sanity.SETTINGS
+    return {
+        "machine": machine(sgemm_gflops()),
+        "settings": wanted,
+        "rows": rows,
+        f"{evidence_sanity.KEPT}_settings": evidence_sanity.SETTINGS,
+        evidence_sanity.KEPT: known.get(evidence_sanity.KEPT, []) if same else [],
+    }
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

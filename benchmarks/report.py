@@ -16,12 +16,14 @@ from typing import Any
 import adaptive
 import adaptive_errors
 import evidence
+import evidence_tables
 import full_build
 import ground_truth
 import growth
 import inversion
 import inversion_errors
 import inversion_rivals
+import low_pass
 import memory
 import occlusion
 import projection_tables
@@ -160,8 +162,17 @@ def _adaptive(results: dict[str, Any], of: str) -> str:
 
 
 def _evidence(results: dict[str, Any], of: str) -> str | None:
-    found = evidence.changes_table(results) if of == "changes" else evidence.layers_table(results, of)
+    over_all = {
+        "changes": evidence_tables.changes_table,
+        "failures": evidence_tables.failures_table,
+        "sanity": evidence_tables.sanity_table,
+    }
+    found = over_all[of](results) if of in over_all else evidence_tables.layers_table(results, of)
     return None if found is None else _table(*found)
+
+
+def _low_pass(results: dict[str, Any], _: str) -> str:
+    return _table(*low_pass.table(results))
 
 
 def _adaptive_errors(results: dict[str, Any], of: str) -> str:
@@ -186,6 +197,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "inversion-rivals-leaky": ("inversion_rivals_leaky", _inversion_rivals),
     "adaptive": ("adaptive", _adaptive),
     "evidence": (evidence.PART, _evidence),
+    "low-pass": (low_pass.PART, _low_pass),
     "adaptive-errors": ("adaptive_errors", _adaptive_errors),
     "sound-maps": ("sound_maps", _sound_maps),
     "ground-truth": ("ground_truth", _ground_truth),

@@ -427,16 +427,17 @@ def evidence_rows():
 
 def test_the_page_of_evidence_counts_layers_that_are_surely_better_or_worse():
     import evidence
+    import evidence_tables
     import report
 
     found = evidence_rows()
-    header, rows = evidence.changes_table(found)
+    header, rows = evidence_tables.changes_table(found)
     assert header[:3] == ["rules", "layers", "fall"]
     assert rows == [["masked", "2", *["2 better, 0 worse"] * 3], ["guided", "2", *["0 better, 1 worse"] * 3]]
     page = (BENCHMARKS.parent / "docs" / "evidence.md").read_text()
     filled = report.fill(page, {evidence.PART: found})
     assert "| masked | 2 | 2 better, 0 worse |" in filled
-    assert "| top | 12 | 50 | 50, +50, 0.50 | 70, +70, 0.70 | 40, +40, 0.40 | – |" in filled
+    assert "| top | 12 | 50 | 50, +50, 0.50 | 70, +70, 0.70 | **40**, +40, 0.40 | – |" in filled
 
 
 def test_the_page_of_evidence_says_what_was_measured():
@@ -448,12 +449,118 @@ def test_the_page_of_evidence_says_what_was_measured():
     assert found is not None
     page = (BENCHMARKS.parent / "docs" / "evidence.md").read_text()
     assert report.fill(page, {evidence.PART: found}) == page
-    assert {row["network"] for row in found["rows"]} >= {"squeezenet"}
+    for part in ("rows", "sanity"):
+        assert {row["network"] for row in found[part]} >= {"squeezenet"}
 
 
-def test_evidence_is_measured_on_a_small_network(monkeypatch, tmp_path):
+def test_the_prose_of_evidence_counts_what_was_measured():
+    import evidence
+    import evidence_tables
+    from common import read_results
+
+    results = read_results(evidence.PART)
+    page = " ".join((BENCHMARKS.parent / "docs" / "evidence.md").read_text().split())
+    rows = evidence_tables.joined(results)
+    own = {rules: [row for row in rows if row["rules"] == rules] for rules in evidence_tables.SHOWN}
+    failed = {
+        (rules, kind): [row for row in own[rules] if fails(row)]
+        for rules in own
+        for kind, (_, fails) in evidence_tables.FAILURES.items()
+    }
+    n_layers, count = len(own["deconvnet"]), {key: len(rows) for key, rows in failed.items()}
+    _, changes = evidence_tables.changes_table(results)
+    changed = {row[0]: [cell.split()[::2] for cell in row[2:]] for row in changes}
+    like = [row["all"]["spearman"][0] for row in own["guided"]]
+    known = [row for row in own["guided"] if row["all"]["spearman"][1] is not None]
+    unpooled = {"average", "strided", "residual", "depthwise"}
+    assert not unpooled & {row["network"] for row in failed["deconvnet", "all"]}
+    assert all(float(worse) == 0 for _, worse in changed["guided"])
+    assert all(float(worse) == 0 for _, worse in changed["masked"])
+    assert min(row["place"] for kind in ("gain", "partial") for row in failed["deconvnet", kind]) == 1
+    for network in ("squeezenet", "demo", "residual"):
+        assert sum(row["network"] == network for row in failed["deconvnet", "top"]) == 5
+    assert [row["network"] for row in own["deconvnet"] if row["gain_high"] < 0] == ["demo"]
+    means = {
+        rules: [sum(row[name] for row in rows) / len(rows) for name in ("fall", "gain", "partial")]
+        for rules, rows in own.items()
+    }
+    assert all(
+        max(column) == best
+        for column, best in zip(zip(*means.values(), strict=True), means["guided"], strict=True)
+    )
+    assert min(means, key=lambda rules: means[rules][2]) == "gradient"
+    lost = max(
+        row["fall"] - other["fall"] for row, other in zip(own["deconvnet"], own["guided"], strict=True)
+    )
+    for text in (
+        f"In {n_layers - count['deconvnet', 'gain']} of {n_layers} layers the deconvnet's picture surely tells",
+        f"In {n_layers - count['deconvnet', 'partial']} it foretells",
+        f"In {count['deconvnet', 'fall']} layers a plain disc around the middle",
+        f"its fall is surely larger in {changed['guided'][0][0]} layers",
+        f"its gain in {changed['guided'][1][0]}",
+        f"like those of random weights in {count['guided', 'all']} of {len(known)} layers**",
+        f"rank correlations of {sum(like) / len(like):.2f} on average",
+        f"in {count['guided', 'top']} of {n_layers} they stay",
+        f"whose switches carry the image ({count['deconvnet', 'all']} layers, correlations of up to "
+        f"{max(row['all']['spearman'][0] for row in failed['deconvnet', 'all']):.2f})",
+        f"it stays in {count['deconvnet', 'top']} layers",
+        f"wholly with the weights in all layers but {count['gradient', 'all']}",
+        f"foretells surely less than the deconvnet in {changed['gradient'][2][1]} layers, and more in "
+        f"{changed['gradient'][2][0]}.",
+        f"`masked` is nowhere surely worse; its fall is surely larger in {changed['masked'][0][0]} layers",
+        f"lose up to {100 * lost:.0f} points",
+    ):
+        assert text in page
+
+
+def with_sanity(results, *, like=(0.6, -0.1)):
+    """The same with sanity of two rule sets: by layer how alike the picture is to that of random weights."""
+    checked = [
+        {"network": "squeezenet", "place": place, "layer": layer, "rules": rules, "n": 8}
+        | {check: {"spearman": [mean, mean - 0.2, mean + 0.2]} for check in ("top", "all")}
+        | {"switches": {"spearman": [None, None, None] if layer == "low" else [0.5, 0.3, 0.7]}}
+        for rules in ("deconvnet", "guided")
+        for place, (layer, mean) in enumerate(zip(("low", "top"), like, strict=True))
+    ]
+    return results | {"sanity": checked}
+
+
+def test_the_tables_of_evidence_show_sanity_beside_what_else_was_measured():
+    import evidence_tables
+
+    found = with_sanity(evidence_rows())
+    _, rows = evidence_tables.layers_table(found, "squeezenet")
+    assert rows[0][3:6] == ["50, +50, 0.50, **0.60**", "70, +70, 0.70", "**40**, +40, 0.40, **0.60**"]
+    assert rows[1][3:6] == ["50, +50, 0.50, -0.10", "70, +70, 0.70", "**40**, +40, 0.40, -0.10"]
+    header, rows = evidence_tables.sanity_table(found)
+    assert header == ["network", "deconvnet", "guided", "gradient"]
+    assert rows == [["squeezenet", *["0.25, 0.25, 0.50"] * 2, "–, –, –"]]
+
+
+def test_failures_are_counted_and_bold_where_they_were_measured():
+    import evidence_tables
+
+    found = evidence_rows()
+    low, top = (row for row in found["rows"] if row["rules"] == "guided")
+    low |= {"gain_low": 0.0, "partial_low": 0.1}
+    top |= {"gain_low": 0.1, "partial_low": None, "fall": 0.5}
+    _, rows = evidence_tables.failures_table(with_sanity(found, like=(0.49, 0.5)))
+    assert rows[0] == ["deconvnet", "0 of 2", "–", "–", "1 of 2", "2 of 2", "1 of 1"]
+    assert rows[1] == ["masked", "0 of 2", *["–"] * 5]
+    # a fall as large as the disc's is none; an interval that begins at zero is not above it; 0.5 has stayed
+    assert rows[2] == ["guided", "1 of 2", "1 of 2", "0 of 1", "1 of 2", "2 of 2", "1 of 1"]
+    _, rows = evidence_tables.failures_table(with_sanity(found, like=(0.2, 0.21)))
+    assert rows[2][5] == "1 of 2"  # an interval that begins at zero is not surely above it
+    _, (below, _) = evidence_tables.layers_table(found, "squeezenet")
+    assert below[5] == "**40**, **+40**, 0.40"
+
+
+@pytest.fixture
+def small_evidence(monkeypatch, tmp_path):
+    """A small network and random pictures stand for every network, and results are kept elsewhere."""
     import common
     import evidence
+    import low_pass
 
     generator = torch.Generator().manual_seed(0)
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.ReLU())
@@ -465,11 +572,18 @@ def test_evidence_is_measured_on_a_small_network(monkeypatch, tmp_path):
     ]
     preprocessing = Preprocessing(None, (20, 20), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     net = capture(body.eval(), (3, 20, 20), preprocessing)
-    monkeypatch.setattr(evidence, "load", lambda name, count: (net, SequenceSource(pictures[:count])))
-    monkeypatch.setattr(evidence, "sgemm_gflops", lambda: 1.0)
     monkeypatch.setattr(common, "RESULTS", tmp_path)
-    settings = replace(evidence.QUICK, layers=2, images=5, hits=2)
-    evidence.main(settings)
+    for part in (evidence, low_pass):
+        monkeypatch.setattr(part, "load", lambda name, count: (net, SequenceSource(pictures[:count])))
+        monkeypatch.setattr(part, "sgemm_gflops", lambda: 1.0)
+    return replace(evidence.QUICK, layers=2, images=5, hits=2)
+
+
+def test_evidence_is_measured_on_a_small_network(small_evidence):
+    import common
+    import evidence
+
+    evidence.main(small_evidence)
     rows = common.read_results(evidence.PART)["rows"]
     assert [(row["layer"], row["rules"]) for row in rows] == [
         (layer, rules) for layer in ("1", "4") for rules in ("deconvnet", "guided", "gradient", "masked")
@@ -477,8 +591,79 @@ def test_evidence_is_measured_on_a_small_network(monkeypatch, tmp_path):
     # the masks of two levels are those of both layers: in the lower one nothing else is masked than its own unit
     assert rows[3]["fall"] == rows[0]["fall"]
     assert all(row["fall_change"] == 0 for row in rows if row["rules"] == "deconvnet")
-    evidence.main(settings)  # nothing is studied again
+    evidence.main(small_evidence)  # nothing is studied again
     assert common.read_results(evidence.PART)["rows"] == rows
+
+
+def test_sanity_is_added_to_what_was_measured_before(small_evidence, monkeypatch):
+    import common
+    import evidence
+    import evidence_sanity
+
+    evidence.main(small_evidence)
+    first = common.read_results(evidence.PART)
+    checked = first["sanity"]
+    assert [(row["layer"], row["rules"]) for row in checked] == [
+        (layer, rules) for layer in ("1", "4") for rules in ("deconvnet", "guided", "gradient")
+    ]
+    for row in checked:
+        assert all(-1 <= row[check]["spearman"][0] <= 1 for check in ("top", "all"))
+        assert (row["switches"]["spearman"][0] is None) == (row["layer"] == "1")  # no pool below it
+    # below the first layer there are no other weights than its own
+    assert all(row["top"] == row["all"] for row in checked[:3])
+    assert checked[3]["top"] != checked[3]["all"]
+
+    first["rows"][0]["fall"] = 123.0  # what is there is not measured again
+    common.write_results(evidence.PART, first | {"sanity": []})
+    evidence.main(small_evidence)
+    assert common.read_results(evidence.PART)["rows"] == first["rows"]
+    assert common.read_results(evidence.PART)["sanity"] == checked
+
+    monkeypatch.setitem(evidence_sanity.SETTINGS, "maps", 2)
+    evidence.main(small_evidence)
+    found = common.read_results(evidence.PART)
+    assert {row["n"] for row in found["sanity"]} == {2}
+    assert found["rows"] == first["rows"]
+
+
+def test_a_low_pass_is_measured_by_network_and_kept(small_evidence):
+    import common
+    import low_pass
+
+    settings = replace(low_pass.QUICK, layers=2, images=5)
+    low_pass.main(settings)
+    first = common.read_results(low_pass.PART)
+    assert [(row["layer"], row["box"], row["rules"]) for row in first["rows"]] == [
+        (layer, box, rules) for layer in ("1", "4") for box in (0.5, 1.0) for rules in ("deconvnet", "guided")
+    ]
+    # a box of one pixel changes nothing: half of a stride of two, and any of a stride of one
+    strides = {"1": 1.0, "4": 2.0}
+    for row in first["rows"]:
+        assert row["stride"] == strides[row["layer"]]
+        assert (row["partial_change"] != 0) == (row["layer"] == "4" and row["box"] == 1.0)
+    first["rows"][0]["partial"] = 123.0
+    common.write_results(low_pass.PART, first)
+    low_pass.main(replace(settings, networks=("residual", "strided")))
+    rows = common.read_results(low_pass.PART)["rows"]
+    assert rows[:8] == first["rows"]
+    assert [row["network"] for row in rows[8:]] == ["strided"] * 8
+
+
+def test_the_table_of_low_passes_says_which_changes_are_sure():
+    import low_pass
+
+    rows = [
+        {"network": "demo", "layer": layer, "stride": stride, "rules": rules, "box": box}
+        | {"partial": 0.5, "partial_change": -0.1, "partial_p": 0.02 if rules == "guided" else 0.9}
+        for layer, stride in (("a", 1.0), ("b", 4.0))
+        for box in low_pass.BOXES
+        for rules in low_pass.RULES
+    ]
+    header, (low, top) = low_pass.table({"rows": rows})
+    assert header == ["network", "layer", "stride", "deconvnet", "guided"]
+    assert low == ["demo", "`a`", "1", *["0.50, -0.10, -0.10"] * 2]
+    # corrected for four tests, not for eight: boxes of one pixel are no tests
+    assert top == ["demo", "`b`", "4", "0.50, -0.10, -0.10", "0.50, -0.10 (sure), -0.10 (sure)"]
 
 
 def test_the_table_of_sound_maps_counts_accusations_and_what_so_few_maps_can_show():
@@ -502,3 +687,39 @@ def test_the_page_says_what_sound_maps_have():
     page = (BENCHMARKS.parent / "docs" / "inversion.md").read_text()
     assert report.fill(page, {sound_maps.PART: found}) == page
     assert len({(row["layer"], row["channel"]) for row in found["rows"]}) == len(found["rows"]) > 40
+
+
+def test_the_page_says_what_low_passes_change():
+    import low_pass
+    import report
+    from common import read_results
+
+    found = read_results(low_pass.PART)
+    whole_page = (BENCHMARKS.parent / "docs" / "evidence.md").read_text()
+    assert report.fill(whole_page, {low_pass.PART: found}) == whole_page
+    page = " ".join(whole_page.split())
+    rows = zip(found["rows"], low_pass.sure(found["rows"], "partial"), strict=True)
+    tested = [own for own in rows if round(own[0]["box"] * own[0]["stride"]) > 1]
+    (half, gains), (whole, losses) = (
+        (
+            [row for row, _ in tested if row["box"] == box],
+            [row for row, own in tested if own and row["box"] == box],
+        )
+        for box in low_pass.BOXES
+    )
+    assert {row["rules"] for row in gains} == {"guided"}
+    assert {row["network"] for row in gains} <= {"strided", "residual"}
+    assert {row["stride"] for row in losses} == {2}
+    changes = [row["partial_change"] for row in half]
+    for text in (
+        f"Over half a stride, {len(gains)} of {len(half)} changes are sure, both gains and both of guided pictures "
+        f"(up to {max(row['partial_change'] for row in gains):+.2f}).",
+        f"The mean change is {sum(changes) / len(changes):+.2f}.",
+        f"Over a whole stride, {len(losses)} of {len(whole)} changes are sure, both losses "
+        f"(up to {min(row['partial_change'] for row in losses):.2f})",
+    ):
+        assert text in page
+    assert min(row["partial_change"] for row in gains) > 0 > max(row["partial_change"] for row in losses)
+    sizes = {name: (own["maps"], own["hits"]) for name, own in found["settings"].items()}
+    assert sizes.pop("demo") == (12, 1)
+    assert set(sizes.values()) == {(24, 3)}

@@ -41,7 +41,10 @@ def gated_network() -> Network:
     return capture(Gated().eval(), (3, 16, 16), Preprocessing.default(3, 16))
 
 
-TABLES = ("meta", "layer", "feature_map", "hit", "image", "skipped", "filters", "scan_state", "evidence")
+TABLES = (
+    *("meta", "layer", "feature_map", "hit", "image", "skipped", "filters", "scan_state", "evidence"),
+    *("field", "band", "picture", "activation"),
+)
 
 
 def rows(path: Path, tables: Sequence[str] = TABLES) -> dict[str, list[tuple[object, ...]]]:
@@ -49,6 +52,28 @@ def rows(path: Path, tables: Sequence[str] = TABLES) -> dict[str, list[tuple[obj
     content = {t: sorted(connection.execute(f"SELECT * FROM {t}").fetchall(), key=repr) for t in tables}
     connection.close()
     return content
+
+
+_NEW_IN_FORMAT_3 = ("field", "band", "band_tile", "picture", "activation")
+
+
+def make_earlier(path: Path, version: int) -> None:
+    """Change an atlas, finished or not, to one that a version of Backlight wrote that knew format 1 or 2."""
+    with writing(path) as connection:
+        connection.execute("DELETE FROM meta WHERE key IN ('bands', 'wholes')")
+    tables = ("field", "band", "picture", "activation")
+    damage(
+        path,
+        "DROP VIEW hits",
+        "DROP INDEX hit_by_image",
+        *(f"DROP TABLE {table}" for table in tables),
+        f"DELETE FROM checksum WHERE kind IN {_NEW_IN_FORMAT_3}",
+        *["DROP TABLE checksum"] * (version == 1),
+        f"PRAGMA user_version = {version}",
+    )
+    connection = sqlite3.connect(path)
+    connection.execute("VACUUM")
+    connection.close()
 
 
 def damage(path: Path, *statements: str) -> None:

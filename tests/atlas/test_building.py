@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 import backlight
-from atlas.files import GATES_DIFFERENTIATED, gated_network, make_network, rows
+from atlas.files import GATES_DIFFERENTIATED, gated_network, make_earlier, make_network, rows
 from backlight import DECONVNET, GRADIENT, Preprocessing, build, capture, open_atlas, plan_build, project
 from backlight.atlas import Stability
 from backlight.atlas.building import execute
@@ -157,7 +158,7 @@ def test_a_resumed_scan_runs_compiled_or_not_as_it_was_begun(
     with pytest.raises(KeyboardInterrupt):
         build(make_network(), picture_folder, path, batch_size=16, compile="off", progress=stop)
     build(make_network(), picture_folder, path, compile="on", progress=lambda phase, *_: phases.add(phase))
-    assert phases == {"scan", "project"}
+    assert phases == {"scan", "project", "light"}
     assert ("compiled", "false") in rows(path)["meta"]
 
 
@@ -283,3 +284,105 @@ def test_an_engine_that_gives_back_too_little_is_not_believed(tmp_path: Path, pi
     with pytest.raises(ValueError, match="shorter"):
         execute(plan, path, Idle())
     assert execute(plan, path).phase == "done"
+
+
+# --- bands and whole pictures ---------------------------------------------------------------------------------
+
+SMALL = {"layers": ["relu1", "relu2", "fc"], "top": 2, "maps": 3, "batch_size": 4, "compile": "off"}
+
+
+def phases_of(path: Path, folder: Path, **options: bool) -> list[str]:
+    """Build an atlas and return the phases that it went through."""
+    phases: dict[str, None] = {}
+    build(
+        make_network(), folder, path, **SMALL, **options, progress=lambda phase, *_: phases.setdefault(phase)
+    )
+    return list(phases)
+
+
+def test_parts_that_are_added_later_are_as_if_asked_for_at_once(tmp_path: Path, picture_folder: Path) -> None:
+    whole, path = tmp_path / "whole.atlas", tmp_path / "a.atlas"
+    assert phases_of(whole, picture_folder, bands=True) == ["scan", "project", "band", "light"]
+    assert phases_of(path, picture_folder, wholes=False) == ["scan", "project"]
+    assert rows(path)["picture"] == rows(path)["activation"] == []
+    assert rows(path)["band"] != rows(whole)["band"]
+    assert phases_of(path, picture_folder, bands=True, wholes=False) == ["band"]
+    assert rows(path)["band"] == rows(whole)["band"]
+    assert phases_of(path, picture_folder) == ["light"]  # the bands that it has are kept
+    assert rows(path) == rows(whole)
+    assert phases_of(path, picture_folder, wholes=False) == []
+    other = tmp_path / "other.atlas"
+    assert phases_of(other, picture_folder) == ["scan", "project", "light"]
+    n_wholes = len(rows(other)["picture"])
+    assert phases_of(other, picture_folder, bands=True) == ["band", "light"]
+    assert n_wholes < len(rows(other)["picture"])
+    assert rows(other) == rows(whole)
+    assert backlight.atlas.verify(other).is_sound
+
+
+@pytest.mark.parametrize("stopped", [("band", 1), ("light", 1), ("light", 5)])
+def test_a_build_stopped_in_a_later_phase_resumes_to_the_same_rows(
+    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch, stopped: tuple[str, int]
+) -> None:
+    monkeypatch.setattr(import_module("backlight.engines.work"), "LIGHT_IMAGES", 4)
+    whole, path = tmp_path / "whole.atlas", tmp_path / "a.atlas"
+    phases_of(whole, picture_folder, bands=True)
+
+    def stop(phase: str, done: int, _: int) -> None:
+        if phase == stopped[0] and done >= stopped[1]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(make_network(), picture_folder, path, **SMALL, bands=True, progress=stop)
+    part = open_atlas(path)
+    assert part.phase == stopped[0]
+    shown = [hit for layer in part.layers for channel in layer.channels for hit in layer[channel].hits]
+    assert all(hit.projection_values.any() for hit in shown)
+    assert None in [hit.whole for hit in shown]  # not made yet, which is no damage
+    assert backlight.atlas.verify(path).is_sound
+    steps: list[tuple[str, int]] = []
+    # The parts that it was begun with are kept, whatever is asked for now.
+    build(
+        make_network(),
+        picture_folder,
+        path,
+        **SMALL,
+        wholes=False,
+        progress=lambda *step: steps.append(step[:2]),
+    )
+    assert steps[0][0] == stopped[0]
+    assert steps[0][1] > stopped[1]
+    assert rows(path) == rows(whole)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_atlas_of_an_earlier_version_stays_as_it_is(
+    tmp_path: Path, picture_folder: Path, version: int
+) -> None:
+    path = tmp_path / "a.atlas"
+    phases_of(path, picture_folder)
+    make_earlier(path, version)
+    before = path.read_bytes()
+    assert phases_of(path, picture_folder) == []
+    with pytest.raises(
+        AtlasError, match="begun by an earlier version, whose atlases have no examples of bands; it was not"
+    ):
+        build(make_network(), picture_folder, path, **SMALL, bands=True)
+    assert path.read_bytes() == before
+    assert backlight.atlas.verify(path).is_sound
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_batches_shards_and_threads_do_not_show_in_whole_pictures(
+    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for batch_size, step in ((4, 256), (16, 16)):
+        monkeypatch.setattr(import_module("backlight.engines.plan"), "SCAN_STEP_IMAGES", step)
+        path = tmp_path / f"{batch_size}.atlas"
+        build(make_network(), picture_folder, path, **SMALL | {"batch_size": batch_size}, bands=True)
+        found.append(rows(path, ("picture", "activation", "field")))
+        with sqlite3.connect(path) as connection:
+            query = "SELECT layer_id, channel, bin, value, image_id, row, col FROM band ORDER BY 1, 2, 3"
+            found[-1]["band"] = connection.execute(query).fetchall()
+    assert found[0] == found[1]

@@ -39,6 +39,22 @@ DAMAGES = [
     ("DELETE FROM evidence WHERE layer_id = 1", r"table evidence \(layer_id 1\)"),
     ("UPDATE study SET layer_id = 2", r"table study \(layer_id 1\)"),
     ("DELETE FROM study", r"table study \(layer_id 1\)"),
+    ("UPDATE band SET value = value * 1.01 WHERE layer_id = 1", r"table band \(layer_id 1, channel 0\)"),
+    ("DELETE FROM band WHERE layer_id = 0 AND channel = 1", r"table band \(layer_id 0, channel 1\)"),
+    (
+        "UPDATE band SET scale = scale * 1.5 WHERE layer_id = 0",
+        r"table band \(layer_id 0, channel 0, bin \d+\)",
+    ),
+    (
+        "UPDATE picture SET picture = (SELECT max(picture) FROM picture) WHERE image_id < 5",
+        r"table picture \(image_id",
+    ),
+    ("DELETE FROM picture WHERE image_id = 2", r"table picture \(image_id 2\)"),
+    (
+        "UPDATE activation SET codes = x'00' WHERE layer_id = 1",
+        r"table activation \(layer_id 1, channel 0, rank 0\)",
+    ),
+    ("DELETE FROM activation WHERE rank = 1", r"table activation \(layer_id 0, channel 0, rank 1\)"),
     ("DELETE FROM checksum WHERE kind = 'tile'", "layer_id 0, channel 0, rank 0"),
     ("DELETE FROM checksum WHERE kind = 'image'", r"table image \(image_id 0 to 63\)"),
 ]
@@ -117,6 +133,8 @@ def test_the_groups_of_an_atlas_are_listed_but_for_the_large_ones(opened: sqlite
         ("skipped", (0,)),
         ("filters", ()),
         *[("evidence", (layer,)) for layer in range(3)],
+        ("field", ()),
+        *[("band", (layer, channel)) for layer in range(3) for channel in range(2)],
     ]
     assert sorted(written(opened)) == sorted(maps + others)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -14,9 +16,11 @@ import backlight
 from atlas.in_memory import HEADING, feature_map
 from backlight.atlas import Stability
 from backlight.atlas.drawing import FigureLook, draw
+from backlight.atlas.headings import Heading
 from backlight.atlas.schema import writing
 from backlight.errors import BadInputError
-from backlight.render import MapPanel
+from backlight.geometry import Axis, ReceptiveField
+from backlight.render import MapPanel, low_pass
 
 
 def test_filters_of_a_deeper_layer_are_refused() -> None:
@@ -59,21 +63,61 @@ def test_a_top_below_one_is_refused(tiny: Path, top: int) -> None:
 @pytest.mark.parametrize(
     ("figure", "drawing"), [("map_figure", "layer_figure"), ("superposed_figure", "overlay_figure")]
 )
-def test_the_caption_of_a_map_says_how_stable_it_is_and_the_subtitle_what_that_means(
+def test_the_caption_of_a_map_says_how_stable_it_is_and_the_legend_what_that_means(
     monkeypatch: pytest.MonkeyPatch, figure: str, drawing: str
 ) -> None:
     drawn: list[tuple[list[str], str]] = []
 
-    def note(panels: Sequence[MapPanel], title: str, subtitle: str, **_: object) -> Image.Image:
-        drawn.append(([panel.caption for panel in panels], subtitle))
+    def note(panels: Sequence[MapPanel], title: str, subtitle: str, terms: str, **_: object) -> Image.Image:
+        drawn.append(([panel.caption for panel in panels], terms))
         return Image.new("RGB", (1, 1))
 
     monkeypatch.setattr(f"backlight.atlas.figures.{drawing}", note)
     unknown, known = feature_map(), replace(feature_map(), stability=Stability(7, 9))
     for maps in ([unknown, known], [unknown]):
         draw(figure, HEADING, maps, FigureLook("std"))
-    (captions, subtitle), (other_captions, other_subtitle) = drawn
+    (captions, terms), (other_captions, other_terms) = drawn
     assert captions == ["max 2, active in 50%", "max 2, active in 50%, 7 of 9 stable"]
     assert other_captions == captions[:1]
-    assert "stable: ranks at which" in subtitle
-    assert "stable" not in other_subtitle
+    assert "Stable: ranks at which" in terms
+    assert "Stable" not in other_terms
+
+
+def heading_of_stride(stride: int) -> Heading:
+    return replace(HEADING, receptive_field=ReceptiveField(*[Axis(4, Fraction(stride), 0)] * 2))
+
+
+def test_a_low_pass_averages_over_half_a_stride_and_the_figure_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[tuple[list[MapPanel], str]] = []
+
+    def note(panels: Sequence[MapPanel], title: str, subtitle: str, **_: object) -> Image.Image:
+        drawn.append((list(panels), subtitle))
+        return Image.new("RGB", (1, 1))
+
+    monkeypatch.setattr("backlight.atlas.figures.layer_figure", note)
+    for is_averaged in (False, True):
+        look = FigureLook("std", full_field=True, low_pass=is_averaged)
+        draw("map_figure", heading_of_stride(4), [feature_map()], look)
+    ((before,), plain), ((after,), said) = drawn
+    one, other = before.tiles[0], after.tiles[0]
+    assert one.projection[1, 2].tolist() == [1, 1, 1]
+    averaged = low_pass(one.projection.transpose(2, 0, 1), (2, 2)).transpose(1, 2, 0)
+    np.testing.assert_array_equal(other.projection, averaged)
+    np.testing.assert_allclose(other.projection[1:3, 2:4], 0.25, atol=1e-6)
+    np.testing.assert_array_equal(other.patch, one.patch)
+    assert "projections averaged over 2 x 2 pixels, half a stride of the layer" in said
+    assert "averaged" not in plain
+
+
+@pytest.mark.parametrize("heading", [HEADING, replace(HEADING, receptive_field=None)])
+def test_a_low_pass_over_less_than_two_pixels_is_refused(heading: Heading) -> None:
+    look = FigureLook(low_pass=True)
+    with pytest.raises(BadInputError, match="half a stride of layer 'relu1' is less than 2 pixels"):
+        draw("map_figure", heading, [feature_map()], look)
+
+
+def test_an_atlas_draws_a_layer_with_a_low_pass(tiny: Path) -> None:
+    with pytest.raises(BadInputError, match="half a stride of layer '3' is less than 2 pixels"):
+        backlight.open_atlas(tiny).figure("3", low_pass=True)

@@ -9,15 +9,19 @@ from backlight.geometry import ReceptiveField
 
 def test_a_heading_says_what_was_done() -> None:
     assert HEADING.title == "Net · relu1"
-    assert HEADING.subtitle() == (
-        "8 feature maps; 100 images; deconvnet projections; active: share of the images in which the map is above zero"
-    )
+    assert HEADING.subtitle() == "8 feature maps; 100 images; deconvnet projections"
     gated = ReceptiveField(FIELD.rows, FIELD.cols, gates_ignored=True)
-    own = Heading("Net", "relu1", 8, 3, "guided projections", gated, 1000, "evidence")
-    assert "guided projections (gates held fixed); a part; active" in own.subtitle("a part")
-    assert own.subtitle().endswith("above zero; evidence")
+    own = Heading("Net", "relu1", 8, 3, "guided", gated, 1000, "evidence", is_chosen=True)
+    assert own.subtitle("a part", ["deconvnet"]) == (
+        "8 feature maps; 3 images; guided and deconvnet projections (rules chosen layer by layer) "
+        "(gates held fixed); a part; evidence"
+    )
     assert own.n_places == 64
-    assert own.subtitle("", has_stability=True).endswith(
-        "above zero; stable: ranks at which two halves of the images would have hits of equal strength, within 10 %; "
-        "evidence"
+
+
+def test_a_heading_explains_the_words_of_captions() -> None:
+    assert HEADING.terms() == "Active: share of the images in which the map is above zero."
+    assert HEADING.terms(has_stability=True) == (
+        "Active: share of the images in which the map is above zero. Stable: ranks at which two halves of the images "
+        "would have hits of equal strength, within 10 %."
     )

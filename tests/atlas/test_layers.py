@@ -44,7 +44,7 @@ def test_the_heading_of_a_layer_says_what_its_study_found(tiny: Path) -> None:
     atlas = backlight.open_atlas(tiny)
     heading = atlas["3"].heading()
     assert (heading.layer, heading.n_maps, heading.n_images, heading.top) == ("3", 3, 5, 2)
-    assert heading.rules == "deconvnet projections"
+    assert heading.rules == "deconvnet"
     assert heading.evidence.startswith(
         "evidence for the layer (2 maps): 50% lost when covered (centre 25%): as good; advised: guided."
     )

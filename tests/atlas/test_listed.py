@@ -32,7 +32,7 @@ def test_an_atlas_opened_while_a_build_runs_shows_what_is_there_by_then(
     with without_type_checks():
         whole = backlight.build(make_network(), picture_folder, path, **asked, progress=look)
     assert counts[:3] == [[16], [32], [40]]
-    assert counts[-1] == [40, 40]
+    assert counts[-1] == [40, 40, 40]  # opened in the phases scan, project and light
     for atlas in opened.values():
         assert atlas["relu1"][0] == whole["relu1"][0]
         assert atlas["relu1"][0].hits[0].patch == whole["relu1"][0].hits[0].patch
@@ -44,7 +44,7 @@ def test_images_are_found_by_id_in_every_block(tiny: Path) -> None:
             "INSERT INTO image VALUES (?, ?, NULL, 3, 4)", [(i, f"{i}.png") for i in range(6, 200)]
         )
     file = AtlasFile(tiny)
-    images = AtlasImages(file, 200)
+    images = AtlasImages(file, 200, (12, 12))
     (skipped,) = images.skipped
     assert images.n_listed == (199, 1)
     assert list(images) == sorted({*range(200)} - {skipped.id})

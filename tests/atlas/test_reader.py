@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import backlight
-from atlas.files import make_network
+from atlas.files import damage, make_earlier, make_network
 from backlight.atlas.schema import writing
 from backlight.errors import BadInputError, DamagedAtlasError, UnknownLayerError
+from backlight.images import open_images
 from backlight.text import visible
 
 
@@ -84,3 +89,93 @@ def test_of_many_layers_an_error_names_the_first_and_the_last(tiny: Path) -> Non
     assert len(atlas) == 9
     with pytest.raises(UnknownLayerError, match=r"no layer 'none'; it has 1, 3, 5, more3, … more7, more8$"):
         atlas["none"]
+
+
+def test_an_image_knows_which_feature_maps_it_is_a_hit_of(atlas: backlight.Atlas) -> None:
+    expected: dict[int, list[tuple[str, int, int]]] = {image_id: [] for image_id in atlas.images}
+    for layer in atlas.layers:
+        for channel in layer:
+            for hit in layer[channel].hits:
+                expected[hit.image_id].append((layer.name, channel, hit.rank))
+    assert [] in expected.values()
+    for image_id, wanted in expected.items():
+        found = atlas.hits_of(image_id)
+        assert [(own.layer, own.channel, own.hit.rank) for own in found] == wanted
+        assert {own.hit.image_id for own in found} <= {image_id}
+        assert [own.hit for own in found] == [atlas[layer][c].hits[rank] for layer, c, rank in wanted]
+    assert atlas.hits_of(10_000) == ()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_atlas_of_an_earlier_format_knows_it_too(tiny: Path, version: int) -> None:
+    expected = backlight.open_atlas(tiny).hits_of(0)
+    make_earlier(tiny, version)
+    assert expected
+    assert backlight.open_atlas(tiny).hits_of(0) == expected
+
+
+def test_hits_of_an_image_that_are_another_images_are_damage(tiny: Path) -> None:
+    (own, *_) = backlight.open_atlas(tiny).hits_of(0)
+    damage(tiny, f"UPDATE hit SET image_id = 1 WHERE image_id = 0 AND channel = {own.channel}")
+    with pytest.raises(DamagedAtlasError, match="the rows are not what was written"):
+        backlight.open_atlas(tiny).hits_of(1)
+
+
+def test_whole_images_are_those_that_the_network_saw(atlas: backlight.Atlas, picture_folder: Path) -> None:
+    source, preprocessing = open_images(picture_folder), atlas.preprocessing
+    for image_id in atlas.images:
+        whole = atlas.images.whole(image_id)
+        assert (whole is not None) == bool(atlas.hits_of(image_id))
+        if whole is not None:
+            expected = np.asarray(preprocessing.picture(source.load(image_id)), int)
+            assert np.abs(np.asarray(whole, int) - expected).mean() < 12
+    for layer in atlas.layers:
+        for hit in layer[3].hits:
+            assert hit.whole == atlas.images.whole(hit.image_id)
+            codes = hit.activation_map
+            assert (codes is None) == (layer.name == "fc")
+            assert codes is None or (codes.shape, codes[hit.row, hit.col]) == (layer.shape[1:], 255)
+
+
+class Widened(nn.Module):
+    """Layers whose strides are 1, 2, 2/3 and 0, of an image that is wider than high."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, stride=(2, 1))
+        self.up, self.last = nn.Upsample(scale_factor=3, mode="nearest"), nn.Conv2d(4, 3, 3)
+        self.fc = nn.LazyLinear(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.second(torch.relu(self.first(x))))
+        x = torch.relu(self.last(self.up(x)))
+        return self.fc((x * x.mean((2, 3), keepdim=True)).relu().flatten(1))
+
+
+def test_the_view_of_hits_says_what_the_reader_says_boxes_included(
+    tmp_path: Path, picture_folder: Path
+) -> None:
+    torch.manual_seed(0)
+    model = Widened().eval()
+    model(torch.zeros(1, 3, 16, 20))
+    net = backlight.capture(
+        model, (3, 16, 20), backlight.Preprocessing(None, (16, 20), (0.5,) * 3, (0.5,) * 3)
+    )
+    layers = [layer.name for layer in net.layers if layer.operator == "relu"] + ["fc"]
+    path = tmp_path / "a.atlas"
+    atlas = backlight.build(net, picture_folder, path, layers, top=3)
+    strides = {layer.receptive_field and layer.receptive_field.stride for layer in atlas.layers}
+    assert {None, (Fraction(2, 3), Fraction(1, 3))} <= strides
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        cursor = connection.execute("SELECT * FROM hits")
+        names, rows = [column for column, *_ in cursor.description], cursor.fetchall()
+    assert " ".join(names) == "layer channel rank value image label row col top left bottom right"
+    assert sorted(rows, key=repr) == sorted(
+        (
+            (layer.name, c, hit.rank, hit.value, hit.image.path, hit.label, hit.row, hit.col, *vars(hit.box).values())
+            for layer in atlas.layers for c in layer for hit in layer[c].hits
+        ),
+        key=repr,
+    )  # fmt: skip
+    assert {row[0] for row in rows} == set(layers)

@@ -101,3 +101,19 @@ def test_stability_in_words_stands_beside_the_facts_of_a_map() -> None:
     own = replace(feature_map(), is_projected=False, stability=Stability(0, 3))
     assert "active in 50.0% of images, 0 of 3 stable" in (own._repr_html_() or "")
     assert "stable" not in (replace(own, stability=None)._repr_html_() or "")
+
+
+def test_a_hit_shows_its_whole_image_and_where_its_map_is_active() -> None:
+    own, other = feature_map().hits
+    assert own.whole is not None
+    assert (own.whole.size, own.whole.getpixel((0, 0))) == ((8, 8), (0, 0, 0))
+    assert own.label is None
+    assert own.activation_map is not None
+    assert own.activation_map.tolist() == [[0, 128], [255, 3]]
+    assert other.activation_map is None
+    assert replace(own, _map_size=None).activation_map is None  # a fully connected unit
+    assert replace(own, image_id=7).whole is None
+    with pytest.raises(
+        DamagedAtlasError, match=r"table activation \(layer_id 0, channel 3, rank 0\): a map of 2 x 3"
+    ):
+        _ = replace(own, _map_size=(2, 3)).activation_map

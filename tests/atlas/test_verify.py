@@ -23,17 +23,21 @@ def test_a_sound_atlas_is_sound_and_everything_in_it_is_counted(tiny: Path) -> N
     assert found.has_checksums
     with sqlite3.connect(tiny) as connection:
         (n_hits,) = connection.execute("SELECT count(*) FROM hit").fetchone()
-    assert n_hits > 6
+        (n_maps,) = connection.execute("SELECT count(*) FROM hit WHERE row IS NOT NULL").fetchone()
+        (n_bands,) = connection.execute("SELECT count(*) FROM band").fetchone()
+    assert n_hits > n_maps > 6
+    assert n_bands > n_hits
     assert found.counts == {
         "layers": 3, "images": 5, "pictures left out": 1, "filters": 1, "studies": 1, "layers with evidence": 1,
-        "feature maps": 7, "hits": n_hits, "tiles": n_hits,
+        "feature maps": 7, "hits": n_hits, "tiles": n_hits, "whole pictures": 5, "activation maps": n_maps,
+        "examples of bands": n_bands, "tiles of examples": n_bands,
     }  # fmt: skip
 
 
 def test_check_counts_what_it_has_read(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", str(tiny)) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "3 layers 5 images 1 picture left out 1 filter" in printed
+    assert "3 layers 5 images 1 picture left out 5 whole pictures 1 filter" in printed
     assert printed.endswith("tiny.atlas: nothing is damaged")
     make_old_atlas(tiny)
     assert run("check", str(tiny)) == 0
@@ -115,3 +119,34 @@ def test_a_thousand_findings_are_enough(tiny: Path) -> None:
 def test_what_is_no_atlas_cannot_be_verified(tmp_path: Path) -> None:
     with pytest.raises(AtlasError, match=r"no atlas at '.*none\.atlas'"):
         verify(tmp_path / "none.atlas")
+
+
+def test_damage_of_bands_and_whole_pictures_is_listed_once_each(tiny: Path) -> None:
+    sound = verify(tiny)
+    damage(
+        tiny,
+        "DELETE FROM picture WHERE image_id = 2",
+        "DELETE FROM picture WHERE image_id = 4",
+        "DELETE FROM checksum WHERE kind = 'picture' AND key1 = 4",
+        "UPDATE activation SET codes = x'00' WHERE layer_id = 0 AND channel = 1 AND rank = 0",
+        "UPDATE band SET value = value * 1.001 WHERE layer_id = 1 AND channel = 0",
+        "UPDATE field SET first_row = 7 WHERE layer_id = 1",
+    )
+    with without_type_checks():
+        found = verify(tiny)
+    assert [line.partition(": ")[0] for line in found.damaged] == [
+        "table field",
+        "table picture (image_id 2)",
+        "table picture (image_id 4)",
+        "table activation (layer_id 0, channel 1, rank 0)",
+        "table band (layer_id 1, channel 0)",
+    ]
+    lost = {key: n - found.counts[key] for key, n in sound.counts.items() if n != found.counts[key]}
+    n_lost = lost.pop("examples of bands")
+    assert lost == {"whole pictures": 2, "activation maps": 1, "tiles of examples": n_lost}
+
+
+def test_fields_that_are_not_those_of_the_layers_are_damage(tiny: Path) -> None:
+    with writing(tiny) as connection:
+        connection.execute("UPDATE field SET first_row = 7 WHERE layer_id = 1")
+    assert verify(tiny).damaged == ("table field: the fields are not those of the layers",)

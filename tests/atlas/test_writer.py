@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import backlight
-from atlas.files import damage, make_network, rows
+from atlas.files import damage, make_earlier, make_network, rows
 from backlight import DECONVNET, GUIDED, Network, Preprocessing, build, capture, open_atlas, plan_build
 from backlight.atlas.building import execute
 from backlight.atlas.schema import connect_for_writing, writing
@@ -136,7 +136,7 @@ def test_of_two_builds_without_locks_the_later_step_is_refused_and_leaves_no_row
         lambda: loser.finish_scan(state),
         lambda: loser.write_tiles([]),
         lambda: loser.write_filters(0, np.zeros((1, 1, 1, 1), np.float32)),
-        loser.finish,
+        lambda: loser.finish("project"),
     ]
     for step in steps:
         with pytest.raises(
@@ -156,7 +156,7 @@ def test_a_full_disk_is_said_in_one_line_and_what_was_built_is_kept(
 
     def connect_on_a_small_disk(path: Path) -> sqlite3.Connection:
         connection = connect_for_writing(path)
-        connection.execute("PRAGMA max_page_count = 20")  # SQLite then reports a full disk
+        connection.execute("PRAGMA max_page_count = 26")  # SQLite then reports a full disk
         return connection
 
     monkeypatch.setattr("backlight.atlas.writer.connect_for_writing", connect_on_a_small_disk)
@@ -203,8 +203,6 @@ def test_a_scan_whose_state_cannot_be_read_is_not_resumed(tmp_path: Path, pictur
 
 # --- how stable the hits are --------------------------------------------------------------------------------
 
-TO_FORMAT_1 = ("DROP TABLE checksum", "DROP TABLE evidence", "DROP TABLE study", "PRAGMA user_version = 1")
-
 
 def begin_a_scan(plan: Plan, path: Path, n_done: int) -> None:
     """Write the atlas of a plan as a build leaves it that is killed after so many images."""
@@ -217,7 +215,7 @@ def begin_a_scan(plan: Plan, path: Path, n_done: int) -> None:
 
 
 def as_before_halves(path: Path) -> None:
-    """Change an unfinished scan to what was kept of it before the halves of the images were told apart."""
+    """Change an unfinished scan to what was kept of it before halves of the images were told apart, and bands kept."""
     with writing(path) as connection:
         ((data,),) = connection.execute("SELECT arrays FROM scan_state").fetchall()
         arrays = read_npz(io.BytesIO(data))
@@ -226,6 +224,7 @@ def as_before_halves(path: Path) -> None:
                 {name: arrays[f"{i}.{name}"] for name in ("values", "image_ids", "places")}
             )
             arrays |= {f"{i}.{name}": array for name, array in vars(own.together).items()}
+            arrays = {name: array for name, array in arrays.items() if not name.startswith(f"{i}.band")}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         connection.execute("UPDATE scan_state SET arrays = ?", (buffer.getvalue(),))
@@ -241,10 +240,13 @@ def test_an_unfinished_atlas_of_an_earlier_version_resumes_to_the_same_hits(
     begin_a_scan(plan, path, n_done)
     if n_done:
         as_before_halves(path)
+    make_earlier(path, version)
     if version == 1:
-        damage(path, *TO_FORMAT_1)
+        damage(path, "DROP TABLE evidence", "DROP TABLE study")
     found = execute(plan, path)
     assert backlight.atlas.verify(path).is_sound
+    assert all(hit.whole is None and hit.activation_map is None for hit in found["relu2"][0].hits)
+    assert all(own.bands == () for layer in found.layers for own in layer.values())
     tables = ("feature_map", "hit", "image")
     assert rows(path, tables) == rows(whole.path, tables)
     stable = {layer: [own.stability for own in found[layer].values()] for layer in found}
@@ -263,3 +265,15 @@ def test_a_killed_scan_resumes_to_the_same_halves(tmp_path: Path, picture_folder
         execute(plan, path)
         assert rows(path) == rows(whole)
         assert rows(path)["evidence"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_empty_atlas_of_an_earlier_version_is_built_in_its_format(
+    tmp_path: Path, picture_folder: Path, version: int
+) -> None:
+    path = tmp_path / "a.atlas"
+    connect_for_writing(path).close()  # a build that was killed before its first step
+    make_earlier(path, version)
+    found = build(make_network(), picture_folder, path, ["relu1"], top=1, maps=2)
+    assert found["relu1"][found["relu1"].channels[0]].hits[0].whole is None
+    assert backlight.atlas.verify(path).is_sound

@@ -43,6 +43,41 @@ def test_a_dry_run_says_how_much_and_writes_nothing(
     assert not (workplace / "a.atlas").exists()
 
 
+def test_a_dry_run_knows_of_bands_and_whole_images(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {}
+    for options in ((), ("--bands",), ("--no-wholes",)):
+        assert run(*BUILD, "--dry-run", *options) == 0
+        said[options] = " ".join(capsys.readouterr().out.split())
+    assert "180 projections by deconvnet about" in said[()]
+    assert "180 projections by deconvnet, and examples of the maps' bands about" in said[("--bands",)]
+    assert [re.search(r"\d+ s more for examples of bands", text) is not None for text in said.values()] == [
+        *(False, True, False)
+    ]
+    assert [re.search(r"\d+ s to keep images whole", text) is not None for text in said.values()] == [
+        *(True, True, False)
+    ]
+
+
+def test_bands_are_added_to_a_finished_atlas_and_kept(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options, has_bands, has_wholes in (
+        (("--no-wholes",), False, False),
+        (("--bands", "--no-wholes"), True, False),
+        ((), True, True),
+        (("--no-wholes",), True, True),
+    ):
+        assert run(*BUILD, "--maps", "2", "--top", "2", *options) == 0
+        layer = backlight.open_atlas("a.atlas")["relu2"]
+        own = layer[layer.channels[0]]
+        assert all((example.tile is not None) == has_bands for example in own.bands)
+        assert all((hit.whole is not None) == has_wholes for hit in own.hits)
+    assert run("check", "a.atlas") == 0
+    assert "examples of bands" in capsys.readouterr().out
+
+
 def test_an_unknown_way_to_compile_is_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*BUILD, "--compile", "yes") == 2
     assert "'yes' is not one of 'auto'" in capsys.readouterr().err

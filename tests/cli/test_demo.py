@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import backlight
 import backlight_demo
+from backlight.cli import demo
 from cli.running import run
 from conftest import make_pictures
 
@@ -47,6 +48,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     photographs = make_pictures(tmp_path / "photographs", 1)
     small = {"resize": 20, "crop": [20, 20], "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear"}
+    monkeypatch.setattr(demo, "SHOWN", {layer: [0, 3, 5] for layer in demo.SHOWN})
     monkeypatch.setattr(backlight_demo, "model", _Small)
     monkeypatch.setattr(backlight_demo, "photographs", lambda: photographs)
     monkeypatch.setattr(backlight_demo, "PREPROCESSING", small)
@@ -61,13 +63,20 @@ def test_the_demo_writes_an_atlas_and_figures_and_names_them(
     layers = ("relu0", "group1.2.relu2", "group2.2.relu2", "group3.4.relu2", "group4.2.relu2")
     figures = {*(f"{layer}.png" for layer in layers), "filters.png", "group2.2.relu2-superposed.png"}
     written = {path.name for path in Path("new/out").iterdir()}
-    assert written == {*figures, "demo.atlas"}
-    assert all(Image.open(f"new/out/{name}").width > 100 for name in figures)
+    assert written == {*figures, "demo.atlas", "site"}
+    assert Path("new/out/site/index.html").exists()
+    sizes = {name: Image.open(f"new/out/{name}").size for name in figures}
+    assert min(width for width, _ in sizes.values()) > 100
     assert {line.strip() for line in printed.splitlines() if "new/out/" in line} == {
-        f"new/out/{name}" for name in written
+        f"new/out/{name}" for name in {*written, "site/index.html"} - {"site"}
     }
     assert " over 5 crops of 1 photographs: " in " ".join(printed.split())
     atlas = backlight.open_atlas("new/out/demo.atlas")
+    # guided stands beside the deconvnet
+    plain = {layer for layer in layers if atlas.figure(layer).size == sizes[f"{layer}.png"]}
+    assert plain == {"relu0", "group1.2.relu2", "group2.2.relu2"}
+    assert atlas["group2.2.relu2"].channels == (0, 3, 5)
+    assert len(atlas["group2.0.relu2"].channels) == demo.MAPS
     # as docs/evidence.md finds it, and as every figure says
     rules = {layer.name.partition(".")[0]: layer.rules.name for layer in atlas.layers}
     assert rules == {
@@ -77,6 +86,19 @@ def test_the_demo_writes_an_atlas_and_figures_and_names_them(
         "group3": "guided",
         "group4": "guided",
     }
+
+
+def test_the_maps_shown_are_those_that_the_benchmark_found(benchmarks: Path) -> None:
+    import common
+    import demo_maps
+
+    results = common.read_results(demo_maps.PART)
+    assert results is not None
+    assert demo_maps.best(results) == demo.SHOWN
+    for layer in demo.SHOWN:
+        gains = [row["fall"] - row["turned"] for row in results["rows"] if row["layer"] == layer]
+        assert len(gains) == 24
+        assert gains == sorted(gains, reverse=True)
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused_before_any_work(

@@ -14,7 +14,7 @@ from backlight.engines.work import projected_together
 from backlight.projection import inputs_at_once
 from conftest import make_pictures
 
-TILE_SECONDS = 0.003
+TILE_SECONDS, WHOLE_SECONDS = 0.003, 0.01
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +47,17 @@ def test_where_crops_are_run_each_hit_costs_its_share_of_a_pass(tmp_path: Path) 
     assert crops is not None
     passes = plan.n_projections / inputs_at_once(net, crops, 8)
     assert estimate(plan).projection_seconds == pytest.approx(passes + plan.n_projections * TILE_SECONDS)
+
+
+def test_bands_and_whole_images_cost_in_proportion_to_projections_and_to_the_scan(tmp_path: Path) -> None:
+    folder, net = make_pictures(tmp_path / "p", 3), make_network()
+    plain, both, without = (
+        estimate(plan_build(net, folder, ["relu1"], top=3, bands=bands, wholes=wholes))
+        for bands, wholes in ((False, True), (True, True), (False, False))
+    )
+    assert (plain.band_seconds, without.light_seconds) == (0, 0)
+    # Three images have three hits of each map, and at most three examples.
+    assert both.band_seconds == pytest.approx(both.projection_seconds)
+    assert plain.light_seconds == pytest.approx(plain.scan_seconds + 3 * WHOLE_SECONDS)
+    assert both.light_seconds == plain.light_seconds
+    assert without.file_bytes < plain.file_bytes < both.file_bytes

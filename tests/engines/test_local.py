@@ -15,9 +15,18 @@ import torch
 from atlas.files import make_network, rows
 from backlight import DECONVNET, Plan, Preprocessing, Unit, capture, plan_build, project
 from backlight.atlas import execute
-from backlight.engines.local import LocalEngine, project_group, scan_shard
+from backlight.engines.local import LocalEngine, light_group, project_group, scan_shard
 from backlight.engines.plan import Shard
-from backlight.engines.work import Engine, FinishedTile, Group, Partial, PendingHit, merge
+from backlight.engines.work import (
+    Engine,
+    FinishedLight,
+    FinishedTile,
+    Group,
+    LightGroup,
+    Partial,
+    PendingHit,
+    merge,
+)
 from backlight.errors import ActivationError
 from backlight.progress import Progress
 from backlight.storage.tiles import decode_picture, decode_projection
@@ -31,7 +40,7 @@ class Elsewhere:
     """Scans shards in pieces and from the last to the first, and groups likewise; all goes through bytes."""
 
     def __init__(self, piece: int) -> None:
-        self.piece, self.n_scanned, self.n_projected = piece, 0, 0
+        self.piece, self.n_scanned, self.n_projected, self.n_lit = piece, 0, 0, 0
 
     def scan(self, plan: Plan, shards: Sequence[Shard], progress: Progress) -> Iterator[Partial]:
         found = []
@@ -46,6 +55,10 @@ class Elsewhere:
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         self.n_projected += len(groups)
         return reversed([sent(project_group(plan, sent(group))) for group in reversed(groups)])
+
+    def light(self, plan: Plan, groups: Sequence[LightGroup]) -> Iterator[FinishedLight]:
+        self.n_lit += len(groups)
+        return reversed([sent(light_group(plan, sent(group))) for group in reversed(groups)])
 
 
 def sent(thing: T) -> T:
@@ -66,6 +79,7 @@ def test_another_engine_makes_the_same_atlas_bit_for_bit(
     assert rows(tmp_path / "elsewhere.atlas") == rows(tmp_path / "local.atlas")
     assert engine.n_scanned >= 3
     assert engine.n_projected >= 3
+    assert engine.n_lit >= 1
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -134,6 +148,7 @@ def test_nothing_to_do_gives_nothing(picture_folder: Path) -> None:
     plan = some_plan(make_network(), picture_folder)
     assert list(LocalEngine().scan(plan, [])) == []
     assert list(LocalEngine().project(plan, [])) == []
+    assert list(LocalEngine().light(plan, [])) == []
 
 
 def test_an_activation_that_is_not_finite_names_layer_and_image(picture_folder: Path) -> None:

@@ -106,6 +106,16 @@ def test_a_sample_of_maps_depends_on_the_seed_and_the_layers_name(picture_folder
     assert plan_build(net, picture_folder, ["relu1"], maps=100).channels == (tuple(range(8)),)
 
 
+def test_maps_may_differ_by_layer(picture_folder: Path) -> None:
+    net, layers = make_network(), ["relu1", "relu2"]
+    chosen = plan_build(net, picture_folder, layers, maps={"relu1": [5, 2]}).channels
+    assert chosen == ((2, 5), tuple(range(net.layer("relu2").n_maps)))
+    sampled = plan_build(net, picture_folder, layers, maps={"relu1": 3, "relu2": None}).channels[0]
+    assert sampled == plan_build(net, picture_folder, layers, maps=3).channels[0]
+    with pytest.raises(UnknownLayerError):
+        plan_build(net, picture_folder, layers, maps={"gone": 3})
+
+
 def test_layers_that_are_not_named_keep_the_deconvnet(picture_folder: Path) -> None:
     plan = plan_build(make_network(), picture_folder, ["relu1", "relu2"], rules={"relu2": GUIDED})
     assert plan.rules == (DECONVNET, GUIDED)
@@ -135,3 +145,16 @@ def test_compiling_is_decided_by_the_plan(
 ) -> None:
     settings = plan_build(make_network(), picture_folder, ["relu1"], compile=compile).settings
     assert (settings.compiled, settings.falls_back) == (compiled, falls_back)
+
+
+def test_a_plan_counts_examples_of_bands_and_whole_images(tmp_path: Path) -> None:
+    source = open_images(make_pictures(tmp_path / "p", 3))
+    net, layers = make_network(), ["relu1", "relu2"]
+    plan = plan_build(net, source, layers, maps=4, bands=True)
+    assert str(plan) == (
+        "3 images, 2 layers, 8 feature maps, 24 projections by deconvnet, and examples of the maps' bands"
+    )
+    assert (plan.n_bands, plan.n_wholes) == (24, 3)
+    plain = plan_build(net, source, layers, maps=4, wholes=False)
+    assert (plain.n_bands, plain.n_wholes) == (0, 0)
+    assert plain.identity == plan.identity  # so that either can be added to an atlas of the other

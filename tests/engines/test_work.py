@@ -9,7 +9,7 @@ import torch
 
 from atlas.files import make_network
 from backlight import GUIDED, Preprocessing, capture, plan_build
-from backlight.engines.work import Partial, PendingHit, groups_of, merge, projected_together
+from backlight.engines.work import Partial, PendingHit, groups_of, light_groups, merge, projected_together
 from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, crops_of, inputs_at_once
 from backlight.scan import Scan
 from conftest import SmallNet
@@ -77,3 +77,17 @@ def test_what_is_known_of_two_shards_merges_in_either_order(picture_folder: Path
         assert merged.sizes == {0: (40, 48), 5: (40, 48)}
         assert not merged.is_compiled
     assert merge(one, one).is_compiled
+
+
+def test_images_are_lit_up_in_groups_of_a_fixed_size_those_of_hits_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("backlight.engines.work.LIGHT_IMAGES", 3)
+    places = ((1, 2), (1, 2), (1, 2), (None, None), (1, 2))
+    hits = [PendingHit(0, i, 0, image, *places[i]) for i, image in enumerate((9, 2, 9, 4, 7))]
+    groups = light_groups(hits, [1, 2, 30, 4])
+    assert [group.image_ids for group in groups] == [(2, 4, 7), (9,), (1, 30)]
+    # The fully connected hit keeps its image, but has no map.
+    assert [[hit.channel for hit in group.hits] for group in groups] == [[1, 4], [0, 2], []]
+    assert light_groups(hits, []) == groups[:2]
+    assert light_groups([], []) == []

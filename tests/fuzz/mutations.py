@@ -6,6 +6,7 @@ import io
 import json
 import sqlite3
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -59,9 +60,13 @@ def changes(path: Path) -> Iterator[tuple[str, Change]]:
     for name, data in _tiles().items():
         for column in ("patch", "projection"):
             yield f"hit.{column} {name}", _set("hit", column, data)
+            yield f"band.{column} {name}", _set("band", column, data)
+        yield f"picture {name}", _set("picture", "picture", data)
     for name, data in _arrays().items():
         yield f"filters {name}", _set("filters", "weights", data)
         yield f"study {name}", _set("study", "result", data)
+    for name, data in _maps().items():
+        yield f"activation {name}", _set("activation", "codes", data)
     for name, statements in _SCHEMAS.items():
         yield name, _run(*statements)
     connection.close()
@@ -71,7 +76,7 @@ def change(path: Path, make: Change) -> bool:
     """Change an atlas and make its checksums anew; False where SQLite itself does not allow the change."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        has_checksums = connection.execute("PRAGMA user_version").fetchone() == (2,)
+        has_checksums = connection.execute("PRAGMA user_version").fetchone()[0] >= 2
         if has_checksums:
             checksums.watch(connection)
         connection.execute("PRAGMA writable_schema = ON")
@@ -111,8 +116,11 @@ _SCHEMAS = {
     "a column more": ("ALTER TABLE hit ADD COLUMN more",),
     "a generated column": ("ALTER TABLE hit ADD COLUMN more AS (randomblob(1000000000))",),
     "another application": ("PRAGMA application_id = 5",),
-    "a later format": ("PRAGMA user_version = 3",),
+    "a later format": ("PRAGMA user_version = 4",),
     "an earlier format": ("PRAGMA user_version = 1",),
+    "the format before": ("PRAGMA user_version = 2",),
+    "no view": ("DROP VIEW hits",),
+    "another view": ("DROP VIEW hits", "CREATE VIEW hits AS SELECT load_extension('evil')"),
     "no format": ("PRAGMA user_version = 0",),
     "a schema that is no SQL": ("UPDATE sqlite_master SET sql = 'CREATE TABLE' WHERE name = 'hit'",),
     "a table in a foreign page": ("UPDATE sqlite_master SET rootpage = 1 WHERE name = 'hit'",),
@@ -141,7 +149,10 @@ def _set(table: str, column: str, value: Any, where: str = "1") -> Change:
     return rows
 
 
-_WITH_ROWS = ("layer", "hit", "image", "skipped", "filters", "scan_state", "study")
+_WITH_ROWS = (
+    *("layer", "hit", "image", "skipped", "filters", "scan_state", "study"),
+    *("field", "band", "picture", "activation"),
+)
 
 
 def _run(*statements: str) -> Change:
@@ -195,6 +206,18 @@ def _tiles() -> dict[str, bytes]:
         "an animation": saved("WEBP", (3, 3), save_all=True, append_images=frames),
         "cut off": webp[:-4],
         "only a header": webp[:30],
+    }
+
+
+def _maps() -> dict[str, bytes | Callable[[], bytes]]:
+    """Return what a map of activations must not be."""
+    return {
+        "no zlib": b"\x00" * 20,
+        "too short": zlib.compress(b"\x01"),
+        "too long": zlib.compress(b"\x01" * 1000),
+        "a bomb": lambda: zlib.compress(bytes(2**30)),
+        "cut off": zlib.compress(bytes(range(144)))[:-5],
+        "with more behind it": zlib.compress(bytes(144)) + b"more",
     }
 
 

@@ -27,6 +27,17 @@ _KNOWN = (
     "filters pickled",
     "two tables in one page",
 )
+_OF_FORMAT_3 = (
+    "band.patch EPS",
+    "band.projection a bomb",
+    "band.value infinite",
+    "picture another size",
+    "activation a bomb",
+    "activation with more behind it",
+    "another view",
+    "no view",
+    "the format before",
+)
 
 
 @pytest.mark.parametrize("make", [make_tiny_atlas, make_old_atlas])
@@ -35,6 +46,16 @@ def test_hostile_atlases_are_refused(tmp_path: Path, make: object) -> None:
     make(base)  # type: ignore[operator]
     every = dict(changes(base))
     for name in _KNOWN:
+        path.write_bytes(base.read_bytes())
+        assert change(path, every[name]), name
+        assert outcome(path) == "refused", name
+
+
+def test_hostile_atlases_with_bands_and_whole_pictures_are_refused(tmp_path: Path) -> None:
+    base, path = tmp_path / "base.atlas", tmp_path / "hostile.atlas"
+    make_tiny_atlas(base)
+    every = dict(changes(base))
+    for name in _OF_FORMAT_3:
         path.write_bytes(base.read_bytes())
         assert change(path, every[name]), name
         assert outcome(path) == "refused", name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from atlas.files import make_earlier
 from backlight import Preprocessing, build, capture
 from backlight.atlas import Evidence, keep_evidence, keep_origin
 from backlight.studies.faithfulness import Faithfulness, FaithfulnessConfig
@@ -23,11 +23,9 @@ def make_tiny_atlas(path: Path) -> None:
 
 
 def make_old_atlas(path: Path) -> None:
-    """Write the same atlas in format 1, which had no checksums."""
+    """Write the same atlas in format 1, which had no checksums, nor examples of bands and whole pictures."""
     make_tiny_atlas(path)
-    connection = sqlite3.connect(path)
-    connection.executescript("DROP TABLE checksum; PRAGMA user_version = 1; VACUUM;")
-    connection.close()
+    make_earlier(path, 1)
 
 
 @lru_cache
@@ -42,7 +40,8 @@ def _tiny() -> bytes:
         pictures = make_pictures(Path(folder) / "pictures", 5, (12, 12))
         (pictures / "a" / "bad.jpg").write_bytes(b"\xff\xd8\xff cut off")
         path = Path(folder) / "tiny.atlas"
-        build(net, pictures, path, ["1", "3", "5"], top=2, batch_size=4, maps=[0, 1], compile="off").close()
+        asked = {"top": 2, "batch_size": 4, "maps": [0, 1], "compile": "off", "bands": True}
+        build(net, pictures, path, ["1", "3", "5"], **asked).close()
         keep_origin(path, {"model": "demo", "images": "pictures", "weights": None})
         found = Evidence({"deconvnet": 0.5, "centre": 0.25, "random": None}, "as good", True, "guided", 2)
         keep_evidence(path, "3", found, {0: found}, _study().to_bytes())

@@ -50,12 +50,19 @@ def outcome(path: Path) -> str:
     return f"code {_started[0]}" if _started else found
 
 
-def content(path: Path, drawn: bool = True) -> str:
-    """Return a digest of everything that an atlas holds, and of its figures if they are to be drawn."""
+def content(path: Path, drawn: bool = True, parts: bool = True) -> str:
+    """Return a digest of everything that an atlas holds.
+
+    Args:
+        path: The atlas.
+        drawn: Whether its figures are in it too.
+        parts: Whether what earlier formats lack is in it too: bands, whole pictures, activations.
+    """
     atlas = open_atlas(path)
     try:
         state = sha256()
-        for part in (*_parts(atlas), *(_figures(atlas) if drawn else ())):
+        later = _of_format_3(atlas) if parts else ()
+        for part in (*_parts(atlas), *later, *(_figures(atlas) if drawn else ())):
             state.update(part if isinstance(part, bytes) else repr(part).encode("utf-8", "replace"))
         return state.hexdigest()[:16]
     finally:
@@ -82,6 +89,25 @@ def _parts(atlas: Any) -> Iterator[Any]:
             yield own, own.histogram.tobytes(), own.evidence, own.foretelling
             for hit in own.hits:
                 yield hit.image, hit.patch.tobytes(), hit.projection_values.tobytes()
+
+
+def _of_format_3(atlas: Any) -> Iterator[Any]:
+    for image_id in atlas.images:
+        yield (image_id, *_bytes(atlas.images.whole(image_id)), atlas.hits_of(image_id))
+    for layer in atlas.layers:
+        for channel in layer:
+            for hit in layer[channel].hits:
+                yield hit.label, *_bytes(hit.whole), *_bytes(hit.activation_map)
+            for own in layer[channel].bands:
+                yield own, own.image, *_bytes(own.whole)
+                yield from (
+                    () if own.tile is None else (own.tile.patch.tobytes(), own.tile.projection.tobytes())
+                )
+
+
+def _bytes(thing: Any) -> Iterator[bytes]:
+    if thing is not None:
+        yield thing.tobytes()
 
 
 def _figures(atlas: Any) -> Iterator[bytes]:

@@ -29,7 +29,10 @@ NOTHING_YET = (
 REFUSED = ("is being written by ", "exists already", "is locked by another process")
 """What a command is told that comes second."""
 
-_BUILD = "build model pictures -o a.atlas --layers relu1,pool,relu2,fc --maps 3 --top 2 --batch-size 4 --compile off"
+_BUILD = (
+    "build model pictures -o a.atlas --layers relu1,pool,relu2,fc --maps 3 --top 2 --batch-size 4 --compile off "
+    "--bands"
+)
 _STUDY = "faithfulness a.atlas --maps 2 --hits 1 --shares 20 --fills mean"
 _FIT = "adaptive fit pictures -o m.adn --preset small --epochs 4 --batch 6"
 
@@ -69,6 +72,7 @@ def prepare() -> None:
     models.load_network = lambda *_: net  # type: ignore[attr-defined]
     models.load_network_of = lambda atlas, *_: (net, _source())  # type: ignore[attr-defined]
     import_module("backlight.engines.plan").SCAN_STEP_IMAGES = 4  # type: ignore[attr-defined]
+    import_module("backlight.engines.work").LIGHT_IMAGES = 4  # type: ignore[attr-defined]
     import_module("backlight.atlas.opening").TIMEOUT_S = 0.05  # type: ignore[attr-defined]
     layers = tuple(LayerConfig(2, filter=3, block=Block(2, 2), weight=20.0) for _ in range(2))
     PRESETS["small"] = AdaptiveConfig(layers, size=(20, 20))
@@ -122,12 +126,19 @@ def _read_atlas(folder: Path, is_running: bool) -> str | None:
         nothing_begun = text.startswith("no atlas at ") and not (folder / "a.atlas.lock").exists()
         return None if is_known or nothing_begun else text
     try:
+        is_done = atlas.phase == "done"
         if atlas.phase != "scan":
             for layer in atlas.layers:
                 maps = [layer[channel] for channel in layer.channels]
                 hits = [hit for own in maps for hit in own.hits]
-                if atlas.phase == "done" and not all(hit.projection_values.shape for hit in hits):
+                if is_done and not all(hit.projection_values.shape for hit in hits):
                     return "a projection is missing"
+                examples = [example for own in maps for example in own.bands]
+                wholes = [own.whole is not None for own in (*hits, *examples)]
+                tiles = [example.tile is not None for example in examples]
+                _ = [hit.activation_map for hit in hits]
+                if is_done and not all(wholes + tiles):
+                    return "an example or a whole image is missing"
                 _ = layer.evidence
     finally:
         atlas.close()

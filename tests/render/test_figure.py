@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,11 @@ def test_the_legend_explains_the_hatching(monkeypatch):
     legend = legend_of(monkeypatch, [MapPanel("a", [tile(Box(-1, 0, 4, 5))])])
     assert "Hatched: outside of the image." in legend
     assert "or of the receptive field" in legend_of(monkeypatch, [MapPanel("a", [tile(Box(-9, 0, 4, 5))])])
+    assert "Cross" not in legend
+    marked = replace(tile(Box(0, 0, 4, 5)), unit=(0.0, 0.0))
+    legend = legend_of(monkeypatch, [MapPanel("a", [marked])])
+    assert "Cross: the unit." in legend
+    assert "Hatched" not in legend
 
 
 def test_the_legend_gives_the_size_of_what_is_drawn(monkeypatch):
@@ -153,6 +159,31 @@ def test_the_legend_gives_the_size_of_what_is_drawn(monkeypatch):
     )
     assert "a tile is 5 x 5 pixels" in legend_of(monkeypatch, [inside])
     assert "a tile is 6 x 9 pixels" in legend_of(monkeypatch, [larger])
+
+
+def test_other_rules_stand_between_the_projections_and_the_patches(monkeypatch):
+    own, other = solid(1), solid(2)
+    panels = [MapPanel("channel 5", [own] * 9, others=[[other] * 9])]
+    plain = layer_figure([MapPanel("channel 5", [own] * 9)], "a layer", tile_size=40)
+    both = layer_figure(panels, "a layer", tile_size=40, rules=("guided", "deconvnet"))
+    grid = 3 * 40 + 2 * 2 + 2
+    assert both.width == plain.width + grid + 10
+    assert "First by guided, then by deconvnet." in legend_of(
+        monkeypatch, panels, rules=("guided", "deconvnet")
+    )
+    assert "First by" not in legend_of(monkeypatch, [panel(9)])
+
+
+def test_a_dead_map_beside_others_keeps_their_size():
+    panels = [
+        MapPanel("channel 5", [solid(1)] * 9, others=[[solid(2)] * 9]),
+        MapPanel("dead", [], others=[[]]),
+    ]
+    assert layer_figure(panels, "a layer", rules=("guided", "deconvnet"), columns=2).mode == "RGB"
+
+
+def test_the_legend_ends_with_what_the_words_of_captions_mean(monkeypatch):
+    assert legend_of(monkeypatch, [panel(9)], terms="Active: often.").endswith("Active: often.")
 
 
 def test_the_same_input_gives_the_same_bytes():

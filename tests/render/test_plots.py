@@ -18,6 +18,7 @@ from backlight.render.plots import (
     line_height,
     new_plot,
     shortened,
+    shortened_apart,
     shortened_end,
     width_of,
     without_axes,
@@ -77,6 +78,18 @@ def test_names_that_do_not_fit_keep_the_end_or_the_beginning() -> None:
         shortened_end("standard poodle, a dog", width_of("standard poodle, …", 9.0), 9.0)
         == "standard poodle…"
     )
+
+
+def test_names_are_cut_where_they_are_alike() -> None:
+    begins = ["features.1", "features.4.expand3x3_activation", "features.10.expand3x3_activation"]
+    assert len({shortened(name, 1.2, 9.0) for name in begins}) == 2
+    cut = shortened_apart(begins, 1.2, 9.0)
+    assert cut == [shortened_end(name, 1.2, 9.0) for name in begins]
+    assert len(set(cut)) == 3
+    ends = ["features.denseblock4.denselayer15.relu2", "features.denseblock4.denselayer16.relu2"]
+    assert shortened_apart(ends, 1.2, 9.0) == [shortened(name, 1.2, 9.0) for name in ends]
+    alike = ["a" * 60 + "b" + "a" * 60, "a" * 60 + "c" + "a" * 60]
+    assert shortened_apart(alike, 1.2, 9.0) == [shortened(name, 1.2, 9.0) for name in alike]
 
 
 def test_each_name_has_a_colour_and_after_the_last_they_begin_again() -> None:

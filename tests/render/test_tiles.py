@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,6 +64,20 @@ def test_the_outside_is_neither_white_nor_the_grey_of_zero():
     assert picture.shape == (72, 72, 3)
     assert 200 < picture.min() < picture.max() < 255
     assert (picture[0] != picture[1]).any(), "hatched, not flat"
+
+
+def test_a_cross_marks_a_unit_that_is_not_in_the_middle():
+    grey = np.full((40, 40, 3), 128, np.uint8)
+    plain = Tile(grey, np.zeros((40, 40, 3)), Box(0, 0, 40, 40), (40, 40))
+    for unit, middle in (
+        ((10.0, 30.0), (10, 30)),
+        ((-5.0, 39.0), (4, 35)),
+    ):  # beyond the border: at the border
+        found = np.asarray(draw_patch(replace(plain, unit=unit), 40))
+        changed = np.argwhere((found != np.asarray(draw_patch(plain, 40))).any(2))
+        assert len(changed) == 2 * 9 * 3 - 9
+        assert tuple(changed.mean(0).round()) == middle
+        assert tuple(found[middle]) == (255, 255, 255)
 
 
 def test_a_patch_keeps_its_orientation():

@@ -130,8 +130,8 @@ def tables(path: Path) -> Iterator[tuple[str, Any]]:
             continue
         cursor = connection.execute(f"SELECT * FROM {table}")
         columns = [column for column, *_ in cursor.description]
-        keys = [c for c in columns if c in ("key", "layer_id", "channel", "rank", "image_id")]
-        if table == "hit":
+        keys = [c for c in columns if c in ("key", "layer_id", "channel", "rank", "bin", "image_id")]
+        if table in ("hit", "band"):
             keys.remove("image_id")
         rows = [dict(zip(columns, row, strict=True)) for row in cursor]
         yield f"{table}: rows", len(rows)

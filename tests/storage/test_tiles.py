@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from fractions import Fraction
 
 import numpy as np
@@ -13,8 +14,10 @@ from PIL import Image
 
 from backlight.geometry import Axis, Box, ReceptiveField
 from backlight.storage.tiles import (
+    decode_activation,
     decode_picture,
     decode_projection,
+    encode_activation,
     encode_patch,
     encode_projection,
     tile_box,
@@ -95,3 +98,28 @@ def test_a_tile_that_is_cut_off_is_refused() -> None:
     data = encode_patch(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
     with pytest.raises(OSError, match=r"decode|truncated"):
         decode_picture(data[: len(data) // 2])
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_a_map_of_activations_comes_back_as_it_was(height: int, width: int, random: object) -> None:
+    codes = np.frombuffer(random.randbytes(height * width), np.uint8).reshape(height, width)  # type: ignore[attr-defined]
+    data = encode_activation(codes)
+    np.testing.assert_array_equal(decode_activation(data, (height, width)), codes)
+    for size in ((height + 1, width), (height, width + 1)):
+        with pytest.raises(ValueError, match="activations is expected, got another number"):
+            decode_activation(data, size)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "another number"),
+        (b"RIFF", "packed by zlib, got something else"),
+        (zlib.compress(bytes(2**24)), "another number"),
+        (zlib.compress(bytes(6)) + b"more", "another number"),
+        (zlib.compress(bytes(6))[:-2], "another number"),
+    ],
+)
+def test_what_is_no_map_of_activations_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        decode_activation(data, (2, 3))

@@ -241,7 +241,9 @@ def test_the_figure_shows_many_images_and_one_layer_too() -> None:
     many = [replace(m, name=f"{k}-{m.name}") for k in range(4) for m in marked]
     result = run(net, many, ["mean"], CorrespondenceConfig(n_random=1))
     figure = result.plot()
-    assert "first 16 images" in " ".join(figure.get_supxlabel().split())
+    note = " ".join(figure.get_supxlabel().split())
+    assert "first 16 images" in note
+    assert "Masked with the image's mean colour." in note
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["patch"]
 
 

@@ -40,6 +40,8 @@ def test_a_planted_pattern_is_what_the_projection_shows(
     low, high = summary["intervals"]["deconvnet"]
     assert low <= summary["falls"]["deconvnet"] <= high
     assert result.methods == ("deconvnet", "guided", "gradient", *CONTROLS)
+    note = " ".join(result.plot().get_supxlabel().split())
+    assert "when the pixels show the image's mean colour, the blurred image, noise;" in note
 
 
 class Average(nn.Module):
@@ -205,7 +207,7 @@ def test_a_verdict_names_what_is_not_beaten_and_what_is_better() -> None:
     columns = [base, base - 0.2, base + generator.normal(0, 0.05, 30), base + 0.1, base + 0.2]
     methods = ["deconvnet", "random", "centre", "sobel", "guided"]
     found = judge(methods, np.stack(columns, 1), ["random", "centre", "sobel"])
-    words = "worse than sobel; no better than a disc at the centre; guided is better (n = 30)"
+    words = "worse than edges; not surely better than a disc at the centre; guided is better (n = 30)"
     assert found.text == words
     assert not found.is_strong
     assert (
@@ -225,7 +227,7 @@ def test_direction_and_distance_are_told_apart() -> None:
 
     assert words(-0.2, -0.2) == "better than every control"
     assert words(-0.2, 0.2) == ("right direction, mass too far out; worse than a disc at the centre")
-    assert words(0.0, -0.2) == "no better than its own mask turned"
+    assert words(0.0, -0.2) == "not surely better than its own mask turned"
     assert words(0.2, 0.2) == "worse than its own mask turned and a disc at the centre"
 
 
@@ -255,13 +257,38 @@ def test_where_nothing_differs_a_verdict_is_wrong_in_one_case_of_twenty(n: int) 
     falls = generator.beta(2, 1, (runs, n, 1)) + generator.standard_t(4, (runs, n, len(METHODS))) * 0.1
     found = [judge(METHODS, own, CONTROLS) for own in falls]
     # a verdict claims something of the controls, or of the rival rules: each is held at its word
-    about_controls = np.mean([any(g.is_won or g.is_lost for g in own.gains.values()) for own in found])
+    claimed = [{name for name, g in own.gains.items() if g.is_won or g.is_lost} for own in found]
+    about_direction = np.mean(["turned" in own for own in claimed])
+    about_controls = np.mean([bool(own - {"turned"}) for own in claimed])
     about_rivals = np.mean([any(g.is_won or g.is_lost for g in own.rivals.values()) for own in found])
     # 0.05 and three standard errors of a rate of 0.05 in 400 runs
     bound = 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
+    assert about_direction <= bound
     assert about_controls <= bound
     assert about_rivals <= bound
-    assert not any(own.is_strong for own in found)
+    assert not any(own.beats_all for own in found)
+    assert [own.is_strong for own in found] == [own.gains["turned"].is_won for own in found]
+
+
+@pytest.mark.parametrize("n", [6, 9, 16])
+def test_a_projection_that_equals_one_control_is_called_better_than_all_in_one_case_of_twenty(n: int) -> None:
+    """The hardest null for a claim that needs no correction: all other controls are beaten by far."""
+    generator = np.random.default_rng(n)
+    runs = 400
+    falls = generator.normal(0.2, 0.02, (runs, n, len(METHODS)))
+    falls[..., :2] = generator.normal(0.8, 0.1, (runs, n, 2))
+    strong = np.mean([judge(METHODS, own, CONTROLS).beats_all for own in falls])
+    # a two-sided test, of which only one side leads to the claim
+    assert strong <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / runs)
+
+
+def test_two_maps_of_sixteen_can_be_called_better_than_every_control() -> None:
+    generator = np.random.default_rng(0)
+    falls = generator.normal(0.3, 0.05, (16, 9, len(METHODS)))
+    falls[:2, :, 0] += 0.5
+    verdicts = judge_maps(METHODS, list(falls), CONTROLS)
+    assert [own.beats_all for own in verdicts] == [True] * 2 + [False] * 14
+    assert verdicts[0].text.startswith("better than every control (n = 9, p = ")
 
 
 def test_among_maps_that_are_even_hardly_one_is_called_better() -> None:

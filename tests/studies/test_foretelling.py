@@ -124,9 +124,12 @@ def test_only_foretelling_is_kept_without_evidence(planted: Planted) -> None:
     again = backlight.open_atlas(atlas.path)
     assert again["relu_1"].evidence is None
     assert isinstance(again["relu_1"].foretelling, Foretold)
-    weak = Evidence({"deconvnet": 0.5}, "no better than its own mask turned", False, "deconvnet", 2)
+    assert again["relu_1"].heading().evidence.startswith("the layer foretells falls by ")
+    weak = Evidence({"deconvnet": 0.5}, "not surely better than its own mask turned", False, "deconvnet", 2)
     backlight.atlas.keep_evidence(atlas.path, "relu_1", weak, {})
-    assert backlight.open_atlas(atlas.path)["relu_1"].foretelling == again["relu_1"].foretelling
+    both = backlight.open_atlas(atlas.path)["relu_1"]
+    assert both.foretelling == again["relu_1"].foretelling
+    assert ". The layer foretells falls by " in both.heading().evidence
 
 
 def test_a_result_comes_back_from_its_files_and_draws(planted: Planted, tmp_path: Path) -> None:

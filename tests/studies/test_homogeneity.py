@@ -473,6 +473,9 @@ def test_without_labels_there_is_nothing_to_say_of_them(tmp_path: Path) -> None:
     assert found.layer_score("relu1", "projections").score == pytest.approx(1, abs=0.05)  # the filter, pasted
     found.save(tmp_path / "found")
     assert len(found.plot().axes) == 3 + 4
+    long = replace(found, layers=("features.4.expand3x3_activation", "features.10.expand3x3_activation"))
+    names = [label.get_text() for label in long.plot().axes[0].get_yticklabels()]
+    assert [name[:11] for name in names] == ["features.4.", "features.10"]
     alone = homogeneity.run(
         atlas, ["relu2"], HomogeneityConfig(n_draws=20)
     )  # what is drawn does not depend on other layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,10 @@ def test_it_comes_again_with_its_seed_and_from_its_files(tmp_path: Path, small_n
     np.testing.assert_array_equal(back.one_by_one, first.one_by_one)
     assert back.summary() == first.summary()
     assert first._repr_png_().startswith(b"\x89PNG")
+    # the longest names of SqueezeNet's layers have room
+    named = replace(first, weights=("features.10.squeeze", "features.10.expand3x3"))
+    names = [label.get_text() for axes in named.plot().axes for label in axes.get_xticklabels()]
+    assert {*named.weights} <= {*names}
 
 
 class Squashed(nn.Module):

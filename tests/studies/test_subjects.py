@@ -7,7 +7,7 @@ from backlight.errors import BadInputError, UnknownLayerError
 from backlight.geometry import Box
 from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, MASKED
 from backlight.projection import Unit
-from backlight.studies.subjects import Subject, choose_subjects, distances, rule_sets_of
+from backlight.studies.subjects import Subject, choose_subjects, distances, rule_sets_of, subjects_in
 
 
 def test_hits_are_taken_map_by_map_the_strongest_first(planted):
@@ -33,6 +33,14 @@ def test_maps_are_drawn_by_seed_and_layer(planted):
     drawn = [choose_subjects(atlas, "relu_1", 1, 1, seed)[0][0].unit.channel for seed in range(8)]
     assert drawn == [choose_subjects(atlas, "relu_1", 1, 1, seed)[0][0].unit.channel for seed in range(8)]
     assert set(drawn) == {0, 1}
+
+
+def test_the_hits_of_a_map_are_those_of_the_atlas(planted):
+    atlas, _, _ = planted
+    found = subjects_in(atlas["relu_1"][1], (32, 32))
+    assert [(own.unit.channel, own.image_id) for own in found] == [
+        (1, hit.image_id) for hit in atlas["relu_1"][1].hits
+    ]
 
 
 def test_distances_are_from_the_middle_of_the_field():

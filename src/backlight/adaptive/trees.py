@@ -18,7 +18,7 @@ from backlight.adaptive.net import AdaptiveDeconvNet
 from backlight.adaptive.sheets import GAP, Panel, framed, pixels
 from backlight.errors import BadInputError
 from backlight.render import DEFAULT_SCALING, Tile, draw_projection
-from backlight.render.figure import CELL_GAP, cell_grid, hatching
+from backlight.render.figure import CELL_GAP, cell_grid, marks
 from backlight.render.page import WHITE, Frame, below, beside, grid_columns, headed, page
 
 _SIZE, _ROW_GAP, _LEFT_GAP = 180, 20, 36
@@ -68,7 +68,7 @@ def tree_picture(
     own = root.activation
     title = f"What an activation of layer {layer} is made of"
     subtitle = f"map {own.channel}, row {own.row}, column {own.col}, value {own.value:.3g}: the strongest of the image"
-    return page([below(rows, _ROW_GAP)], Frame(title, subtitle, f"{_legend(layer)} {hatching(tiles)}"))
+    return page([below(rows, _ROW_GAP)], Frame(title, subtitle, f"{_legend(layer)} {marks(tiles)}"))
 
 
 def _legend(layer: int) -> str:

@@ -12,11 +12,13 @@ from .listed import AtlasImages as AtlasImages
 from .origin import keep_origin as keep_origin
 from .reader import Atlas as Atlas
 from .reader import open_atlas as open_atlas
+from .records import BandExample as BandExample
 from .records import Evidence as Evidence
 from .records import FeatureMap as FeatureMap
 from .records import Foretold as Foretold
 from .records import Hit as Hit
 from .records import Stability as Stability
 from .records import StoredImage as StoredImage
+from .records import UnitHit as UnitHit
 from .verify import Verified as Verified
 from .verify import verify as verify

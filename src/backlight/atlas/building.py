@@ -18,7 +18,7 @@ from backlight.atlas.writer import AtlasWriter
 from backlight.engines.estimate import Estimate, estimate
 from backlight.engines.local import LocalEngine
 from backlight.engines.plan import Maps, Plan, plan_build
-from backlight.engines.work import Engine, Group, groups_of
+from backlight.engines.work import Engine, Group, groups_of, light_groups
 from backlight.images import ImageSource, OneImage
 from backlight.network import Network
 from backlight.network.layers import Layers
@@ -41,6 +41,8 @@ def build(
     seed: int = 0,
     batch_size: int = 32,
     compile: Compile = "auto",
+    bands: bool = False,
+    wholes: bool = True,
     progress: Progress | None = None,
 ) -> Atlas:
     """Build an atlas, or resume one whose build was interrupted, and return it.
@@ -54,21 +56,25 @@ def build(
         top: Hits of a feature map.
         rules: How activations are projected back; by layer name if it differs, DECONVNET for layers not named.
         maps: Feature maps of each layer to project: a random sample of so many, a list of channels, None for
-            all. Statistics are kept of all of them.
+            all; by layer name if it differs, all of layers not named. Statistics are kept of all of them.
         seed: Random seed of that sample.
         batch_size: Images that are read together, and projected in one forward pass at most; a resumed build
             keeps the one that it was begun with.
         compile: Whether to compile the network for the scan: `on`, `off`, or `auto`, by the rule of
             `backlight.scan.should_compile`; a resumed build keeps what it was begun with, and so with torch's
             number of threads.
-        progress: Called with `compile`, `scan` or `project`, the number done and the number in all.
+        bands: Whether to project an example of each bin of every map's histogram, beside the hits. Added to an atlas
+            that was finished without; a resumed build keeps what it was begun with.
+        wholes: Whether to keep each image of a hit whole, as the network saw it, and the activations of the hit's map
+            over it; kept and added like `bands`. Atlases of earlier versions stay without.
+        progress: Called with `compile`, `scan`, `project`, `band` or `light`, the number done and the number in all.
 
     Returns:
         The finished atlas, opened for reading.
 
     Raises:
         BadInputError: An unknown layer, a channel out of range, no image, no preprocessing.
-        AtlasError: The file is not an atlas, or was begun with something else.
+        AtlasError: The file is not an atlas, was begun with something else, or by a version that knew no bands.
         UnsupportedOperatorError: An operator between a layer and the pixels has no rule; raised before any work.
         ActivationError: An activation is not finite; names the layer and the image.
         CompileError: With `on`: the network could not be compiled.
@@ -78,7 +84,17 @@ def build(
     cannot be read are skipped and listed with their reasons.
     """
     plan = plan_build(
-        net, images, layers, top, rules, maps=maps, seed=seed, batch_size=batch_size, compile=compile
+        net,
+        images,
+        layers,
+        top,
+        rules,
+        maps=maps,
+        seed=seed,
+        batch_size=batch_size,
+        compile=compile,
+        bands=bands,
+        wholes=wholes,
     )
     return execute(plan, path, progress=progress)
 
@@ -111,8 +127,14 @@ def execute(
                 _scan(writer, worker, say)
             if writer.phase == "project":
                 _write_filters(writer)
-                _project(writer, worker, say)
-                writer.finish()
+                _project(writer, worker, say, "project")
+                writer.finish("project")
+            if writer.phase == "band":
+                _project(writer, worker, say, "band")
+                writer.finish("band")
+            if writer.phase == "light":
+                _light(writer, worker, say)
+                writer.finish("light")
     finally:
         writer.close()
     return open_atlas(path)
@@ -148,10 +170,10 @@ def _write_filters(writer: AtlasWriter) -> None:
             writer.write_filters(index, weights)
 
 
-def _project(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
-    """Project the groups of hits that have not all their tiles; every group is kept as it comes."""
-    pending = [writer.pending(i) for i in range(len(writer.plan.layers))]
-    finished = {(i, *place) for i in range(len(pending)) for place in writer.finished(i)}
+def _project(writer: AtlasWriter, engine: Engine, progress: Progress, phase: str) -> None:
+    """Project the groups of hits, or of examples, that have not all their tiles; every group is kept as it comes."""
+    pending = [writer.pending(i, phase) for i in range(len(writer.plan.layers))]
+    finished = {(i, *place) for i in range(len(pending)) for place in writer.finished(i, phase)}
 
     def is_left(group: Group) -> bool:
         return any((hit.layer_index, hit.channel, hit.rank) not in finished for hit in group.hits)
@@ -161,6 +183,18 @@ def _project(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
     n_all = sum(map(len, pending))
     n_done = n_all - sum(len(group.hits) for group in left)
     for tiles in engine.project(writer.plan, left):
-        writer.write_tiles(tiles)
+        writer.write_tiles(tiles, phase)
         n_done += len(tiles)
-        progress("project", n_done, n_all)
+        progress(phase, n_done, n_all)
+
+
+def _light(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
+    """Keep the images of hits whole, and then those of examples; every group is kept as it comes."""
+    groups, kept = light_groups(*writer.to_light()), writer.lit()
+    left = [group for group in groups if not kept.issuperset(group.image_ids)]
+    n_all = sum(len(group.image_ids) for group in groups)
+    n_done = n_all - sum(len(group.image_ids) for group in left)
+    for group, found in zip(left, engine.light(writer.plan, left), strict=True):
+        writer.write_light(found)
+        n_done += len(group.image_ids)
+        progress("light", n_done, n_all)

@@ -153,7 +153,7 @@ def description(text: Any, channels: Sequence[int]) -> LayerDescription:
 def npy(data: Any) -> NDArray[np.float32]:
     """Return the float32 array of .npy bytes; its size is compared with theirs before memory is taken for it."""
     # Only the header is parsed by NumPy; the values are taken from the bytes that are there.
-    stream = io.BytesIO(_bytes(data, "array"))
+    stream = io.BytesIO(blob(data, "array"))
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, is_fortran, dtype = read(stream)
@@ -166,7 +166,7 @@ def npy(data: Any) -> NDArray[np.float32]:
 
 def npz(data: Any) -> bytes:
     """Return .npz bytes, having checked that their arrays fit into memory when unpacked and hold no pickles."""
-    with zipfile.ZipFile(io.BytesIO(_bytes(data, "result"))) as archive:
+    with zipfile.ZipFile(io.BytesIO(blob(data, "result"))) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > _LARGEST_RESULT_BYTES:
             raise ValueError(f"a result must have at most {_LARGEST_RESULT_BYTES} bytes unpacked")
         for entry in archive.infolist():
@@ -182,7 +182,7 @@ def npz(data: Any) -> bytes:
 
 def histogram(data: Any, n_bins: int) -> NDArray[np.int64]:
     """Return the histogram of a feature map."""
-    if len(_bytes(data, "histogram")) != 8 * n_bins:
+    if len(blob(data, "histogram")) != 8 * n_bins:
         raise ValueError(f"a histogram has {n_bins} bins of 8 bytes, got {len(data)} bytes")
     counts = np.frombuffer(data, "<i8")
     if (counts < 0).any():
@@ -190,12 +190,22 @@ def histogram(data: Any, n_bins: int) -> NDArray[np.int64]:
     return counts
 
 
+def unit(row: Any, col: Any, shape: tuple[int, ...]) -> None:
+    """Refuse a place that is not in a map of a layer of that shape; units of fully connected layers have none."""
+    if len(shape) == 3:
+        whole(row, "row", 0, shape[1] - 1)
+        whole(col, "col", 0, shape[2] - 1)
+    else:
+        nothing((row, col), "row and column of a unit without a place")
+
+
 def tile(patch: Any, projection: Any, scale: Any) -> tuple[bytes, bytes, float]:
     """Return what is kept of a hit's tile."""
-    return _bytes(patch, "patch"), _bytes(projection, "projection"), real(scale, "scale", 0.0, _LARGEST_FLOAT)
+    return blob(patch, "patch"), blob(projection, "projection"), real(scale, "scale", 0.0, _LARGEST_FLOAT)
 
 
-def _bytes(value: Any, what: str) -> bytes:
+def blob(value: Any, what: str) -> bytes:
+    """Return bytes."""
     if not isinstance(value, bytes):
         raise ValueError(f"{what} must be bytes, got {_short(value)}")
     return value

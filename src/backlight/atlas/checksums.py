@@ -51,32 +51,37 @@ class GroupKind:
     Attributes:
         keys: Columns, at most three, whose values tell its groups apart.
         parts: Its rows, table by table.
+        block: Rows whose keys, divided by it, agree are one group.
+        is_large: Whether its groups are read one by one, when they are shown, and not all of them before a resume.
+        since: The first format that has its tables.
     """
 
     keys: tuple[str, ...]
     parts: tuple[Part, ...]
+    block: int = 1
+    is_large: bool = False
+    since: int = 2
 
     def query(self, part: Part) -> str:
         """Return the query for the rows of a part, its placeholders the keys."""
-        conditions = [part.where] * bool(part.where) + [_condition(key) for key in self.keys]
+        conditions = [part.where] * bool(part.where)
+        # A range, not the quotient, lets SQLite search the table instead of reading all of it.
+        condition = "{0} = ?{1}" if self.block == 1 else "{0} >= {2} * ?{1} AND {0} < {2} * (?{1} + 1)"
+        conditions += [condition.format(key, i, self.block) for i, key in enumerate(self.keys, 1)]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return f"SELECT {part.columns} FROM {part.table}{where} ORDER BY {part.order}"
 
 
-def _condition(key: str) -> str:
-    # The keys of a kind are a beginning of (layer_id, channel, rank), or image_id alone: ?1 is the first of them.
-    # A range, not the quotient, lets SQLite search the table instead of reading all of it.
-    if key == "image_id":
-        return f"image_id >= {BLOCK} * ?1 AND image_id < {BLOCK} * (?1 + 1)"
-    return f"{key} = ?{('layer_id', 'channel', 'rank').index(key) + 1}"
-
-
 _MAP = ("layer_id", "channel")
+_FIELD = "layer_id, n_rows, row_p, row_q, first_row, n_cols, col_p, col_q, first_col"
+_TILE = "patch, projection, scale", "projection IS NOT NULL"
 KINDS = {
     "meta": GroupKind((), (Part("meta", "key, value", "key"),)),
     "layer": GroupKind((), (Part("layer", "layer_id, name, description", "layer_id"),)),
-    "image": GroupKind(("image_id",), (Part("image", "image_id, path, label, height, width", "image_id"),)),
-    "skipped": GroupKind(("image_id",), (Part("skipped", "image_id, path, reason", "image_id"),)),
+    "image": GroupKind(
+        ("image_id",), (Part("image", "image_id, path, label, height, width", "image_id"),), BLOCK
+    ),
+    "skipped": GroupKind(("image_id",), (Part("skipped", "image_id, path, reason", "image_id"),), BLOCK),
     "map": GroupKind(
         _MAP,
         (
@@ -84,13 +89,18 @@ KINDS = {
             Part("hit", "rank, value, image_id, row, col", "rank"),
         ),
     ),
-    "tile": GroupKind(
-        (*_MAP, "rank"), (Part("hit", "patch, projection, scale", "rank", "projection IS NOT NULL"),)
-    ),
+    "tile": GroupKind((*_MAP, "rank"), (Part("hit", _TILE[0], "rank", _TILE[1]),), is_large=True),
     "filters": GroupKind((), (Part("filters", "layer_id, weights", "layer_id"),)),
     "evidence": GroupKind(("layer_id",), (Part("evidence", "channel, found", "channel"),)),
-    "study": GroupKind(("layer_id",), (Part("study", "result", "layer_id"),)),
+    "study": GroupKind(("layer_id",), (Part("study", "result", "layer_id"),), is_large=True),
     "scan": GroupKind((), (Part("scan_state", "n_done, arrays", "only"),)),
+    "field": GroupKind((), (Part("field", _FIELD, "layer_id"),), since=3),
+    "band": GroupKind(_MAP, (Part("band", "bin, value, image_id, row, col", "bin"),), since=3),
+    "band_tile": GroupKind(
+        (*_MAP, "bin"), (Part("band", _TILE[0], "bin", _TILE[1]),), is_large=True, since=3
+    ),
+    "picture": GroupKind(("image_id",), (Part("picture", "picture", "image_id"),), is_large=True, since=3),
+    "activation": GroupKind((*_MAP, "rank"), (Part("activation", "codes", "rank"),), is_large=True, since=3),
 }
 _QUERIES = {name: tuple(kind.query(part) for part in kind.parts) for name, kind in KINDS.items()}
 
@@ -106,7 +116,7 @@ def place(kind: str, keys: Sequence[int] = ()) -> str:
         'table hit (layer_id 0, channel 17, rank 3)'
     """
     tables = " and ".join(part.table for part in KINDS[kind].parts)
-    if kind in ("image", "skipped"):
+    if KINDS[kind].block > 1:
         return f"table {tables} (image_id {keys[0] * BLOCK} to {keys[0] * BLOCK + BLOCK - 1})"
     words = ", ".join(f"{name} {key}" for name, key in zip(KINDS[kind].keys, keys, strict=True))
     return f"table {tables} ({words})" if words else f"table {tables}"
@@ -131,25 +141,25 @@ def read_group(connection: sqlite3.Connection, kind: str, keys: Sequence[int], c
 
 
 def written(connection: sqlite3.Connection) -> list[tuple[str, tuple[int, ...]]]:
-    """Return the kinds and keys of all groups that have a checksum, except for tiles and studies, which are large."""
-    rows = connection.execute(
-        "SELECT kind, key1, key2, key3 FROM checksum WHERE kind NOT IN ('tile', 'study')"
-    )
+    """Return the kinds and keys of all groups that have a checksum, except for the large ones."""
+    large = ", ".join(f"'{name}'" for name, kind in KINDS.items() if kind.is_large)
+    rows = connection.execute(f"SELECT kind, key1, key2, key3 FROM checksum WHERE kind NOT IN ({large})")
     return [(kind, tuple(three[: len(KINDS[kind].keys)])) for kind, *three in rows.fetchall()]
 
 
 def watch(connection: sqlite3.Connection) -> None:
     """Note from now on which groups a connection touches, for `seal`."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(
         "CREATE TEMP TABLE touched (kind, key1, key2, key3, PRIMARY KEY (kind, key1, key2, key3)) WITHOUT ROWID"
     )
     for name, kind in KINDS.items():
-        for part in kind.parts:
+        for part in kind.parts if kind.since <= version else ():
             for event in ("INSERT", "DELETE", f"UPDATE OF {part.columns}"):
                 # A deleted row has only its old values. SQLite's / of whole numbers rounds to a whole number.
                 row = "OLD" if event == "DELETE" else "NEW"
-                keys = [f"{row}.{key} / {BLOCK if key == 'image_id' else 1}" for key in kind.keys]
+                keys = [f"{row}.{key} / {kind.block}" for key in kind.keys]
                 # keys that a kind lacks are 0, as in the table of checksums (`_three`)
                 values = ", ".join([f"'{name}'", *keys, *"0" * (3 - len(keys))])
                 when = f"WHEN {row}.{part.where} " if part.where else ""

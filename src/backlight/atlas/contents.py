@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 from backlight.atlas import checks
 from backlight.atlas.checksums import place
@@ -13,7 +16,7 @@ from backlight.atlas.file import AtlasFile
 from backlight.atlas.headings import Heading
 from backlight.atlas.listed import AtlasImages
 from backlight.atlas.opening import how_to_finish
-from backlight.atlas.records import StoredImage, StoredTile, TileKey
+from backlight.atlas.sources import BandExample, StoredImage, StoredTile, TileKey
 from backlight.engines.identity import AtlasIdentity
 from backlight.errors import AtlasError
 
@@ -39,10 +42,16 @@ class LayerTiles:
     Args:
         contents: What is open.
         heading: Returns what stands above pictures of the layer.
+        bands: Returns the examples of a feature map's bands.
     """
 
-    def __init__(self, contents: Contents, heading: Callable[[], Heading]) -> None:
-        self._contents, self._heading = contents, heading
+    def __init__(
+        self,
+        contents: Contents,
+        heading: Callable[[], Heading],
+        bands: Callable[[int], tuple[BandExample, ...]],
+    ) -> None:
+        self._contents, self._heading, self._bands = contents, heading, bands
 
     @property
     def path(self) -> Path:
@@ -63,17 +72,55 @@ class LayerTiles:
         """Return what stands above pictures of the layer."""
         return self._heading()
 
-    def image(self, image_id: int, key: TileKey) -> StoredImage:
-        """Return the image of a hit.
+    def bands(self, channel: int) -> tuple[BandExample, ...]:
+        """Return the examples of a map's bands."""
+        return self._bands(channel)
+
+    def image(self, image_id: int, key: TileKey, kind: str = "tile") -> StoredImage:
+        """Return the image of a hit, or of an example of a band (kind `band_tile`).
 
         Raises:
             DamagedAtlasError: The atlas has no such image.
         """
         found = self._contents.images.get(image_id)
         if found is None:
-            where = f"table hit (layer_id {key[0]}, channel {key[1]}, rank {key[2]})"
-            raise damaged(self.path, where, f"there is no image {image_id}")
+            raise damaged(self.path, place(kind, key), f"there is no image {image_id}")
         return found
+
+    def whole(self, image_id: int, kind: str = "tile") -> Image.Image | None:
+        """Return the whole image of a hit, or of an example of a band; None where the atlas does not keep it."""
+        parts = ("wholes",) if kind == "tile" else ("wholes", "bands")
+        images, file = self._contents.images, self._contents.file
+        found = images.whole(image_id)
+        if found is None and all(map(file.has_all, parts)):
+            found = images.whole(image_id)  # a build may just have written it
+            if found is None:
+                raise damaged(self.path, place("picture", (image_id,)), "the picture is missing")
+        return found
+
+    def activation(self, key: TileKey) -> bytes | None:
+        """Return the stored activations of a hit's map; None where the atlas does not keep them."""
+        rows = self._optional("activation", key, "wholes", "the activations are missing")
+        with reading(self.path, place("activation", key)):
+            return checks.blob(rows[0][0], "activations") if rows else None
+
+    def band_tile(self, key: TileKey) -> StoredTile | None:
+        """Return the stored tile of an example; None where it was not projected."""
+        rows = self._optional("band_tile", key, "bands", "the projection is missing")
+        with reading(self.path, place("band_tile", key)):
+            return checks.tile(*rows[0]) if rows else None
+
+    def _optional(self, kind: str, key: TileKey, part: str, missing: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a group that only an atlas with a part has; that none is there is damage then."""
+        file = self._contents.file
+        if not file.has_bands:
+            return []
+        (rows,) = file.group(kind, *key)
+        if not rows and file.has_all(part):
+            (rows,) = file.group(kind, *key)  # a build may just have written it
+            if not rows:
+                raise damaged(self.path, place(kind, key), missing)
+        return rows
 
     def tile(self, key: TileKey) -> StoredTile:
         """Return the stored tile of a hit.

@@ -55,3 +55,21 @@ def _field_to_dict(field: ReceptiveField) -> dict[str, Any]:
     axes = {"rows": field.rows, "cols": field.cols}
     found = {name: [axis.size, str(axis.stride), axis.offset] for name, axis in axes.items()}
     return {**found, "gates_ignored": field.gates_ignored}
+
+
+def field_row(layer_id: int, field: ReceptiveField | None, size: tuple[int, int]) -> tuple[int, ...]:
+    """Return a layer's row of the table `field`, for programs that read boxes in SQL.
+
+    Args:
+        layer_id: The layer.
+        field: What its units see; None for the whole image.
+        size: Height and width of the preprocessed image.
+
+    Example:
+        >>> field_row(3, ReceptiveField(Axis(5, Fraction(3, 2), -1), Axis(4, Fraction(2), 0)), (32, 32))
+        (3, 5, 3, 2, -1, 4, 2, 1, 0)
+    """
+    own = ReceptiveField.whole(*size) if field is None or field.is_whole else field
+    axes = (own.rows, own.cols)
+    numbers = ((axis.size, axis.stride.numerator, axis.stride.denominator, axis.offset) for axis in axes)
+    return layer_id, *(number for axis in numbers for number in axis)

@@ -22,11 +22,13 @@ class FigureLook:
         scaling: How values become colours.
         columns: Maps side by side; None chooses.
         full_field: Draw whole receptive fields, even where the projections fill only their centre.
+        low_pass: Average the projections over half a stride of the layer; the figure says so.
     """
 
     scaling: Scaling | str = DEFAULT_SCALING
     columns: int | None = None
     full_field: bool = False
+    low_pass: bool = False
 
 
 def draw(figure: str, *arguments: object) -> Image.Image:

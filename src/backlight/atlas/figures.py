@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,19 @@ from backlight.atlas.drawing import FigureLook
 from backlight.atlas.headings import Heading
 from backlight.atlas.records import FeatureMap, Hit
 from backlight.errors import BadInputError
+from backlight.geometry import Box
 from backlight.render import (
     SHARE,
     MapPanel,
     Tile,
+    box_sides,
+    cut,
     draw_patch,
     draw_projection,
     filter_figure,
+    into_image,
     layer_figure,
+    low_pass,
     overlay_figure,
     strip,
     zoom,
@@ -29,15 +35,34 @@ _LARGEST_SUM = 2**24
 _CARD_PIXELS = 224
 
 
-def map_figure(heading: Heading, maps: Sequence[FeatureMap], look: FigureLook) -> Image.Image:
+def map_figure(
+    heading: Heading,
+    maps: Sequence[FeatureMap],
+    look: FigureLook,
+    others: Mapping[str, Sequence[Sequence[Tile]]] | None = None,
+) -> Image.Image:
     """Return the projections of each map's hits beside their patches (`Atlas.figure`).
+
+    Args:
+        heading: What stands above.
+        maps: The feature maps.
+        look: How they are drawn.
+        others: By rule set, the tiles of the hits of each map by these rules, to be drawn beside the atlas's own.
 
     Raises:
         AtlasError: A hit is not projected yet.
     """
-    panels, shown = _panels(heading, maps, look, heading.n_places)
-    subtitle = heading.subtitle(shown, _has_stability(maps))
-    return layer_figure(panels, heading.title, subtitle, columns=look.columns, scaling=look.scaling)
+    others = others or {}
+    panels, shown = _panels(heading, maps, look, heading.n_places, list(others.values()), moved=True)
+    return layer_figure(
+        panels,
+        heading.title,
+        heading.subtitle(shown, list(others)),
+        columns=look.columns,
+        scaling=look.scaling,
+        terms=heading.terms(_has_stability(maps)),
+        rules=(heading.rules, *others) if others else (),
+    )
 
 
 def superposed_figure(
@@ -62,8 +87,10 @@ def superposed_figure(
             command="`backlight figure` shows its hits",
         )
     title = f"{heading.title}, top {wanted} superposed"
-    subtitle = heading.subtitle(shown, _has_stability(maps))
-    return overlay_figure(panels, title, subtitle, columns=look.columns, scaling=look.scaling)
+    terms = heading.terms(_has_stability(maps))
+    return overlay_figure(
+        panels, title, heading.subtitle(shown), columns=look.columns, scaling=look.scaling, terms=terms
+    )
 
 
 def filters_figure(heading: Heading, filters: NDArray[np.float32] | None, columns: int | None) -> Image.Image:
@@ -93,25 +120,88 @@ def hit_figure(hit: Hit) -> Image.Image:
 
 
 def _panels(
-    heading: Heading, maps: Sequence[FeatureMap], look: FigureLook, top: int
+    heading: Heading,
+    maps: Sequence[FeatureMap],
+    look: FigureLook,
+    top: int,
+    others: Sequence[Sequence[Sequence[Tile]]] = (),
+    moved: bool = False,
 ) -> tuple[list[MapPanel], str]:
-    """Return a panel for each map, and in words what part of the receptive field their tiles show."""
+    """Return a panel for each map, and in words what is done to their tiles and what part of the field they show."""
     tiles = [[hit.tile for hit in feature_map.hits[:top]] for feature_map in maps]
-    field, words = heading.receptive_field, ""
+    field, facts = heading.receptive_field, []
+    if look.low_pass:
+        sides = _half_a_stride(heading)
+        tiles = [[_averaged(tile, sides) for tile in own] for own in tiles]
+        facts.append(f"projections averaged over {sides[0]} x {sides[1]} pixels, half a stride of the layer")
     if field is not None and not look.full_field:
         # All tiles of a figure are cut to one size, so they are zoomed together and dealt out again.
-        shown = iter(zoom([tile for own in tiles for tile in own]))
-        tiles = [[next(shown) for _ in own] for own in tiles]
-        box = next((tile.box for own in tiles for tile in own), None)
-        if box is not None and (box.height, box.width) != field.size:
-            words = (
-                f"a unit sees {field.size[0]} x {field.size[1]} pixels, shown are the central "
-                f"{box.height} x {box.width}, with at least {SHARE:.0%} of the magnitude in 9 of 10 projections"
-            )
-    return [_panel(m, own, top) for m, own in zip(maps, tiles, strict=True)], words
+        shown = zoom([tile for own in tiles for tile in own], moved=moved)
+        facts.append(_shown(shown, field.size, moved))
+        dealt = iter(shown)
+        tiles = [[next(dealt) for _ in own] for own in tiles]
+    panels = []
+    for i, feature_map in enumerate(maps):
+        # what other rules show on the same pixels
+        rest = [
+            [cut(tile, own.box) for tile, own in zip(rules[i], tiles[i], strict=True)] for rules in others
+        ]
+        shown_tiles = [tiles[i], *rest]
+        if moved:
+            shown_tiles = [_inside(feature_map, own) for own in shown_tiles]
+        panels.append(_panel(feature_map, shown_tiles[0], shown_tiles[1:], top))
+    return panels, "; ".join(filter(None, facts))
 
 
-def _panel(feature_map: FeatureMap, tiles: Sequence[Tile], top: int) -> MapPanel:
+def _inside(feature_map: FeatureMap, tiles: Sequence[Tile]) -> list[Tile]:
+    """Return the tiles of a map's hits moved into their images, where the atlas keeps these whole."""
+    found = []
+    for hit, tile in zip(feature_map.hits, tiles, strict=False):
+        whole = None if tile.is_whole else hit.whole
+        found.append(tile if whole is None else into_image(tile, np.asarray(whole.convert("RGB"))))
+    return found
+
+
+def _half_a_stride(heading: Heading) -> tuple[int, int]:
+    """Return the sides of the box that projections are averaged over.
+
+    Raises:
+        BadInputError: It is a single pixel, which changes nothing.
+    """
+    field = heading.receptive_field
+    sides = (1, 1) if field is None else box_sides(field.stride)
+    if sides == (1, 1):
+        raise BadInputError(
+            f"half a stride of layer {heading.layer!r} is less than 2 pixels, over which nothing is averaged",
+            python="draw it without low_pass=True",
+            command="draw it without --low-pass",
+        )
+    return sides
+
+
+def _averaged(tile: Tile, sides: tuple[int, int]) -> Tile:
+    # (h, w, c) of a tile to the (c, h, w) of a signal, and back
+    values = np.moveaxis(tile.projection, 2, 0)
+    return replace(tile, projection=np.moveaxis(low_pass(values, sides), 0, 2))
+
+
+def _shown(tiles: Sequence[Tile], field: tuple[int, int], moved: bool) -> str:
+    """Return in words what part of the receptive field tiles show; empty for all of it."""
+    if not tiles or (tiles[0].box.height, tiles[0].box.width) == field:
+        return ""
+    seen = f"a unit sees {field[0]} x {field[1]} pixels"
+    if all(tile.inside == Box(0, 0, *tile.image_size) for tile in tiles):
+        return f"{seen}, more than the image, which is shown whole"
+    border = ", moved into the image at its border" if moved else ""
+    return (
+        f"{seen}, shown are the central {tiles[0].box.height} x {tiles[0].box.width}{border}, "
+        f"with at least {SHARE:.0%} of the magnitude in 9 of 10 projections"
+    )
+
+
+def _panel(
+    feature_map: FeatureMap, tiles: Sequence[Tile], others: Sequence[Sequence[Tile]], top: int
+) -> MapPanel:
     caption = (
         ""
         if feature_map.dead
@@ -122,7 +212,7 @@ def _panel(feature_map: FeatureMap, tiles: Sequence[Tile], top: int) -> MapPanel
     evidence = feature_map.evidence
     found = [own.text for own in (evidence, feature_map.foretelling) if own is not None]
     words, is_weak = "; ".join(found), evidence is not None and not evidence.is_strong
-    return MapPanel(f"channel {feature_map.channel}", tiles, caption, top, words, is_weak)
+    return MapPanel(f"channel {feature_map.channel}", tiles, caption, top, words, is_weak, others)
 
 
 def _has_stability(maps: Sequence[FeatureMap]) -> bool:

@@ -13,9 +13,11 @@ from backlight.atlas import checks
 from backlight.atlas.checksums import RowGroup, place, read_group
 from backlight.atlas.damage import reading
 from backlight.atlas.opening import RESUME
-from backlight.atlas.schema import connect_for_reading, has_checksums, limit_steps
+from backlight.atlas.schema import connect_for_reading, has_bands, has_checksums, limit_steps
 from backlight.errors import AtlasError
 from backlight.text import visible
+
+PHASES = ("scan", "project", "band", "light", "done")
 
 
 class AtlasFile:
@@ -26,7 +28,8 @@ class AtlasFile:
 
     Attributes:
         path: The file.
-        has_checksums: Whether its rows have checksums (format 2).
+        has_checksums: Whether its rows have checksums (since format 2).
+        has_bands: Whether it has tables for examples of bands, whole images and activations (since format 3).
 
     Raises:
         AtlasError: There is no such file, or it is not an atlas.
@@ -38,6 +41,7 @@ class AtlasFile:
         try:
             with reading(path, "its header"):
                 self.has_checksums = has_checksums(self.connection)
+                self.has_bands = has_bands(self.connection)
         except BaseException:
             self.close()
             raise
@@ -60,10 +64,18 @@ class AtlasFile:
 
     @property
     def phase(self) -> str:
-        """`scan` or `project` while the atlas is unfinished, then `done`."""
+        """`scan`, `project`, `band` or `light` while the atlas is unfinished, then `done`."""
         text = self.meta("phase")
         with reading(self.path, f"{place('meta')} (phase)"):
-            return checks.one_of(json.loads(text), "phase", ("scan", "project", "done"))
+            return checks.one_of(json.loads(text), "phase", PHASES)
+
+    def has_all(self, part: str) -> bool:
+        """Return whether a finished build has made a part: `bands`, the projections of examples, or `wholes`."""
+        if not self.has_bands or self.phase != "done":
+            return False
+        text = self.meta(part)
+        with reading(self.path, f"{place('meta')} ({part})"):
+            return checks.flag(json.loads(text), part)
 
     @cached_property
     def has_studies(self) -> bool:

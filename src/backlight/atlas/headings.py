@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backlight.geometry import ReceptiveField
@@ -18,10 +19,11 @@ class Heading:
         layer: The layer's name.
         n_maps: Number of its feature maps.
         n_images: Number of images that were read.
-        rules: By which rules hits were projected, in words.
+        rules: The rule set by which hits were projected.
         receptive_field: What a unit sees; None for the whole image.
         top: Hits of a feature map, at most.
         evidence: What a study found out about the layer's projections, in words; empty before.
+        is_chosen: Whether the rules were chosen for this layer, rather than for the whole atlas.
     """
 
     network: str
@@ -32,6 +34,7 @@ class Heading:
     receptive_field: ReceptiveField | None
     top: int
     evidence: str = ""
+    is_chosen: bool = False
 
     @property
     def title(self) -> str:
@@ -43,20 +46,29 @@ class Heading:
         """Number of places for the hits of a map: a map has no more hits than there are images."""
         return min(self.top, max(_EMPTY_PLACES, self.n_images))
 
-    def subtitle(self, shown: str = "", has_stability: bool = False) -> str:
-        """Return what was done and what the words under the pictures mean.
+    def subtitle(self, shown: str = "", others: Sequence[str] = ()) -> str:
+        """Return what was done.
 
         Args:
             shown: What part of the receptive field is shown, in words; empty if all of it.
-            has_stability: Whether captions say how many hits are stable.
+            others: The other rule sets that are shown.
         """
         field = self.receptive_field
         gates = " (gates held fixed)" if field is not None and field.gates_ignored else ""
-        facts = [f"{self.n_maps} feature maps", f"{self.n_images} images", f"{self.rules}{gates}", shown]
-        facts.append("active: share of the images in which the map is above zero")
-        if has_stability:
-            facts.append(
-                "stable: ranks at which two halves of the images would have hits of equal strength, within 10 %"
-            )
-        facts.append(self.evidence)
-        return "; ".join(fact for fact in facts if fact)
+        chosen = " (rules chosen layer by layer)" if self.is_chosen else ""
+        rules = f"{' and '.join((self.rules, *others))} projections{chosen}{gates}"
+        facts = [f"{self.n_maps} feature maps", f"{self.n_images} images", rules, shown]
+        return "; ".join(fact for fact in (*facts, self.evidence) if fact)
+
+    @staticmethod
+    def terms(has_stability: bool = False) -> str:
+        """Return what the words above the pictures mean.
+
+        Args:
+            has_stability: Whether captions say how many hits are stable.
+        """
+        active = "Active: share of the images in which the map is above zero."
+        stable = (
+            "Stable: ranks at which two halves of the images would have hits of equal strength, within 10 %."
+        )
+        return f"{active} {stable}" if has_stability else active

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.atlas import checks
+from backlight.atlas.bands import BandReader
 from backlight.atlas.checksums import place
 from backlight.atlas.contents import Contents, LayerTiles
 from backlight.atlas.damage import damaged, reading
@@ -39,9 +40,10 @@ class AtlasLayer(Mapping[int, FeatureMap]):
 
     def __init__(self, contents: Contents, layer_id: int, name: str, description: LayerDescription) -> None:
         self._contents, self._id, self.name = contents, layer_id, name
-        self._file, self._tiles = contents.file, LayerTiles(contents, self.heading)
         self.operator, self.shape = description.operator, description.shape
         self.rectified, self.receptive_field = description.rectified, description.receptive_field
+        bands = BandReader(contents, layer_id, self.shape, self.receptive_field, lambda: self._tiles)
+        self._file, self._tiles = contents.file, LayerTiles(contents, self.heading, bands)
 
     @property
     def n_maps(self) -> int:
@@ -87,16 +89,16 @@ class AtlasLayer(Mapping[int, FeatureMap]):
     def heading(self) -> Heading:
         """Return what stands above pictures of the layer's feature maps."""
         identity = self._contents.identity
-        layer_by_layer = " (rules chosen layer by layer)" if identity.rules.everywhere is None else ""
         return Heading(
             network=identity.model.name,
             layer=self.name,
             n_maps=self.n_maps,
             n_images=len(self._contents.images),
-            rules=f"{self.rules.name} projections{layer_by_layer}",
+            rules=self.rules.name,
             receptive_field=self.receptive_field,
             top=identity.selection.top,
             evidence=_in_words(self._found[0]),
+            is_chosen=identity.rules.everywhere is None,
         )
 
     def projected(self, channels: Sequence[int] | int | None = None) -> list[FeatureMap]:
@@ -158,11 +160,8 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         identity = self._contents.identity
         found, value, image_id, row, col = values
         checks.whole(found, "rank", rank, min(rank, identity.selection.top - 1))
-        if len(self.shape) == 3:
-            checks.whole(row, "row", 0, self.shape[1] - 1)
-            checks.whole(col, "col", 0, self.shape[2] - 1)
-        else:
-            checks.nothing((row, col), "row and column of a unit without a place")
+        checks.unit(row, col, self.shape)
+        size = self.shape[1:]
         return Hit(
             rank,
             checks.real(value, "value"),
@@ -172,6 +171,7 @@ class AtlasLayer(Mapping[int, FeatureMap]):
             tile_box(self.receptive_field, row, col, identity.preprocessing.crop),
             self._tiles,
             (self._id, channel, rank),
+            (size[0], size[1]) if size else None,
         )
 
     def __len__(self) -> int:
@@ -200,8 +200,8 @@ def _in_words(found: Found) -> str:
         )
     if found.foretelling is not None:
         parts.append(
-            f"the layer {found.foretelling.text}: rank correlation of a projection's energy under a square with the "
-            "fall of the activation when the square is covered, over maps"
+            f"{'The' if parts else 'the'} layer {found.foretelling.text}: rank correlation of a projection's energy "
+            "under a square with the fall of the activation when the square is covered, over maps"
         )
     return ". ".join(parts)
 

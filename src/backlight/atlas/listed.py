@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from PIL import Image
+
 from backlight.atlas import checks
 from backlight.atlas.checksums import BLOCK, place
 from backlight.atlas.damage import damaged, reading
 from backlight.atlas.file import AtlasFile
-from backlight.atlas.records import StoredImage
+from backlight.atlas.sources import StoredImage
 from backlight.images.skipped import Skipped
+from backlight.storage.tiles import decode_picture
 
 
 class AtlasImages(Mapping[int, StoredImage]):
@@ -19,10 +22,11 @@ class AtlasImages(Mapping[int, StoredImage]):
     Args:
         file: The atlas.
         n_images: How many images the set has, readable or not.
+        size: Height and width of a preprocessed image.
     """
 
-    def __init__(self, file: AtlasFile, n_images: int) -> None:
-        self._file, self._n_images = file, n_images
+    def __init__(self, file: AtlasFile, n_images: int, size: tuple[int, int]) -> None:
+        self._file, self._n_images, self._size = file, n_images, size
         self._block: dict[int, StoredImage] = {}
         self._counted: tuple[int, int] | None = None
 
@@ -46,6 +50,23 @@ class AtlasImages(Mapping[int, StoredImage]):
         (rows,) = self._file.group("image", number)
         with reading(self._file.path, place("image", (number,))):
             return {image_id: _stored_image(image_id, *values) for image_id, *values in rows}
+
+    def whole(self, image_id: int) -> Image.Image | None:
+        """Return a whole image as the network saw it (RGB).
+
+        None where the atlas does not keep it: only the images of hits of projected maps are kept, and of examples.
+
+        Raises:
+            DamagedAtlasError: It is not what was written.
+        """
+        if not self._file.has_bands:
+            return None
+        where = place("picture", (image_id,))
+        (rows,) = self._file.group("picture", image_id)
+        if not rows:
+            return None
+        with reading(self._file.path, where):
+            return decode_picture(checks.blob(rows[0][0], "picture"), self._size)
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:

@@ -17,6 +17,7 @@ from backlight.atlas.file import AtlasFile
 from backlight.atlas.layers import AtlasLayer
 from backlight.atlas.listed import AtlasImages
 from backlight.atlas.origin import KEY as ORIGIN
+from backlight.atlas.records import UnitHit
 from backlight.engines.identity import (
     AtlasIdentity,
     ImageSetIdentity,
@@ -45,7 +46,7 @@ class Atlas(Mapping[str, AtlasLayer]):
         self.file = AtlasFile(path)
         try:
             self.identity = self._read_identity()
-            self.images = AtlasImages(self.file, self.identity.image_set.n_images)
+            self.images = AtlasImages(self.file, self.image_set.n_images, self.preprocessing.crop)
             self._layers = self._read_layers()
         except BaseException:
             self.close()
@@ -106,7 +107,7 @@ class Atlas(Mapping[str, AtlasLayer]):
 
     @property
     def phase(self) -> str:
-        """`scan` or `project` while the atlas is unfinished, then `done`."""
+        """`scan`, `project`, `band` or `light` while the atlas is unfinished, then `done`."""
         return self.file.phase
 
     @property
@@ -130,6 +131,26 @@ class Atlas(Mapping[str, AtlasLayer]):
     def n_scanned(self) -> int:
         """Number of images that were read."""
         return len(self.images)
+
+    def hits_of(self, image_id: int) -> tuple[UnitHit, ...]:
+        """Return which feature maps an image is a hit of, in the order of layers, channels and ranks.
+
+        Only feature maps that were projected have hits. An image that was never read is a hit of none.
+        """
+        where = f"table hit (image_id {image_id})"
+        query = "SELECT layer_id, channel, rank FROM hit WHERE image_id = {:d} ORDER BY 1, 2, 3"
+        rows, layers = self.file.rows(where, query.format(image_id)), self.layers
+        found = []
+        for layer_id, channel, rank in rows:
+            with reading(self.path, where):
+                layer = layers[checks.whole(layer_id, "layer_id", 0, len(layers) - 1)]
+                checks.whole(channel, "channel", 0, layer.n_maps - 1)
+            # Read from its map's rows, which are compared with their checksum.
+            hit = next((own for own in layer[channel].hits if own.rank == rank), None)
+            if hit is None or hit.image_id != image_id:
+                raise damaged(self.path, where, f"it is not hit {rank} of channel {channel} of {layer.name}")
+            found.append(UnitHit(layer.name, channel, hit))
+        return tuple(found)
 
     def __getitem__(self, layer: str) -> AtlasLayer:
         """Return a layer.
@@ -158,6 +179,8 @@ class Atlas(Mapping[str, AtlasLayer]):
         scaling: Scaling | str = DEFAULT_SCALING,
         columns: int | None = None,
         full_field: bool = False,
+        *,
+        low_pass: bool = False,
     ) -> Image.Image:
         """Return the paper's Fig. 2 for a layer: the projections of each map's hits beside their patches.
 
@@ -167,13 +190,16 @@ class Atlas(Mapping[str, AtlasLayer]):
             scaling: How values become colours.
             columns: Maps side by side; None chooses.
             full_field: Draw whole receptive fields, even where the projections fill only their centre.
+            low_pass: Average the projections over half a stride of the layer, which removes checkerboards; the figure
+                says so.
 
         Raises:
             UnknownLayerError: The atlas has no such layer.
-            BadInputError: A channel that was not projected.
+            BadInputError: A channel that was not projected; a low-pass where half a stride is less than 2 pixels.
             AtlasError: The build is not finished.
         """
-        own, look = self[layer], FigureLook(scaling, columns, full_field)
+        look = FigureLook(scaling, columns, full_field, low_pass)
+        own = self[layer]
         return draw("map_figure", own.heading(), own.projected(channels), look)
 
     def superposed(

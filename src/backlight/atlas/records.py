@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,34 +13,15 @@ from backlight.atlas.cards import as_png, card
 from backlight.atlas.checksums import place
 from backlight.atlas.damage import reading
 from backlight.atlas.drawing import FigureLook, draw
-from backlight.atlas.headings import Heading
+from backlight.atlas.sources import BandExample as BandExample
+from backlight.atlas.sources import StoredImage as StoredImage
+from backlight.atlas.sources import StoredTile as StoredTile
+from backlight.atlas.sources import TileKey as TileKey
+from backlight.atlas.sources import TileSource as TileSource
 from backlight.errors import AtlasError
 from backlight.geometry import Box
 from backlight.render import DEFAULT_SCALING, Scaling, Tile, scale
-from backlight.storage.tiles import decode_picture, decode_projection
-
-TileKey = tuple[int, int, int]
-"""Layer id, channel and rank of a hit."""
-
-StoredTile = tuple[bytes, bytes, float]
-"""The patch and the projection of a hit as WebP, and the projection's scale."""
-
-
-@dataclass(frozen=True)
-class StoredImage:
-    """An image of the set.
-
-    Attributes:
-        id: Its id, as hits name it.
-        path: Where it lay, relative to the set.
-        label: Its class, where the set knew one.
-        size: Height and width as it was, before preprocessing.
-    """
-
-    id: int
-    path: str
-    label: str | None
-    size: tuple[int, int]
+from backlight.storage.tiles import decode_activation, decode_picture, decode_projection
 
 
 @dataclass(frozen=True)
@@ -53,7 +32,8 @@ class Evidence:
         falls: Mean share of the activation that is lost, by what chose the covered pixels: the atlas's rule set first,
             then the other rule sets and the controls. None where a control is missing.
         verdict: In words.
-        is_strong: Whether the projection is better than every control.
+        is_strong: Whether the projection surely tells more than its position does: covering what it shows costs more
+            than covering the same pixels turned about the unit.
         best_rules: The rule set with the best evidence.
         n: Number of hits of the map, or of maps of the layer.
     """
@@ -127,36 +107,6 @@ class Stability:
         return f"{self.n} of {self.of} stable"
 
 
-@runtime_checkable
-class TileSource(Protocol):
-    """Where the records of a layer fetch what they do not hold: an open atlas file."""
-
-    @property
-    def path(self) -> Path:
-        """The atlas's file, for errors."""
-
-    @property
-    def n_channels(self) -> int:
-        """Channels of a projection, 1 or 3."""
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width of a preprocessed image."""
-
-    def image(self, image_id: int, key: TileKey) -> StoredImage:
-        """Return the image of a hit."""
-
-    def tile(self, key: TileKey) -> StoredTile:
-        """Return the stored tile of a hit.
-
-        Raises:
-            AtlasError: The build has not made it yet.
-        """
-
-    def heading(self) -> Heading:
-        """Return what stands above pictures of the layer."""
-
-
 @dataclass(frozen=True)
 class Hit:
     """One of the strongest activations of a feature map.
@@ -179,11 +129,34 @@ class Hit:
     box: Box
     _source: TileSource = field(repr=False, compare=False)
     _key: TileKey = field(repr=False, compare=False)
+    _map_size: tuple[int, int] | None = field(default=None, repr=False, compare=False)
 
     @property
     def image(self) -> StoredImage:
         """The image that caused it."""
         return self._source.image(self.image_id, self._key)
+
+    @property
+    def label(self) -> str | None:
+        """The image's class, where the set knew one."""
+        return self.image.label
+
+    @property
+    def whole(self) -> Image.Image | None:
+        """The whole image as the network saw it (RGB); None where the atlas does not keep it."""
+        return self._source.whole(self.image_id)
+
+    @property
+    def activation_map(self) -> NDArray[np.uint8] | None:
+        """The map's activations over the whole image, (h, w), rectified: 255 is the map's maximum, the hit's value.
+
+        None for a fully connected unit, and where the atlas does not keep them.
+        """
+        data = None if self._map_size is None else self._source.activation(self._key)
+        if data is None or self._map_size is None:
+            return None
+        with reading(self._source.path, place("activation", self._key)):
+            return decode_activation(data, self._map_size)
 
     @property
     def patch(self) -> Image.Image:
@@ -271,6 +244,14 @@ class FeatureMap:
         """Whether it is active in no image of the set."""
         return self.active_share == 0
 
+    @property
+    def bands(self) -> tuple[BandExample, ...]:
+        """An image of each bin of its histogram that has one, weakest first.
+
+        Empty for a dead map, one that was not projected, and in an atlas of an earlier version.
+        """
+        return self._source.bands(self.channel)
+
     def figure(self, scaling: Scaling | str = DEFAULT_SCALING, full_field: bool = False) -> Image.Image:
         """Return the projections of its hits beside their patches.
 
@@ -298,3 +279,18 @@ class FeatureMap:
         facts = f"mean activation {self.mean:.4g}, largest {self.max:.4g}, active in {self.active_share:.1%} of images"
         facts += "" if self.stability is None else f", {self.stability.text}"
         return self._reason and card(f"{self.layer}, feature map {self.channel}: {facts}", self._reason)
+
+
+@dataclass(frozen=True)
+class UnitHit:
+    """A hit with the feature map that it is of.
+
+    Attributes:
+        layer: The layer's name.
+        channel: The feature map.
+        hit: The hit.
+    """
+
+    layer: str
+    channel: int
+    hit: Hit

@@ -3,9 +3,10 @@
 Readers open it read-only. One run at a time writes it, under a lock, and commits every step; SQLite's rollback journal
 rolls back the step that was under way when a process was killed.
 
-A file may come from anybody: before anything is read from it, its schema must be exactly these tables, so that no
-trigger or view of its own can run; and no query may take more steps than a file of its size can need.
-Format 2 added checksums (`backlight.atlas.checksums`); an atlas of format 1 is read, and written, without.
+A file may come from anybody: before anything is read from it, its schema must be exactly these tables and this view, so
+that no trigger or view of its own can run; and no query may take more steps than a file of its size can need.
+Format 2 added checksums (`backlight.atlas.checksums`), format 3 examples of bands, whole pictures, activation maps and
+the view; an atlas of an earlier format is read, and written, without.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from backlight.errors import AtlasError
 from backlight.storage import check_place, locked
 
 APPLICATION_ID = 0x424B4C54
-FORMAT_VERSION = 2
-_WITHOUT_CHECKSUMS = 1
+FORMAT_VERSION = 3
+_WITH_CHECKSUMS, _WITH_BANDS = 2, 3
 _SMALL_BYTES = 4_000_000
 _STEPS_OF_A_CHECK, _STEPS_PER_BYTE = 1_000_000, 10
 _LONGEST_VALUE = 2**26
@@ -58,6 +59,43 @@ CREATE TABLE evidence (layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, foun
 PRIMARY KEY (layer_id, channel)) WITHOUT ROWID;
 CREATE TABLE study (layer_id INTEGER PRIMARY KEY, result BLOB NOT NULL);
 """
+_TABLES_OF_FORMAT_3 = """
+CREATE TABLE band (
+    layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, bin INTEGER NOT NULL,
+    value REAL NOT NULL, image_id INTEGER NOT NULL, row INTEGER, col INTEGER,
+    patch BLOB, projection BLOB, scale REAL,
+    UNIQUE (layer_id, channel, bin));
+CREATE TABLE picture (image_id INTEGER PRIMARY KEY, picture BLOB NOT NULL);
+CREATE TABLE activation (
+    layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, rank INTEGER NOT NULL, codes BLOB NOT NULL,
+    UNIQUE (layer_id, channel, rank));
+CREATE TABLE field (
+    layer_id INTEGER PRIMARY KEY,
+    n_rows INTEGER NOT NULL, row_p INTEGER NOT NULL, row_q INTEGER NOT NULL, first_row INTEGER NOT NULL,
+    n_cols INTEGER NOT NULL, col_p INTEGER NOT NULL, col_q INTEGER NOT NULL, first_col INTEGER NOT NULL);
+CREATE INDEX hit_by_image ON hit (image_id);
+"""
+
+# For people who open the file with other programs; Backlight itself never reads it, nor the table `field` that it takes
+# boxes from: JSON functions are not allowed in a view where a schema is not trusted. A box is that of `Axis.span`, from
+# floor(row * p / q) + first on: / of whole numbers rounds down, as none of these is negative. Units that see the whole
+# image, and those without a place, have a stride of 0.
+_VIEW = """
+CREATE VIEW hits AS SELECT
+    layer.name AS layer, hit.channel AS channel, hit.rank AS rank, hit.value AS value,
+    image.path AS image, image.label AS label, hit.row AS row, hit.col AS col,
+    coalesce(hit.row, 0) * row_p / row_q + first_row AS "top",
+    coalesce(hit.col, 0) * col_p / col_q + first_col AS "left",
+    coalesce(hit.row, 0) * row_p / row_q + first_row + n_rows AS "bottom",
+    coalesce(hit.col, 0) * col_p / col_q + first_col + n_cols AS "right"
+FROM hit JOIN layer ON layer.layer_id = hit.layer_id JOIN field ON field.layer_id = hit.layer_id
+    JOIN image ON image.image_id = hit.image_id;
+"""
+
+_ALL_OF_FORMAT_2 = _TABLES + _STUDY_TABLES + checksums.CHECKSUM_TABLE
+# The view is made first: what is made last, SQLite comes upon first, and where that is a view, its integrity check
+# leaves out the pages that no table uses (3.40).
+_ALL = _VIEW + _ALL_OF_FORMAT_2 + _TABLES_OF_FORMAT_3
 
 
 class _Locked(sqlite3.Connection):
@@ -109,8 +147,8 @@ def _create_or_check(connection: sqlite3.Connection, path: Path) -> None:
     ).fetchone()  # rolls back what a killed run left half done
     if not n_pages:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES}{_STUDY_TABLES}{checksums.CHECKSUM_TABLE} "
-            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
+            f"BEGIN IMMEDIATE; {_ALL} PRAGMA application_id = {APPLICATION_ID}; "
+            f"PRAGMA user_version = {FORMAT_VERSION}; COMMIT;"
         )
     check_kind(connection, path)
     with reading(path, "its header"):
@@ -162,8 +200,17 @@ def limit_steps(connection: sqlite3.Connection, n_bytes: int) -> None:
 
 def has_checksums(connection: sqlite3.Connection) -> bool:
     """Return whether an atlas keeps checksums of its rows."""
+    return _version(connection) >= _WITH_CHECKSUMS
+
+
+def has_bands(connection: sqlite3.Connection) -> bool:
+    """Return whether an atlas has tables for examples of bands, whole pictures and activation maps."""
+    return _version(connection) >= _WITH_BANDS
+
+
+def _version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return bool(version >= FORMAT_VERSION)
+    return int(version)
 
 
 @contextmanager
@@ -202,11 +249,11 @@ def _check_content(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse a file of another format or with other tables, before anything in it can run."""
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in (_WITHOUT_CHECKSUMS, FORMAT_VERSION):
+    version = _version(connection)
+    if not 1 <= version <= FORMAT_VERSION:
         raise AtlasError(
-            f"{str(path)!r} has atlas format {version}, this Backlight reads {_WITHOUT_CHECKSUMS} and "
-            f"{FORMAT_VERSION}; build it again, or use the Backlight that wrote it"
+            f"{str(path)!r} has atlas format {version}, this Backlight reads 1 to {FORMAT_VERSION}; "
+            "build it again, or use the Backlight that wrote it"
         )
     if _schema(connection) not in _schemas(version):
         raise damaged(path, "its schema", "its tables are not those that Backlight makes")
@@ -225,10 +272,10 @@ def _schema(connection: sqlite3.Connection) -> frozenset[tuple[str, ...]]:
 @lru_cache
 def _schemas(version: int) -> tuple[frozenset[tuple[str, ...]], ...]:
     """Return the schemas that an atlas of a format may have."""
-    if version == _WITHOUT_CHECKSUMS:  # its tables for studies were made with the first study
+    if version < _WITH_CHECKSUMS:  # its tables for studies were made with the first study
         wanted = [_TABLES, _TABLES + _STUDY_TABLES]
     else:
-        wanted = [_TABLES + _STUDY_TABLES + checksums.CHECKSUM_TABLE]
+        wanted = [_ALL if version >= _WITH_BANDS else _ALL_OF_FORMAT_2]
     found = []
     for tables in wanted:
         connection = sqlite3.connect(":memory:")

@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from backlight.atlas.checksums import BLOCK
+from backlight.atlas import checks
+from backlight.atlas.checksums import BLOCK, place
+from backlight.atlas.damage import damaged, reading
+from backlight.atlas.descriptions import field_row
 from backlight.atlas.reader import Atlas, open_atlas
-from backlight.atlas.records import FeatureMap
+from backlight.atlas.records import BandExample, FeatureMap, Hit
 from backlight.errors import AtlasError, DamagedAtlasError
 from backlight.progress import Progress, silent
 
@@ -73,6 +76,7 @@ class _Walk:
         self.counts: Counter[str] = Counter()
         self.damaged: list[str] = []
         self.has_checksums, self.unfinished = False, 0
+        self._pictures: set[int] = set()
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -99,6 +103,7 @@ class _Walk:
                     self.counts["images"] += len(atlas.images.block(number))
         with self.noting():
             self.counts["pictures left out"] = len(atlas.skipped)
+        self._format_3(atlas)
         n_all = sum(layer.n_maps for layer in atlas.layers) if atlas.phase != "scan" else 0
         for layer in atlas.layers:
             with self.noting():
@@ -112,6 +117,28 @@ class _Walk:
                     self._map(layer[channel])
                 progress("check", self.counts["feature maps"], n_all)
 
+    def _format_3(self, atlas: Atlas) -> None:
+        """Read what no feature map leads to: the whole pictures, and the fields of the view `hits`."""
+        if not atlas.file.has_bands:
+            return
+        size = atlas.preprocessing.crop
+        expected = [field_row(i, layer.receptive_field, size) for i, layer in enumerate(atlas.layers)]
+        with self.noting():
+            (rows,) = atlas.file.group("field")
+            if rows != expected:
+                raise damaged(atlas.path, place("field"), "the fields are not those of the layers")
+        # A picture that lost its row has its checksum still.
+        query = (
+            "SELECT image_id FROM picture UNION SELECT key1 FROM checksum WHERE kind = 'picture' ORDER BY 1"
+        )
+        with self.noting():
+            for (image_id,) in atlas.file.rows("table picture", query):
+                with self.noting():
+                    with reading(atlas.path, "table picture"):
+                        self._pictures.add(checks.whole(image_id, "image_id"))
+                    atlas.images.whole(image_id)
+                    self.counts["whole pictures"] += 1
+
     def _map(self, feature_map: FeatureMap) -> None:
         self.counts["feature maps"] += 1
         self.counts["hits"] += len(feature_map.hits)
@@ -124,3 +151,24 @@ class _Walk:
                     raise
                 except AtlasError:
                     self.unfinished += 1
+            self._light(hit)
+            with self.noting():
+                self.counts["activation maps"] += hit.activation_map is not None
+        with self.noting():
+            self._bands(feature_map)
+
+    def _bands(self, feature_map: FeatureMap) -> None:
+        bands = feature_map.bands
+        self.counts["examples of bands"] += len(bands)
+        for example in bands:
+            with self.noting():
+                _ = example.image
+                self.counts["tiles of examples"] += example.tile is not None
+            self._light(example)
+
+    def _light(self, own: Hit | BandExample) -> None:
+        """Look for a whole picture that is nowhere; those that there are have been read, once each."""
+        if own.image_id not in self._pictures:
+            with self.noting():
+                _ = own.whole
+            self._pictures.add(own.image_id)  # what is missing is said once

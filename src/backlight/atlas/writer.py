@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +16,19 @@ from numpy.typing import NDArray
 
 from backlight.atlas import checks, checksums
 from backlight.atlas.damage import reading
-from backlight.atlas.descriptions import LayerDescription
 from backlight.atlas.evidence import keep_stability
 from backlight.atlas.opening import storage_errors
-from backlight.atlas.schema import connect_for_writing, has_checksums, transaction
+from backlight.atlas.rows import PARTS, band_rows, field_rows, hit_rows, layer_rows, map_rows, meta_rows
+from backlight.atlas.schema import connect_for_writing, has_bands, has_checksums, transaction
 from backlight.engines.identity import AtlasIdentity
 from backlight.engines.plan import Plan, Settings
-from backlight.engines.work import FinishedTile, Partial, PendingHit
+from backlight.engines.work import FinishedLight, FinishedTile, Partial, PendingHit
 from backlight.errors import AtlasError, StorageError
-from backlight.network import Layer
-from backlight.scan import LayerScan, Scan
+from backlight.scan import Scan
 from backlight.storage.arrays import BROKEN, read_npz
+
+_PROJECTED = {"project": ("hit", "rank"), "band": ("band", "bin")}
+"""What each phase of projecting works on: the table, and the column that tells the rows of a map apart."""
 
 
 def check_identity(path: str, stored: AtlasIdentity, asked: AtlasIdentity) -> None:
@@ -48,7 +50,7 @@ class AtlasWriter:
 
     Attributes:
         path: The file.
-        plan: The plan, with the settings that the atlas was begun with.
+        plan: The plan, with the settings that the atlas was begun with, and with everything that was ever asked for.
 
     Raises:
         AtlasError: The file is not an atlas, or is one of something else.
@@ -63,29 +65,20 @@ class AtlasWriter:
                 self._begin()
             self._check_identity()
             self._check_numbers()
-            self.plan = plan.with_settings(self._kept_settings())
+            self.plan = self._with_parts(plan.with_settings(self._kept_settings()))
         except BaseException:
             self.close()
             raise
 
     def _begin(self) -> None:
         """Keep what is built, and how: what can decide the last bit of a value stays the same in a resume."""
-        settings = self.plan.settings
         with self._step() as connection:
             self._check_phase(None)
-            connection.executemany(
-                "INSERT INTO meta VALUES (?, ?)",
-                [
-                    ("identity", self.plan.identity.to_json()),
-                    ("batch_size", json.dumps(settings.batch_size)),
-                    ("threads", json.dumps(settings.threads)),
-                    ("phase", '"scan"'),
-                ],
-            )
-            connection.executemany(
-                "INSERT INTO layer VALUES (?, ?, ?)",
-                [(i, layer.name, _describe(layer).to_json()) for i, layer in enumerate(self.plan.layers)],
-            )
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta_rows(self.plan))
+            connection.executemany("INSERT INTO layer VALUES (?, ?, ?)", layer_rows(self.plan))
+            if has_bands(connection):
+                fields = "INSERT INTO field VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                connection.executemany(fields, field_rows(self.plan))
 
     def _check_identity(self) -> None:
         with reading(self.path, f"{checksums.place('meta')} (identity)"):
@@ -105,6 +98,27 @@ class AtlasWriter:
             compiled=asked.compiled if compiled is None else bool(compiled),
         )
 
+    def _with_parts(self, plan: Plan) -> Plan:
+        """Return the plan with the parts that the atlas was begun with; parts that are new are kept, and begun."""
+        if not has_bands(self._connection):
+            if plan.bands:
+                raise AtlasError(
+                    f"{str(self.path)!r} was begun by an earlier version, whose atlases have no examples of bands; "
+                    "it was not changed: leave them out, or choose another name"
+                )
+            return replace(plan, bands=False, wholes=False)
+        kept = {name: bool(self._meta(name)) for name in PARTS}
+        added = [name for name, is_kept in kept.items() if getattr(plan, name) and not is_kept]
+        if added:
+            with self._step() as connection:
+                connection.executemany(
+                    "UPDATE meta SET value = 'true' WHERE key = ?", [(name,) for name in added]
+                )
+                if self.phase in ("light", "done"):
+                    self._set_phase(connection, "band" if "bands" in added else "light")
+        bands, wholes = (is_kept or name in added for name, is_kept in kept.items())
+        return replace(plan, bands=bands, wholes=wholes)
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -121,7 +135,7 @@ class AtlasWriter:
 
     @property
     def phase(self) -> str:
-        """What is to be done next: `scan`, `project` or `done`."""
+        """What is to be done next: `scan`, `project`, `band`, `light` or `done`."""
         return str(self._meta("phase"))
 
     def load_scan(self) -> tuple[Scan, int]:
@@ -168,51 +182,85 @@ class AtlasWriter:
             for i, (layer, channels) in enumerate(zip(self.plan.layers, self.plan.channels, strict=True)):
                 result = scan.layers[layer.name]
                 connection.executemany(
-                    "INSERT INTO feature_map VALUES (?, ?, ?, ?, ?, ?)", _map_rows(i, result)
+                    "INSERT INTO feature_map VALUES (?, ?, ?, ?, ?, ?)", map_rows(i, result)
                 )
                 connection.executemany(
                     "INSERT INTO hit (layer_id, channel, rank, value, image_id, row, col) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    _hit_rows(i, result, channels),
+                    hit_rows(i, result, channels),
                 )
+                if has_bands(connection):
+                    connection.executemany(
+                        "INSERT INTO band (layer_id, channel, bin, value, image_id, row, col) "
+                        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                        band_rows(i, result, channels),
+                    )
                 stability = result.halves.stability()
                 if stability is not None:
                     keep_stability(connection, i, *stability)
             connection.execute("DELETE FROM scan_state")
             self._set_phase(connection, "project")
 
-    def pending(self, layer_index: int) -> list[PendingHit]:
-        """Return a layer's hits, finished or not, in their order; the build works through them in fixed batches."""
+    def pending(self, layer_index: int, phase: str = "project") -> list[PendingHit]:
+        """Return what a phase projects of a layer, finished or not, in order; the build works in fixed batches.
+
+        Args:
+            layer_index: The layer.
+            phase: `project` for its hits, `band` for the examples of its bands, whose rank is their bin.
+        """
+        table, rank = _PROJECTED[phase]
         rows = self._rows(
-            "SELECT layer_id, channel, rank, image_id, row, col FROM hit WHERE layer_id = ? ORDER BY channel, rank",
+            f"SELECT layer_id, channel, {rank}, image_id, row, col FROM {table} WHERE layer_id = ? "
+            f"ORDER BY channel, {rank}",
             layer_index,
         )
         return [PendingHit(*row) for row in rows]
 
-    def finished(self, layer_index: int) -> set[tuple[int, int]]:
-        """Return channel and rank of a layer's hits that have their tile."""
-        return set(
-            self._rows(
-                "SELECT channel, rank FROM hit WHERE layer_id = ? AND projection IS NOT NULL", layer_index
-            )
-        )
+    def finished(self, layer_index: int, phase: str = "project") -> set[tuple[int, int]]:
+        """Return channel and rank of what a phase has projected of a layer."""
+        table, rank = _PROJECTED[phase]
+        query = f"SELECT channel, {rank} FROM {table} WHERE layer_id = ? AND projection IS NOT NULL"
+        return set(self._rows(query, layer_index))
 
-    def write_tiles(self, tiles: Sequence[FinishedTile]) -> None:
-        """Keep the tiles of some hits."""
+    def write_tiles(self, tiles: Sequence[FinishedTile], phase: str = "project") -> None:
+        """Keep the tiles of some hits, or of some examples of bands."""
+        table, rank = _PROJECTED[phase]
         with self._step() as connection:
-            self._check_phase("project")
+            self._check_phase(phase)
             connection.executemany(
-                "UPDATE hit SET patch = ?, projection = ?, scale = ? WHERE layer_id = ? AND channel = ? AND rank = ?",
+                f"UPDATE {table} SET patch = ?, projection = ?, scale = ? "
+                f"WHERE layer_id = ? AND channel = ? AND {rank} = ?",
                 [
                     (t.patch, t.projection, t.scale, t.hit.layer_index, t.hit.channel, t.hit.rank)
                     for t in tiles
                 ],
             )
 
-    def finish(self) -> None:
-        """Mark the atlas as complete."""
+    def to_light(self) -> tuple[list[PendingHit], list[int]]:
+        """Return all hits, and the images of all examples of bands that were projected."""
+        hits = [hit for i in range(len(self.plan.layers)) for hit in self.pending(i)]
+        rows = self._rows("SELECT DISTINCT image_id FROM band WHERE projection IS NOT NULL")
+        return hits, [image_id for (image_id,) in rows]
+
+    def lit(self) -> set[int]:
+        """Return the images that are kept whole."""
+        return {image_id for (image_id,) in self._rows("SELECT image_id FROM picture")}
+
+    def write_light(self, found: FinishedLight) -> None:
+        """Keep some images whole, and the activations of their hits."""
         with self._step() as connection:
-            self._check_phase("project")
-            self._set_phase(connection, "done")
+            self._check_phase("light")
+            connection.executemany("INSERT INTO picture VALUES (?, ?)", found.pictures.items())
+            connection.executemany(
+                "INSERT INTO activation VALUES (?, ?, ?, ?)",
+                [(hit.layer_index, hit.channel, hit.rank, codes) for hit, codes in found.activations],
+            )
+
+    def finish(self, phase: str) -> None:
+        """Mark a phase that follows the scan as finished; the next one of the plan begins."""
+        phases = ["project", *["band"] * self.plan.bands, *["light"] * self.plan.wholes, "done"]
+        with self._step() as connection:
+            self._check_phase(phase)
+            self._set_phase(connection, phases[phases.index(phase) + 1])
 
     def _step(self) -> AbstractContextManager[sqlite3.Connection]:
         return transaction(self._connection, self.path)
@@ -251,30 +299,3 @@ class AtlasWriter:
 
     def _set_phase(self, connection: sqlite3.Connection, phase: str) -> None:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'phase'", (json.dumps(phase),))
-
-
-def _describe(layer: Layer) -> LayerDescription:
-    return LayerDescription(layer.operator, layer.shape, layer.rectified, layer.receptive_field)
-
-
-def _map_rows(layer_index: int, result: LayerScan) -> Iterable[tuple[Any, ...]]:
-    statistics = result.statistics
-    for channel, (mean, peak) in enumerate(zip(statistics.means, statistics.maxima, strict=True)):
-        histogram = statistics.histogram[channel].astype("<i8").tobytes()
-        yield layer_index, channel, float(mean), float(peak), int(statistics.n_active[channel]), histogram
-
-
-def _hit_rows(layer_index: int, result: LayerScan, channels: Sequence[int]) -> Iterable[tuple[Any, ...]]:
-    """Yield the hits in which the map is active: a unit at or below zero is no hit of a rectified map."""
-    for channel in channels:
-        hits = zip(
-            result.hits.values[channel],
-            result.hits.image_ids[channel],
-            result.hits.places[channel],
-            strict=True,
-        )
-        for rank, (value, image_id, (row, col)) in enumerate(hits):
-            # An id of -1 is an empty place; a row of -1 is a fully connected unit.
-            if image_id >= 0 and value > 0:
-                place = (None, None) if row < 0 else (int(row), int(col))
-                yield layer_index, channel, rank, float(value), int(image_id), *place

@@ -63,6 +63,20 @@ def build(
             help=f"Compile the network for the scan; auto compiles for {COMPILED_FROM} images or more.",
         ),
     ] = "auto",
+    bands: Annotated[
+        bool,
+        typer.Option(
+            "--bands",
+            help="Also project an example of each bin of every map's histogram; adds them to a finished atlas.",
+        ),
+    ] = False,
+    wholes: Annotated[
+        bool,
+        typer.Option(
+            "--wholes/--no-wholes",
+            help="Keep the images of hits whole, and where in them the hits' maps are active.",
+        ),
+    ] = True,
     device: flags.Device = "cpu",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done and how long it would take.")
@@ -102,6 +116,8 @@ def build(
         seed=seed,
         batch_size=batch_size,
         compile=compile,
+        bands=bands,
+        wholes=wholes,
     )
     console.print(str(plan))
     if layers == "all":
@@ -131,9 +147,17 @@ def _print_rules(plan: Plan, known: Mapping[str, RuleSet]) -> None:
 
 
 def _print_estimate(found: Estimate) -> None:
+    parts = [
+        f", {in_words(seconds)} {what}"
+        for seconds, what in (
+            (found.band_seconds, "more for examples of bands"),
+            (found.light_seconds, "to keep images whole"),
+        )
+        if seconds
+    ]
     console.print(
         f"about {in_words(found.scan_seconds)} to scan and {in_words(found.projection_seconds)} to project on this "
-        f"machine, and a file of about {size_in_words(found.file_bytes)}; nothing was written"
+        f"machine{''.join(parts)}, and a file of about {size_in_words(found.file_bytes)}; nothing was written"
     )
 
 

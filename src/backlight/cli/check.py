@@ -8,8 +8,11 @@ from backlight.cli import flags
 from backlight.cli.output import console, counted, progress_bars, say
 
 _SHOWN = 10
+_THINGS = ("layer", "image", "filter", "feature map", "hit", "tile", "whole picture", "activation map")
 _OF_ONE = {
-    **{f"{thing}s": thing for thing in ("layer", "image", "filter", "feature map", "hit", "tile")},
+    **{f"{thing}s": thing for thing in _THINGS},
+    "examples of bands": "example of a band",
+    "tiles of examples": "tile of an example",
     "pictures left out": "picture left out",
     "studies": "study",
     "layers with evidence": "layer with evidence",

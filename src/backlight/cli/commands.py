@@ -54,7 +54,7 @@ class Commands(LazyGroup):
     known: ClassVar[dict[str, Command]] = {
         "demo": Command(
             "demo:demo",
-            "Build an atlas of the embedded model over the embedded photographs, and draw figures from it.",
+            "Build an atlas of the embedded model and photographs, and draw figures and a web site from it.",
         ),
         "layers": Command(
             "layers:layers", "List a model's layers, with their receptive fields, and what its operators are."
@@ -70,6 +70,18 @@ class Commands(LazyGroup):
         "figure": Command(
             "figure:figure",
             "Draw a layer: for each feature map its strongest hits projected back to pixels, beside their patches.",
+        ),
+        "rules": Command(
+            "rules:rules",
+            "Draw a layer with its hits projected by other rules too, side by side.",
+        ),
+        "serve": Command(
+            "serve:serve",
+            "Show an atlas in the browser: every layer, feature map and image has a page.",
+        ),
+        "export": Command(
+            "export:export",
+            "Write an atlas as a web site of plain files, which opens by double click.",
         ),
         "project": Command(
             "project:project",

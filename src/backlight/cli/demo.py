@@ -2,62 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backlight.cli.output import console, progress_bars, say
+from backlight.cli import flags
+from backlight.cli.output import console, has_browser, progress_bars, say
 from backlight.cli.writing import write_picture
 from backlight.storage import check_folder, make_folder
+
+if TYPE_CHECKING:
+    from backlight.operators.ruleset import RuleSet
 
 _LAYERS = [
     "relu0",
     *(f"group{g}.{b}.relu2" for g, n in ((1, 3), (2, 4), (3, 6), (4, 3)) for b in range(0, n, 2)),
 ]
-_FIGURES = ("relu0", "group1.2.relu2", "group2.2.relu2", "group3.4.relu2", "group4.2.relu2")
-_MAPS = 6
+MAPS = 6
+SHOWN: dict[str, list[int]] = {
+    "relu0": [1, 9, 13, 43, 44, 61],
+    "group1.2.relu2": [6, 19, 25, 40, 43, 56],
+    "group2.2.relu2": [85, 98, 102, 104, 109, 116],
+    "group3.4.relu2": [148, 182, 210, 216, 223, 242],
+    "group4.2.relu2": [49, 345, 358, 369, 390, 502],
+}
+"""The layers that are drawn, and which maps: of 24 drawn at random, the six whose pictures have the best evidence.
+
+`benchmarks/demo_maps.py` measures it.
+"""
+
 _BY_EVIDENCE_GUIDED = ("group3", "group4")
 """Where guided backpropagation shows more of what matters in this network than the deconvnet (docs/evidence.md)."""
+
+
+def rules_of(layers: Sequence[str]) -> dict[str, RuleSet]:
+    """Return the rule sets of layers that the demo does not draw by the deconvnet."""
+    from backlight.operators.ruleset import GUIDED
+
+    return {layer: GUIDED for layer in layers if layer.startswith(_BY_EVIDENCE_GUIDED)}
 
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write into.")] = Path(
         "demo-output"
     ),
+    opens: flags.Opens = True,
 ) -> None:
-    """Build an atlas of the embedded model over the embedded photographs, and draw figures from it."""
+    """Build an atlas of the embedded model and photographs, and draw figures and a web site from it."""
     check_folder(output)
     from backlight import atlas
     from backlight.cli.models import load_network
     from backlight.images import CropSource, open_images
-    from backlight.operators.ruleset import GUIDED
+    from backlight.studies.side_by_side import side_by_side
+    from backlight.web import export
 
     net = load_network("demo", None)
     import backlight_demo
 
     source = CropSource(open_images(backlight_demo.photographs()))
     make_folder(output)
-    path = output / "demo.atlas"
+    path, guided = output / "demo.atlas", rules_of(_LAYERS)
     console.print(
         f"dlib's ResNet-34 over {len(source)} crops of {len(source) // 5} photographs: "
-        f"a random sample of {_MAPS} feature maps of each of {len(_LAYERS)} layers"
+        f"{MAPS} feature maps of each of {len(_LAYERS)} layers"
     )
     with progress_bars() as progress:
-        guided = {layer: GUIDED for layer in _LAYERS if layer.startswith(_BY_EVIDENCE_GUIDED)}
-        built = atlas.build(net, source, path, _LAYERS, maps=_MAPS, rules=guided, progress=progress)
-    written = [path]
-    for layer in _FIGURES:
-        written.append(output / f"{layer}.png")
-        write_picture(built.figure(layer), written[-1])
-    written += [output / "filters.png", output / f"{_FIGURES[2]}-superposed.png"]
-    write_picture(built.filters_figure("relu0"), written[-2])
-    write_picture(built.superposed(_FIGURES[2]), written[-1])
+        maps = dict.fromkeys(_LAYERS, MAPS) | SHOWN
+        built = atlas.build(net, source, path, _LAYERS, maps=maps, rules=guided, progress=progress)
+        figures = {
+            layer: side_by_side(built, net, source, layer, progress=progress)
+            if layer in guided
+            else built.figure(layer)
+            for layer in SHOWN
+        }
+    middle = list(SHOWN)[2]
+    figures |= {"filters": built.filters_figure("relu0"), f"{middle}-superposed": built.superposed(middle)}
+    for name, picture in figures.items():
+        write_picture(picture, output / f"{name}.png")
+    with progress_bars(resumes=False) as progress:
+        site = export(built, output / "site", progress=progress)
     console.print()
     console.print(
         "Each figure shows feature maps: their strongest activations projected back to pixels, and the patches. "
-        "Groups 3 and 4 by guided backpropagation, which the evidence favours there; the layers below by the deconvnet."
+        "The maps are those with the best evidence of 24 drawn at random. Groups 3 and 4 by guided "
+        "backpropagation, which the evidence favours there, beside the deconvnet; the layers below by the deconvnet."
     )
-    for file in written:
+    for file in (path, *(output / f"{name}.png" for name in figures), site.index):
         say("  {}", file)
     console.print("Photographs: see ATTRIBUTION.md of backlight-demo for authors and licences.")
+    if opens and has_browser():
+        import webbrowser
+
+        webbrowser.open(site.index.absolute().as_uri())

@@ -21,6 +21,13 @@ def figure(
     columns: Annotated[int | None, typer.Option("--columns", help="Feature maps side by side.")] = None,
     scaling: flags.ScalingName = DEFAULT_SCALING,
     full_field: flags.FullField = False,
+    low_pass: Annotated[
+        bool,
+        typer.Option(
+            "--low-pass",
+            help="Average projections over half a stride of the layer, against checkerboards; the figure says so.",
+        ),
+    ] = False,
     filters: Annotated[
         bool, typer.Option("--filters", help="Show the first layer's filters themselves.")
     ] = False,
@@ -34,6 +41,6 @@ def figure(
         picture = opened.filters_figure(layer, columns)
     else:
         chosen = parse_channels(channels) if channels is not None else None
-        picture = opened.figure(layer, chosen, scaling, columns, full_field)
+        picture = opened.figure(layer, chosen, scaling, columns, full_field, low_pass=low_pass)
     write_picture(picture, output)
     say("{} ({}x{})", output, picture.width, picture.height)

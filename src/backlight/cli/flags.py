@@ -127,6 +127,7 @@ HowMany = Annotated[
 ]
 Batch = Annotated[int, typer.Option("--batch", help="Images at a time.")]
 
+Opens = Annotated[bool, typer.Option("--open/--no-open", help="Open the result in the browser.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")]
 PlotOutput = Annotated[
     Path | None, typer.Option("--output", "-o", help="The figure to write (.png, .pdf, .svg).")

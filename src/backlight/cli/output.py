@@ -6,7 +6,9 @@ console prints strings as they are, and only the template of `styled` is markup.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from shlex import join
@@ -70,6 +72,14 @@ console = _PlainConsole()
 errors = _PlainConsole(stderr=True)
 
 
+def has_browser() -> bool:
+    """Return whether somebody sits there who could see a browser: a terminal, and on Linux a display."""
+    has_display = sys.platform != "linux" or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+    return has_display and sys.stdout.isatty()
+
+
 def say(template: str, *values: object) -> None:
     """Print one line, however long: the template is markup, always a literal; the values are not."""
     console.print(styled(template, *values), soft_wrap=True)
@@ -98,6 +108,8 @@ _PHASES = {
     "compile": ("compiling", ""),
     "scan": ("scanning", "images"),
     "project": ("projecting", "hits"),
+    "band": ("bands", "examples"),
+    "light": ("keeping", "whole images"),
     "check": ("checking", "feature maps"),
     "faithfulness": ("covering", "hits"),
     "foretelling": ("covering", "hits"),
@@ -106,6 +118,8 @@ _PHASES = {
     "homogeneity": ("comparing", "hits"),
     "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
+    "side by side": ("comparing", "feature maps"),
+    "export": ("exporting", "files"),
     "prepare": ("preparing", ""),
     "search": ("searching", "images"),
 }

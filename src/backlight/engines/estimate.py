@@ -16,7 +16,7 @@ from backlight.network import Layer, Network
 from backlight.projection import Projector, Unit
 from backlight.scan import Scan, Scanner
 
-_TILE_SECONDS = 0.003
+_TILE_SECONDS, _WHOLE_SECONDS = 0.003, 0.01
 _N_TIMED_LAYERS = 6
 _N_TIMED_IMAGES = 8
 _N_TIMED_UNITS = 16
@@ -28,13 +28,17 @@ class Estimate:
 
     Attributes:
         scan_seconds: For the pass over all images.
-        projection_seconds: For all projections.
+        projection_seconds: For all projections of hits.
         file_bytes: Size of the finished atlas.
+        band_seconds: For all projections of examples of bands.
+        light_seconds: For keeping the images of hits whole.
     """
 
     scan_seconds: float
     projection_seconds: float
     file_bytes: float
+    band_seconds: float = 0.0
+    light_seconds: float = 0.0
 
 
 def estimate(plan: Plan) -> Estimate:
@@ -51,8 +55,16 @@ def estimate(plan: Plan) -> Estimate:
     (batch,) = load_batches(plan.images, plan.preprocessing, ids, len(ids))
     names = ["an image"] * len(batch.ids)
     scanner.add(Scan.empty(plan.layers, plan.top), batch.tensor, batch.ids, names)
-    scan_seconds = (perf_counter() - begin) / len(ids) * plan.n_images
-    return Estimate(scan_seconds, _projection_seconds(plan), plan.file_bytes)
+    each = (perf_counter() - begin) / len(ids)
+    projecting = _projection_seconds(plan)
+    return Estimate(
+        scan_seconds=each * plan.n_images,
+        projection_seconds=projecting,
+        file_bytes=plan.file_bytes,
+        band_seconds=projecting * plan.n_bands / max(plan.n_projections, 1),
+        # The network runs again on each image, as in the scan.
+        light_seconds=plan.n_wholes * (each + _WHOLE_SECONDS),
+    )
 
 
 def _projection_seconds(plan: Plan) -> float:

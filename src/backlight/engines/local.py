@@ -1,30 +1,28 @@
 """The local engine: carries out a plan in this process, on the network's device.
 
-`scan_shard` and `project_group` are its units of work; an engine that sends work elsewhere calls them there. For
-several shards or groups in a row it reads pictures ahead, and encodes tiles while the next ones are projected.
+`scan_shard`, `project_group` and `light_group` are its units of work; an engine that sends work elsewhere calls them
+there. For several shards or groups in a row it reads pictures ahead, and encodes tiles while the next are projected.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from backlight.engines.light import light_up
+from backlight.engines.pictures import Pictures, shown
 from backlight.engines.plan import Plan, Shard
-from backlight.engines.work import FinishedTile, Group, Partial, PendingHit
+from backlight.engines.work import FinishedLight, FinishedTile, Group, LightGroup, Partial, PendingHit
 from backlight.geometry import Box
-from backlight.images import ImageSource, Picture, Preprocessing, load_batches
+from backlight.images import Picture, load_batches
 from backlight.progress import Progress, silent
 from backlight.projection import MOST_IMAGES, Projections, Projector, Unit
 from backlight.scan import Scan, make_scanner
 from backlight.storage.tiles import encode_patch, encode_projection, tile_box
-
-_KEPT_PICTURES = 512
 
 
 def scan_shard(plan: Plan, shard: Shard) -> Partial:
@@ -42,6 +40,12 @@ def project_group(plan: Plan, group: Group) -> Sequence[FinishedTile]:
     """Return the tiles of a group of hits."""
     (tiles,) = LocalEngine().project(plan, [group])
     return tiles
+
+
+def light_group(plan: Plan, group: LightGroup) -> FinishedLight:
+    """Return what is kept of a group of images."""
+    (found,) = LocalEngine().light(plan, [group])
+    return found
 
 
 class LocalEngine:
@@ -85,16 +89,17 @@ class LocalEngine:
 
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         """Yield the tiles of each group; its pictures are read before it is run, and its tiles encoded after."""
-        pictures = _Pictures(plan.images, plan.preprocessing)
+        pictures = Pictures(plan.images, plan.preprocessing)
         projectors = _Projectors(plan)
         with ThreadPoolExecutor(2, "backlight-tiles") as pool:
             # While a group is projected, the pictures of the next one are read and the tiles of the last one encoded.
             # `reading` and `encoding` each are one group's at a time, so `pictures` needs no lock.
             encoding: list[Future[FinishedTile]] = []
-            reading = pool.submit(pictures.of, groups[0]) if groups else None
+            reading = pool.submit(pictures.of, _image_ids(groups[0])) if groups else None
             for at, group in enumerate(groups):
                 seen = reading.result() if reading is not None else {}
-                reading = pool.submit(pictures.of, groups[at + 1]) if at + 1 < len(groups) else None
+                last = at + 1 == len(groups)
+                reading = None if last else pool.submit(pictures.of, _image_ids(groups[at + 1]))
                 # On the device, while the pool works; only then are the last group's tiles waited for.
                 projections = _project(plan, projectors.of(group), group, seen)
                 if encoding:
@@ -102,6 +107,14 @@ class LocalEngine:
                 encoding = [pool.submit(_tile, *part) for part in _to_encode(plan, group, projections, seen)]
             if encoding:
                 yield [tile.result() for tile in encoding]
+
+    def light(self, plan: Plan, groups: Sequence[LightGroup]) -> Iterator[FinishedLight]:
+        """Yield what is kept of each group of images."""
+        return light_up(plan, groups)
+
+
+def _image_ids(group: Group) -> list[int]:
+    return [hit.image_id for hit in group.hits]
 
 
 def _project(plan: Plan, projector: Projector, group: Group, seen: dict[int, Picture]) -> Projections:
@@ -124,19 +137,13 @@ def _to_encode(
         box = tile_box(field, hit.row, hit.col, size).clip(*size)
         # (c, h, w) on the device becomes (h, w, c) here, as tiles are kept.
         signal = projections.on(i, box).permute(1, 2, 0).float().cpu().numpy()
-        yield hit, _shown(seen[hit.image_id]), box, signal
+        yield hit, shown(seen[hit.image_id]), box, signal
 
 
 def _tile(hit: PendingHit, picture: NDArray[np.uint8], box: Box, signal: NDArray[np.float32]) -> FinishedTile:
     """Return a hit's tile from the picture that the network saw and the projection on the box."""
     codes, scale = encode_projection(signal)
     return FinishedTile(hit, encode_patch(picture[box.slices()]), codes, scale)
-
-
-def _shown(picture: Picture) -> NDArray[np.uint8]:
-    """Return the pixels of a picture as people see it, 8 bits: "L" of grey, "RGB" of colour."""
-    is_grey = picture.mode == "L" if isinstance(picture, Image.Image) else picture.values.ndim == 2
-    return np.asarray(picture.convert("L" if is_grey else "RGB"))
 
 
 class _Projectors:
@@ -155,24 +162,3 @@ class _Projectors:
             n_images = min(plan.settings.batch_size, MOST_IMAGES)
             self._latest = Projector(plan.net, layers, group.rules, group.crops, n_images)
         return self._latest
-
-
-class _Pictures:
-    """The latest pictures, as the network sees them; bounded, so that memory does not grow with the set."""
-
-    def __init__(self, source: ImageSource, preprocessing: Preprocessing) -> None:
-        self._source, self._preprocessing = source, preprocessing
-        self._kept: OrderedDict[int, Picture] = OrderedDict()
-
-    def of(self, group: Group) -> dict[int, Picture]:
-        """Return the pictures of a group's hits, by image id."""
-        return {hit.image_id: self._picture(hit.image_id) for hit in group.hits}
-
-    def _picture(self, image_id: int) -> Picture:
-        # The least recently used come first and go first: groups follow each other image by image.
-        if image_id not in self._kept:
-            self._kept[image_id] = self._preprocessing.picture(self._source.load(image_id))
-            if len(self._kept) > _KEPT_PICTURES:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(image_id)
-        return self._kept[image_id]

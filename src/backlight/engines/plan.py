@@ -7,6 +7,7 @@ Engines carry a plan out (`backlight.engines.local`), a shard of the images or a
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -38,8 +39,11 @@ SCAN_STEP_IMAGES = 256
 """A scan is kept after so many images, rounded up to whole batches: what a killed build loses at most."""
 
 _BYTES_PER_PIXEL, _BYTES_PER_HIT, _BYTES_PER_MAP = 1.0, 700, 1000
+_BYTES_PER_WHOLE_PIXEL, _BYTES_PER_POSITION = 0.3, 0.6
+_BINS_OF_A_MAP = 17
 
-Maps = int | Sequence[int] | None
+MapsOfLayer = int | Sequence[int] | None
+Maps = MapsOfLayer | Mapping[str, MapsOfLayer]
 """Which feature maps of a layer: a random sample of so many, their channels, or None for all."""
 
 
@@ -90,6 +94,8 @@ class Plan:
         rules: For each layer, the rule set of its projections.
         by_layer: Whether the rules were chosen layer by layer.
         settings: How it is computed.
+        bands: Whether the examples of the histograms' bands are projected too.
+        wholes: Whether the images of hits are kept whole, with the activations of the hits' maps.
     """
 
     net: Network
@@ -100,6 +106,8 @@ class Plan:
     rules: tuple[RuleSet, ...] = field(repr=False)
     by_layer: bool
     settings: Settings
+    bands: bool = False
+    wholes: bool = True
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -129,6 +137,16 @@ class Plan:
         return tuple(len(own) * min(self.top, self.n_images) for own in self.channels)
 
     @property
+    def n_bands(self) -> int:
+        """Number of examples of bands that are projected, roughly: how many bins have one is known after the scan."""
+        return self.n_maps * min(_BINS_OF_A_MAP, self.n_images) * self.bands
+
+    @property
+    def n_wholes(self) -> int:
+        """Number of images that are kept whole, at most."""
+        return min(self.n_projections + self.n_bands, self.n_images) * self.wholes
+
+    @property
     def rules_name(self) -> str:
         """What the rules are called: their name, or their names where they were chosen layer by layer."""
         return " and ".join(dict.fromkeys(rules.name for rules in self.rules))
@@ -136,11 +154,17 @@ class Plan:
     @property
     def file_bytes(self) -> float:
         """Size of the finished atlas, roughly."""
-        tiles = sum(
-            n * (self.tile_area(layer) * _BYTES_PER_PIXEL + _BYTES_PER_HIT)
-            for n, layer in zip(self.n_hits, self.layers, strict=True)
+        hits = list(zip(self.n_hits, self.layers, strict=True))
+        tiles = sum(n * (self.tile_area(layer) * _BYTES_PER_PIXEL + _BYTES_PER_HIT) for n, layer in hits) * (
+            1 + self.n_bands / self.n_projections
         )
-        return tiles + _BYTES_PER_MAP * sum(layer.n_maps for layer in self.layers)
+        positions = sum(n * math.prod(layer.shape[1:]) for n, layer in hits if layer.is_spatial) * self.wholes
+        return (
+            tiles
+            + _BYTES_PER_MAP * sum(layer.n_maps for layer in self.layers)
+            + self.n_wholes * math.prod(self.preprocessing.crop) * _BYTES_PER_WHOLE_PIXEL
+            + positions * _BYTES_PER_POSITION
+        )
 
     def tile_area(self, layer: Layer) -> int:
         """Return the pixels of a layer's largest tile: its receptive field, or the whole image."""
@@ -177,7 +201,8 @@ class Plan:
         counts = [(self.n_images, "image"), (len(self.layers), "layer"), (self.n_maps, "feature map")]
         counts.append((self.n_projections, "projection"))
         words = ", ".join(f"{count} {thing}{'' if count == 1 else 's'}" for count, thing in counts)
-        return f"{words} by {self.rules_name}"
+        bands = ", and examples of the maps' bands" if self.bands else ""
+        return f"{words} by {self.rules_name}{bands}"
 
 
 def plan_build(
@@ -191,6 +216,8 @@ def plan_build(
     seed: int = 0,
     batch_size: int = 32,
     compile: Compile = "auto",
+    bands: bool = False,
+    wholes: bool = True,
 ) -> Plan:
     """Return the plan of a build: what `backlight.build` would do with the same arguments. Nothing is run or written.
 
@@ -200,11 +227,14 @@ def plan_build(
         layers: Layer names, or one; None takes the network's default layers.
         top: Hits of a feature map, at least 1.
         rules: How activations are projected back; by layer name if it differs, DECONVNET for layers not named.
-        maps: Feature maps of each layer to project: a random sample of so many, a list of channels, None for all.
+        maps: Feature maps of each layer to project: a random sample of so many, a list of channels, None for all; by
+            layer name if it differs, all of layers not named.
         seed: Random seed of that sample, which does not depend on the images.
         batch_size: Images that are read together, and projected in one forward pass at most.
         compile: Whether to compile the network for the scan: `on`, `off`, or `auto`, by the rule of
             `backlight.scan.should_compile`.
+        bands: Whether to project an example of each bin of every map's histogram, beside the hits.
+        wholes: Whether to keep each image of a hit whole, and the activations of the hit's map over it.
 
     Raises:
         BadInputError: An unknown layer, a channel out of range, a number below 1, no image, no preprocessing.
@@ -226,7 +256,9 @@ def plan_build(
     if not len(source):
         raise BadInputError(f"{source.name!r} holds no image; name a folder that does")
     chosen = _choose_layers(net, layers)
-    channels = tuple(_choose_maps(layer, maps, seed) for layer in chosen)
+    named, of_others = (maps, None) if isinstance(maps, Mapping) else ({}, maps)
+    its_maps = {net.layer(name): found for name, found in named.items()}
+    channels = tuple(_choose_maps(layer, its_maps.get(layer, of_others), seed) for layer in chosen)
     own, default = ({}, rules) if isinstance(rules, RuleSet) else (rules, DECONVNET)
     by_name = {net.layer(name): found for name, found in own.items()}
     its = tuple(by_name.get(layer, default) for layer in chosen)
@@ -237,7 +269,8 @@ def plan_build(
         check_rules(net, [y for y, mine in zip(chosen, its, strict=True) if mine == rule], rule)
     compiled = should_compile(compile, net.device, len(source))
     settings = Settings(batch_size, torch.get_num_threads(), compiled, compile != "on")
-    return Plan(net, source, chosen, channels, top, its, not isinstance(rules, RuleSet), settings)
+    by_layer = not isinstance(rules, RuleSet)
+    return Plan(net, source, chosen, channels, top, its, by_layer, settings, bands, wholes)
 
 
 def _choose_layers(net: Network, layers: Layers | None) -> tuple[Layer, ...]:
@@ -252,7 +285,7 @@ def _choose_layers(net: Network, layers: Layers | None) -> tuple[Layer, ...]:
     return chosen
 
 
-def _choose_maps(layer: Layer, maps: Maps, seed: int) -> tuple[int, ...]:
+def _choose_maps(layer: Layer, maps: MapsOfLayer, seed: int) -> tuple[int, ...]:
     """Return the feature maps of a layer that are projected; a sample depends on the seed and the layer's name only."""
     if maps is None:
         return tuple(range(layer.n_maps))

@@ -1,12 +1,13 @@
 """Units of work: a plan in pieces that an engine can carry out anywhere, in any order, and what each gives back.
 
 A scan is cut into shards of images. What is known of two shards merges into what is known of both, in any order.
-A projection is cut into groups of hits; no group depends on another. All of it can be pickled.
+A projection is cut into groups of hits, and the pass that keeps images whole into groups of images; no group depends on
+another. All of it can be pickled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +17,9 @@ from backlight.operators.ruleset import RuleSet
 from backlight.progress import Progress
 from backlight.projection import MOST_IMAGES, MOST_UNITS, Crops, group_layers, inputs_at_once
 from backlight.scan import Scan
+
+LIGHT_IMAGES = 32
+"""Images of a group that is kept whole: what a killed build loses at most. Fixed, so that no setting shows in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +47,12 @@ def merge(one: Partial, other: Partial) -> Partial:
 
 @dataclass(frozen=True)
 class PendingHit:
-    """A hit whose tile is still to be made.
+    """A hit, or an example of a band, whose tile is still to be made.
 
     Attributes:
         layer_index: Place of its layer in the plan.
         channel: The feature map.
-        rank: 0 for the map's strongest hit.
+        rank: 0 for the map's strongest hit; of an example of a band its bin.
         image_id: The image.
         row: Row of the unit; None for a fully connected one.
         col: Column of the unit.
@@ -89,6 +93,32 @@ class FinishedTile:
     scale: float
 
 
+@dataclass(frozen=True)
+class LightGroup:
+    """Images that are kept whole together, and the hits in them whose maps of activations are kept.
+
+    Attributes:
+        image_ids: The images, ascending.
+        hits: Their hits that have a place; the network is not run where there are none.
+    """
+
+    image_ids: tuple[int, ...]
+    hits: tuple[PendingHit, ...]
+
+
+@dataclass(frozen=True)
+class FinishedLight:
+    """What is kept of a group of images.
+
+    Attributes:
+        pictures: By id, each image as the network saw it, as WebP.
+        activations: For each hit, the activations of its map over the whole image (`tiles.encode_activation`).
+    """
+
+    pictures: Mapping[int, bytes]
+    activations: tuple[tuple[PendingHit, bytes], ...]
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Who carries out a plan. Which engine, and how it splits the work, does not show in the atlas."""
@@ -102,6 +132,9 @@ class Engine(Protocol):
 
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         """Yield the tiles of each group, in the order of the groups."""
+
+    def light(self, plan: Plan, groups: Sequence[LightGroup]) -> Iterator[FinishedLight]:
+        """Yield what is kept of each group of images, in the order of the groups."""
 
 
 def groups_of(plan: Plan, pending: Sequence[Sequence[PendingHit]]) -> list[Group]:
@@ -124,6 +157,26 @@ def groups_of(plan: Plan, pending: Sequence[Sequence[PendingHit]]) -> list[Group
         # On whole images n images serve many units each; on crops each unit has an input of its own, so n units.
         for own in _slices(hits, MOST_UNITS if crops is None else n, n):
             groups.append(Group(tuple(layers), rules, crops, own))
+    return groups
+
+
+def light_groups(hits: Sequence[PendingHit], others: Iterable[int]) -> list[LightGroup]:
+    """Return the images of hits in groups, then other images; the same hits always give the same groups.
+
+    Args:
+        hits: All hits.
+        others: Ids of images that are kept too, such as those of examples; the network is not run on them.
+    """
+    own = sorted({hit.image_id for hit in hits})
+    by_image: dict[int, list[PendingHit]] = {image_id: [] for image_id in own}
+    for hit in hits:
+        if hit.row is not None:
+            by_image[hit.image_id].append(hit)
+    groups = []
+    for images in (own, sorted(set(others) - by_image.keys())):
+        for i in range(0, len(images), LIGHT_IMAGES):
+            ids = images[i : i + LIGHT_IMAGES]
+            groups.append(LightGroup(tuple(ids), tuple(hit for j in ids for hit in by_image.get(j, ()))))
     return groups
 
 

@@ -43,6 +43,7 @@ class MapPanel:
         top: How many hits were asked for; places without a hit are drawn empty.
         evidence: What is known of how far the projections can be trusted, below the tiles; empty for nothing.
         is_weak: Whether the evidence is weak, and stands out.
+        others: The same hits projected by other rules, for each rule set as many tiles as hits.
     """
 
     label: str
@@ -51,6 +52,7 @@ class MapPanel:
     top: int = 9
     evidence: str = ""
     is_weak: bool = False
+    others: Sequence[Sequence[Tile]] = ()
 
     @property
     def note(self) -> str:
@@ -66,6 +68,8 @@ def layer_figure(
     columns: int | None = None,
     tile_size: int | None = None,
     scaling: Scaling | str = DEFAULT_SCALING,
+    terms: str = "",
+    rules: Sequence[str] = (),
 ) -> Image.Image:
     """Return the paper's figure: for every feature map a grid of projections beside the grid of patches.
 
@@ -76,6 +80,8 @@ def layer_figure(
         columns: Maps side by side; None chooses, at most 2400 pixels wide.
         tile_size: Length of a tile's longer side; None chooses by the receptive field.
         scaling: How values become colours; each projection is scaled by itself.
+        terms: What the words in captions mean, for the legend.
+        rules: Names of the rule sets, where panels have `others`: the panel's own first. They stand above the grids.
 
     Raises:
         BadInputError: No panel, less than one column, a tile size below 1, an unknown scaling.
@@ -91,13 +97,14 @@ def layer_figure(
     tiles = [tile for panel in panels for tile in panel.tiles]
     size = choose_size(tiles, tile_size)
     n_cells = max((max(p.top, len(p.tiles)) for p in panels), default=1)
-    blocks = with_evidence([_panel(panel, n_cells, size, scaling) for panel in panels], panels)
+    blocks = with_evidence([_panel(panel, n_cells, size, scaling, rules) for panel in panels], panels)
+    order = f" First by {', then by '.join(rules)}." if rules else ""
     legend = (
         "Left: the strongest hits of the map, one an image, strongest first in reading order, each projected "
-        f"back to the pixels and scaled {scaling.caption}. Right: the image patches that caused them, "
+        f"back to the pixels and scaled {scaling.caption}.{order} Right: the image patches that caused them, "
         f"in the same order{_field(tiles)}. {notes(panels)}"
     )
-    return page(blocks, Frame(title, subtitle, legend, columns))
+    return page(blocks, Frame(title, subtitle, f"{legend} {terms}".strip(), columns))
 
 
 def choose_size(tiles: Sequence[Tile], size: int | None) -> int:
@@ -109,18 +116,20 @@ def choose_size(tiles: Sequence[Tile], size: int | None) -> int:
 
 def notes(panels: Sequence[MapPanel]) -> str:
     """Return the words of the legend for hatching and blank cells, where a figure has any."""
-    found = [hatching([tile for panel in panels for tile in panel.tiles])]
+    found = [marks([tile for panel in panels for tile in panel.tiles])]
     if any(0 < len(panel.tiles) < panel.top for panel in panels):
         found.append("Blank: no further hit.")
     return " ".join(filter(None, found))
 
 
-def hatching(tiles: Sequence[Tile]) -> str:
-    """Return the words of the legend for hatching; none where no tile has any."""
+def marks(tiles: Sequence[Tile]) -> str:
+    """Return the words of the legend for hatching and crosses; none where no tile has any."""
+    cross = "Cross: the unit." if any(tile.unit is not None for tile in tiles) else ""
     if all(tile.is_whole for tile in tiles):
-        return ""
+        return cross
     cut = any(tile.window != tile.box for tile in tiles)
-    return "Hatched: outside of the image" + (" or of the receptive field." if cut else ".")
+    hatched = "Hatched: outside of the image" + (" or of the receptive field." if cut else ".")
+    return f"{hatched} {cross}".strip()
 
 
 def cell_grid(pictures: Sequence[Image.Image], n_cells: int, size: int) -> Image.Image:
@@ -160,10 +169,15 @@ def with_evidence(blocks: Sequence[Image.Image], panels: Sequence[MapPanel]) -> 
     return found
 
 
-def _panel(panel: MapPanel, n_cells: int, size: int, scaling: Scaling) -> Image.Image:
-    projections = cell_grid([draw_projection(t, size, scaling) for t in panel.tiles], n_cells, size)
-    patches = cell_grid([draw_patch(t, size) for t in panel.tiles], n_cells, size)
-    body = beside([projections, patches], GRID_GAP)
+def _panel(
+    panel: MapPanel, n_cells: int, size: int, scaling: Scaling, rules: Sequence[str] = ()
+) -> Image.Image:
+    drawn = [[draw_projection(t, size, scaling) for t in own] for own in (panel.tiles, *panel.others)]
+    drawn.append([draw_patch(t, size) for t in panel.tiles])
+    grids = [cell_grid(own, n_cells, size) for own in drawn]
+    if rules:
+        grids = [headed(own, "", name) for own, name in zip(grids, (*rules, "image"), strict=True)]
+    body = beside(grids, GRID_GAP)
     if not panel.tiles:
         body = never_active(body.height, body.width)
     return headed(body, panel.label, panel.note)

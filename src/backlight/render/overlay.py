@@ -91,6 +91,7 @@ def overlay_figure(
     columns: int | None = None,
     tile_size: int | None = None,
     scaling: Scaling | str = DEFAULT_SCALING,
+    terms: str = "",
 ) -> Image.Image:
     """Return for every feature map the sum of its projections, the mean of its patches, and the projections.
 
@@ -101,6 +102,7 @@ def overlay_figure(
         columns: Maps side by side; None chooses, at most 2400 pixels wide.
         tile_size: Length of a small tile's longer side, 64 by default; the sum is as large as their grid.
         scaling: How values become colours; the sum and each projection are scaled by themselves.
+        terms: What the words in captions mean, for the legend.
 
     Raises:
         BadInputError: No panel, boxes of one map that differ in size, a size or columns below 1.
@@ -121,7 +123,7 @@ def overlay_figure(
         "Middle: the mean of their image patches. Right: the projections themselves. "
         f"The sum and the projections are each scaled {scaling.caption}. {notes(panels)}"
     )
-    return page(blocks, Frame(title, subtitle, legend, columns))
+    return page(blocks, Frame(title, subtitle, f"{legend} {terms}".strip(), columns))
 
 
 def blend(

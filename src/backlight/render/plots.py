@@ -166,6 +166,20 @@ def shortened(name: str, width: float, points: float) -> str:
     return f"…{name[start:]}"
 
 
+def shortened_apart(names: Sequence[str], width: float, points: float) -> list[str]:
+    """Return names shortened to a width in inches, at the end that tells more of them apart.
+
+    *Convention*: their beginning is cut, as `shortened` does, unless cutting their end leaves fewer alike.
+
+    Example:
+        >>> names = ["features.9.expand3x3_activation", "features.10.expand3x3_activation"]
+        >>> [name[:11] for name in shortened_apart(names, 1.4, 9.0)]
+        ['features.9.', 'features.10']
+    """
+    found = [[cut(name, width, points) for name in names] for cut in (shortened, shortened_end)]
+    return max(found, key=lambda own: len(set(own)))
+
+
 def told_apart(names: Sequence[str]) -> list[str]:
     """Return the names of layers without the ending that all of them share, for the ticks of an axis.
 

@@ -15,6 +15,7 @@ from backlight.render.scaling import DEFAULT_SCALING, Scaling
 
 _HATCH_PERIOD, _HATCH_GROUND, _HATCH_LINE = 8, 240, 206
 _SMALL, _SMALL_SIZE, _SIZE = 36, 72, 112
+_ARM, _CROSS, _CROSS_EDGE = 4, (255, 255, 255), (0, 0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,8 @@ class Tile:
         projection: (h, w, c) the projection there; signed, 1 or 3 channels.
         box: The receptive field in the preprocessed image; may leave it.
         image_size: Height and width of the preprocessed image.
+        unit: Row and column of the middle of the unit's receptive field, where it is not that of the box: marked by a
+            small cross.
 
     Raises:
         BadInputError: Patch or projection do not hold exactly the part of the box that lies inside the image.
@@ -35,6 +38,7 @@ class Tile:
     projection: Float[np.ndarray, "_ _ c"]
     box: Box
     image_size: tuple[int, int]
+    unit: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         expected = (self.inside.height, self.inside.width)
@@ -85,14 +89,20 @@ def pad(tile: Tile, inside: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray, "
 
 
 def draw_patch(tile: Tile, size: int) -> Image.Image:
-    """Return the patch on its window, hatched outside of the image; its longer side is size.
+    """Return the patch on its window, hatched outside of the image, a cross at its unit; its longer side is size.
 
     Example:
         >>> tile = Tile(np.zeros((2, 3, 3), np.uint8), np.zeros((2, 3, 3)), Box(-1, 0, 2, 3), (8, 8))
         >>> draw_patch(tile, 72).size
         (72, 72)
     """
-    return _draw(tile, tile.patch, size)
+    picture = _draw(tile, tile.patch, size)
+    if tile.unit is not None:
+        window = tile.window
+        row = round((tile.unit[0] + 0.5 - window.top) * picture.height / window.height)
+        col = round((tile.unit[1] + 0.5 - window.left) * picture.width / window.width)
+        _cross(picture, row, col)
+    return picture
 
 
 def draw_projection(tile: Tile, size: int, scaling: Scaling | str = DEFAULT_SCALING) -> Image.Image:
@@ -155,7 +165,7 @@ def hatch(height: int, width: int) -> Image.Image:
 def _draw(tile: Tile, inside: UInt8[np.ndarray, "h w 3"], size: int) -> Image.Image:
     window, box = tile.window, tile.inside
     height, width = fit(window.height, window.width, size)
-    picture = hatch(height, width)
+    picture = Image.new("RGB", (width, height)) if tile.is_whole else hatch(height, width)
     # Where the inside lies in the picture: both edges are rounded, rather than one edge and a size, so that nothing
     # reaches beyond the window. A narrow inside may round to nothing.
     top, bottom = (round((row - window.top) * height / window.height) for row in (box.top, box.bottom))
@@ -164,6 +174,14 @@ def _draw(tile: Tile, inside: UInt8[np.ndarray, "h w 3"], size: int) -> Image.Im
         squares = is_small(window.height, window.width)
         picture.paste(resize(inside, bottom - top, right - left, squares), (left, top))
     return picture
+
+
+def _cross(picture: Image.Image, row: int, col: int) -> None:
+    """Draw a small cross, white on black so that it shows on every ground; at the border where it lies beyond."""
+    row, col = min(max(row, _ARM), picture.height - 1 - _ARM), min(max(col, _ARM), picture.width - 1 - _ARM)
+    for colour, arm, half in ((_CROSS_EDGE, _ARM, 1), (_CROSS, _ARM - 1, 0)):
+        for high, wide in ((arm, half), (half, arm)):
+            picture.paste(colour, (col - wide, row - high, col + wide + 1, row + high + 1))
 
 
 def _shorter(start: int, stop: int, length: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import UInt8
 
 from backlight.geometry import Box
 from backlight.render.tiles import Tile
@@ -19,12 +20,15 @@ SHARE = 0.98
 _WORTH_IT = 0.75
 
 
-def zoom(tiles: Sequence[Tile], share: float = SHARE) -> list[Tile]:
+def zoom(tiles: Sequence[Tile], share: float = SHARE, moved: bool = False) -> list[Tile]:
     """Return tiles cut to the centre of their boxes, all to one size, that holds a share of the magnitude.
 
     Args:
         tiles: Hits of one layer, their boxes all of one size.
         share: Share of the sum of |r| that nine of ten tiles keep.
+        moved: Whether a cut that would leave the image is moved into it, as far as the unit's own box reaches: more of
+            the image and of the projection is seen, but the tiles are no longer aligned on their units, and a cross
+            marks these.
 
     Returns:
         The tiles in their order; as they are where less than a quarter of the side would go.
@@ -36,15 +40,23 @@ def zoom(tiles: Sequence[Tile], share: float = SHARE) -> list[Tile]:
         >>> zoom([Tile(np.zeros((9, 9, 3), np.uint8), values, Box(0, 0, 9, 9), (9, 9))])[0].box
         Box(top=3, left=3, bottom=6, right=6)
     """
+    margin = margin_of(tiles, share)
+    return [cut(tile, central(tile, margin, moved)) for tile in tiles] if margin else list(tiles)
+
+
+def margin_of(tiles: Sequence[Tile], share: float = SHARE) -> int:
+    """Return how many pixels `zoom` cuts from each side of tiles; 0 where that is not worth it.
+
+    Args:
+        tiles: As for `zoom`.
+        share: As for `zoom`.
+    """
     if not tiles:
-        return []
-    margins = [_margin(tile, share) for tile in tiles]
+        return 0
     # nine of ten tiles could lose more
-    margin = int(np.floor(np.quantile(margins, 0.1)))
+    margin = int(np.floor(np.quantile([_margin(tile, share) for tile in tiles], 0.1)))
     side = min(tiles[0].box.height, tiles[0].box.width)
-    if side - 2 * margin > _WORTH_IT * side:
-        return list(tiles)
-    return [_cut(tile, margin) for tile in tiles]
+    return margin if side - 2 * margin <= _WORTH_IT * side else 0
 
 
 def _margin(tile: Tile, share: float) -> int:
@@ -66,13 +78,58 @@ def _margin(tile: Tile, share: float) -> int:
     return int(np.flatnonzero(kept >= share * kept[0])[-1]) if kept[0] else 0
 
 
-def _cut(tile: Tile, margin: int) -> Tile:
-    outer = tile.inside
-    box = Box(
-        tile.box.top + margin, tile.box.left + margin, tile.box.bottom - margin, tile.box.right - margin
-    )
-    inner = box.clip(*tile.image_size)
+def cut(tile: Tile, box: Box) -> Tile:
+    """Return the part of a tile on a box inside its own; the unit is marked where it is no longer in the middle."""
+    middle = _middle(tile.box)
+    unit = None if _middle(box) == middle else middle
     # patch and projection begin at the first pixel of the old box that is inside the image
-    rows = slice(inner.top - outer.top, inner.bottom - outer.top)
-    cols = slice(inner.left - outer.left, inner.right - outer.left)
-    return Tile(tile.patch[rows, cols], tile.projection[rows, cols], box, tile.image_size)
+    kept = box.clip(*tile.image_size).slices(tile.inside.top, tile.inside.left)
+    return Tile(tile.patch[kept], tile.projection[kept], box, tile.image_size, unit)
+
+
+def central(tile: Tile, margin: int, moved: bool = False) -> Box:
+    """Return the box of a tile without a margin, moved into the image if asked; as for `zoom`."""
+    outer, (height, width) = tile.box, tile.image_size
+    top, left = outer.top + margin, outer.left + margin
+    rows, cols = outer.height - 2 * margin, outer.width - 2 * margin
+    if moved:
+        top = _moved(top, rows, (outer.top, outer.bottom), height)
+        left = _moved(left, cols, (outer.left, outer.right), width)
+    return Box(top, left, top + rows, left + cols)
+
+
+def _middle(box: Box) -> tuple[float, float]:
+    return (box.top + box.bottom - 1) / 2, (box.left + box.right - 1) / 2
+
+
+def into_image(tile: Tile, image: UInt8[np.ndarray, "_ _ 3"]) -> Tile:
+    """Return a tile moved into the image, if its box leaves it and fits: the patch shows what lies beside the field.
+
+    The projection is zero there, since a unit sees no further than its field; a cross marks the unit.
+
+    Args:
+        tile: The tile.
+        image: (h, w, 3) the whole preprocessed image.
+
+    Example:
+        >>> tile = Tile(np.zeros((2, 3, 3), np.uint8), np.ones((2, 3, 1)), Box(-1, 0, 2, 3), (8, 8))
+        >>> into_image(tile, np.zeros((8, 8, 3), np.uint8)).box
+        Box(top=0, left=0, bottom=3, right=3)
+    """
+    height, width = tile.image_size
+    rows, cols = tile.box.height, tile.box.width
+    if tile.is_whole or rows > height or cols > width:
+        return tile
+    top, left = min(max(tile.box.top, 0), height - rows), min(max(tile.box.left, 0), width - cols)
+    box, seen = Box(top, left, top + rows, left + cols), tile.inside
+    projection = np.zeros((rows, cols, tile.projection.shape[2]), tile.projection.dtype)
+    projection[seen.slices(top, left)] = tile.projection
+    unit = _middle(tile.box) if tile.unit is None else tile.unit
+    return Tile(image[box.slices()], projection, box, tile.image_size, unit)
+
+
+def _moved(start: int, size: int, outer: tuple[int, int], length: int) -> int:
+    """Return where a range begins that lies inside an image, or covers all of it, as far as the outer range allows."""
+    low, high = sorted((0, length - size))
+    into = min(max(start, low), high)
+    return min(max(into, outer[0]), outer[1] - size)

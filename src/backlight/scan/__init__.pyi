@@ -1,3 +1,4 @@
+from .bands import Bands as Bands
 from .compiling import Compile as Compile
 from .compiling import should_compile as should_compile
 from .halves import HalvedHits as HalvedHits

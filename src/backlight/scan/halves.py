@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.scan.mixing import mixed
 from backlight.scan.topk import TopHits
 
 MOST_RANKS = 9
@@ -25,19 +26,13 @@ TOLERANCE = 0.1
 
 
 def in_second_half(image_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which of the images belong to the second half: by a bit that is as good as drawn at random.
-
-    *Source*: the finaliser of SplitMix64 (Steele, Lea & Flood 2014); Python's own hash of whole numbers mixes nothing.
+    """Return which of the images belong to the second half: by the first bit of the hash of their id (`mixed`).
 
     Example:
         >>> in_second_half(np.arange(8)).astype(int)
         array([0, 1, 0, 0, 1, 0, 0, 0])
     """
-    # Sequential ids are spread by an odd constant first; products and sums wrap around at 64 bits.
-    bits = np.asarray(image_ids).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray((bits ^ (bits >> np.uint64(31))) >> np.uint64(63), np.bool_)
+    return np.asarray(mixed(image_ids) >> np.uint64(63), np.bool_)
 
 
 @dataclass(frozen=True)

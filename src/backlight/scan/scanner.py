@@ -131,5 +131,4 @@ def _add(
     # (n, c) positions in reading order become (n, c, 2) rows and columns; fully connected units have -1 for both.
     flat = peaks.places.cpu().numpy()
     places = np.stack(np.divmod(flat, layer.shape[2]) if layer.is_spatial else (flat, flat), 2)
-    hits = result.halves.add(maxima, ids, places.astype(np.int32))
-    return LayerScan(hits, result.statistics.add(maxima, means))
+    return result.add(maxima, means, ids, places.astype(np.int32))

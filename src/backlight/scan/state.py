@@ -1,7 +1,7 @@
-"""The state of a scan: the top hits and the statistics of every feature map, mergeable.
+"""The state of a scan: top hits, statistics, and an example of each band, for every feature map; mergeable.
 
 Memory does not grow with the number of images: for each feature map a scan holds k hits of either half of the images,
-and a histogram.
+a histogram, and an image for each of its bins.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.images.skipped import Skipped
 from backlight.network import Layer
+from backlight.scan.bands import Bands
 from backlight.scan.halves import HalvedHits
-from backlight.scan.statistics import MapStatistics
+from backlight.scan.statistics import MapStatistics, bins_of
 from backlight.scan.topk import TopHits
 
 
@@ -28,19 +29,55 @@ class LayerScan:
     Attributes:
         halves: The strongest hits of every feature map, in either half of the images.
         statistics: Statistics of every feature map.
+        bands: An example for each bin of their histograms; None where an earlier version began the scan.
     """
 
     halves: HalvedHits
     statistics: MapStatistics
+    bands: Bands | None = None
+
+    @classmethod
+    def empty(cls, n_maps: int, top: int) -> LayerScan:
+        """Return the result for no image."""
+        return cls(HalvedHits.empty(n_maps, top), MapStatistics.empty(n_maps), Bands.empty(n_maps))
 
     @cached_property
     def hits(self) -> TopHits:
         """The strongest hits of every feature map."""
         return self.halves.together
 
+    def add(
+        self,
+        maxima: NDArray[np.float32],
+        means: NDArray[np.float32],
+        image_ids: NDArray[np.int64],
+        places: NDArray[np.int32],
+    ) -> LayerScan:
+        """Return the result with a batch of images added.
+
+        Args:
+            maxima: (n, c) strongest activation of each image and map.
+            means: (n, c) mean activation of each image and map.
+            image_ids: (n,) ids that have not been added yet.
+            places: (n, c, 2) row and column of the strongest activations.
+        """
+        bins = bins_of(maxima)
+        return LayerScan(
+            self.halves.add(maxima, image_ids, places),
+            self.statistics.add(maxima, means, bins),
+            None if self.bands is None else self.bands.add(maxima, bins, image_ids, places),
+        )
+
     def merge(self, other: LayerScan) -> LayerScan:
         """Return the result for both sets of images, which have no image in common."""
-        return LayerScan(self.halves.merge(other.halves), self.statistics.merge(other.statistics))
+        both = None if self.bands is None or other.bands is None else self.bands.merge(other.bands)
+        return LayerScan(self.halves.merge(other.halves), self.statistics.merge(other.statistics), both)
+
+    def after(self) -> LayerScan:
+        """Return a result for no image to which only what can stay in a merge with this one needs to be added."""
+        n_maps = len(self.statistics.maxima)
+        bands = None if self.bands is None else self.bands.after()
+        return LayerScan(self.halves.after(), MapStatistics.empty(n_maps), bands)
 
 
 @dataclass
@@ -60,12 +97,7 @@ class Scan:
         """Return the scan of no image."""
         if top < 1:
             raise BadInputError(f"top is the number of hits of a feature map, at least 1, got {top}")
-        return cls(
-            {
-                y.name: LayerScan(HalvedHits.empty(y.n_maps, top), MapStatistics.empty(y.n_maps))
-                for y in layers
-            }
-        )
+        return cls({layer.name: LayerScan.empty(layer.n_maps, top) for layer in layers})
 
     @property
     def n_images(self) -> int:
@@ -80,18 +112,15 @@ class Scan:
         return Scan(layers, sorted([*self.skipped, *other.skipped], key=lambda s: s.id))
 
     def after(self) -> Scan:
-        """Return a scan of no image that may leave out hits which a merge with this one would leave out anyway."""
-        layers = {
-            name: LayerScan(result.halves.after(), MapStatistics.empty(len(result.statistics.maxima)))
-            for name, result in self.layers.items()
-        }
-        return Scan(layers)
+        """Return a scan of no image that may leave out what a merge with this one would leave out anyway."""
+        return Scan({name: result.after() for name, result in self.layers.items()})
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the results of all layers as plain arrays, named `layer index.what`."""
         arrays: dict[str, NDArray[np.generic]] = {}
         for i, result in enumerate(self.layers.values()):
-            for part in (result.halves.to_arrays(), vars(result.statistics)):
+            bands = {} if result.bands is None else result.bands.to_arrays()
+            for part in (result.halves.to_arrays(), vars(result.statistics), bands):
                 arrays |= {f"{i}.{name}": np.asarray(value) for name, value in part.items()}
         return arrays
 
@@ -107,6 +136,10 @@ class Scan:
                 own["sum_parts"] = np.stack([sums, np.zeros_like(sums), np.zeros_like(sums)])
             statistics = {name: own[name] for name in MapStatistics.__annotations__}
             n_images = {"n_images": int(own["n_images"])}  # an array of no dimensions, where a number belongs
-            return LayerScan(HalvedHits.from_arrays(own), MapStatistics(**statistics | n_images))  # type: ignore[arg-type]
+            return LayerScan(
+                HalvedHits.from_arrays(own),
+                MapStatistics(**statistics | n_images),  # type: ignore[arg-type]
+                Bands.from_arrays(own, len(own["maxima"])),
+            )
 
         return cls({name: layer(i) for i, name in enumerate(names)})

@@ -29,6 +29,14 @@ has bits below 2^-77: smaller than 1e-16 itself.
 """
 
 
+def bins_of(maxima: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return the bin of each value in the histogram.
+
+    *Convention*: a value on an edge belongs below it, so that 0 is "not active".
+    """
+    return np.searchsorted(_EDGES, maxima, side="left")
+
+
 @dataclass(frozen=True)
 class MapStatistics:
     """Statistics of c feature maps.
@@ -58,15 +66,18 @@ class MapStatistics:
             np.zeros((n_maps, N_BINS), np.int64),
         )
 
-    def add(self, maxima: NDArray[np.float32], means: NDArray[np.float32]) -> MapStatistics:
-        """Return the statistics with a batch added: (n, c) per-image maxima and means."""
+    def add(
+        self,
+        maxima: NDArray[np.float32],
+        means: NDArray[np.float32],
+        bins: NDArray[np.intp] | None = None,
+    ) -> MapStatistics:
+        """Return the statistics with a batch added: (n, c) per-image maxima and means, and the bins of the maxima."""
         n_images, n_maps = maxima.shape
         if not n_images:
             return self
         # (n, c) bins, counted for all maps at once: those of map i are numbered from i * N_BINS.
-        # side="left": a value on an edge belongs below it, so that 0 is "not active".
-        bins = np.searchsorted(_EDGES, maxima, side="left")
-        flat = bins + np.arange(n_maps) * N_BINS
+        flat = (bins_of(maxima) if bins is None else bins) + np.arange(n_maps) * N_BINS
         histogram = np.bincount(flat.ravel(), minlength=n_maps * N_BINS).reshape(n_maps, N_BINS)
         return MapStatistics(
             self.n_images + n_images,

@@ -4,6 +4,8 @@ A patch is a lossy WebP. A projection is a lossless WebP of 8-bit codes, from wh
 code 128 is zero and r = s · sign(code - 128) · ((code - 128) / 127)², s being the scale kept beside it. The square
 gives small values the finer steps (`decode_projection` states the error).
 
+A whole picture is stored like a patch. A map of activations is 8-bit codes relative to its own maximum, packed by zlib.
+
 A file may come from anybody, so bytes are read as WebP and as nothing else (Pillow would start Ghostscript for
 others), and their size is read from the header and compared with the tile's before memory is taken for it.
 """
@@ -11,6 +13,7 @@ others), and their size is read from the header and compared with the tile's bef
 from __future__ import annotations
 
 import io
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +114,36 @@ def decode_projection(
     """
     codes = np.asarray(decode_picture(data, size), np.float32)[..., :channels] - 128
     return np.asarray(scale * np.sign(codes) * (codes / 127) ** 2, np.float32)
+
+
+def encode_activation(codes: NDArray[np.uint8]) -> bytes:
+    """Return a map of activations (h, w), as codes from 0 to 255 of its maximum, as bytes."""
+    return zlib.compress(np.ascontiguousarray(codes).tobytes())
+
+
+def decode_activation(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the map of activations (h, w) that `encode_activation` kept.
+
+    Args:
+        data: The bytes.
+        size: Its height and width.
+
+    Raises:
+        ValueError: The bytes are of something else, or of another size.
+
+    Example:
+        >>> decode_activation(encode_activation(np.array([[0, 255, 10]], np.uint8)), (1, 3))
+        array([[  0, 255,  10]], dtype=uint8)
+    """
+    # No more is unpacked than the map needs, and one byte to see whether there is more.
+    unpacking, n = zlib.decompressobj(), size[0] * size[1]
+    try:
+        codes = unpacking.decompress(data, n + 1)
+    except zlib.error as error:
+        raise ValueError(f"a map of activations is packed by zlib, got something else ({error})") from error
+    if len(codes) != n or not unpacking.eof or unpacking.unused_data:
+        raise ValueError(f"a map of {size[0]} x {size[1]} activations is expected, got another number")
+    return np.frombuffer(codes, np.uint8).reshape(size)
 
 
 def _webp(image: Image.Image, **options: object) -> bytes:

@@ -18,6 +18,12 @@ from backlight.geometry import Box
 Fill = Literal["mean", "blur", "noise"]
 """What covered pixels are replaced by: the image's mean colour, the blurred image, or noise of the image's colours."""
 
+FILLS_IN_WORDS: dict[Fill, str] = {
+    "mean": "the image's mean colour",
+    "blur": "the blurred image",
+    "noise": "noise",
+}
+
 BLUR_SIGMA = 5.0
 _BLUR_SIZE = 31
 

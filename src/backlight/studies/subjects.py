@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.atlas import Atlas
+from backlight.atlas import Atlas, FeatureMap
 from backlight.errors import UnsupportedOperatorError
 from backlight.geometry import Box
 from backlight.network import Layer, Network
@@ -88,10 +88,13 @@ def choose_subjects(atlas: Atlas, name: str, maps: int | None, hits: int, seed: 
     if maps is not None and maps < len(channels):
         drawn = np.random.default_rng([seed, *name.encode()]).permutation(len(channels))
         channels = sorted(channels[i] for i in drawn[:maps])
+    return [subjects_in(layer[c], crop)[:hits] for c in channels]
+
+
+def subjects_in(feature_map: FeatureMap, crop: tuple[int, int]) -> list[Subject]:
+    """Return the hits of a feature map; crop is the height and width of the network's input."""
+    name, channel = feature_map.layer, feature_map.channel
     return [
-        [
-            Subject(Unit(name, c, hit.row, hit.col), hit.image_id, hit.rank, hit.box, hit.box.clip(*crop))
-            for hit in layer[c].hits[:hits]
-        ]
-        for c in channels
+        Subject(Unit(name, channel, hit.row, hit.col), hit.image_id, hit.rank, hit.box, hit.box.clip(*crop))
+        for hit in feature_map.hits
     ]

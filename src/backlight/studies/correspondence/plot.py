@@ -12,6 +12,7 @@ from backlight.geometry import Box
 from backlight.render.plots import Plot, colours, hold_all, new_plot, shortened, shortened_end, without_axes
 from backlight.studies.correspondence.masking import CONTROL_MASKS, ENTRIES, ControlMask, Entries
 from backlight.studies.correspondence.result import Correspondence
+from backlight.studies.covering import FILLS_IN_WORDS
 from backlight.studies.plots import note_lines, outline, replace_last_row
 
 _MOST_IMAGES, _A_ROW, _GAP = 16, 8, 12
@@ -59,7 +60,7 @@ def _note(result: Correspondence, shown: int, width: float) -> str:
         "Changed entries: those that the mask moves in at least one of the two images. Faint dots: pairs of images "
         "(of the part), draws (of the controls). Bars: standard deviation over pairs. Random: boxes of the part's "
         "sizes anywhere outside of the parts. Shifted: the part's boxes all moved by one shift. p: share of a "
-        f"control's draws that are as small as the part, one-sided. Masked with: {result.config.fill}."
+        f"control's draws that are as small as the part, one-sided. Masked with {FILLS_IN_WORDS[result.config.fill]}."
     )
     more = f" The first {shown} images are shown." if shown < len(result.images) else ""
     return note_lines(text + more, width)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from backlight.render.plots import COLOURS, Plot, hold_all, new_plot, shortened
+from backlight.studies.covering import FILLS_IN_WORDS
 from backlight.studies.faithfulness.result import Faithfulness
 from backlight.studies.faithfulness.scores import CONTROLS
 from backlight.studies.intervals import mean_interval
@@ -21,13 +22,13 @@ def draw(result: Faithfulness) -> Plot:
     """Return the curves of every layer, rule sets in colour and controls in grey, over maps, hits and fills."""
     columns = min(_COLUMNS, len(result.layers))
     rows = ceil(len(result.layers) / columns)
-    fills = ", ".join(result.config.fills)
+    fills = ", ".join(FILLS_IN_WORDS[fill] for fill in result.config.fills)
     note = (
-        f"Fall: share of the activation that is lost; mean over feature maps, hits and fills ({fills}). "
-        "Band: 95 % interval of the atlas's own rules, over maps.\n"
+        f"Fall: share of the activation that is lost when the pixels show {fills}; mean over these, hits and maps.\n"
+        "Band: 95 % interval over maps, of the rules that made the atlas. "
         "Turned: the same pixels turned about the unit by 90, 180 and 270 degrees. Centre: a disc around the middle of "
-        "the receptive field. Sobel: edges.\n"
-        "Other map, other image: projection of another map here, of another hit of the map."
+        "the receptive field.\n"
+        "Sobel: edges. Other map, other image: projection of another map here, of another hit of the map."
     )
     figure, axes = new_plot(
         rows, columns, (3.1 * columns + 1.6, 2.6 * rows + 1.2), "Covering what a projection shows", note

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.studies.faithfulness.scores import CENTRE, TURNED
+from backlight.studies.faithfulness.scores import CENTRE, OTHER_IMAGE, OTHER_MAP, RANDOM, SOBEL, TURNED
 from backlight.studies.intervals import (
     P_LIMIT,
     Interval,
@@ -18,7 +18,14 @@ from backlight.studies.intervals import (
     sign_flip_p,
 )
 
-_NAMES = {CENTRE: "a disc at the centre", TURNED: "its own mask turned"}
+_NAMES = {
+    TURNED: "its own mask turned",
+    CENTRE: "a disc at the centre",
+    RANDOM: "random pixels",
+    SOBEL: "edges",
+    OTHER_MAP: "another map",
+    OTHER_IMAGE: "another hit",
+}
 
 
 @dataclass(frozen=True)
@@ -53,17 +60,24 @@ class Verdict:
         gains: What it gains over each control that is there, the turned mask first.
         rivals: What it gains over the other rule sets.
         n: Number of samples.
+        p_all: p of its being better than every control; None where there is none.
     """
 
     falls: dict[str, float | None]
     gains: dict[str, Gain]
     rivals: dict[str, Gain]
     n: int
+    p_all: float | None
 
     @property
     def is_strong(self) -> bool:
-        """Whether it beats every control."""
-        return bool(self.gains) and all(gain.is_won for gain in self.gains.values())
+        """Whether it surely tells more than its position does: it beats its own mask turned, or all controls."""
+        return self.gains[TURNED].is_won if TURNED in self.gains else self.beats_all
+
+    @property
+    def beats_all(self) -> bool:
+        """Whether it surely beats every control."""
+        return self.p_all is not None and self.p_all <= P_LIMIT
 
     @property
     def equal(self) -> tuple[str, ...]:
@@ -82,7 +96,7 @@ class Verdict:
 
     def _parts(self) -> list[str]:
         parts = (
-            [*self._direction(), *self._others()]
+            [*self._direction(), *([] if self.beats_all else self._others())]
             if can_tell(self.n, len(self.gains))
             else ["too few to tell"]
         )
@@ -93,7 +107,7 @@ class Verdict:
 
     def _direction(self) -> list[str]:
         """Return what the comparison with the turned mask and with the disc says: direction, and distance."""
-        if self.is_strong:
+        if self.beats_all:
             return ["better than every control"]
         turned, centre = self.gains.get(TURNED), self.gains.get(CENTRE)
         if turned is None or not turned.is_won:
@@ -103,7 +117,7 @@ class Verdict:
         return ["right direction"]
 
     def _others(self) -> list[str]:
-        groups = (("worse than", self.better), ("no better than", self.equal))
+        groups = (("worse than", self.better), ("not surely better than", self.equal))
         return [f"{words} {_listed([_NAMES.get(n, n) for n in names])}" for words, names in groups if names]
 
     def _numbers(self) -> str:
@@ -134,14 +148,16 @@ def judge(
         controls: Which of the methods are controls; the others are rule sets.
         seed: Random seed of the tests of many samples.
 
-    *Convention*: a control counts as beaten at p <= 0.05 of the exact sign-flip test of the differences, corrected by
-    Holm for the number of controls: under chance alone at most one verdict in 20 claims any difference. Rule sets are
-    compared, and corrected, apart from controls.
+    *Convention*: a control counts as beaten at p <= 0.05 of the exact sign-flip test of the differences. The turned
+    mask, the fair rival, is a question of its own; the other controls are corrected by Holm for their number, and so
+    are, apart from them, the rule sets. So under chance alone at most one verdict in 20 claims a direction, and at most
+    one in 20 any other difference. To be better than every control all tests must pass, so the largest p of them is the
+    claim's own, without a correction (the intersection-union test, Berger 1982).
 
     Example:
         >>> falls = np.linspace(0.7, 0.9, 9)[:, None] + [0, 0, -0.1] + np.outer(np.arange(9) % 2 - 0.44, [0, 0.1, 0])
         >>> judge(["deconvnet", "centre", "random"], falls, ["centre", "random"]).text
-        'no better than a disc at the centre (n = 9)'
+        'not surely better than a disc at the centre (n = 9)'
     """
     gains = {
         # differences within a sample, so that what makes a hit easy or hard to cover cancels out
@@ -153,7 +169,9 @@ def judge(
     against = {name: gain for name, gain in gains.items() if name in controls}
     rivals = {name: gain for name, gain in gains.items() if name not in controls}
     means = {name: mean_interval(falls[:, i]).mean for i, name in enumerate(methods)}
-    return Verdict(means, _corrected(against), _corrected(rivals), len(falls))
+    first = {name: gain for name, gain in against.items() if name == TURNED}
+    others = {name: gain for name, gain in against.items() if name != TURNED}
+    return Verdict(means, first | _corrected(others), _corrected(rivals), len(falls), _p_all(against))
 
 
 def judge_maps(
@@ -168,9 +186,14 @@ def judge_maps(
         seed: As for `judge`.
 
     *Convention*: the p values of each control are corrected over the maps by Benjamini and Hochberg: of the maps that
-    are said to beat it, at most 5 % are expected not to.
+    are said to beat it, at most 5 % are expected not to; and so are those of the maps that beat all.
     """
     verdicts = [judge(methods, own, controls, seed) for own in falls]
+    p_all = false_discoveries(np.array([np.nan if v.p_all is None else v.p_all for v in verdicts]))
+    verdicts = [
+        replace(verdict, p_all=None if np.isnan(own) else own)
+        for verdict, own in zip(verdicts, p_all.tolist(), strict=True)
+    ]
     for kind in ("gains", "rivals"):
         for name in methods[1:]:
             found = [getattr(v, kind).get(name) for v in verdicts]
@@ -215,6 +238,14 @@ def advised_rules(
 
 def _gain(differences: NDArray[np.floating], seed: int) -> Gain:
     return Gain(mean_interval(differences), sign_flip_p(differences, seed))
+
+
+def _p_all(gains: Mapping[str, Gain]) -> float | None:
+    """Return p of being better than every control: 1 unless it is better than each on average."""
+    if not gains or any(gain.p is None for gain in gains.values()):
+        return None
+    is_better = all((gain.interval.mean or 0) > 0 for gain in gains.values())
+    return max(gain.p for gain in gains.values() if gain.p is not None) if is_better else 1.0
 
 
 def _corrected(gains: Mapping[str, Gain]) -> dict[str, Gain]:

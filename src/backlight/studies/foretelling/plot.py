@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from backlight.render.plots import COLOURS, Plot, hold_all, new_plot, shortened, told_apart
+from backlight.render.plots import COLOURS, Plot, hold_all, new_plot, shortened_apart, told_apart
 from backlight.studies.foretelling.result import CENTRE, Foretelling
 from backlight.studies.plots import correlation_ends, note_lines
 
@@ -40,7 +40,7 @@ def _bars(axes: Axes, result: Foretelling, kind: str) -> None:
         axes.plot(at, means, "o", color=colour, markersize=4, label=name)
         axes.vlines(at, low, high, color=colour, linewidth=1)
     axes.axhline(0, color="#686870", linewidth=0.8)
-    axes.set_xticks(places, [shortened(layer, 1.0, 8.0) for layer in told_apart(result.layers)])
+    axes.set_xticks(places, shortened_apart(told_apart(result.layers), 1.0, 8.0))
     axes.tick_params(axis="x", labelsize=8, length=0)
     axes.set_title(_TITLES[kind], loc="left", fontsize=9)
     axes.set_ylabel("rank correlation")

@@ -33,7 +33,7 @@ class ForetellingConfig:
         seed: Random seed for every draw.
         rivals: Further rule sets to compare, as `parse_rules` reads them.
         low_pass: Side of the box that projections are averaged over before their energy is taken, in strides of the
-            layer; 0 for none. It removes the checkerboards that strided convolutions leave.
+            layer; 0 for none. It removes the checkerboards that strided convolutions leave; figures can do the same.
     """
 
     maps: int | None = 16

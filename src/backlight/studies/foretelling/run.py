@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from backlight.atlas import Atlas
@@ -23,6 +22,7 @@ from backlight.images import ImageSource, open_images
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
 from backlight.operators.ruleset import GRADIENT, RuleSet
+from backlight.render import box_sides, low_pass
 from backlight.scan import Progress
 from backlight.studies.by_hit import count_of, count_subjects, layer_by_layer, merged, subjects_of
 from backlight.studies.checks import check_belongs
@@ -162,8 +162,7 @@ class _Squares:
         """Return the energy (h, w) of a projection (c, h, w)."""
         values, field = signal.double().cpu().numpy(), self._layer.receptive_field
         if self._config.low_pass and field is not None:
-            sides = [max(1, round(self._config.low_pass * float(own))) for own in field.stride]
-            values = ndimage.uniform_filter(values, (0, *sides), mode="constant")
+            values = low_pass(values, box_sides(field.stride, self._config.low_pass))
         energy: NDArray[np.float64] = (values**2).sum(0)
         return energy
 

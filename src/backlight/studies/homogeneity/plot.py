@@ -17,6 +17,7 @@ from backlight.render.plots import (
     hold_all,
     new_plot,
     shortened,
+    shortened_apart,
     without_axes,
     wrapped,
 )
@@ -75,7 +76,7 @@ def _strips(axes: Axes, result: Homogeneity, aspect: Aspect, is_first: bool) -> 
     hold_all(
         [axes], y=(len(result.layers) - 0.45, -0.6)
     )  # from large to small: the first layer is at the top
-    names = [shortened(layer, _NAME, 10.0) for layer in result.layers]
+    names = shortened_apart(result.layers, _NAME, 10.0)
     axes.set_yticks(range(len(result.layers)), names if is_first else [])
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")

@@ -27,7 +27,7 @@ def draw_hits(layer: AtlasLayer, maps: Sequence[Sequence[Hit]]) -> NDArray[np.ui
     """
     # the tiles of all maps in one list, so that all are cut alike; below they are taken from it in the same order
     tiles = [hit.tile for hits in maps for hit in hits]
-    shown = iter(tiles if layer.receptive_field is None else zoom(tiles))
+    shown = iter(tiles if layer.receptive_field is None else zoom(tiles, moved=True))
     most = max(map(len, maps), default=0)
     result = np.full((len(maps), 2, most, PICTURE_SIDE, PICTURE_SIDE, 3), 255, np.uint8)
     for i, hits in enumerate(maps):

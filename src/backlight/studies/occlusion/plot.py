@@ -28,7 +28,7 @@ from backlight.render.plots import (
     width_of,
     without_axes,
 )
-from backlight.studies.covering import filled
+from backlight.studies.covering import FILLS_IN_WORDS, filled
 from backlight.studies.occlusion.result import Occlusion
 from backlight.studies.plots import outline
 from backlight.studies.shown import tile_of
@@ -115,9 +115,7 @@ def _title(result: Occlusion) -> str:
 
 
 def _note(result: Occlusion) -> str:
-    fill = {"mean": "the image's mean colour", "blur": "the blurred image", "noise": "noise"}[
-        result.config.fill
-    ]
+    fill = FILLS_IN_WORDS[result.config.fill]
     kind = "strongest" if result.config.row is None else "chosen"
     others = ", then of its strongest unit in other images" if result.other_names else ""
     return (
@@ -182,7 +180,7 @@ def _unit(axes: Axes, result: Occlusion) -> None:
 def _projections(axes: Axes, result: Occlusion) -> None:
     height, width = result.image.shape[:2]
     own = tile_of(result.image, result.projection, result.watched.box)
-    tiles = zoom([own, *result.others.tiles((height, width))])
+    tiles = zoom([own, *result.others.tiles((height, width))], moved=True)
     side = _TILE + _GAP
     page = Image.new("RGB", (side * len(tiles) - _GAP, 2 * side - _GAP), "white")
     for i, tile in enumerate(tiles):

@@ -18,7 +18,7 @@ from backlight.studies.sanity.similarity import METRICS, TITLES
 _ROWS = ("this layer and\nall above random", "this layer alone\nrandom", "switches replaced")
 _PANEL, _INSIDE, _ROW = 3.0, 2.5, 2.4
 """Inches: the width of a panel and of its axis, and the height of a row."""
-_NAME, _TICK, _MOST_TICKS = 1.3, 7.5, 16
+_NAME, _TICK, _MOST_TICKS = 1.5, 7.5, 16
 """The largest width of a layer's name in inches, its points, and how many names an axis has room for."""
 _BAR, _STEP = 0.25, 0.27
 

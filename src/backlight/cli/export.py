@@ -1,0 +1,25 @@
+"""`backlight export`: the site of an atlas as plain files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backlight.cli import flags
+from backlight.cli.output import progress_bars, say
+
+
+def export(
+    atlas: flags.AtlasArgument,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write into.")],
+) -> None:
+    """Write an atlas as a web site of plain files, which opens by double click."""
+    from backlight.atlas import open_atlas
+    from backlight.web import export as write
+
+    opened = open_atlas(atlas)
+    with progress_bars(resumes=False) as progress:
+        found = write(opened, folder, progress=progress)
+    say("{} ({} files, {:.1f} MB)", found.index, found.n_files, found.n_bytes / 1e6)

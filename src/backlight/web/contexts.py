@@ -1,0 +1,519 @@
+"""Contexts: what each page of a site shows, as plain frozen data; its `.json` twin is the same data.
+
+Templates read nothing else. Lengths are pixels of the network's input, activations are in the network's own scale,
+shares are 0 to 1, and every `href` is an address made by `backlight.web.links`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """A part of a sheet of pictures.
+
+    Attributes:
+        href: The sheet.
+        width: Of the sheet, in its own pixels.
+        height: Of the sheet.
+        left: Of the part.
+        top: Of the part.
+        side: Width and height of the part.
+    """
+
+    href: str
+    width: int
+    height: int
+    left: int
+    top: int
+    side: int
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a control loses.
+
+    Attributes:
+        name: The control, or another rule set.
+        value: Share of the activation that is lost when what it chooses is covered.
+    """
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class EvidenceView:
+    """What is known of how far projections can be trusted.
+
+    Attributes:
+        own: Share of the activation that is lost when what they show is covered; None where it could not be measured.
+        controls: The same for each control.
+        others: The same for other rule sets.
+        verdict: In words.
+        is_strong: Whether they beat every control.
+        n: Number of hits, or of maps of a layer.
+        gain: How much more is lost than by the same pixels turned about the unit; None where that is not known.
+    """
+
+    own: float | None
+    controls: tuple[Control, ...]
+    others: tuple[Control, ...]
+    verdict: str
+    is_strong: bool
+    n: int
+    gain: float | None
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """How often a label is there.
+
+    Attributes:
+        label: The label.
+        count: Number of hits with it.
+        href: Its class.
+    """
+
+    label: str
+    count: int
+    href: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A feature map in a grid.
+
+    Attributes:
+        id: Its name in the tray, `layer slug:channel`.
+        layer: The layer's name.
+        channel: Its channel.
+        href: Its page.
+        max: Its strongest activation.
+        active_share: Share of the images in which it is active.
+        is_dead: Whether it is active in none.
+        stability: Of how many ranks it is known that another set of images would have hits as strong, in words.
+        projections: Its projections, three by three; None for a dead map.
+        patches: The patches beside them.
+        n_hits: Number of hits shown.
+        labels: Labels of its hits, most frequent first.
+        files: File names of its hits.
+        evidence: What is known of its projections; None before a study.
+        purity: Share of its hits with their most frequent label.
+    """
+
+    id: str
+    layer: str
+    channel: int
+    href: str
+    max: float
+    active_share: float
+    is_dead: bool
+    stability: str
+    projections: Sprite | None
+    patches: Sprite | None
+    n_hits: int
+    labels: tuple[LabelCount, ...]
+    files: tuple[str, ...]
+    evidence: EvidenceView | None
+    purity: float
+
+
+@dataclass(frozen=True)
+class BoxView:
+    """A rectangle of pixels of the preprocessed image, half-open; it may reach outside.
+
+    Attributes:
+        top: First row.
+        left: First column.
+        height: Number of rows.
+        width: Number of columns.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class HitView:
+    """One of a map's strongest activations.
+
+    Attributes:
+        rank: 1 for the strongest.
+        value: The activation.
+        row: Row of the unit; None for a fully connected one.
+        col: Column of the unit.
+        box: What the unit sees.
+        image_id: Its image.
+        file: The image's file.
+        label: The image's class.
+        image_href: The image's page.
+        projection: Its projection.
+        patch: The patch.
+        whole: The whole image; None where the atlas does not keep it.
+        light: What dims the whole image where the map is not active; None where the atlas does not keep it.
+    """
+
+    rank: int
+    value: float
+    row: int | None
+    col: int | None
+    box: BoxView
+    image_id: int
+    file: str
+    label: str | None
+    image_href: str
+    projection: Sprite
+    patch: Sprite
+    whole: Sprite | None
+    light: Sprite | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image of one bin of a histogram: as good as drawn at random from those in it.
+
+    Attributes:
+        value: The map's strongest activation in it.
+        file: Its file.
+        label: Its class.
+        projection: The projection of that activation.
+        patch: The patch.
+    """
+
+    value: float
+    file: str
+    label: str | None
+    projection: Sprite
+    patch: Sprite
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bin of the histogram of a map's strongest activation in each image.
+
+    Attributes:
+        low: Lower edge, not included.
+        high: Upper edge; None for the last.
+        count: Number of images.
+        height: Share of the highest bar.
+        holds_hits: Whether hits lie in it.
+        example: An image of it; None where the atlas was built without `--bands`.
+    """
+
+    low: float
+    high: float | None
+    count: int
+    height: float
+    holds_hits: bool
+    example: Example | None
+
+
+@dataclass(frozen=True)
+class Near:
+    """A map of the same layer that is like another.
+
+    Attributes:
+        card: The map.
+        shared: Number of images that are hits of both.
+    """
+
+    card: Card
+    shared: int
+
+
+@dataclass(frozen=True)
+class MapView:
+    """A feature map.
+
+    Attributes:
+        card: What its card shows.
+        mean: Mean activation over all positions of all images.
+        n_active: Number of images in which it is active.
+        hits: Its hits, strongest first.
+        histogram: Images by the map's strongest activation, from the lowest bin that is not empty; without those in
+            which it is not active.
+        n_inactive: Number of images in which it is not active.
+        foretelling: What `backlight foretelling` found, in words; empty before.
+        nearest: Maps of the layer that share most of its hits.
+        before: Address of the map before it; None for the first.
+        after: Address of the map after it.
+    """
+
+    card: Card
+    mean: float
+    n_active: int
+    hits: tuple[HitView, ...]
+    histogram: tuple[Bar, ...]
+    n_inactive: int
+    foretelling: str
+    nearest: tuple[Near, ...]
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """What every page says of a layer.
+
+    Attributes:
+        name: The layer's name.
+        href: Its page.
+        wall: The wall of all of its maps.
+        operator: What made it.
+        shape: (c, h, w), or (c,) for a fully connected one.
+        n_maps: Number of feature maps.
+        n_shown: Number of those that were projected.
+        n_dead: Number of those shown that are active in no image.
+        field: Height and width of what a unit sees; None for the whole image.
+        tile: Height and width of what a tile shows.
+        is_small: Whether its pixels are drawn as squares.
+        rules: The rule set of its projections.
+        evidence: What is known of them on the whole.
+        foretelling: What `backlight foretelling` found, in words; empty before.
+        example: A map that stands for the layer.
+    """
+
+    name: str
+    href: str
+    wall: str
+    operator: str
+    shape: tuple[int, ...]
+    n_maps: int
+    n_shown: int
+    n_dead: int
+    field: tuple[int, int] | None
+    tile: tuple[int, int]
+    is_small: bool
+    rules: str
+    evidence: EvidenceView | None
+    foretelling: str
+    example: Card | None
+
+
+@dataclass(frozen=True)
+class SiteView:
+    """What every page says.
+
+    Attributes:
+        network: The network's name.
+        n_images: Number of images that were read.
+        n_shown: Number of feature maps shown.
+        image_size: Height and width of a preprocessed image.
+        image_set: Where the images were.
+        rules: The rule sets, in words.
+        has_labels: Whether images have labels.
+        version: Backlight's version.
+    """
+
+    network: str
+    n_images: int
+    n_shown: int
+    image_size: tuple[int, int]
+    image_set: str
+    rules: str
+    has_labels: bool
+    version: str
+
+
+@dataclass(frozen=True)
+class NetworkPage:
+    """The first page.
+
+    Attributes:
+        site: What every page says.
+        layers: The layers, in the order of the graph.
+        groups: How they are folded: name of a block and its number of layers, in order.
+        example: The map that stands for the network.
+        example_layer: Its layer.
+    """
+
+    site: SiteView
+    layers: tuple[LayerView, ...]
+    groups: tuple[tuple[str, int], ...]
+    example: Card | None
+    example_layer: LayerView | None
+
+
+@dataclass(frozen=True)
+class LayerPage:
+    """A page of a layer's maps.
+
+    Attributes:
+        site: What every page says.
+        layer: The layer.
+        cards: The maps of this page.
+        page: Its number, from 1.
+        pages: Addresses of all pages of the layer.
+        scripts: Addresses of the scripts with the cards of the pages after the first.
+        before: Address of the layer before it; None for the first.
+        after: Address of the layer after it.
+    """
+
+    site: SiteView
+    layer: LayerView
+    cards: tuple[Card, ...]
+    page: int
+    pages: tuple[str, ...]
+    scripts: tuple[str, ...]
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class MapsPage:
+    """A page of feature maps, of which one is shown at a time.
+
+    Attributes:
+        site: What every page says.
+        layer: The layer.
+        maps: The maps.
+    """
+
+    site: SiteView
+    layer: LayerView
+    maps: tuple[MapView, ...]
+
+
+@dataclass(frozen=True)
+class WallPage:
+    """All maps of a layer.
+
+    Attributes:
+        site: What every page says.
+        layer: The layer.
+        cards: Its maps.
+    """
+
+    site: SiteView
+    layer: LayerView
+    cards: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class ImageUnit:
+    """A unit that an image is a hit of.
+
+    Attributes:
+        layer: The layer's name.
+        channel: The feature map.
+        href: The map's page.
+        hit: The hit.
+    """
+
+    layer: str
+    channel: int
+    href: str
+    hit: HitView
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """An image.
+
+    Attributes:
+        id: Its id.
+        file: Its file.
+        label: Its class.
+        label_href: The class's page.
+        size: Height and width before preprocessing.
+        whole: The image as the network saw it; None where the atlas does not keep it.
+        units: The units that it is a hit of, in the order of the layers.
+    """
+
+    id: int
+    file: str
+    label: str | None
+    label_href: str | None
+    size: tuple[int, int]
+    whole: Sprite | None
+    units: tuple[ImageUnit, ...]
+
+
+@dataclass(frozen=True)
+class ImagesPage:
+    """A page of the images that are hits.
+
+    Attributes:
+        site: What every page says.
+        images: The images.
+        page: Its number, from 1.
+        pages: Addresses of all such pages.
+    """
+
+    site: SiteView
+    images: tuple[ImageView, ...]
+    page: int
+    pages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClassView:
+    """A class.
+
+    Attributes:
+        number: Its number among the labels.
+        label: Its name.
+        cards: Maps of which most hits have this label.
+        images: Images of it that are hits: file and address.
+    """
+
+    number: int
+    label: str
+    cards: tuple[Card, ...]
+    images: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class ClassesPage:
+    """The classes.
+
+    Attributes:
+        site: What every page says.
+        classes: The classes that hits have, by name.
+    """
+
+    site: SiteView
+    classes: tuple[ClassView, ...]
+
+
+@dataclass(frozen=True)
+class PlainPage:
+    """A page whose content a script fills: the tray, the search.
+
+    Attributes:
+        site: What every page says.
+    """
+
+    site: SiteView
+
+
+@dataclass(frozen=True)
+class AboutPage:
+    """What the atlas is of.
+
+    Attributes:
+        site: What every page says.
+        fingerprint: Hash of the network's graph and weights.
+        input_shape: (c, h, w) of an input.
+        preprocessing: How pictures became inputs, by name.
+        images_fingerprint: Hash of the names and sizes of the images.
+        n_skipped: Number of pictures that could not be read.
+        skipped: The first of them: file and reason.
+        studies: By layer what the studies found, in words.
+    """
+
+    site: SiteView
+    fingerprint: str
+    input_shape: tuple[int, ...]
+    preprocessing: dict[str, str]
+    images_fingerprint: str
+    n_skipped: int
+    skipped: tuple[tuple[str, str], ...]
+    studies: tuple[tuple[str, str], ...]
+
+
+Page = NetworkPage | LayerPage | MapsPage | WallPage | ImagesPage | ClassesPage | PlainPage | AboutPage

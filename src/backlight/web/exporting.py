@@ -1,0 +1,142 @@
+"""Export: a site as a folder of plain files, which opens by double click and which any web host can show."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from backlight import __version__
+from backlight.atlas import Atlas, open_atlas
+from backlight.errors import BadInputError
+from backlight.progress import Progress, silent
+from backlight.storage import make_folder, unwritable
+from backlight.web import links
+from backlight.web.site import Site
+
+MANIFEST = "backlight-export.json"
+"""Lists what an export wrote, so that the next one into the same folder knows what is its own."""
+
+_FEW = 8
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        index: The first page.
+        n_files: Number of files.
+        n_bytes: Their size together.
+    """
+
+    index: Path
+    n_files: int
+    n_bytes: int
+
+
+def export(atlas: Atlas, folder: Path | str, *, progress: Progress | None = None) -> Exported:
+    """Write the site of an atlas as plain files.
+
+    Args:
+        atlas: A finished atlas.
+        folder: Where to; made if missing. One that holds an earlier export is written over.
+        progress: Called with `export`, the number of files written and the number in all.
+
+    Raises:
+        BadInputError: The folder holds something else, or the atlas is not finished.
+        StorageError: It cannot be written.
+    """
+    folder, report = Path(folder), progress or silent
+    site = Site(atlas)
+    earlier = _earlier(folder)
+    make_folder(folder)
+    paths, n_bytes = list(site.paths), 0
+    # the first page last: a folder without it is not mistaken for a whole site
+    paths.sort(key=lambda path: path == links.INDEX)
+    with _writing(folder):
+        (folder / MANIFEST).write_text(
+            json.dumps({"backlight": __version__, "files": sorted({*paths, *earlier})})
+        )
+        for done, (path, content) in enumerate(_contents(site, paths), 1):
+            target = folder / path
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(content)
+            n_bytes += len(content)
+            report("export", done, len(paths))
+        for path in set(earlier) - set(paths):
+            (folder / path).unlink(missing_ok=True)
+        (folder / MANIFEST).write_text(json.dumps({"backlight": __version__, "files": sorted(paths)}))
+    return Exported(folder / links.INDEX, len(paths), n_bytes)
+
+
+def _contents(site: Site, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield each address with its content; sheets of a large atlas are drawn on all cores."""
+    sheets = [path for path in paths if path.endswith(".webp")]
+    plain = [path for path in paths if not path.endswith(".webp")]
+    if len(sheets) <= _FEW or _n_cores() == 1:
+        yield from ((path, _content(site, path)) for path in (*sheets, *plain))
+        return
+    atlas_path = str(site.views.atlas.path.absolute())
+    with ProcessPoolExecutor(_n_cores(), get_context("spawn")) as pool:
+        # a worker keeps what it knows of a layer, so neighbours go to one
+        drawn = pool.map(partial(_drawn, atlas_path), sheets, chunksize=2)
+        yield from zip(sheets, drawn, strict=True)
+    yield from ((path, _content(site, path)) for path in plain)
+
+
+def _content(site: Site, path: str) -> bytes:
+    answer = site.answer(path)
+    assert answer is not None, path
+    return answer.content
+
+
+@lru_cache(maxsize=1)
+def _site_of(path: str) -> Site:
+    """Return the site of an atlas's file; a worker process keeps it."""
+    return Site(open_atlas(path))
+
+
+def _drawn(atlas_path: str, path: str) -> bytes:
+    return _content(_site_of(atlas_path), path)
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _earlier(folder: Path) -> list[str]:
+    """Return what an earlier export wrote into a folder.
+
+    Raises:
+        BadInputError: It holds something that is not an export.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return []
+    try:
+        found = json.loads((folder / MANIFEST).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    if not isinstance(found, list):
+        raise BadInputError(f"{str(folder)!r} holds other files; export into a new folder")
+    # a manifest may have been changed by anybody: only plain names of our own kind of files are ever removed
+    return [path for path in found if isinstance(path, str) and _is_ours(path)]
+
+
+def _is_ours(path: str) -> bool:
+    parts = path.split("/")
+    return len(parts) <= 2 and all(part and not part.startswith(".") and "\\" not in part for part in parts)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(folder, error) from error

@@ -1,0 +1,150 @@
+"""Pages: the context of each page of a site, made from an atlas when it is asked for."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+
+from backlight.web import links
+from backlight.web.contexts import (
+    AboutPage,
+    Card,
+    ClassesPage,
+    ClassView,
+    ImagesPage,
+    LayerPage,
+    LayerView,
+    MapsPage,
+    NetworkPage,
+    PlainPage,
+    WallPage,
+)
+from backlight.web.views import Views
+
+_FEW_SKIPPED = 50
+_MOSTLY = 0.5
+
+
+def network(views: Views) -> NetworkPage:
+    """Return the context of the first page."""
+    layers = tuple(views.layer(name) for name in views.atlas)
+    examples = [(own.example, own) for own in layers if own.example is not None]
+    # patches of a few pixels say nothing to a newcomer
+    large = [(card, own) for card, own in examples if not own.is_small] or examples
+    studied = [
+        (card.evidence.gain, card, own)
+        for card, own in large
+        if card.evidence is not None and card.evidence.gain is not None
+    ]
+    best: tuple[Card | None, LayerView | None] = (None, None)
+    if studied:
+        best = max(studied, key=lambda found: found[0])[1:]
+    elif large:  # from the middle of the network
+        best = large[len(large) // 2]
+    blocks = [_block(layer.name) for layer in layers]
+    groups = tuple((block, len(list(own))) for block, own in groupby(blocks))
+    return NetworkPage(views.site, layers, groups, *best)
+
+
+def layer(views: Views, name: str, page: int) -> LayerPage:
+    """Return the context of a page of a layer, numbered from 1."""
+    slug, cards = views.slugs[name], list(views.cards(name).values())
+    names = list(views.atlas)
+    at, n_pages = names.index(name), links.n_pages(len(cards))
+    first = (page - 1) * links.PER_PAGE
+    return LayerPage(
+        site=views.site,
+        layer=views.layer(name),
+        cards=tuple(cards[first : first + links.PER_PAGE]),
+        page=page,
+        pages=tuple(links.layer(slug, i + 1) for i in range(n_pages)),
+        scripts=tuple(links.cards(slug, i + 1) for i in range(1, n_pages)),
+        before=links.layer(views.slugs[names[at - 1]]) if at else None,
+        after=links.layer(views.slugs[names[at + 1]]) if at + 1 < len(names) else None,
+    )
+
+
+def maps(views: Views, name: str, page: int) -> MapsPage:
+    """Return the context of a page of feature maps of a layer, numbered from 1."""
+    first = (page - 1) * links.PER_PAGE
+    channels = views.atlas[name].channels[first : first + links.PER_PAGE]
+    return MapsPage(views.site, views.layer(name), tuple(views.map(name, channel) for channel in channels))
+
+
+def wall(views: Views, name: str) -> WallPage:
+    """Return the context of the wall of a layer."""
+    return WallPage(views.site, views.layer(name), tuple(views.cards(name).values()))
+
+
+def images(views: Views, page: int) -> ImagesPage:
+    """Return the context of a page of images, numbered from 1."""
+    ids, first = list(views.units), (page - 1) * links.PER_PAGE
+    found = tuple(views.image(image_id) for image_id in ids[first : first + links.PER_PAGE])
+    pages = tuple(links.images(i + 1) for i in range(links.n_pages(len(ids))))
+    return ImagesPage(views.site, found, page, pages)
+
+
+def classes(views: Views) -> ClassesPage:
+    """Return the context of the page of all classes."""
+    cards: dict[str, list[Card]] = {label: [] for label in views.labels}
+    for name in views.atlas:
+        for card in views.cards(name).values():
+            if card.purity > _MOSTLY:
+                cards[card.labels[0].label].append(card)
+    files: dict[str, list[tuple[str, str]]] = {label: [] for label in views.labels}
+    for image_id, place in views.image_places.items():
+        image = views.atlas.images[image_id]
+        if image.label in files:
+            files[image.label].append((image.path, links.image(place, image_id)))
+    found = [
+        ClassView(
+            number, label, tuple(sorted(cards[label], key=lambda card: -card.purity)), tuple(files[label])
+        )
+        for label, number in views.labels.items()
+    ]
+    return ClassesPage(views.site, tuple(found))
+
+
+def plain(views: Views) -> PlainPage:
+    """Return the context of a page that a script fills."""
+    return PlainPage(views.site)
+
+
+def about(views: Views) -> AboutPage:
+    """Return the context of the page on what the atlas is of."""
+    atlas = views.atlas
+    known, skipped = atlas.preprocessing, atlas.skipped
+    preprocessing = {
+        "resize": "none" if known.resize is None else str(known.resize),
+        "crop": " x ".join(map(str, known.crop)),
+        "mean": ", ".join(f"{value:.3g}" for value in known.mean),
+        "standard deviation": ", ".join(f"{value:.3g}" for value in known.std),
+    }
+    studies = tuple((name, "; ".join(words)) for name in atlas if (words := _found(views, name)))
+    return AboutPage(
+        site=views.site,
+        fingerprint=atlas.model.fingerprint,
+        input_shape=atlas.model.input_shape,
+        preprocessing=preprocessing,
+        images_fingerprint=atlas.image_set.fingerprint,
+        n_skipped=len(skipped),
+        skipped=tuple((own.path, own.reason) for own in skipped[:_FEW_SKIPPED]),
+        studies=studies,
+    )
+
+
+def _found(views: Views, name: str) -> list[str]:
+    layer = views.layer(name)
+    words = [] if layer.evidence is None else [layer.evidence.verdict]
+    return words + ([layer.foretelling] if layer.foretelling else [])
+
+
+def _block(name: str) -> str:
+    """Return the block that a layer belongs to: its name without its last part, as far as it is numbered.
+
+    Example:
+        >>> _block("features.4.expand3x3_activation"), _block("layer1.0.relu_1"), _block("relu1")
+        ('features.4', 'layer1.0', 'relu1')
+    """
+    parts = re.split(r"\.", name)
+    return ".".join(parts[:-1]) if len(parts) > 1 else name

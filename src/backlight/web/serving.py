@@ -1,0 +1,144 @@
+"""Serve: the site of an atlas on this machine, page by page as they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from backlight.atlas import Atlas
+from backlight.errors import BadInputError
+from backlight.web import links
+from backlight.web.site import POLICY, Answer, Site
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+HOST = "127.0.0.1"
+FIRST_PORT = 8123
+_PORTS_TRIED, _KEPT_BYTES = 50, 200_000_000
+_YEAR = 31_536_000
+
+
+def app(atlas: Atlas) -> Starlette:
+    """Return the application that answers with an atlas's site.
+
+    No address is a path of the file system: each is looked up in the list of the site's addresses. Only requests that
+    name this machine as their host are answered, so that no other web site can read an atlas by way of the browser
+    (DNS rebinding).
+
+    Args:
+        atlas: A finished atlas.
+    """
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.middleware import Middleware
+    from starlette.middleware.gzip import GZipMiddleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    kept = _Kept(Site(atlas))
+
+    async def page(request: Request) -> Response:
+        path = request.path_params["path"] or links.INDEX
+        found = await run_in_threadpool(kept.answer, path)
+        if found is None:
+            return Response(_NOT_FOUND, 404, _HEADERS, "text/html; charset=utf-8")
+        answer, tag = found
+        # a picture of an atlas never changes; a page does with Backlight
+        cache = f"private, max-age={_YEAR}, immutable" if path.endswith(".webp") else "private, no-cache"
+        headers = {**_HEADERS, "ETag": tag, "Cache-Control": cache}
+        if request.headers.get("if-none-match") == tag:
+            return Response(None, 304, headers)
+        return Response(answer.content, 200, headers, answer.media_type)
+
+    return Starlette(
+        routes=[Route("/{path:path}", page, methods=["GET"])],
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"]),
+            Middleware(GZipMiddleware, minimum_size=2000),
+        ],
+    )
+
+
+_HEADERS = {
+    "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_NOT_FOUND = (
+    b"<!doctype html><title>Not found</title>"
+    b'<p>There is no such page. <a href="/index.html">The network</a></p>'
+)
+
+
+class _Kept:
+    """The latest answers of a site, up to so many bytes; one is made at a time, since an atlas has one connection."""
+
+    def __init__(self, site: Site) -> None:
+        self._site, self._lock = site, Lock()
+        self._answers: OrderedDict[str, tuple[Answer, str]] = OrderedDict()
+        self._n_bytes = 0
+
+    def answer(self, path: str) -> tuple[Answer, str] | None:
+        """Return what stands at an address, with its ETag."""
+        with self._lock:
+            if path in self._answers:
+                self._answers.move_to_end(path)
+                return self._answers[path]
+            made = self._site.answer(path)
+            if made is None:
+                return None
+            tag = f'"{hashlib.blake2b(made.content, digest_size=12).hexdigest()}"'
+            self._answers[path] = made, tag
+            self._n_bytes += len(made.content)
+            while self._n_bytes > _KEPT_BYTES and len(self._answers) > 1:
+                _, (old, _) = self._answers.popitem(last=False)
+                self._n_bytes -= len(old.content)
+            return made, tag
+
+
+def serve(atlas: Atlas, port: int | None = None, *, ready: Callable[[str], None] | None = None) -> None:
+    """Serve an atlas's site on this machine until Ctrl-C.
+
+    Args:
+        atlas: A finished atlas.
+        port: The port; None takes the first free one from 8123 on.
+        ready: Called with the address once it is answered.
+
+    Raises:
+        BadInputError: The port is taken, or none is free.
+    """
+    import uvicorn
+
+    with _listening(port) as listener:
+        address = f"http://{HOST}:{listener.getsockname()[1]}/"
+        config = uvicorn.Config(
+            app(atlas), log_level="warning", access_log=False, timeout_graceful_shutdown=2
+        )
+        server = uvicorn.Server(config)
+        if ready is not None:
+            ready(address)  # the socket listens already: a request waits until it is answered
+        server.run(sockets=[listener])
+
+
+def _listening(port: int | None) -> socket.socket:
+    """Return a socket that listens."""
+    for own in [port] if port is not None else range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED):
+        listener = socket.socket()
+        try:
+            listener.bind((HOST, own))
+            listener.listen(128)
+        except OSError:
+            listener.close()
+            continue
+        return listener
+    taken = f"port {port} is taken" if port is not None else f"no port from {FIRST_PORT} on is free"
+    raise BadInputError(f"{taken}; name another with --port")

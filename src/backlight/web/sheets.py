@@ -1,0 +1,232 @@
+"""Sheets: the pictures of many feature maps in one file, three by three tiles each."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from backlight.atlas import AtlasLayer, BandExample, FeatureMap, Hit
+from backlight.render import Tile, central, cut, draw_patch, draw_projection, into_image, margin_of
+from backlight.web import links
+from backlight.web.contexts import Sprite
+
+KINDS = ("projections", "patches")
+LIGHT, BANDS = "light", ("band-projections", "band-patches")
+TILE, SIDE = 96, 3
+"""Pixels of a tile, and tiles along a side of a map's block: the nine strongest hits."""
+
+COLUMNS = 8
+LIGHT_SIDE, BAND_SIDE, MOST_BANDS = 32, 64, 24
+"""Pixels of a map's light, and of a band's example; examples of a map that are shown at most, the strongest."""
+
+_DIMMED = 165
+"""How far a whole image is dimmed where the map is silent, of 255."""
+
+_QUALITY, _SAMPLED = 70, 192
+_GREY, _PAPER = (128, 128, 128), (244, 242, 238)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Where the pictures of a page of feature maps are.
+
+    Attributes:
+        slug: The layer's slug.
+        page: The page, from 1.
+        count: Number of maps on it.
+    """
+
+    slug: str
+    page: int
+    count: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        block = SIDE * TILE
+        return min(self.count, COLUMNS) * block, -(-self.count // COLUMNS) * block
+
+    def block(self, kind: str, place: int) -> Sprite:
+        """Return the nine pictures of the map at a place of the page."""
+        row, col = divmod(place, COLUMNS)
+        return self._sprite(kind, col * SIDE * TILE, row * SIDE * TILE, SIDE * TILE)
+
+    def tile(self, kind: str, place: int, rank: int) -> Sprite:
+        """Return the picture of a hit, by its rank from 0, of the map at a place of the page."""
+        block, (row, col) = self.block(kind, place), divmod(rank, SIDE)
+        return self._sprite(kind, block.left + col * TILE, block.top + row * TILE, TILE)
+
+    def light(self, place: int, rank: int) -> Sprite:
+        """Return where a map is active in the whole image of a hit, by its rank from 0."""
+        (row, col), (down, right) = divmod(place, COLUMNS), divmod(rank, SIDE)
+        width, height = (size * LIGHT_SIDE // TILE for size in self.size)
+        left, top = (SIDE * col + right) * LIGHT_SIDE, (SIDE * row + down) * LIGHT_SIDE
+        return Sprite(links.sheet(self.slug, self.page, LIGHT), width, height, left, top, LIGHT_SIDE)
+
+    def band(self, kind: str, place: int, at: int) -> Sprite:
+        """Return the picture of an example of a band, by its place among those shown."""
+        size = MOST_BANDS * BAND_SIDE, self.count * BAND_SIDE
+        return Sprite(
+            links.sheet(self.slug, self.page, kind), *size, at * BAND_SIDE, place * BAND_SIDE, BAND_SIDE
+        )
+
+    def _sprite(self, kind: str, left: int, top: int, side: int) -> Sprite:
+        return Sprite(links.sheet(self.slug, self.page, kind), *self.size, left, top, side)
+
+
+def shown_hits(feature_map: FeatureMap) -> tuple[Hit, ...]:
+    """Return the hits that pages show: the nine strongest."""
+    return feature_map.hits[: SIDE * SIDE]
+
+
+def shown_bands(feature_map: FeatureMap) -> tuple[BandExample, ...]:
+    """Return the examples of bands that pages show: those that were projected, the strongest."""
+    return tuple(own for own in feature_map.bands if own.tile is not None)[-MOST_BANDS:]
+
+
+def whole_place(place: int, n_images: int, size: tuple[int, int]) -> Sprite:
+    """Return where the whole image at a place among the hits' images is; size is its height and width."""
+    at, side = place % links.PER_WHOLES, max(size)
+    count = min(links.PER_WHOLES, n_images - place + at)
+    columns = _columns(count)
+    row, col = divmod(at, columns)
+    width, height = columns * side, -(-count // columns) * side
+    return Sprite(links.wholes(place // links.PER_WHOLES + 1), width, height, col * side, row * side, side)
+
+
+def draw_wholes(images: Sequence[Image.Image | None], size: tuple[int, int]) -> bytes:
+    """Return whole images, as WebP, in the places of `whole_place`; one that is missing stays blank."""
+    places = [whole_place(i, len(images), size) for i in range(len(images))]
+    page = Image.new("RGB", (places[0].width, places[0].height), _PAPER)
+    for image, place in zip(images, places, strict=True):
+        if image is not None:
+            page.paste(image, (place.left, place.top))
+    return _webp(page)
+
+
+def draw_light(layer: AtlasLayer, channels: Sequence[int], size: tuple[int, int]) -> bytes:
+    """Return, as WebP, black that covers what is not active in the whole image of each hit of feature maps.
+
+    Args:
+        layer: The layer.
+        channels: The maps.
+        size: Height and width of an image.
+    """
+    sheet = Sheet("", 1, len(channels))
+    first = sheet.light(0, 0)
+    cover = np.zeros((first.height, first.width), np.uint8)
+    for place, channel in enumerate(channels):
+        for rank, hit in enumerate(shown_hits(layer[channel])):
+            active = hit.activation_map
+            if active is None:
+                continue
+            own = _over_image(layer, active, size)
+            where = sheet.light(place, rank)
+            rows, cols = slice(where.top, where.top + LIGHT_SIDE), slice(where.left, where.left + LIGHT_SIDE)
+            cover[rows, cols] = _DIMMED - own * (_DIMMED / 255)
+    black = np.zeros((*cover.shape, 4), np.uint8)
+    black[..., 3] = cover
+    out = io.BytesIO()
+    Image.fromarray(black).save(out, "WEBP", quality=60, alpha_quality=80, method=2)
+    return out.getvalue()
+
+
+def _over_image(layer: AtlasLayer, active: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return activations (h, w) as they lie over an image of size (height, width): each at the middle of its field."""
+    field = layer.receptive_field
+    assert field is not None
+    found = active.astype(np.float64)
+    for axis, length in ((field.rows, size[0]), (field.cols, size[1])):
+        middles = np.array([sum(axis.span(i)) / 2 for i in range(len(found))])
+        wanted = (np.arange(LIGHT_SIDE) + 0.5) * length / LIGHT_SIDE
+        # beyond the outermost middles, the value there
+        found = np.stack([np.interp(wanted, middles, column) for column in found.T])
+    return found
+
+
+def draw_bands(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) -> bytes:
+    """Return the examples of bands of feature maps, a row for each, as WebP; kind is one of `BANDS`."""
+    sheet = Sheet("", 1, len(channels))
+    first = sheet.band(kind, 0, 0)
+    page = Image.new("RGB", (first.width, first.height), _PAPER)
+    for place, channel in enumerate(channels):
+        for at, example in enumerate(shown_bands(layer[channel])):
+            where = sheet.band(kind, place, at)
+            picture = _square(_shown(example, own), "projections" if kind == BANDS[0] else "patches")
+            page.paste(picture.resize((BAND_SIDE, BAND_SIDE)), (where.left, where.top))
+    return _webp(page)
+
+
+def _columns(count: int) -> int:
+    return max(1, int(np.ceil(np.sqrt(count))))
+
+
+def _webp(page: Image.Image) -> bytes:
+    out = io.BytesIO()
+    page.save(out, "WEBP", quality=_QUALITY, method=2)
+    return out.getvalue()
+
+
+def margin(layer: AtlasLayer) -> int:
+    """Return how many pixels are cut from each side of a layer's tiles, by a sample of its hits."""
+    if layer.receptive_field is None:
+        return 0
+    maps = [layer[channel] for channel in _spread(layer.channels, _SAMPLED // (SIDE * SIDE))]
+    return margin_of([hit.tile for own in maps for hit in shown_hits(own)])
+
+
+def tile_size(layer: AtlasLayer, own: int, image_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width of what a layer's tiles show, without a margin."""
+    height, width = image_size
+    if layer.receptive_field is None:
+        return height, width
+    rows, cols = (size - 2 * own for size in layer.receptive_field.size)
+    return min(rows, height), min(cols, width)
+
+
+def draw_sheet(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) -> bytes:
+    """Return the pictures of feature maps of a layer, as WebP.
+
+    Args:
+        layer: The layer.
+        channels: The maps, as many as a page has.
+        kind: One of `KINDS`.
+        own: The margin of the layer's tiles.
+    """
+    sheet = Sheet("", 1, len(channels))
+    page = Image.new("RGB", sheet.size, _PAPER)
+    for place, channel in enumerate(channels):
+        for rank, hit in enumerate(shown_hits(layer[channel])):
+            where = sheet.tile(kind, place, rank)
+            page.paste(_square(_shown(hit, own), kind), (where.left, where.top))
+    return _webp(page)
+
+
+def _shown(hit: Hit | BandExample, own: int) -> Tile:
+    """Return the tile of a hit without a margin, moved into the image where it is kept whole."""
+    tile = hit.tile
+    assert tile is not None  # only examples that were projected are shown
+    shown = cut(tile, central(tile, own, moved=True)) if own else tile
+    whole = None if shown.is_whole else hit.whole
+    return shown if whole is None else into_image(shown, np.asarray(whole.convert("RGB")))
+
+
+def _square(shown: Tile, kind: str) -> Image.Image:
+    drawn = draw_projection(shown, TILE) if kind == "projections" else draw_patch(shown, TILE)
+    if drawn.size == (TILE, TILE):
+        return drawn
+    square = Image.new("RGB", (TILE, TILE), _GREY if kind == "projections" else _PAPER)
+    square.paste(drawn, ((TILE - drawn.width) // 2, (TILE - drawn.height) // 2))
+    return square
+
+
+def _spread(channels: Sequence[int], count: int) -> list[int]:
+    """Return so many channels, evenly spread."""
+    if len(channels) <= count:
+        return list(channels)
+    return [channels[i] for i in np.linspace(0, len(channels) - 1, count).round().astype(int)]

@@ -1,0 +1,337 @@
+"""Views: what pages show of an atlas's layers, maps and hits, read once for each layer."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from backlight import __version__
+from backlight.atlas import Atlas, AtlasLayer, Evidence, FeatureMap, Hit
+from backlight.scan.statistics import HISTOGRAM_EDGES
+from backlight.web import links
+from backlight.web.contexts import (
+    Bar,
+    BoxView,
+    Card,
+    Control,
+    EvidenceView,
+    Example,
+    HitView,
+    ImageUnit,
+    ImageView,
+    LabelCount,
+    LayerView,
+    MapView,
+    Near,
+    SiteView,
+    Sprite,
+)
+from backlight.web.sheets import BANDS, Sheet, margin, shown_bands, shown_hits, tile_size, whole_place
+
+_SMALL = 36
+_NEAREST = 8
+_CONTROLS = ("turned", "centre", "random", "sobel", "other map", "other image")
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A hit without its picture: what the pages of images and classes list."""
+
+    layer: str
+    channel: int
+    rank: int
+
+
+class Views:
+    """What pages show of an atlas.
+
+    Args:
+        atlas: A finished atlas.
+    """
+
+    def __init__(self, atlas: Atlas) -> None:
+        self.atlas = atlas
+        self.slugs = links.slugs(atlas)
+        self._maps: dict[tuple[str, int], MapView] = {}
+        self._cards: dict[str, dict[int, Card]] = {}
+        self._layers: dict[str, LayerView] = {}
+        self._margins: dict[str, int] = {}
+        self._lit: dict[str, bool] = {}
+
+    @cached_property
+    def site(self) -> SiteView:
+        """What every page says."""
+        atlas = self.atlas
+        rules = list(dict.fromkeys(layer.rules.name for layer in atlas.layers))
+        return SiteView(
+            network=atlas.model.name,
+            n_images=atlas.n_scanned,
+            n_shown=sum(len(layer.channels) for layer in atlas.layers),
+            image_size=atlas.preprocessing.crop,
+            image_set=atlas.image_set.name,
+            rules=" and ".join(rules),
+            has_labels=bool(self.labels),
+            version=__version__,
+        )
+
+    @cached_property
+    def units(self) -> dict[int, list[_Unit]]:
+        """By image, in the order of the layers, the units that it is a shown hit of."""
+        found = defaultdict[int, list[_Unit]](list)
+        for layer in self.atlas.layers:
+            for channel in layer.channels:
+                for hit in shown_hits(layer[channel]):
+                    found[hit.image_id].append(_Unit(layer.name, channel, hit.rank))
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def image_places(self) -> dict[int, int]:
+        """By image that is a hit, its place among these."""
+        return {image_id: place for place, image_id in enumerate(self.units)}
+
+    @cached_property
+    def labels(self) -> dict[str, int]:
+        """The labels that hits have, each with its number, by name."""
+        images = self.atlas.images
+        return {
+            label: i for i, label in enumerate(sorted({images[i].label or "" for i in self.units} - {""}))
+        }
+
+    def sheet(self, layer: AtlasLayer, channel: int) -> tuple[Sheet, int]:
+        """Return the sheet that has a map's pictures, and the map's place on it."""
+        at = layer.channels.index(channel)
+        page = links.page_of(at)
+        first = (page - 1) * links.PER_PAGE
+        count = min(links.PER_PAGE, len(layer.channels) - first)
+        return Sheet(self.slugs[layer.name], page, count), at - first
+
+    def margin(self, name: str) -> int:
+        """Return how many pixels are cut from each side of a layer's tiles."""
+        if name not in self._margins:
+            self._margins[name] = margin(self.atlas[name])
+        return self._margins[name]
+
+    def cards(self, name: str) -> dict[int, Card]:
+        """Return the cards of a layer's maps, by channel."""
+        if name not in self._cards:
+            layer = self.atlas[name]
+            self._cards[name] = {channel: self._card(layer, layer[channel]) for channel in layer.channels}
+        return self._cards[name]
+
+    def layer(self, name: str) -> LayerView:
+        """Return what pages say of a layer."""
+        if name not in self._layers:
+            layer, slug, cards = self.atlas[name], self.slugs[name], self.cards(name)
+            size = tile_size(layer, self.margin(name), self.atlas.preprocessing.crop)
+            foretold = layer.foretelling
+            self._layers[name] = LayerView(
+                name=name,
+                href=links.layer(slug),
+                wall=links.wall(slug),
+                operator=layer.operator,
+                shape=layer.shape,
+                n_maps=layer.n_maps,
+                n_shown=len(cards),
+                n_dead=sum(card.is_dead for card in cards.values()),
+                field=None if layer.receptive_field is None else layer.receptive_field.size,
+                tile=size,
+                is_small=max(size) <= _SMALL,
+                rules=layer.rules.name,
+                evidence=_evidence(layer.evidence),
+                foretelling="" if foretold is None else foretold.text,
+                example=_example(list(cards.values())),
+            )
+        return self._layers[name]
+
+    def map(self, name: str, channel: int) -> MapView:
+        """Return what a map's page shows."""
+        layer, cards = self.atlas[name], self.cards(name)
+        own, at = layer[channel], layer.channels.index(channel)
+        channels = layer.channels
+        bars, n_inactive = _histogram(own, self._examples(layer, own))
+        slug = self.slugs[name]
+        return MapView(
+            card=cards[channel],
+            mean=own.mean,
+            n_active=round(own.active_share * self.atlas.n_scanned),
+            hits=tuple(self.hit(layer, own, hit) for hit in shown_hits(own)),
+            histogram=bars,
+            n_inactive=n_inactive,
+            foretelling="" if own.foretelling is None else own.foretelling.text,
+            nearest=self._nearest(layer, channel),
+            before=links.feature_map(slug, at - 1, channels[at - 1]) if at else None,
+            after=links.feature_map(slug, at + 1, channels[at + 1]) if at + 1 < len(channels) else None,
+        )
+
+    def hit(self, layer: AtlasLayer, feature_map: FeatureMap, hit: Hit) -> HitView:
+        """Return what pages show of a hit."""
+        sheet, place = self.sheet(layer, feature_map.channel)
+        image = self.atlas.images[hit.image_id]
+        box = hit.box
+        return HitView(
+            whole=self.whole(hit.image_id),
+            light=sheet.light(place, hit.rank) if self.has_light(layer.name) else None,
+            rank=hit.rank + 1,
+            value=hit.value,
+            row=hit.row,
+            col=hit.col,
+            box=BoxView(box.top, box.left, box.height, box.width),
+            image_id=hit.image_id,
+            file=PurePosixPath(image.path).name,
+            label=image.label,
+            image_href=links.image(self.image_places[hit.image_id], hit.image_id),
+            projection=sheet.tile("projections", place, hit.rank),
+            patch=sheet.tile("patches", place, hit.rank),
+        )
+
+    def whole(self, image_id: int) -> Sprite | None:
+        """Return the whole image of a hit; None where the atlas does not keep it."""
+        if not self.has_wholes:
+            return None
+        return whole_place(self.image_places[image_id], len(self.units), self.atlas.preprocessing.crop)
+
+    @cached_property
+    def has_wholes(self) -> bool:
+        """Whether the atlas keeps whole images."""
+        first = next(iter(self.units), None)
+        return first is not None and self.atlas.images.whole(first) is not None
+
+    def has_light(self, name: str) -> bool:
+        """Return whether the atlas keeps the activations of a layer's maps over whole images."""
+        if name not in self._lit:
+            layer = self.atlas[name]
+            hits = (hit for channel in layer.channels for hit in shown_hits(layer[channel]))
+            first = next(hits, None) if self.has_wholes and layer.receptive_field is not None else None
+            self._lit[name] = first is not None and first.activation_map is not None
+        return self._lit[name]
+
+    def has_bands(self, name: str) -> bool:
+        """Return whether the atlas shows examples of the bands of a layer's maps."""
+        layer = self.atlas[name]
+        return any(shown_bands(layer[channel]) for channel in layer.channels)
+
+    def image(self, image_id: int) -> ImageView:
+        """Return what pages show of an image."""
+        image = self.atlas.images[image_id]
+        units = []
+        for unit in self.units[image_id]:
+            layer = self.atlas[unit.layer]
+            own = layer[unit.channel]
+            href = self.cards(unit.layer)[unit.channel].href
+            units.append(ImageUnit(unit.layer, unit.channel, href, self.hit(layer, own, own.hits[unit.rank])))
+        number = self.labels.get(image.label or "")
+        of_label = None if number is None else links.label(number)
+        return ImageView(
+            image_id, image.path, image.label, of_label, image.size, self.whole(image_id), tuple(units)
+        )
+
+    def _card(self, layer: AtlasLayer, own: FeatureMap) -> Card:
+        sheet, place = self.sheet(layer, own.channel)
+        hits = shown_hits(own)
+        images = [self.atlas.images[hit.image_id] for hit in hits]
+        counts = Counter(image.label for image in images if image.label)
+        labels = tuple(
+            LabelCount(label, n, links.label(self.labels[label]))
+            for label, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        )
+        slug, at = self.slugs[layer.name], layer.channels.index(own.channel)
+        return Card(
+            id=f"{slug}:{own.channel}",
+            layer=layer.name,
+            channel=own.channel,
+            href=links.feature_map(slug, at, own.channel),
+            max=own.max,
+            active_share=own.active_share,
+            is_dead=own.dead,
+            stability="" if own.stability is None else own.stability.text,
+            projections=sheet.block("projections", place) if hits else None,
+            patches=sheet.block("patches", place) if hits else None,
+            n_hits=len(hits),
+            labels=labels,
+            files=tuple(dict.fromkeys(PurePosixPath(image.path).name for image in images)),
+            evidence=_evidence(own.evidence),
+            purity=labels[0].count / len(hits) if labels else 0.0,
+        )
+
+    def _examples(self, layer: AtlasLayer, own: FeatureMap) -> dict[int, Example]:
+        """Return the examples of a map's bands, by bin."""
+        sheet, place = self.sheet(layer, own.channel)
+        return {
+            example.bin: Example(
+                value=example.value,
+                file=PurePosixPath(example.image.path).name,
+                label=example.label,
+                projection=sheet.band(BANDS[0], place, at),
+                patch=sheet.band(BANDS[1], place, at),
+            )
+            for at, example in enumerate(shown_bands(own))
+        }
+
+    def _nearest(self, layer: AtlasLayer, channel: int) -> tuple[Near, ...]:
+        """Return the maps of a layer that share most images with a map, among their hits."""
+        images = self._hit_images(layer)
+        mine = images[channel]
+        shared = {other: len(mine & theirs) for other, theirs in images.items() if other != channel}
+        best = sorted((other for other in shared if shared[other]), key=lambda other: (-shared[other], other))
+        cards = self.cards(layer.name)
+        return tuple(Near(cards[other], shared[other]) for other in best[:_NEAREST])
+
+    def _hit_images(self, layer: AtlasLayer) -> dict[int, set[int]]:
+        found: dict[int, set[int]] = {channel: set() for channel in layer.channels}
+        for image_id, units in self.units.items():
+            for unit in units:
+                if unit.layer == layer.name:
+                    found[unit.channel].add(image_id)
+        return found
+
+
+def _evidence(found: Evidence | None) -> EvidenceView | None:
+    if found is None:
+        return None
+    own, *_ = found.falls
+    values = {name: value for name, value in found.falls.items() if value is not None}
+    turned = found.falls.get("turned")
+    mine = found.falls[own]
+    return EvidenceView(
+        own=mine,
+        controls=tuple(Control(name, values[name]) for name in _CONTROLS if name in values),
+        others=tuple(
+            Control(name, value) for name, value in values.items() if name not in _CONTROLS and name != own
+        ),
+        verdict=found.verdict,
+        is_strong=found.is_strong,
+        n=found.n,
+        gain=None if mine is None or turned is None else mine - turned,
+    )
+
+
+def _histogram(own: FeatureMap, examples: dict[int, Example]) -> tuple[tuple[Bar, ...], int]:
+    """Return the bars of a map's histogram from its first to its last bin, and in how many images it is not active."""
+    inactive, *counts = own.histogram.tolist()
+    filled = [i for i, n in enumerate(counts) if n]
+    if not filled:
+        return (), inactive
+    highest, weakest = max(counts), min((hit.value for hit in own.hits), default=float("inf"))
+    edges = HISTOGRAM_EDGES.tolist()
+    bars = []
+    for i in range(filled[0], filled[-1] + 1):
+        low, high = edges[i], edges[i + 1] if i + 1 < len(edges) else None
+        holds_hits = high is None or high >= weakest
+        bars.append(Bar(low, high, counts[i], counts[i] / highest, holds_hits, examples.get(i + 1)))
+    return tuple(bars), inactive
+
+
+def _example(cards: Sequence[Card]) -> Card | None:
+    """Return the map that stands for a layer: the one with the best evidence, or else the first that is not dead."""
+    alive = [card for card in cards if not card.is_dead]
+    studied = [
+        (card.evidence.gain, card)
+        for card in alive
+        if card.evidence is not None and card.evidence.gain is not None
+    ]
+    if studied:
+        return max(studied, key=lambda found: found[0])[1]
+    return alive[0] if alive else None

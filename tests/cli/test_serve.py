@@ -1,0 +1,49 @@
+"""`backlight serve`: the address that it says, and bad input in one clear line."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import backlight.web
+from backlight.cli import output
+from cli.running import check_refused, run
+from fuzz.tiny import make_tiny_atlas
+
+
+@pytest.mark.parametrize(("flag", "seen"), [("--open", ["http://127.0.0.1:1/"]), ("--no-open", [])])
+def test_the_address_is_said_and_opened_where_somebody_sees_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flag: str,
+    seen: list[str],
+) -> None:
+    make_tiny_atlas(tmp_path / "t.atlas")
+    opened: list[str] = []
+    asked: list[int | None] = []
+
+    def serve(atlas: Any, port: int | None, ready: Callable[[str], None]) -> None:
+        asked.append(port)
+        ready("http://127.0.0.1:1/")
+
+    monkeypatch.setattr(backlight.web, "serve", serve)
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr("backlight.cli.serve.has_browser", lambda: True)
+    assert run("serve", str(tmp_path / "t.atlas"), "--port", "7", flag) == 0
+    assert "http://127.0.0.1:1/ (Ctrl-C stops)" in capsys.readouterr().out
+    assert (opened, asked) == (seen, [7])
+
+
+def test_without_a_terminal_no_browser_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)
+    assert not output.has_browser()
+
+
+def test_a_missing_atlas_is_one_clear_line(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_refused(capsys, ("serve", "gone.atlas"), "no atlas at 'gone.atlas'; `backlight build")

@@ -1,0 +1,259 @@
+"""The site in a real browser, from disk: whatever Chromium is installed (`apt-get install chromium`), by Playwright."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backlight.atlas import open_atlas
+from backlight.web import export, exporting, links
+from fuzz.tiny import make_tiny_atlas
+
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="pip install playwright runs the tests in a browser"
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
+ROOT = Path(__file__).resolve().parents[2]
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium brings one"),
+    pytest.mark.xdist_group("browser"),
+]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The exported site of a tiny atlas, and the same with one map, or image, on each page."""
+    folder = tmp_path_factory.mktemp("sites")
+    make_tiny_atlas(folder / "tiny.atlas")
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "_n_cores", lambda: 1)  # other processes would not see the patch
+        for name, per_page in (("whole", 64), ("pages", 1)):
+            patch.setattr(links, "PER_PAGE", per_page)
+            with_atlas = open_atlas(folder / "tiny.atlas")
+            export(with_atlas, folder / name)
+            with_atlas.close()
+            found[name] = folder / name
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    """A Chromium without a window."""
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Visit:
+    """A tab, and what went wrong in it."""
+
+    def __init__(self, browser: sync_api.Browser, folder: Path, **options: object) -> None:
+        self.folder, self.wrong = folder, list[str]()
+        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)  # type: ignore[arg-type]
+        self.page = self.context.new_page()
+        self.page.on(
+            "console", lambda message: self.wrong.append(message.text) if message.type == "error" else None
+        )
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("request", self._note)
+        self.page.on("requestfailed", lambda request: self.wrong.append(f"failed: {request.url}"))
+
+    def _note(self, request: sync_api.Request) -> None:
+        if not request.url.startswith((f"file://{self.folder}", "data:")):
+            self.wrong.append(f"outside: {request.url}")
+
+    def go(self, path: str) -> sync_api.Page:
+        self.page.goto(f"file://{self.folder}/{path}")
+        return self.page
+
+    @property
+    def path(self) -> str:
+        return self.page.url.rpartition("/")[2]
+
+
+@pytest.fixture
+def visit(browser: sync_api.Browser, folders: dict[str, Path]) -> Iterator[Visit]:
+    """A tab at the site, in which nothing may go wrong."""
+    found = Visit(browser, folders["whole"])
+    yield found
+    found.context.close()
+    assert found.wrong == []
+
+
+def test_every_page_is_reached_by_clicking(visit: Visit) -> None:
+    waiting, seen = [links.INDEX], set[str]()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        page = visit.go(path)
+        assert page.locator("h1:visible").count() == 1
+        hrefs = page.eval_on_selector_all(
+            "a[href]", "all => all.map(a => a.getAttribute('href').split('#')[0])"
+        )
+        waiting += [href for href in hrefs if href]
+    assert seen == {path.name for path in visit.folder.glob("*.html")}
+
+
+def test_from_the_network_to_a_map_by_hand(visit: Visit) -> None:
+    page = visit.go(links.INDEX)
+    page.get_by_role("link", name="3", exact=True).click()
+    assert visit.path == "layer-3.html"
+    page.locator("#c1 a.pics").click()
+    assert visit.path == "maps-3--1.html#m1"
+    assert page.locator(".map:visible").count() == 1
+    assert "Map 1" in page.locator(".map:visible h1").inner_text()
+    assert page.locator(".map:visible .diptych image[href]").count() == 2
+    assert page.evaluate("window.scrollY") == 0
+
+
+def test_keys_walk_the_maps_and_go_up(visit: Visit) -> None:
+    page = visit.go("maps-3--1.html#m0")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("location.hash.startsWith('#m1')")
+    assert "Map 1" in page.locator(".map:visible h1").inner_text()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("location.hash.startsWith('#m0')")
+    page.keyboard.press("u")
+    page.wait_for_url("**/layer-3.html*")
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("#help").is_visible()
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.keyboard.press("Escape")
+    page.keyboard.press("u")
+    page.wait_for_url("**/index.html*")
+
+
+def test_arrows_move_in_a_grid(visit: Visit) -> None:
+    page = visit.go("layer-3.html")
+    page.locator("#c0 a.pics").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.closest('.card').id") == "c1"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/maps-3--1.html#m1*")
+
+
+def test_the_view_switches_and_links_carry_it(visit: Visit) -> None:
+    page = visit.go("layer-3.html")
+    page.keyboard.press("2")
+    assert page.locator("#c0 .projection").is_visible()
+    assert not page.locator("#c0 .patch").is_visible()
+    page.locator("#c0 a.pics").click()
+    assert visit.path == "maps-3--1.html#m0&view=projection"
+    assert page.locator(".map:visible .diptych figure:visible").count() == 1
+    assert page.locator("[name=view]:checked").get_attribute("value") == "projection"
+
+
+def test_pins_are_carried_to_the_tray_and_a_link_to_it_holds_them(visit: Visit) -> None:
+    page = visit.go("layer-3.html")
+    page.locator("#c1 .pin").click()
+    assert page.locator(".tray-link .count").inner_text() == "1"
+    page.locator(".tray-link").click()
+    assert visit.path == "tray.html#pin=3:1"
+    assert page.locator("#tray .card").count() == 1
+    assert "1 of 3" in page.locator("#tray .card").inner_text()
+    visit.go("about.html")
+    page = visit.go("tray.html#pin=3:1,1:0,gone:7")
+    assert page.locator("#tray .card").count() == 2
+    page.locator("#unpin").click()
+    assert page.locator("#tray .card").count() == 0
+    assert page.locator("#tray-empty").is_visible()
+
+
+def test_search_finds_by_layer_channel_label_and_file(visit: Visit) -> None:
+    page = visit.go(links.SEARCH)
+    for words, n in (("3 1", None), ("000.png", None), ("nothing of the kind", 0)):
+        page.locator("#search-all").fill(words)
+        found = page.locator("#results .card").count()
+        assert found == n if n is not None else found > 0
+        assert visit.path.startswith("search.html#q=") or not words
+    page.locator("#search-all").fill("3 1")
+    assert page.locator("#results .cap b").all_inner_texts() == ["1 of 3"]
+
+
+def test_a_layer_is_sorted_and_searched(visit: Visit) -> None:
+    page = visit.go("layer-3.html")
+    strengths = page.eval_on_selector_all("#grid .card", "all => all.map(c => +c.dataset.strength)")
+    page.locator("#sort").select_option("-strength")
+    found = page.eval_on_selector_all("#grid .card", "all => all.map(c => +c.dataset.strength)")
+    assert found == sorted(strengths, reverse=True)
+    page.locator("#search").fill("1")
+    assert page.locator("#grid .card:visible").count() == 1
+    assert page.locator("#shown").inner_text() == "1 of 2"
+    page.locator("#search").fill("zebra")
+    assert page.locator("#empty").is_visible()
+    page.locator("#clear").click()
+    assert page.locator("#grid .card:visible").count() == 2
+    assert "sort=-strength" in page.url
+
+
+def test_a_layer_of_several_pages_is_gathered_into_one(
+    browser: sync_api.Browser, folders: dict[str, Path]
+) -> None:
+    visit = Visit(browser, folders["pages"])
+    page = visit.go("layer-3.html")
+    page.mouse.wheel(0, 4000)
+    page.evaluate("window.dispatchEvent(new Event('scroll'))")
+    page.wait_for_selector("#c1")
+    assert page.locator("#grid .card").count() == 2
+    assert not page.locator(".pages").is_visible()
+    page.locator("#c1 a.pics").click()
+    assert visit.path == "maps-3--2.html#m1"
+    page.wait_for_selector(".map.on")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url("**/maps-3--1.html#m0")
+    visit.context.close()
+    assert visit.wrong == []
+
+
+def test_without_javascript_everything_is_readable(
+    browser: sync_api.Browser, folders: dict[str, Path]
+) -> None:
+    visit = Visit(browser, folders["pages"], java_script_enabled=False)
+    page = visit.go("layer-3.html")
+    assert page.locator(".card image[href]").count() == 2
+    page.locator(".pages a").nth(1).click()
+    assert visit.path == "layer-3--2.html"
+    page.locator("#c1 a.pics").click()
+    assert page.locator("#m1").is_visible()
+    assert page.locator(".js-only:visible").count() == 0
+    page.goto(f"file://{folders['whole']}/maps-3--1.html#m1")
+    assert page.locator(".map:visible").count() == 1
+    visit.context.close()
+    assert visit.wrong == [] or all(own.startswith("outside") for own in visit.wrong)
+
+
+@pytest.mark.skipif(
+    not AXE.exists(), reason="npm install --no-save axe-core brings the accessibility checker"
+)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_a_serious_violation(
+    browser: sync_api.Browser, folders: dict[str, Path], scheme: str
+) -> None:
+    # the checker is put into the page, which the page's own policy would refuse
+    visit = Visit(browser, folders["whole"], color_scheme=scheme, bypass_csp=True)
+    found = {}
+    for path in sorted(visit.folder.glob("*.html")):
+        page = visit.go(path.name)
+        page.add_script_tag(path=str(AXE))
+        result = page.evaluate("axe.run()")
+        bad = [
+            f"{own['id']}: {own['nodes'][0]['html'][:120]}"
+            for own in result["violations"]
+            if own["impact"] in ("serious", "critical")
+        ]
+        if bad:
+            found[path.name] = bad
+    visit.context.close()
+    assert found == {}

@@ -1,0 +1,56 @@
+"""Pages: their contexts hold what they promise, page by page."""
+
+from __future__ import annotations
+
+import pytest
+
+from backlight.atlas import Atlas
+from backlight.web import links, pages
+from backlight.web.views import Views
+
+
+def test_the_network_lists_its_layers_in_blocks(atlas: Atlas) -> None:
+    page = pages.network(Views(atlas))
+    assert [layer.name for layer in page.layers] == list(atlas)
+    assert sum(n for _, n in page.groups) == len(atlas)
+    assert page.example is not None
+    assert page.example_layer is not None
+    assert page.example in Views(atlas).cards(page.example_layer.name).values()
+
+
+def test_a_layer_of_many_maps_has_pages(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "PER_PAGE", 1)
+    views = Views(atlas)
+    first, second = (pages.layer(views, "3", page) for page in (1, 2))
+    assert [card.channel for page in (first, second) for card in page.cards] == list(atlas["3"].channels)
+    assert first.pages == second.pages == ("layer-3.html", "layer-3--2.html")
+    assert first.scripts == ("data/cards-3--2.js",)
+    assert (first.before, first.after) == ("layer-1.html", "layer-5.html")
+    assert [own.card.channel for own in pages.maps(views, "3", 2).maps] == [atlas["3"].channels[1]]
+
+
+def test_classes_list_maps_whose_hits_mostly_have_the_label(atlas: Atlas) -> None:
+    page = pages.classes(Views(atlas))
+    assert [own.label for own in page.classes] == ["a", "b"]
+    for own in page.classes:
+        for card in own.cards:
+            assert card.labels[0].label == own.label
+            assert card.purity > 0.5
+        assert own.images
+
+
+def test_about_names_skipped_pictures_and_hashes(atlas: Atlas) -> None:
+    page = pages.about(Views(atlas))
+    assert page.fingerprint == atlas.model.fingerprint
+    assert page.n_skipped == 1
+    assert page.skipped[0][0].endswith("bad.jpg")
+    assert page.preprocessing["crop"] == "12 x 12"
+    assert dict(page.studies)["3"] == "as good"
+
+
+def test_images_come_in_pages(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "PER_PAGE", 2)
+    views = Views(atlas)
+    n = links.n_pages(len(views.units))
+    found = [image.id for page in range(1, n + 1) for image in pages.images(views, page).images]
+    assert found == list(views.units)

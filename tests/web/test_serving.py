@@ -1,0 +1,113 @@
+"""Serve: the same bytes as an export, to this machine alone."""
+
+from __future__ import annotations
+
+import socket
+from threading import Thread
+
+import pytest
+from starlette.testclient import TestClient
+
+from backlight.atlas import Atlas
+from backlight.errors import BadInputError
+from backlight.web import links, serving
+from backlight.web.site import Site
+
+
+@pytest.fixture
+def client(atlas: Atlas) -> TestClient:
+    return TestClient(serving.app(atlas), base_url="http://127.0.0.1")
+
+
+def test_every_address_is_answered_as_it_is_exported(atlas: Atlas, client: TestClient) -> None:
+    site = Site(atlas)
+    for path in site.paths:
+        found, wanted = client.get(f"/{path}"), site.answer(path)
+        assert wanted is not None
+        assert found.status_code == 200
+        assert found.content == wanted.content
+        assert found.headers["content-type"] == wanted.media_type
+        assert "default-src 'none'" in found.headers["content-security-policy"]
+        assert found.headers["x-content-type-options"] == "nosniff"
+    assert client.get("/").content == client.get("/index.html").content
+
+
+def test_what_was_fetched_is_not_sent_again(client: TestClient) -> None:
+    sheet = client.get(f"/{links.sheet('3', 1, 'patches')}")
+    assert "immutable" in sheet.headers["cache-control"]
+    for path in ("/index.html", f"/{links.sheet('3', 1, 'patches')}"):
+        tag = client.get(path).headers["etag"]
+        again = client.get(path, headers={"If-None-Match": tag})
+        assert (again.status_code, again.content) == (304, b"")
+        assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
+    assert "no-cache" in client.get("/index.html").headers["cache-control"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/none.html", "/static/%2e%2e/site.py", "/..%2f..%2fpyproject.toml", "/%2fetc%2fpasswd", "/static/"],
+)
+def test_no_address_is_a_path_of_the_file_system(client: TestClient, path: str) -> None:
+    found = client.get(path)
+    assert found.status_code == 404
+    assert "no such page" in found.text
+
+
+@pytest.mark.parametrize("host", ["example.org", "127.0.0.1.example.org", "attacker.localhost.example"])
+def test_other_hosts_are_refused(client: TestClient, host: str) -> None:
+    assert client.get("/index.html", headers={"Host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("method", ["post", "put", "delete"])
+def test_nothing_can_be_written(client: TestClient, method: str) -> None:
+    assert getattr(client, method)("/index.html").status_code == 405
+
+
+def test_answers_are_kept_up_to_so_many_bytes(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_KEPT_BYTES", 20_000)
+    kept = serving._Kept(Site(atlas))
+    for path in Site(atlas).paths:
+        kept.answer(path)
+        assert kept._n_bytes == sum(len(answer.content) for answer, _ in kept._answers.values())
+        assert kept._n_bytes <= 20_000 or len(kept._answers) == 1
+
+
+def test_a_port_that_is_taken_is_said_and_the_next_one_found() -> None:
+    with socket.socket() as taken:
+        taken.bind((serving.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(BadInputError, match=f"port {port} is taken; name another with --port"):
+            serving._listening(port)
+    with serving._listening(None) as first, serving._listening(None) as second:
+        assert first.getsockname()[1] < second.getsockname()[1]
+        assert first.getsockname()[0] == "127.0.0.1"
+
+
+def test_serving_answers_on_its_address_until_it_is_stopped(
+    atlas: Atlas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import httpx
+    import uvicorn
+
+    servers: list[uvicorn.Server] = []
+    real = uvicorn.Server.__init__
+
+    def remember(self: uvicorn.Server, config: uvicorn.Config) -> None:
+        real(self, config)
+        servers.append(self)
+
+    monkeypatch.setattr(uvicorn.Server, "__init__", remember)
+    found: list[int] = []
+
+    def ready(address: str) -> None:
+        def ask() -> None:
+            try:
+                found.append(httpx.get(f"{address}index.html", timeout=30).status_code)
+            finally:
+                servers[0].should_exit = True
+
+        Thread(target=ask).start()
+
+    serving.serve(atlas, ready=ready)
+    assert found == [200]

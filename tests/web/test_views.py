@@ -1,0 +1,95 @@
+"""Views: pages show what the atlas holds."""
+
+from __future__ import annotations
+
+from backlight.atlas import Atlas
+from backlight.scan import HISTOGRAM_EDGES
+from backlight.web.views import Views
+
+
+def test_a_card_is_that_of_its_map(atlas: Atlas) -> None:
+    views = Views(atlas)
+    for name in atlas:
+        assert list(views.cards(name)) == list(atlas[name].channels)
+        for channel, card in views.cards(name).items():
+            own = atlas[name][channel]
+            assert (card.layer, card.channel, card.max, card.active_share) == (
+                name,
+                channel,
+                own.max,
+                own.active_share,
+            )
+            assert card.is_dead == own.dead
+            assert (card.projections is None) == (not own.hits)
+            assert sum(label.count for label in card.labels) == len(own.hits) == card.n_hits
+            assert {label.label for label in card.labels} <= {"a", "b"}
+            if own.hits:
+                assert card.purity == max(label.count for label in card.labels) / len(own.hits)
+
+
+def test_evidence_tells_controls_from_rule_sets(atlas: Atlas) -> None:
+    views = Views(atlas)
+    found = views.cards("3")[0].evidence
+    assert found is not None
+    assert (found.own, found.is_strong, found.verdict, found.n, found.gain) == (0.5, True, "as good", 2, None)
+    assert [(own.name, own.value) for own in found.controls] == [("centre", 0.25)]
+    assert found.others == ()
+    assert views.cards("3")[1].evidence is None
+    assert views.layer("3").evidence is not None
+    assert views.layer("1").evidence is None
+
+
+def test_the_histogram_counts_every_image(atlas: Atlas) -> None:
+    views = Views(atlas)
+    for name in atlas:
+        for channel in atlas[name].channels:
+            shown = views.map(name, channel)
+            assert sum(bar.count for bar in shown.histogram) + shown.n_inactive == atlas.n_scanned
+            assert shown.n_active == sum(bar.count for bar in shown.histogram)
+            for bar in shown.histogram:
+                assert bar.low in HISTOGRAM_EDGES
+                assert 0 <= bar.height <= 1
+            for hit in shown.hits:
+                (own,) = [bar for bar in shown.histogram if bar.low < hit.value <= (bar.high or float("inf"))]
+                assert own.holds_hits
+
+
+def test_every_hit_is_a_unit_of_its_image_and_the_other_way_round(atlas: Atlas) -> None:
+    views = Views(atlas)
+    hits = {
+        (name, channel, hit.rank, hit.image_id)
+        for name in atlas
+        for channel in atlas[name].channels
+        for hit in views.map(name, channel).hits
+    }
+    units = {
+        (unit.layer, unit.channel, unit.hit.rank, image_id)
+        for image_id in views.units
+        for unit in views.image(image_id).units
+    }
+    assert hits == units
+    assert len(hits) > 6
+
+
+def test_nearest_maps_share_images_most_first(atlas: Atlas) -> None:
+    views = Views(atlas)
+    for name in atlas:
+        for channel in atlas[name].channels:
+            images = {hit.image_id for hit in atlas[name][channel].hits}
+            found = views.map(name, channel).nearest
+            assert [near.shared for near in found] == sorted((near.shared for near in found), reverse=True)
+            for near in found:
+                assert (
+                    near.shared
+                    == len(images & {hit.image_id for hit in atlas[name][near.card.channel].hits})
+                    > 0
+                )
+
+
+def test_neighbours_of_a_map(atlas: Atlas) -> None:
+    views = Views(atlas)
+    first, last = (views.map("3", channel) for channel in atlas["3"].channels)
+    assert first.before is None
+    assert first.after == last.card.href
+    assert last.before == first.card.href
+    assert last.after is None
