@@ -13,7 +13,7 @@ $(VENV)/.installed: pyproject.toml demo/pyproject.toml
 demo: $(VENV)/.installed
 	$(BIN)/backlight demo
 
-# Every promise once. Each worker gets tests that follow each other, so that what a file has captured is captured once.
+# Every promise once; those of pages in a browser where there is a Chromium, and axe-core (npm install --no-save axe-core@4). Each worker gets tests that follow each other, so that what a file has captured is captured once.
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
@@ -27,7 +27,7 @@ OLDEST := .venv-oldest
 $(OLDEST)/.installed: pyproject.toml tests/oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/oldest.txt \
-		--editable . 'pytest>=8' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'beartype>=0.19'
+		--editable . 'pytest>=8' 'pytest-xdist>=3.6' 'hypothesis>=6.100' 'beartype>=0.19' 'httpx>=0.27'
 	@touch $@
 
 test-oldest: $(OLDEST)/.installed
@@ -44,6 +44,7 @@ test-oldest: $(OLDEST)/.installed
 		tests/projection/test_project.py tests/projection/test_untouched.py tests/scan/test_one_pass.py \
 		tests/scan/test_scanner.py tests/scan/test_state.py tests/atlas/test_building.py tests/atlas/test_writer.py \
 		tests/atlas/test_reader.py tests/atlas/test_contents.py tests/atlas/test_file.py tests/atlas/test_layers.py \
+		tests/web/test_site.py tests/web/test_serving.py tests/web/test_exporting.py \
 		$(PYTEST_ARGS)
 
 # Whether a change of the code changes any number: `make same BEFORE=main`, SAME_ARGS="--only 'small/*'" for some of it.

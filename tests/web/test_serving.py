@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from threading import Thread
+from urllib.request import urlopen
 
 import pytest
 from starlette.testclient import TestClient
@@ -87,7 +88,6 @@ def test_a_port_that_is_taken_is_said_and_the_next_one_found() -> None:
 def test_serving_answers_on_its_address_until_it_is_stopped(
     atlas: Atlas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import httpx
     import uvicorn
 
     servers: list[uvicorn.Server] = []
@@ -103,7 +103,7 @@ def test_serving_answers_on_its_address_until_it_is_stopped(
     def ready(address: str) -> None:
         def ask() -> None:
             try:
-                found.append(httpx.get(f"{address}index.html", timeout=30).status_code)
+                found.append(urlopen(f"{address}index.html", timeout=30).status)
             finally:
                 servers[0].should_exit = True
 
