@@ -17,13 +17,25 @@ SHOWN = "\n".join(
     path.read_text("utf-8") for path in (*sorted((WEB / "templates").glob("*.html")), WEB / "site.py")
 )
 # what a twin is for: programs that want the numbers behind a picture
-FOR_PROGRAMS = {"row", "col", "image_id", "operator", "mean", "tile", "version", "count", "id", "files", "number"}
+FOR_PROGRAMS = {
+    "row",
+    "col",
+    "image_id",
+    "operator",
+    "mean",
+    "tile",
+    "version",
+    "count",
+    "id",
+    "files",
+    "number",
+}
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda own: own.__name__)
 def test_every_field_is_described_and_shown(record: type) -> None:
     assert record.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    described = re.findall(r"^        (\w+):", inspect.getdoc(record).replace("\n    ", "\n        ") if record.__doc__ else "", re.M)
+    described = re.findall(r"^    (\w+):", inspect.getdoc(record) or "", re.M)
     names = [field.name for field in dataclasses.fields(record)]
     assert described == names
     unseen = [name for name in names if not re.search(rf"\.{name}\b|\"{name}\"", SHOWN)]
@@ -32,6 +44,8 @@ def test_every_field_is_described_and_shown(record: type) -> None:
 
 def test_templates_read_nothing_that_is_not_there() -> None:
     known = {field.name for record in RECORDS for field in dataclasses.fields(record)}
-    read = set(re.findall(r"\b(?:x|y|v|c|h|u|b|e|o|l|s|site|layer|card)\.(\w+)", SHOWN.partition('"""A site')[0]))
+    read = set(
+        re.findall(r"\b(?:x|y|v|c|h|u|b|e|o|l|s|site|layer|card)\.(\w+)", SHOWN.partition('"""A site')[0])
+    )
     # methods of what Jinja gives, and of the site itself
     assert read - known <= {"items", "i", "index0", "index", "last", "first"}
