@@ -92,7 +92,7 @@ def test_maps_are_maximised_and_an_image_caricatured(
         ),
         (
             ("IMAGE", "-o", "f.png", "--recipe", "best"),
-            "no recipe 'best'; known are default, cvpr2015, ijcv2016",
+            "no recipe 'best'; known are default, wide, cvpr2015, ijcv2016",
         ),
         (("IMAGE", "-o", "f.png", "--animation", "way.mp4"), "as .webp or .gif"),
         (("IMAGE", "-o", "f.pdf"), "written as .png, .jpg or .webp"),

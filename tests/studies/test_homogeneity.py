@@ -501,7 +501,7 @@ def test_an_atlas_with_nothing_to_compare_is_refused(tmp_path: Path) -> None:
 
 def test_an_unfinished_atlas_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = backlight.capture(SmallNet().eval(), (3, SIZE, SIZE), MEAN)
-    monkeypatch.setattr(AtlasWriter, "finish", lambda self: None)
+    monkeypatch.setattr(AtlasWriter, "finish", lambda *_: None)
     atlas = backlight.build(net, make_pictures(tmp_path / "p", 4), tmp_path / "a.atlas", ["relu2"])
     with pytest.raises(BadInputError, match=r"a.atlas is not finished; call build again as before"):
         homogeneity.run(atlas)

@@ -78,7 +78,7 @@ def test_a_port_that_is_taken_is_said_and_the_next_one_found() -> None:
         taken.bind((serving.HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(BadInputError, match=f"port {port} is taken; name another with --port"):
+        with pytest.raises(BadInputError, match=f"port {port} is taken; pass another port"):
             serving._listening(port)
     with serving._listening(None) as first, serving._listening(None) as second:
         assert first.getsockname()[1] < second.getsockname()[1]

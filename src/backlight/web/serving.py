@@ -141,4 +141,4 @@ def _listening(port: int | None) -> socket.socket:
             continue
         return listener
     taken = f"port {port} is taken" if port is not None else f"no port from {FIRST_PORT} on is free"
-    raise BadInputError(f"{taken}; name another with --port")
+    raise BadInputError(taken, python="pass another port", command="name another with --port")
