@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import backlight
 from backlight.cli.commands import AdaptiveCommands, Commands
+from fuzz.tiny import make_tiny_atlas
 
 LATE = ("torch", "torchvision", "matplotlib", "scipy", "skimage", "timm")
 WORDS = [*([name] for name in Commands.known), *(["adaptive", name] for name in AdaptiveCommands.known)]
@@ -91,3 +94,18 @@ def test_a_star_import_gives_the_doors_and_not_the_rooms() -> None:
     assert {"capture", "project", "build", "open_atlas", "Layer"} <= set(backlight.__all__)
     given = (getattr(backlight, name) for name in backlight.__all__)
     assert not [own for own in given if isinstance(own, ModuleType)]
+
+
+def test_pages_of_an_atlas_are_made_without_pytorch(tmp_path: Path) -> None:
+    make_tiny_atlas(tmp_path / "t.atlas")
+    asked = [["export", str(tmp_path / "t.atlas"), str(tmp_path / "site")]]
+    assert answers(asked) == [f"{' '.join(asked[0])} 0 []"]
+    serving = """
+        import sys
+        from backlight.atlas import open_atlas
+        from backlight.web.serving import app
+        app(open_atlas(sys.argv[1]))
+        print([name for name in {late} if name in sys.modules])
+    """
+    code = textwrap.dedent(serving).format(late=LATE).replace("sys.argv[1]", repr(str(tmp_path / "t.atlas")))
+    assert child(code) == ["[]"]
