@@ -5,7 +5,7 @@ with the map's nine strongest hits among photographs (`backlight.inversion.liken
 network, so every accusation is false. Results are kept after each map, and rerunning the command resumes. Prints a
 table and writes benchmarks/results/sound_maps.json; `report.py` puts it into docs/inversion.md.
 
-    python benchmarks/sound_maps.py [--maps 5] [--quick]
+    python benchmarks/sound_maps.py [--maps 14] [--quick]
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Settings:
         side: Side of the inputs in pixels; smaller than usual, for time.
     """
 
-    maps: int = 5
+    maps: int = 14
     images: int = 300
     side: int = 128
 
