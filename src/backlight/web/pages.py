@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import groupby
 
 from backlight.web import links
@@ -140,11 +139,10 @@ def _found(views: Views, name: str) -> list[str]:
 
 
 def _block(name: str) -> str:
-    """Return the block that a layer belongs to: its name without its last part, as far as it is numbered.
+    """Return the block that a layer belongs to: its name without its last part.
 
     Example:
         >>> _block("features.4.expand3x3_activation"), _block("layer1.0.relu_1"), _block("relu1")
         ('features.4', 'layer1.0', 'relu1')
     """
-    parts = re.split(r"\.", name)
-    return ".".join(parts[:-1]) if len(parts) > 1 else name
+    return name.rpartition(".")[0] or name

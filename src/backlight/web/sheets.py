@@ -12,6 +12,7 @@ from PIL import Image
 
 from backlight.atlas import AtlasLayer, BandExample, FeatureMap, Hit
 from backlight.render import Tile, central, cut, draw_patch, draw_projection, into_image, margin_of
+from backlight.render.page import grid_columns
 from backlight.web import links
 from backlight.web.contexts import Sprite
 
@@ -93,7 +94,7 @@ def whole_place(place: int, n_images: int, size: tuple[int, int]) -> Sprite:
     """Return where the whole image at a place among the hits' images is; size is its height and width."""
     at, side = place % links.PER_WHOLES, max(size)
     count = min(links.PER_WHOLES, n_images - place + at)
-    columns = _columns(count)
+    columns = grid_columns(count)
     row, col = divmod(at, columns)
     width, height = columns * side, -(-count // columns) * side
     return Sprite(links.wholes(place // links.PER_WHOLES + 1), width, height, col * side, row * side, side)
@@ -160,10 +161,6 @@ def draw_bands(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) 
             picture = _square(_shown(example, own), "projections" if kind == BANDS[0] else "patches")
             page.paste(picture.resize((BAND_SIDE, BAND_SIDE)), (where.left, where.top))
     return _webp(page)
-
-
-def _columns(count: int) -> int:
-    return max(1, int(np.ceil(np.sqrt(count))))
 
 
 def _webp(page: Image.Image) -> bytes:

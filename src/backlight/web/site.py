@@ -179,7 +179,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": _number, "percent": _percent, "breaks": _breaks, "control": _control}
-    environment.globals |= {"links": links, "policy": POLICY, "static": STATIC}
+    environment.globals |= {"links": links, "policy": POLICY}
     return environment
 
 

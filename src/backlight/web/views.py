@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from backlight import __version__
 from backlight.atlas import Atlas, AtlasLayer, Evidence, FeatureMap, Hit
+from backlight.render.tiles import is_small
 from backlight.scan.statistics import HISTOGRAM_EDGES
 from backlight.web import links
 from backlight.web.contexts import (
@@ -31,7 +32,6 @@ from backlight.web.contexts import (
 )
 from backlight.web.sheets import BANDS, Sheet, margin, shown_bands, shown_hits, tile_size, whole_place
 
-_SMALL = 36
 _NEAREST = 8
 _CONTROLS = ("turned", "centre", "random", "sobel", "other map", "other image")
 
@@ -55,11 +55,11 @@ class Views:
     def __init__(self, atlas: Atlas) -> None:
         self.atlas = atlas
         self.slugs = links.slugs(atlas)
-        self._maps: dict[tuple[str, int], MapView] = {}
         self._cards: dict[str, dict[int, Card]] = {}
         self._layers: dict[str, LayerView] = {}
         self._margins: dict[str, int] = {}
         self._lit: dict[str, bool] = {}
+        self._hit_images: dict[str, dict[int, set[int]]] = {}
 
     @cached_property
     def site(self) -> SiteView:
@@ -138,7 +138,7 @@ class Views:
                 n_dead=sum(card.is_dead for card in cards.values()),
                 field=None if layer.receptive_field is None else layer.receptive_field.size,
                 tile=size,
-                is_small=max(size) <= _SMALL,
+                is_small=is_small(*size),
                 rules=layer.rules.name,
                 evidence=_evidence(layer.evidence),
                 foretelling="" if foretold is None else foretold.text,
@@ -211,7 +211,7 @@ class Views:
     def has_bands(self, name: str) -> bool:
         """Return whether the atlas shows examples of the bands of a layer's maps."""
         layer = self.atlas[name]
-        return any(shown_bands(layer[channel]) for channel in layer.channels)
+        return self.atlas.file.has_all("bands") and any(shown_bands(layer[own]) for own in layer.channels)
 
     def image(self, image_id: int) -> ImageView:
         """Return what pages show of an image."""
@@ -272,20 +272,16 @@ class Views:
 
     def _nearest(self, layer: AtlasLayer, channel: int) -> tuple[Near, ...]:
         """Return the maps of a layer that share most images with a map, among their hits."""
-        images = self._hit_images(layer)
+        if layer.name not in self._hit_images:
+            self._hit_images[layer.name] = {
+                own: {hit.image_id for hit in shown_hits(layer[own])} for own in layer.channels
+            }
+        images = self._hit_images[layer.name]
         mine = images[channel]
         shared = {other: len(mine & theirs) for other, theirs in images.items() if other != channel}
         best = sorted((other for other in shared if shared[other]), key=lambda other: (-shared[other], other))
         cards = self.cards(layer.name)
         return tuple(Near(cards[other], shared[other]) for other in best[:_NEAREST])
-
-    def _hit_images(self, layer: AtlasLayer) -> dict[int, set[int]]:
-        found: dict[int, set[int]] = {channel: set() for channel in layer.channels}
-        for image_id, units in self.units.items():
-            for unit in units:
-                if unit.layer == layer.name:
-                    found[unit.channel].add(image_id)
-        return found
 
 
 def _evidence(found: Evidence | None) -> EvidenceView | None:
