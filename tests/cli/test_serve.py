@@ -27,7 +27,8 @@ def test_the_address_is_said_and_opened_where_somebody_sees_it(
     opened: list[str] = []
     asked: list[int | None] = []
 
-    def serve(atlas: Any, port: int | None, ready: Callable[[str], None]) -> None:
+    def serve(atlas: Any, port: int | None, net: Any, images: Any, ready: Callable[[str], None]) -> None:
+        assert net is images is None
         asked.append(port)
         ready("http://127.0.0.1:1/")
 
@@ -47,3 +48,27 @@ def test_without_a_terminal_no_browser_is_opened(monkeypatch: pytest.MonkeyPatch
 
 def test_a_missing_atlas_is_one_clear_line(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_refused(capsys, ("serve", "gone.atlas"), "no atlas at 'gone.atlas'; `backlight build")
+
+
+def test_a_model_that_is_named_adds_the_probe(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_tiny_atlas(workplace / "t.atlas")
+    (workplace / "mine.py").write_text(
+        "from fuzz.tiny import tiny_model\n\n\ndef make():\n    return tiny_model()\n"
+    )
+    probed: list[tuple[str, Any]] = []
+
+    def serve(atlas: Any, port: int | None, net: Any, images: Any, ready: Any) -> None:
+        assert net.fingerprint() == atlas.model.fingerprint
+        assert net.preprocessing == atlas.preprocessing
+        probed.append((net.name, images))
+
+    monkeypatch.setattr(backlight.web, "serve", serve)
+    assert run("serve", "t.atlas", "--model", "mine.py:make", "--images", "pictures") == 0
+    assert probed == [("Sequential", "pictures")]
+
+
+@pytest.mark.parametrize("given", [("--weights", "w.pt"), ("--images", "pictures")])
+def test_what_needs_a_model_says_so(
+    workplace: Path, capsys: pytest.CaptureFixture[str], given: tuple[str, str]
+) -> None:
+    check_refused(capsys, ("serve", "t.atlas", *given), "name the model with --model")

@@ -13,6 +13,7 @@ from torch import nn
 from atlas.files import make_earlier
 from backlight import Preprocessing, build, capture
 from backlight.atlas import Evidence, keep_evidence, keep_origin
+from backlight.network import Network
 from backlight.studies.faithfulness import Faithfulness, FaithfulnessConfig
 from conftest import make_pictures
 
@@ -28,17 +29,32 @@ def make_old_atlas(path: Path) -> None:
     make_earlier(path, 1)
 
 
-@lru_cache
-def _tiny() -> bytes:
+def tiny_model() -> nn.Module:
+    """Return the model of the tiny atlas."""
     torch.manual_seed(0)
-    model = nn.Sequential(
+    return nn.Sequential(
         nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 3, 3, stride=2), nn.ReLU(),
         nn.Flatten(), nn.Linear(75, 2),
     )  # fmt: skip
-    net = capture(model, (3, 12, 12), Preprocessing(None, (12, 12), (0.5,) * 3, (0.5,) * 3))
+
+
+def tiny_network() -> Network:
+    """Return the same, captured."""
+    return capture(tiny_model(), (3, 12, 12), Preprocessing(None, (12, 12), (0.5,) * 3, (0.5,) * 3))
+
+
+def make_tiny_pictures(folder: Path) -> Path:
+    """Write the images of the tiny atlas into a folder, and return it."""
+    pictures = make_pictures(folder, 5, (12, 12))
+    (pictures / "a" / "bad.jpg").write_bytes(b"\xff\xd8\xff cut off")
+    return pictures
+
+
+@lru_cache
+def _tiny() -> bytes:
+    net = tiny_network()
     with TemporaryDirectory() as folder:
-        pictures = make_pictures(Path(folder) / "pictures", 5, (12, 12))
-        (pictures / "a" / "bad.jpg").write_bytes(b"\xff\xd8\xff cut off")
+        pictures = make_tiny_pictures(Path(folder) / "pictures")
         path = Path(folder) / "tiny.atlas"
         asked = {"top": 2, "batch_size": 4, "maps": [0, 1], "compile": "off", "bands": True}
         build(net, pictures, path, ["1", "3", "5"], **asked).close()

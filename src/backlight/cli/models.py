@@ -90,6 +90,17 @@ def load_network_of(
     return _captured(loaded, atlas.preprocessing, device), source
 
 
+def load_network_for(atlas: Atlas, model: str, weights: str | None, device: str) -> Network:
+    """Return the network that flags name, captured as it was for an atlas.
+
+    Raises:
+        BadInputError: An unknown model or device, or weights that do not fit.
+    """
+    loaded = load_model(model, weights)
+    _print_notes(loaded)
+    return _captured(loaded, atlas.preprocessing, device)
+
+
 def chosen_layers(net: Network, text: str) -> list[str] | None:
     """Return the layer names of `default` (None: the command chooses), `all`, or names with commas."""
     if text == "default":

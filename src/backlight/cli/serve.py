@@ -8,6 +8,7 @@ import typer
 
 from backlight.cli import flags
 from backlight.cli.output import has_browser, say
+from backlight.errors import BadInputError
 
 
 def serve(
@@ -16,8 +17,28 @@ def serve(
         int | None, typer.Option("--port", help="Defaults to the first free one from 8123 on.")
     ] = None,
     opens: flags.Opens = True,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="The model of the atlas, as for `build`: adds a page that probes images of your own with it.",
+        ),
+    ] = None,
+    weights: flags.Weights = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            help="With --model: the images of the atlas, to probe the originals in place of those that it keeps.",
+        ),
+    ] = None,
+    device: flags.Device = "cpu",
 ) -> None:
     """Show an atlas in the browser: every layer, feature map and image has a page."""
+    if model is None and (weights is not None or images is not None):
+        raise BadInputError(
+            "--weights and --images are for the page that probes; name the model with --model"
+        )
     from backlight.atlas import open_atlas
     from backlight.web import serve as run
 
@@ -28,4 +49,9 @@ def serve(
 
             webbrowser.open(address)
 
-    run(open_atlas(atlas), port, ready=ready)
+    opened, net = open_atlas(atlas), None
+    if model is not None:
+        from backlight.cli.models import load_network_for
+
+        net = load_network_for(opened, model, weights, device)
+    run(opened, port, net=net, images=images, ready=ready)

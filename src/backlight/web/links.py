@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 INDEX, ABOUT, TRAY, SEARCH, CLASSES = "index.html", "about.html", "tray.html", "search.html", "classes.html"
 UNITS = "data/units.js"
+PROBE, PROBE_IMAGES, PROBE_JOBS = "probe.html", "probe/images", "probe/jobs"
 PER_PAGE = 64
 """Maps, or images, of one page, and maps of one sheet."""
 
@@ -79,6 +80,11 @@ def images(page: int) -> str:
 def image(place: int, image_id: int) -> str:
     """Return the address of an image, which is at a place among those that are hits."""
     return f"{images(page_of(place))}#i{image_id}"
+
+
+def probed(what: str) -> str:
+    """Return the address of the probe with a feature map chosen, by its name in the tray, or an image by `atlas-ID`."""
+    return f"{PROBE}#{what}"
 
 
 def label(number: int) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import PurePosixPath
 
+from backlight.atlas import AtlasLayer
 from backlight.web import links
 from backlight.web.contexts import (
     AboutPage,
@@ -15,12 +17,16 @@ from backlight.web.contexts import (
     LayerView,
     MapsPage,
     NetworkPage,
+    Pick,
     PlainPage,
+    ProbeLayer,
+    ProbePage,
     WallPage,
 )
+from backlight.web.probe.limits import MOST_BYTES
 from backlight.web.views import Views
 
-_FEW_SKIPPED = 50
+_FEW_SKIPPED, _PICKS = 50, 24
 _MOSTLY = 0.5
 
 
@@ -107,6 +113,28 @@ def classes(views: Views) -> ClassesPage:
 def plain(views: Views) -> PlainPage:
     """Return the context of a page that a script fills."""
     return PlainPage(views.site)
+
+
+def probe(views: Views) -> ProbePage:
+    """Return the context of the page that takes an image of one's own."""
+    atlas = views.atlas
+    layers = tuple(
+        ProbeLayer(own.name, views.slugs[own.name], own.shape, own.rules.name, _middles(own))
+        for own in atlas.layers
+    )
+    ids = list(views.units) if views.has_wholes else []
+    # evenly spread, so that all classes have a chance
+    few = ids if len(ids) <= _PICKS else [ids[i * len(ids) // _PICKS] for i in range(_PICKS)]
+    picks = tuple(Pick(f"atlas-{i}", PurePosixPath(atlas.images[i].path).name, views.whole(i)) for i in few)
+    return ProbePage(views.site, layers, picks, MOST_BYTES)
+
+
+def _middles(layer: AtlasLayer) -> tuple[tuple[float, float], ...]:
+    """Return down and across the middle of what the first unit sees, and the pixels from one unit to the next."""
+    field = layer.receptive_field
+    if field is None or field.is_whole or len(layer.shape) == 1:
+        return ()
+    return tuple((axis.offset + axis.size / 2, float(axis.stride)) for axis in (field.rows, field.cols))
 
 
 def about(views: Views) -> AboutPage:

@@ -6,8 +6,7 @@ import hashlib
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
-from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backlight.atlas import Atlas
 from backlight.errors import BadInputError
@@ -19,13 +18,16 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from backlight.network import Network
+    from backlight.web.probe.routes import Probe
+
 HOST = "127.0.0.1"
 FIRST_PORT = 8123
 _PORTS_TRIED, _KEPT_BYTES = 50, 200_000_000
 _YEAR = 31_536_000
 
 
-def app(atlas: Atlas) -> Starlette:
+def app(atlas: Atlas, net: Network | None = None, images: Any = None) -> Starlette:
     """Return the application that answers with an atlas's site.
 
     No address is a path of the file system: each is looked up in the list of the site's addresses. Only requests that
@@ -34,6 +36,11 @@ def app(atlas: Atlas) -> Starlette:
 
     Args:
         atlas: A finished atlas.
+        net: The network that it was built with, for the page that probes images of one's own; None leaves it out.
+        images: The images that it was built over, to probe the originals; None takes those that the atlas keeps.
+
+    Raises:
+        BadInputError: The network or the images are not the atlas's.
     """
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
@@ -43,36 +50,50 @@ def app(atlas: Atlas) -> Starlette:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    kept = _Kept(Site(atlas))
+    site = Site(atlas, has_probe=net is not None)
+    kept = _Kept(site)
+    probe = None if net is None else _probe(site, net, images)
 
     async def page(request: Request) -> Response:
         path = request.path_params["path"] or links.INDEX
         found = await run_in_threadpool(kept.answer, path)
         if found is None:
-            return Response(_NOT_FOUND, 404, _HEADERS, "text/html; charset=utf-8")
+            return Response(_NOT_FOUND, 404, HEADERS, "text/html; charset=utf-8")
         answer, tag = found
         # a picture of an atlas never changes; a page does with Backlight
         cache = f"private, max-age={_YEAR}, immutable" if path.endswith(".webp") else "private, no-cache"
-        headers = {**_HEADERS, "ETag": tag, "Cache-Control": cache}
+        headers = {**HEADERS, "ETag": tag, "Cache-Control": cache}
         if request.headers.get("if-none-match") == tag:
             return Response(None, 304, headers)
         return Response(answer.content, 200, headers, answer.media_type)
 
     return Starlette(
-        routes=[Route("/{path:path}", page, methods=["GET"])],
+        routes=[*(probe.routes if probe else ()), Route("/{path:path}", page, methods=["GET"])],
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"]),
             Middleware(GZipMiddleware, minimum_size=2000),
         ],
+        lifespan=probe.lifespan if probe else None,
     )
 
 
-_HEADERS = {
+def _probe(site: Site, net: Network, images: Any) -> Probe:
+    from backlight.images import open_images
+    from backlight.web.probe.prober import Prober
+    from backlight.web.probe.routes import Probe
+
+    source = None if images is None else open_images(images)
+    return Probe(Prober(site.views, net, source, site.lock), HEADERS)
+
+
+HEADERS = {
     "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+"""What every answer says to the browser."""
+
 _NOT_FOUND = (
     b"<!doctype html><title>Not found</title>"
     b'<p>There is no such page. <a href="/index.html">The network</a></p>'
@@ -83,7 +104,7 @@ class _Kept:
     """The latest answers of a site, up to so many bytes; one is made at a time, since an atlas has one connection."""
 
     def __init__(self, site: Site) -> None:
-        self._site, self._lock = site, Lock()
+        self._site, self._lock = site, site.lock
         self._answers: OrderedDict[str, tuple[Answer, str]] = OrderedDict()
         self._n_bytes = 0
 
@@ -105,23 +126,34 @@ class _Kept:
             return made, tag
 
 
-def serve(atlas: Atlas, port: int | None = None, *, ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    atlas: Atlas,
+    port: int | None = None,
+    *,
+    net: Network | None = None,
+    images: Any = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
     """Serve an atlas's site on this machine until Ctrl-C.
 
     Args:
         atlas: A finished atlas.
         port: The port; None takes the first free one from 8123 on.
+        net: The network that it was built with, for the page that probes images of one's own; None leaves it out.
+        images: The images that it was built over, to probe the originals; None takes those that the atlas keeps.
         ready: Called with the address once it is answered.
 
     Raises:
-        BadInputError: The port is taken, or none is free.
+        BadInputError: The port is taken, or none is free; or the network or the images are not the atlas's.
     """
     import uvicorn
+
+    application = app(atlas, net, images)
 
     with _listening(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}/"
         config = uvicorn.Config(
-            app(atlas), log_level="warning", access_log=False, timeout_graceful_shutdown=2
+            application, log_level="warning", access_log=False, timeout_graceful_shutdown=2
         )
         server = uvicorn.Server(config)
         if ready is not None:

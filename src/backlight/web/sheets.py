@@ -126,10 +126,26 @@ def draw_light(layer: AtlasLayer, channels: Sequence[int], size: tuple[int, int]
             active = hit.activation_map
             if active is None:
                 continue
-            own = _over_image(layer, active, size)
             where = sheet.light(place, rank)
             rows, cols = slice(where.top, where.top + LIGHT_SIDE), slice(where.left, where.left + LIGHT_SIDE)
-            cover[rows, cols] = _DIMMED - own * (_DIMMED / 255)
+            cover[rows, cols] = dimming(layer, active, size)
+    return draw_dimming(cover)
+
+
+def dimming(layer: AtlasLayer, active: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return how far to dim an image where a map is silent, 0 to 255, as a square of `LIGHT_SIDE`.
+
+    Args:
+        layer: The layer, with a receptive field.
+        active: (h, w) the map's activations, 255 for the strongest.
+        size: Height and width of the image.
+    """
+    found = _DIMMED - _over_image(layer, active, size) * (_DIMMED / 255)
+    return found.astype(np.uint8)
+
+
+def draw_dimming(cover: NDArray[np.uint8]) -> bytes:
+    """Return black that covers so much, as WebP."""
     black = np.zeros((*cover.shape, 4), np.uint8)
     black[..., 3] = cover
     out = io.BytesIO()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache, partial
 from importlib.resources import files
+from threading import Lock
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,7 +25,7 @@ POLICY = (
 )
 """The Content-Security-Policy: nothing from elsewhere, and no script or style within a page."""
 
-STATIC = ("backlight.css", "backlight.js")
+STATIC, PROBE_SCRIPT = ("backlight.css", "backlight.js"), "probe.js"
 _TYPES = {
     "html": "text/html; charset=utf-8",
     "json": "application/json",
@@ -52,6 +53,11 @@ class Site:
 
     Args:
         atlas: A finished atlas.
+        has_probe: Whether it has the page to probe images of one's own, which works only where it is served.
+
+    Attributes:
+        views: What its pages know of the atlas.
+        lock: To be held while the atlas is read in a server, since it has one connection.
 
     Example:
         >>> import backlight
@@ -60,8 +66,8 @@ class Site:
         'text/html; charset=utf-8'
     """
 
-    def __init__(self, atlas: Atlas) -> None:
-        self.views = Views(atlas)
+    def __init__(self, atlas: Atlas, has_probe: bool = False) -> None:
+        self.views, self.lock = Views(atlas, has_probe), Lock()
 
     @cached_property
     def _makers(self) -> dict[str, Callable[[], bytes]]:
@@ -94,7 +100,9 @@ class Site:
         add(links.SEARCH, "search.html", partial(pages.plain, views))
         add(links.ABOUT, "about.html", partial(pages.about, views))
         found[links.UNITS] = self._units
-        for name in STATIC:
+        if views.has_probe:
+            add(links.PROBE, "probe.html", partial(pages.probe, views))
+        for name in (*STATIC, PROBE_SCRIPT) if views.has_probe else STATIC:
             found[links.static(name)] = partial(_static, name)
         return found
 

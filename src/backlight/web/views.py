@@ -50,10 +50,11 @@ class Views:
 
     Args:
         atlas: A finished atlas.
+        has_probe: Whether images of one's own can be probed.
     """
 
-    def __init__(self, atlas: Atlas) -> None:
-        self.atlas = atlas
+    def __init__(self, atlas: Atlas, has_probe: bool = False) -> None:
+        self.atlas, self.has_probe = atlas, has_probe
         self.slugs = links.slugs(atlas)
         self._cards: dict[str, dict[int, Card]] = {}
         self._layers: dict[str, LayerView] = {}
@@ -74,6 +75,7 @@ class Views:
             image_set=atlas.image_set.name,
             rules=" and ".join(rules),
             has_labels=bool(self.labels),
+            has_probe=self.has_probe,
             version=__version__,
         )
 

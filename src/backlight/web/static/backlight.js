@@ -324,5 +324,5 @@ var backlight = (function () {
   pins();
   if (maps.length) show(); else watch(doc);
   on(window, "hashchange", function () { show(); pins(); tray(); var own = state().view; if (own) view(own); });
-  return { cards: cards, units: units };
+  return { cards: cards, units: units, state: state, keep: keep };
 })();
