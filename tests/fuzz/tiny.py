@@ -17,9 +17,14 @@ from backlight.studies.faithfulness import Faithfulness, FaithfulnessConfig
 from conftest import make_pictures
 
 
-def make_tiny_atlas(path: Path) -> None:
-    """Write a finished atlas of three layers, five images and a picture that could not be read."""
-    path.write_bytes(_tiny())
+def make_tiny_atlas(path: Path, seed: int = 0) -> None:
+    """Write a finished atlas of three layers, five images and a picture that could not be read.
+
+    Args:
+        path: The atlas.
+        seed: Of the network's weights; all else is the same.
+    """
+    path.write_bytes(_tiny(seed))
 
 
 def make_old_atlas(path: Path) -> None:
@@ -29,8 +34,8 @@ def make_old_atlas(path: Path) -> None:
 
 
 @lru_cache
-def _tiny() -> bytes:
-    torch.manual_seed(0)
+def _tiny(seed: int = 0) -> bytes:
+    torch.manual_seed(seed)
     model = nn.Sequential(
         nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 3, 3, stride=2), nn.ReLU(),
         nn.Flatten(), nn.Linear(75, 2),
