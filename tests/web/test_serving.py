@@ -16,12 +16,12 @@ from backlight.web.site import Site
 
 
 @pytest.fixture
-def client(atlas: Atlas) -> TestClient:
-    return TestClient(serving.app(atlas), base_url="http://127.0.0.1")
+def client(atlas: Atlas, beside: Atlas) -> TestClient:
+    return TestClient(serving.app(atlas, beside), base_url="http://127.0.0.1")
 
 
-def test_every_address_is_answered_as_it_is_exported(atlas: Atlas, client: TestClient) -> None:
-    site = Site(atlas)
+def test_every_address_is_answered_as_it_is_exported(atlas: Atlas, beside: Atlas, client: TestClient) -> None:
+    site = Site(atlas, beside)
     for path in site.paths:
         found, wanted = client.get(f"/{path}"), site.answer(path)
         assert wanted is not None

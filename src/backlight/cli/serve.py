@@ -15,6 +15,7 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", help="Defaults to the first free one from 8123 on.")
     ] = None,
+    beside: flags.Beside = None,
     opens: flags.Opens = True,
 ) -> None:
     """Show an atlas in the browser: every layer, feature map and image has a page."""
@@ -28,4 +29,4 @@ def serve(
 
             webbrowser.open(address)
 
-    run(open_atlas(atlas), port, ready=ready)
+    run(open_atlas(atlas), port, beside=None if beside is None else open_atlas(beside), ready=ready)

@@ -25,7 +25,7 @@ _PORTS_TRIED, _KEPT_BYTES = 50, 200_000_000
 _YEAR = 31_536_000
 
 
-def app(atlas: Atlas) -> Starlette:
+def app(atlas: Atlas, beside: Atlas | None = None) -> Starlette:
     """Return the application that answers with an atlas's site.
 
     No address is a path of the file system: each is looked up in the list of the site's addresses. Only requests that
@@ -34,6 +34,10 @@ def app(atlas: Atlas) -> Starlette:
 
     Args:
         atlas: A finished atlas.
+        beside: Another one, whose maps are shown beside those of the same name.
+
+    Raises:
+        BadInputError: The two cannot be compared.
     """
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
@@ -43,7 +47,7 @@ def app(atlas: Atlas) -> Starlette:
     from starlette.responses import Response
     from starlette.routing import Route
 
-    kept = _Kept(Site(atlas))
+    kept = _Kept(Site(atlas, beside))
 
     async def page(request: Request) -> Response:
         path = request.path_params["path"] or links.INDEX
@@ -105,24 +109,30 @@ class _Kept:
             return made, tag
 
 
-def serve(atlas: Atlas, port: int | None = None, *, ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    atlas: Atlas,
+    port: int | None = None,
+    *,
+    beside: Atlas | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
     """Serve an atlas's site on this machine until Ctrl-C.
 
     Args:
         atlas: A finished atlas.
         port: The port; None takes the first free one from 8123 on.
+        beside: Another atlas, whose maps are shown beside those of the same name (`backlight.compare`).
         ready: Called with the address once it is answered.
 
     Raises:
-        BadInputError: The port is taken, or none is free.
+        BadInputError: The port is taken, or none is free; or the two atlases cannot be compared.
     """
     import uvicorn
 
+    site = app(atlas, beside)
     with _listening(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}/"
-        config = uvicorn.Config(
-            app(atlas), log_level="warning", access_log=False, timeout_graceful_shutdown=2
-        )
+        config = uvicorn.Config(site, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)
         if ready is not None:
             ready(address)  # the socket listens already: a request waits until it is answered

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from backlight.atlas import Atlas
 from backlight.web import links, pages
+from backlight.web.comparing import Compared
 from backlight.web.contexts import Card, Page
 from backlight.web.sheets import BANDS, KINDS, LIGHT, draw_bands, draw_light, draw_sheet, draw_wholes
 from backlight.web.views import Views
@@ -52,6 +53,10 @@ class Site:
 
     Args:
         atlas: A finished atlas.
+        beside: Another one, whose maps are shown beside those of the same name.
+
+    Raises:
+        BadInputError: The two cannot be compared.
 
     Example:
         >>> import backlight
@@ -60,8 +65,9 @@ class Site:
         'text/html; charset=utf-8'
     """
 
-    def __init__(self, atlas: Atlas) -> None:
-        self.views = Views(atlas)
+    def __init__(self, atlas: Atlas, beside: Atlas | None = None) -> None:
+        self.views = Views(atlas, beside)
+        self.compared = None if beside is None else Compared(self.views, beside)
 
     @cached_property
     def _makers(self) -> dict[str, Callable[[], bytes]]:
@@ -93,6 +99,11 @@ class Site:
         add(links.TRAY, "tray.html", partial(pages.plain, views))
         add(links.SEARCH, "search.html", partial(pages.plain, views))
         add(links.ABOUT, "about.html", partial(pages.about, views))
+        if self.compared is not None:
+            add(links.COMPARE, "compare.html", self.compared.summary)
+            for path, layer in self.compared.pages.items():
+                add(path, "compare-layer.html", layer)
+            found |= self.compared.sheets
         found[links.UNITS] = self._units
         for name in STATIC:
             found[links.static(name)] = partial(_static, name)
