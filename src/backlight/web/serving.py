@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 FIRST_PORT = 8123
 _PORTS_TRIED, _KEPT_BYTES = 50, 200_000_000
-_YEAR = 31_536_000
 
 
 def app(atlas: Atlas, beside: Atlas | None = None) -> Starlette:
@@ -55,9 +54,8 @@ def app(atlas: Atlas, beside: Atlas | None = None) -> Starlette:
         if found is None:
             return Response(_NOT_FOUND, 404, _HEADERS, "text/html; charset=utf-8")
         answer, tag = found
-        # a picture of an atlas never changes; a page does with Backlight
-        cache = f"private, max-age={_YEAR}, immutable" if path.endswith(".webp") else "private, no-cache"
-        headers = {**_HEADERS, "ETag": tag, "Cache-Control": cache}
+        # asked for again each time: the next atlas that is served here has other pictures at the same addresses
+        headers = {**_HEADERS, "ETag": tag, "Cache-Control": "private, no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(None, 304, headers)
         return Response(answer.content, 200, headers, answer.media_type)
