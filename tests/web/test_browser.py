@@ -18,6 +18,7 @@ sync_api = pytest.importorskip(
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
 ROOT = Path(__file__).resolve().parents[2]
+OTHER = "other-with-the-long-name-of-a-checkpoint-epoch-0090-of-0100.atlas"
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium brings one"),
@@ -30,13 +31,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The exported site of a tiny atlas beside another one, and the same with one map, or image, on each page."""
     folder = tmp_path_factory.mktemp("sites")
     make_tiny_atlas(folder / "tiny.atlas")
-    make_tiny_atlas(folder / "other.atlas", 1)
+    make_tiny_atlas(folder / OTHER, 1)
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "_n_cores", lambda: 1)  # other processes would not see the patch
         for name, per_page in (("whole", 64), ("pages", 1)):
             patch.setattr(links, "PER_PAGE", per_page)
-            with_atlas, beside = open_atlas(folder / "tiny.atlas"), open_atlas(folder / "other.atlas")
+            with_atlas, beside = open_atlas(folder / "tiny.atlas"), open_atlas(folder / OTHER)
             export(with_atlas, folder / name, beside=beside)
             with_atlas.close()
             beside.close()
@@ -204,18 +205,21 @@ def test_two_atlases_are_seen_side_by_side(visit: Visit) -> None:
     page = visit.go(links.INDEX)
     page.get_by_role("link", name="Compare").click()
     assert visit.path == links.COMPARE
-    assert "tiny.atlas on the left and other.atlas on the right" in page.locator(".lede").inner_text()
+    assert f"tiny.atlas on the left and {OTHER} on the right" in page.locator(".lede").inner_text()
     page.get_by_role("link", name="3", exact=True).click()
     assert visit.path == "compare-3.html"
     ours, theirs = page.locator(".change").first.locator("figure").all()
     for side in (ours, theirs):
         assert side.locator(".projection").is_visible()
         assert side.locator(".patch").is_visible()
-    left, right = ours.bounding_box(), theirs.bounding_box()
-    assert left is not None
-    assert right is not None
-    assert left["x"] + left["width"] < right["x"]
-    assert (left["y"], left["width"], left["height"]) == (right["y"], right["width"], right["height"])
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        left, right = ours.bounding_box(), theirs.bounding_box()
+        assert left is not None
+        assert right is not None
+        assert left["x"] + left["width"] < right["x"]
+        assert (left["y"], left["width"], left["height"]) == (right["y"], right["width"], right["height"])
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.keyboard.press("3")
     assert not theirs.locator(".projection").is_visible()
     assert theirs.locator(".patch").is_visible()
