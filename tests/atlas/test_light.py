@@ -10,7 +10,7 @@ from fuzz.tiny import make_tiny_atlas
 
 _READ = """
 import sys
-from backlight.atlas import Evidence, FeatureMap, Hit, keep_origin, open_atlas, rules_by_evidence, verify
+from backlight.atlas import Evidence, FeatureMap, Hit, compare, keep_origin, open_atlas, rules_by_evidence, verify
 
 atlas = open_atlas(sys.argv[1])
 for layer in atlas.layers:
@@ -20,6 +20,7 @@ for layer in atlas.layers:
         assert all(hit.projection_values.any() and hit.image.path for hit in own.hits)
 atlas.figure("3"), atlas.superposed("3"), atlas.filters_figure("1"), atlas._repr_html_(), atlas["3"].rules
 assert verify(sys.argv[1]).is_sound
+assert compare(atlas, atlas).maps
 slow = {"torch", "torchvision", "matplotlib", "scipy", "pandas", "typer"}
 print(*sorted(slow & set(sys.modules)))
 """

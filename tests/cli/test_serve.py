@@ -24,12 +24,17 @@ def test_the_address_is_said_and_opened_where_somebody_sees_it(
     seen: list[str],
 ) -> None:
     make_tiny_atlas(tmp_path / "t.atlas")
+    make_tiny_atlas(tmp_path / "other.atlas", 1)
     opened: list[str] = []
     asked: list[int | None] = []
+    compared: list[str | None] = []
 
-    def serve(atlas: Any, port: int | None, net: Any, images: Any, ready: Callable[[str], None]) -> None:
+    def serve(
+        atlas: Any, port: int | None, beside: Any, net: Any, images: Any, ready: Callable[[str], None]
+    ) -> None:
         assert net is images is None
         asked.append(port)
+        compared.append(None if beside is None else beside.path.name)
         ready("http://127.0.0.1:1/")
 
     monkeypatch.setattr(backlight.web, "serve", serve)
@@ -38,6 +43,8 @@ def test_the_address_is_said_and_opened_where_somebody_sees_it(
     assert run("serve", str(tmp_path / "t.atlas"), "--port", "7", flag) == 0
     assert "http://127.0.0.1:1/ (Ctrl-C stops)" in capsys.readouterr().out
     assert (opened, asked) == (seen, [7])
+    assert run("serve", str(tmp_path / "t.atlas"), "--beside", str(tmp_path / "other.atlas"), flag) == 0
+    assert compared == [None, "other.atlas"]
 
 
 def test_without_a_terminal_no_browser_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +64,7 @@ def test_a_model_that_is_named_adds_the_probe(workplace: Path, monkeypatch: pyte
     )
     probed: list[tuple[str, Any]] = []
 
-    def serve(atlas: Any, port: int | None, net: Any, images: Any, ready: Any) -> None:
+    def serve(atlas: Any, port: int | None, beside: Any, net: Any, images: Any, ready: Any) -> None:
         assert net.fingerprint() == atlas.model.fingerprint
         assert net.preprocessing == atlas.preprocessing
         probed.append((net.name, images))

@@ -98,13 +98,19 @@ def test_a_star_import_gives_the_doors_and_not_the_rooms() -> None:
 
 def test_pages_of_an_atlas_are_made_without_pytorch(tmp_path: Path) -> None:
     make_tiny_atlas(tmp_path / "t.atlas")
-    asked = [["export", str(tmp_path / "t.atlas"), str(tmp_path / "site")]]
-    assert answers(asked) == [f"{' '.join(asked[0])} 0 []"]
+    make_tiny_atlas(tmp_path / "other.atlas", 1)
+    own, other = str(tmp_path / "t.atlas"), str(tmp_path / "other.atlas")
+    asked = [
+        ["export", own, str(tmp_path / "site")],
+        ["export", own, str(tmp_path / "two"), "--beside", other],
+        ["compare", own, other],
+    ]
+    assert answers(asked) == [f"{' '.join(words)} 0 []" for words in asked]
     serving = """
         import sys
         from backlight.atlas import open_atlas
         from backlight.web.serving import app
-        app(open_atlas(sys.argv[1]))
+        app(open_atlas(sys.argv[1]), open_atlas(sys.argv[1]))
         print([name for name in {late} if name in sys.modules])
     """
     code = textwrap.dedent(serving).format(late=LATE).replace("sys.argv[1]", repr(str(tmp_path / "t.atlas")))

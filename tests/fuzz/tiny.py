@@ -18,9 +18,14 @@ from backlight.studies.faithfulness import Faithfulness, FaithfulnessConfig
 from conftest import make_pictures
 
 
-def make_tiny_atlas(path: Path) -> None:
-    """Write a finished atlas of three layers, five images and a picture that could not be read."""
-    path.write_bytes(_tiny())
+def make_tiny_atlas(path: Path, seed: int = 0) -> None:
+    """Write a finished atlas of three layers, five images and a picture that could not be read.
+
+    Args:
+        path: The atlas.
+        seed: Of the network's weights; all else is the same.
+    """
+    path.write_bytes(_tiny(seed))
 
 
 def make_old_atlas(path: Path) -> None:
@@ -29,18 +34,18 @@ def make_old_atlas(path: Path) -> None:
     make_earlier(path, 1)
 
 
-def tiny_model() -> nn.Module:
+def tiny_model(seed: int = 0) -> nn.Module:
     """Return the model of the tiny atlas."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return nn.Sequential(
         nn.Conv2d(3, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 3, 3, stride=2), nn.ReLU(),
         nn.Flatten(), nn.Linear(75, 2),
     )  # fmt: skip
 
 
-def tiny_network() -> Network:
+def tiny_network(seed: int = 0) -> Network:
     """Return the same, captured."""
-    return capture(tiny_model(), (3, 12, 12), Preprocessing(None, (12, 12), (0.5,) * 3, (0.5,) * 3))
+    return capture(tiny_model(seed), (3, 12, 12), Preprocessing(None, (12, 12), (0.5,) * 3, (0.5,) * 3))
 
 
 def make_tiny_pictures(folder: Path) -> Path:
@@ -51,8 +56,8 @@ def make_tiny_pictures(folder: Path) -> Path:
 
 
 @lru_cache
-def _tiny() -> bytes:
-    net = tiny_network()
+def _tiny(seed: int = 0) -> bytes:
+    net = tiny_network(seed)
     with TemporaryDirectory() as folder:
         pictures = make_tiny_pictures(Path(folder) / "pictures")
         path = Path(folder) / "tiny.atlas"

@@ -26,8 +26,20 @@ def atlas(tmp_path: Path) -> Iterator[Atlas]:
 
 
 @pytest.fixture
-def site(atlas: Atlas) -> Site:
-    """Its site."""
+def beside(tmp_path: Path) -> Iterator[Atlas]:
+    """An atlas of a network with other weights, over the same images."""
+    from backlight.atlas import open_atlas
+    from fuzz.tiny import make_tiny_atlas
+
+    make_tiny_atlas(tmp_path / "beside.atlas", 1)
+    opened = open_atlas(tmp_path / "beside.atlas")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["alone", "compared"])
+def site(atlas: Atlas, beside: Atlas, request: pytest.FixtureRequest) -> Site:
+    """Its site, by itself, and beside the other one."""
     from backlight.web.site import Site
 
-    return Site(atlas)
+    return Site(atlas, beside if request.param == "compared" else None)

@@ -18,6 +18,7 @@ sync_api = pytest.importorskip(
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
 ROOT = Path(__file__).resolve().parents[2]
+OTHER = "other-with-the-long-name-of-a-checkpoint-epoch-0090-of-0100.atlas"
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium brings one"),
@@ -27,17 +28,19 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The exported site of a tiny atlas, and the same with one map, or image, on each page."""
+    """The exported site of a tiny atlas beside another one, and the same with one map, or image, on each page."""
     folder = tmp_path_factory.mktemp("sites")
     make_tiny_atlas(folder / "tiny.atlas")
+    make_tiny_atlas(folder / OTHER, 1)
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "_n_cores", lambda: 1)  # other processes would not see the patch
         for name, per_page in (("whole", 64), ("pages", 1)):
             patch.setattr(links, "PER_PAGE", per_page)
-            with_atlas = open_atlas(folder / "tiny.atlas")
-            export(with_atlas, folder / name)
+            with_atlas, beside = open_atlas(folder / "tiny.atlas"), open_atlas(folder / OTHER)
+            export(with_atlas, folder / name, beside=beside)
             with_atlas.close()
+            beside.close()
             found[name] = folder / name
     return found
 
@@ -202,6 +205,34 @@ def test_a_layer_is_sorted_and_searched(visit: Visit) -> None:
     assert "sort=-strength" in page.url
 
 
+def test_two_atlases_are_seen_side_by_side(visit: Visit) -> None:
+    page = visit.go(links.INDEX)
+    page.get_by_role("link", name="Compare").click()
+    assert visit.path == links.COMPARE
+    assert f"tiny.atlas on the left and {OTHER} on the right" in page.locator(".lede").inner_text()
+    page.get_by_role("link", name="3", exact=True).click()
+    assert visit.path == "compare-3.html"
+    ours, theirs = page.locator(".change").first.locator("figure").all()
+    for side in (ours, theirs):
+        assert side.locator(".projection").is_visible()
+        assert side.locator(".patch").is_visible()
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        left, right = ours.bounding_box(), theirs.bounding_box()
+        assert left is not None
+        assert right is not None
+        assert left["x"] + left["width"] < right["x"]
+        assert (left["y"], left["width"], left["height"]) == (right["y"], right["width"], right["height"])
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.keyboard.press("3")
+    assert not theirs.locator(".projection").is_visible()
+    assert theirs.locator(".patch").is_visible()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/compare-5.html#view=patch")
+    page.keyboard.press("u")
+    page.wait_for_url("**/compare.html#view=patch")
+
+
 def test_a_layer_of_several_pages_is_gathered_into_one(
     browser: sync_api.Browser, folders: dict[str, Path]
 ) -> None:
@@ -232,6 +263,11 @@ def test_without_javascript_everything_is_readable(
     page.locator("#c1 a.pics").click()
     assert page.locator("#m1").is_visible()
     assert page.locator(".js-only:visible").count() == 0
+    page = visit.go("compare-3.html")
+    assert page.locator(".change image[href]").count() == 4
+    page.locator(".pages").first.locator("a").nth(1).click()
+    assert visit.path == "compare-3--2.html"
+    assert page.locator(".change image[href]").count() == 4
     page.goto(f"file://{folders['whole']}/maps-3--1.html#m1")
     assert page.locator(".map:visible").count() == 1
     visit.context.close()

@@ -14,10 +14,14 @@ from backlight.web import export, exporting
 from backlight.web.site import Site
 
 
-def test_an_export_holds_every_address(atlas: Atlas, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_compared", [False, True])
+def test_an_export_holds_every_address(
+    atlas: Atlas, beside: Atlas, tmp_path: Path, is_compared: bool
+) -> None:
     reports: list[tuple[str, int, int]] = []
-    found = export(atlas, tmp_path / "site", progress=lambda *report: reports.append(report))
-    site = Site(atlas)
+    other = beside if is_compared else None
+    found = export(atlas, tmp_path / "site", beside=other, progress=lambda *report: reports.append(report))
+    site = Site(atlas, other)
     written = {
         str(path.relative_to(tmp_path / "site")): path.read_bytes()
         for path in (tmp_path / "site").rglob("*")
@@ -32,12 +36,13 @@ def test_an_export_holds_every_address(atlas: Atlas, tmp_path: Path) -> None:
 
 
 def test_sheets_drawn_by_several_processes_are_the_same(
-    atlas: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    atlas: Atlas, beside: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export(atlas, tmp_path / "one")
+    monkeypatch.setattr(exporting, "_n_cores", lambda: 1)
+    export(atlas, tmp_path / "one", beside=beside)
     monkeypatch.setattr(exporting, "_FEW", 0)
     monkeypatch.setattr(exporting, "_n_cores", lambda: 2)
-    export(atlas, tmp_path / "two")
+    export(atlas, tmp_path / "two", beside=beside)
     for path in (tmp_path / "one" / "sheets").iterdir():
         assert (tmp_path / "two" / "sheets" / path.name).read_bytes() == path.read_bytes()
 

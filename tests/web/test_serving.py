@@ -16,12 +16,12 @@ from backlight.web.site import Site
 
 
 @pytest.fixture
-def client(atlas: Atlas) -> TestClient:
-    return TestClient(serving.app(atlas), base_url="http://127.0.0.1")
+def client(atlas: Atlas, beside: Atlas) -> TestClient:
+    return TestClient(serving.app(atlas, beside), base_url="http://127.0.0.1")
 
 
-def test_every_address_is_answered_as_it_is_exported(atlas: Atlas, client: TestClient) -> None:
-    site = Site(atlas)
+def test_every_address_is_answered_as_it_is_exported(atlas: Atlas, beside: Atlas, client: TestClient) -> None:
+    site = Site(atlas, beside)
     for path in site.paths:
         found, wanted = client.get(f"/{path}"), site.answer(path)
         assert wanted is not None
@@ -34,14 +34,29 @@ def test_every_address_is_answered_as_it_is_exported(atlas: Atlas, client: TestC
 
 
 def test_what_was_fetched_is_not_sent_again(client: TestClient) -> None:
-    sheet = client.get(f"/{links.sheet('3', 1, 'patches')}")
-    assert "immutable" in sheet.headers["cache-control"]
     for path in ("/index.html", f"/{links.sheet('3', 1, 'patches')}"):
-        tag = client.get(path).headers["etag"]
+        first = client.get(path)
+        assert first.headers["cache-control"] == "private, no-cache"
+        tag = first.headers["etag"]
         again = client.get(path, headers={"If-None-Match": tag})
         assert (again.status_code, again.content) == (304, b"")
         assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
-    assert "no-cache" in client.get("/index.html").headers["cache-control"]
+
+
+def test_pictures_of_the_atlas_served_before_are_not_taken_for_those_of_this_one(
+    atlas: Atlas, beside: Atlas
+) -> None:
+    first, then = (
+        TestClient(serving.app(own, other), base_url="http://127.0.0.1")
+        for own, other in ((atlas, beside), (beside, atlas))
+    )
+    for path in ("/sheets/3--1-projections.webp", "/sheets/beside-3--1-projections.webp"):
+        before = first.get(path)
+        # a browser that keeps it asks again, with its tag, and the other atlas's answer has another one
+        assert before.headers["cache-control"] == "private, no-cache"
+        after = then.get(path, headers={"If-None-Match": before.headers["etag"]})
+        assert after.status_code == 200
+        assert after.content != before.content
 
 
 @pytest.mark.parametrize(

@@ -55,10 +55,9 @@ def html(site: Site) -> list[str]:
 
 @pytest.mark.parametrize("per_page", [64, 1])
 def test_every_link_leads_to_an_address_and_an_anchor(
-    atlas: Atlas, monkeypatch: pytest.MonkeyPatch, per_page: int
+    site: Site, monkeypatch: pytest.MonkeyPatch, per_page: int
 ) -> None:
     monkeypatch.setattr(links, "PER_PAGE", per_page)
-    site = Site(atlas)
     known = set(site.paths)
     anchors = {path: read(site, path).ids for path in html(site)}
     reached: set[str] = set()
@@ -134,8 +133,10 @@ def hostile(folder: Path) -> Path:
 
 def test_names_from_anybody_are_text_and_never_markup(tmp_path: Path) -> None:
     try:
-        site = Site(open_atlas(hostile(tmp_path)))
-        plain = Site(open_atlas(_tiny(tmp_path)))
+        path = hostile(tmp_path)
+        copy = path.rename(tmp_path / "<script>alert(2)<!--.atlas")
+        site = Site(open_atlas(hostile(tmp_path)), open_atlas(copy))
+        plain = Site(open_atlas(_tiny(tmp_path)), open_atlas(_tiny(tmp_path)))
     except sqlite3.Error:  # pragma: no cover
         pytest.fail("the atlas could not be changed")
     shown = 0
@@ -150,6 +151,7 @@ def test_names_from_anybody_are_text_and_never_markup(tmp_path: Path) -> None:
             assert {tag for tag, _ in page.elements} <= usual | {"details", "summary", "ul", "li", "em"}, path
         shown += "<script>alert(1)</script>.png" in page.text
     assert shown > 1
+    assert "<script>alert(2)<!--.atlas" in read(site, links.COMPARE).text
     units = site.answer(links.UNITS)
     assert units is not None
     assert b"</script" not in units.content

@@ -6,6 +6,13 @@ from .building import build as build
 from .building import estimate as estimate
 from .building import execute as execute
 from .building import plan_build as plan_build
+from .comparing import Comparison as Comparison
+from .comparing import LayerChange as LayerChange
+from .comparing import MapChange as MapChange
+from .comparing import Pairing as Pairing
+from .comparing import compare as compare
+from .comparing import compare_layer as compare_layer
+from .comparing import pair as pair
 from .evidence import keep_evidence as keep_evidence
 from .layers import AtlasLayer as AtlasLayer
 from .listed import AtlasImages as AtlasImages

@@ -45,6 +45,12 @@ class Evidence:
     n: int
 
     @property
+    def gain(self) -> float | None:
+        """How much more is lost than by the same pixels turned about the unit; None where that is not known."""
+        own, turned = next(iter(self.falls.values())), self.falls.get("turned")
+        return None if own is None or turned is None else own - turned
+
+    @property
     def text(self) -> str:
         """The evidence in a few words, for captions."""
         name, *_ = self.falls

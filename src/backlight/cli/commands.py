@@ -83,6 +83,10 @@ class Commands(LazyGroup):
             "export:export",
             "Write an atlas as a web site of plain files, which opens by double click.",
         ),
+        "compare": Command(
+            "compare:compare",
+            "Compare two atlases of one architecture: which feature maps have other strongest images and filters?",
+        ),
         "project": Command(
             "project:project",
             "Project one unit of each image back to pixels: its activation is kept, all others are set to zero.",

@@ -14,12 +14,13 @@ from backlight.cli.output import progress_bars, say
 def export(
     atlas: flags.AtlasArgument,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write into.")],
+    beside: flags.Beside = None,
 ) -> None:
     """Write an atlas as a web site of plain files, which opens by double click."""
     from backlight.atlas import open_atlas
     from backlight.web import export as write
 
-    opened = open_atlas(atlas)
+    opened, other = open_atlas(atlas), None if beside is None else open_atlas(beside)
     with progress_bars(resumes=False) as progress:
-        found = write(opened, folder, progress=progress)
+        found = write(opened, folder, beside=other, progress=progress)
     say("{} ({} files, {:.1f} MB)", found.index, found.n_files, found.n_bytes / 1e6)

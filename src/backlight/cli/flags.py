@@ -127,6 +127,12 @@ HowMany = Annotated[
 ]
 Batch = Annotated[int, typer.Option("--batch", help="Images at a time.")]
 
+Beside = Annotated[
+    Path | None,
+    typer.Option(
+        "--beside", help="Another atlas of the same architecture and images: its maps are shown beside."
+    ),
+]
 Opens = Annotated[bool, typer.Option("--open/--no-open", help="Open the result in the browser.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")]
 PlotOutput = Annotated[

@@ -16,6 +16,7 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", help="Defaults to the first free one from 8123 on.")
     ] = None,
+    beside: flags.Beside = None,
     opens: flags.Opens = True,
     model: Annotated[
         str | None,
@@ -54,4 +55,5 @@ def serve(
         from backlight.cli.models import load_network_for
 
         net = load_network_for(opened, model, weights, device)
-    run(opened, port, net=net, images=images, ready=ready)
+    other = None if beside is None else open_atlas(beside)
+    run(opened, port, beside=other, net=net, images=images, ready=ready)

@@ -41,20 +41,23 @@ class Exported:
     n_bytes: int
 
 
-def export(atlas: Atlas, folder: Path | str, *, progress: Progress | None = None) -> Exported:
+def export(
+    atlas: Atlas, folder: Path | str, *, beside: Atlas | None = None, progress: Progress | None = None
+) -> Exported:
     """Write the site of an atlas as plain files.
 
     Args:
         atlas: A finished atlas.
         folder: Where to; made if missing. One that holds an earlier export is written over.
+        beside: Another atlas, whose maps are shown beside those of the same name (`backlight.compare`).
         progress: Called with `export`, the number of files written and the number in all.
 
     Raises:
-        BadInputError: The folder holds something else, or the atlas is not finished.
+        BadInputError: The folder holds something else, the atlas is not finished, or the two cannot be compared.
         StorageError: It cannot be written.
     """
     folder, report = Path(folder), progress or silent
-    site = Site(atlas)
+    site = Site(atlas, beside)
     earlier = _earlier(folder)
     make_folder(folder)
     paths, n_bytes = list(site.paths), 0
@@ -83,10 +86,11 @@ def _contents(site: Site, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     if len(sheets) <= _FEW or _n_cores() == 1:
         yield from ((path, _content(site, path)) for path in (*sheets, *plain))
         return
-    atlas_path = str(site.views.atlas.path.absolute())
+    atlases = [own for own in (site.views.atlas, site.views.beside) if own is not None]
+    atlas_paths = tuple(str(own.path.absolute()) for own in atlases)
     with ProcessPoolExecutor(_n_cores(), get_context("spawn")) as pool:
         # a worker keeps what it knows of a layer, so neighbours go to one
-        drawn = pool.map(partial(_drawn, atlas_path), sheets, chunksize=2)
+        drawn = pool.map(partial(_drawn, atlas_paths), sheets, chunksize=2)
         yield from zip(sheets, drawn, strict=True)
     yield from ((path, _content(site, path)) for path in plain)
 
@@ -98,13 +102,13 @@ def _content(site: Site, path: str) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _site_of(path: str) -> Site:
-    """Return the site of an atlas's file; a worker process keeps it."""
-    return Site(open_atlas(path))
+def _site_of(*paths: str) -> Site:
+    """Return the site of an atlas's file, or of two; a worker process keeps it."""
+    return Site(*map(open_atlas, paths))
 
 
-def _drawn(atlas_path: str, path: str) -> bytes:
-    return _content(_site_of(atlas_path), path)
+def _drawn(atlas_paths: tuple[str, ...], path: str) -> bytes:
+    return _content(_site_of(*atlas_paths), path)
 
 
 def _n_cores() -> int:

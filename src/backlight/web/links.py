@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 INDEX, ABOUT, TRAY, SEARCH, CLASSES = "index.html", "about.html", "tray.html", "search.html", "classes.html"
+COMPARE = "compare.html"
 UNITS = "data/units.js"
 PROBE, PROBE_IMAGES, PROBE_JOBS = "probe.html", "probe/images", "probe/jobs"
 PER_PAGE = 64
@@ -92,6 +93,11 @@ def label(number: int) -> str:
     return f"{CLASSES}#c{number}"
 
 
+def compared(slug: str, page: int = 1) -> str:
+    """Return the address of a page of a layer's maps beside those of another atlas."""
+    return f"compare-{slug}.html" if page == 1 else f"compare-{slug}--{page}.html"
+
+
 def twin(page: str) -> str:
     """Return the address of a page's context as JSON."""
     return page.removesuffix(".html") + ".json"
@@ -105,6 +111,19 @@ def cards(slug: str, page: int) -> str:
 def sheet(slug: str, page: int, kind: str) -> str:
     """Return the address of a sheet of a page of feature maps: `projections`, `patches`, `light` or of bands."""
     return f"sheets/{slug}--{page}-{kind}.webp"
+
+
+def sheet_in_order(slug: str) -> str:
+    """Return what takes the place of a layer's slug in the sheets whose maps are in the order of a comparison.
+
+    No slug of a layer is like it: slugs have no hyphen before a letter.
+    """
+    return f"compare-{slug}"
+
+
+def sheet_beside(slug: str) -> str:
+    """Return what takes the place of a layer's slug in the sheets of the other atlas; no slug of a layer is like it."""
+    return f"beside-{slug}"
 
 
 def wholes(page: int) -> str:

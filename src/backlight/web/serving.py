@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 FIRST_PORT = 8123
 _PORTS_TRIED, _KEPT_BYTES = 50, 200_000_000
-_YEAR = 31_536_000
 
 
-def app(atlas: Atlas, net: Network | None = None, images: Any = None) -> Starlette:
+def app(
+    atlas: Atlas, beside: Atlas | None = None, *, net: Network | None = None, images: Any = None
+) -> Starlette:
     """Return the application that answers with an atlas's site.
 
     No address is a path of the file system: each is looked up in the list of the site's addresses. Only requests that
@@ -36,11 +37,12 @@ def app(atlas: Atlas, net: Network | None = None, images: Any = None) -> Starlet
 
     Args:
         atlas: A finished atlas.
+        beside: Another one, whose maps are shown beside those of the same name.
         net: The network that it was built with, for the page that probes images of one's own; None leaves it out.
         images: The images that it was built over, to probe the originals; None takes those that the atlas keeps.
 
     Raises:
-        BadInputError: The network or the images are not the atlas's.
+        BadInputError: The two cannot be compared, or the network or the images are not the atlas's.
     """
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
@@ -50,7 +52,7 @@ def app(atlas: Atlas, net: Network | None = None, images: Any = None) -> Starlet
     from starlette.responses import Response
     from starlette.routing import Route
 
-    site = Site(atlas, has_probe=net is not None)
+    site = Site(atlas, beside, has_probe=net is not None)
     kept = _Kept(site)
     probe = None if net is None else _probe(site, net, images)
 
@@ -60,9 +62,8 @@ def app(atlas: Atlas, net: Network | None = None, images: Any = None) -> Starlet
         if found is None:
             return Response(_NOT_FOUND, 404, HEADERS, "text/html; charset=utf-8")
         answer, tag = found
-        # a picture of an atlas never changes; a page does with Backlight
-        cache = f"private, max-age={_YEAR}, immutable" if path.endswith(".webp") else "private, no-cache"
-        headers = {**HEADERS, "ETag": tag, "Cache-Control": cache}
+        # asked for again each time: the next atlas that is served here has other pictures at the same addresses
+        headers = {**HEADERS, "ETag": tag, "Cache-Control": "private, no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(None, 304, headers)
         return Response(answer.content, 200, headers, answer.media_type)
@@ -130,6 +131,7 @@ def serve(
     atlas: Atlas,
     port: int | None = None,
     *,
+    beside: Atlas | None = None,
     net: Network | None = None,
     images: Any = None,
     ready: Callable[[str], None] | None = None,
@@ -139,16 +141,18 @@ def serve(
     Args:
         atlas: A finished atlas.
         port: The port; None takes the first free one from 8123 on.
+        beside: Another atlas, whose maps are shown beside those of the same name (`backlight.compare`).
         net: The network that it was built with, for the page that probes images of one's own; None leaves it out.
         images: The images that it was built over, to probe the originals; None takes those that the atlas keeps.
         ready: Called with the address once it is answered.
 
     Raises:
-        BadInputError: The port is taken, or none is free; or the network or the images are not the atlas's.
+        BadInputError: The port is taken, or none is free; the two atlases cannot be compared; or the network or the
+            images are not the atlas's.
     """
     import uvicorn
 
-    application = app(atlas, net, images)
+    application = app(atlas, beside, net=net, images=images)
 
     with _listening(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}/"

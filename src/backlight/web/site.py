@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from backlight.atlas import Atlas
 from backlight.web import links, pages
+from backlight.web.comparing import Compared
 from backlight.web.contexts import Card, Page
 from backlight.web.sheets import BANDS, KINDS, LIGHT, draw_bands, draw_light, draw_sheet, draw_wholes
 from backlight.web.views import Views
@@ -53,11 +54,15 @@ class Site:
 
     Args:
         atlas: A finished atlas.
+        beside: Another one, whose maps are shown beside those of the same name.
         has_probe: Whether it has the page to probe images of one's own, which works only where it is served.
 
     Attributes:
         views: What its pages know of the atlas.
         lock: To be held while the atlas is read in a server, since it has one connection.
+
+    Raises:
+        BadInputError: The two cannot be compared.
 
     Example:
         >>> import backlight
@@ -66,8 +71,9 @@ class Site:
         'text/html; charset=utf-8'
     """
 
-    def __init__(self, atlas: Atlas, has_probe: bool = False) -> None:
-        self.views, self.lock = Views(atlas, has_probe), Lock()
+    def __init__(self, atlas: Atlas, beside: Atlas | None = None, *, has_probe: bool = False) -> None:
+        self.views, self.lock = Views(atlas, beside, has_probe=has_probe), Lock()
+        self.compared = None if beside is None else Compared(self.views, beside)
 
     @cached_property
     def _makers(self) -> dict[str, Callable[[], bytes]]:
@@ -99,6 +105,11 @@ class Site:
         add(links.TRAY, "tray.html", partial(pages.plain, views))
         add(links.SEARCH, "search.html", partial(pages.plain, views))
         add(links.ABOUT, "about.html", partial(pages.about, views))
+        if self.compared is not None:
+            add(links.COMPARE, "compare.html", self.compared.summary)
+            for path, layer in self.compared.pages.items():
+                add(path, "compare-layer.html", layer)
+            found |= self.compared.sheets
         found[links.UNITS] = self._units
         if views.has_probe:
             add(links.PROBE, "probe.html", partial(pages.probe, views))

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from backlight import __version__
-from backlight.atlas import Atlas, AtlasLayer, Evidence, FeatureMap, Hit
+from backlight.atlas import Atlas, AtlasLayer, Evidence, FeatureMap, Hit, pair
 from backlight.render.tiles import is_small
 from backlight.scan.statistics import HISTOGRAM_EDGES
 from backlight.web import links
@@ -50,11 +50,16 @@ class Views:
 
     Args:
         atlas: A finished atlas.
+        beside: Another one, that it is compared with.
         has_probe: Whether images of one's own can be probed.
+
+    Raises:
+        BadInputError: The two cannot be compared.
     """
 
-    def __init__(self, atlas: Atlas, has_probe: bool = False) -> None:
-        self.atlas, self.has_probe = atlas, has_probe
+    def __init__(self, atlas: Atlas, beside: Atlas | None = None, *, has_probe: bool = False) -> None:
+        self.atlas, self.beside, self.has_probe = atlas, beside, has_probe
+        self.pairing = None if beside is None else pair(atlas, beside)
         self.slugs = links.slugs(atlas)
         self._cards: dict[str, dict[int, Card]] = {}
         self._layers: dict[str, LayerView] = {}
@@ -77,6 +82,7 @@ class Views:
             has_labels=bool(self.labels),
             has_probe=self.has_probe,
             version=__version__,
+            beside="" if self.pairing is None else self.pairing.names[1],
         )
 
     @cached_property
@@ -128,7 +134,8 @@ class Views:
         if name not in self._layers:
             layer, slug, cards = self.atlas[name], self.slugs[name], self.cards(name)
             size = tile_size(layer, self.margin(name), self.atlas.preprocessing.crop)
-            foretold = layer.foretelling
+            foretold, pairing = layer.foretelling, self.pairing
+            is_compared = pairing is not None and name in pairing.channels
             self._layers[name] = LayerView(
                 name=name,
                 href=links.layer(slug),
@@ -145,6 +152,7 @@ class Views:
                 evidence=_evidence(layer.evidence),
                 foretelling="" if foretold is None else foretold.text,
                 example=_example(list(cards.values())),
+                compared=links.compared(slug) if is_compared else None,
             )
         return self._layers[name]
 
@@ -291,7 +299,6 @@ def _evidence(found: Evidence | None) -> EvidenceView | None:
         return None
     own, *_ = found.falls
     values = {name: value for name, value in found.falls.items() if value is not None}
-    turned = found.falls.get("turned")
     mine = found.falls[own]
     return EvidenceView(
         own=mine,
@@ -302,7 +309,7 @@ def _evidence(found: Evidence | None) -> EvidenceView | None:
         verdict=found.verdict,
         is_strong=found.is_strong,
         n=found.n,
-        gain=None if mine is None or turned is None else mine - turned,
+        gain=found.gain,
     )
 
 

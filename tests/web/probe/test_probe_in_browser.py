@@ -22,7 +22,7 @@ def served(atlas: Atlas, net: Network) -> Iterator[str]:
     """The address of a server with a probe."""
     import uvicorn
 
-    config = uvicorn.Config(serving.app(atlas, net), log_level="warning", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(serving.app(atlas, net=net), log_level="warning", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     with serving._listening(None) as listener:
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})

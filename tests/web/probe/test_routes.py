@@ -27,7 +27,7 @@ ASKS = {"X-Backlight": "probe"}
 
 @pytest.fixture
 def client(atlas: Atlas, net: Network, pictures: Path) -> Iterator[TestClient]:
-    with TestClient(serving.app(atlas, net, pictures), base_url="http://127.0.0.1") as found:
+    with TestClient(serving.app(atlas, net=net, images=pictures), base_url="http://127.0.0.1") as found:
         yield found
 
 
