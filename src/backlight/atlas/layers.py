@@ -36,12 +36,15 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         shape: (c, h, w), or (c,) for a fully connected layer.
         rectified: Whether the operator is a rectifier.
         receptive_field: What a unit sees; None for the whole image.
+        sources: The layers of the atlas that feed it directly, an empty name for the image; None in an atlas of an
+            earlier version.
     """
 
     def __init__(self, contents: Contents, layer_id: int, name: str, description: LayerDescription) -> None:
         self._contents, self._id, self.name = contents, layer_id, name
         self.operator, self.shape = description.operator, description.shape
         self.rectified, self.receptive_field = description.rectified, description.receptive_field
+        self.sources = description.sources
         bands = BandReader(contents, layer_id, self.shape, self.receptive_field, lambda: self._tiles)
         self._file, self._tiles = contents.file, LayerTiles(contents, self.heading, bands)
 
