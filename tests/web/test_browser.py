@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from backlight.atlas import open_atlas
 from backlight.web import export, exporting, links
 from fuzz.tiny import make_tiny_atlas
+from web.branched import make_branched_atlas
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="pip install playwright runs the tests in a browser"
@@ -27,15 +29,20 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The exported site of a tiny atlas, and the same with one map, or image, on each page."""
+    """The exported site of a tiny atlas, the same with one map, or image, a page, and that of a branched network."""
     folder = tmp_path_factory.mktemp("sites")
     make_tiny_atlas(folder / "tiny.atlas")
+    make_branched_atlas(folder / "branched.atlas")
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "_n_cores", lambda: 1)  # other processes would not see the patch
-        for name, per_page in (("whole", 64), ("pages", 1)):
+        for name, atlas, per_page in (
+            ("whole", "tiny", 64),
+            ("pages", "tiny", 1),
+            ("branched", "branched", 64),
+        ):
             patch.setattr(links, "PER_PAGE", per_page)
-            with_atlas = open_atlas(folder / "tiny.atlas")
+            with_atlas = open_atlas(folder / f"{atlas}.atlas")
             export(with_atlas, folder / name)
             with_atlas.close()
             found[name] = folder / name
@@ -234,17 +241,62 @@ def test_without_javascript_everything_is_readable(
     assert visit.wrong == [] or all(own.startswith("outside") for own in visit.wrong)
 
 
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_blocks_of_the_network_are_folded_and_unfolded(
+    browser: sync_api.Browser, folders: dict[str, Path], has_scripts: bool
+) -> None:
+    visit = Visit(browser, folders["branched"], java_script_enabled=has_scripts)
+    page = visit.go(links.INDEX)
+    assert page.locator(".in:visible").count() == 13
+    assert page.locator(".in:visible .node").count() == 13
+    one = page.locator("summary", has=page.get_by_text("one", exact=True))
+    one.click()
+    assert page.locator(".in:visible").count() == 9
+    assert one.locator(".many:visible").count() == 1  # folded layers are one square
+    alike = page.locator("details.alike > summary")
+    assert "2 blocks alike, 8 layers" in alike.inner_text()
+    alike.click()
+    assert page.locator(".in:visible").count() == 5
+    alike.click()
+    one.click()
+    assert page.locator(".in:visible").count() == 13
+    page.get_by_role("link", name="two.cat", exact=True).click()
+    assert visit.path == "layer-two.cat.html"
+    visit.context.close()
+    assert not has_scripts or visit.wrong == []
+
+
+def test_the_lines_of_the_diagram_meet_and_branch(
+    browser: sync_api.Browser, folders: dict[str, Path]
+) -> None:
+    visit = Visit(browser, folders["branched"])
+    page = visit.go(links.INDEX)
+    rows = page.eval_on_selector_all(
+        ".layers .row .spine",
+        "all => all.map(s => s.getBoundingClientRect()).map(r => [r.top, r.bottom, r.height])",
+    )
+    shown = [row for row in rows if row[2]]
+    for (_, bottom, _), (top, _, _) in pairwise(shown):
+        assert abs(bottom - top) < 1
+    lanes = page.eval_on_selector_all(".in .node", "all => all.map(c => +c.getAttribute('cx'))")
+    assert lanes == [10, *(10, 10, 26, 10) * 3]
+    assert page.locator(".in .field image").count() == 13  # on whole images
+    visit.context.close()
+    assert visit.wrong == []
+
+
 @pytest.mark.skipif(
     not AXE.exists(), reason="npm install --no-save axe-core brings the accessibility checker"
 )
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("site", "pages"), [("whole", "*.html"), ("branched", links.INDEX)])
 def test_no_page_has_a_serious_violation(
-    browser: sync_api.Browser, folders: dict[str, Path], scheme: str
+    browser: sync_api.Browser, folders: dict[str, Path], site: str, pages: str, scheme: str
 ) -> None:
     # the checker is put into the page, which the page's own policy would refuse
-    visit = Visit(browser, folders["whole"], color_scheme=scheme, bypass_csp=True)
+    visit = Visit(browser, folders[site], color_scheme=scheme, bypass_csp=True)
     found = {}
-    for path in sorted(visit.folder.glob("*.html")):
+    for path in sorted(visit.folder.glob(pages)):
         page = visit.go(path.name)
         page.add_script_tag(path=str(AXE))
         result = page.evaluate("axe.run()")

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from backlight.atlas import Atlas
+from backlight.atlas import Atlas, open_atlas
 from backlight.web import links, pages
 from backlight.web.views import Views
+from web.branched import make_branched_atlas
 
 
 def test_the_network_lists_its_layers_in_blocks(atlas: Atlas) -> None:
     page = pages.network(Views(atlas))
     assert [layer.name for layer in page.layers] == list(atlas)
-    assert sum(n for _, n in page.groups) == len(atlas)
+    blocks = [block for run in page.runs for block in run.blocks]
+    assert [layer for own in blocks for layer in page.layers[own.first : own.first + own.n_layers]] == list(
+        page.layers
+    )
+    assert page.is_open
     assert page.example is not None
     assert page.example_layer is not None
     assert page.example in Views(atlas).cards(page.example_layer.name).values()
+
+
+def test_blocks_of_one_structure_are_a_run_and_the_diagram_branches(tmp_path: Path) -> None:
+    make_branched_atlas(tmp_path / "branched.atlas")
+    atlas = open_atlas(tmp_path / "branched.atlas")
+    page = pages.network(Views(atlas))
+    atlas.close()
+    assert [[block.name for block in run.blocks] for run in page.runs] == [
+        ["stem"],
+        ["one", "two"],
+        ["three"],
+    ]
+    assert [block.n_layers for run in page.runs for block in run.blocks] == [1, 4, 4, 4]
+    assert page.n_lanes == 2
+    assert [row.lane for row in page.rows] == [0, 0, *(0, 0, 1, 0) * 3]
+    last = page.layers[-1]
+    assert last.sources == ("three.left", "three.right")
+    assert last.sample is not None
+    assert last.sample.rank == 1
 
 
 def test_a_layer_of_many_maps_has_pages(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:

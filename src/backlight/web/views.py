@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -126,7 +126,7 @@ class Views:
         if name not in self._layers:
             layer, slug, cards = self.atlas[name], self.slugs[name], self.cards(name)
             size = tile_size(layer, self.margin(name), self.atlas.preprocessing.crop)
-            foretold = layer.foretelling
+            foretold, example = layer.foretelling, _example(cards.values())
             self._layers[name] = LayerView(
                 name=name,
                 href=links.layer(slug),
@@ -142,7 +142,9 @@ class Views:
                 rules=layer.rules.name,
                 evidence=_evidence(layer.evidence),
                 foretelling="" if foretold is None else foretold.text,
-                example=_example(list(cards.values())),
+                example=example,
+                sample=None if example is None else self._strongest(layer, layer[example.channel]),
+                sources=layer.sources,
             )
         return self._layers[name]
 
@@ -186,6 +188,10 @@ class Views:
             projection=sheet.tile("projections", place, hit.rank),
             patch=sheet.tile("patches", place, hit.rank),
         )
+
+    def _strongest(self, layer: AtlasLayer, own: FeatureMap) -> HitView | None:
+        """Return what pages show of a map's strongest hit."""
+        return self.hit(layer, own, own.hits[0]) if own.hits else None
 
     def whole(self, image_id: int) -> Sprite | None:
         """Return the whole image of a hit; None where the atlas does not keep it."""
@@ -320,14 +326,17 @@ def _histogram(own: FeatureMap, examples: dict[int, Example]) -> tuple[tuple[Bar
     return tuple(bars), inactive
 
 
-def _example(cards: Sequence[Card]) -> Card | None:
+def _example(cards: Iterable[Card]) -> Card | None:
     """Return the map that stands for a layer: the one with the best evidence, or else the first that is not dead."""
     alive = [card for card in cards if not card.is_dead]
-    studied = [
+    return with_best_evidence(alive) or (alive[0] if alive else None)
+
+
+def with_best_evidence(cards: Iterable[Card]) -> Card | None:
+    """Return the map whose projections gain most over the same pixels turned; None where that is known of none."""
+    gains = [
         (card.evidence.gain, card)
-        for card in alive
+        for card in cards
         if card.evidence is not None and card.evidence.gain is not None
     ]
-    if studied:
-        return max(studied, key=lambda found: found[0])[1]
-    return alive[0] if alive else None
+    return max(gains, key=lambda found: found[0])[1] if gains else None
