@@ -162,6 +162,54 @@ def test_the_view_switches_and_links_carry_it(visit: Visit) -> None:
     assert page.locator("[name=view]:checked").get_attribute("value") == "projection"
 
 
+def addresses(page: sync_api.Page) -> set[str]:
+    """Return the sheets of the projections of the map that is shown, but for the examples of its bands."""
+    pictures = page.locator(".map.on .projection image:not(.bands image)")
+    return set(pictures.evaluate_all("all => all.map(own => own.getAttribute('href') || own.dataset.href)"))
+
+
+def test_another_scale_is_loaded_when_it_is_asked_for_and_links_carry_it(visit: Visit) -> None:
+    asked: list[str] = []
+    visit.page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    page = visit.go("maps-3--1.html#m0")
+    assert addresses(page) == {"sheets/3--1-projections.webp"}
+    assert not any("-projections-" in own for own in asked)
+    page.locator("[name=scale][value=magnitude]").check()
+    assert addresses(page) == {"sheets/3--1-projections-magnitude.webp"}
+    assert page.locator(".map.on .diptych .projection image[href]").count() == 1
+    page.wait_for_load_state("networkidle")
+    assert "3--1-projections-magnitude.webp" in asked
+    assert "3--1-projections-signed.webp" not in asked
+    assert visit.path == "maps-3--1.html#m0&scale=magnitude"
+    assert "brighter is stronger" in page.locator("#scale-says").inner_text()
+    patches = page.locator(".map:visible .diptych .patch image")
+    assert patches.get_attribute("href") == "sheets/3--1-patches.webp"
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("location.hash === '#m0&scale=signed'")
+    page.locator(".map:visible [rel=next]").click()
+    page.wait_for_function("location.hash === '#m1&scale=signed'")
+    assert addresses(page) == {"sheets/3--1-projections-signed.webp"}
+    page.keyboard.press("u")
+    page.wait_for_url("**/layer-3.html#*scale=signed")
+    assert page.locator("#c0 .projection image").get_attribute("href") == "sheets/3--1-projections.webp"
+    visit.go("about.html")
+    page = visit.go("maps-3--1.html#m1&scale=magnitude")
+    assert page.locator("[name=scale]:checked").get_attribute("value") == "magnitude"
+    assert addresses(page) == {"sheets/3--1-projections-magnitude.webp"}
+    page.locator("[name=scale][value=percentile]").check()
+    assert visit.path == "maps-3--1.html#m1"
+    assert addresses(page) == {"sheets/3--1-projections.webp"}
+    assert page.locator(".map.on .bands .projection image").evaluate_all(
+        "all => all.every(own => /3--1-band-projections.webp$/.test(own.getAttribute('href') || own.dataset.href))"
+    )
+
+
+def test_a_scale_that_there_is_not_is_the_first(visit: Visit) -> None:
+    page = visit.go("maps-3--1.html#m1&scale=%22]loud")
+    assert page.locator("[name=scale]:checked").get_attribute("value") == "percentile"
+    assert visit.path == "maps-3--1.html#m1"
+
+
 def test_pins_are_carried_to_the_tray_and_a_link_to_it_holds_them(visit: Visit) -> None:
     page = visit.go("layer-3.html")
     page.locator("#c1 .pin").click()

@@ -55,6 +55,19 @@ def test_a_layer_of_many_maps_has_pages(atlas: Atlas, monkeypatch: pytest.Monkey
     assert [own.card.channel for own in pages.maps(views, "3", 2).maps] == [atlas["3"].channels[1]]
 
 
+def test_a_page_of_maps_knows_its_sheet_in_each_scale(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "PER_PAGE", 1)
+    page = pages.maps(Views(atlas), "3", 2)
+    assert [(own.name, own.sheet) for own in page.scales] == [
+        ("percentile", "sheets/3--2-projections.webp"),
+        ("signed", "sheets/3--2-projections-signed.webp"),
+        ("magnitude", "sheets/3--2-projections-magnitude.webp"),
+    ]
+    (shown,) = page.maps
+    assert shown.card.projections is not None
+    assert shown.card.projections.href == page.scales[0].sheet
+
+
 def test_classes_list_maps_whose_hits_mostly_have_the_label(atlas: Atlas) -> None:
     page = pages.classes(Views(atlas))
     assert [own.label for own in page.classes] == ["a", "b"]

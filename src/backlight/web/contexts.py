@@ -437,6 +437,21 @@ class LayerPage:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """A scale that projections can be shown in.
+
+    Attributes:
+        name: Its name.
+        caption: What colour means, in words.
+        sheet: The sheet of the page's projections in this scale.
+    """
+
+    name: str
+    caption: str
+    sheet: str
+
+
+@dataclass(frozen=True)
 class MapsPage:
     """A page of feature maps, of which one is shown at a time.
 
@@ -444,11 +459,13 @@ class MapsPage:
         site: What every page says.
         layer: The layer.
         maps: The maps.
+        scales: The scales that projections can be shown in, the one shown at first first.
     """
 
     site: SiteView
     layer: LayerView
     maps: tuple[MapView, ...]
+    scales: tuple[Scale, ...]
 
 
 @dataclass(frozen=True)

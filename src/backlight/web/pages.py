@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from backlight.render import DEFAULT_SCALING
 from backlight.web import blocks, lanes, links
 from backlight.web.contexts import (
     AboutPage,
@@ -16,10 +17,17 @@ from backlight.web.contexts import (
     MapsPage,
     NetworkPage,
     PlainPage,
+    Scale,
     WallPage,
 )
+from backlight.web.sheets import KINDS, SCALED
 from backlight.web.views import Views, with_best_evidence
 
+_SCALES = {
+    "percentile": "full colour from the 99th percentile of magnitudes upwards",
+    "signed": "full colour at the largest magnitude alone",
+    "magnitude": "brighter is stronger, of any sign; faint pixels are lifted",
+}
 _FEW_SKIPPED = 50
 _MOSTLY = 0.5
 
@@ -70,7 +78,17 @@ def maps(views: Views, name: str, page: int) -> MapsPage:
     """Return the context of a page of feature maps of a layer, numbered from 1."""
     first = (page - 1) * links.PER_PAGE
     channels = views.atlas[name].channels[first : first + links.PER_PAGE]
-    return MapsPage(views.site, views.layer(name), tuple(views.map(name, channel) for channel in channels))
+    sheets = {DEFAULT_SCALING.value: KINDS[0], **SCALED}
+    return MapsPage(
+        site=views.site,
+        layer=views.layer(name),
+        maps=tuple(views.map(name, channel) for channel in channels),
+        scales=tuple(
+            Scale(scale, _SCALES[scale], links.sheet(views.slugs[name], page, kind))
+            for scale, kind in sheets.items()
+            if channels
+        ),
+    )
 
 
 def wall(views: Views, name: str) -> WallPage:

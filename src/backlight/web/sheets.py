@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from backlight.atlas import AtlasLayer, BandExample, FeatureMap, Hit
-from backlight.render import Tile, central, cut, draw_patch, draw_projection, into_image, margin_of
+from backlight.render import (
+    DEFAULT_SCALING,
+    Scaling,
+    Tile,
+    central,
+    cut,
+    draw_patch,
+    draw_projection,
+    into_image,
+    margin_of,
+)
 from backlight.render.page import grid_columns
 from backlight.web import links
 from backlight.web.contexts import Sprite
 
 KINDS = ("projections", "patches")
+SCALED = {"signed": "projections-signed", "magnitude": "projections-magnitude"}
+"""Kinds of sheets that show projections in other scales than the default, by scale: loaded when they are asked for."""
+
 LIGHT, BANDS = "light", ("band-projections", "band-patches")
 TILE, SIDE = 96, 3
 """Pixels of a tile, and tiles along a side of a map's block: the nine strongest hits."""
@@ -28,7 +41,7 @@ LIGHT_SIDE, BAND_SIDE, MOST_BANDS = 32, 64, 24
 _DIMMED = 165
 """How far a whole image is dimmed where the map is silent, of 255."""
 
-_QUALITY, _SAMPLED = 70, 192
+_QUALITY, _SCALED_QUALITY, _SAMPLED = 70, 50, 192
 _GREY, _PAPER = (128, 128, 128), (244, 242, 238)
 
 
@@ -163,9 +176,9 @@ def draw_bands(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) 
     return _webp(page)
 
 
-def _webp(page: Image.Image) -> bytes:
+def _webp(page: Image.Image, quality: int = _QUALITY) -> bytes:
     out = io.BytesIO()
-    page.save(out, "WEBP", quality=_QUALITY, method=2)
+    page.save(out, "WEBP", quality=quality, method=2)
     return out.getvalue()
 
 
@@ -192,7 +205,7 @@ def draw_sheet(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) 
     Args:
         layer: The layer.
         channels: The maps, as many as a page has.
-        kind: One of `KINDS`.
+        kind: One of `KINDS`, or of the kinds of `SCALED`.
         own: The margin of the layer's tiles.
     """
     sheet = Sheet("", 1, len(channels))
@@ -201,7 +214,7 @@ def draw_sheet(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) 
         for rank, hit in enumerate(shown_hits(layer[channel])):
             where = sheet.tile(kind, place, rank)
             page.paste(_square(_shown(hit, own), kind), (where.left, where.top))
-    return _webp(page)
+    return _webp(page, _SCALED_QUALITY if kind in SCALED.values() else _QUALITY)
 
 
 def _shown(hit: Hit | BandExample, own: int) -> Tile:
@@ -214,12 +227,23 @@ def _shown(hit: Hit | BandExample, own: int) -> Tile:
 
 
 def _square(shown: Tile, kind: str) -> Image.Image:
-    drawn = draw_projection(shown, TILE) if kind == "projections" else draw_patch(shown, TILE)
+    drawn = _drawn(shown, kind)
     if drawn.size == (TILE, TILE):
         return drawn
-    square = Image.new("RGB", (TILE, TILE), _GREY if kind == "projections" else _PAPER)
+    square = Image.new("RGB", (TILE, TILE), _PAPER if kind == "patches" else _GREY)
     square.paste(drawn, ((TILE - drawn.width) // 2, (TILE - drawn.height) // 2))
     return square
+
+
+def _drawn(shown: Tile, kind: str) -> Image.Image:
+    if kind == "patches":
+        return draw_patch(shown, TILE)
+    if kind == SCALED["magnitude"]:
+        # (h, w, c) -> (h, w, 1): whatever its sign or colour, what is stronger is brighter
+        magnitude = np.abs(shown.projection).max(2, keepdims=True)
+        return draw_projection(replace(shown, projection=magnitude), TILE, Scaling.ROOT)
+    scaling = Scaling.SYMMETRIC if kind == SCALED["signed"] else DEFAULT_SCALING
+    return draw_projection(shown, TILE, scaling)
 
 
 def _spread(channels: Sequence[int], count: int) -> list[int]:

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from backlight.atlas import Atlas
 from backlight.web import links, pages
 from backlight.web.contexts import Card, Page
-from backlight.web.sheets import BANDS, KINDS, LIGHT, draw_bands, draw_light, draw_sheet, draw_wholes
+from backlight.web.sheets import BANDS, KINDS, LIGHT, SCALED, draw_bands, draw_light, draw_sheet, draw_wholes
 from backlight.web.views import Views
 
 POLICY = (
@@ -122,7 +122,7 @@ class Site:
     def _kinds(self, name: str) -> tuple[str, ...]:
         """Return the kinds of sheets that a layer has."""
         light = (LIGHT,) if self.views.has_light(name) else ()
-        return (*KINDS, *light, *(BANDS if self.views.has_bands(name) else ()))
+        return (*KINDS, *SCALED.values(), *light, *(BANDS if self.views.has_bands(name) else ()))
 
     def _sheet(self, name: str, channels: Sequence[int], kind: str) -> bytes:
         layer = self.views.atlas[name]
