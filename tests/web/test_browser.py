@@ -210,6 +210,86 @@ def test_a_scale_that_there_is_not_is_the_first(visit: Visit) -> None:
     assert visit.path == "maps-3--1.html#m1"
 
 
+def chosen(page: sync_api.Page) -> list[int]:
+    """Return the bands of the map that is shown that are pressed."""
+    pressed = page.locator(".map.on .band").evaluate_all(
+        "all => all.map(own => own.getAttribute('aria-pressed'))"
+    )
+    return [i for i, own in enumerate(pressed) if own == "true"]
+
+
+def large(page: sync_api.Page) -> list[str]:
+    """Return the values below the examples that are shown large, each with both of its pictures loaded."""
+    shown = page.locator(".map.on .picked figure")
+    for own in shown.all():
+        assert own.locator(".patch image[href], .projection image[href]").count() == 2
+        assert own.bounding_box()["width"] > 100  # type: ignore[index]
+    return shown.all_inner_texts()
+
+
+def test_dragging_over_bands_chooses_them(visit: Visit) -> None:
+    page = visit.go("maps-3--1.html#m0")
+    bands = page.locator(".map.on .band")
+    values = bands.locator(".edge").all_inner_texts()
+    assert len(values) == 5
+    assert (chosen(page), large(page)) == ([], [])
+    bands.nth(1).hover()
+    page.mouse.down()
+    assert visit.path == "maps-3--1.html#m0&band=1-1"
+    bands.nth(3).hover()
+    assert chosen(page) == [1, 2, 3]
+    bands.nth(0).hover()  # back over the first one
+    page.mouse.up()
+    bands.nth(4).hover()  # no longer held
+    assert chosen(page) == [0, 1]
+    assert large(page) == values[:2]
+    assert visit.path == "maps-3--1.html#m0&band=0-1"
+
+
+def test_arrows_choose_a_band_and_shift_widens_it(visit: Visit) -> None:
+    page = visit.go("maps-3--1.html#m0")
+    values = page.locator(".map.on .band .edge").all_inner_texts()
+    page.locator(".map.on .band").nth(1).focus()
+    page.keyboard.press("Shift+ArrowRight")
+    assert chosen(page) == [1, 2]
+    page.keyboard.press("Shift+ArrowRight")
+    assert chosen(page) == [1, 2, 3]
+    assert large(page) == values[1:4]
+    page.keyboard.press("Shift+ArrowLeft")
+    assert chosen(page) == [1, 2]
+    page.keyboard.press("ArrowRight")
+    assert chosen(page) == [3]
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")  # there is none behind the last one
+    assert chosen(page) == [4]
+    assert visit.path == "maps-3--1.html#m0&band=4-4"
+    page.locator(".map.on .band").nth(0).focus()
+    page.keyboard.press("Enter")
+    assert chosen(page) == [0]
+    assert "Map 0" in page.locator(".map:visible h1").inner_text()  # arrows did not leave the map
+    # the anchor of a range is one of the same map
+    page.evaluate("location.hash = '#m1'")
+    page.wait_for_selector("#m1.on")
+    page.locator("#m1 .band").nth(0).focus()
+    page.keyboard.press("Shift+ArrowRight")
+    assert chosen(page) == [0, 1]
+
+
+def test_a_link_restores_a_band(visit: Visit) -> None:
+    page = visit.go("maps-3--1.html#m0&band=1-3")
+    values = page.locator(".map.on .band .edge").all_inner_texts()
+    assert chosen(page) == [1, 2, 3]
+    assert large(page) == values[1:4]
+    page.locator(".map.on .band").nth(4).focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    assert chosen(page) == [1, 2, 3]  # it is still the range from the first one
+    visit.go("about.html")
+    for wrong in ("7-9", "1-x", "3"):
+        page = visit.go(f"maps-3--1.html#m0&band={wrong}")
+        assert chosen(page) == []
+        visit.go("about.html")
+
+
 def test_pins_are_carried_to_the_tray_and_a_link_to_it_holds_them(visit: Visit) -> None:
     page = visit.go("layer-3.html")
     page.locator("#c1 .pin").click()

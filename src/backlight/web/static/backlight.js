@@ -196,7 +196,12 @@ var backlight = (function () {
     var band = event.target.closest(".band"), all = band ? $$(".band", band.closest("[data-bands]")) : [], at = all.indexOf(band);
     var next = all[at + (event.key === "ArrowLeft" ? -1 : 1)];
     if (!band || !/^Arrow(Left|Right)$/.test(event.key)) return false;
-    if (next) { next.focus(); if (!event.shiftKey || !from) from = next; brush(from, next); event.preventDefault(); }
+    if (next) {
+      next.focus();
+      if (!event.shiftKey) from = next; else if (all.indexOf(from) < 0) from = band;
+      brush(from, next);
+      event.preventDefault();
+    }
     return true;
   }
 
