@@ -106,8 +106,8 @@ def test_wholes_stand_where_their_places_say() -> None:
 
 def test_the_margin_of_a_layer_is_that_of_its_hits_and_none_where_units_see_all(atlas: Atlas) -> None:
     assert margin(atlas["5"]) == 0
-    assert tile_size(atlas["5"], 0, (12, 12)) == (12, 12)
+    assert tile_size(atlas["5"].receptive_field, 0, (12, 12)) == (12, 12)
     own = margin(atlas["3"])
     field = atlas["3"].receptive_field
     assert field is not None
-    assert tile_size(atlas["3"], own, (12, 12)) == tuple(min(size - 2 * own, 12) for size in field.size)
+    assert tile_size(field, own, (12, 12)) == tuple(min(size - 2 * own, 12) for size in field.size)

@@ -15,6 +15,7 @@ from backlight.atlas.checksums import place
 from backlight.atlas.contents import Contents, LayerTiles
 from backlight.atlas.damage import damaged, reading
 from backlight.atlas.descriptions import LayerDescription
+from backlight.atlas.drawing import show
 from backlight.atlas.evidence import Found, read_evidence, read_studies
 from backlight.atlas.headings import Heading
 from backlight.atlas.opening import how_to_finish
@@ -176,6 +177,9 @@ class AtlasLayer(Mapping[int, FeatureMap]):
             (self._id, channel, rank),
             (size[0], size[1]) if size else None,
         )
+
+    def _repr_html_(self) -> str | None:
+        return show("layer_card", repr(self), self, self.heading(), self._tiles.image_size)
 
     def __len__(self) -> int:
         """Return the number of feature maps."""

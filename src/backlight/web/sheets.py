@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backlight.atlas import AtlasLayer, BandExample, FeatureMap, Hit
+from backlight.atlas.inside import inside
+from backlight.geometry import ReceptiveField
 from backlight.render import (
     DEFAULT_SCALING,
     Scaling,
@@ -19,7 +21,6 @@ from backlight.render import (
     cut,
     draw_patch,
     draw_projection,
-    into_image,
     margin_of,
 )
 from backlight.render.page import grid_columns
@@ -190,20 +191,20 @@ def margin(layer: AtlasLayer) -> int:
     return margin_of([hit.tile for own in maps for hit in shown_hits(own)])
 
 
-def tile_size(layer: AtlasLayer, own: int, image_size: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width of what a layer's tiles show, without a margin."""
+def tile_size(field: ReceptiveField | None, own: int, image_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width of what tiles show of a layer's field (None: the whole image), without a margin."""
     height, width = image_size
-    if layer.receptive_field is None:
+    if field is None:
         return height, width
-    rows, cols = (size - 2 * own for size in layer.receptive_field.size)
+    rows, cols = (size - 2 * own for size in field.size)
     return min(rows, height), min(cols, width)
 
 
-def draw_sheet(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) -> bytes:
+def draw_sheet(layer: Mapping[int, FeatureMap], channels: Sequence[int], kind: str, own: int) -> bytes:
     """Return the pictures of feature maps of a layer, as WebP.
 
     Args:
-        layer: The layer.
+        layer: The layer, or such of its maps as are drawn.
         channels: The maps, as many as a page has.
         kind: One of `KINDS`, or of the kinds of `SCALED`.
         own: The margin of the layer's tiles.
@@ -221,9 +222,7 @@ def _shown(hit: Hit | BandExample, own: int) -> Tile:
     """Return the tile of a hit without a margin, moved into the image where it is kept whole."""
     tile = hit.tile
     assert tile is not None  # only examples that were projected are shown
-    shown = cut(tile, central(tile, own, moved=True)) if own else tile
-    whole = None if shown.is_whole else hit.whole
-    return shown if whole is None else into_image(shown, np.asarray(whole.convert("RGB")))
+    return inside(hit, cut(tile, central(tile, own, moved=True)) if own else tile)
 
 
 def _square(shown: Tile, kind: str) -> Image.Image:

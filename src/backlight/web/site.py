@@ -112,7 +112,7 @@ class Site:
 
     def _page(self, template: str, context: Callable[[], Page]) -> bytes:
         own = context()
-        text = _environment().get_template(template).render(x=own, site=own.site)
+        text = environment().get_template(template).render(x=own, site=own.site)
         return text.encode()
 
     @staticmethod
@@ -138,7 +138,7 @@ class Site:
 
     def _cards(self, name: str, page: int) -> bytes:
         """Return the script that hands a page of cards, as they would stand in HTML, to the layer's page."""
-        macros = _environment().get_template("macros.html").module
+        macros = environment().get_template("macros.html").module
         cards = pages.layer(self.views, name, page).cards
         drawn = [str(macros.card(card, self.views.layer(name), True)) for card in cards]  # type: ignore[attr-defined]
         return _script("cards", page, drawn)
@@ -170,7 +170,8 @@ def _static(name: str) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what renders templates: every value is text, and one that is not there is an error."""
     environment = Environment(
         loader=PackageLoader("backlight.web"),
         autoescape=True,

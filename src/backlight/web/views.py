@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -125,26 +125,14 @@ class Views:
         """Return what pages say of a layer."""
         if name not in self._layers:
             layer, slug, cards = self.atlas[name], self.slugs[name], self.cards(name)
-            size = tile_size(layer, self.margin(name), self.atlas.preprocessing.crop)
-            foretold, example = layer.foretelling, _example(cards.values())
-            self._layers[name] = LayerView(
-                name=name,
+            size = tile_size(layer.receptive_field, self.margin(name), self.atlas.preprocessing.crop)
+            example = _example(cards.values())
+            self._layers[name] = replace(
+                layer_view(layer, size, [card.is_dead for card in cards.values()]),
                 href=links.layer(slug),
                 wall=links.wall(slug),
-                operator=layer.operator,
-                shape=layer.shape,
-                n_maps=layer.n_maps,
-                n_shown=len(cards),
-                n_dead=sum(card.is_dead for card in cards.values()),
-                field=None if layer.receptive_field is None else layer.receptive_field.size,
-                tile=size,
-                is_small=is_small(*size),
-                rules=layer.rules.name,
-                evidence=_evidence(layer.evidence),
-                foretelling="" if foretold is None else foretold.text,
                 example=example,
                 sample=None if example is None else self._strongest(layer, layer[example.channel]),
-                sources=layer.sources,
             )
         return self._layers[name]
 
@@ -153,7 +141,7 @@ class Views:
         layer, cards = self.atlas[name], self.cards(name)
         own, at = layer[channel], layer.channels.index(channel)
         channels = layer.channels
-        bars, n_inactive = _histogram(own, self._examples(layer, own))
+        bars, n_inactive = histogram(own, self._examples(layer, own))
         slug = self.slugs[name]
         return MapView(
             card=cards[channel],
@@ -236,30 +224,13 @@ class Views:
 
     def _card(self, layer: AtlasLayer, own: FeatureMap) -> Card:
         sheet, place = self.sheet(layer, own.channel)
-        hits = shown_hits(own)
-        images = [self.atlas.images[hit.image_id] for hit in hits]
-        counts = Counter(image.label for image in images if image.label)
-        labels = tuple(
-            LabelCount(label, n, links.label(self.labels[label]))
-            for label, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        )
         slug, at = self.slugs[layer.name], layer.channels.index(own.channel)
-        return Card(
-            id=f"{slug}:{own.channel}",
-            layer=layer.name,
-            channel=own.channel,
-            href=links.feature_map(slug, at, own.channel),
-            max=own.max,
-            active_share=own.active_share,
-            is_dead=own.dead,
-            stability="" if own.stability is None else own.stability.text,
-            projections=sheet.block("projections", place) if hits else None,
-            patches=sheet.block("patches", place) if hits else None,
-            n_hits=len(hits),
-            labels=labels,
-            files=tuple(dict.fromkeys(PurePosixPath(image.path).name for image in images)),
-            evidence=_evidence(own.evidence),
-            purity=labels[0].count / len(hits) if labels else 0.0,
+        return card_of(
+            own,
+            f"{slug}:{own.channel}",
+            links.feature_map(slug, at, own.channel),
+            (sheet.block("projections", place), sheet.block("patches", place)) if own.hits else (None, None),
+            lambda label: links.label(self.labels[label]),
         )
 
     def _examples(self, layer: AtlasLayer, own: FeatureMap) -> dict[int, Example]:
@@ -290,6 +261,78 @@ class Views:
         return tuple(Near(cards[other], shared[other]) for other in best[:_NEAREST])
 
 
+def layer_view(layer: AtlasLayer, tile: tuple[int, int], dead: Sequence[bool]) -> LayerView:
+    """Return what pages say of a layer, without addresses and an example.
+
+    Args:
+        layer: The layer.
+        tile: Height and width of what its tiles show.
+        dead: Whether they are dead, of the maps shown.
+    """
+    foretold = layer.foretelling
+    return LayerView(
+        name=layer.name,
+        href="",
+        wall="",
+        operator=layer.operator,
+        shape=layer.shape,
+        n_maps=layer.n_maps,
+        n_shown=len(dead),
+        n_dead=sum(dead),
+        field=None if layer.receptive_field is None else layer.receptive_field.size,
+        tile=tile,
+        is_small=is_small(*tile),
+        rules=layer.rules.name,
+        evidence=_evidence(layer.evidence),
+        foretelling="" if foretold is None else foretold.text,
+        example=None,
+        sample=None,
+        sources=layer.sources,
+    )
+
+
+def card_of(
+    own: FeatureMap,
+    card_id: str,
+    href: str,
+    pictures: tuple[Sprite | None, Sprite | None],
+    label_href: Callable[[str], str],
+) -> Card:
+    """Return the card of a feature map.
+
+    Args:
+        own: The map.
+        card_id: Its name in the tray.
+        href: Its page.
+        pictures: Its projections and patches; None for a map without hits.
+        label_href: Returns the address of a class.
+    """
+    hits = shown_hits(own)
+    images = [hit.image for hit in hits]
+    counts = Counter(image.label for image in images if image.label)
+    labels = tuple(
+        LabelCount(label, n, label_href(label))
+        for label, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return Card(
+        id=card_id,
+        layer=own.layer,
+        channel=own.channel,
+        href=href,
+        max=own.max,
+        active_share=own.active_share,
+        is_dead=own.dead,
+        stability="" if own.stability is None else own.stability.text,
+        projections=pictures[0],
+        patches=pictures[1],
+        n_hits=len(hits),
+        labels=labels,
+        files=tuple(dict.fromkeys(PurePosixPath(image.path).name for image in images)),
+        evidence=_evidence(own.evidence),
+        purity=labels[0].count / len(hits) if labels else 0.0,
+    )
+
+
 def _evidence(found: Evidence | None) -> EvidenceView | None:
     if found is None:
         return None
@@ -310,7 +353,7 @@ def _evidence(found: Evidence | None) -> EvidenceView | None:
     )
 
 
-def _histogram(own: FeatureMap, examples: dict[int, Example]) -> tuple[tuple[Bar, ...], int]:
+def histogram(own: FeatureMap, examples: dict[int, Example]) -> tuple[tuple[Bar, ...], int]:
     """Return the bars of a map's histogram from its first to its last bin, and in how many images it is not active."""
     inactive, *counts = own.histogram.tolist()
     filled = [i for i, n in enumerate(counts) if n]
