@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from backlight.atlas import Atlas, open_atlas
+from backlight.atlas.schema import writing
 from backlight.web import links, pages
+from backlight.web.site import Site
 from backlight.web.views import Views
 from web.branched import make_branched_atlas
 
@@ -42,6 +44,25 @@ def test_blocks_of_one_structure_are_a_run_and_the_diagram_branches(tmp_path: Pa
     assert last.sources == ("three.left", "three.right")
     assert last.sample is not None
     assert last.sample.rank == 1
+
+
+def test_an_atlas_that_kept_no_sources_is_one_line_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "older.atlas"
+    make_branched_atlas(path)
+    said = {}
+    for name in ("newer", "older"):
+        atlas = open_atlas(path)
+        site, page = Site(atlas), pages.network(Views(atlas))
+        answer = site.answer(links.INDEX)
+        assert answer is not None
+        said[name] = "kept no branches" in answer.content.decode()
+        atlas.close()
+        with writing(path) as connection:
+            connection.execute("UPDATE layer SET description = json_remove(description, '$.sources')")
+    assert said == {"newer": False, "older": True}
+    assert page.n_lanes == 1
+    assert {layer.sources for layer in page.layers} == {None}
+    assert [len(run.blocks) for run in page.runs] == [1, 2, 1]
 
 
 def test_a_layer_of_many_maps_has_pages(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
