@@ -370,6 +370,8 @@ def test_without_javascript_everything_is_readable(
     assert page.locator(".js-only:visible").count() == 0
     page.goto(f"file://{folders['whole']}/maps-3--1.html#m1")
     assert page.locator(".map:visible").count() == 1
+    assert page.locator(".map:visible .diptych image[href]").count() == 2
+    assert page.locator(".map:visible .hits .t image[href]").count() == 4
     visit.context.close()
     assert visit.wrong == [] or all(own.startswith("outside") for own in visit.wrong)
 
@@ -382,6 +384,11 @@ def test_blocks_of_the_network_are_folded_and_unfolded(
     page = visit.go(links.INDEX)
     assert page.locator(".in:visible").count() == 13
     assert page.locator(".in:visible .node").count() == 13
+    # a picture of the field and two of a map, once each: near ones by the script, or all at once without
+    assert page.locator(".in .field:visible").count() == 13
+    assert page.locator(".in .thumb svg:visible").count() == 26
+    if not has_scripts:
+        assert page.locator(".in svg:visible > image[href]").count() == 39
     one = page.locator("summary", has=page.get_by_text("one", exact=True))
     one.click()
     assert page.locator(".in:visible").count() == 9
@@ -413,7 +420,7 @@ def test_the_lines_of_the_diagram_meet_and_branch(
         assert abs(bottom - top) < 1
     lanes = page.eval_on_selector_all(".in .node", "all => all.map(c => +c.getAttribute('cx'))")
     assert lanes == [10, *(10, 10, 26, 10) * 3]
-    assert page.locator(".in .field image").count() == 13  # on whole images
+    assert page.locator(".in .field:visible image").count() == 13  # on whole images
     visit.context.close()
     assert visit.wrong == []
 
