@@ -53,7 +53,8 @@ def test_one_map_of_a_figure_is_given_by_its_number(atlas: backlight.Atlas) -> N
 
 def test_a_map_that_was_not_projected_is_a_card(atlas: backlight.Atlas) -> None:
     shown, other = atlas["relu1"][1], atlas["relu1"][0]
-    assert shown._repr_html_() is None
+    assert "Map 1" in str(shown._repr_html_())
+    assert "No picture" not in str(shown._repr_html_())
     assert shown._repr_png_()
     assert other._repr_png_() is None
     card = other._repr_html_()
@@ -75,6 +76,8 @@ def test_hits_that_wait_for_their_projections_are_cards(net: Network, pictures: 
     for thing in (feature_map, feature_map.hits[0]):
         assert thing._repr_png_() is None
         assert "is not projected yet; call build again as before to resume it" in str(thing._repr_html_())
+    layer = backlight.open_atlas(path)["relu1"]
+    assert "is not projected yet; call build again as before to resume it" in str(layer._repr_html_())
 
 
 def test_parts_of_the_package_are_there_after_import() -> None:

@@ -34,6 +34,18 @@ def test_a_description_that_no_build_writes_is_refused(change: dict[str, object]
         checks.description(json.dumps(changed), [0, 1])
 
 
+@pytest.mark.parametrize(
+    "sources", [["later"], ["", ""], ["relu1", "relu1"], "relu1", [1], {"relu1": 1}, [["relu1"]]]
+)
+def test_sources_that_are_no_earlier_layers_are_refused(sources: object) -> None:
+    sound = {"operator": "relu", "shape": [2], "rectified": True, "receptive_field": None}
+    for own in ([], [""], ["relu1"], ["", "relu1"]):
+        found = checks.description(json.dumps(sound | {"sources": own}), [0], {"relu1"})
+        assert found.sources == tuple(own)
+    with pytest.raises(ValueError, match=r"sources? must be"):
+        checks.description(json.dumps(sound | {"sources": sources}), [0], {"relu1"})
+
+
 def npy(array: np.ndarray, **options: bool) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, **options)

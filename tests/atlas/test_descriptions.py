@@ -37,6 +37,14 @@ def test_it_is_written_as_it_always_was() -> None:
     assert LayerDescription.from_dict(STORED) == RELU
 
 
+@pytest.mark.parametrize("sources", [(), ("",), ("", "relu1")])
+def test_sources_come_back_and_an_older_description_knows_none(sources: tuple[str, ...]) -> None:
+    own = replace(RELU, sources=sources)
+    assert json.loads(own.to_json()) == {**STORED, "sources": list(sources)}
+    assert LayerDescription.from_dict(json.loads(own.to_json())) == own
+    assert RELU.sources is None
+
+
 @given(st.text(max_size=9), SHAPES, st.booleans(), st.none() | st.builds(ReceptiveField, AXES, AXES))
 def test_any_description_comes_back(
     operator: str, shape: tuple[int, ...], rectified: bool, field: ReceptiveField | None

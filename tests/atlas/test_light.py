@@ -14,9 +14,10 @@ from backlight.atlas import Evidence, FeatureMap, Hit, compare, keep_origin, ope
 
 atlas = open_atlas(sys.argv[1])
 for layer in atlas.layers:
+    assert layer._repr_html_()
     for channel in layer:
         own = layer[channel]
-        assert own._repr_html_() or own._repr_png_()
+        assert own._repr_html_() and (own._repr_png_() or not own.is_projected)
         assert all(hit.projection_values.any() and hit.image.path for hit in own.hits)
 atlas.figure("3"), atlas.superposed("3"), atlas.filters_figure("1"), atlas._repr_html_(), atlas["3"].rules
 assert verify(sys.argv[1]).is_sound

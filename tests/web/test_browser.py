@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from backlight.atlas import open_atlas
 from backlight.web import export, exporting, links
 from fuzz.tiny import make_tiny_atlas
+from web.branched import make_branched_atlas
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="pip install playwright runs the tests in a browser"
@@ -28,17 +30,22 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The exported site of a tiny atlas beside another one, and the same with one map, or image, on each page."""
+    """The sites of a tiny atlas beside another one, whole and with one map or image a page, and of a branched network."""
     folder = tmp_path_factory.mktemp("sites")
     make_tiny_atlas(folder / "tiny.atlas")
     make_tiny_atlas(folder / OTHER, 1)
+    make_branched_atlas(folder / "branched.atlas")
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "_n_cores", lambda: 1)  # other processes would not see the patch
-        for name, per_page in (("whole", 64), ("pages", 1)):
+        for name, atlas, per_page in (
+            ("whole", "tiny", 64),
+            ("pages", "tiny", 1),
+            ("branched", "branched", 64),
+        ):
             patch.setattr(links, "PER_PAGE", per_page)
-            with_atlas, beside = open_atlas(folder / "tiny.atlas"), open_atlas(folder / OTHER)
-            export(with_atlas, folder / name, beside=beside)
+            with_atlas, beside = open_atlas(folder / f"{atlas}.atlas"), open_atlas(folder / OTHER)
+            export(with_atlas, folder / name, beside=beside if atlas == "tiny" else None)
             with_atlas.close()
             beside.close()
             found[name] = folder / name
@@ -162,6 +169,139 @@ def test_the_view_switches_and_links_carry_it(visit: Visit) -> None:
     assert page.locator("[name=view]:checked").get_attribute("value") == "projection"
 
 
+def state(page: sync_api.Page) -> str:
+    """Return what the address of a page holds, as the page itself knows it: at once."""
+    return str(page.evaluate("location.hash"))
+
+
+def addresses(page: sync_api.Page) -> set[str]:
+    """Return the sheets of the projections of the map that is shown, but for the examples of its bands."""
+    pictures = page.locator(".map.on .projection image:not(.bands image)")
+    return set(pictures.evaluate_all("all => all.map(own => own.getAttribute('href') || own.dataset.href)"))
+
+
+def test_another_scale_is_loaded_when_it_is_asked_for_and_links_carry_it(visit: Visit) -> None:
+    asked: list[str] = []
+    visit.page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    page = visit.go("maps-3--1.html#m0")
+    assert addresses(page) == {"sheets/3--1-projections.webp"}
+    assert not any("-projections-" in own for own in asked)
+    page.locator("[name=scale][value=magnitude]").check()
+    assert addresses(page) == {"sheets/3--1-projections-magnitude.webp"}
+    assert page.locator(".map.on .diptych .projection image[href]").count() == 1
+    page.wait_for_load_state("networkidle")
+    assert "3--1-projections-magnitude.webp" in asked
+    assert "3--1-projections-signed.webp" not in asked
+    assert state(page) == "#m0&scale=magnitude"
+    assert "brighter is stronger" in page.locator("#scale-says").inner_text()
+    patches = page.locator(".map:visible .diptych .patch image")
+    assert patches.get_attribute("href") == "sheets/3--1-patches.webp"
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("location.hash === '#m0&scale=signed'")
+    page.locator(".map:visible [rel=next]").click()
+    page.wait_for_function("location.hash === '#m1&scale=signed'")
+    assert addresses(page) == {"sheets/3--1-projections-signed.webp"}
+    page.keyboard.press("u")
+    page.wait_for_url("**/layer-3.html#*scale=signed")
+    assert page.locator("#c0 .projection image").get_attribute("href") == "sheets/3--1-projections.webp"
+    visit.go("about.html")
+    page = visit.go("maps-3--1.html#m1&scale=magnitude")
+    assert page.locator("[name=scale]:checked").get_attribute("value") == "magnitude"
+    assert addresses(page) == {"sheets/3--1-projections-magnitude.webp"}
+    page.locator("[name=scale][value=percentile]").check()
+    assert state(page) == "#m1"
+    assert addresses(page) == {"sheets/3--1-projections.webp"}
+    assert page.locator(".map.on .bands .projection image").evaluate_all(
+        "all => all.every(own => /3--1-band-projections.webp$/.test(own.getAttribute('href') || own.dataset.href))"
+    )
+
+
+def test_a_scale_that_there_is_not_is_the_first(visit: Visit) -> None:
+    page = visit.go("maps-3--1.html#m1&scale=%22]loud")
+    assert page.locator("[name=scale]:checked").get_attribute("value") == "percentile"
+    assert state(page) == "#m1"
+
+
+def chosen(page: sync_api.Page) -> list[int]:
+    """Return the bands of the map that is shown that are pressed."""
+    pressed = page.locator(".map.on .band").evaluate_all(
+        "all => all.map(own => own.getAttribute('aria-pressed'))"
+    )
+    return [i for i, own in enumerate(pressed) if own == "true"]
+
+
+def large(page: sync_api.Page) -> list[str]:
+    """Return the values below the examples that are shown large, each with both of its pictures loaded."""
+    shown = page.locator(".map.on .picked figure")
+    for own in shown.all():
+        assert own.locator(".patch image[href], .projection image[href]").count() == 2
+        assert own.bounding_box()["width"] > 100  # type: ignore[index]
+    return shown.all_inner_texts()
+
+
+def test_dragging_over_bands_chooses_them(visit: Visit) -> None:
+    page = visit.go("maps-3--1.html#m0")
+    bands = page.locator(".map.on .band")
+    values = bands.locator(".edge").all_inner_texts()
+    assert len(values) == 5
+    assert (chosen(page), large(page)) == ([], [])
+    bands.nth(1).hover()
+    page.mouse.down()
+    assert state(page) == "#m0&band=1-1"
+    bands.nth(3).hover()
+    assert chosen(page) == [1, 2, 3]
+    bands.nth(0).hover()  # back over the first one
+    page.mouse.up()
+    bands.nth(4).hover()  # no longer held
+    assert chosen(page) == [0, 1]
+    assert large(page) == values[:2]
+    assert state(page) == "#m0&band=0-1"
+
+
+def test_arrows_choose_a_band_and_shift_widens_it(visit: Visit) -> None:
+    page = visit.go("maps-3--1.html#m0")
+    values = page.locator(".map.on .band .edge").all_inner_texts()
+    page.locator(".map.on .band").nth(1).focus()
+    page.keyboard.press("Shift+ArrowRight")
+    assert chosen(page) == [1, 2]
+    page.keyboard.press("Shift+ArrowRight")
+    assert chosen(page) == [1, 2, 3]
+    assert large(page) == values[1:4]
+    page.keyboard.press("Shift+ArrowLeft")
+    assert chosen(page) == [1, 2]
+    page.keyboard.press("ArrowRight")
+    assert chosen(page) == [3]
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")  # there is none behind the last one
+    assert chosen(page) == [4]
+    assert state(page) == "#m0&band=4-4"
+    page.locator(".map.on .band").nth(0).focus()
+    page.keyboard.press("Enter")
+    assert chosen(page) == [0]
+    assert "Map 0" in page.locator(".map:visible h1").inner_text()  # arrows did not leave the map
+    # the anchor of a range is one of the same map
+    page.evaluate("location.hash = '#m1'")
+    page.wait_for_selector("#m1.on")
+    page.locator("#m1 .band").nth(0).focus()
+    page.keyboard.press("Shift+ArrowRight")
+    assert chosen(page) == [0, 1]
+
+
+def test_a_link_restores_a_band(visit: Visit) -> None:
+    page = visit.go("maps-3--1.html#m0&band=1-3")
+    values = page.locator(".map.on .band .edge").all_inner_texts()
+    assert chosen(page) == [1, 2, 3]
+    assert large(page) == values[1:4]
+    page.locator(".map.on .band").nth(4).focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    assert chosen(page) == [1, 2, 3]  # it is still the range from the first one
+    visit.go("about.html")
+    for wrong in ("7-9", "1-x", "3"):
+        page = visit.go(f"maps-3--1.html#m0&band={wrong}")
+        assert chosen(page) == []
+        visit.go("about.html")
+
+
 def test_pins_are_carried_to_the_tray_and_a_link_to_it_holds_them(visit: Visit) -> None:
     page = visit.go("layer-3.html")
     page.locator("#c1 .pin").click()
@@ -270,21 +410,73 @@ def test_without_javascript_everything_is_readable(
     assert page.locator(".change image[href]").count() == 4
     page.goto(f"file://{folders['whole']}/maps-3--1.html#m1")
     assert page.locator(".map:visible").count() == 1
+    assert page.locator(".map:visible .diptych image[href]").count() == 2
+    assert page.locator(".map:visible .hits .t image[href]").count() == 4
     visit.context.close()
     assert visit.wrong == [] or all(own.startswith("outside") for own in visit.wrong)
+
+
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_blocks_of_the_network_are_folded_and_unfolded(
+    browser: sync_api.Browser, folders: dict[str, Path], has_scripts: bool
+) -> None:
+    visit = Visit(browser, folders["branched"], java_script_enabled=has_scripts)
+    page = visit.go(links.INDEX)
+    assert page.locator(".in:visible").count() == 13
+    assert page.locator(".in:visible .node").count() == 13
+    # a picture of the field and two of a map, once each: near ones by the script, or all at once without
+    assert page.locator(".in .field:visible").count() == 13
+    assert page.locator(".in .thumb svg:visible").count() == 26
+    if not has_scripts:
+        assert page.locator(".in svg:visible > image[href]").count() == 39
+    one = page.locator("summary", has=page.get_by_text("one", exact=True))
+    one.click()
+    assert page.locator(".in:visible").count() == 9
+    assert one.locator(".many:visible").count() == 1  # folded layers are one square
+    alike = page.locator("details.alike > summary")
+    assert "2 blocks alike, 8 layers" in alike.inner_text()
+    alike.click()
+    assert page.locator(".in:visible").count() == 5
+    alike.click()
+    one.click()
+    assert page.locator(".in:visible").count() == 13
+    page.get_by_role("link", name="two.cat", exact=True).click()
+    assert visit.path == "layer-two.cat.html"
+    visit.context.close()
+    assert not has_scripts or visit.wrong == []
+
+
+def test_the_lines_of_the_diagram_meet_and_branch(
+    browser: sync_api.Browser, folders: dict[str, Path]
+) -> None:
+    visit = Visit(browser, folders["branched"])
+    page = visit.go(links.INDEX)
+    rows = page.eval_on_selector_all(
+        ".layers .row .spine",
+        "all => all.map(s => s.getBoundingClientRect()).map(r => [r.top, r.bottom, r.height])",
+    )
+    shown = [row for row in rows if row[2]]
+    for (_, bottom, _), (top, _, _) in pairwise(shown):
+        assert abs(bottom - top) < 1
+    lanes = page.eval_on_selector_all(".in .node", "all => all.map(c => +c.getAttribute('cx'))")
+    assert lanes == [10, *(10, 10, 26, 10) * 3]
+    assert page.locator(".in .field:visible image").count() == 13  # on whole images
+    visit.context.close()
+    assert visit.wrong == []
 
 
 @pytest.mark.skipif(
     not AXE.exists(), reason="npm install --no-save axe-core brings the accessibility checker"
 )
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("site", "pages"), [("whole", "*.html"), ("branched", links.INDEX)])
 def test_no_page_has_a_serious_violation(
-    browser: sync_api.Browser, folders: dict[str, Path], scheme: str
+    browser: sync_api.Browser, folders: dict[str, Path], site: str, pages: str, scheme: str
 ) -> None:
     # the checker is put into the page, which the page's own policy would refuse
-    visit = Visit(browser, folders["whole"], color_scheme=scheme, bypass_csp=True)
+    visit = Visit(browser, folders[site], color_scheme=scheme, bypass_csp=True)
     found = {}
-    for path in sorted(folders["whole"].glob("*.html")):
+    for path in sorted(folders[site].glob(pages)):
         page = visit.go(path.name)
         page.add_script_tag(path=str(AXE))
         result = page.evaluate("axe.run()")

@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from backlight.atlas import Atlas
+from backlight.atlas import Atlas, open_atlas
+from backlight.atlas.schema import writing
 from backlight.web import links, pages
+from backlight.web.site import Site
 from backlight.web.views import Views
+from web.branched import make_branched_atlas
 
 
 def test_the_network_lists_its_layers_in_blocks(atlas: Atlas) -> None:
     page = pages.network(Views(atlas))
     assert [layer.name for layer in page.layers] == list(atlas)
-    assert sum(n for _, n in page.groups) == len(atlas)
+    blocks = [block for run in page.runs for block in run.blocks]
+    assert [layer for own in blocks for layer in page.layers[own.first : own.first + own.n_layers]] == list(
+        page.layers
+    )
+    assert page.is_open
     assert page.example is not None
     assert page.example_layer is not None
     assert page.example in Views(atlas).cards(page.example_layer.name).values()
+
+
+def test_blocks_of_one_structure_are_a_run_and_the_diagram_branches(tmp_path: Path) -> None:
+    make_branched_atlas(tmp_path / "branched.atlas")
+    atlas = open_atlas(tmp_path / "branched.atlas")
+    page = pages.network(Views(atlas))
+    atlas.close()
+    assert [[block.name for block in run.blocks] for run in page.runs] == [
+        ["stem"],
+        ["one", "two"],
+        ["three"],
+    ]
+    assert [block.n_layers for run in page.runs for block in run.blocks] == [1, 4, 4, 4]
+    assert page.n_lanes == 2
+    assert [row.lane for row in page.rows] == [0, 0, *(0, 0, 1, 0) * 3]
+    last = page.layers[-1]
+    assert last.sources == ("three.left", "three.right")
+    assert last.sample is not None
+    assert last.sample.rank == 1
+
+
+def test_an_atlas_that_kept_no_sources_is_one_line_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "older.atlas"
+    make_branched_atlas(path)
+    said = {}
+    for name in ("newer", "older"):
+        atlas = open_atlas(path)
+        site, page = Site(atlas), pages.network(Views(atlas))
+        answer = site.answer(links.INDEX)
+        assert answer is not None
+        said[name] = "kept no branches" in answer.content.decode()
+        atlas.close()
+        with writing(path) as connection:
+            connection.execute("UPDATE layer SET description = json_remove(description, '$.sources')")
+    assert said == {"newer": False, "older": True}
+    assert page.n_lanes == 1
+    assert {layer.sources for layer in page.layers} == {None}
+    assert [len(run.blocks) for run in page.runs] == [1, 2, 1]
 
 
 def test_a_layer_of_many_maps_has_pages(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,6 +74,19 @@ def test_a_layer_of_many_maps_has_pages(atlas: Atlas, monkeypatch: pytest.Monkey
     assert first.scripts == ("data/cards-3--2.js",)
     assert (first.before, first.after) == ("layer-1.html", "layer-5.html")
     assert [own.card.channel for own in pages.maps(views, "3", 2).maps] == [atlas["3"].channels[1]]
+
+
+def test_a_page_of_maps_knows_its_sheet_in_each_scale(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "PER_PAGE", 1)
+    page = pages.maps(Views(atlas), "3", 2)
+    assert [(own.name, own.sheet) for own in page.scales] == [
+        ("percentile", "sheets/3--2-projections.webp"),
+        ("signed", "sheets/3--2-projections-signed.webp"),
+        ("magnitude", "sheets/3--2-projections-magnitude.webp"),
+    ]
+    (shown,) = page.maps
+    assert shown.card.projections is not None
+    assert shown.card.projections.href == page.scales[0].sheet
 
 
 def test_classes_list_maps_whose_hits_mostly_have_the_label(atlas: Atlas) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from backlight.atlas import Atlas
-from backlight.render import draw_patch, draw_projection, into_image
+from backlight.render import Tile, draw_patch, draw_projection, into_image
 from backlight.web.sheets import (
     LIGHT_SIDE,
     TILE,
@@ -36,14 +37,27 @@ def test_a_sheet_has_eight_maps_a_row_and_three_by_three_tiles_a_map() -> None:
     assert (tile.left, tile.top, tile.side) == (5 * TILE, 4 * TILE, TILE)
 
 
-@pytest.mark.parametrize("kind", ["projections", "patches"])
+def draw_magnitude(tile: Tile, size: int) -> Image.Image:
+    largest = tile.projection.max(2, keepdims=True), -tile.projection.min(2, keepdims=True)
+    return draw_projection(replace(tile, projection=np.maximum(*largest)), size, "root")
+
+
+DRAWN = {
+    "projections": draw_projection,
+    "patches": draw_patch,
+    "projections-signed": lambda tile, size: draw_projection(tile, size, "symmetric"),
+    "projections-magnitude": draw_magnitude,
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
 def test_a_drawn_sheet_shows_the_hits_of_each_map(atlas: Atlas, kind: str) -> None:
     layer = atlas["3"]
     picture = Image.open(io.BytesIO(draw_sheet(layer, layer.channels, kind, 0)))
     sheet = Sheet("3", 1, len(layer.channels))
     assert picture.size == sheet.size
     drawn = np.asarray(picture.convert("RGB")).astype(int)
-    draw = draw_projection if kind == "projections" else draw_patch
+    draw, away = DRAWN[kind], dict.fromkeys(DRAWN, 0.0)
     for place, channel in enumerate(layer.channels):
         for hit in shown_hits(layer[channel]):
             assert hit.whole is not None
@@ -53,6 +67,9 @@ def test_a_drawn_sheet_shows_the_hits_of_each_map(atlas: Atlas, kind: str) -> No
             top, left = where.top + (TILE - len(wanted)) // 2, where.left + (TILE - wanted.shape[1]) // 2
             found = drawn[top : top + wanted.shape[0], left : left + wanted.shape[1]]
             assert np.abs(found - wanted).mean() < 6  # the sheet is compressed
+            for other in DRAWN:
+                away[other] += np.abs(found - np.asarray(DRAWN[other](inside, TILE))).mean()
+    assert min(away, key=away.__getitem__) == kind
 
 
 def test_light_covers_what_is_not_active(atlas: Atlas) -> None:
@@ -89,8 +106,8 @@ def test_wholes_stand_where_their_places_say() -> None:
 
 def test_the_margin_of_a_layer_is_that_of_its_hits_and_none_where_units_see_all(atlas: Atlas) -> None:
     assert margin(atlas["5"]) == 0
-    assert tile_size(atlas["5"], 0, (12, 12)) == (12, 12)
+    assert tile_size(atlas["5"].receptive_field, 0, (12, 12)) == (12, 12)
     own = margin(atlas["3"])
     field = atlas["3"].receptive_field
     assert field is not None
-    assert tile_size(atlas["3"], own, (12, 12)) == tuple(min(size - 2 * own, 12) for size in field.size)
+    assert tile_size(field, own, (12, 12)) == tuple(min(size - 2 * own, 12) for size in field.size)

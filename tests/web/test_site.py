@@ -31,7 +31,9 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         own = dict(attrs)
         self.elements.append((tag, own))
-        self.links |= {own[key] for key in ("href", "src", "data-href", "data-script") if own.get(key)}  # type: ignore[misc]
+        self.links |= {
+            own[key] for key in ("href", "src", "data-href", "data-script", "data-sheet") if own.get(key)
+        }  # type: ignore[misc]
         if own.get("id"):
             self.ids.append(own["id"])  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,12 +123,13 @@ def origin(text: Any) -> dict[str, str | None]:
     return {key: None if value is None else words(value, key, LONGEST_PATH) for key, value in found.items()}
 
 
-def description(text: Any, channels: Sequence[int]) -> LayerDescription:
+def description(text: Any, channels: Sequence[int], earlier: Collection[str] = ()) -> LayerDescription:
     """Return the description of a layer from its JSON (`LayerDescription.to_json`).
 
     Args:
         text: The JSON.
         channels: The layer's feature maps that are projected.
+        earlier: The layers before it.
     """
     found = table(json.loads(text), "description")
     name(found["operator"], "operator")
@@ -147,7 +148,21 @@ def description(text: Any, channels: Sequence[int]) -> LayerDescription:
             if not _STRIDE.fullmatch(words(stride, "stride")):
                 raise ValueError(f"the stride of a receptive field must be a fraction, got {_short(stride)}")
         flag(field["gates_ignored"], "gates_ignored")
+    sources = found.get("sources")
+    if sources is not None:
+        _sources(sources, earlier)
     return LayerDescription.from_dict(found)
+
+
+def _sources(found: Any, earlier: Collection[str]) -> None:
+    """Check the sources of a layer: the image, whose name is empty, and layers before it, each once."""
+    if not isinstance(found, list) or len(found) > len(earlier) + 1:
+        raise ValueError(f"sources must be the image or earlier layers, each once, got {_short(found)}")
+    for i, source in enumerate(found):
+        if (words(source, "source") and source not in earlier) or source in found[:i]:
+            raise ValueError(
+                f"a source must be the image or an earlier layer, each once, got {_short(source)}"
+            )
 
 
 def npy(data: Any) -> NDArray[np.float32]:

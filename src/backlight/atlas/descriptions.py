@@ -19,24 +19,26 @@ class LayerDescription:
         shape: (c, h, w), or (c,) for a fully connected layer.
         rectified: Whether the operator is a rectifier.
         receptive_field: What a unit sees; None for the whole image.
+        sources: The layers of the atlas whose activations it reads with no other layer of the atlas between; an empty
+            name is the image. None in an atlas of an earlier version, which kept none.
     """
 
     operator: str
     shape: tuple[int, ...]
     rectified: bool
     receptive_field: ReceptiveField | None
+    sources: tuple[str, ...] | None = None
 
     def to_json(self) -> str:
         """Return the description as `from_dict` reads it."""
         field = self.receptive_field
-        return json.dumps(
-            {
-                "operator": self.operator,
-                "shape": self.shape,
-                "rectified": self.rectified,
-                "receptive_field": None if field is None or field.is_whole else _field_to_dict(field),
-            }
-        )
+        values = {
+            "operator": self.operator,
+            "shape": self.shape,
+            "rectified": self.rectified,
+            "receptive_field": None if field is None or field.is_whole else _field_to_dict(field),
+        }
+        return json.dumps(values if self.sources is None else {**values, "sources": self.sources})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LayerDescription:
@@ -48,7 +50,14 @@ class LayerDescription:
                 for size, stride, offset in (field["rows"], field["cols"])
             )
             field = ReceptiveField(rows, cols, field["gates_ignored"])
-        return cls(values["operator"], tuple(values["shape"]), values["rectified"], field)
+        sources = values.get("sources")
+        return cls(
+            operator=values["operator"],
+            shape=tuple(values["shape"]),
+            rectified=values["rectified"],
+            receptive_field=field,
+            sources=None if sources is None else tuple(sources),
+        )
 
 
 def _field_to_dict(field: ReceptiveField) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from backlight.atlas.drawing import FigureLook
 from backlight.atlas.headings import Heading
+from backlight.atlas.inside import inside
 from backlight.atlas.records import FeatureMap, Hit
 from backlight.errors import BadInputError
 from backlight.geometry import Box
@@ -23,7 +24,6 @@ from backlight.render import (
     draw_patch,
     draw_projection,
     filter_figure,
-    into_image,
     layer_figure,
     low_pass,
     overlay_figure,
@@ -148,18 +148,12 @@ def _panels(
         ]
         shown_tiles = [tiles[i], *rest]
         if moved:
-            shown_tiles = [_inside(feature_map, own) for own in shown_tiles]
+            shown_tiles = [
+                [inside(hit, tile) for hit, tile in zip(feature_map.hits, own, strict=False)]
+                for own in shown_tiles
+            ]
         panels.append(_panel(feature_map, shown_tiles[0], shown_tiles[1:], top))
     return panels, "; ".join(filter(None, facts))
-
-
-def _inside(feature_map: FeatureMap, tiles: Sequence[Tile]) -> list[Tile]:
-    """Return the tiles of a map's hits moved into their images, where the atlas keeps these whole."""
-    found = []
-    for hit, tile in zip(feature_map.hits, tiles, strict=False):
-        whole = None if tile.is_whole else hit.whole
-        found.append(tile if whole is None else into_image(tile, np.asarray(whole.convert("RGB"))))
-    return found
 
 
 def _half_a_stride(heading: Heading) -> tuple[int, int]:

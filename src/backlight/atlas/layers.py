@@ -15,6 +15,7 @@ from backlight.atlas.checksums import place
 from backlight.atlas.contents import Contents, LayerTiles
 from backlight.atlas.damage import damaged, reading
 from backlight.atlas.descriptions import LayerDescription
+from backlight.atlas.drawing import show
 from backlight.atlas.evidence import Found, read_evidence, read_studies
 from backlight.atlas.headings import Heading
 from backlight.atlas.opening import how_to_finish
@@ -36,12 +37,15 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         shape: (c, h, w), or (c,) for a fully connected layer.
         rectified: Whether the operator is a rectifier.
         receptive_field: What a unit sees; None for the whole image.
+        sources: The layers of the atlas that feed it directly, an empty name for the image; None in an atlas of an
+            earlier version.
     """
 
     def __init__(self, contents: Contents, layer_id: int, name: str, description: LayerDescription) -> None:
         self._contents, self._id, self.name = contents, layer_id, name
         self.operator, self.shape = description.operator, description.shape
         self.rectified, self.receptive_field = description.rectified, description.receptive_field
+        self.sources = description.sources
         bands = BandReader(contents, layer_id, self.shape, self.receptive_field, lambda: self._tiles)
         self._file, self._tiles = contents.file, LayerTiles(contents, self.heading, bands)
 
@@ -173,6 +177,9 @@ class AtlasLayer(Mapping[int, FeatureMap]):
             (self._id, channel, rank),
             (size[0], size[1]) if size else None,
         )
+
+    def _repr_html_(self) -> str | None:
+        return show("layer_card", repr(self), self, self.heading(), self._tiles.image_size)
 
     def __len__(self) -> int:
         """Return the number of feature maps."""

@@ -64,7 +64,8 @@ class Atlas(Mapping[str, AtlasLayer]):
         for layer_id, name, text in rows:
             with reading(self.path, f"{place('layer')} (layer_id {layer_id})"):
                 checks.whole(layer_id, "layer_id")
-                description = checks.description(text, selected[checks.name(name, "layer name")])
+                channels = selected[checks.name(name, "layer name")]
+                description = checks.description(text, channels, found)
                 found[name] = AtlasLayer(contents, layer_id, name, description)
         if list(found) != list(selected):
             raise damaged(self.path, place("layer"), "the layers are not those of the plan")

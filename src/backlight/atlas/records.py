@@ -12,7 +12,7 @@ from PIL import Image
 from backlight.atlas.cards import as_png, card
 from backlight.atlas.checksums import place
 from backlight.atlas.damage import reading
-from backlight.atlas.drawing import FigureLook, draw
+from backlight.atlas.drawing import FigureLook, draw, show
 from backlight.atlas.sources import BandExample as BandExample
 from backlight.atlas.sources import StoredImage as StoredImage
 from backlight.atlas.sources import StoredTile as StoredTile
@@ -284,7 +284,10 @@ class FeatureMap:
     def _repr_html_(self) -> str | None:
         facts = f"mean activation {self.mean:.4g}, largest {self.max:.4g}, active in {self.active_share:.1%} of images"
         facts += "" if self.stability is None else f", {self.stability.text}"
-        return self._reason and card(f"{self.layer}, feature map {self.channel}: {facts}", self._reason)
+        title = f"{self.layer}, feature map {self.channel}: {facts}"
+        if self._reason:
+            return card(title, self._reason)
+        return show("map_card", title, self, self._source.heading(), self._source.image_size)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from backlight.atlas.descriptions import LayerDescription, field_row
 from backlight.engines.plan import Plan
+from backlight.network.sources import direct_sources
 from backlight.scan import LayerScan
 
 Row = tuple[Any, ...]
@@ -27,8 +28,11 @@ def meta_rows(plan: Plan) -> Iterable[Row]:
 
 def layer_rows(plan: Plan) -> Iterable[Row]:
     """Yield a row of each layer."""
+    sources = direct_sources({layer.name: plan.net.node(layer) for layer in plan.layers})
     for i, layer in enumerate(plan.layers):
-        own = LayerDescription(layer.operator, layer.shape, layer.rectified, layer.receptive_field)
+        own = LayerDescription(
+            layer.operator, layer.shape, layer.rectified, layer.receptive_field, sources[layer.name]
+        )
         yield i, layer.name, own.to_json()
 
 

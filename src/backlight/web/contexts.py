@@ -276,6 +276,9 @@ class LayerView:
         foretelling: What `backlight foretelling` found, in words; empty before.
         example: A map that stands for the layer.
         compared: Address of its maps beside those of another atlas; None where they are not compared.
+        sample: The strongest hit of that map.
+        sources: The layers that feed it with no other layer of the atlas between, an empty name for the image; None in
+            an atlas of an earlier version.
     """
 
     name: str
@@ -294,6 +297,8 @@ class LayerView:
     foretelling: str
     example: Card | None
     compared: str | None
+    sample: HitView | None
+    sources: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -326,20 +331,88 @@ class SiteView:
 
 
 @dataclass(frozen=True)
+class Wire:
+    """A line of the diagram of layers, within one row.
+
+    Attributes:
+        start: The lane that it begins in, from 0.
+        end: The lane that it ends in.
+        part: `into` from the top of the row to its layer, `out` from there to the bottom, `past` from top to bottom.
+    """
+
+    start: int
+    end: int
+    part: str
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """What the diagram of layers shows in one row.
+
+    Attributes:
+        lane: Where the layer stands; None in a row without one.
+        wires: The lines.
+    """
+
+    lane: int | None
+    wires: tuple[Wire, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers that follow each other and have a part of their names in common; or a single one.
+
+    Attributes:
+        name: That part.
+        first: Place of the first layer among all.
+        n_layers: Number of layers.
+        passing: What runs past its heading when it is unfolded.
+        folded: What the diagram shows when it is folded.
+    """
+
+    name: str
+    first: int
+    n_layers: int
+    passing: Lanes
+    folded: Lanes
+
+
+@dataclass(frozen=True)
+class Run:
+    """Blocks that follow each other and are alike: the same operators, shapes and connections; or a single block.
+
+    Attributes:
+        blocks: The blocks.
+        passing: What runs past its heading when it is unfolded.
+        folded: What the diagram shows when it is folded.
+    """
+
+    blocks: tuple[Block, ...]
+    passing: Lanes
+    folded: Lanes
+
+
+@dataclass(frozen=True)
 class NetworkPage:
     """The first page.
 
     Attributes:
         site: What every page says.
         layers: The layers, in the order of the graph.
-        groups: How they are folded: name of a block and its number of layers, in order.
+        rows: The diagram's rows: the image's, then one for each layer.
+        n_lanes: Number of lanes that are told apart.
+        runs: How the layers are folded.
+        is_open: Whether they are unfolded at first.
         example: The map that stands for the network.
         example_layer: Its layer.
     """
 
     site: SiteView
     layers: tuple[LayerView, ...]
-    groups: tuple[tuple[str, int], ...]
+    rows: tuple[Lanes, ...]
+    n_lanes: int
+    runs: tuple[Run, ...]
+    is_open: bool
     example: Card | None
     example_layer: LayerView | None
 
@@ -370,6 +443,21 @@ class LayerPage:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """A scale that projections can be shown in.
+
+    Attributes:
+        name: Its name.
+        caption: What colour means, in words.
+        sheet: The sheet of the page's projections in this scale.
+    """
+
+    name: str
+    caption: str
+    sheet: str
+
+
+@dataclass(frozen=True)
 class MapsPage:
     """A page of feature maps, of which one is shown at a time.
 
@@ -377,11 +465,13 @@ class MapsPage:
         site: What every page says.
         layer: The layer.
         maps: The maps.
+        scales: The scales that projections can be shown in, the one shown at first first.
     """
 
     site: SiteView
     layer: LayerView
     maps: tuple[MapView, ...]
+    scales: tuple[Scale, ...]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from backlight.atlas import AtlasLayer
-from backlight.web import links
+from backlight.render import DEFAULT_SCALING
+from backlight.web import blocks, lanes, links
 from backlight.web.contexts import (
     AboutPage,
     Card,
@@ -21,11 +22,18 @@ from backlight.web.contexts import (
     PlainPage,
     ProbeLayer,
     ProbePage,
+    Scale,
     WallPage,
 )
 from backlight.web.probe.limits import MOST_BYTES
-from backlight.web.views import Views
+from backlight.web.sheets import KINDS, SCALED
+from backlight.web.views import Views, with_best_evidence
 
+_SCALES = {
+    "percentile": "full colour from the 99th percentile of magnitudes upwards",
+    "signed": "full colour at the largest magnitude alone",
+    "magnitude": "brighter is stronger, of any sign; faint pixels are lifted",
+}
 _FEW_SKIPPED, _PICKS = 50, 24
 _MOSTLY = 0.5
 
@@ -33,22 +41,25 @@ _MOSTLY = 0.5
 def network(views: Views) -> NetworkPage:
     """Return the context of the first page."""
     layers = tuple(views.layer(name) for name in views.atlas)
-    examples = [(own.example, own) for own in layers if own.example is not None]
+    rows = lanes.lanes(list(views.atlas), [layer.sources for layer in layers])
     # patches of a few pixels say nothing to a newcomer
-    large = [(card, own) for card, own in examples if not own.is_small] or examples
-    studied = [
-        (card.evidence.gain, card, own)
-        for card, own in large
-        if card.evidence is not None and card.evidence.gain is not None
-    ]
-    best: tuple[Card | None, LayerView | None] = (None, None)
-    if studied:
-        best = max(studied, key=lambda found: found[0])[1:]
-    elif large:  # from the middle of the network
-        best = large[len(large) // 2]
-    blocks = [_block(layer.name) for layer in layers]
-    groups = tuple((block, len(list(own))) for block, own in groupby(blocks))
-    return NetworkPage(views.site, layers, groups, *best)
+    example = _example([own for own in layers if not own.is_small]) or _example(layers)
+    return NetworkPage(
+        site=views.site,
+        layers=layers,
+        rows=rows,
+        n_lanes=lanes.width(rows),
+        runs=blocks.runs(layers, rows[1:]),
+        is_open=blocks.is_open(layers),
+        example=example,
+        example_layer=None if example is None else views.layer(example.layer),
+    )
+
+
+def _example(layers: Sequence[LayerView]) -> Card | None:
+    """Return the map that stands for some layers: the one with the best evidence, or else that of the middle layer."""
+    examples = [layer.example for layer in layers if layer.example is not None]
+    return with_best_evidence(examples) or (examples[len(examples) // 2] if examples else None)
 
 
 def layer(views: Views, name: str, page: int) -> LayerPage:
@@ -73,7 +84,17 @@ def maps(views: Views, name: str, page: int) -> MapsPage:
     """Return the context of a page of feature maps of a layer, numbered from 1."""
     first = (page - 1) * links.PER_PAGE
     channels = views.atlas[name].channels[first : first + links.PER_PAGE]
-    return MapsPage(views.site, views.layer(name), tuple(views.map(name, channel) for channel in channels))
+    sheets = {DEFAULT_SCALING.value: KINDS[0], **SCALED}
+    return MapsPage(
+        site=views.site,
+        layer=views.layer(name),
+        maps=tuple(views.map(name, channel) for channel in channels),
+        scales=tuple(
+            Scale(scale, _SCALES[scale], links.sheet(views.slugs[name], page, kind))
+            for scale, kind in sheets.items()
+            if channels
+        ),
+    )
 
 
 def wall(views: Views, name: str) -> WallPage:
@@ -164,13 +185,3 @@ def _found(views: Views, name: str) -> list[str]:
     layer = views.layer(name)
     words = [] if layer.evidence is None else [layer.evidence.verdict]
     return words + ([layer.foretelling] if layer.foretelling else [])
-
-
-def _block(name: str) -> str:
-    """Return the block that a layer belongs to: its name without its last part.
-
-    Example:
-        >>> _block("features.4.expand3x3_activation"), _block("layer1.0.relu_1"), _block("relu1")
-        ('features.4', 'layer1.0', 'relu1')
-    """
-    return name.rpartition(".")[0] or name

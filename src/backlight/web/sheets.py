@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from backlight.atlas import AtlasLayer, BandExample, FeatureMap, Hit
-from backlight.render import Tile, central, cut, draw_patch, draw_projection, into_image, margin_of
+from backlight.atlas.inside import inside
+from backlight.geometry import ReceptiveField
+from backlight.render import (
+    DEFAULT_SCALING,
+    Scaling,
+    Tile,
+    central,
+    cut,
+    draw_patch,
+    draw_projection,
+    margin_of,
+)
 from backlight.render.page import grid_columns
 from backlight.web import links
 from backlight.web.contexts import Sprite
 
 KINDS = ("projections", "patches")
+SCALED = {"signed": "projections-signed", "magnitude": "projections-magnitude"}
+"""Kinds of sheets that show projections in other scales than the default, by scale: loaded when they are asked for."""
+
 LIGHT, BANDS = "light", ("band-projections", "band-patches")
 TILE, SIDE = 96, 3
 """Pixels of a tile, and tiles along a side of a map's block: the nine strongest hits."""
@@ -28,7 +42,7 @@ LIGHT_SIDE, BAND_SIDE, MOST_BANDS = 32, 64, 24
 _DIMMED = 165
 """How far a whole image is dimmed where the map is silent, of 255."""
 
-_QUALITY, _SAMPLED = 70, 192
+_QUALITY, _SCALED_QUALITY, _SAMPLED = 70, 50, 192
 _GREY, _PAPER = (128, 128, 128), (244, 242, 238)
 
 
@@ -179,9 +193,9 @@ def draw_bands(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) 
     return _webp(page)
 
 
-def _webp(page: Image.Image) -> bytes:
+def _webp(page: Image.Image, quality: int = _QUALITY) -> bytes:
     out = io.BytesIO()
-    page.save(out, "WEBP", quality=_QUALITY, method=2)
+    page.save(out, "WEBP", quality=quality, method=2)
     return out.getvalue()
 
 
@@ -193,22 +207,22 @@ def margin(layer: AtlasLayer) -> int:
     return margin_of([hit.tile for own in maps for hit in shown_hits(own)])
 
 
-def tile_size(layer: AtlasLayer, own: int, image_size: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width of what a layer's tiles show, without a margin."""
+def tile_size(field: ReceptiveField | None, own: int, image_size: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width of what tiles show of a layer's field (None: the whole image), without a margin."""
     height, width = image_size
-    if layer.receptive_field is None:
+    if field is None:
         return height, width
-    rows, cols = (size - 2 * own for size in layer.receptive_field.size)
+    rows, cols = (size - 2 * own for size in field.size)
     return min(rows, height), min(cols, width)
 
 
-def draw_sheet(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) -> bytes:
+def draw_sheet(layer: Mapping[int, FeatureMap], channels: Sequence[int], kind: str, own: int) -> bytes:
     """Return the pictures of feature maps of a layer, as WebP.
 
     Args:
-        layer: The layer.
+        layer: The layer, or such of its maps as are drawn.
         channels: The maps, as many as a page has.
-        kind: One of `KINDS`.
+        kind: One of `KINDS`, or of the kinds of `SCALED`.
         own: The margin of the layer's tiles.
     """
     sheet = Sheet("", 1, len(channels))
@@ -217,25 +231,34 @@ def draw_sheet(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) 
         for rank, hit in enumerate(shown_hits(layer[channel])):
             where = sheet.tile(kind, place, rank)
             page.paste(_square(_shown(hit, own), kind), (where.left, where.top))
-    return _webp(page)
+    return _webp(page, _SCALED_QUALITY if kind in SCALED.values() else _QUALITY)
 
 
 def _shown(hit: Hit | BandExample, own: int) -> Tile:
     """Return the tile of a hit without a margin, moved into the image where it is kept whole."""
     tile = hit.tile
     assert tile is not None  # only examples that were projected are shown
-    shown = cut(tile, central(tile, own, moved=True)) if own else tile
-    whole = None if shown.is_whole else hit.whole
-    return shown if whole is None else into_image(shown, np.asarray(whole.convert("RGB")))
+    return inside(hit, cut(tile, central(tile, own, moved=True)) if own else tile)
 
 
 def _square(shown: Tile, kind: str) -> Image.Image:
-    drawn = draw_projection(shown, TILE) if kind == "projections" else draw_patch(shown, TILE)
+    drawn = _drawn(shown, kind)
     if drawn.size == (TILE, TILE):
         return drawn
-    square = Image.new("RGB", (TILE, TILE), _GREY if kind == "projections" else _PAPER)
+    square = Image.new("RGB", (TILE, TILE), _PAPER if kind == "patches" else _GREY)
     square.paste(drawn, ((TILE - drawn.width) // 2, (TILE - drawn.height) // 2))
     return square
+
+
+def _drawn(shown: Tile, kind: str) -> Image.Image:
+    if kind == "patches":
+        return draw_patch(shown, TILE)
+    if kind == SCALED["magnitude"]:
+        # (h, w, c) -> (h, w, 1): whatever its sign or colour, what is stronger is brighter
+        magnitude = np.abs(shown.projection).max(2, keepdims=True)
+        return draw_projection(replace(shown, projection=magnitude), TILE, Scaling.ROOT)
+    scaling = Scaling.SYMMETRIC if kind == SCALED["signed"] else DEFAULT_SCALING
+    return draw_projection(shown, TILE, scaling)
 
 
 def _spread(channels: Sequence[int], count: int) -> list[int]:

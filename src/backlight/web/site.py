@@ -17,7 +17,7 @@ from backlight.atlas import Atlas
 from backlight.web import links, pages
 from backlight.web.comparing import Compared
 from backlight.web.contexts import Card, Page
-from backlight.web.sheets import BANDS, KINDS, LIGHT, draw_bands, draw_light, draw_sheet, draw_wholes
+from backlight.web.sheets import BANDS, KINDS, LIGHT, SCALED, draw_bands, draw_light, draw_sheet, draw_wholes
 from backlight.web.views import Views
 
 POLICY = (
@@ -131,7 +131,7 @@ class Site:
 
     def _page(self, template: str, context: Callable[[], Page]) -> bytes:
         own = context()
-        text = _environment().get_template(template).render(x=own, site=own.site)
+        text = environment().get_template(template).render(x=own, site=own.site)
         return text.encode()
 
     @staticmethod
@@ -141,7 +141,7 @@ class Site:
     def _kinds(self, name: str) -> tuple[str, ...]:
         """Return the kinds of sheets that a layer has."""
         light = (LIGHT,) if self.views.has_light(name) else ()
-        return (*KINDS, *light, *(BANDS if self.views.has_bands(name) else ()))
+        return (*KINDS, *SCALED.values(), *light, *(BANDS if self.views.has_bands(name) else ()))
 
     def _sheet(self, name: str, channels: Sequence[int], kind: str) -> bytes:
         layer = self.views.atlas[name]
@@ -157,7 +157,7 @@ class Site:
 
     def _cards(self, name: str, page: int) -> bytes:
         """Return the script that hands a page of cards, as they would stand in HTML, to the layer's page."""
-        macros = _environment().get_template("macros.html").module
+        macros = environment().get_template("macros.html").module
         cards = pages.layer(self.views, name, page).cards
         drawn = [str(macros.card(card, self.views.layer(name), True)) for card in cards]  # type: ignore[attr-defined]
         return _script("cards", page, drawn)
@@ -189,7 +189,8 @@ def _static(name: str) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what renders templates: every value is text, and one that is not there is an error."""
     environment = Environment(
         loader=PackageLoader("backlight.web"),
         autoescape=True,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -133,25 +133,15 @@ class Views:
         """Return what pages say of a layer."""
         if name not in self._layers:
             layer, slug, cards = self.atlas[name], self.slugs[name], self.cards(name)
-            size = tile_size(layer, self.margin(name), self.atlas.preprocessing.crop)
-            foretold, pairing = layer.foretelling, self.pairing
-            is_compared = pairing is not None and name in pairing.channels
-            self._layers[name] = LayerView(
-                name=name,
+            size = tile_size(layer.receptive_field, self.margin(name), self.atlas.preprocessing.crop)
+            is_compared = self.pairing is not None and name in self.pairing.channels
+            example = _example(cards.values())
+            self._layers[name] = replace(
+                layer_view(layer, size, [card.is_dead for card in cards.values()]),
                 href=links.layer(slug),
                 wall=links.wall(slug),
-                operator=layer.operator,
-                shape=layer.shape,
-                n_maps=layer.n_maps,
-                n_shown=len(cards),
-                n_dead=sum(card.is_dead for card in cards.values()),
-                field=None if layer.receptive_field is None else layer.receptive_field.size,
-                tile=size,
-                is_small=is_small(*size),
-                rules=layer.rules.name,
-                evidence=_evidence(layer.evidence),
-                foretelling="" if foretold is None else foretold.text,
-                example=_example(list(cards.values())),
+                example=example,
+                sample=None if example is None else self._strongest(layer, layer[example.channel]),
                 compared=links.compared(slug) if is_compared else None,
             )
         return self._layers[name]
@@ -161,7 +151,7 @@ class Views:
         layer, cards = self.atlas[name], self.cards(name)
         own, at = layer[channel], layer.channels.index(channel)
         channels = layer.channels
-        bars, n_inactive = _histogram(own, self._examples(layer, own))
+        bars, n_inactive = histogram(own, self._examples(layer, own))
         slug = self.slugs[name]
         return MapView(
             card=cards[channel],
@@ -196,6 +186,10 @@ class Views:
             projection=sheet.tile("projections", place, hit.rank),
             patch=sheet.tile("patches", place, hit.rank),
         )
+
+    def _strongest(self, layer: AtlasLayer, own: FeatureMap) -> HitView | None:
+        """Return what pages show of a map's strongest hit."""
+        return self.hit(layer, own, own.hits[0]) if own.hits else None
 
     def whole(self, image_id: int) -> Sprite | None:
         """Return the whole image of a hit; None where the atlas does not keep it."""
@@ -240,30 +234,13 @@ class Views:
 
     def _card(self, layer: AtlasLayer, own: FeatureMap) -> Card:
         sheet, place = self.sheet(layer, own.channel)
-        hits = shown_hits(own)
-        images = [self.atlas.images[hit.image_id] for hit in hits]
-        counts = Counter(image.label for image in images if image.label)
-        labels = tuple(
-            LabelCount(label, n, links.label(self.labels[label]))
-            for label, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        )
         slug, at = self.slugs[layer.name], layer.channels.index(own.channel)
-        return Card(
-            id=f"{slug}:{own.channel}",
-            layer=layer.name,
-            channel=own.channel,
-            href=links.feature_map(slug, at, own.channel),
-            max=own.max,
-            active_share=own.active_share,
-            is_dead=own.dead,
-            stability="" if own.stability is None else own.stability.text,
-            projections=sheet.block("projections", place) if hits else None,
-            patches=sheet.block("patches", place) if hits else None,
-            n_hits=len(hits),
-            labels=labels,
-            files=tuple(dict.fromkeys(PurePosixPath(image.path).name for image in images)),
-            evidence=_evidence(own.evidence),
-            purity=labels[0].count / len(hits) if labels else 0.0,
+        return card_of(
+            own,
+            f"{slug}:{own.channel}",
+            links.feature_map(slug, at, own.channel),
+            (sheet.block("projections", place), sheet.block("patches", place)) if own.hits else (None, None),
+            lambda label: links.label(self.labels[label]),
         )
 
     def _examples(self, layer: AtlasLayer, own: FeatureMap) -> dict[int, Example]:
@@ -294,6 +271,79 @@ class Views:
         return tuple(Near(cards[other], shared[other]) for other in best[:_NEAREST])
 
 
+def layer_view(layer: AtlasLayer, tile: tuple[int, int], dead: Sequence[bool]) -> LayerView:
+    """Return what pages say of a layer, without addresses and an example.
+
+    Args:
+        layer: The layer.
+        tile: Height and width of what its tiles show.
+        dead: Whether they are dead, of the maps shown.
+    """
+    foretold = layer.foretelling
+    return LayerView(
+        name=layer.name,
+        href="",
+        wall="",
+        operator=layer.operator,
+        shape=layer.shape,
+        n_maps=layer.n_maps,
+        n_shown=len(dead),
+        n_dead=sum(dead),
+        field=None if layer.receptive_field is None else layer.receptive_field.size,
+        tile=tile,
+        is_small=is_small(*tile),
+        rules=layer.rules.name,
+        evidence=_evidence(layer.evidence),
+        foretelling="" if foretold is None else foretold.text,
+        example=None,
+        compared=None,
+        sample=None,
+        sources=layer.sources,
+    )
+
+
+def card_of(
+    own: FeatureMap,
+    card_id: str,
+    href: str,
+    pictures: tuple[Sprite | None, Sprite | None],
+    label_href: Callable[[str], str],
+) -> Card:
+    """Return the card of a feature map.
+
+    Args:
+        own: The map.
+        card_id: Its name in the tray.
+        href: Its page.
+        pictures: Its projections and patches; None for a map without hits.
+        label_href: Returns the address of a class.
+    """
+    hits = shown_hits(own)
+    images = [hit.image for hit in hits]
+    counts = Counter(image.label for image in images if image.label)
+    labels = tuple(
+        LabelCount(label, n, label_href(label))
+        for label, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return Card(
+        id=card_id,
+        layer=own.layer,
+        channel=own.channel,
+        href=href,
+        max=own.max,
+        active_share=own.active_share,
+        is_dead=own.dead,
+        stability="" if own.stability is None else own.stability.text,
+        projections=pictures[0],
+        patches=pictures[1],
+        n_hits=len(hits),
+        labels=labels,
+        files=tuple(dict.fromkeys(PurePosixPath(image.path).name for image in images)),
+        evidence=_evidence(own.evidence),
+        purity=labels[0].count / len(hits) if labels else 0.0,
+    )
+
+
 def _evidence(found: Evidence | None) -> EvidenceView | None:
     if found is None:
         return None
@@ -313,7 +363,7 @@ def _evidence(found: Evidence | None) -> EvidenceView | None:
     )
 
 
-def _histogram(own: FeatureMap, examples: dict[int, Example]) -> tuple[tuple[Bar, ...], int]:
+def histogram(own: FeatureMap, examples: dict[int, Example]) -> tuple[tuple[Bar, ...], int]:
     """Return the bars of a map's histogram from its first to its last bin, and in how many images it is not active."""
     inactive, *counts = own.histogram.tolist()
     filled = [i for i, n in enumerate(counts) if n]
@@ -329,14 +379,17 @@ def _histogram(own: FeatureMap, examples: dict[int, Example]) -> tuple[tuple[Bar
     return tuple(bars), inactive
 
 
-def _example(cards: Sequence[Card]) -> Card | None:
+def _example(cards: Iterable[Card]) -> Card | None:
     """Return the map that stands for a layer: the one with the best evidence, or else the first that is not dead."""
     alive = [card for card in cards if not card.is_dead]
-    studied = [
+    return with_best_evidence(alive) or (alive[0] if alive else None)
+
+
+def with_best_evidence(cards: Iterable[Card]) -> Card | None:
+    """Return the map whose projections gain most over the same pixels turned; None where that is known of none."""
+    gains = [
         (card.evidence.gain, card)
-        for card in alive
+        for card in cards
         if card.evidence is not None and card.evidence.gain is not None
     ]
-    if studied:
-        return max(studied, key=lambda found: found[0])[1]
-    return alive[0] if alive else None
+    return max(gains, key=lambda found: found[0])[1] if gains else None

@@ -40,7 +40,7 @@ var backlight = (function () {
     $$("a[href*='.html']", element).forEach(function (a) {
       var parts = a.getAttribute("href").split("#"), anchor = (parts[1] || "").split("&")[0];
       if (anchor.indexOf("=") >= 0) anchor = "";
-      a.setAttribute("href", parts[0] + text({ anchor: anchor, view: values.view, pin: values.pin }));
+      a.setAttribute("href", parts[0] + text({ anchor: anchor, view: values.view, scale: values.scale, pin: values.pin }));
     });
   }
 
@@ -69,6 +69,23 @@ var backlight = (function () {
     if (radio) { radio.checked = true; keep("view", name === "both" ? "" : name); }
   }
   on(doc, "change", function (event) { if (event.target.name === "view") view(event.target.value); });
+
+  /* ---- the scale of projections: each has its own sheets, whose addresses end alike; that of what is not near waits ---- */
+  var scales = $$("[name=scale]");
+  function end(radio) { return radio.dataset.sheet.slice(radio.dataset.sheet.lastIndexOf("--")).replace(/^--\d+/, ""); }
+  function rescale(name) {
+    var radio = scales.filter(function (own) { return own.value === name; })[0] || scales[0], ends = scales.map(end);
+    if (!radio) return;
+    radio.checked = true;
+    $("#scale-says").textContent = radio === scales[0] ? "" : radio.parentNode.title;
+    $$(".map .projection image").forEach(function (image) {
+      var waits = "href" in image.dataset, own = waits ? image.dataset.href : image.getAttribute("href"), parts = /^(.*--\d+)(-.*)$/.exec(own);
+      if (!parts || ends.indexOf(parts[2]) < 0) return;
+      if (waits) image.dataset.href = parts[1] + end(radio); else image.setAttribute("href", parts[1] + end(radio));
+    });
+    keep("scale", radio === scales[0] ? "" : radio.value);
+  }
+  on(doc, "change", function (event) { if (event.target.name === "scale") rescale(event.target.value); });
 
   /* ---- one map of a page at a time ---- */
   var maps = $$(".map");
@@ -179,7 +196,12 @@ var backlight = (function () {
     var band = event.target.closest(".band"), all = band ? $$(".band", band.closest("[data-bands]")) : [], at = all.indexOf(band);
     var next = all[at + (event.key === "ArrowLeft" ? -1 : 1)];
     if (!band || !/^Arrow(Left|Right)$/.test(event.key)) return false;
-    if (next) { next.focus(); if (!event.shiftKey || !from) from = next; brush(from, next); event.preventDefault(); }
+    if (next) {
+      next.focus();
+      if (!event.shiftKey) from = next; else if (all.indexOf(from) < 0) from = band;
+      brush(from, next);
+      event.preventDefault();
+    }
     return true;
   }
 
@@ -315,6 +337,7 @@ var backlight = (function () {
   /* ---- begin ---- */
   var first = state();
   if (first.view) view(first.view);
+  if (first.scale) rescale(first.scale);
   if (order && first.sort) order.value = first.sort;
   if (field && first.q) field.value = first.q;
   if (strong) strong.checked = Boolean(first.strong);
@@ -323,6 +346,6 @@ var backlight = (function () {
   carry(doc);
   pins();
   if (maps.length) show(); else watch(doc);
-  on(window, "hashchange", function () { show(); pins(); tray(); var own = state().view; if (own) view(own); });
+  on(window, "hashchange", function () { show(); pins(); tray(); var own = state(); if (own.view) view(own.view); rescale(own.scale); });
   return { cards: cards, units: units, state: state, keep: keep };
 })();
