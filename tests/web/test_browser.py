@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The sites of a tiny atlas beside another one, whole and with one map or image a page, and of a branched network."""
+    """Sites: of a tiny atlas beside another one, whole and with one map or image a page; of a branched network."""
     folder = tmp_path_factory.mktemp("sites")
     make_tiny_atlas(folder / "tiny.atlas")
     make_tiny_atlas(folder / OTHER, 1)
