@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from threading import Thread
 from urllib.request import urlopen
@@ -83,6 +84,25 @@ def test_a_port_that_is_taken_is_said_and_the_next_one_found() -> None:
     with serving._listening(None) as first, serving._listening(None) as second:
         assert first.getsockname()[1] < second.getsockname()[1]
         assert first.getsockname()[0] == "127.0.0.1"
+
+
+def test_small_answers_are_not_held_back() -> None:
+    async def ask() -> int:
+        delays: list[int] = []
+
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            own = writer.get_extra_info("socket")
+            delays.append(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listener = serving._listening(None)
+        async with await asyncio.start_server(answer, sock=listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            await reader.read()
+            writer.close()
+        return delays[0]
+
+    assert asyncio.run(ask()) != 0
 
 
 def test_serving_answers_on_its_address_until_it_is_stopped(

@@ -132,7 +132,8 @@ def serve(atlas: Atlas, port: int | None = None, *, ready: Callable[[str], None]
 def _listening(port: int | None) -> socket.socket:
     """Return a socket that listens."""
     for own in [port] if port is not None else range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED):
-        listener = socket.socket()
+        # asyncio sends small answers at once only where the protocol is named: else each waits 40 ms (Nagle's algorithm)
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.bind((HOST, own))
             listener.listen(128)
