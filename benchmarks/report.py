@@ -29,6 +29,8 @@ import occlusion
 import projection_tables
 import scan
 import sound_maps
+import studies
+import web_site
 from common import number, ratio, read_results
 
 _DOCS = Path(__file__).parents[1] / "docs"
@@ -179,6 +181,14 @@ def _adaptive_errors(results: dict[str, Any], of: str) -> str:
     return _table(*adaptive_errors.TABLES[of](results))
 
 
+def _site(results: dict[str, Any], _: str) -> str:
+    return f"{web_site.describe(results)}.\n\n{_table(*web_site.table(results))}"
+
+
+def _studies(results: dict[str, Any], _: str) -> str:
+    return f"{studies.describe(results)}.\n\n{_table(*studies.table(results))}"
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "machine": ("projection", _machine),
     "ratios": ("projection", _ratios),
@@ -201,6 +211,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "adaptive-errors": ("adaptive_errors", _adaptive_errors),
     "sound-maps": ("sound_maps", _sound_maps),
     "ground-truth": ("ground_truth", _ground_truth),
+    "site": (web_site.PART, _site),
+    "studies": (studies.PART, _studies),
 }
 
 

@@ -280,6 +280,88 @@ def test_a_full_build_and_growth_run():
     assert [row["maps"] for row in grown["maps"]["rows"]] == [1, 2]
 
 
+@pytest.fixture
+def small_site(tmp_path):
+    """What the benchmark of the site measures on one layer with three pages of maps."""
+    import web_site
+
+    settings = replace(
+        web_site.QUICK, layer="features.3.expand1x1_activation", layers=("features.3.expand1x1_activation",),
+        maps=3, images=3, readers=3, requests=4, times=2, pages=5, passes=2, folder=str(tmp_path), sgemm_sizes=SGEMM,
+    )  # fmt: skip
+    return web_site.run(settings)
+
+
+def test_the_site_is_measured(small_site):
+    import report
+    import web_site
+
+    found = json.loads(json.dumps(small_site))
+    assert (found["atlas"]["maps"], found["atlas"]["layer_maps"], found["atlas"]["images"]) == (3, 3, 3)
+    for kind in ("cold", "warm"):
+        own = found["readers"][kind]
+        assert (own["requests"], own["errors"], own["first_errors"]) == (12, 0, [])
+        assert own["rate"] == pytest.approx(12 / own["seconds"])
+        assert own["median_ms"] <= own["late_ms"]
+    assert found["page"]["sent_bytes"] < found["page"]["bytes"]
+    assert found["export"]["files"] == found["atlas"]["addresses"]
+    assert found["memory"]["addresses"] >= 5
+    assert len(found["memory"]["resident_mb"]) == 3
+    if found["scroll"] is not None:
+        assert found["scroll"]["cards"] == 3
+        assert found["scroll"]["late_ms"] <= found["scroll"]["longest_ms"]
+    page = (BENCHMARKS.parent / "docs" / "performance.md").read_text()
+    for own in (found, found | {"scroll": None}):
+        header, rows = web_site.table(own)
+        assert {len(row) for row in rows} == {len(header)}
+        filled = report.fill(page, {web_site.PART: own})
+        assert all(" | ".join(row) in filled for row in rows)
+
+
+def test_readers_ask_for_what_a_layer_shows_and_what_all_pages_have():
+    import web_site
+
+    of_all = "index.html static/backlight.js data/units.js"
+    own = "layer-3.html layer-3--2.html maps-3--2.html wall-3.html data/cards-3--2.js sheets/3--1-band-patches.webp"
+    others = "layer-33.html layer-1--3.html sheets/images--3.webp images--3.html layer-3.json index.json"
+    asked = [path for path in f"{of_all} {own} {others}".split() if web_site.is_read(path, "3")]
+    assert asked == f"{of_all} {own}".split()
+
+
+def test_what_readers_are_refused_is_counted(tmp_path):
+    import web_site_clients
+    from fuzz.tiny import make_tiny_atlas
+
+    make_tiny_atlas(tmp_path / "tiny.atlas")
+    with web_site_clients.served(tmp_path / "tiny.atlas") as server:
+        found = web_site_clients.reading(server.address, ["index.html", "none.js"], 2, 8)
+        assert server.resident_mb() > 10
+    assert found["requests"] == 16
+    assert 0 < found["errors"] < 16
+    assert set(found["first_errors"]) == {"none.js: 404"}
+
+
+def test_the_cost_of_a_study_is_compared_with_another_checkout(tmp_path):
+    import report
+    import studies
+
+    root = BENCHMARKS.parent
+    for name in ("src", "demo"):
+        (tmp_path / name).symlink_to(root / name)
+    settings = replace(studies.QUICK, images=3, layer="features.1", sgemm_sizes=SGEMM)
+    (row,) = studies.run(settings)["rows"]
+    assert (row["checkout"], row["hits"], row["ratio"]) == ("here", 1, 1.0)
+    assert row["cpu_ms"] == pytest.approx(1000 * row["cpu_s"] / row["methods"])
+    with pytest.raises(RuntimeError, match="was to be measured, but Python imported"):
+        studies.run(replace(settings, against=tmp_path))  # links lead to this checkout
+    other = row | {"checkout": "other", "ratio": 1.0, "cpu_ms": 2 * row["cpu_ms"]}
+    found = {"settings": {**vars(settings)}, "load": 1.0, "rows": [row | {"ratio": 0.5}, other]}
+    header, rows = studies.table(found)
+    assert {len(own) for own in rows} == {len(header)}
+    page = (root / "docs" / "performance.md").read_text()
+    assert " | ".join(rows[0]) in report.fill(page, {studies.PART: found})
+
+
 def test_memory_runs():
     import memory
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 import backlight
 from atlas.files import make_network
+from backlight.atlas import listed
+from backlight.atlas.checksums import RowGroup
 from backlight.atlas.file import AtlasFile
 from backlight.atlas.listed import AtlasImages
 from backlight.atlas.schema import writing
@@ -52,6 +55,63 @@ def test_images_are_found_by_id_in_every_block(tiny: Path) -> None:
     assert (images[190].path, images[64].path, images[127].size) == ("190.png", "64.png", (3, 4))
     assert images[0].label == "a"
     file.close()
+
+
+def groups_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """Return a list that grows by each group that is read from now on."""
+    read = list[tuple[object, ...]]()
+    real = AtlasFile.group
+
+    def group(self: AtlasFile, kind: str, *keys: int) -> RowGroup:
+        read.append((kind, *keys))
+        return real(self, kind, *keys)
+
+    monkeypatch.setattr(AtlasFile, "group", group)
+    return read
+
+
+def test_what_is_asked_for_again_is_read_once_up_to_a_limit(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with writing(tiny) as connection:
+        connection.executemany(
+            "INSERT INTO image VALUES (?, ?, NULL, 3, 4)", [(i, f"{i}.png") for i in range(6, 200)]
+        )
+    monkeypatch.setattr(listed, "BLOCKS_KEPT", 2)
+    monkeypatch.setattr(listed, "KEPT_BYTES", 2 * 3 * 12 * 12)
+    with closing(AtlasFile(tiny)) as file:
+        images = AtlasImages(file, 200, (12, 12))
+        read = groups_read(monkeypatch)
+        for image_id in (0, 70, 1, 71, 130, 131, 72, 2):
+            assert images[image_id].id == image_id
+        # blocks 0 and 1, then 2 instead of 0, and 0 again
+        assert read == [("image", 0), ("image", 1), ("image", 2), ("image", 0)]
+        read.clear()
+        for image_id in (0, 1, 0, 1, 2, 0):
+            assert images.whole(image_id) is not None
+        assert read == [("picture", 0), ("picture", 1), ("picture", 2), ("picture", 0)]
+
+
+def test_whoever_draws_on_a_whole_image_draws_on_a_copy(tiny: Path) -> None:
+    images = backlight.open_atlas(tiny).images
+    first = images.whole(0)
+    assert first is not None
+    kept = first.tobytes()
+    first.paste((1, 2, 3), (0, 0, 12, 12))
+    again = images.whole(0)
+    assert again is not None
+    assert again.tobytes() == kept != first.tobytes()
+
+
+def test_a_whole_image_that_was_missing_is_looked_for_again(tiny: Path) -> None:
+    with writing(tiny) as connection:
+        kept = connection.execute("SELECT * FROM picture WHERE image_id = 0").fetchall()
+        connection.execute("DELETE FROM picture WHERE image_id = 0")
+    images = backlight.open_atlas(tiny).images
+    assert images.whole(0) is None
+    with writing(tiny) as connection:
+        connection.executemany("INSERT INTO picture VALUES (?, ?)", kept)
+    assert images.whole(0) is not None
 
 
 def test_an_image_that_was_left_out_is_not_listed_but_told_with_its_reason(tiny: Path) -> None:

@@ -78,6 +78,20 @@ def test_a_hit_fetches_its_image_and_tile_from_its_source() -> None:
     assert (hit.tile.box, hit.tile.patch.shape) == (hit.box, (4, 4, 3))
 
 
+def test_half_a_tile_has_the_place_of_the_tile_and_nothing_in_the_other_half() -> None:
+    hit = feature_map().hits[1]
+    patch, projection = hit.patch_tile, hit.projection_tile
+    for own in (patch, projection):
+        assert (own.box, own.image_size, own.unit) == (hit.box, hit.tile.image_size, None)
+        assert own.projection.dtype == hit.tile.projection.dtype
+    np.testing.assert_array_equal(patch.patch, hit.tile.patch)
+    np.testing.assert_array_equal(projection.projection, hit.tile.projection)
+    assert hit.tile.patch.any()
+    assert hit.tile.projection.any()
+    assert not patch.projection.any()
+    assert not projection.patch.any()
+
+
 def test_a_tile_has_the_size_of_the_part_of_its_box_inside_the_image() -> None:
     beyond = replace(feature_map().hits[0], box=Box(-2, 5, 2, 9))
     with pytest.raises(DamagedAtlasError, match="a tile of 2 x 3 pixels is expected, got 4 x 4"):

@@ -28,6 +28,23 @@ def test_an_example_that_was_projected_has_a_tile() -> None:
     assert own.projection is not None
     assert (np.asarray(own.projection)[1, 2] > 128).all()
     assert (other.tile, other.patch, other.projection) == (None, None, None)
+    assert (own.is_projected, other.is_projected) == (True, False)
+
+
+def test_half_a_tile_of_an_example_has_nothing_in_the_other_half() -> None:
+    own, other = feature_map().bands
+    patch, projection = own.patch_tile, own.projection_tile
+    assert patch is not None
+    assert projection is not None
+    assert own.tile is not None
+    assert patch.box == projection.box == own.box
+    np.testing.assert_array_equal(patch.patch, own.tile.patch)
+    np.testing.assert_array_equal(projection.projection, own.tile.projection)
+    assert own.tile.patch.any()
+    assert own.tile.projection.any()
+    assert not patch.projection.any()
+    assert not projection.patch.any()
+    assert (other.patch_tile, other.projection_tile, other.projection_values) == (None, None, None)
 
 
 def test_an_example_knows_its_image() -> None:

@@ -87,11 +87,6 @@ class Visit:
         self.page.goto(f"{self.start}/{path}")
         return self.page
 
-    def leave(self, path: str) -> sync_api.Page:
-        """Open another page once this one has loaded all that it shows: what leaving cuts off counts as gone wrong."""
-        self.page.wait_for_load_state("networkidle")
-        return self.go(path)
-
     @property
     def path(self) -> str:
         return self.page.url.rpartition("/")[2]
@@ -210,7 +205,7 @@ def test_another_scale_is_loaded_when_it_is_asked_for_and_links_carry_it(visit: 
     page.keyboard.press("u")
     page.wait_for_url("**/layer-3.html#*scale=signed")
     assert page.locator("#c0 .projection image").get_attribute("href") == "sheets/3--1-projections.webp"
-    visit.leave("about.html")
+    visit.go("about.html")
     page = visit.go("maps-3--1.html#m1&scale=magnitude")
     assert page.locator("[name=scale]:checked").get_attribute("value") == "magnitude"
     assert addresses(page) == {"sheets/3--1-projections-magnitude.webp"}
@@ -301,11 +296,11 @@ def test_a_link_restores_a_band(visit: Visit) -> None:
     page.locator(".map.on .band").nth(4).focus()
     page.keyboard.press("Shift+ArrowLeft")
     assert chosen(page) == [1, 2, 3]  # it is still the range from the first one
-    visit.leave("about.html")
+    visit.go("about.html")
     for wrong in ("7-9", "1-x", "3"):
         page = visit.go(f"maps-3--1.html#m0&band={wrong}")
         assert chosen(page) == []
-        visit.leave("about.html")
+        visit.go("about.html")
 
 
 def test_pins_are_carried_to_the_tray_and_a_link_to_it_holds_them(visit: Visit) -> None:

@@ -35,7 +35,7 @@ def test_an_export_holds_every_address(
     assert reports == [("export", i + 1, len(written)) for i in range(len(written))]
 
 
-def test_sheets_drawn_by_several_processes_are_the_same(
+def test_what_several_processes_make_is_the_same(
     atlas: Atlas, beside: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporting, "_n_cores", lambda: 1)
@@ -43,8 +43,16 @@ def test_sheets_drawn_by_several_processes_are_the_same(
     monkeypatch.setattr(exporting, "_FEW", 0)
     monkeypatch.setattr(exporting, "_n_cores", lambda: 2)
     export(atlas, tmp_path / "two", beside=beside)
-    for path in (tmp_path / "one" / "sheets").iterdir():
-        assert (tmp_path / "two" / "sheets" / path.name).read_bytes() == path.read_bytes()
+    one, two = (
+        {
+            str(path.relative_to(tmp_path / name)): path.read_bytes()
+            for path in (tmp_path / name).rglob("*")
+            if path.is_file()
+        }
+        for name in ("one", "two")
+    )
+    assert one == two
+    assert {name.rpartition(".")[2] for name in one} == {"html", "json", "js", "css", "webp"}
 
 
 def test_an_earlier_export_is_replaced_and_what_it_had_more_is_removed(atlas: Atlas, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from threading import Thread
+from threading import Event, Thread
 from urllib.request import urlopen
 
 import pytest
@@ -12,7 +13,7 @@ from starlette.testclient import TestClient
 from backlight.atlas import Atlas
 from backlight.errors import BadInputError
 from backlight.web import links, serving
-from backlight.web.site import Site
+from backlight.web.site import Answer, Site
 
 
 @pytest.fixture
@@ -88,6 +89,48 @@ def test_answers_are_kept_up_to_so_many_bytes(atlas: Atlas, monkeypatch: pytest.
         assert kept._n_bytes <= 20_000 or len(kept._answers) == 1
 
 
+def test_all_but_pictures_is_sent_packed_to_who_can_unpack_it(atlas: Atlas, client: TestClient) -> None:
+    for path in Site(atlas).paths:
+        packed = client.get(f"/{path}", headers={"Accept-Encoding": "gzip, br"})
+        plain = client.get(f"/{path}", headers={"Accept-Encoding": "identity"})
+        assert packed.content == plain.content
+        assert packed.headers["etag"] == plain.headers["etag"]
+        assert "content-encoding" not in plain.headers
+        is_picture = path.endswith(".webp")
+        assert packed.headers.get("content-encoding") == (None if is_picture else "gzip")
+        assert packed.headers.get("vary") == plain.headers.get("vary")
+        assert plain.headers.get("vary") == (None if is_picture else "Accept-Encoding")
+    sent = client.get("/index.html", headers={"Accept-Encoding": "gzip"})
+    assert int(sent.headers["content-length"]) < len(sent.content)
+
+
+def test_what_is_there_need_not_wait_for_what_is_made(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = Event(), Event()
+    real, made = Site.answer, list[str]()
+
+    def answer(self: Site, path: str) -> Answer | None:
+        made.append(path)
+        if path == links.ABOUT:
+            begun.set()
+            assert go_on.wait(60)
+        return real(self, path)
+
+    monkeypatch.setattr(Site, "answer", answer)
+    kept = serving._Kept(Site(atlas))
+    first = kept.answer(links.INDEX)
+    makers = [Thread(target=kept.answer, args=(links.ABOUT,)) for _ in range(2)]
+    for maker in makers:
+        maker.start()
+    assert begun.wait(60)
+    assert kept.found(links.INDEX) == first is not None
+    assert kept.found(links.ABOUT) is None
+    go_on.set()
+    for maker in makers:
+        maker.join()
+    assert kept.found(links.ABOUT) is not None
+    assert made == [links.INDEX, links.ABOUT]  # the second waited, and found it
+
+
 def test_a_port_that_is_taken_is_said_and_the_next_one_found() -> None:
     with socket.socket() as taken:
         taken.bind((serving.HOST, 0))
@@ -98,6 +141,25 @@ def test_a_port_that_is_taken_is_said_and_the_next_one_found() -> None:
     with serving._listening(None) as first, serving._listening(None) as second:
         assert first.getsockname()[1] < second.getsockname()[1]
         assert first.getsockname()[0] == "127.0.0.1"
+
+
+def test_small_answers_are_not_held_back() -> None:
+    async def ask() -> int:
+        delays: list[int] = []
+
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            own = writer.get_extra_info("socket")
+            delays.append(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listener = serving._listening(None)
+        async with await asyncio.start_server(answer, sock=listener):
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            await reader.read()
+            writer.close()
+        return delays[0]
+
+    assert asyncio.run(ask()) != 0
 
 
 def test_serving_answers_on_its_address_until_it_is_stopped(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from PIL import Image
@@ -15,9 +16,12 @@ from backlight.atlas.sources import StoredImage
 from backlight.images.skipped import Skipped
 from backlight.storage.tiles import decode_picture
 
+BLOCKS_KEPT, KEPT_BYTES = 64, 64_000_000
+"""What is kept of the latest that was read: blocks of the list, and bytes of the pixels of whole images."""
+
 
 class AtlasImages(Mapping[int, StoredImage]):
-    """The images of an atlas by id.
+    """The images of an atlas by id; the latest that were asked for are kept, since many hits share an image.
 
     Args:
         file: The atlas.
@@ -27,14 +31,18 @@ class AtlasImages(Mapping[int, StoredImage]):
 
     def __init__(self, file: AtlasFile, n_images: int, size: tuple[int, int]) -> None:
         self._file, self._n_images, self._size = file, n_images, size
-        self._block: dict[int, StoredImage] = {}
+        # plain attributes, not methods in a cache: what one atlas keeps goes with it
+        self._kept_block = lru_cache(BLOCKS_KEPT)(self.block)
+        self._kept_whole = lru_cache(max(1, KEPT_BYTES // (3 * size[0] * size[1])))(self._read_whole)
         self._counted: tuple[int, int] | None = None
 
     def __getitem__(self, image_id: int) -> StoredImage:
         """Return an image; KeyError if it was skipped or never there."""
-        if image_id not in self._block:
-            self._block = self.block(image_id // BLOCK)
-        return self._block[image_id]
+        found = self._kept_block(image_id // BLOCK)
+        if image_id not in found:  # a build may just have written it
+            self._kept_block.cache_clear()
+            found = self._kept_block(image_id // BLOCK)
+        return found[image_id]
 
     def __len__(self) -> int:
         """Return the number of images that were read."""
@@ -59,13 +67,18 @@ class AtlasImages(Mapping[int, StoredImage]):
         Raises:
             DamagedAtlasError: It is not what was written.
         """
-        if not self._file.has_bands:
+        try:
+            # a copy: whoever gets an image may draw on it
+            return self._kept_whole(image_id).copy()
+        except KeyError:
             return None
-        where = place("picture", (image_id,))
-        (rows,) = self._file.group("picture", image_id)
+
+    def _read_whole(self, image_id: int) -> Image.Image:
+        """Return a whole image; KeyError where there is none, which is not kept: a build may write it yet."""
+        (rows,) = self._file.group("picture", image_id) if self._file.has_bands else ([],)
         if not rows:
-            return None
-        with reading(self._file.path, where):
+            raise KeyError(image_id)
+        with reading(self._file.path, place("picture", (image_id,))):
             return decode_picture(checks.blob(rows[0][0], "picture"), self._size)
 
     @property

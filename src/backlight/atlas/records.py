@@ -187,6 +187,18 @@ class Hit:
         """The patch and the projection with their place in the image, as `backlight.render` takes them."""
         return Tile(np.asarray(self.patch), self.projection_values, self.box, self._source.image_size)
 
+    @property
+    def patch_tile(self) -> Tile:
+        """The tile with zeros for its projection, which is not decoded."""
+        blank = np.zeros((*self._size, self._source.n_channels), np.float32)
+        return Tile(np.asarray(self.patch), blank, self.box, self._source.image_size)
+
+    @property
+    def projection_tile(self) -> Tile:
+        """The tile with black for its patch, which is not decoded."""
+        blank = np.zeros((*self._size, 3), np.uint8)
+        return Tile(blank, self.projection_values, self.box, self._source.image_size)
+
     @cached_property
     def _stored(self) -> StoredTile:
         return self._source.tile(self._key)

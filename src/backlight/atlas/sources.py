@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from backlight.atlas.checksums import place
@@ -128,27 +129,63 @@ class BandExample:
         return self._source.whole(self.image_id, "band_tile")
 
     @property
-    def tile(self) -> Tile | None:
-        """The patch and the projection with their place in the image; None where it was not projected."""
-        stored, size = self._stored, self._source.image_size
-        if stored is None:
-            return None
-        inside = self.box.clip(*size)
-        shape = inside.height, inside.width
-        with reading(self._source.path, place("band_tile", self._key)):
-            patch = np.asarray(decode_picture(stored[0], shape))
-            values = decode_projection(stored[1], stored[2], self._source.n_channels, shape)
-        return Tile(patch, values, self.box, size)
+    def is_projected(self) -> bool:
+        """Whether it was projected, so that it has a tile."""
+        return self._stored is not None
 
     @property
     def patch(self) -> Image.Image | None:
         """The part of the preprocessed image inside the box (RGB); None where it was not projected."""
-        return None if self.tile is None else Image.fromarray(self.tile.patch)
+        if self._stored is None:
+            return None
+        with reading(self._source.path, place("band_tile", self._key)):
+            return decode_picture(self._stored[0], self._size)
+
+    @property
+    def projection_values(self) -> NDArray[np.float32] | None:
+        """The projection inside the box, (h, w, c), in the scale of the network's input; None where there is none."""
+        if self._stored is None:
+            return None
+        _, codes, scale = self._stored
+        with reading(self._source.path, place("band_tile", self._key)):
+            return decode_projection(codes, scale, self._source.n_channels, self._size)
 
     @property
     def projection(self) -> Image.Image | None:
         """The projection as a picture: grey is zero; None where it was not projected."""
-        return None if self.tile is None else Image.fromarray(scale(self.tile.projection))
+        values = self.projection_values
+        return None if values is None else Image.fromarray(scale(values))
+
+    @property
+    def tile(self) -> Tile | None:
+        """The patch and the projection with their place in the image; None where it was not projected."""
+        patch, values = self.patch, self.projection_values
+        if patch is None or values is None:
+            return None
+        return Tile(np.asarray(patch), values, self.box, self._source.image_size)
+
+    @property
+    def patch_tile(self) -> Tile | None:
+        """The tile with zeros for its projection, which is not decoded; None where it was not projected."""
+        patch, channels = self.patch, self._source.n_channels
+        if patch is None:
+            return None
+        blank = np.zeros((*self._size, channels), np.float32)
+        return Tile(np.asarray(patch), blank, self.box, self._source.image_size)
+
+    @property
+    def projection_tile(self) -> Tile | None:
+        """The tile with black for its patch, which is not decoded; None where it was not projected."""
+        values = self.projection_values
+        if values is None:
+            return None
+        return Tile(np.zeros((*self._size, 3), np.uint8), values, self.box, self._source.image_size)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Height and width of the part of the box inside the image, which the tile shows."""
+        inside = self.box.clip(*self._source.image_size)
+        return inside.height, inside.width
 
     @cached_property
     def _stored(self) -> StoredTile | None:

@@ -112,8 +112,11 @@ def decode_projection(
 
     *Convention*: an entry r comes back within scale/127 · (sqrt(|r|/scale) + 1/508), half a code.
     """
-    codes = np.asarray(decode_picture(data, size), np.float32)[..., :channels] - 128
-    return np.asarray(scale * np.sign(codes) * (codes / 127) ** 2, np.float32)
+    codes = np.asarray(decode_picture(data, size))[..., :channels]
+    # worked out for the 256 codes, then looked up for the pixels
+    steps = np.arange(256, dtype=np.float32) - 128
+    values: NDArray[np.float32] = np.asarray(scale * np.sign(steps) * (steps / 127) ** 2, np.float32)[codes]
+    return values
 
 
 def encode_activation(codes: NDArray[np.uint8]) -> bytes:

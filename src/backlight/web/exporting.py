@@ -23,7 +23,7 @@ from backlight.web.site import Site
 MANIFEST = "backlight-export.json"
 """Lists what an export wrote, so that the next one into the same folder knows what is its own."""
 
-_FEW = 8
+_FEW, _NEIGHBOURS = 8, 8
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,17 @@ def export(
 
 
 def _contents(site: Site, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield each address with its content; sheets of a large atlas are drawn on all cores."""
-    sheets = [path for path in paths if path.endswith(".webp")]
-    plain = [path for path in paths if not path.endswith(".webp")]
-    if len(sheets) <= _FEW or _n_cores() == 1:
-        yield from ((path, _content(site, path)) for path in (*sheets, *plain))
+    """Yield each address with its content; those of a large atlas are made on all cores."""
+    n_sheets = sum(path.endswith(".webp") for path in paths)
+    if n_sheets <= _FEW or _n_cores() == 1:
+        yield from ((path, _content(site, path)) for path in paths)
         return
     atlases = [own for own in (site.views.atlas, site.views.beside) if own is not None]
     atlas_paths = tuple(str(own.path.absolute()) for own in atlases)
     with ProcessPoolExecutor(_n_cores(), get_context("spawn")) as pool:
         # a worker keeps what it knows of a layer, so neighbours go to one
-        drawn = pool.map(partial(_drawn, atlas_paths), sheets, chunksize=2)
-        yield from zip(sheets, drawn, strict=True)
-    yield from ((path, _content(site, path)) for path in plain)
+        made = pool.map(partial(_made, atlas_paths), paths, chunksize=_NEIGHBOURS)
+        yield from zip(paths, made, strict=True)
 
 
 def _content(site: Site, path: str) -> bytes:
@@ -107,7 +105,7 @@ def _site_of(*paths: str) -> Site:
     return Site(*map(open_atlas, paths))
 
 
-def _drawn(atlas_paths: tuple[str, ...], path: str) -> bytes:
+def _made(atlas_paths: tuple[str, ...], path: str) -> bytes:
     return _content(_site_of(*atlas_paths), path)
 
 

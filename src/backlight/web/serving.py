@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from backlight.atlas import Atlas
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 FIRST_PORT = 8123
 _PORTS_TRIED, _KEPT_BYTES = 50, 200_000_000
+_LEVEL = 6
 
 
 def app(
@@ -47,7 +51,6 @@ def app(
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.middleware import Middleware
-    from starlette.middleware.gzip import GZipMiddleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.responses import Response
     from starlette.routing import Route
@@ -58,7 +61,7 @@ def app(
 
     async def page(request: Request) -> Response:
         path = request.path_params["path"] or links.INDEX
-        found = await run_in_threadpool(kept.answer, path)
+        found = kept.found(path) or await run_in_threadpool(kept.answer, path)
         if found is None:
             return Response(_NOT_FOUND, 404, HEADERS, "text/html; charset=utf-8")
         answer, tag = found
@@ -66,14 +69,18 @@ def app(
         headers = {**HEADERS, "ETag": tag, "Cache-Control": "private, no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(None, 304, headers)
-        return Response(answer.content, 200, headers, answer.media_type)
+        content = answer.content
+        if _is_packed(answer):
+            headers["Vary"] = "Accept-Encoding"
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                headers["Content-Encoding"] = "gzip"
+            else:
+                content = gzip.decompress(content)
+        return Response(content, 200, headers, answer.media_type)
 
     return Starlette(
         routes=[*(probe.routes if probe else ()), Route("/{path:path}", page, methods=["GET"])],
-        middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"]),
-            Middleware(GZipMiddleware, minimum_size=2000),
-        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
         lifespan=probe.lifespan if probe else None,
     )
 
@@ -101,29 +108,46 @@ _NOT_FOUND = (
 )
 
 
+def _is_packed(answer: Answer) -> bool:
+    """Return whether an answer is kept, and sent, by gzip: all but pictures, which that makes no smaller."""
+    return answer.media_type != "image/webp"
+
+
 class _Kept:
-    """The latest answers of a site, up to so many bytes; one is made at a time, since an atlas has one connection."""
+    """The latest answers of a site, up to so many bytes, packed once and not each time that they are sent.
+
+    One answer is made at a time, since an atlas has one connection; those that are there need not wait for it.
+    """
 
     def __init__(self, site: Site) -> None:
-        self._site, self._lock = site, site.lock
+        self._site, self._lock, self._making = site, Lock(), site.lock
         self._answers: OrderedDict[str, tuple[Answer, str]] = OrderedDict()
         self._n_bytes = 0
 
-    def answer(self, path: str) -> tuple[Answer, str] | None:
-        """Return what stands at an address, with its ETag."""
+    def found(self, path: str) -> tuple[Answer, str] | None:
+        """Return what stands at an address, with its ETag, if it is there."""
         with self._lock:
             if path in self._answers:
                 self._answers.move_to_end(path)
-                return self._answers[path]
+            return self._answers.get(path)
+
+    def answer(self, path: str) -> tuple[Answer, str] | None:
+        """Return what stands at an address, with its ETag."""
+        with self._making:
+            if found := self.found(path):  # made while this one waited
+                return found
             made = self._site.answer(path)
             if made is None:
                 return None
             tag = f'"{hashlib.blake2b(made.content, digest_size=12).hexdigest()}"'
-            self._answers[path] = made, tag
-            self._n_bytes += len(made.content)
-            while self._n_bytes > _KEPT_BYTES and len(self._answers) > 1:
-                _, (old, _) = self._answers.popitem(last=False)
-                self._n_bytes -= len(old.content)
+            if _is_packed(made):
+                made = replace(made, content=gzip.compress(made.content, _LEVEL, mtime=0))
+            with self._lock:
+                self._answers[path] = made, tag
+                self._n_bytes += len(made.content)
+                while self._n_bytes > _KEPT_BYTES and len(self._answers) > 1:
+                    _, (old, _) = self._answers.popitem(last=False)
+                    self._n_bytes -= len(old.content)
             return made, tag
 
 
@@ -168,7 +192,8 @@ def serve(
 def _listening(port: int | None) -> socket.socket:
     """Return a socket that listens."""
     for own in [port] if port is not None else range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED):
-        listener = socket.socket()
+        # asyncio turns Nagle's algorithm, which holds answers back for 40 ms, off only where the protocol is named
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.bind((HOST, own))
             listener.listen(128)

@@ -101,7 +101,7 @@ def shown_hits(feature_map: FeatureMap) -> tuple[Hit, ...]:
 
 def shown_bands(feature_map: FeatureMap) -> tuple[BandExample, ...]:
     """Return the examples of bands that pages show: those that were projected, the strongest."""
-    return tuple(own for own in feature_map.bands if own.tile is not None)[-MOST_BANDS:]
+    return tuple(own for own in feature_map.bands if own.is_projected)[-MOST_BANDS:]
 
 
 def whole_place(place: int, n_images: int, size: tuple[int, int]) -> Sprite:
@@ -134,7 +134,7 @@ def draw_light(layer: AtlasLayer, channels: Sequence[int], size: tuple[int, int]
     """
     sheet = Sheet("", 1, len(channels))
     first = sheet.light(0, 0)
-    cover = np.zeros((first.height, first.width), np.uint8)
+    cover, own = np.zeros((first.height, first.width), np.uint8), middles(layer)
     for place, channel in enumerate(channels):
         for rank, hit in enumerate(shown_hits(layer[channel])):
             active = hit.activation_map
@@ -142,19 +142,21 @@ def draw_light(layer: AtlasLayer, channels: Sequence[int], size: tuple[int, int]
                 continue
             where = sheet.light(place, rank)
             rows, cols = slice(where.top, where.top + LIGHT_SIDE), slice(where.left, where.left + LIGHT_SIDE)
-            cover[rows, cols] = dimming(layer, active, size)
+            cover[rows, cols] = dimming(active, own, size)
     return draw_dimming(cover)
 
 
-def dimming(layer: AtlasLayer, active: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def dimming(
+    active: NDArray[np.uint8], middles: Sequence[NDArray[np.float64]], size: tuple[int, int]
+) -> NDArray[np.uint8]:
     """Return how far to dim an image where a map is silent, 0 to 255, as a square of `LIGHT_SIDE`.
 
     Args:
-        layer: The layer, with a receptive field.
         active: (h, w) the map's activations, 255 for the strongest.
+        middles: Where the fields of its rows and columns have their middle.
         size: Height and width of the image.
     """
-    found = _DIMMED - _over_image(layer, active, size) * (_DIMMED / 255)
+    found = _DIMMED - _over_image(active, middles, size) * (_DIMMED / 255)
     return found.astype(np.uint8)
 
 
@@ -167,16 +169,24 @@ def draw_dimming(cover: NDArray[np.uint8]) -> bytes:
     return out.getvalue()
 
 
-def _over_image(layer: AtlasLayer, active: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return activations (h, w) as they lie over an image of size (height, width): each at the middle of its field."""
+def middles(layer: AtlasLayer) -> list[NDArray[np.float64]]:
+    """Return where the middle of the field of each unit of a layer lies in the image: rows and columns."""
     field = layer.receptive_field
-    assert field is not None
+    if field is None:
+        return []
+    axes = zip((field.rows, field.cols), layer.shape[1:], strict=True)
+    return [np.array([sum(axis.span(i)) / 2 for i in range(count)]) for axis, count in axes]
+
+
+def _over_image(
+    active: NDArray[np.uint8], middles: Sequence[NDArray[np.float64]], size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return activations (h, w) as they lie over an image of size (height, width): each at the middle of its field."""
     found = active.astype(np.float64)
-    for axis, length in ((field.rows, size[0]), (field.cols, size[1])):
-        middles = np.array([sum(axis.span(i)) / 2 for i in range(len(found))])
+    for own, length in zip(middles, size, strict=True):
         wanted = (np.arange(LIGHT_SIDE) + 0.5) * length / LIGHT_SIDE
         # beyond the outermost middles, the value there
-        found = np.stack([np.interp(wanted, middles, column) for column in found.T])
+        found = np.stack([np.interp(wanted, own, column) for column in found.T])
     return found
 
 
@@ -188,7 +198,8 @@ def draw_bands(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) 
     for place, channel in enumerate(channels):
         for at, example in enumerate(shown_bands(layer[channel])):
             where = sheet.band(kind, place, at)
-            picture = _square(_shown(example, own), "projections" if kind == BANDS[0] else "patches")
+            of = "projections" if kind == BANDS[0] else "patches"
+            picture = _square(_shown(example, of, own), of)
             page.paste(picture.resize((BAND_SIDE, BAND_SIDE)), (where.left, where.top))
     return _webp(page)
 
@@ -204,7 +215,7 @@ def margin(layer: AtlasLayer) -> int:
     if layer.receptive_field is None:
         return 0
     maps = [layer[channel] for channel in _spread(layer.channels, _SAMPLED // (SIDE * SIDE))]
-    return margin_of([hit.tile for own in maps for hit in shown_hits(own)])
+    return margin_of([hit.projection_tile for own in maps for hit in shown_hits(own)])
 
 
 def tile_size(field: ReceptiveField | None, own: int, image_size: tuple[int, int]) -> tuple[int, int]:
@@ -230,13 +241,13 @@ def draw_sheet(layer: Mapping[int, FeatureMap], channels: Sequence[int], kind: s
     for place, channel in enumerate(channels):
         for rank, hit in enumerate(shown_hits(layer[channel])):
             where = sheet.tile(kind, place, rank)
-            page.paste(_square(_shown(hit, own), kind), (where.left, where.top))
+            page.paste(_square(_shown(hit, kind, own), kind), (where.left, where.top))
     return _webp(page, _SCALED_QUALITY if kind in SCALED.values() else _QUALITY)
 
 
-def _shown(hit: Hit | BandExample, own: int) -> Tile:
-    """Return the tile of a hit without a margin, moved into the image where it is kept whole."""
-    tile = hit.tile
+def _shown(hit: Hit | BandExample, kind: str, own: int) -> Tile:
+    """Return the tile of a hit without a margin, moved into the image where it is kept whole; only a kind of it."""
+    tile = hit.patch_tile if kind == "patches" else hit.projection_tile
     assert tile is not None  # only examples that were projected are shown
     return inside(hit, cut(tile, central(tile, own, moved=True)) if own else tile)
 

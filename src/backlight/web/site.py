@@ -74,6 +74,7 @@ class Site:
     def __init__(self, atlas: Atlas, beside: Atlas | None = None, *, has_probe: bool = False) -> None:
         self.views, self.lock = Views(atlas, beside, has_probe=has_probe), Lock()
         self.compared = None if beside is None else Compared(self.views, beside)
+        self._latest: tuple[str, Page] | None = None
 
     @cached_property
     def _makers(self) -> dict[str, Callable[[], bytes]]:
@@ -82,8 +83,9 @@ class Site:
         found: dict[str, Callable[[], bytes]] = {}
 
         def add(path: str, template: str, context: Callable[[], Page]) -> None:
-            found[path] = partial(self._page, template, context)
-            found[links.twin(path)] = partial(self._twin, context)
+            own = partial(self._context, path, context)
+            found[path] = partial(self._page, template, own)
+            found[links.twin(path)] = partial(self._twin, own)
 
         add(links.INDEX, "network.html", partial(pages.network, views))
         for name, slug in views.slugs.items():
@@ -128,6 +130,13 @@ class Site:
         if make is None:
             return None
         return Answer(make(), _TYPES[path.rpartition(".")[2]])
+
+    def _context(self, path: str, make: Callable[[], Page]) -> Page:
+        """Return the context of a page; the latest is kept, as a page and its twin are often wanted together."""
+        latest = self._latest
+        if latest is None or latest[0] != path:
+            latest = self._latest = path, make()
+        return latest[1]
 
     def _page(self, template: str, context: Callable[[], Page]) -> bytes:
         own = context()

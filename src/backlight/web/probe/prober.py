@@ -30,7 +30,7 @@ from backlight.studies.shown import tile_of, view
 from backlight.web import links
 from backlight.web.probe.results import Inverted, Looked, Occluded, Probed, ProbedImage, Projected, Strong
 from backlight.web.probe.shelf import Held, Shelf
-from backlight.web.sheets import dimming, draw_dimming
+from backlight.web.sheets import dimming, draw_dimming, middles
 from backlight.web.views import Views
 
 RULES = (DECONVNET, GUIDED, GRADIENT)
@@ -219,7 +219,7 @@ class Prober:
         if active.ndim == 0 or layer.receptive_field is None or active.max() <= 0:
             return None
         height, width = self._net.input_shape[1:]
-        return _data(draw_dimming(dimming(layer, _levels(active), (height, width))))
+        return _data(draw_dimming(dimming(_levels(active), middles(layer), (height, width))))
 
     def _superposed(self, held: Held, layer: AtlasLayer, channel: int, active: NDArray[np.float32]) -> str:
         """Return the projections of a map's strongest units, each by itself, added and drawn over the image."""
