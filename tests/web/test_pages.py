@@ -78,11 +78,12 @@ def test_a_layer_of_many_maps_has_pages(atlas: Atlas, monkeypatch: pytest.Monkey
 
 def test_a_page_of_maps_knows_its_sheet_in_each_scale(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "PER_PAGE", 1)
-    page = pages.maps(Views(atlas), "3", 2)
+    views = Views(atlas)
+    page = pages.maps(views, "3", 2)
     assert [(own.name, own.sheet) for own in page.scales] == [
-        ("percentile", "sheets/3--2-projections.webp"),
-        ("signed", "sheets/3--2-projections-signed.webp"),
-        ("magnitude", "sheets/3--2-projections-magnitude.webp"),
+        ("percentile", f"sheets/3--2-projections.webp?v={views.version}"),
+        ("signed", f"sheets/3--2-projections-signed.webp?v={views.version}"),
+        ("magnitude", f"sheets/3--2-projections-magnitude.webp?v={views.version}"),
     ]
     (shown,) = page.maps
     assert shown.card.projections is not None

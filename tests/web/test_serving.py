@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from threading import Event, Thread
 from urllib.request import urlopen
@@ -42,6 +43,22 @@ def test_what_was_fetched_is_not_sent_again(client: TestClient) -> None:
         again = client.get(path, headers={"If-None-Match": tag})
         assert (again.status_code, again.content) == (304, b"")
         assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_a_sheet_is_kept_for_a_year_at_the_address_that_pages_have(
+    atlas: Atlas, beside: Atlas, client: TestClient
+) -> None:
+    versions = {Site(*own).views.version for own in ((atlas,), (beside,), (atlas, beside), (beside, atlas))}
+    assert len(versions) == 4
+    (href,) = set(re.findall(r"sheets/3--1-patches[^\"]*", client.get("/layer-3.html").text))
+    assert href == f"sheets/3--1-patches.webp?v={Site(atlas, beside).views.version}"
+    first = client.get(f"/{href}")
+    assert first.headers["cache-control"] == "private, max-age=31536000, immutable"
+    assert client.get(f"/{href}", headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+    for other in versions - {href.rpartition("=")[2]}:
+        found = client.get(f"/sheets/3--1-patches.webp?v={other}")
+        assert found.content == first.content
+        assert found.headers["cache-control"] == "private, no-cache"
 
 
 def test_pictures_of_the_atlas_served_before_are_not_taken_for_those_of_this_one(

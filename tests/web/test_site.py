@@ -65,7 +65,7 @@ def test_every_link_leads_to_an_address_and_an_anchor(
     reached: set[str] = set()
     for path in html(site):
         for link in read(site, path).links - {"data:,"}:
-            target, _, anchor = link.partition("#")
+            target, _, anchor = link.removesuffix(f"?v={site.views.version}").partition("#")
             target = target or path
             assert target in known, (path, link)
             reached.add(target)
@@ -174,7 +174,7 @@ def test_scripts_hand_over_plain_json(atlas: Atlas, monkeypatch: pytest.MonkeyPa
     )  # type: ignore[union-attr]
     assert page == 2
     assert len(cards) == 1
-    assert 'data-href="sheets/3--2-projections.webp"' in cards[0]
+    assert f'data-href="sheets/3--2-projections.webp?v={site.views.version}"' in cards[0]
     units = site.answer(links.UNITS)
     assert units is not None
     layers, rows = json.loads("[" + units.content.decode()[len("backlight.units(") : -3] + "]")

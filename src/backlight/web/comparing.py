@@ -143,10 +143,10 @@ class Compared:
         ours, theirs = views.atlas[name], self.other[name]
         before, at = divmod(self.change(name).maps.index(own), links.PER_PAGE)
         page, count = before + 1, len(self._of_page(name, before + 1))
-        sheet, place = Sheet(links.sheet_in_order(slug), page, count), at
+        sheet, place = Sheet(links.sheet_in_order(slug), page, count, views.version), at
         if self._is_on_one_sheet(name):
             sheet, place = views.sheet(ours, own.channel)
-        beside = Sheet(links.sheet_beside(slug), page, count)
+        beside = Sheet(links.sheet_beside(slug), page, count, views.version)
         return MapChangeView(
             channel=own.channel,
             href=links.feature_map(slug, ours.channels.index(own.channel), own.channel),

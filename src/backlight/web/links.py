@@ -131,6 +131,14 @@ def wholes(page: int) -> str:
     return f"sheets/images--{page}.webp"
 
 
+def dated(sheet: str, version: str) -> str:
+    """Return the address of a sheet as pages refer to it: another one when its pictures are others.
+
+    So a browser may keep a sheet for ever, and never shows one of an atlas that was served, or stood, here before.
+    """
+    return f"{sheet}?v={version}" if version else sheet
+
+
 def static(name: str) -> str:
     """Return the address of a file that comes with Backlight."""
     return f"static/{name}"

@@ -90,7 +90,9 @@ def maps(views: Views, name: str, page: int) -> MapsPage:
         layer=views.layer(name),
         maps=tuple(views.map(name, channel) for channel in channels),
         scales=tuple(
-            Scale(scale, _SCALES[scale], links.sheet(views.slugs[name], page, kind))
+            Scale(
+                scale, _SCALES[scale], links.dated(links.sheet(views.slugs[name], page, kind), views.version)
+            )
             for scale, kind in sheets.items()
             if channels
         ),

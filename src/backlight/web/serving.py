@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 FIRST_PORT = 8123
 _PORTS_TRIED, _KEPT_BYTES = 50, 200_000_000
-_LEVEL = 6
+_YEAR, _LEVEL = 31_536_000, 6
 
 
 def app(
@@ -65,8 +65,10 @@ def app(
         if found is None:
             return Response(_NOT_FOUND, 404, HEADERS, "text/html; charset=utf-8")
         answer, tag = found
-        # asked for again each time: the next atlas that is served here has other pictures at the same addresses
-        headers = {**HEADERS, "ETag": tag, "Cache-Control": "private, no-cache"}
+        # at the same address the next atlas that is served here has other pictures, but with another version
+        is_dated = path.endswith(".webp") and request.query_params.get("v") == site.views.version
+        cache = f"private, max-age={_YEAR}, immutable" if is_dated else "private, no-cache"
+        headers = {**HEADERS, "ETag": tag, "Cache-Control": cache}
         if request.headers.get("if-none-match") == tag:
             return Response(None, 304, headers)
         content = answer.content

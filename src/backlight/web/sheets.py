@@ -54,17 +54,23 @@ class Sheet:
         slug: The layer's slug.
         page: The page, from 1.
         count: Number of maps on it.
+        version: Of its pictures (`links.dated`); empty for none.
     """
 
     slug: str
     page: int
     count: int
+    version: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         block = SIDE * TILE
         return min(self.count, COLUMNS) * block, -(-self.count // COLUMNS) * block
+
+    def href(self, kind: str) -> str:
+        """Return its address as pages refer to it."""
+        return links.dated(links.sheet(self.slug, self.page, kind), self.version)
 
     def block(self, kind: str, place: int) -> Sprite:
         """Return the nine pictures of the map at a place of the page."""
@@ -81,17 +87,15 @@ class Sheet:
         (row, col), (down, right) = divmod(place, COLUMNS), divmod(rank, SIDE)
         width, height = (size * LIGHT_SIDE // TILE for size in self.size)
         left, top = (SIDE * col + right) * LIGHT_SIDE, (SIDE * row + down) * LIGHT_SIDE
-        return Sprite(links.sheet(self.slug, self.page, LIGHT), width, height, left, top, LIGHT_SIDE)
+        return Sprite(self.href(LIGHT), width, height, left, top, LIGHT_SIDE)
 
     def band(self, kind: str, place: int, at: int) -> Sprite:
         """Return the picture of an example of a band, by its place among those shown."""
         size = MOST_BANDS * BAND_SIDE, self.count * BAND_SIDE
-        return Sprite(
-            links.sheet(self.slug, self.page, kind), *size, at * BAND_SIDE, place * BAND_SIDE, BAND_SIDE
-        )
+        return Sprite(self.href(kind), *size, at * BAND_SIDE, place * BAND_SIDE, BAND_SIDE)
 
     def _sprite(self, kind: str, left: int, top: int, side: int) -> Sprite:
-        return Sprite(links.sheet(self.slug, self.page, kind), *self.size, left, top, side)
+        return Sprite(self.href(kind), *self.size, left, top, side)
 
 
 def shown_hits(feature_map: FeatureMap) -> tuple[Hit, ...]:
@@ -104,14 +108,15 @@ def shown_bands(feature_map: FeatureMap) -> tuple[BandExample, ...]:
     return tuple(own for own in feature_map.bands if own.is_projected)[-MOST_BANDS:]
 
 
-def whole_place(place: int, n_images: int, size: tuple[int, int]) -> Sprite:
+def whole_place(place: int, n_images: int, size: tuple[int, int], version: str = "") -> Sprite:
     """Return where the whole image at a place among the hits' images is; size is its height and width."""
     at, side = place % links.PER_WHOLES, max(size)
     count = min(links.PER_WHOLES, n_images - place + at)
     columns = grid_columns(count)
     row, col = divmod(at, columns)
     width, height = columns * side, -(-count // columns) * side
-    return Sprite(links.wholes(place // links.PER_WHOLES + 1), width, height, col * side, row * side, side)
+    href = links.dated(links.wholes(place // links.PER_WHOLES + 1), version)
+    return Sprite(href, width, height, col * side, row * side, side)
 
 
 def draw_wholes(images: Sequence[Image.Image | None], size: tuple[int, int]) -> bytes:

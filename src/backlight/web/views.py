@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -86,6 +87,14 @@ class Views:
         )
 
     @cached_property
+    def version(self) -> str:
+        """What changes when the pictures do: a hash of what the atlases are of, and of how they are drawn."""
+        atlases = [own for own in (self.atlas, self.beside) if own is not None]
+        known = [(own.model, own.preprocessing, own.image_set, own.rules, own.selection) for own in atlases]
+        whole = repr((__version__, known, self.has_wholes)).encode()
+        return hashlib.blake2b(whole, digest_size=5).hexdigest()
+
+    @cached_property
     def units(self) -> dict[int, list[_Unit]]:
         """By image, in the order of the layers, the units that it is a shown hit of."""
         found = defaultdict[int, list[_Unit]](list)
@@ -114,7 +123,7 @@ class Views:
         page = links.page_of(at)
         first = (page - 1) * links.PER_PAGE
         count = min(links.PER_PAGE, len(layer.channels) - first)
-        return Sheet(self.slugs[layer.name], page, count), at - first
+        return Sheet(self.slugs[layer.name], page, count, self.version), at - first
 
     def margin(self, name: str) -> int:
         """Return how many pixels are cut from each side of a layer's tiles."""
@@ -195,7 +204,9 @@ class Views:
         """Return the whole image of a hit; None where the atlas does not keep it."""
         if not self.has_wholes:
             return None
-        return whole_place(self.image_places[image_id], len(self.units), self.atlas.preprocessing.crop)
+        return whole_place(
+            self.image_places[image_id], len(self.units), self.atlas.preprocessing.crop, self.version
+        )
 
     @cached_property
     def has_wholes(self) -> bool:
