@@ -418,6 +418,12 @@ def test_without_javascript_everything_is_readable(
     assert page.locator(".map:visible").count() == 1
     assert page.locator(".map:visible .diptych image[href]").count() == 2
     assert page.locator(".map:visible .hits .t image[href]").count() == 4
+    page.goto(f"file://{folders['whole']}/images--1.html")
+    assert page.locator(".image .whole:visible image[href]").count() == page.locator(".image").count()
+    # what only a script would load leaves no empty frame
+    for path in sorted(folders["whole"].glob("*.html")):
+        page.goto(f"file://{path}")
+        assert page.locator("image[data-href]:visible").count() == 0
     visit.context.close()
     assert visit.wrong == [] or all(own.startswith("outside") for own in visit.wrong)
 

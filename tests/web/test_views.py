@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from backlight.atlas import Atlas
 from backlight.scan import HISTOGRAM_EDGES
-from backlight.web.views import Views
+from backlight.web.views import Views, _cosines
 
 
 def test_a_card_is_that_of_its_map(atlas: Atlas) -> None:
@@ -84,6 +87,37 @@ def test_nearest_maps_share_images_most_first(atlas: Atlas) -> None:
                     == len(images & {hit.image_id for hit in atlas[name][near.card.channel].hits})
                     > 0
                 )
+
+
+def test_nearest_filters_are_those_at_the_smallest_angle(atlas: Atlas) -> None:
+    filters = atlas["1"].filters
+    assert filters is not None
+    rows = filters.reshape(len(filters), -1).astype(np.float64)
+    cosine = float(rows[0] @ rows[1] / np.linalg.norm(rows[0]) / np.linalg.norm(rows[1]))
+    views = Views(atlas)
+    for own, other in ((0, 1), (1, 0)):
+        found = [(near.card.channel, near.filters) for near in views.map("1", own).alike]
+        assert found == ([(other, pytest.approx(cosine))] if cosine > 0 else [])
+    # deeper layers have none
+    assert views.map("3", 0).alike == ()
+    assert all(near.filters is None for near in views.map("3", 0).nearest)
+
+
+def test_cosines_of_filters() -> None:
+    filters = np.array([[1, 1], [2, 2], [-1, -1], [1, 0], [0, 0]], np.float32).reshape(5, 2, 1, 1)
+    found = _cosines(filters)
+    assert found is not None
+    half = np.sqrt(0.5)
+    expected = [
+        [1, 1, -1, half, 0],
+        [1, 1, -1, half, 0],
+        [-1, -1, 1, -half, 0],
+        [half, half, -half, 1, 0],
+        [0] * 5,
+    ]
+    assert np.allclose(found, expected)
+    assert _cosines(None) is None
+    assert _cosines(np.full((2, 1, 1, 1), np.nan, np.float32)) is None
 
 
 def test_neighbours_of_a_map(atlas: Atlas) -> None:

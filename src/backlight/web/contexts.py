@@ -219,10 +219,12 @@ class Near:
     Attributes:
         card: The map.
         shared: Number of images that are hits of both.
+        filters: Cosine of the angle between their filters, -1 to 1; None where the atlas keeps none.
     """
 
     card: Card
     shared: int
+    filters: float | None
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,8 @@ class MapView:
         n_inactive: Number of images in which it is not active.
         foretelling: What `backlight foretelling` found, in words; empty before.
         nearest: Maps of the layer that share most of its hits.
+        alike: Maps of the layer whose filters are nearest to its own; none where the atlas keeps no filters, which it
+            does of layers that read the pixels.
         before: Address of the map before it; None for the first.
         after: Address of the map after it.
     """
@@ -251,6 +255,7 @@ class MapView:
     n_inactive: int
     foretelling: str
     nearest: tuple[Near, ...]
+    alike: tuple[Near, ...]
     before: str | None
     after: str | None
 

@@ -65,6 +65,7 @@ def map_card(own: FeatureMap, heading: Heading, size: tuple[int, int]) -> str:
         n_inactive=n_inactive,
         foretelling="" if own.foretelling is None else own.foretelling.text,
         nearest=(),
+        alike=(),
         before=None,
         after=None,
     )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
 
 from backlight import __version__
 from backlight.atlas import Atlas, AtlasLayer, Evidence, FeatureMap, Hit, pair
@@ -67,6 +70,7 @@ class Views:
         self._margins: dict[str, int] = {}
         self._lit: dict[str, bool] = {}
         self._hit_images: dict[str, dict[int, set[int]]] = {}
+        self._cosines: dict[str, NDArray[np.float64] | None] = {}
 
     @cached_property
     def site(self) -> SiteView:
@@ -162,6 +166,7 @@ class Views:
         channels = layer.channels
         bars, n_inactive = histogram(own, self._examples(layer, own))
         slug = self.slugs[name]
+        nearest, alike = self._nearest(layer, channel)
         return MapView(
             card=cards[channel],
             mean=own.mean,
@@ -170,7 +175,8 @@ class Views:
             histogram=bars,
             n_inactive=n_inactive,
             foretelling="" if own.foretelling is None else own.foretelling.text,
-            nearest=self._nearest(layer, channel),
+            nearest=nearest,
+            alike=alike,
             before=links.feature_map(slug, at - 1, channels[at - 1]) if at else None,
             after=links.feature_map(slug, at + 1, channels[at + 1]) if at + 1 < len(channels) else None,
         )
@@ -268,18 +274,37 @@ class Views:
             for at, example in enumerate(shown_bands(own))
         }
 
-    def _nearest(self, layer: AtlasLayer, channel: int) -> tuple[Near, ...]:
-        """Return the maps of a layer that share most images with a map, among their hits."""
+    def _nearest(self, layer: AtlasLayer, channel: int) -> tuple[tuple[Near, ...], tuple[Near, ...]]:
+        """Return the maps of a layer that share most hits with a map, and those with the nearest filters."""
         if layer.name not in self._hit_images:
             self._hit_images[layer.name] = {
                 own: {hit.image_id for hit in shown_hits(layer[own])} for own in layer.channels
             }
-        images = self._hit_images[layer.name]
-        mine = images[channel]
-        shared = {other: len(mine & theirs) for other, theirs in images.items() if other != channel}
-        best = sorted((other for other in shared if shared[other]), key=lambda other: (-shared[other], other))
-        cards = self.cards(layer.name)
-        return tuple(Near(cards[other], shared[other]) for other in best[:_NEAREST])
+            self._cosines[layer.name] = _cosines(layer.filters)
+        images, cosines, cards = (
+            self._hit_images[layer.name],
+            self._cosines[layer.name],
+            self.cards(layer.name),
+        )
+        shared = {own: len(images[channel] & theirs) for own, theirs in images.items() if own != channel}
+        near = {} if cosines is None else {own: float(cosines[channel, own]) for own in shared}
+
+        def best(by: Mapping[int, float]) -> tuple[Near, ...]:
+            found = sorted((own for own in by if by[own] > 0), key=lambda own: -by[own])[:_NEAREST]
+            return tuple(Near(cards[own], shared[own], near.get(own)) for own in found)
+
+        return best(shared), best(near)
+
+
+def _cosines(filters: NDArray[np.float32] | None) -> NDArray[np.float64] | None:
+    """Return (n, n) the cosine of the angle between each two filters (n, c, k, k); 0 where one is all zeros."""
+    if filters is None or not np.isfinite(filters).all():
+        return None
+    rows = filters.reshape(len(filters), -1).astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    cosines: NDArray[np.float64] = np.clip(rows @ rows.T, -1, 1)
+    return cosines
 
 
 def layer_view(layer: AtlasLayer, tile: tuple[int, int], dead: Sequence[bool]) -> LayerView:
