@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from backlight.atlas import Atlas
+from backlight.atlas import Atlas, open_atlas
+from backlight.atlas.schema import writing
 from backlight.scan import HISTOGRAM_EDGES
 from backlight.web.views import Views, _cosines
+from fuzz.tiny import make_tiny_atlas
 
 
 def test_a_card_is_that_of_its_map(atlas: Atlas) -> None:
@@ -127,3 +131,17 @@ def test_neighbours_of_a_map(atlas: Atlas) -> None:
     assert first.after == last.card.href
     assert last.before == first.card.href
     assert last.after is None
+
+
+def test_a_label_that_all_images_have_tells_nothing(tmp_path: Path) -> None:
+    make_tiny_atlas(tmp_path / "tiny.atlas")
+    with writing(tmp_path / "tiny.atlas") as connection:
+        connection.execute("UPDATE image SET label = 'alike'")
+    views = Views(open_atlas(tmp_path / "tiny.atlas"))
+    assert {image.label for image in views.atlas.images.values()} == {"alike"}
+    assert not views.site.has_labels
+    for name in views.atlas:
+        for channel, card in views.cards(name).items():
+            assert (card.labels, card.purity) == ((), 0)
+            assert all(hit.label is None for hit in views.map(name, channel).hits)
+    views.atlas.close()

@@ -164,7 +164,7 @@ class Compared:
         """Return what an atlas shows of a map; its pictures are at a place of a sheet."""
         hits, top = shown_hits(own), self.pairing.top
         others = {hit.image_id for hit in other.hits[:top]}
-        labels = Counter(atlas.images[hit.image_id].label for hit in hits)
+        labels = Counter(self.views.label(atlas.images[hit.image_id].label) for hit in hits)
         label, n = labels.most_common(1)[0] if labels else (None, 0)
         return Side(
             max=own.max,

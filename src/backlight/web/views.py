@@ -115,11 +115,14 @@ class Views:
 
     @cached_property
     def labels(self) -> dict[str, int]:
-        """The labels that hits have, each with its number, by name."""
+        """The labels that hits have, each with its number, by name; none where all have one, which tells nothing."""
         images = self.atlas.images
-        return {
-            label: i for i, label in enumerate(sorted({images[i].label or "" for i in self.units} - {""}))
-        }
+        found = sorted({images[i].label or "" for i in self.units} - {""})
+        return {label: i for i, label in enumerate(found)} if len(found) > 1 else {}
+
+    def label(self, of: str | None) -> str | None:
+        """Return the label of an image as pages show it: None where labels tell nothing."""
+        return of if of in self.labels else None
 
     def sheet(self, layer: AtlasLayer, channel: int) -> tuple[Sheet, int]:
         """Return the sheet that has a map's pictures, and the map's place on it."""
@@ -196,7 +199,7 @@ class Views:
             box=BoxView(box.top, box.left, box.height, box.width),
             image_id=hit.image_id,
             file=PurePosixPath(image.path).name,
-            label=image.label,
+            label=self.label(image.label),
             image_href=links.image(self.image_places[hit.image_id], hit.image_id),
             projection=sheet.tile("projections", place, hit.rank),
             patch=sheet.tile("patches", place, hit.rank),
@@ -246,7 +249,13 @@ class Views:
         number = self.labels.get(image.label or "")
         of_label = None if number is None else links.label(number)
         return ImageView(
-            image_id, image.path, image.label, of_label, image.size, self.whole(image_id), tuple(units)
+            image_id,
+            image.path,
+            self.label(image.label),
+            of_label,
+            image.size,
+            self.whole(image_id),
+            tuple(units),
         )
 
     def _card(self, layer: AtlasLayer, own: FeatureMap) -> Card:
@@ -257,7 +266,7 @@ class Views:
             f"{slug}:{own.channel}",
             links.feature_map(slug, at, own.channel),
             (sheet.block("projections", place), sheet.block("patches", place)) if own.hits else (None, None),
-            lambda label: links.label(self.labels[label]),
+            lambda label: links.label(self.labels[label]) if label in self.labels else None,
         )
 
     def _examples(self, layer: AtlasLayer, own: FeatureMap) -> dict[int, Example]:
@@ -267,7 +276,7 @@ class Views:
             example.bin: Example(
                 value=example.value,
                 file=PurePosixPath(example.image.path).name,
-                label=example.label,
+                label=self.label(example.label),
                 projection=sheet.band(BANDS[0], place, at),
                 patch=sheet.band(BANDS[1], place, at),
             )
@@ -343,7 +352,7 @@ def card_of(
     card_id: str,
     href: str,
     pictures: tuple[Sprite | None, Sprite | None],
-    label_href: Callable[[str], str],
+    label_href: Callable[[str], str | None],
 ) -> Card:
     """Return the card of a feature map.
 
@@ -352,14 +361,15 @@ def card_of(
         card_id: Its name in the tray.
         href: Its page.
         pictures: Its projections and patches; None for a map without hits.
-        label_href: Returns the address of a class.
+        label_href: Returns the address of a class; None for a label that is not shown.
     """
     hits = shown_hits(own)
     images = [hit.image for hit in hits]
     counts = Counter(image.label for image in images if image.label)
     labels = tuple(
-        LabelCount(label, n, label_href(label))
+        LabelCount(label, n, address)
         for label, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        if (address := label_href(label)) is not None
     )
     return Card(
         id=card_id,
