@@ -11,7 +11,7 @@ import pytest
 
 from backlight.web import contexts
 
-WEB = Path(contexts.__file__).parent
+WEB = Path(contexts.__file__).parents[1]
 RECORDS = [own for _, own in inspect.getmembers(contexts, dataclasses.is_dataclass)]
 SHOWN = "\n".join(
     path.read_text("utf-8") for path in (*sorted((WEB / "templates").glob("*.html")), WEB / "site.py")
