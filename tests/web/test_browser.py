@@ -398,6 +398,23 @@ def test_a_layer_of_several_pages_is_gathered_into_one(
     assert visit.wrong == []
 
 
+def test_pointing_at_a_unit_draws_it_over_its_image(visit: Visit) -> None:
+    page = visit.go(links.images(1))
+    section = page.locator(".image").first
+    assert section.locator(".seen-by:visible").count() == 0
+    for i in (1, 0):
+        section.locator("[data-shows]").nth(i).focus()
+        shown = section.locator(".seen-by.on")
+        assert shown.count() == 1
+        assert shown.get_attribute("data-unit") == str(i)
+        assert "projections.webp" in str(shown.locator(".over image").get_attribute("href"))
+        over = shown.locator(".over")
+        left, top, side = (float(str(over.get_attribute(key))) for key in ("x", "y", "width"))
+        assert 0 <= left <= left + side <= 12
+        assert 0 <= top <= top + side <= 12
+    page.wait_for_load_state("networkidle")
+
+
 def test_without_javascript_everything_is_readable(
     browser: sync_api.Browser, folders: dict[str, Path]
 ) -> None:

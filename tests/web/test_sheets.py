@@ -10,15 +10,18 @@ import pytest
 from PIL import Image
 
 from backlight.atlas import Atlas
+from backlight.geometry import Box
 from backlight.render import Tile, draw_patch, draw_projection, into_image
 from backlight.web.sheets import (
     LIGHT_SIDE,
     TILE,
     Sheet,
+    _shown,
     draw_light,
     draw_sheet,
     draw_wholes,
     margin,
+    shown_box,
     shown_hits,
     tile_size,
     whole_place,
@@ -111,3 +114,21 @@ def test_the_margin_of_a_layer_is_that_of_its_hits_and_none_where_units_see_all(
     field = atlas["3"].receptive_field
     assert field is not None
     assert tile_size(field, own, (12, 12)) == tuple(min(size - 2 * own, 12) for size in field.size)
+
+
+@pytest.mark.parametrize("own", [0, 1])
+def test_where_a_picture_lies_in_its_image_is_known_without_it(atlas: Atlas, own: int) -> None:
+    size, moved = atlas.preprocessing.crop, 0
+    for layer in (atlas["1"], atlas["3"]):
+        for channel in layer.channels:
+            for hit in shown_hits(layer[channel]):
+                window = _shown(hit, "patches", own).window
+                assert shown_box(hit.box, size, own, True) == (window.top, window.left, window.height)
+                moved += window != hit.box
+    assert moved
+
+
+def test_a_picture_of_what_is_longer_than_the_image_lies_in_the_middle_of_a_square() -> None:
+    assert shown_box(Box(-3, -9, 11, 22), (12, 16), 0, True) == (-2.0, 0.0, 16)
+    assert shown_box(Box(-2, 3, 2, 7), (12, 16), 0, False) == (-2, 3, 4)
+    assert shown_box(Box(-2, 3, 2, 7), (12, 16), 0, True) == (0, 3, 4)

@@ -57,9 +57,7 @@ class Tile:
     @property
     def window(self) -> Box:
         """What is drawn: the box; along an axis on which it is longer than the image, the image instead."""
-        top, bottom = _shorter(self.box.top, self.box.bottom, self.image_size[0])
-        left, right = _shorter(self.box.left, self.box.right, self.image_size[1])
-        return Box(top, left, bottom, right)
+        return window_of(self.box, self.image_size)
 
     @property
     def is_whole(self) -> bool:
@@ -182,6 +180,13 @@ def _cross(picture: Image.Image, row: int, col: int) -> None:
     for colour, arm, half in ((_CROSS_EDGE, _ARM, 1), (_CROSS, _ARM - 1, 0)):
         for high, wide in ((arm, half), (half, arm)):
             picture.paste(colour, (col - wide, row - high, col + wide + 1, row + high + 1))
+
+
+def window_of(box: Box, image_size: tuple[int, int]) -> Box:
+    """Return what is drawn of a box; see `Tile.window`."""
+    top, bottom = _shorter(box.top, box.bottom, image_size[0])
+    left, right = _shorter(box.left, box.right, image_size[1])
+    return Box(top, left, bottom, right)
 
 
 def _shorter(start: int, stop: int, length: int) -> tuple[int, int]:

@@ -89,13 +89,27 @@ def cut(tile: Tile, box: Box) -> Tile:
 
 def central(tile: Tile, margin: int, moved: bool = False) -> Box:
     """Return the box of a tile without a margin, moved into the image if asked; as for `zoom`."""
-    outer, (height, width) = tile.box, tile.image_size
+    return without_margin(tile.box, tile.image_size, margin, moved)
+
+
+def without_margin(outer: Box, image_size: tuple[int, int], margin: int, moved: bool = False) -> Box:
+    """Return a box without a margin, moved into the image if asked, as far as the box itself reaches."""
+    height, width = image_size
     top, left = outer.top + margin, outer.left + margin
     rows, cols = outer.height - 2 * margin, outer.width - 2 * margin
     if moved:
         top = _moved(top, rows, (outer.top, outer.bottom), height)
         left = _moved(left, cols, (outer.left, outer.right), width)
     return Box(top, left, top + rows, left + cols)
+
+
+def moved_inside(box: Box, image_size: tuple[int, int]) -> Box:
+    """Return a box moved into the image; as it is where it is longer than the image along an axis."""
+    height, width = image_size
+    if box.height > height or box.width > width:
+        return box
+    top, left = min(max(box.top, 0), height - box.height), min(max(box.left, 0), width - box.width)
+    return Box(top, left, top + box.height, left + box.width)
 
 
 def _middle(box: Box) -> tuple[float, float]:
@@ -116,14 +130,11 @@ def into_image(tile: Tile, image: UInt8[np.ndarray, "_ _ 3"]) -> Tile:
         >>> into_image(tile, np.zeros((8, 8, 3), np.uint8)).box
         Box(top=0, left=0, bottom=3, right=3)
     """
-    height, width = tile.image_size
-    rows, cols = tile.box.height, tile.box.width
-    if tile.is_whole or rows > height or cols > width:
+    box, seen = moved_inside(tile.box, tile.image_size), tile.inside
+    if box == tile.box:
         return tile
-    top, left = min(max(tile.box.top, 0), height - rows), min(max(tile.box.left, 0), width - cols)
-    box, seen = Box(top, left, top + rows, left + cols), tile.inside
-    projection = np.zeros((rows, cols, tile.projection.shape[2]), tile.projection.dtype)
-    projection[seen.slices(top, left)] = tile.projection
+    projection = np.zeros((box.height, box.width, tile.projection.shape[2]), tile.projection.dtype)
+    projection[seen.slices(box.top, box.left)] = tile.projection
     unit = _middle(tile.box) if tile.unit is None else tile.unit
     return Tile(image[box.slices()], projection, box, tile.image_size, unit)
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from backlight.atlas import AtlasLayer, BandExample, FeatureMap, Hit
 from backlight.atlas.inside import inside
-from backlight.geometry import ReceptiveField
+from backlight.geometry import Box, ReceptiveField
 from backlight.render import (
     DEFAULT_SCALING,
     Scaling,
@@ -22,6 +22,9 @@ from backlight.render import (
     draw_patch,
     draw_projection,
     margin_of,
+    moved_inside,
+    window_of,
+    without_margin,
 )
 from backlight.render.page import grid_columns
 from backlight.web import links
@@ -255,6 +258,21 @@ def _shown(hit: Hit | BandExample, kind: str, own: int) -> Tile:
     tile = hit.patch_tile if kind == "patches" else hit.projection_tile
     assert tile is not None  # only examples that were projected are shown
     return inside(hit, cut(tile, central(tile, own, moved=True)) if own else tile)
+
+
+def shown_box(box: Box, size: tuple[int, int], own: int, has_whole: bool) -> tuple[float, float, float]:
+    """Return what a square picture of a hit shows of its image: top, left and side, in pixels of the image.
+
+    Args:
+        box: What the unit sees.
+        size: Height and width of the image.
+        own: The margin of the layer's tiles.
+        has_whole: Whether the atlas keeps the image whole, so that the picture lies inside of it.
+    """
+    shown = without_margin(box, size, own, moved=True) if own else box
+    window = window_of(moved_inside(shown, size) if has_whole else shown, size)
+    side = max(window.height, window.width)
+    return window.top - (side - window.height) / 2, window.left - (side - window.width) / 2, side
 
 
 def _square(shown: Tile, kind: str) -> Image.Image:

@@ -34,7 +34,16 @@ from backlight.web.contexts import (
     SiteView,
     Sprite,
 )
-from backlight.web.sheets import BANDS, Sheet, margin, shown_bands, shown_hits, tile_size, whole_place
+from backlight.web.sheets import (
+    BANDS,
+    Sheet,
+    margin,
+    shown_bands,
+    shown_box,
+    shown_hits,
+    tile_size,
+    whole_place,
+)
 
 _NEAREST = 8
 _CONTROLS = ("turned", "centre", "random", "sobel", "other map", "other image")
@@ -203,6 +212,7 @@ class Views:
             image_href=links.image(self.image_places[hit.image_id], hit.image_id),
             projection=sheet.tile("projections", place, hit.rank),
             patch=sheet.tile("patches", place, hit.rank),
+            shown=shown_box(box, self.atlas.preprocessing.crop, self.margin(layer.name), self.has_wholes),
         )
 
     def _strongest(self, layer: AtlasLayer, own: FeatureMap) -> HitView | None:

@@ -149,6 +149,7 @@ class HitView:
         image_href: The image's page.
         projection: Its projection.
         patch: The patch.
+        shown: Top, left and side of what these two show, in pixels of the preprocessed image; it may reach outside.
         whole: The whole image; None where the atlas does not keep it.
         light: What dims the whole image where the map is not active; None where the atlas does not keep it.
     """
@@ -164,6 +165,7 @@ class HitView:
     image_href: str
     projection: Sprite
     patch: Sprite
+    shown: tuple[float, float, float]
     whole: Sprite | None
     light: Sprite | None
 

@@ -155,12 +155,16 @@ var backlight = (function () {
   }
   function nextPage() { return $$("[data-script]").length + 2 - waiting.length; }
 
-  /* ---- an image: pointing at a unit shows what it sees ---- */
+  /* ---- an image: pointing at a unit draws what it sees, and its projection there ---- */
   function point(event) {
     var link = event.target.closest && event.target.closest("[data-shows]");
     if (!link) return;
     var section = link.closest(".image");
-    $$(".seen-by", section).forEach(function (box) { box.classList.toggle("on", box.dataset.unit === link.dataset.shows); });
+    $$(".seen-by", section).forEach(function (unit) {
+      var is = unit.dataset.unit === link.dataset.shows;
+      unit.classList.toggle("on", is);
+      if (is) load(unit);
+    });
   }
   on(doc, "mouseover", point); on(doc, "focusin", point);
 
