@@ -35,14 +35,14 @@ from backlight.web import serve
 serve(open_atlas(sys.argv[1]), ready=lambda address: print(address, flush=True))
 """
 _EXPORT = """
-import json, sys, time
+import json, os, sys, time
 from backlight import open_atlas
 from backlight.web import export
 if __name__ == "__main__":
     atlas, start = open_atlas(sys.argv[1]), time.perf_counter()
     found = export(atlas, sys.argv[2])
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "files": found.n_files, "bytes": found.n_bytes}))
+    taken = {"seconds": time.perf_counter() - start, "cpu_s": sum(os.times()[:4])}
+    print(json.dumps({**taken, "files": found.n_files, "bytes": found.n_bytes}))
 """
 # Frames are noted until all cards are there, the end of the page is reached, and half a second has passed since.
 _SCROLL = """
@@ -96,7 +96,7 @@ def served(atlas: Path) -> Iterator[Server]:
 
 
 def exported(atlas: Path, folder: Path) -> dict[str, Any]:
-    """Return seconds, files and bytes of an export, made in a process of its own and the ones that it starts."""
+    """Return seconds, files and bytes of an export in a process of its own, and those that it starts."""
     # a file, not `-c`: what the export starts imports the main module again
     script = folder.parent / "export_one.py"
     script.write_text(_EXPORT)

@@ -305,6 +305,7 @@ def test_the_site_is_measured(small_site):
         assert own["median_ms"] <= own["late_ms"]
     assert found["page"]["sent_bytes"] < found["page"]["bytes"]
     assert found["export"]["files"] == found["atlas"]["addresses"]
+    assert found["export"]["cpu_s"] > 0
     assert found["memory"]["addresses"] >= 5
     assert len(found["memory"]["resident_mb"]) == 3
     if found["scroll"] is not None:
