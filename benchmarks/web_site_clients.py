@@ -199,7 +199,9 @@ def scrolled(address: str, path: str, cards: int) -> dict[str, Any] | None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(address + path, wait_until="networkidle")
+        browser.start_tracing(page=page)
         seen = page.evaluate(_SCROLL, [_STEP, cards, 1000 * LONGEST_S / 5])
+        trace = json.loads(browser.stop_tracing())["traceEvents"]
         browser.close()
     frames = sorted(seen["frames"])
     return {
@@ -209,4 +211,17 @@ def scrolled(address: str, path: str, cards: int) -> dict[str, Any] | None:
         "longest_ms": frames[-1],
         "late_ms": frames[int(0.99 * (len(frames) - 1))],
         "over_100_ms": sum(frame > 100 for frame in frames),
+        "longest_task_ms": longest_task_ms(trace),
     }
+
+
+def longest_task_ms(trace: Sequence[dict[str, Any]]) -> float:
+    """Return the most milliseconds of the processor that a page's main thread worked without a pause.
+
+    Args:
+        trace: The events of a trace of Chromium.
+    """
+    threads = [own for own in trace if own["name"] == "thread_name"]
+    pages = {(own["pid"], own["tid"]) for own in threads if own["args"]["name"] == "CrRendererMain"}
+    tasks = (own for own in trace if own["name"] == "RunTask" and (own["pid"], own["tid"]) in pages)
+    return max(own.get("tdur", 0) for own in tasks) / 1000
