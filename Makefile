@@ -71,7 +71,7 @@ check: $(VENV)/.installed
 
 # Hours, with the machine to itself; BENCH_ARGS=--quick takes minutes and shows that all parts run.
 BENCHMARKS := projection scan memory full_build growth occlusion inversion inversion_errors inversion_rivals adaptive \
-	adaptive_errors web_site studies
+	adaptive_errors web_site
 
 $(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ./demo --editable '.[bench]'

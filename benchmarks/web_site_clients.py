@@ -35,14 +35,14 @@ from backlight.web import serve
 serve(open_atlas(sys.argv[1]), ready=lambda address: print(address, flush=True))
 """
 _EXPORT = """
-import json, sys, time
+import json, os, sys, time
 from backlight import open_atlas
 from backlight.web import export
 if __name__ == "__main__":
     atlas, start = open_atlas(sys.argv[1]), time.perf_counter()
     found = export(atlas, sys.argv[2])
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "files": found.n_files, "bytes": found.n_bytes}))
+    taken = {"seconds": time.perf_counter() - start, "cpu_s": sum(os.times()[:4])}
+    print(json.dumps({**taken, "files": found.n_files, "bytes": found.n_bytes}))
 """
 # Frames are noted until all cards are there, the end of the page is reached, and half a second has passed since.
 _SCROLL = """
@@ -96,7 +96,7 @@ def served(atlas: Path) -> Iterator[Server]:
 
 
 def exported(atlas: Path, folder: Path) -> dict[str, Any]:
-    """Return seconds, files and bytes of an export, made in a process of its own and the ones that it starts."""
+    """Return seconds, files and bytes of an export in a process of its own, and those that it starts."""
     # a file, not `-c`: what the export starts imports the main module again
     script = folder.parent / "export_one.py"
     script.write_text(_EXPORT)
@@ -199,7 +199,9 @@ def scrolled(address: str, path: str, cards: int) -> dict[str, Any] | None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(address + path, wait_until="networkidle")
+        browser.start_tracing(page=page)
         seen = page.evaluate(_SCROLL, [_STEP, cards, 1000 * LONGEST_S / 5])
+        trace = json.loads(browser.stop_tracing())["traceEvents"]
         browser.close()
     frames = sorted(seen["frames"])
     return {
@@ -209,4 +211,17 @@ def scrolled(address: str, path: str, cards: int) -> dict[str, Any] | None:
         "longest_ms": frames[-1],
         "late_ms": frames[int(0.99 * (len(frames) - 1))],
         "over_100_ms": sum(frame > 100 for frame in frames),
+        "longest_task_ms": longest_task_ms(trace),
     }
+
+
+def longest_task_ms(trace: Sequence[dict[str, Any]]) -> float:
+    """Return the most milliseconds of the processor that a page's main thread worked without a pause.
+
+    Args:
+        trace: The events of a trace of Chromium.
+    """
+    threads = [own for own in trace if own["name"] == "thread_name"]
+    pages = {(own["pid"], own["tid"]) for own in threads if own["args"]["name"] == "CrRendererMain"}
+    tasks = (own for own in trace if own["name"] == "RunTask" and (own["pid"], own["tid"]) in pages)
+    return max(own.get("tdur", 0) for own in tasks) / 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -305,17 +306,40 @@ def test_the_site_is_measured(small_site):
         assert own["median_ms"] <= own["late_ms"]
     assert found["page"]["sent_bytes"] < found["page"]["bytes"]
     assert found["export"]["files"] == found["atlas"]["addresses"]
+    assert found["export"]["cpu_s"] > 0
     assert found["memory"]["addresses"] >= 5
     assert len(found["memory"]["resident_mb"]) == 3
     if found["scroll"] is not None:
         assert found["scroll"]["cards"] == 3
         assert found["scroll"]["late_ms"] <= found["scroll"]["longest_ms"]
+        assert found["scroll"]["longest_task_ms"] > 0
     page = (BENCHMARKS.parent / "docs" / "performance.md").read_text()
     for own in (found, found | {"scroll": None}):
         header, rows = web_site.table(own)
         assert {len(row) for row in rows} == {len(header)}
         filled = report.fill(page, {web_site.PART: own})
         assert all(" | ".join(row) in filled for row in rows)
+
+
+def test_the_page_says_what_the_site_and_the_studies_take():
+    import report
+    import studies
+    import web_site
+    from common import read_results
+
+    page = (BENCHMARKS.parent / "docs" / "performance.md").read_text()
+    found = {part: read_results(part) for part in (web_site.PART, studies.PART)}
+    assert report.fill(page, found) == page
+    site = found[web_site.PART]
+    assert [site["readers"][kind]["errors"] for kind in ("cold", "warm")] == [0, 0]
+    assert site["scroll"]["cards"] == site["atlas"]["layer_maps"] == 1000
+    counted = (
+        r"(\d+) pages and as many `\.json` twins, (\d+) sheets .*?, (\d+) of whole images, and (\d+) scripts"
+    )
+    counts = re.search(counted, page.replace("\n", " "))
+    assert counts is not None
+    pages, sheets, wholes, others = map(int, counts.groups())
+    assert 2 * pages + sheets + wholes + others == site["export"]["files"]
 
 
 def test_readers_ask_for_what_a_layer_shows_and_what_all_pages_have():
@@ -326,6 +350,27 @@ def test_readers_ask_for_what_a_layer_shows_and_what_all_pages_have():
     others = "layer-33.html layer-1--3.html sheets/images--3.webp images--3.html layer-3.json index.json"
     asked = [path for path in f"{of_all} {own} {others}".split() if web_site.is_read(path, "3")]
     assert asked == f"{of_all} {own}".split()
+
+
+def test_the_longest_task_is_that_of_a_page():
+    from web_site_clients import longest_task_ms
+
+    def task(pid, tid, **own):
+        return {"name": "RunTask", "pid": pid, "tid": tid} | own
+
+    names = [
+        {"name": "thread_name", "pid": pid, "tid": tid, "args": {"name": name}}
+        for pid, tid, name in ((1, 1, "CrRendererMain"), (1, 2, "Compositor"), (2, 1, "CrBrowserMain"))
+    ]
+    tasks = [
+        task(1, 1, tdur=2000),
+        task(1, 1, tdur=3500),
+        task(1, 1),
+        task(1, 2, tdur=9000),
+        task(2, 1, tdur=9000),
+    ]
+    other = {"name": "Layout", "pid": 1, "tid": 1, "tdur": 8000}
+    assert longest_task_ms([*names, *tasks, other]) == 3.5
 
 
 def test_what_readers_are_refused_is_counted(tmp_path):
