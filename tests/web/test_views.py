@@ -27,11 +27,23 @@ def test_a_card_is_that_of_its_map(atlas: Atlas) -> None:
                 own.active_share,
             )
             assert card.is_dead == own.dead
+            assert card.selectivity == (own.hits[-1].value / own.mean if own.hits and own.mean > 0 else 0)
             assert (card.projections is None) == (not own.hits)
             assert sum(label.count for label in card.labels) == len(own.hits) == card.n_hits
             assert {label.label for label in card.labels} <= {"a", "b"}
             if own.hits:
                 assert card.purity == max(label.count for label in card.labels) / len(own.hits)
+
+
+def test_the_map_that_stands_for_a_layer_has_the_best_evidence_or_is_the_most_selective(atlas: Atlas) -> None:
+    views = Views(atlas)
+    for name, expected in (("3", 0), ("1", None)):
+        example, cards = views.layer(name).example, views.cards(name).values()
+        assert example is not None
+        if expected is not None:  # only this one has evidence, and it is not the most selective
+            assert example.channel == expected
+            continue
+        assert example.selectivity == max(card.selectivity for card in cards)
 
 
 def test_evidence_tells_controls_from_rule_sets(atlas: Atlas) -> None:

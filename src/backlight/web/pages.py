@@ -57,9 +57,10 @@ def network(views: Views) -> NetworkPage:
 
 
 def _example(layers: Sequence[LayerView]) -> Card | None:
-    """Return the map that stands for some layers: the one with the best evidence, or else that of the middle layer."""
+    """Return the map that stands for some layers: the one with the best evidence, or else one of a late layer."""
     examples = [layer.example for layer in layers if layer.example is not None]
-    return with_best_evidence(examples) or (examples[len(examples) // 2] if examples else None)
+    # at two thirds of the depth, units see whole things, and their projections are still clear
+    return with_best_evidence(examples) or (examples[2 * len(examples) // 3] if examples else None)
 
 
 def layer(views: Views, name: str, page: int) -> LayerPage:

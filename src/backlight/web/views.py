@@ -397,6 +397,7 @@ def card_of(
         files=tuple(dict.fromkeys(PurePosixPath(image.path).name for image in images)),
         evidence=_evidence(own.evidence),
         purity=labels[0].count / len(hits) if labels else 0.0,
+        selectivity=hits[-1].value / own.mean if hits and own.mean > 0 else 0.0,
     )
 
 
@@ -436,9 +437,9 @@ def histogram(own: FeatureMap, examples: dict[int, Example]) -> tuple[tuple[Bar,
 
 
 def _example(cards: Iterable[Card]) -> Card | None:
-    """Return the map that stands for a layer: the one with the best evidence, or else the first that is not dead."""
+    """Return the map that stands for a layer: the one with the best evidence, or else the most selective."""
     alive = [card for card in cards if not card.is_dead]
-    return with_best_evidence(alive) or (alive[0] if alive else None)
+    return with_best_evidence(alive) or max(alive, key=lambda card: card.selectivity, default=None)
 
 
 def with_best_evidence(cards: Iterable[Card]) -> Card | None:

@@ -97,6 +97,8 @@ class Card:
         files: File names of its hits.
         evidence: What is known of its projections; None before a study.
         purity: Share of its hits with their most frequent label.
+        selectivity: How many times stronger the weakest of its hits shown is than its mean activation; 0 where it has
+            none, or its mean is not above zero.
     """
 
     id: str
@@ -114,6 +116,7 @@ class Card:
     files: tuple[str, ...]
     evidence: EvidenceView | None
     purity: float
+    selectivity: float
 
 
 @dataclass(frozen=True)
