@@ -127,6 +127,7 @@ def test_no_name_of_a_layer_is_a_formula_of_a_spreadsheet() -> None:
     for name in ("a.atlas", "b.atlas"):
         with writing(Path(name)) as connection:
             connection.execute("UPDATE layer SET name = '=1+1' WHERE layer_id = 0")
+            connection.execute("""UPDATE layer SET description = replace(description, '["1"]', '["=1+1"]')""")
             connection.execute(
                 """UPDATE meta SET value = replace(value, '"1": [', '"=1+1": [') WHERE key = 'identity'"""
             )

@@ -271,7 +271,7 @@ def shown_box(box: Box, size: tuple[int, int], own: int, has_whole: bool) -> tup
     """
     shown = without_margin(box, size, own, moved=True) if own else box
     window = window_of(moved_inside(shown, size) if has_whole else shown, size)
-    side = max(window.height, window.width)
+    side = float(max(window.height, window.width))
     return window.top - (side - window.height) / 2, window.left - (side - window.width) / 2, side
 
 

@@ -308,7 +308,7 @@ class Views:
         shared = {own: len(images[channel] & theirs) for own, theirs in images.items() if own != channel}
         near = {} if cosines is None else {own: float(cosines[channel, own]) for own in shared}
 
-        def best(by: Mapping[int, float]) -> tuple[Near, ...]:
+        def best(by: Mapping[int, int | float]) -> tuple[Near, ...]:
             found = sorted((own for own in by if by[own] > 0), key=lambda own: -by[own])[:_NEAREST]
             return tuple(Near(cards[own], shared[own], near.get(own)) for own in found)
 
