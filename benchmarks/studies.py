@@ -64,7 +64,8 @@ def run(settings: Settings) -> dict[str, Any]:
     checkouts = {"here": _HERE} | ({"other": settings.against} if settings.against else {})
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in checkouts}
     for _ in range(settings.rounds):
-        for name, checkout in checkouts.items():
+        # the other one first: a mistake in its place shows at once
+        for name, checkout in reversed(checkouts.items()):
             runs[name].append(_in_own_process(checkout, settings))
     rows = [
         {"checkout": name, "revision": revision(checkouts[name])} | min(found, key=lambda own: own["cpu_ms"])

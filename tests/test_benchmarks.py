@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -386,19 +387,21 @@ def test_what_readers_are_refused_is_counted(tmp_path):
     assert set(found["first_errors"]) == {"none.js: 404"}
 
 
-def test_the_cost_of_a_study_is_compared_with_another_checkout(tmp_path):
+def test_the_cost_of_a_study_is_compared_with_another_checkout(tmp_path, monkeypatch):
     import report
     import studies
 
     root = BENCHMARKS.parent
-    for name in ("src", "demo"):
-        (tmp_path / name).symlink_to(root / name)
     settings = replace(studies.QUICK, images=3, layer="features.1", sgemm_sizes=SGEMM)
     (row,) = studies.run(settings)["rows"]
     assert (row["checkout"], row["hits"], row["ratio"]) == ("here", 1, 1.0)
     assert row["cpu_ms"] == pytest.approx(1000 * row["cpu_s"] / row["methods"])
+    # what ran was the code of this checkout, and not of the one that was asked for
+    printed = json.dumps(row | {"package": str(root / "src" / "backlight")})
+    monkeypatch.setattr(studies.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=printed))
     with pytest.raises(RuntimeError, match="was to be measured, but Python imported"):
-        studies.run(replace(settings, against=tmp_path))  # links lead to this checkout
+        studies.run(replace(settings, against=tmp_path))
+    monkeypatch.undo()
     other = row | {"checkout": "other", "ratio": 1.0, "cpu_ms": 2 * row["cpu_ms"]}
     found = {"settings": {**vars(settings)}, "load": 1.0, "rows": [row | {"ratio": 0.5}, other]}
     header, rows = studies.table(found)

@@ -43,6 +43,7 @@ def tiny_model(seed: int = 0) -> nn.Module:
     )  # fmt: skip
 
 
+@lru_cache
 def tiny_network(seed: int = 0) -> Network:
     """Return the same, captured."""
     return capture(tiny_model(seed), (3, 12, 12), Preprocessing(None, (12, 12), (0.5,) * 3, (0.5,) * 3))
