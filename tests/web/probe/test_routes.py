@@ -148,13 +148,13 @@ def test_what_is_too_long_is_not_read_to_its_end() -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({}, "has a kind"),
-        ({"kind": "look", "image": 3, "layer": "1"}, "has a image"),
+        ({}, "needs its kind"),
+        ({"kind": "look", "image": 3, "layer": "1"}, "needs its image"),
         ({"kind": "shell", "image": "a", "layer": "1"}, "not 'shell'"),
-        ({"kind": "probe", "image": "a", "layer": "1"}, "has a channel"),
-        ({"kind": "probe", "image": "a", "layer": "1", "channel": True}, "has a channel"),
-        ({"kind": "probe", "image": "a", "layer": "1", "channel": 1, "row": 1}, "has a col"),
-        ({"kind": "probe", "image": "a", "layer": "1", "channel": 1, "row": "1", "col": 0}, "has a row"),
+        ({"kind": "probe", "image": "a", "layer": "1"}, "needs its channel"),
+        ({"kind": "probe", "image": "a", "layer": "1", "channel": True}, "needs its channel"),
+        ({"kind": "probe", "image": "a", "layer": "1", "channel": 1, "row": 1}, "needs its col"),
+        ({"kind": "probe", "image": "a", "layer": "1", "channel": 1, "row": "1", "col": 0}, "needs its row"),
     ],
 )
 def test_a_job_that_makes_no_sense_is_refused(client: TestClient, asked: dict[str, Any], words: str) -> None:

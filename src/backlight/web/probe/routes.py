@@ -148,12 +148,12 @@ async def _body(request: Request, most: int) -> bytes:
 def _text(asked: Any, key: str) -> str:
     value = asked.get(key) if isinstance(asked, dict) else None
     if not isinstance(value, str):
-        raise BadInputError(f"a job has a {key}")
+        raise BadInputError(f"a job needs its {key}")
     return value
 
 
 def _number(asked: dict[str, Any], key: str) -> int:
     value = asked.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise BadInputError(f"a job of a unit has a {key}, a whole number")
+        raise BadInputError(f"a job of a unit needs its {key}, a whole number")
     return value
