@@ -18,6 +18,7 @@ from backlight.atlas.sources import StoredImage as StoredImage
 from backlight.atlas.sources import StoredTile as StoredTile
 from backlight.atlas.sources import TileKey as TileKey
 from backlight.atlas.sources import TileSource as TileSource
+from backlight.atlas.sources import patch_only, projection_only
 from backlight.errors import AtlasError
 from backlight.geometry import Box
 from backlight.render import DEFAULT_SCALING, Scaling, Tile, scale
@@ -190,14 +191,12 @@ class Hit:
     @property
     def patch_tile(self) -> Tile:
         """The tile with zeros for its projection, which is not decoded."""
-        blank = np.zeros((*self._size, self._source.n_channels), np.float32)
-        return Tile(np.asarray(self.patch), blank, self.box, self._source.image_size)
+        return patch_only(self.patch, self.box, self._source)
 
     @property
     def projection_tile(self) -> Tile:
         """The tile with black for its patch, which is not decoded."""
-        blank = np.zeros((*self._size, 3), np.uint8)
-        return Tile(blank, self.projection_values, self.box, self._source.image_size)
+        return projection_only(self.projection_values, self.box, self._source)
 
     @cached_property
     def _stored(self) -> StoredTile:

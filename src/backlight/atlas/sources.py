@@ -167,19 +167,14 @@ class BandExample:
     @property
     def patch_tile(self) -> Tile | None:
         """The tile with zeros for its projection, which is not decoded; None where it was not projected."""
-        patch, channels = self.patch, self._source.n_channels
-        if patch is None:
-            return None
-        blank = np.zeros((*self._size, channels), np.float32)
-        return Tile(np.asarray(patch), blank, self.box, self._source.image_size)
+        patch = self.patch
+        return None if patch is None else patch_only(patch, self.box, self._source)
 
     @property
     def projection_tile(self) -> Tile | None:
         """The tile with black for its patch, which is not decoded; None where it was not projected."""
         values = self.projection_values
-        if values is None:
-            return None
-        return Tile(np.zeros((*self._size, 3), np.uint8), values, self.box, self._source.image_size)
+        return None if values is None else projection_only(values, self.box, self._source)
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -190,3 +185,14 @@ class BandExample:
     @cached_property
     def _stored(self) -> StoredTile | None:
         return self._source.band_tile(self._key)
+
+
+def patch_only(patch: Image.Image, box: Box, source: TileSource) -> Tile:
+    """Return a tile with zeros for its projection."""
+    pixels = np.asarray(patch)
+    return Tile(pixels, np.zeros((*pixels.shape[:2], source.n_channels), np.float32), box, source.image_size)
+
+
+def projection_only(values: NDArray[np.float32], box: Box, source: TileSource) -> Tile:
+    """Return a tile with black for its patch."""
+    return Tile(np.zeros((*values.shape[:2], 3), np.uint8), values, box, source.image_size)

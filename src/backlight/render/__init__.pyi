@@ -22,10 +22,10 @@ from .tiles import draw_projection as draw_projection
 from .tiles import pad as pad
 from .tiles import window_of as window_of
 from .zoom import SHARE as SHARE
-from .zoom import central as central
 from .zoom import cut as cut
 from .zoom import into_image as into_image
 from .zoom import margin_of as margin_of
 from .zoom import moved_inside as moved_inside
+from .zoom import trimmed as trimmed
 from .zoom import without_margin as without_margin
 from .zoom import zoom as zoom

@@ -41,7 +41,7 @@ def zoom(tiles: Sequence[Tile], share: float = SHARE, moved: bool = False) -> li
         Box(top=3, left=3, bottom=6, right=6)
     """
     margin = margin_of(tiles, share)
-    return [cut(tile, central(tile, margin, moved)) for tile in tiles] if margin else list(tiles)
+    return [trimmed(tile, margin, moved) for tile in tiles]
 
 
 def margin_of(tiles: Sequence[Tile], share: float = SHARE) -> int:
@@ -78,6 +78,11 @@ def _margin(tile: Tile, share: float) -> int:
     return int(np.flatnonzero(kept >= share * kept[0])[-1]) if kept[0] else 0
 
 
+def trimmed(tile: Tile, margin: int, moved: bool = False) -> Tile:
+    """Return a tile without a margin, moved into the image if asked; as for `zoom`."""
+    return cut(tile, without_margin(tile.box, tile.image_size, margin, moved)) if margin else tile
+
+
 def cut(tile: Tile, box: Box) -> Tile:
     """Return the part of a tile on a box inside its own; the unit is marked where it is no longer in the middle."""
     middle = _middle(tile.box)
@@ -85,11 +90,6 @@ def cut(tile: Tile, box: Box) -> Tile:
     # patch and projection begin at the first pixel of the old box that is inside the image
     kept = box.clip(*tile.image_size).slices(tile.inside.top, tile.inside.left)
     return Tile(tile.patch[kept], tile.projection[kept], box, tile.image_size, unit)
-
-
-def central(tile: Tile, margin: int, moved: bool = False) -> Box:
-    """Return the box of a tile without a margin, moved into the image if asked; as for `zoom`."""
-    return without_margin(tile.box, tile.image_size, margin, moved)
 
 
 def without_margin(outer: Box, image_size: tuple[int, int], margin: int, moved: bool = False) -> Box:

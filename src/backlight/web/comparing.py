@@ -17,10 +17,9 @@ from backlight.web.contexts import (
     Side,
 )
 from backlight.web.sheets import KINDS, Sheet, draw_sheet, margin, shown_hits
-from backlight.web.views import Views
+from backlight.web.views import MOSTLY, Views, card_of
 
 _STEPS = 9
-_MOSTLY = 0.5
 
 
 class Compared:
@@ -156,21 +155,21 @@ class Compared:
             filters=own.filters,
             strength=own.strength,
             gain=own.evidence,
-            ours=self._side(views.atlas, ours[own.channel], theirs[own.channel], sheet, place),
-            theirs=self._side(self.other, theirs[own.channel], ours[own.channel], beside, at),
+            ours=self._side(ours[own.channel], theirs[own.channel], sheet, place),
+            theirs=self._side(theirs[own.channel], ours[own.channel], beside, at),
         )
 
-    def _side(self, atlas: Atlas, own: FeatureMap, other: FeatureMap, sheet: Sheet, place: int) -> Side:
+    def _side(self, own: FeatureMap, other: FeatureMap, sheet: Sheet, place: int) -> Side:
         """Return what an atlas shows of a map; its pictures are at a place of a sheet."""
         hits, top = shown_hits(own), self.pairing.top
         others = {hit.image_id for hit in other.hits[:top]}
-        labels = Counter(self.views.label(atlas.images[hit.image_id].label) for hit in hits)
-        label, n = labels.most_common(1)[0] if labels else (None, 0)
+        pictures = (sheet.block("projections", place), sheet.block("patches", place))
+        card = card_of(own, "", "", pictures if hits else (None, None), self.views.label_href)
         return Side(
-            max=own.max,
-            is_dead=own.dead,
-            label=label if label is not None and n > _MOSTLY * len(hits) else "",
+            max=card.max,
+            is_dead=card.is_dead,
+            label=card.labels[0].label if card.purity > MOSTLY else "",
             shared=tuple(hit.rank for hit in hits[:top] if hit.image_id in others),
-            projections=sheet.block("projections", place) if hits else None,
-            patches=sheet.block("patches", place) if hits else None,
+            projections=card.projections,
+            patches=card.patches,
         )

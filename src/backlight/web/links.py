@@ -7,6 +7,7 @@ may come from anybody: in an address they are slugs of plain letters, told apart
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterable
 
 INDEX, ABOUT, TRAY, SEARCH, CLASSES = "index.html", "about.html", "tray.html", "search.html", "classes.html"
@@ -137,6 +138,12 @@ def dated(sheet: str, version: str) -> str:
     So a browser may keep a sheet for ever, and never shows one of an atlas that was served, or stood, here before.
     """
     return f"{sheet}?v={version}" if version else sheet
+
+
+def inside(picture: bytes) -> str:
+    """Return a picture, PNG or WebP, as the address of itself."""
+    kind = "png" if picture.startswith(b"\x89PNG") else "webp"
+    return f"data:image/{kind};base64,{b64encode(picture).decode()}"
 
 
 def static(name: str) -> str:

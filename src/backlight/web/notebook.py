@@ -6,7 +6,6 @@ map, or its layer, alone, so that it is there at once.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from backlight.atlas import AtlasLayer, FeatureMap
 from backlight.atlas.headings import Heading
 from backlight.render import margin_of
 from backlight.render.tiles import is_small
-from backlight.web import views
+from backlight.web import links, views
 from backlight.web.contexts import Card, LayerPage, LayerView, MapsPage, MapView, SiteView, Sprite
 from backlight.web.sheets import KINDS, Sheet, draw_sheet, margin, shown_hits, tile_size
 from backlight.web.site import environment
@@ -106,7 +105,7 @@ def _card(own: FeatureMap, cut: int) -> Card:
 
 
 def _with_data(sprite: Sprite, picture: bytes) -> Sprite:
-    return replace(sprite, href=f"data:image/webp;base64,{b64encode(picture).decode()}")
+    return replace(sprite, href=links.inside(picture))
 
 
 def _drawn(template: str, page: LayerPage | MapsPage) -> str:

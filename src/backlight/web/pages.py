@@ -27,7 +27,7 @@ from backlight.web.contexts import (
 )
 from backlight.web.probe.limits import MOST_BYTES
 from backlight.web.sheets import KINDS, SCALED
-from backlight.web.views import Views, with_best_evidence
+from backlight.web.views import MOSTLY, Views, with_best_evidence
 
 _SCALES = {
     "percentile": "full colour from the 99th percentile of magnitudes upwards",
@@ -35,7 +35,6 @@ _SCALES = {
     "magnitude": "brighter is stronger, of any sign; faint pixels are lifted",
 }
 _FEW_SKIPPED, _PICKS = 50, 24
-_MOSTLY = 0.5
 
 
 def network(views: Views) -> NetworkPage:
@@ -118,7 +117,7 @@ def classes(views: Views) -> ClassesPage:
     cards: dict[str, list[Card]] = {label: [] for label in views.labels}
     for name in views.atlas:
         for card in views.cards(name).values():
-            if card.purity > _MOSTLY:
+            if card.purity > MOSTLY:
                 cards[card.labels[0].label].append(card)
     files: dict[str, list[tuple[str, str]]] = {label: [] for label in views.labels}
     for image_id, place in views.image_places.items():

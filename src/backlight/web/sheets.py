@@ -17,12 +17,11 @@ from backlight.render import (
     DEFAULT_SCALING,
     Scaling,
     Tile,
-    central,
-    cut,
     draw_patch,
     draw_projection,
     margin_of,
     moved_inside,
+    trimmed,
     window_of,
     without_margin,
 )
@@ -129,7 +128,7 @@ def draw_wholes(images: Sequence[Image.Image | None], size: tuple[int, int]) -> 
     for image, place in zip(images, places, strict=True):
         if image is not None:
             page.paste(image, (place.left, place.top))
-    return _webp(page)
+    return webp(page)
 
 
 def draw_light(layer: AtlasLayer, channels: Sequence[int], size: tuple[int, int]) -> bytes:
@@ -209,10 +208,11 @@ def draw_bands(layer: AtlasLayer, channels: Sequence[int], kind: str, own: int) 
             of = "projections" if kind == BANDS[0] else "patches"
             picture = _square(_shown(example, of, own), of)
             page.paste(picture.resize((BAND_SIDE, BAND_SIDE)), (where.left, where.top))
-    return _webp(page)
+    return webp(page)
 
 
-def _webp(page: Image.Image, quality: int = _QUALITY) -> bytes:
+def webp(page: Image.Image, quality: int = _QUALITY) -> bytes:
+    """Return a picture as WebP."""
     out = io.BytesIO()
     page.save(out, "WEBP", quality=quality, method=2)
     return out.getvalue()
@@ -250,14 +250,14 @@ def draw_sheet(layer: Mapping[int, FeatureMap], channels: Sequence[int], kind: s
         for rank, hit in enumerate(shown_hits(layer[channel])):
             where = sheet.tile(kind, place, rank)
             page.paste(_square(_shown(hit, kind, own), kind), (where.left, where.top))
-    return _webp(page, _SCALED_QUALITY if kind in SCALED.values() else _QUALITY)
+    return webp(page, _SCALED_QUALITY if kind in SCALED.values() else _QUALITY)
 
 
 def _shown(hit: Hit | BandExample, kind: str, own: int) -> Tile:
     """Return the tile of a hit without a margin, moved into the image where it is kept whole; only a kind of it."""
     tile = hit.patch_tile if kind == "patches" else hit.projection_tile
     assert tile is not None  # only examples that were projected are shown
-    return inside(hit, cut(tile, central(tile, own, moved=True)) if own else tile)
+    return inside(hit, trimmed(tile, own, moved=True))
 
 
 def shown_box(box: Box, size: tuple[int, int], own: int, has_whole: bool) -> tuple[float, float, float]:

@@ -46,6 +46,9 @@ from backlight.web.sheets import (
 )
 
 _NEAREST = 8
+MOSTLY = 0.5
+"""A map is said to be of a label that more than this share of its hits have."""
+
 _CONTROLS = ("turned", "centre", "random", "sobel", "other map", "other image")
 
 
@@ -132,6 +135,10 @@ class Views:
     def label(self, of: str | None) -> str | None:
         """Return the label of an image as pages show it: None where labels tell nothing."""
         return of if of in self.labels else None
+
+    def label_href(self, label: str) -> str | None:
+        """Return the address of a class; None for a label that is not shown."""
+        return links.label(self.labels[label]) if label in self.labels else None
 
     def sheet(self, layer: AtlasLayer, channel: int) -> tuple[Sheet, int]:
         """Return the sheet that has a map's pictures, and the map's place on it."""
@@ -256,8 +263,7 @@ class Views:
             own = layer[unit.channel]
             href = self.cards(unit.layer)[unit.channel].href
             units.append(ImageUnit(unit.layer, unit.channel, href, self.hit(layer, own, own.hits[unit.rank])))
-        number = self.labels.get(image.label or "")
-        of_label = None if number is None else links.label(number)
+        of_label = self.label_href(image.label or "")
         return ImageView(
             image_id,
             image.path,
@@ -276,7 +282,7 @@ class Views:
             f"{slug}:{own.channel}",
             links.feature_map(slug, at, own.channel),
             (sheet.block("projections", place), sheet.block("patches", place)) if own.hits else (None, None),
-            lambda label: links.label(self.labels[label]) if label in self.labels else None,
+            self.label_href,
         )
 
     def _examples(self, layer: AtlasLayer, own: FeatureMap) -> dict[int, Example]:

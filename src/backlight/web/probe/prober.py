@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from threading import Lock
 
 import numpy as np
@@ -12,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from backlight.atlas import AtlasLayer, FeatureMap
+from backlight.atlas.cards import as_png
 from backlight.errors import ActivationError, BadInputError, UnsupportedOperatorError
 from backlight.geometry import Box
 from backlight.images import ImageSource
@@ -20,7 +19,7 @@ from backlight.network import Network
 from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
 from backlight.progress import Progress
 from backlight.projection import Unit, activations, check_unit, superpose
-from backlight.render import Tile, blend, central, cut, draw_patch, draw_projection, into_image
+from backlight.render import Tile, blend, draw_patch, draw_projection, into_image, trimmed
 from backlight.scan.statistics import bins_of
 from backlight.studies.checks import check_belongs, check_finished, check_network
 from backlight.studies.occlusion import Occlusion, OcclusionConfig
@@ -30,7 +29,7 @@ from backlight.studies.shown import tile_of, view
 from backlight.web import links
 from backlight.web.probe.results import Inverted, Looked, Occluded, Probed, ProbedImage, Projected, Strong
 from backlight.web.probe.shelf import Held, Shelf
-from backlight.web.sheets import dimming, draw_dimming, middles
+from backlight.web.sheets import dimming, draw_dimming, middles, webp
 from backlight.web.views import Views
 
 RULES = (DECONVNET, GUIDED, GRADIENT)
@@ -40,7 +39,7 @@ MOST_MAPS, TOP = 24, 3
 _SIDE, _SQUARES = 224, 7
 """Longer side of a drawn tile; side of an image in squares that occlusion covers."""
 
-_FLAT = 0.3
+_FLAT, _QUALITY = 0.3, 85
 
 
 class Prober:
@@ -212,14 +211,13 @@ class Prober:
         tile = tile_of(held.picture, values, box)
         with self._lock:
             margin = self._views.margin(layer.name)
-        shown = cut(tile, central(tile, margin, moved=True)) if margin else tile
-        return into_image(shown, held.picture)
+        return into_image(trimmed(tile, margin, moved=True), held.picture)
 
     def _light(self, layer: AtlasLayer, active: NDArray[np.float32]) -> str | None:
         if active.ndim == 0 or layer.receptive_field is None or active.max() <= 0:
             return None
         height, width = self._net.input_shape[1:]
-        return _data(draw_dimming(dimming(_levels(active), middles(layer), (height, width))))
+        return links.inside(draw_dimming(dimming(_levels(active), middles(layer), (height, width))))
 
     def _superposed(self, held: Held, layer: AtlasLayer, channel: int, active: NDArray[np.float32]) -> str:
         """Return the projections of a map's strongest units, each by itself, added and drawn over the image."""
@@ -259,7 +257,7 @@ def _levels(active: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def _active(active: NDArray[np.float32]) -> str:
     """Return where a map is active as a picture of a pixel for each unit, white for the strongest."""
-    return _data(_encoded(Image.fromarray(_levels(np.atleast_2d(active))), "PNG"))
+    return links.inside(as_png(Image.fromarray(_levels(np.atleast_2d(active)))))
 
 
 def _by_pixel(found: Occlusion, falls: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -290,16 +288,4 @@ def _picture(pixels: NDArray[np.uint8]) -> str:
 
 
 def _webp(picture: Image.Image) -> str:
-    return _data(_encoded(picture, "WEBP", quality=85, method=2))
-
-
-def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:
-    out = io.BytesIO()
-    picture.save(out, kind, **options)
-    return out.getvalue()
-
-
-def _data(content: bytes) -> str:
-    """Return the `data:` address of a PNG or WebP picture."""
-    kind = "png" if content.startswith(b"\x89PNG") else "webp"
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return links.inside(webp(picture, _QUALITY))
