@@ -36,9 +36,6 @@ def map_card(own: FeatureMap, heading: Heading, size: tuple[int, int]) -> str:
     tile = tile_size(field, cut, size)
     layer = LayerView(
         name=own.layer,
-        href="",
-        wall="",
-        operator="",
         shape=(heading.n_maps,),
         n_maps=heading.n_maps,
         n_shown=1,
@@ -47,26 +44,15 @@ def map_card(own: FeatureMap, heading: Heading, size: tuple[int, int]) -> str:
         tile=tile,
         is_small=is_small(*tile),
         rules=heading.rules,
-        evidence=None,
-        foretelling="",
-        example=None,
-        compared=None,
-        sample=None,
-        sources=None,
     )
     bars, n_inactive = views.histogram(own, {})
     shown = MapView(
         card=_card(own, cut),
         mean=own.mean,
         n_active=round(own.active_share * heading.n_images),
-        hits=(),
         histogram=bars,
         n_inactive=n_inactive,
         foretelling="" if own.foretelling is None else own.foretelling.text,
-        nearest=(),
-        alike=(),
-        before=None,
-        after=None,
     )
     return _drawn("notebook_map.html", MapsPage(_site(heading, size), layer, (shown,), ()))
 

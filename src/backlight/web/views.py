@@ -343,8 +343,6 @@ def layer_view(layer: AtlasLayer, tile: tuple[int, int], dead: Sequence[bool]) -
     foretold = layer.foretelling
     return LayerView(
         name=layer.name,
-        href="",
-        wall="",
         operator=layer.operator,
         shape=layer.shape,
         n_maps=layer.n_maps,
@@ -356,9 +354,6 @@ def layer_view(layer: AtlasLayer, tile: tuple[int, int], dead: Sequence[bool]) -
         rules=layer.rules.name,
         evidence=_evidence(layer.evidence),
         foretelling="" if foretold is None else foretold.text,
-        example=None,
-        compared=None,
-        sample=None,
         sources=layer.sources,
     )
 

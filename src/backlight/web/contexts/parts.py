@@ -228,7 +228,7 @@ class Near:
     filters: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MapView:
     """A feature map.
 
@@ -251,17 +251,17 @@ class MapView:
     card: Card
     mean: float
     n_active: int
-    hits: tuple[HitView, ...]
+    hits: tuple[HitView, ...] = ()
     histogram: tuple[Bar, ...]
     n_inactive: int
     foretelling: str
-    nearest: tuple[Near, ...]
-    alike: tuple[Near, ...]
-    before: str | None
-    after: str | None
+    nearest: tuple[Near, ...] = ()
+    alike: tuple[Near, ...] = ()
+    before: str | None = None
+    after: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerView:
     """What every page says of a layer.
 
@@ -288,9 +288,9 @@ class LayerView:
     """
 
     name: str
-    href: str
-    wall: str
-    operator: str
+    href: str = ""
+    wall: str = ""
+    operator: str = ""
     shape: tuple[int, ...]
     n_maps: int
     n_shown: int
@@ -299,12 +299,12 @@ class LayerView:
     tile: tuple[int, int]
     is_small: bool
     rules: str
-    evidence: EvidenceView | None
-    foretelling: str
-    example: Card | None
-    compared: str | None
-    sample: HitView | None
-    sources: tuple[str, ...] | None
+    evidence: EvidenceView | None = None
+    foretelling: str = ""
+    example: Card | None = None
+    compared: str | None = None
+    sample: HitView | None = None
+    sources: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

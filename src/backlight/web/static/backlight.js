@@ -351,5 +351,5 @@ var backlight = (function () {
   pins();
   if (maps.length) show(); else watch(doc);
   on(window, "hashchange", function () { show(); pins(); tray(); var own = state(); if (own.view) view(own.view); rescale(own.scale); });
-  return { cards: cards, units: units, state: state, keep: keep };
+  return { cards: cards, units: units, state: state, keep: keep, element: element, all: $$ };
 })();

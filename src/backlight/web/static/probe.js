@@ -4,7 +4,8 @@
   "use strict";
   var doc = document;
   function $(id) { return doc.getElementById(id); }
-  function on(element, type, call) { element.addEventListener(type, call); }
+  function on(target, type, call) { target.addEventListener(type, call); }
+  var element = backlight.element, all = backlight.all;
   var box = $("probe"), layers = $("layer"), jobs = {}, image = null, unit = null;
 
   /* ---- asking the server ---- */
@@ -32,13 +33,11 @@
     }).catch(function (error) { end(job, slot); fail(error); });
   }
   function row(words, stopped, slot) {
-    var item = doc.createElement("li"), text = doc.createElement("span"), bar = doc.createElement("progress"), button = doc.createElement("button");
-    text.textContent = words;
-    button.type = "button"; button.textContent = "Stop";
+    var bar = element("progress"), button = element("button", "", ["Stop"]), item = element("li", "", [element("span", "", [words]), bar, button]);
+    button.type = "button";
     bar.setAttribute("aria-label", words);
     on(button, "click", stopped);
     item.dataset.slot = slot;
-    item.append(text, bar, button);
     $("jobs").append(item);
     return item;
   }
@@ -111,9 +110,9 @@
   function number(value) { return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(+value.toPrecision(3)); }
   function percent(value) { var whole = Math.round(100 * value); return (value > 0 && whole < 1 ? "less than 1" : whole) + " %"; }
   function picture(href, alt) { var out = doc.createElement("img"); out.src = href; out.alt = alt; return out; }
-  function hidden(text) { var out = doc.createElement("span"); out.className = "vh"; out.textContent = text; return out; }
-  function place(element, rect) {
-    Array.prototype.forEach.call(element.querySelectorAll("[data-box]"), function (own) {
+  function hidden(text) { return element("span", "vh", [text]); }
+  function place(within, rect) {
+    all("[data-box]", within).forEach(function (own) {
       ["y", "x", "height", "width"].forEach(function (key, i) { own.setAttribute(key, rect[i]); });
     });
   }
@@ -121,11 +120,9 @@
     $("maps-said").textContent = found.n_active + " of " + found.n_maps + " maps are active in it" + (found.maps.length < found.n_active ? "; the strongest " + found.maps.length + ":" : ".");
     $("maps").textContent = "";
     found.maps.forEach(function (own) {
-      var button = doc.createElement("button"), name = doc.createElement("b"), text = doc.createElement("span");
-      button.type = "button"; button.className = "strong-map"; button.dataset.channel = own.channel;
-      name.textContent = own.channel;
-      text.append(hidden("Map "), name, hidden(", strongest activation"), " " + number(own.value));
-      button.append(picture(own.active, ""), text);
+      var text = element("span", "", [hidden("Map "), element("b", "", [own.channel]), hidden(", strongest activation"), " " + number(own.value)]);
+      var button = element("button", "strong-map", [picture(own.active, ""), text]);
+      button.type = "button"; button.dataset.channel = own.channel;
       on(button, "click", function () { probe(own.channel); });
       $("maps").append(button);
     });
@@ -143,12 +140,9 @@
     $("patch").src = found.patch;
     $("rules").textContent = "";
     found.projections.forEach(function (own) {
-      var figure = doc.createElement("figure"), caption = doc.createElement("figcaption");
-      caption.textContent = own.rules + (own.rules === option().dataset.rules ? ", as in the atlas" : "");
-      if (own.picture) figure.append(picture(own.picture, "projection by " + own.rules));
-      else { var why = doc.createElement("p"); why.className = "void"; why.textContent = own.problem; figure.append(why); }
-      figure.append(caption);
-      $("rules").append(figure);
+      var shows = own.picture ? picture(own.picture, "projection by " + own.rules) : element("p", "void", [own.problem]);
+      var caption = own.rules + (own.rules === option().dataset.rules ? ", as in the atlas" : "");
+      $("rules").append(element("figure", "", [shows, element("figcaption", "", [caption])]));
     });
     $("superposed-figure").hidden = !found.superposed;
     if (found.superposed) $("superposed").src = found.superposed;
@@ -158,7 +152,7 @@
     $("grid").parentNode.hidden = !grid;
     $("occlude").disabled = !grid;
     $("channel").value = found.channel;
-    Array.prototype.forEach.call(doc.querySelectorAll(".at, #strongest"), function (own) { own.hidden = !grid; });
+    all(".at, #strongest").forEach(function (own) { own.hidden = !grid; });
     if (grid) {
       $("grid").setAttribute("viewBox", "0 0 " + grid[1] + " " + grid[0]);
       $("active").setAttribute("href", found.active);
@@ -167,7 +161,7 @@
       $("row").max = grid[0] - 1; $("col").max = grid[1] - 1;
       $("row").value = found.row; $("col").value = found.col;
     }
-    Array.prototype.forEach.call(doc.querySelectorAll(".strong-map"), function (own) { own.setAttribute("aria-pressed", String(+own.dataset.channel === found.channel)); });
+    all(".strong-map").forEach(function (own) { own.setAttribute("aria-pressed", String(+own.dataset.channel === found.channel)); });
     keep();
   }
 
@@ -226,7 +220,7 @@
   /* ---- begin with what the address says ---- */
   var first = backlight.state(), wanted = /^(.*?)(?::(\d+))?$/.exec(first.anchor), at = /^(\d+),(\d+)$/.exec(first.at || "");
   if (/^atlas-\d+$/.test(first.anchor)) first.image = first.anchor;
-  else if (wanted[1]) Array.prototype.forEach.call(layers.options, function (own) { if (own.value === wanted[1]) own.selected = true; });
+  else if (wanted[1]) all("option", layers).forEach(function (own) { if (own.value === wanted[1]) own.selected = true; });
   var then = wanted[2] ? { channel: +wanted[2], at: at ? [+at[1], +at[2]] : undefined } : undefined;
   if (first.image) take(first.image, then);
   else if (then && doc.querySelector("[data-pick]")) take(doc.querySelector("[data-pick]").dataset.pick, then);
