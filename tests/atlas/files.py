@@ -43,7 +43,7 @@ def gated_network() -> Network:
 
 TABLES = (
     *("meta", "layer", "feature_map", "hit", "image", "skipped", "filters", "scan_state", "evidence"),
-    *("field", "band", "picture", "activation"),
+    *("field", "band", "picture", "activation", "map_filters"),
 )
 
 
@@ -58,7 +58,15 @@ _NEW_IN_FORMAT_3 = ("field", "band", "band_tile", "picture", "activation")
 
 
 def make_earlier(path: Path, version: int) -> None:
-    """Change an atlas, finished or not, to one that a version of Backlight wrote that knew format 1 or 2."""
+    """Change an atlas, finished or not, to one that a version of Backlight wrote that knew format 1, 2 or 3."""
+    damage(
+        path,
+        "DROP TABLE map_filters",
+        "DELETE FROM checksum WHERE kind = 'map_filters'",
+        "PRAGMA user_version = 3",
+    )
+    if version == 3:
+        return
     with writing(path) as connection:
         connection.execute("DELETE FROM meta WHERE key IN ('bands', 'wholes')")
     tables = ("field", "band", "picture", "activation")

@@ -35,6 +35,12 @@ DAMAGES = [
     ("DELETE FROM skipped", "6 images were scanned, but 5 are listed"),
     ("UPDATE filters SET layer_id = 1", "table filters"),
     ("DELETE FROM filters", "table filters"),
+    ("UPDATE map_filters SET n_groups = 2", r"table map_filters \(layer_id 0\)"),
+    (
+        "UPDATE map_filters SET weights = substr(weights, 1, 200) WHERE layer_id = 2",
+        r"table map_filters \(layer_id 2\)",
+    ),
+    ("DELETE FROM map_filters WHERE layer_id = 1", r"table map_filters \(layer_id 1\)"),
     ("UPDATE evidence SET channel = 3 WHERE layer_id = 1 AND channel = 0", r"table evidence \(layer_id 1\)"),
     ("DELETE FROM evidence WHERE layer_id = 1", r"table evidence \(layer_id 1\)"),
     ("UPDATE study SET layer_id = 2", r"table study \(layer_id 1\)"),

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import backlight
+from atlas.files import make_earlier
 from backlight.atlas import Evidence, keep_evidence
 from backlight.atlas.comparing import MapChange
 from backlight.atlas.schema import writing
@@ -122,7 +123,7 @@ def npy(*filters: float | tuple[float, float]) -> bytes:
 def test_the_distance_of_filters_is_that_of_their_directions(
     tmp_path: Path, ours: tuple[float, float], theirs: tuple[float, float], distance: float | None
 ) -> None:
-    put = "UPDATE filters SET weights = :data WHERE layer_id = 0"
+    put = "UPDATE map_filters SET weights = :data WHERE layer_id = 0"
     a = changed(tmp_path / "a.atlas", put, data=npy(ours, (1, 0)))
     b = changed(tmp_path / "b.atlas", put, data=npy(theirs, (1, 0)))
     for found in (by_channel(a, b), by_channel(b, a)):
@@ -132,11 +133,36 @@ def test_the_distance_of_filters_is_that_of_their_directions(
     assert mean == (0 if distance is None else pytest.approx(distance / 2, abs=1e-12))
 
 
-def test_deeper_layers_keep_no_filters(tmp_path: Path) -> None:
-    atlas = backlight.open_atlas(_tiny(tmp_path / "a.atlas"))
-    deeper = backlight.compare(atlas, atlas, "3").layers[0]
-    assert deeper.filters is None
-    assert all(own.filters is None for own in deeper.maps)
+def test_filters_of_deeper_layers_are_compared_too(tmp_path: Path) -> None:
+    """Two networks of which one filter of the second convolution differs, and all of the fully connected layer do."""
+    _tiny(tmp_path / "a.atlas"), _tiny(tmp_path / "b.atlas")
+    a = backlight.open_atlas(tmp_path / "a.atlas")
+    filters = a["3"].map_filters
+    assert filters is not None
+    turned = filters.weights.copy()
+    turned[1] *= -2
+    buffer = io.BytesIO()
+    np.save(buffer, turned)
+    put = "UPDATE map_filters SET weights = :data WHERE layer_id = 1"
+    b = changed(tmp_path / "c.atlas", put, data=buffer.getvalue())
+    found = {(own.layer, own.channel): own.filters for own in backlight.compare(a, b).maps}
+    assert found.pop(("3", 1)) == pytest.approx(2)
+    assert set(found.values()) == {0}
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_atlases_of_earlier_formats_have_filters_of_the_pixels_alone(tmp_path: Path, version: int) -> None:
+    path = _tiny(tmp_path / "a.atlas")
+    kept = backlight.open_atlas(path)["1"].map_filters
+    make_earlier(path, version)
+    atlas = backlight.open_atlas(path)
+    found = atlas["1"].map_filters
+    assert kept is not None
+    assert found is not None
+    assert (found.channels, found.groups) == (kept.channels, kept.groups)
+    np.testing.assert_array_equal(found.weights, kept.weights)
+    assert atlas["3"].map_filters is None
+    assert all((own.filters is None) == (own.layer != "1") for own in backlight.compare(atlas, atlas).maps)
 
 
 def test_the_gain_of_evidence_changes_where_both_were_studied(tmp_path: Path) -> None:
@@ -178,7 +204,7 @@ def test_an_atlas_has_not_changed_from_itself(tmp_path: Path) -> None:
     found = backlight.compare(atlas, again)
     assert [layer.name for layer in found.layers] == list(atlas)
     for own in found.maps:
-        assert (own.changed, own.filters, own.strength) == (0, 0 if own.layer == "1" else None, 1)
+        assert (own.changed, own.filters, own.strength) == (0, 0, 1)
     pairing = found.pairing
     assert (pairing.names, pairing.left_out, pairing.differences) == (("a.atlas", "a.atlas"), (), ())
     assert (pairing.top, pairing.by_chance) == (2, 2 / 5)
@@ -188,7 +214,7 @@ def test_an_atlas_has_not_changed_from_itself(tmp_path: Path) -> None:
 
 
 def test_maps_are_sorted_by_change_then_filters_then_layer_then_channel(tmp_path: Path) -> None:
-    put = "UPDATE filters SET weights = :data WHERE layer_id = 0"
+    put = "UPDATE map_filters SET weights = :data WHERE layer_id = 0"
     a = changed(tmp_path / "a.atlas", put, *hits(0, 0, 1), *hits(1, 0, 1), data=npy((1, 0), (1, 0)))
     b = changed(tmp_path / "b.atlas", put, *hits(0, 0, 2), *hits(1, 0, 3), data=npy((1, 0), (0, 1)))
     found = backlight.compare(a, b).maps

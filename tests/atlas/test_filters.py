@@ -1,49 +1,46 @@
-"""The filters of a layer are shown where its convolution, and no other, reads the pixels."""
+"""How alike the filters of feature maps are, in one atlas and in two."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
 
-from atlas.files import make_network
-from backlight import capture
-from backlight.atlas.filters import first_filters
+from backlight.atlas.filters import MapFilters
 
 
-@pytest.mark.parametrize(
-    ("layer", "is_first"), [("conv1", True), ("relu1", True), ("relu2", False), ("fc", False)]
-)
-def test_only_layers_of_the_first_convolution_have_filters(layer: str, is_first: bool) -> None:
-    net = make_network()
-    found = first_filters(net, net.layer(layer))
-    if is_first:
-        np.testing.assert_array_equal(found, net.module.get_buffer("conv1_weight"))
-        assert found.shape == (8, 3, 3, 3)
-    else:
-        assert found is None
+def filters(
+    *rows: tuple[float, float], channels: tuple[int, ...] = (), groups: tuple[int, ...] = ()
+) -> MapFilters:
+    weights = np.array(rows, np.float32).reshape(len(rows), 2, 1, 1)
+    return MapFilters(channels or tuple(range(len(rows))), weights, groups or (0,) * len(rows))
 
 
-class Joined(nn.Module):
-    """Two convolutions of the pixels, added: neither is the filter of the sum."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.other, self.sum = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.sum(self.one(x) + self.other(x))
+def test_cosines_of_filters() -> None:
+    found = filters((1, 1), (2, 2), (-1, -1), (1, 0), (0, 0), channels=(1, 3, 5, 7, 9))
+    half = pytest.approx(np.sqrt(0.5))
+    one = pytest.approx(1)
+    assert found.cosines(1) == {3: one, 5: pytest.approx(-1), 7: half, 9: 0}
+    assert found.cosines(7) == {1: half, 3: half, 5: pytest.approx(-np.sqrt(0.5)), 9: 0}
+    assert found.cosines(9) == {1: 0, 3: 0, 5: 0, 7: 0}
 
 
-def test_a_sum_of_two_convolutions_has_no_filters_of_its_own() -> None:
-    torch.manual_seed(0)
-    net = capture(Joined(), (3, 8, 8))
-    assert first_filters(net, net.layer("sum")) is None
-    assert first_filters(net, net.layer("other")).shape == (4, 3, 3, 3)
+def test_filters_of_two_groups_are_not_alike() -> None:
+    found = filters((1, 0), (1, 0), (1, 0), groups=(0, 0, 1))
+    assert found.cosines(0) == {1: 1}
+    assert found.cosines(2) == {}
 
 
-def test_filters_that_are_no_pictures_are_not_shown() -> None:
-    """A network whose first layer reads the pixels as a vector."""
-    net = capture(nn.Sequential(nn.Flatten(), nn.Linear(48, 4), nn.ReLU()), (3, 4, 4))
-    assert first_filters(net, net.layer("2")) is None
+def test_broken_weights_are_like_none() -> None:
+    found = filters((1, 0), (np.nan, 0), (1, np.inf), (2, 0))
+    assert found.cosines(0) == {3: 1}
+    assert found.cosines(1) == {}
+    assert found.distances(found) == {0: 0, 3: 0}
+
+
+def test_distances_are_those_of_namesakes() -> None:
+    ours = filters((1, 0), (0, 1), (1, 1), channels=(2, 4, 6))
+    theirs = filters((0, 3), (5, 0), (1, 0), channels=(4, 2, 8))
+    assert ours.distances(theirs) == {2: 0, 4: 0}
+    assert ours.distances(filters((0, 1), channels=(2,))) == {2: 1}
+    wider = MapFilters((2,), np.ones((1, 3, 1, 1), np.float32), (0,))
+    assert ours.distances(wider) == {}

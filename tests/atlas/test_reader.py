@@ -106,7 +106,7 @@ def test_an_image_knows_which_feature_maps_it_is_a_hit_of(atlas: backlight.Atlas
     assert atlas.hits_of(10_000) == ()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_an_atlas_of_an_earlier_format_knows_it_too(tiny: Path, version: int) -> None:
     expected = backlight.open_atlas(tiny).hits_of(0)
     make_earlier(tiny, version)

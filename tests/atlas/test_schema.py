@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -160,12 +161,15 @@ def test_an_index_finds_the_hits_of_an_image_without_reading_all(tiny: Path) -> 
     connection.close()
 
 
-def make_atlas_of_format_2(path: Path) -> None:
+def make_atlas_of_format(version: int, path: Path) -> None:
     make_tiny_atlas(path)
-    make_earlier(path, 2)
+    make_earlier(path, version)
 
 
-@pytest.mark.parametrize("make", [make_tiny_atlas, make_atlas_of_format_2, make_old_atlas])
+@pytest.mark.parametrize(
+    "make",
+    [make_tiny_atlas, partial(make_atlas_of_format, 3), partial(make_atlas_of_format, 2), make_old_atlas],
+)
 @pytest.mark.parametrize("statement", HARM)
 def test_a_schema_with_anything_else_is_refused_by_readers_and_writers(
     tmp_path: Path, make, statement: str
@@ -181,7 +185,7 @@ def test_a_schema_with_anything_else_is_refused_by_readers_and_writers(
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_the_format_cannot_be_turned_back_to_an_earlier_one(tiny: Path, version: int) -> None:
     damage(tiny, f"PRAGMA user_version = {version}")
     with pytest.raises(DamagedAtlasError, match="its tables are not those"):
@@ -198,7 +202,7 @@ def test_a_query_without_end_is_stopped(tiny: Path) -> None:
 
 def test_another_format_is_refused_by_name(tiny: Path) -> None:
     damage(tiny, "PRAGMA user_version = 7")
-    with pytest.raises(AtlasError, match="has atlas format 7, this Backlight reads 1 to 3"):
+    with pytest.raises(AtlasError, match="has atlas format 7, this Backlight reads 1 to 4"):
         backlight.open_atlas(tiny)
 
 

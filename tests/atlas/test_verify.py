@@ -28,7 +28,7 @@ def test_a_sound_atlas_is_sound_and_everything_in_it_is_counted(tiny: Path) -> N
     assert n_hits > n_maps > 6
     assert n_bands > n_hits
     assert found.counts == {
-        "layers": 3, "images": 5, "pictures left out": 1, "filters": 1, "studies": 1, "layers with evidence": 1,
+        "layers": 3, "images": 5, "pictures left out": 1, "filters": 3, "studies": 1, "layers with evidence": 1,
         "feature maps": 7, "hits": n_hits, "tiles": n_hits, "whole pictures": 5, "activation maps": n_maps,
         "examples of bands": n_bands, "tiles of examples": n_bands,
     }  # fmt: skip
@@ -37,7 +37,7 @@ def test_a_sound_atlas_is_sound_and_everything_in_it_is_counted(tiny: Path) -> N
 def test_check_counts_what_it_has_read(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", str(tiny)) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "3 layers 5 images 1 picture left out 5 whole pictures 1 filter" in printed
+    assert "3 layers 5 images 1 picture left out 5 whole pictures 3 filters" in printed
     assert printed.endswith("tiny.atlas: nothing is damaged")
     make_old_atlas(tiny)
     assert run("check", str(tiny)) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from atlas.files import make_earlier
 from backlight.atlas import Evidence, compare, keep_evidence, open_atlas
 from backlight.atlas.schema import writing
 from cli.running import check_refused, run
@@ -49,11 +50,22 @@ def test_layers_come_first_and_then_the_most_changed_maps(capsys: pytest.Capture
 def test_fewer_maps_and_layers_are_listed_where_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("compare", "a.atlas", "b.atlas", "--layers", "5,3", "--maps", "1") == 0
     rows = printed(capsys)
-    at = rows.index("layer maps changed died revived")
+    at = rows.index("layer maps changed filters died revived")
     assert [row[0] for row in rows[at + 1 : at + 3]] == ["5", "3"]
-    assert len(rows[rows.index("layer map changed same strength") :]) == 2
+    assert len(rows[rows.index("layer map changed same filters strength") :]) == 2
     assert run("compare", "a.atlas", "b.atlas", "--maps", "0") == 0
     assert printed(capsys)[-1] == "By chance a map would change by 60%."
+
+
+@pytest.mark.usefixtures("two")
+def test_filters_that_an_earlier_version_did_not_keep_have_no_column(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_earlier(Path("b.atlas"), 3)
+    assert run("compare", "a.atlas", "b.atlas", "--layers", "5,3") == 0
+    rows = printed(capsys)
+    assert "layer maps changed died revived" in rows
+    assert "layer map changed same strength" in rows
 
 
 @pytest.mark.usefixtures("two")
@@ -64,13 +76,16 @@ def test_dead_maps_evidence_and_what_is_left_out_are_said(capsys: pytest.Capture
     for name, own in (("a.atlas", 0.5), ("b.atlas", 0.75)):
         found = Evidence({"deconvnet": own, "turned": 0.25}, "as good", False, "deconvnet", 2)
         keep_evidence(Path(name), "1", found, {0: found})
+    atlases = open_atlas("a.atlas"), open_atlas("b.atlas")
     assert run("compare", "a.atlas", "b.atlas") == 0
     rows = printed(capsys)
-    assert "3 1 100% – – died –" in rows
+    (distance,) = (own.filters for own in compare(*atlases).maps if (own.layer, own.channel) == ("3", 1))
+    mean = compare(*atlases, "3").layers[0].filters
+    assert f"3 1 100% – {distance:.2f} died –" in rows
     assert [row.split()[-1] for row in rows if row.startswith("1 0 ")] == ["+25%"]
-    assert "3 2 75% – 1 0" in rows
+    assert f"3 2 75% {mean:.2f} 1 0" in rows
     assert run("compare", "b.atlas", "a.atlas") == 0
-    assert "3 1 100% – – revived –" in printed(capsys)
+    assert f"3 1 100% – {distance:.2f} revived –" in printed(capsys)
     assert run("compare", "b.atlas", "b.atlas", "--layers", "3") == 0
     output = capsys.readouterr()
     assert "dead in both" in output.out

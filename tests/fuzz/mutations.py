@@ -64,6 +64,7 @@ def changes(path: Path) -> Iterator[tuple[str, Change]]:
         yield f"picture {name}", _set("picture", "picture", data)
     for name, data in _arrays().items():
         yield f"filters {name}", _set("filters", "weights", data)
+        yield f"filters of maps {name}", _set("map_filters", "weights", data)
         yield f"study {name}", _set("study", "result", data)
     for name, data in _maps().items():
         yield f"activation {name}", _set("activation", "codes", data)
@@ -116,9 +117,9 @@ _SCHEMAS = {
     "a column more": ("ALTER TABLE hit ADD COLUMN more",),
     "a generated column": ("ALTER TABLE hit ADD COLUMN more AS (randomblob(1000000000))",),
     "another application": ("PRAGMA application_id = 5",),
-    "a later format": ("PRAGMA user_version = 4",),
+    "a later format": ("PRAGMA user_version = 5",),
     "an earlier format": ("PRAGMA user_version = 1",),
-    "the format before": ("PRAGMA user_version = 2",),
+    "the format before": ("PRAGMA user_version = 3",),
     "no view": ("DROP VIEW hits",),
     "another view": ("DROP VIEW hits", "CREATE VIEW hits AS SELECT load_extension('evil')"),
     "no format": ("PRAGMA user_version = 0",),
@@ -151,7 +152,7 @@ def _set(table: str, column: str, value: Any, where: str = "1") -> Change:
 
 _WITH_ROWS = (
     *("layer", "hit", "image", "skipped", "filters", "scan_state", "study"),
-    *("field", "band", "picture", "activation"),
+    *("field", "band", "picture", "activation", "map_filters"),
 )
 
 

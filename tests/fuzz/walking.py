@@ -61,7 +61,7 @@ def content(path: Path, drawn: bool = True, parts: bool = True) -> str:
     atlas = open_atlas(path)
     try:
         state = sha256()
-        later = _of_format_3(atlas) if parts else ()
+        later = _of_later_formats(atlas) if parts else ()
         for part in (*_parts(atlas), *later, *(_figures(atlas) if drawn else ())):
             state.update(part if isinstance(part, bytes) else repr(part).encode("utf-8", "replace"))
         return state.hexdigest()[:16]
@@ -91,10 +91,12 @@ def _parts(atlas: Any) -> Iterator[Any]:
                 yield hit.image, hit.patch.tobytes(), hit.projection_values.tobytes()
 
 
-def _of_format_3(atlas: Any) -> Iterator[Any]:
+def _of_later_formats(atlas: Any) -> Iterator[Any]:
     for image_id in atlas.images:
         yield (image_id, *_bytes(atlas.images.whole(image_id)), atlas.hits_of(image_id))
     for layer in atlas.layers:
+        filters = layer.map_filters
+        yield None if filters is None else (filters.weights.tobytes(), filters.groups)
         for channel in layer:
             for hit in layer[channel].hits:
                 yield hit.label, *_bytes(hit.whole), *_bytes(hit.activation_map)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from backlight.atlas.filters import first_filters
 from backlight.atlas.reader import Atlas, open_atlas
 from backlight.atlas.writer import AtlasWriter
 from backlight.engines.estimate import Estimate, estimate
@@ -21,6 +20,7 @@ from backlight.engines.plan import Maps, Plan, plan_build
 from backlight.engines.work import Engine, Group, groups_of, light_groups
 from backlight.images import ImageSource, OneImage
 from backlight.network import Network
+from backlight.network.filters import filters_of
 from backlight.network.layers import Layers
 from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.progress import Progress, silent
@@ -165,9 +165,10 @@ def _scan(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
 
 def _write_filters(writer: AtlasWriter) -> None:
     for index, layer in enumerate(writer.plan.layers):
-        weights = first_filters(writer.plan.net, layer)
-        if weights is not None:
-            writer.write_filters(index, weights)
+        found = filters_of(writer.plan.net, layer)
+        if found is not None:
+            weights = found.weights.float().cpu().numpy()
+            writer.write_filters(index, weights, found.groups, found.reads_pixels)
 
 
 def _project(writer: AtlasWriter, engine: Engine, progress: Progress, phase: str) -> None:

@@ -101,6 +101,9 @@ KINDS = {
     ),
     "picture": GroupKind(("image_id",), (Part("picture", "picture", "image_id"),), is_large=True, since=3),
     "activation": GroupKind((*_MAP, "rank"), (Part("activation", "codes", "rank"),), is_large=True, since=3),
+    "map_filters": GroupKind(
+        ("layer_id",), (Part("map_filters", "n_groups, weights", "layer_id"),), is_large=True, since=4
+    ),
 }
 _QUERIES = {name: tuple(kind.query(part) for part in kind.parts) for name, kind in KINDS.items()}
 

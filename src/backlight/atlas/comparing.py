@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from backlight.atlas.layers import AtlasLayer
 from backlight.atlas.reader import Atlas
 from backlight.atlas.records import FeatureMap
@@ -28,8 +25,7 @@ class MapChange:
         n_shared: Number of images that are hits of the map in both.
         n_hits: Number of its hits in `a` or in `b`, whichever is smaller.
         filters: Cosine distance between the map's two filters, 0 to 2: 0 where they have the same direction, 1 where
-            only one of them is all zeros. None where an atlas does not keep them: it keeps those of layers that read
-            the pixels directly.
+            only one of them is all zeros. None where an atlas does not keep them (`AtlasLayer.map_filters`).
         strength: The strongest activation in `b`, divided by that in `a`; None unless both are above zero.
         dead: Whether the map is active in no image: in `a`, and in `b`.
         evidence: The gain of the evidence in `b` minus that in `a`, -2 to 2; None unless both have been studied.
@@ -230,11 +226,9 @@ def compare_layer(a: AtlasLayer, b: AtlasLayer, pairing: Pairing) -> LayerChange
         pairing: What the two atlases have in common.
     """
     channels = sorted(pairing.channels[a.name])
-    distances = _filter_distances(a.filters, b.filters)
-    maps = [
-        _compare_maps(a[own], b[own], pairing.top, None if distances is None else distances[own])
-        for own in channels
-    ]
+    ours, theirs = a.map_filters, b.map_filters
+    distances = {} if ours is None or theirs is None else ours.distances(theirs)
+    maps = [_compare_maps(a[own], b[own], pairing.top, distances.get(own)) for own in channels]
     both = set(channels)
     only_a, only_b = (tuple(own for own in layer.channels if own not in both) for layer in (a, b))
     return LayerChange(a.name, tuple(sorted(maps, key=_least_alike)), only_a, only_b)
@@ -255,23 +249,6 @@ def _compare_maps(a: FeatureMap, b: FeatureMap, top: int, distance: float | None
         dead=(a.dead, b.dead),
         evidence=None if gains[0] is None or gains[1] is None else gains[1] - gains[0],
     )
-
-
-def _filter_distances(
-    a: NDArray[np.float32] | None, b: NDArray[np.float32] | None
-) -> list[float | None] | None:
-    """Return the cosine distance between each two filters of (n, c, k, k); None where they cannot be compared."""
-    if a is None or b is None or a.shape != b.shape:
-        return None
-    # (n, c k k): a filter is a row
-    one, other = (own.reshape(len(own), -1).astype(np.float64) for own in (a, b))
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    with np.errstate(invalid="ignore"):  # weights of a broken network: no number, no distance
-        cosines = np.divide((one * other).sum(1), lengths, out=np.zeros(len(one)), where=lengths > 0)
-    distances = np.clip(1 - cosines, 0, 2)
-    # without this, rounding would move equal filters apart, and two that are all zeros would be at 1
-    distances[(one == other).all(1)] = 0
-    return [float(own) if np.isfinite(own) else None for own in distances]
 
 
 def _least_alike(own: MapChange) -> tuple[float, float]:

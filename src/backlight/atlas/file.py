@@ -13,7 +13,13 @@ from backlight.atlas import checks
 from backlight.atlas.checksums import RowGroup, place, read_group
 from backlight.atlas.damage import reading
 from backlight.atlas.opening import RESUME
-from backlight.atlas.schema import connect_for_reading, has_bands, has_checksums, limit_steps
+from backlight.atlas.schema import (
+    connect_for_reading,
+    has_bands,
+    has_checksums,
+    has_map_filters,
+    limit_steps,
+)
 from backlight.errors import AtlasError
 from backlight.text import visible
 
@@ -30,6 +36,7 @@ class AtlasFile:
         path: The file.
         has_checksums: Whether its rows have checksums (since format 2).
         has_bands: Whether it has tables for examples of bands, whole images and activations (since format 3).
+        has_map_filters: Whether it has a table for the filters of the maps that it shows (since format 4).
 
     Raises:
         AtlasError: There is no such file, or it is not an atlas.
@@ -42,6 +49,7 @@ class AtlasFile:
             with reading(path, "its header"):
                 self.has_checksums = has_checksums(self.connection)
                 self.has_bands = has_bands(self.connection)
+                self.has_map_filters = has_map_filters(self.connection)
         except BaseException:
             self.close()
             raise

@@ -17,6 +17,7 @@ from backlight.atlas.damage import damaged, reading
 from backlight.atlas.descriptions import LayerDescription
 from backlight.atlas.drawing import show
 from backlight.atlas.evidence import Found, read_evidence, read_studies
+from backlight.atlas.filters import MapFilters
 from backlight.atlas.headings import Heading
 from backlight.atlas.opening import how_to_finish
 from backlight.atlas.records import Evidence, FeatureMap, Foretold, Hit
@@ -85,10 +86,34 @@ class AtlasLayer(Mapping[int, FeatureMap]):
 
     @cached_property
     def filters(self) -> NDArray[np.float32] | None:
-        """The layer's filters (n, c, k, k), if its convolution reads the pixels directly."""
+        """The layer's filters (n, c, k, k), if they are small pictures: its convolution reads the pixels directly."""
         (rows,) = self._file.group("filters")
         with reading(self._file.path, place("filters")):
-            return next((checks.npy(data) for layer_id, data in rows if layer_id == self._id), None)
+            found = next((checks.npy(data) for layer_id, data in rows if layer_id == self._id), None)
+            if found is not None and len(found) != self.n_maps:
+                raise ValueError(f"there are {len(found)} filters of {self.n_maps} maps")
+            return found
+
+    @cached_property
+    def map_filters(self) -> MapFilters | None:
+        """The filters of the feature maps that have been chosen for projection, each map's by which it is made.
+
+        None where the maps are sums or joins of several convolutions, where the filters are larger than 32 MiB, and in
+        deeper layers of an atlas of an earlier version.
+        """
+        if not self._file.has_map_filters:
+            filters = self.filters
+            chosen = None if filters is None else filters[list(self.channels)]
+            return None if chosen is None else MapFilters(self.channels, chosen, (0,) * len(chosen))
+        (rows,) = self._file.group("map_filters", self._id)
+        if not rows:
+            return None
+        with reading(self._file.path, place("map_filters", (self._id,))):
+            n_groups, weights = checks.whole(rows[0][0], "n_groups", 1, self.n_maps), checks.npy(rows[0][1])
+            if len(weights) != len(self.channels):
+                raise ValueError(f"there are {len(weights)} filters of {len(self.channels)} maps")
+            groups = tuple(channel * n_groups // self.n_maps for channel in self.channels)
+            return MapFilters(self.channels, weights, groups)
 
     def heading(self) -> Heading:
         """Return what stands above pictures of the layer's feature maps."""

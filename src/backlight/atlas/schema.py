@@ -6,7 +6,7 @@ rolls back the step that was under way when a process was killed.
 A file may come from anybody: before anything is read from it, its schema must be exactly these tables and this view, so
 that no trigger or view of its own can run; and no query may take more steps than a file of its size can need.
 Format 2 added checksums (`backlight.atlas.checksums`), format 3 examples of bands, whole pictures, activation maps and
-the view; an atlas of an earlier format is read, and written, without.
+the view, format 4 the filters of the maps that are shown; an atlas of an earlier format is read, and written, without.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from backlight.errors import AtlasError
 from backlight.storage import check_place, locked
 
 APPLICATION_ID = 0x424B4C54
-FORMAT_VERSION = 3
-_WITH_CHECKSUMS, _WITH_BANDS = 2, 3
+FORMAT_VERSION = 4
+_WITH_CHECKSUMS, _WITH_BANDS, _WITH_MAP_FILTERS = 2, 3, 4
 _SMALL_BYTES = 4_000_000
 _STEPS_OF_A_CHECK, _STEPS_PER_BYTE = 1_000_000, 10
 _LONGEST_VALUE = 2**26
@@ -75,6 +75,9 @@ CREATE TABLE field (
     n_cols INTEGER NOT NULL, col_p INTEGER NOT NULL, col_q INTEGER NOT NULL, first_col INTEGER NOT NULL);
 CREATE INDEX hit_by_image ON hit (image_id);
 """
+_TABLES_OF_FORMAT_4 = """
+CREATE TABLE map_filters (layer_id INTEGER PRIMARY KEY, n_groups INTEGER NOT NULL, weights BLOB NOT NULL);
+"""
 
 # For people who open the file with other programs; Backlight itself never reads it, nor the table `field` that it takes
 # boxes from: JSON functions are not allowed in a view where a schema is not trusted. A box is that of `Axis.span`, from
@@ -95,7 +98,8 @@ FROM hit JOIN layer ON layer.layer_id = hit.layer_id JOIN field ON field.layer_i
 _ALL_OF_FORMAT_2 = _TABLES + _STUDY_TABLES + checksums.CHECKSUM_TABLE
 # The view is made first: what is made last, SQLite comes upon first, and where that is a view, its integrity check
 # leaves out the pages that no table uses (3.40).
-_ALL = _VIEW + _ALL_OF_FORMAT_2 + _TABLES_OF_FORMAT_3
+_ALL_OF_FORMAT_3 = _VIEW + _ALL_OF_FORMAT_2 + _TABLES_OF_FORMAT_3
+_ALL = _ALL_OF_FORMAT_3 + _TABLES_OF_FORMAT_4
 
 
 class _Locked(sqlite3.Connection):
@@ -208,6 +212,11 @@ def has_bands(connection: sqlite3.Connection) -> bool:
     return _version(connection) >= _WITH_BANDS
 
 
+def has_map_filters(connection: sqlite3.Connection) -> bool:
+    """Return whether an atlas has a table for the filters of the maps that it shows, those of deeper layers too."""
+    return _version(connection) >= _WITH_MAP_FILTERS
+
+
 def _version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
@@ -275,7 +284,7 @@ def _schemas(version: int) -> tuple[frozenset[tuple[str, ...]], ...]:
     if version < _WITH_CHECKSUMS:  # its tables for studies were made with the first study
         wanted = [_TABLES, _TABLES + _STUDY_TABLES]
     else:
-        wanted = [_ALL if version >= _WITH_BANDS else _ALL_OF_FORMAT_2]
+        wanted = [{2: _ALL_OF_FORMAT_2, 3: _ALL_OF_FORMAT_3}.get(version, _ALL)]
     found = []
     for tables in wanted:
         connection = sqlite3.connect(":memory:")

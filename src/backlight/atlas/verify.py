@@ -107,7 +107,8 @@ class _Walk:
         n_all = sum(layer.n_maps for layer in atlas.layers) if atlas.phase != "scan" else 0
         for layer in atlas.layers:
             with self.noting():
-                self.counts["filters"] += layer.filters is not None
+                has_pictures = layer.filters is not None
+                self.counts["filters"] += layer.map_filters is not None or has_pictures
             with self.noting():
                 self.counts["studies"] += len(layer.studies)
             with self.noting():

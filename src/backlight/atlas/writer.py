@@ -19,7 +19,13 @@ from backlight.atlas.damage import reading
 from backlight.atlas.evidence import keep_stability
 from backlight.atlas.opening import storage_errors
 from backlight.atlas.rows import PARTS, band_rows, field_rows, hit_rows, layer_rows, map_rows, meta_rows
-from backlight.atlas.schema import connect_for_writing, has_bands, has_checksums, transaction
+from backlight.atlas.schema import (
+    connect_for_writing,
+    has_bands,
+    has_checksums,
+    has_map_filters,
+    transaction,
+)
 from backlight.engines.identity import AtlasIdentity
 from backlight.engines.plan import Plan, Settings
 from backlight.engines.work import FinishedLight, FinishedTile, Partial, PendingHit
@@ -29,6 +35,8 @@ from backlight.storage.arrays import BROKEN, read_npz
 
 _PROJECTED = {"project": ("hit", "rank"), "band": ("band", "bin")}
 """What each phase of projecting works on: the table, and the column that tells the rows of a map apart."""
+MOST_FILTER_BYTES = 2**25
+"""Of a layer; larger are those of fully connected layers of thousands of maps, all of which are shown."""
 
 
 def check_identity(path: str, stored: AtlasIdentity, asked: AtlasIdentity) -> None:
@@ -123,15 +131,22 @@ class AtlasWriter:
         """Close the file."""
         self._connection.close()
 
-    def write_filters(self, layer_index: int, weights: NDArray[np.float32]) -> None:
-        """Keep the filters (n, c, k, k) of a layer that reads the pixels directly."""
-        buffer = io.BytesIO()
-        np.save(buffer, weights)
+    def write_filters(
+        self, layer_index: int, weights: NDArray[np.float32], n_groups: int, are_pictures: bool
+    ) -> None:
+        """Keep the filters (n, c, kh, kw) of a layer: those of the maps that are shown, and all that are pictures."""
+        shown = weights[list(self.plan.channels[layer_index])]
         with self._step() as connection:
             self._check_phase("project")
-            connection.execute(
-                "INSERT OR REPLACE INTO filters VALUES (?, ?)", (layer_index, buffer.getvalue())
-            )
+            if are_pictures:
+                connection.execute(
+                    "INSERT OR REPLACE INTO filters VALUES (?, ?)", (layer_index, _npy(weights))
+                )
+            if has_map_filters(connection) and shown.nbytes <= MOST_FILTER_BYTES:
+                connection.execute(
+                    "INSERT OR REPLACE INTO map_filters VALUES (?, ?, ?)",
+                    (layer_index, n_groups, _npy(shown)),
+                )
 
     @property
     def phase(self) -> str:
@@ -299,3 +314,9 @@ class AtlasWriter:
 
     def _set_phase(self, connection: sqlite3.Connection, phase: str) -> None:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'phase'", (json.dumps(phase),))
+
+
+def _npy(array: NDArray[np.float32]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()

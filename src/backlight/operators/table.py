@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -32,7 +33,7 @@ from backlight.operators import (
 )
 from backlight.operators.fields import cell_by_cell
 from backlight.operators.operator import Operator
-from backlight.operators.reading import aten, carries_signal, operands, packet
+from backlight.operators.reading import aten, carries_signal, operands, packet, sizes_of
 
 FAMILIES: tuple[ModuleType, ...] = (
     *(convolution, pooling, averages, rectifiers, squashes, norms, powers, division, products, attention),
@@ -61,6 +62,9 @@ def collect(families: Iterable[ModuleType]) -> Mapping[Any, Operator]:
 
 TABLE = collect(FAMILIES)
 """The entry of each operator, by its ATen packet or by the function that a rewritten graph calls."""
+
+_CHANNEL_BY_CHANNEL = (pooling, averages, rectifiers, squashes, norms, powers, division, elementwise, padding)
+"""Families whose operators give in each channel what they make of the same channel, where the channels stay as many."""
 
 _UNREGISTERED = Operator(())
 _UNREGISTERED_POINTWISE = Operator((), field=cell_by_cell)
@@ -92,6 +96,20 @@ def is_attention(node: fx.Node) -> bool:
 def is_batch_norm(node: fx.Node) -> bool:
     """Return whether a node is the batch norm of a trained network, by recorded statistics."""
     return packet(node) is aten._native_batch_norm_legit_no_training
+
+
+def keeps_channels(node: fx.Node) -> bool:
+    """Return whether each channel of what a node gives is made of the same channel of its one signal.
+
+    *Convention*: a norm over channels and a softmax count too: they scale each channel by what they see in all.
+    """
+    below = node.args[0] if node.args else None
+    if not isinstance(below, fx.Node) or sizes_of(below)[1:2] != sizes_of(node)[1:2]:
+        return False
+    if packet(node) is operator.getitem:  # a norm gives its statistics besides, a pool its switches
+        return bool(node.args[1] == 0) and keeps_channels(below)
+    entry = operator_of(node)
+    return entry.field is cell_by_cell or any(entry in own.OPERATORS for own in _CHANNEL_BY_CHANNEL)
 
 
 def operands_read(node: fx.Node) -> list[fx.Node]:

@@ -6,11 +6,8 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
-
-import numpy as np
-from numpy.typing import NDArray
 
 from backlight import __version__
 from backlight.atlas import Atlas, AtlasLayer, Evidence, FeatureMap, Hit, pair
@@ -46,6 +43,8 @@ from backlight.web.sheets import (
 )
 
 _NEAREST = 8
+_KEPT_FILTERS = 2
+"""Layers whose filters are kept in memory: pages are mostly read layer by layer."""
 MOSTLY = 0.5
 """A map is said to be of a label that more than this share of its hits have."""
 
@@ -82,7 +81,7 @@ class Views:
         self._margins: dict[str, int] = {}
         self._lit: dict[str, bool] = {}
         self._hit_images: dict[str, dict[int, set[int]]] = {}
-        self._cosines: dict[str, NDArray[np.float64] | None] = {}
+        self._filters = lru_cache(_KEPT_FILTERS)(lambda name: atlas[name].map_filters)
 
     @cached_property
     def site(self) -> SiteView:
@@ -305,31 +304,19 @@ class Views:
             self._hit_images[layer.name] = {
                 own: {hit.image_id for hit in shown_hits(layer[own])} for own in layer.channels
             }
-            self._cosines[layer.name] = _cosines(layer.filters)
-        images, cosines, cards = (
+        images, filters, cards = (
             self._hit_images[layer.name],
-            self._cosines[layer.name],
+            self._filters(layer.name),
             self.cards(layer.name),
         )
         shared = {own: len(images[channel] & theirs) for own, theirs in images.items() if own != channel}
-        near = {} if cosines is None else {own: float(cosines[channel, own]) for own in shared}
+        near = {} if filters is None else filters.cosines(channel)
 
         def best(by: Mapping[int, int | float]) -> tuple[Near, ...]:
             found = sorted((own for own in by if by[own] > 0), key=lambda own: -by[own])[:_NEAREST]
             return tuple(Near(cards[own], shared[own], near.get(own)) for own in found)
 
         return best(shared), best(near)
-
-
-def _cosines(filters: NDArray[np.float32] | None) -> NDArray[np.float64] | None:
-    """Return (n, n) the cosine of the angle between each two filters (n, c, k, k); 0 where one is all zeros."""
-    if filters is None or not np.isfinite(filters).all():
-        return None
-    rows = filters.reshape(len(filters), -1).astype(np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
-    cosines: NDArray[np.float64] = np.clip(rows @ rows.T, -1, 1)
-    return cosines
 
 
 def layer_view(layer: AtlasLayer, tile: tuple[int, int], dead: Sequence[bool]) -> LayerView:

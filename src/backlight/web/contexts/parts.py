@@ -242,8 +242,8 @@ class MapView:
         n_inactive: Number of images in which it is not active.
         foretelling: What `backlight foretelling` found, in words; empty before.
         nearest: Maps of the layer that share most of its hits.
-        alike: Maps of the layer whose filters are nearest to its own; none where the atlas keeps no filters, which it
-            does of layers that read the pixels.
+        alike: Maps of the layer whose filters are nearest to its own; none where the atlas keeps none of the
+            layer.
         before: Address of the map before it; None for the first.
         after: Address of the map after it.
     """
