@@ -81,7 +81,10 @@ def _part(node: fx.Node, channel: int, dim: int) -> tuple[Any, int]:
             if channel < size:
                 return one, channel
             channel -= size
-    return node.graph.output_node(), channel  # joined along another dimension: no operator makes the map alone
+    return (
+        node.graph.output_node(),
+        channel,
+    )  # joined along another dimension: no operator makes the map alone
 
 
 def _of_weights(node: fx.Node, channel: int) -> FilterPlace | None:

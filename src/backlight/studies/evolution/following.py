@@ -52,7 +52,9 @@ class Follower:
         """
         example = self._example(model)
         inner = unwrap(model, example)
-        if self._net is None or not (_refilled(self._net, inner) and _answers_alike(self._net, inner, example)):
+        if self._net is None or not (
+            _refilled(self._net, inner) and _answers_alike(self._net, inner, example)
+        ):
             shared = capture(inner, self._shape, self._preprocessing)
             copies = {name: tensor.clone() for name, tensor in shared.module.named_buffers()}
             self._net = with_weights(shared, copies)

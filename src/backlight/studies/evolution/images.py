@@ -93,9 +93,7 @@ class FixedImages:
         names = [layer.name for layer in layers]
         images = self._source if self._inputs is None else self._inputs
         assert images is not None
-        found = scan(
-            net, images, names, 1, batch_size=self._batch_size, compile="off", progress=progress
-        )
+        found = scan(net, images, names, 1, batch_size=self._batch_size, compile="off", progress=progress)
         if self._inputs is None:
             self._read(found.skipped)
         return found

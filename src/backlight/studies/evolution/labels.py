@@ -18,11 +18,15 @@ def find_checkpoints(pattern: str) -> list[Path]:
     """
     path = Path(pattern).expanduser()
     if path.is_dir():
-        raise BadInputError(f"{pattern!r} is a folder; give a pattern of the files in it, such as '{pattern}/*.pt'")
+        raise BadInputError(
+            f"{pattern!r} is a folder; give a pattern of the files in it, such as '{pattern}/*.pt'"
+        )
     named = [path] if path.is_file() else [Path(own) for own in glob.glob(str(path), recursive=True)]  # noqa: PTH207
     found = [own for own in named if own.is_file()]
     if not found:
-        raise BadInputError(f"no checkpoint is found by {pattern!r}; give a file, or a pattern such as 'runs/*.pt'")
+        raise BadInputError(
+            f"no checkpoint is found by {pattern!r}; give a file, or a pattern such as 'runs/*.pt'"
+        )
     return found
 
 

@@ -96,10 +96,21 @@ class Evolution:
             raise BadInputError("nothing was observed yet; call observe(model, step) first")
         return self._result
 
-    def observe(
-        self, model: nn.Module, step: int | str, progress: Progress | None = None
-    ) -> dict[str, Image.Image]:
+    def observe(self, model: nn.Module, step: int | str) -> dict[str, Image.Image]:
         """Look at a model, keep what is seen, and return a picture of each projection by its name, `layer/channel`.
+
+        Args:
+            model: The model as it is now.
+            step: What the step is called.
+
+        Raises:
+            BacklightError: As for `keep`.
+        """
+        self.keep(model, step)
+        return self.pictures(step)
+
+    def keep(self, model: nn.Module, step: int | str, progress: Progress | None = None) -> None:
+        """Look at a model and keep what is seen.
 
         A step that is there already with the same weights is not looked at again; with others it is replaced.
 
@@ -126,7 +137,6 @@ class Evolution:
                 start = replace(start, n_images=self.images.n_images)
                 self._result = with_step(start, str(step), weights, seen)
                 self._write()
-        return self.pictures(step)
 
     def pictures(self, step: int | str) -> dict[str, Image.Image]:
         """Return a picture of each projection at a step, by its name, `layer/channel`; grey is zero.

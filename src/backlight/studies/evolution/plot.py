@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.network.layers import Layers, layer_names
 from backlight.render import scale
 from backlight.render.plots import (
-    NOTE_POINTS,
     Plot,
     hold_all,
     new_plot,
     shortened,
     shortened_apart,
-    told_apart,
-    wrapped,
 )
 from backlight.render.tiles import fit, is_small, resize
 from backlight.studies.evolution.result import SETTLED_SHARE, EvolutionResult
 
 Kind = Literal["grid", "curves"]
+_T = TypeVar("_T")
 
 _MOST_LAYERS, _MOST_STEPS, _MOST_COLUMNS = 6, 10, 3
-_TILE, _GAP = 72, 4
-"""Pixels of a cell of the grid, and between two."""
+_MOST_TICKS = 16
+_TILE, _GAP, _BAR = 72, 10, 4
+"""Pixels of a cell of the grid, between two, and of the bar that marks a jump there."""
 _INCH = 0.5
 """Width of a cell."""
-_JUMP = "#d55e00"
-_EMPTY, _WHITE = 236, 255
+_JUMP, _EMPTY, _WHITE = (213, 94, 0), 236, 255
 
 
 def draw(
-    result: EvolutionResult, kind: Kind = "grid", layers: Layers | None = None, steps: Sequence[int | str] | None = None
+    result: EvolutionResult,
+    kind: Kind = "grid",
+    layers: Layers | None = None,
+    steps: Sequence[int | str] | None = None,
 ) -> Plot:
     """Return a figure of an evolution.
 
@@ -74,8 +74,9 @@ def _grid(result: EvolutionResult, names: Sequence[str], rows: Sequence[int]) ->
     n_rows = -(-len(names) // columns)
     most_maps = max(len(result.layer(name).channels) for name in names)
     # a cell of the grid is as high as it is wide; beside it the channels, above it the title and the steps
-    size = columns * (len(rows) * _INCH + 0.7), n_rows * (most_maps * _INCH + 0.7) + 1.4
-    figure, axes = new_plot(n_rows, columns, (max(size[0], 4.0), size[1]), _title(result), _grid_note(result, names, rows))
+    width, height = columns * (len(rows) * _INCH + 0.7), n_rows * (most_maps * _INCH + 0.5) + 1.1
+    note = _grid_note(result, names, rows)
+    figure, axes = new_plot(n_rows, columns, (max(width, 4.0), height), _title(result), note)
     for place, one in enumerate(own for line in axes for own in line):
         if place < len(names):
             _block(one, result, names[place], rows)
@@ -85,7 +86,7 @@ def _grid(result: EvolutionResult, names: Sequence[str], rows: Sequence[int]) ->
 
 
 def _block(axes: Axes, result: EvolutionResult, name: str, rows: Sequence[int]) -> None:
-    """Draw the projections of a layer: a row for each map, a column for each step, a frame where the image changed."""
+    """Draw the projections of a layer: a row for each map, a column for each step, a bar where the image changed."""
     channels = result.layer(name).channels
     ids = result.image_ids[:, result.columns(name)]
     pitch = _TILE + _GAP
@@ -95,9 +96,8 @@ def _block(axes: Axes, result: EvolutionResult, name: str, rows: Sequence[int]) 
             cell = _cell(result, row, name, channel, is_empty=bool(ids[row, i] < 0))
             sheet[i * pitch : i * pitch + _TILE, j * pitch : j * pitch + _TILE] = cell
             if j and ids[row, i] != ids[rows[j - 1], i]:
-                corner = j * pitch - 2.5, i * pitch - 2.5
-                side = _TILE + 4
-                axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=_JUMP, linewidth=1.6))
+                left = j * pitch - (_GAP + _BAR) // 2
+                sheet[i * pitch : i * pitch + _TILE, left : left + _BAR] = _JUMP
     axes.imshow(sheet, aspect="equal", interpolation="none")
     middle = (_TILE - 1) / 2
     labels = shortened_apart(told_apart_steps([result.steps[row] for row in rows]), _INCH, 7.0)
@@ -107,7 +107,7 @@ def _block(axes: Axes, result: EvolutionResult, name: str, rows: Sequence[int]) 
     axes.grid(False)
     for side_of in axes.spines.values():
         side_of.set_visible(False)
-    axes.set_title(shortened(name, len(rows) * _INCH, 10.0), pad=14)
+    axes.set_title(shortened(f"layer {name}", len(rows) * _INCH, 10.0), pad=14, loc="left")
 
 
 def _cell(result: EvolutionResult, row: int, name: str, channel: int, is_empty: bool) -> NDArray[np.uint8]:
@@ -126,8 +126,8 @@ def _cell(result: EvolutionResult, row: int, name: str, channel: int, is_empty: 
 def _grid_note(result: EvolutionResult, names: Sequence[str], rows: Sequence[int]) -> str:
     parts = [
         "A row for each feature map (its channel), a column for each step: the strongest activation over all images, "
-        f"projected back by {result.config.rules.name} and scaled by itself; grey is zero. Orange: the strongest image "
-        "is another one than at the step to the left."
+        f"projected back by {result.config.rules.name} and scaled by itself; grey is zero. Orange bar: the strongest "
+        "image changed there."
     ]
     if (result.image_ids < 0).any():
         parts.append("Blank: active in no image.")
@@ -157,9 +157,13 @@ def _curves(result: EvolutionResult, names: Sequence[str]) -> Plot:
     figure, axes = new_plot(2, 2, (10.0, 6.6), _title(result), _curves_note(result, names))
     panels: list[tuple[Axes, str, Callable[[str], NDArray[np.float64]]]] = [
         (axes[0][0], "projections: 1 - correlation", lambda name: result.changes(name).projections),
-        (axes[0][1], "filters: change of length 1", lambda name: result.changes(name).filters),
+        (axes[0][1], "filters: relative change", lambda name: result.changes(name).filters),
         (axes[1][0], "maps with another strongest image", lambda name: result.changes(name).images),
-        (axes[1][1], "projections: change still to come", lambda name: _to_come(result.changes(name).projections)),
+        (
+            axes[1][1],
+            "projections: change still to come",
+            lambda name: _to_come(result.changes(name).projections),
+        ),
     ]
     shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(names)))
     places = np.arange(len(result.steps))
@@ -167,8 +171,15 @@ def _curves(result: EvolutionResult, names: Sequence[str]) -> Plot:
         for name, colour in zip(names, shades, strict=True):
             values = curve(name)
             # a change is drawn at the later of its two steps; what is to come at the step after which it comes
-            one.plot(places[len(places) - len(values) :], values, color=colour, marker="o", markersize=3, label=name)
-        one.set_title(title)
+            one.plot(
+                places[len(places) - len(values) :],
+                values,
+                color=colour,
+                marker="o",
+                markersize=3,
+                label=name,
+            )
+        one.set_title(title, loc="left")
         _step_axis(one, result)
         hold_all([one], y=(0.0, 0.01))
     for name, colour in zip(names, shades, strict=True):
@@ -179,7 +190,9 @@ def _curves(result: EvolutionResult, names: Sequence[str]) -> Plot:
     axes[1][0].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes[1][1].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     handles, _ = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, shortened_apart(names, 2.2, 9.0), loc="outside right upper", frameon=False)
+    figure.legend(
+        handles, shortened_apart(names, 2.2, 9.0), loc="outside right upper", frameon=False, title="layer"
+    )
     return figure
 
 
@@ -191,7 +204,7 @@ def _to_come(changes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _step_axis(axes: Axes, result: EvolutionResult) -> None:
     places = list(range(len(result.steps)))
-    shown = _spread(places, _MOST_STEPS)
+    shown = _spread(places, _MOST_TICKS)
     labels = told_apart_steps(result.steps)
     axes.set_xticks(shown, shortened_apart([labels[i] for i in shown], 0.6, 7.5), fontsize=7.5)
     axes.set_xlim(-0.3, len(places) - 0.7)
@@ -221,13 +234,16 @@ def _title(result: EvolutionResult) -> str:
 def _left_out(result: EvolutionResult, names: Sequence[str], rows: Sequence[int]) -> list[str]:
     """Return in words how many layers and steps are not shown."""
     found = []
-    for what, shown, there in (("layers", len(names), len(result.layers)), ("steps", len(rows), len(result.steps))):
+    for what, shown, there in (
+        ("layers", len(names), len(result.layers)),
+        ("steps", len(rows), len(result.steps)),
+    ):
         if shown < there:
             found.append(f"{shown} of {there} {what} are shown.")
     return found
 
 
-def _spread[T](items: Sequence[T], most: int) -> list[T]:
+def _spread(items: Sequence[_T], most: int) -> list[_T]:
     """Return at most so many items, evenly from the first to the last."""
     if len(items) <= most:
         return list(items)

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.storage.tiles import decode_projection
-from backlight.studies.evolution.changes import MEASURES, LayerChanges, relative_change, settled_at, turn, unlikeness
+from backlight.studies.evolution.changes import (
+    MEASURES,
+    LayerChanges,
+    relative_change,
+    settled_at,
+    turn,
+    unlikeness,
+)
 from backlight.studies.evolution.followed import EvolutionConfig, FollowedLayer, SkippedStep
 from backlight.studies.numbers import nanmean, plain
 from backlight.studies.results import Result
@@ -115,7 +122,9 @@ class EvolutionResult(Result):
         channels = self.layer(layer).channels
         if channel not in channels:
             known = ", ".join(map(str, channels))
-            raise BadInputError(f"map {channel} of layer {layer!r} was not followed; those that were are {known}")
+            raise BadInputError(
+                f"map {channel} of layer {layer!r} was not followed; those that were are {known}"
+            )
         return self.columns(layer).start + channels.index(channel)
 
     def step_index(self, step: int | str) -> int:
@@ -189,15 +198,16 @@ class EvolutionResult(Result):
         return None if place is None else self.steps[place]
 
     def summary(self) -> dict[str, Any]:
-        """Return by layer the curves of change, and at which step each is settled."""
-        found: dict[str, Any] = {"steps": list(self.steps), "settled_share": SETTLED_SHARE}
+        """Return the steps, by layer the curves of change and at which step each is settled, and what was skipped."""
+        found: dict[str, Any] = {"steps": list(self.steps), "settled_share": SETTLED_SHARE, "layers": {}}
         for own in self.layers:
-            changes = self.changes(own.name)
-            curves = {name: [plain(float(v)) for v in curve] for name, curve in vars(changes).items()}
-            settled = {measure: self.settled(own.name, measure) for measure in MEASURES}
-            found[own.name] = {"maps": list(own.channels), **curves, "settled": settled}
-        found["skipped"] = [vars(own) for own in self.skipped]
-        return found
+            curves = {name: curve.tolist() for name, curve in vars(self.changes(own.name)).items()}
+            found["layers"][own.name] = {
+                "maps": list(own.channels),
+                **{name: [plain(value) for value in curve] for name, curve in curves.items()},
+                "settled": {measure: self.settled(own.name, measure) for measure in MEASURES},
+            }
+        return found | {"skipped": [vars(own) for own in self.skipped]}
 
     def _tile(self, row: int, column: int) -> NDArray[np.float32]:
         ends = self.tile_ends.ravel()

@@ -70,12 +70,14 @@ def run(
         evolution = Evolution(images, layers, path=path, preprocessing=preprocessing, config=config)
         for label, file in labelled:
             try:
-                evolution.observe(_with_weights(model, file), label, progress)
+                evolution.keep(_with_weights(model, file), label, progress)
             except (WeightsError, ActivationError) as error:
                 skipped.append(SkippedStep(label, str(file), str(error)))
             count.add()
         if len(skipped) == len(labelled):
-            one = "the checkpoint" if len(skipped) == 1 else f"any of the {len(skipped)} checkpoints, the first"
+            one = (
+                "the checkpoint" if len(skipped) == 1 else f"any of the {len(skipped)} checkpoints, the first"
+            )
             raise BadInputError(f"cannot use {one}: {skipped[0].reason}")
         evolution.skip(skipped)
     return evolution.result

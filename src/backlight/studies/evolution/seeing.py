@@ -74,7 +74,9 @@ def choose(net: Network, layers: Layers | None, config: EvolutionConfig) -> Foll
         channels = _sample(layer, config)
         own = [filter_place(net, layer, channel) for channel in channels]
         shapes = tuple(() if place is None else tuple(place.read(net).shape) for place in own)
-        records.append(FollowedLayer(layer.name, layer.n_maps, channels, _tile_shape(net, layer, config), shapes))
+        records.append(
+            FollowedLayer(layer.name, layer.n_maps, channels, _tile_shape(net, layer, config), shapes)
+        )
         places += own
     return Followed(chosen, tuple(records), tuple(places), config)
 

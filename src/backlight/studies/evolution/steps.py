@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -75,5 +76,5 @@ def _tiles_of(result: EvolutionResult) -> list[tuple[bytes, ...]]:
     """Return the projections as WebP, step by step and map by map."""
     data, ends = result.tiles.tobytes(), [0, *result.tile_ends.ravel().tolist()]
     n_maps = result.tile_ends.shape[1]
-    pieces = [data[start:stop] for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+    pieces = [data[start:stop] for start, stop in pairwise(ends)]
     return [tuple(pieces[i : i + n_maps]) for i in range(0, len(pieces), n_maps)]
