@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from backlight.errors import BadInputError
+from backlight.errors import BadInputError, first_line
 from backlight.storage import locked, replacing
 from backlight.studies.evolution.result import EvolutionResult
 
@@ -26,8 +26,9 @@ def open_evolution(path: Path | str) -> EvolutionResult:
     try:
         return EvolutionResult.from_bytes(data)
     except BadInputError as error:
+        reason = first_line(error.__cause__ or error)
         raise BadInputError(
-            f"{str(path)!r} is no evolution, or it is damaged ({error}); move it away to start over"
+            f"{str(path)!r} is no evolution, or it is damaged ({reason}); move it away to start over"
         ) from error
 
 

@@ -76,7 +76,9 @@ def left_as_it_was() -> Iterator[None]:
     Inside, autograd works whatever the caller has switched off: under `inference_mode` tensors would be made that it
     cannot use.
     """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    # where no GPU has been used, no random number was drawn on one, and asking would start it
+    is_used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = list(range(torch.cuda.device_count())) if is_used else []
     with (
         torch.random.fork_rng(devices),
         torch.inference_mode(False),

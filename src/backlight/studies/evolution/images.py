@@ -17,7 +17,7 @@ from backlight.network import Layer, Network
 from backlight.progress import Progress
 from backlight.scan import Scan, scan
 
-_MOST_BYTES = 2**28
+MOST_BYTES = 2**28
 """Images whose inputs take no more than this are decoded once and kept; others are decoded at every step."""
 
 
@@ -119,7 +119,7 @@ class FixedImages:
         """Read the images and keep their inputs, unless that is done, or they are too many."""
         channels, height, width = self.shape
         n_bytes = len(self._ids) * channels * height * width * 4
-        if self._inputs is not None or n_bytes > _MOST_BYTES:
+        if self._inputs is not None or n_bytes > MOST_BYTES:
             return
         assert self._source is not None
         assert self.preprocessing is not None

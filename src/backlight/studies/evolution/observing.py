@@ -72,7 +72,7 @@ class Evolution:
         self.images = FixedImages(images, preprocessing, self.config.batch_size)
         self.path = None if path is None else check_place(path, "evolution")
         self._layers = layers
-        self._follower = Follower(self.images.shape, preprocessing)
+        self.follower = Follower(self.images.shape, preprocessing)
         self._followed: Followed | None = None
         self._n_captures = 0
         self._result: EvolutionResult | None = None
@@ -129,7 +129,7 @@ class Evolution:
             StorageError: The file cannot be written.
         """
         with left_as_it_was():
-            net = self._follower.follow(model)
+            net = self.follower.follow(model)
             weights, followed = net.fingerprint(), self._choose(net)
             start = self._result or self._empty(net, followed)
             if (str(step), weights) not in zip(start.steps, start.weights, strict=True):
@@ -163,7 +163,7 @@ class Evolution:
 
     def _choose(self, net: Network) -> Followed:
         """Return what is followed in a network; what the file holds must be the same."""
-        if self._followed is None or self._n_captures != self._follower.n_captures:
+        if self._followed is None or self._n_captures != self.follower.n_captures:
             found = choose(net, self._layers, self.config)
             known = self._followed.records if self._followed is not None else found.records
             if found.records != known:
@@ -171,7 +171,7 @@ class Evolution:
             if self._result is not None:
                 same = {"network": self._result.network == net.name, "layers": self._result.layers == known}
                 self._check(same)
-            self._n_captures, self._followed = self._follower.n_captures, found
+            self._n_captures, self._followed = self.follower.n_captures, found
         return self._followed
 
     def _check(self, same: dict[str, bool]) -> None:

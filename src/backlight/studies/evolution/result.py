@@ -80,19 +80,22 @@ class EvolutionResult(Result):
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together: a file may come from anybody."""
         n, m = len(self.steps), sum(len(own.channels) for own in self.layers)
-        n_weights = sum(int(np.prod(shape)) for own in self.layers for shape in own.filters if shape)
-        shapes = {
-            **dict.fromkeys(("image_ids", "values", "tile_ends", "scales", "unlike"), (n, m)),
-            "places": (n, m, 2),
-            "filters": (n, n_weights),
-            "winners": (n, sum(own.n_maps for own in self.layers)),
+        expected: dict[str, tuple[str, tuple[int, ...]]] = {
+            **dict.fromkeys(("image_ids", "tile_ends"), ("i", (n, m))),
+            **dict.fromkeys(("values", "scales", "unlike"), ("f", (n, m))),
+            "places": ("i", (n, m, 2)),
+            "tiles": ("u", self.tiles.shape),
+            "filters": ("f", (n, self._filter_ends[-1])),
+            "winners": ("i", (n, sum(own.n_maps for own in self.layers))),
         }
-        wrong = [name for name, shape in shapes.items() if getattr(self, name).shape != shape]
-        ends = self.tile_ends.ravel()
+        found = {name: (getattr(self, name).dtype.kind, getattr(self, name).shape) for name in expected}
+        wrong = [name for name, own in found.items() if own != expected[name]]
+        # tiles lie one after the other, from the first byte to the last
+        ends = [0, *self.tile_ends.ravel().tolist()]
+        if sorted(ends) != ends or ends[-1] != self.tiles.size:
+            wrong.append("tile_ends")
         if len(self.weights) != n or any(len(own.filters) != len(own.channels) for own in self.layers):
-            wrong.append("steps" if len(self.weights) != n else "layers")
-        if len(ends) and (int(ends[-1]) != len(self.tiles) or (np.diff(ends, prepend=0) < 0).any()):
-            wrong.append("tiles")
+            wrong.append("layers")
         if wrong:
             raise BadInputError(f"the parts of an evolution do not fit each other ({', '.join(wrong)})")
 
@@ -125,7 +128,8 @@ class EvolutionResult(Result):
             raise BadInputError(
                 f"map {channel} of layer {layer!r} was not followed; those that were are {known}"
             )
-        return self.columns(layer).start + channels.index(channel)
+        first: int = self.columns(layer).start
+        return first + channels.index(channel)
 
     def step_index(self, step: int | str) -> int:
         """Return the row of a step, by its label.
