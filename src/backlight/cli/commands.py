@@ -119,6 +119,10 @@ class Commands(LazyGroup):
             "homogeneity:homogeneity",
             "Compare the hits of each feature map with each other: are they more alike than hits of different maps?",
         ),
+        "evolve": Command(
+            "evolve:evolve",
+            "Follow feature maps through a training, checkpoint by checkpoint: what changes, and when does it settle?",
+        ),
         "sanity": Command(
             "sanity:sanity",
             "Replace weights by random ones, and switches by others: how alike do the projections stay?",

@@ -13,7 +13,7 @@ from torch import nn
 from backlight.atlas import Atlas
 from backlight.cli.output import note, say
 from backlight.cli.parsing import parse_layers, parse_numbers, parse_range, parse_size
-from backlight.errors import BadInputError, first_line
+from backlight.errors import BacklightWarning, BadInputError, first_line, tell
 from backlight.images import ImageSource, Preprocessing, open_images
 from backlight.models import LoadedModel, input_channels, is_code, load_model
 from backlight.network import Network, capture
@@ -48,6 +48,28 @@ def load_network(
             "no --weights given, so the network has random weights and its pictures show only its architecture"
         )
     return _captured(loaded, _preprocessing(loaded, overrides or Overrides()), device)
+
+
+def preprocessing_of(model: str, overrides: Overrides) -> Preprocessing:
+    """Return how the pictures of a model are preprocessed, whose weights are loaded later.
+
+    Raises:
+        BadInputError: An unknown model, malformed numbers.
+    """
+    return _preprocessing(load_model(model), overrides)
+
+
+def load_checkpoint(model: str, weights: str, device: str) -> nn.Module:
+    """Return a model with the weights of one of several checkpoints; what was chosen in it is said once for all.
+
+    Raises:
+        WeightsError: The weights cannot be read or do not fit.
+        BadInputError: An unknown model or device.
+    """
+    loaded = load_model(model, weights)
+    for text in loaded.notes:
+        tell(BacklightWarning(text))
+    return on_device(loaded.model, device)
 
 
 def load_network_of(

@@ -116,6 +116,7 @@ _PHASES = {
     "invariance": ("moving", "pictures"),
     "correspondence": ("masking", "masks"),
     "homogeneity": ("comparing", "hits"),
+    "evolution": ("observing", "steps"),
     "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
     "side by side": ("comparing", "feature maps"),
