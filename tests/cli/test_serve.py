@@ -12,7 +12,9 @@ import pytest
 import backlight.web
 from backlight.cli import output
 from cli.running import check_refused, run
-from fuzz.tiny import make_tiny_atlas
+from backlight.studies.evolution import EvolutionResult
+from backlight.studies.evolution.file import write_evolution
+from fuzz.tiny import make_tiny_atlas, tiny_evolution
 
 
 @pytest.mark.parametrize(("flag", "seen"), [("--open", ["http://127.0.0.1:1/"]), ("--no-open", [])])
@@ -28,13 +30,21 @@ def test_the_address_is_said_and_opened_where_somebody_sees_it(
     opened: list[str] = []
     asked: list[int | None] = []
     compared: list[str | None] = []
+    followed: list[tuple[str, ...] | None] = []
 
     def serve(
-        atlas: Any, port: int | None, beside: Any, net: Any, images: Any, ready: Callable[[str], None]
+        atlas: Any,
+        port: int | None,
+        beside: Any,
+        evolution: EvolutionResult | None,
+        net: Any,
+        images: Any,
+        ready: Callable[[str], None],
     ) -> None:
         assert net is images is None
         asked.append(port)
         compared.append(None if beside is None else beside.path.name)
+        followed.append(None if evolution is None else evolution.steps)
         ready("http://127.0.0.1:1/")
 
     monkeypatch.setattr(backlight.web, "serve", serve)
@@ -45,6 +55,9 @@ def test_the_address_is_said_and_opened_where_somebody_sees_it(
     assert (opened, asked) == (seen, [7])
     assert run("serve", str(tmp_path / "t.atlas"), "--beside", str(tmp_path / "other.atlas"), flag) == 0
     assert compared == [None, "other.atlas"]
+    write_evolution(tiny_evolution(), tmp_path / "steps.npz")
+    assert run("serve", str(tmp_path / "t.atlas"), "--evolution", str(tmp_path / "steps.npz"), flag) == 0
+    assert followed == [None, None, ("epoch-2", "epoch-9", "epoch-10")]
 
 
 def test_without_a_terminal_no_browser_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +77,10 @@ def test_a_model_that_is_named_adds_the_probe(workplace: Path, monkeypatch: pyte
     )
     probed: list[tuple[str, Any]] = []
 
-    def serve(atlas: Any, port: int | None, beside: Any, net: Any, images: Any, ready: Any) -> None:
+    def serve(
+        atlas: Any, port: int | None, beside: Any, evolution: Any, net: Any, images: Any, ready: Any
+    ) -> None:
+        assert beside is evolution is None
         assert net.fingerprint() == atlas.model.fingerprint
         assert net.preprocessing == atlas.preprocessing
         probed.append((net.name, images))

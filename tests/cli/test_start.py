@@ -13,7 +13,8 @@ import pytest
 
 import backlight
 from backlight.cli.commands import AdaptiveCommands, Commands
-from fuzz.tiny import make_tiny_atlas
+from backlight.studies.evolution.file import write_evolution
+from fuzz.tiny import make_tiny_atlas, tiny_evolution
 
 LATE = ("torch", "torchvision", "matplotlib", "scipy", "skimage", "timm")
 WORDS = [*([name] for name in Commands.known), *(["adaptive", name] for name in AdaptiveCommands.known)]
@@ -100,9 +101,11 @@ def test_pages_of_an_atlas_are_made_without_pytorch(tmp_path: Path) -> None:
     make_tiny_atlas(tmp_path / "t.atlas")
     make_tiny_atlas(tmp_path / "other.atlas", 1)
     own, other = str(tmp_path / "t.atlas"), str(tmp_path / "other.atlas")
+    steps = str(tmp_path / "steps.npz")
+    write_evolution(tiny_evolution(), steps)
     asked = [
         ["export", own, str(tmp_path / "site")],
-        ["export", own, str(tmp_path / "two"), "--beside", other],
+        ["export", own, str(tmp_path / "two"), "--beside", other, "--evolution", steps],
         ["compare", own, other],
     ]
     assert answers(asked) == [f"{' '.join(words)} 0 []" for words in asked]

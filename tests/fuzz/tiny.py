@@ -14,6 +14,7 @@ from atlas.files import make_earlier
 from backlight import Preprocessing, build, capture
 from backlight.atlas import Evidence, keep_evidence, keep_origin
 from backlight.network import Network
+from backlight.studies.evolution import Evolution, EvolutionConfig, EvolutionResult
 from backlight.studies.faithfulness import Faithfulness, FaithfulnessConfig
 from conftest import make_pictures
 
@@ -68,6 +69,20 @@ def _tiny(seed: int = 0) -> bytes:
         found = Evidence({"deconvnet": 0.5, "centre": 0.25, "random": None}, "as good", True, "guided", 2)
         keep_evidence(path, "3", found, {0: found}, _study().to_bytes())
         return path.read_bytes()
+
+
+@lru_cache
+def tiny_evolution() -> EvolutionResult:
+    """Return the evolution of all maps of the tiny atlas over its images: three steps, the last that of the atlas."""
+    net = tiny_network()
+    assert net.preprocessing is not None
+    with TemporaryDirectory() as folder:
+        pictures = make_tiny_pictures(Path(folder) / "pictures")
+        config = EvolutionConfig(maps=None, batch_size=4)
+        seen = Evolution(pictures, ["1", "3", "5"], preprocessing=net.preprocessing, config=config)
+        for step, seed in (("epoch-2", 2), ("epoch-9", 1), ("epoch-10", 0)):
+            seen.observe(tiny_model(seed).eval(), step)
+        return seen.result
 
 
 def _study() -> Faithfulness:

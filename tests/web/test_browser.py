@@ -11,7 +11,7 @@ import pytest
 
 from backlight.atlas import open_atlas
 from backlight.web import export, exporting, links
-from fuzz.tiny import make_tiny_atlas
+from fuzz.tiny import make_tiny_atlas, tiny_evolution
 from web.branched import make_branched_atlas
 
 sync_api = pytest.importorskip(
@@ -45,7 +45,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ):
             patch.setattr(links, "PER_PAGE", per_page)
             with_atlas, beside = open_atlas(folder / f"{atlas}.atlas"), open_atlas(folder / OTHER)
-            export(with_atlas, folder / name, beside=beside if atlas == "tiny" else None)
+            is_tiny = atlas == "tiny"
+            more = {"beside": beside, "evolution": tiny_evolution()} if is_tiny else {}
+            export(with_atlas, folder / name, **more)
             with_atlas.close()
             beside.close()
             found[name] = folder / name
@@ -175,8 +177,8 @@ def state(page: sync_api.Page) -> str:
 
 
 def addresses(page: sync_api.Page) -> set[str]:
-    """Return the sheets of the projections of the map that is shown, but for the examples of its bands."""
-    pictures = page.locator(".map.on .projection image:not(.bands image)")
+    """Return the sheets of the projections of the map that is shown, but for examples of bands and steps."""
+    pictures = page.locator(".map.on .projection image:not(.bands image, .evolved image)")
     return set(
         pictures.evaluate_all(
             "all => all.map(own => (own.getAttribute('href') || own.dataset.href).replace(/[?]v=\\w+$/, ''))"
@@ -291,6 +293,41 @@ def test_arrows_choose_a_band_and_shift_widens_it(visit: Visit) -> None:
     page.locator("#m1 .band").nth(0).focus()
     page.keyboard.press("Shift+ArrowRight")
     assert chosen(page) == [0, 1]
+
+
+def steps(page: sync_api.Page) -> tuple[list[str], str, str]:
+    """Return which step of the map is marked, what is said of it, and whose projection is shown large."""
+    marked = page.locator(".map.on .film [aria-current=true] .edge").all_inner_texts()
+    large = page.locator(".map.on .frame .projection").get_attribute("viewBox")
+    return marked, page.locator(".map.on .frame figcaption").inner_text(), large or ""
+
+
+def test_the_slider_shows_a_step_of_the_training(visit: Visit) -> None:
+    page = visit.go("maps-3--1.html#m0")
+    film = page.locator(".map.on .film li")
+    labels = [own.replace(" •", "") for own in film.locator(".edge").all_inner_texts()]
+    boxes = [own.get_attribute("viewBox") for own in film.locator(".projection").all()]
+    assert labels == ["epoch-2", "epoch-9", "epoch-10"]
+    assert len(set(boxes)) == 3
+    slider = page.locator(".map.on [data-steps] input")
+    marked, said, large = steps(page)
+    assert [own.replace(" •", "") for own in marked] == labels[-1:]
+    assert (said.startswith("Step epoch-10:"), large) == (True, boxes[2])
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    marked, said, large = steps(page)
+    assert (said.startswith("Step epoch-9:"), large) == (True, boxes[1])
+    assert slider.get_attribute("aria-valuetext") == said
+    assert state(page) == "#m0&step=1"
+    film.nth(0).click()
+    assert steps(page)[2] == boxes[0]
+    assert state(page) == "#m0&step=0"
+    assert "Map 0" in page.locator(".map:visible h1").inner_text()  # arrows did not leave the map
+    page = visit.go("maps-3--1.html#m1&step=1")  # a link restores it
+    assert steps(page)[1].startswith("Step epoch-9:")
+    for wrong in ("7", "x", "-1"):
+        visit.go("about.html")
+        assert steps(visit.go(f"maps-3--1.html#m0&step={wrong}"))[1].startswith("Step epoch-10:")
 
 
 def test_a_link_restores_a_band(visit: Visit) -> None:

@@ -133,6 +133,13 @@ Beside = Annotated[
         "--beside", help="Another atlas of the same architecture and images: its maps are shown beside."
     ),
 ]
+Evolution = Annotated[
+    Path | None,
+    typer.Option(
+        "--evolution",
+        help="What `backlight evolve` wrote: the pages of its feature maps show them step by step.",
+    ),
+]
 Opens = Annotated[bool, typer.Option("--open/--no-open", help="Open the result in the browser.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")]
 PlotOutput = Annotated[

@@ -8,6 +8,7 @@ import typer
 
 from backlight.cli import flags
 from backlight.cli.output import has_browser, say
+from backlight.cli.sites import opened_evolution
 from backlight.errors import BadInputError
 
 
@@ -17,6 +18,7 @@ def serve(
         int | None, typer.Option("--port", help="Defaults to the first free one from 8123 on.")
     ] = None,
     beside: flags.Beside = None,
+    evolution: flags.Evolution = None,
     opens: flags.Opens = True,
     model: Annotated[
         str | None,
@@ -56,4 +58,5 @@ def serve(
 
         net = load_network_for(opened, model, weights, device)
     other = None if beside is None else open_atlas(beside)
-    run(opened, port, beside=other, net=net, images=images, ready=ready)
+    steps = opened_evolution(evolution)
+    run(opened, port, beside=other, evolution=steps, net=net, images=images, ready=ready)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from backlight.atlas import Atlas
 from backlight.atlas.opening import how_to_finish
 from backlight.errors import BadInputError
-from backlight.images import ImageSource
-from backlight.network import Network
+
+if TYPE_CHECKING:  # torch takes seconds to import, and configurations that are only read need none of it
+    from backlight.images import ImageSource
+    from backlight.network import Network
 
 
 def check_at_least(least: int, **values: int | None) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # torch takes seconds to import, and results are read without it
+    from torch import Tensor
 
 
 def nanmean(values: NDArray[np.floating], axis: int = 0) -> NDArray[np.float64]:
@@ -45,8 +48,9 @@ def as_array(values: Tensor) -> NDArray[np.floating]:
     """Return a tensor's values in its own precision, or as float32 where it is lower: NumPy has no bfloat16.
 
     Example:
+        >>> import torch
         >>> as_array(torch.ones(1, dtype=torch.float64)).dtype, as_array(torch.ones(1, dtype=torch.bfloat16)).dtype
         (dtype('float64'), dtype('float32'))
     """
-    found: NDArray[np.floating] = (values if values.dtype == torch.float64 else values.float()).cpu().numpy()
+    found: NDArray[np.floating] = (values if values.element_size() == 8 else values.float()).cpu().numpy()
     return found

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backlight import __version__
 from backlight.atlas import Atlas, open_atlas
@@ -19,6 +19,9 @@ from backlight.progress import Progress, silent
 from backlight.storage import make_folder, unwritable
 from backlight.web import links
 from backlight.web.site import Site
+
+if TYPE_CHECKING:
+    from backlight.studies.evolution import EvolutionResult
 
 MANIFEST = "backlight-export.json"
 """Lists what an export wrote, so that the next one into the same folder knows what is its own."""
@@ -42,7 +45,12 @@ class Exported:
 
 
 def export(
-    atlas: Atlas, folder: Path | str, *, beside: Atlas | None = None, progress: Progress | None = None
+    atlas: Atlas,
+    folder: Path | str,
+    *,
+    beside: Atlas | None = None,
+    evolution: EvolutionResult | None = None,
+    progress: Progress | None = None,
 ) -> Exported:
     """Write the site of an atlas as plain files.
 
@@ -50,14 +58,16 @@ def export(
         atlas: A finished atlas.
         folder: Where to; made if missing. One that holds an earlier export is written over.
         beside: Another atlas, whose maps are shown beside those of the same name (`backlight.compare`).
+        evolution: The evolution of its feature maps in a training, which their pages show.
         progress: Called with `export`, the number of files written and the number in all.
 
     Raises:
-        BadInputError: The folder holds something else, the atlas is not finished, or the two cannot be compared.
+        BadInputError: The folder holds something else, the atlas is not finished, the two cannot be compared, or the
+            evolution is of other feature maps.
         StorageError: It cannot be written.
     """
     folder, report = Path(folder), progress or silent
-    site = Site(atlas, beside)
+    site = Site(atlas, beside, evolution)
     earlier = _earlier(folder)
     make_folder(folder)
     paths, n_bytes = list(site.paths), 0
@@ -67,7 +77,7 @@ def export(
         (folder / MANIFEST).write_text(
             json.dumps({"backlight": __version__, "files": sorted({*paths, *earlier})})
         )
-        for done, (path, content) in enumerate(_contents(site, paths), 1):
+        for done, (path, content) in enumerate(_contents(site, evolution, paths), 1):
             target = folder / path
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(content)
@@ -79,18 +89,19 @@ def export(
     return Exported(folder / links.INDEX, len(paths), n_bytes)
 
 
-def _contents(site: Site, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def _contents(
+    site: Site, evolution: EvolutionResult | None, paths: Sequence[str]
+) -> Iterator[tuple[str, bytes]]:
     """Yield each address with its content; those of a large atlas are made on all cores."""
     n_sheets = sum(path.endswith(".webp") for path in paths)
     if n_sheets <= _FEW or _n_cores() == 1:
         yield from ((path, _content(site, path)) for path in paths)
         return
     atlases = [own for own in (site.views.atlas, site.views.beside) if own is not None]
-    atlas_paths = tuple(str(own.path.absolute()) for own in atlases)
-    with ProcessPoolExecutor(_n_cores(), get_context("spawn")) as pool:
+    known = [own.path.absolute() for own in atlases], evolution
+    with ProcessPoolExecutor(_n_cores(), get_context("spawn"), _start, known) as pool:
         # a worker keeps what it knows of a layer, so neighbours go to one
-        made = pool.map(partial(_made, atlas_paths), paths, chunksize=_NEIGHBOURS)
-        yield from zip(paths, made, strict=True)
+        yield from zip(paths, pool.map(_made, paths, chunksize=_NEIGHBOURS), strict=True)
 
 
 def _content(site: Site, path: str) -> bytes:
@@ -99,14 +110,17 @@ def _content(site: Site, path: str) -> bytes:
     return answer.content
 
 
-@lru_cache(maxsize=1)
-def _site_of(*paths: str) -> Site:
-    """Return the site of an atlas's file, or of two; a worker process keeps it."""
-    return Site(*map(open_atlas, paths))
+_sites: list[Site] = []
+"""The site of a worker process, which keeps it."""
 
 
-def _made(atlas_paths: tuple[str, ...], path: str) -> bytes:
-    return _content(_site_of(*atlas_paths), path)
+def _start(paths: Sequence[Path], evolution: EvolutionResult | None) -> None:
+    atlas, *beside = map(open_atlas, paths)
+    _sites.append(Site(atlas, beside[0] if beside else None, evolution))
+
+
+def _made(path: str) -> bytes:
+    return _content(_sites[0], path)
 
 
 def _n_cores() -> int:

@@ -14,6 +14,9 @@ INDEX, ABOUT, TRAY, SEARCH, CLASSES = "index.html", "about.html", "tray.html", "
 COMPARE = "compare.html"
 UNITS = "data/units.js"
 PROBE, PROBE_IMAGES, PROBE_JOBS = "probe.html", "probe/images", "probe/jobs"
+EVOLUTION = "evolution"
+"""What the sheets of a training's steps are called among those of a page of feature maps."""
+
 PER_PAGE = 64
 """Maps, or images, of one page, and maps of one sheet."""
 
@@ -110,7 +113,7 @@ def cards(slug: str, page: int) -> str:
 
 
 def sheet(slug: str, page: int, kind: str) -> str:
-    """Return the address of a sheet of a page of feature maps: `projections`, `patches`, `light` or of bands."""
+    """Return the address of a sheet of a page of feature maps: `projections`, `patches`, `light`, of bands or steps."""
     return f"sheets/{slug}--{page}-{kind}.webp"
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from backlight.network import Network
+    from backlight.studies.evolution import EvolutionResult
     from backlight.web.probe.routes import Probe
 
 HOST = "127.0.0.1"
@@ -31,7 +32,12 @@ _YEAR, _LEVEL = 31_536_000, 6
 
 
 def app(
-    atlas: Atlas, beside: Atlas | None = None, *, net: Network | None = None, images: Any = None
+    atlas: Atlas,
+    beside: Atlas | None = None,
+    *,
+    evolution: EvolutionResult | None = None,
+    net: Network | None = None,
+    images: Any = None,
 ) -> Starlette:
     """Return the application that answers with an atlas's site.
 
@@ -42,11 +48,13 @@ def app(
     Args:
         atlas: A finished atlas.
         beside: Another one, whose maps are shown beside those of the same name.
+        evolution: The evolution of its feature maps in a training, which their pages show.
         net: The network that it was built with, for the page that probes images of one's own; None leaves it out.
         images: The images that it was built over, to probe the originals; None takes those that the atlas keeps.
 
     Raises:
-        BadInputError: The two cannot be compared, or the network or the images are not the atlas's.
+        BadInputError: The two cannot be compared, the evolution is of other feature maps, or the network or the images
+            are not the atlas's.
     """
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
@@ -55,7 +63,7 @@ def app(
     from starlette.responses import Response
     from starlette.routing import Route
 
-    site = Site(atlas, beside, has_probe=net is not None)
+    site = Site(atlas, beside, evolution, has_probe=net is not None)
     kept = _Kept(site)
     probe = None if net is None else _probe(site, net, images)
 
@@ -158,6 +166,7 @@ def serve(
     port: int | None = None,
     *,
     beside: Atlas | None = None,
+    evolution: EvolutionResult | None = None,
     net: Network | None = None,
     images: Any = None,
     ready: Callable[[str], None] | None = None,
@@ -168,17 +177,18 @@ def serve(
         atlas: A finished atlas.
         port: The port; None takes the first free one from 8123 on.
         beside: Another atlas, whose maps are shown beside those of the same name (`backlight.compare`).
+        evolution: The evolution of its feature maps in a training, which their pages show.
         net: The network that it was built with, for the page that probes images of one's own; None leaves it out.
         images: The images that it was built over, to probe the originals; None takes those that the atlas keeps.
         ready: Called with the address once it is answered.
 
     Raises:
-        BadInputError: The port is taken, or none is free; the two atlases cannot be compared; or the network or the
-            images are not the atlas's.
+        BadInputError: The port is taken, or none is free; the two atlases cannot be compared; the evolution is of other
+            feature maps; or the network or the images are not the atlas's.
     """
     import uvicorn
 
-    application = app(atlas, beside, net=net, images=images)
+    application = app(atlas, beside, evolution=evolution, net=net, images=images)
 
     with _listening(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}/"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache, partial
 from importlib.resources import files
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -17,8 +17,12 @@ from backlight.atlas import Atlas
 from backlight.web import links, pages
 from backlight.web.comparing import Compared
 from backlight.web.contexts import Card, Page
+from backlight.web.evolving import Evolved
 from backlight.web.sheets import BANDS, KINDS, LIGHT, SCALED, draw_bands, draw_light, draw_sheet, draw_wholes
 from backlight.web.views import Views
+
+if TYPE_CHECKING:
+    from backlight.studies.evolution import EvolutionResult
 
 POLICY = (
     "default-src 'none'; img-src 'self' data: file:; style-src 'self' file:; script-src 'self' file:; "
@@ -55,6 +59,7 @@ class Site:
     Args:
         atlas: A finished atlas.
         beside: Another one, whose maps are shown beside those of the same name.
+        evolution: The evolution of its feature maps in a training, which their pages show.
         has_probe: Whether it has the page to probe images of one's own, which works only where it is served.
 
     Attributes:
@@ -62,7 +67,7 @@ class Site:
         lock: To be held while the atlas is read in a server, since it has one connection.
 
     Raises:
-        BadInputError: The two cannot be compared.
+        BadInputError: The two cannot be compared, or the evolution is of other feature maps.
 
     Example:
         >>> import backlight
@@ -71,8 +76,16 @@ class Site:
         'text/html; charset=utf-8'
     """
 
-    def __init__(self, atlas: Atlas, beside: Atlas | None = None, *, has_probe: bool = False) -> None:
-        self.views, self.lock = Views(atlas, beside, has_probe=has_probe), Lock()
+    def __init__(
+        self,
+        atlas: Atlas,
+        beside: Atlas | None = None,
+        evolution: EvolutionResult | None = None,
+        *,
+        has_probe: bool = False,
+    ) -> None:
+        evolved = None if evolution is None else Evolved(evolution, atlas)
+        self.views, self.lock = Views(atlas, beside, evolved, has_probe=has_probe), Lock()
         self.compared = None if beside is None else Compared(self.views, beside)
         self._latest: tuple[str, Page] | None = None
 
@@ -98,6 +111,9 @@ class Site:
                 own = channels[(page - 1) * links.PER_PAGE : page * links.PER_PAGE]
                 for kind in self._kinds(name) if own else ():
                     found[links.sheet(slug, page, kind)] = partial(self._sheet, name, own, kind)
+                if views.evolved is not None and views.evolved.followed(name, own):
+                    steps = partial(views.evolved.sheet, name, own)
+                    found[links.sheet(slug, page, links.EVOLUTION)] = steps
             add(links.wall(slug), "wall.html", partial(pages.wall, views, name))
         for page in range(1, links.n_pages(len(views.units)) + 1):
             add(links.images(page), "images.html", partial(pages.images, views, page))

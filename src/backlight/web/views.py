@@ -30,7 +30,9 @@ from backlight.web.contexts import (
     Near,
     SiteView,
     Sprite,
+    StepView,
 )
+from backlight.web.evolving import Evolved
 from backlight.web.sheets import (
     BANDS,
     Sheet,
@@ -66,14 +68,23 @@ class Views:
     Args:
         atlas: A finished atlas.
         beside: Another one, that it is compared with.
+        evolved: What was seen of its feature maps while the network was trained.
         has_probe: Whether images of one's own can be probed.
 
     Raises:
         BadInputError: The two cannot be compared.
     """
 
-    def __init__(self, atlas: Atlas, beside: Atlas | None = None, *, has_probe: bool = False) -> None:
+    def __init__(
+        self,
+        atlas: Atlas,
+        beside: Atlas | None = None,
+        evolved: Evolved | None = None,
+        *,
+        has_probe: bool = False,
+    ) -> None:
         self.atlas, self.beside, self.has_probe = atlas, beside, has_probe
+        self.evolved = evolved
         self.pairing = None if beside is None else pair(atlas, beside)
         self.slugs = links.slugs(atlas)
         self._cards: dict[str, dict[int, Card]] = {}
@@ -106,7 +117,8 @@ class Views:
         """What changes when the pictures do: a hash of what the atlases are of, and of how they are drawn."""
         atlases = [own for own in (self.atlas, self.beside) if own is not None]
         known = [(own.model, own.preprocessing, own.image_set, own.rules, own.selection) for own in atlases]
-        whole = repr((__version__, known, self.has_wholes)).encode()
+        steps = None if self.evolved is None else self.evolved.identity
+        whole = repr((__version__, known, self.has_wholes, steps)).encode()
         return hashlib.blake2b(whole, digest_size=5).hexdigest()
 
     @cached_property
@@ -195,6 +207,7 @@ class Views:
             foretelling="" if own.foretelling is None else own.foretelling.text,
             nearest=nearest,
             alike=alike,
+            evolution=self._steps(layer, channel),
             before=links.feature_map(slug, at - 1, channels[at - 1]) if at else None,
             after=links.feature_map(slug, at + 1, channels[at + 1]) if at + 1 < len(channels) else None,
         )
@@ -297,6 +310,15 @@ class Views:
             )
             for at, example in enumerate(shown_bands(own))
         }
+
+    def _steps(self, layer: AtlasLayer, channel: int) -> tuple[StepView, ...]:
+        """Return the steps of a map's evolution; none where it was not followed."""
+        if self.evolved is None:
+            return ()
+        sheet, place = self.sheet(layer, channel)
+        first = layer.channels.index(channel) - place
+        on_page = layer.channels[first : first + sheet.count]
+        return self.evolved.steps(layer.name, channel, on_page, sheet.href(links.EVOLUTION))
 
     def _nearest(self, layer: AtlasLayer, channel: int) -> tuple[tuple[Near, ...], tuple[Near, ...]]:
         """Return the maps of a layer that share most hits with a map, and those with the nearest filters."""

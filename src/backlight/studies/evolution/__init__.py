@@ -1,24 +1,8 @@
-"""Evolution: the strongest units of feature maps, projected, at each step of a training."""
+"""Evolution: the strongest units of feature maps, projected, at each step of a training.
 
-from backlight.studies.evolution.file import open_evolution
-from backlight.studies.evolution.followed import EvolutionConfig, SkippedStep
-from backlight.studies.evolution.hosts import lightning_callback, transformers_callback, watch_ultralytics
-from backlight.studies.evolution.labels import find_checkpoints
-from backlight.studies.evolution.observing import Evolution
-from backlight.studies.evolution.result import EvolutionResult
-from backlight.studies.evolution.run import run
-from backlight.studies.evolution.watch import EvolutionWatch
+What a file holds is read without PyTorch, so that a site shows it at once.
+"""
 
-__all__ = [
-    "Evolution",
-    "EvolutionConfig",
-    "EvolutionResult",
-    "EvolutionWatch",
-    "SkippedStep",
-    "find_checkpoints",
-    "lightning_callback",
-    "open_evolution",
-    "run",
-    "transformers_callback",
-    "watch_ultralytics",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

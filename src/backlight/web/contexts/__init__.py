@@ -25,6 +25,7 @@ from backlight.web.contexts.parts import (
     Near,
     SiteView,
     Sprite,
+    StepView,
 )
 from backlight.web.contexts.probe import Pick, ProbeLayer, ProbePage
 
@@ -80,6 +81,7 @@ __all__ = [
     "Side",
     "SiteView",
     "Sprite",
+    "StepView",
     "WallPage",
     "Wire",
 ]

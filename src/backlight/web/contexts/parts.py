@@ -228,6 +228,29 @@ class Near:
     filters: float | None
 
 
+@dataclass(frozen=True)
+class StepView:
+    """A feature map at a step of a training: its strongest unit over the images of the evolution.
+
+    Attributes:
+        step: The step's label.
+        value: The activation.
+        file: The image's file; empty where there is none.
+        is_active: Whether any image activates the map.
+        is_other: Whether the image is another one than at the step before.
+        is_atlas: Whether the atlas is of the network as it was then.
+        projection: The projection.
+    """
+
+    step: str
+    value: float
+    file: str
+    is_active: bool
+    is_other: bool
+    is_atlas: bool
+    projection: Sprite
+
+
 @dataclass(frozen=True, kw_only=True)
 class MapView:
     """A feature map.
@@ -244,6 +267,7 @@ class MapView:
         nearest: Maps of the layer that share most of its hits.
         alike: Maps of the layer whose filters are nearest to its own; none where the atlas keeps none of the
             layer.
+        evolution: The steps of a training; none where no evolution has followed the map.
         before: Address of the map before it; None for the first.
         after: Address of the map after it.
     """
@@ -257,6 +281,7 @@ class MapView:
     foretelling: str
     nearest: tuple[Near, ...] = ()
     alike: tuple[Near, ...] = ()
+    evolution: tuple[StepView, ...] = ()
     before: str | None = None
     after: str | None = None
 

@@ -98,6 +98,8 @@ var backlight = (function () {
     window.scrollTo(0, 0);
     var band = /^(\d+)-(\d+)$/.exec(state().band || ""), all = $$(".band", map);
     if (band && all[band[1]] && all[band[2]]) { from = all[band[1]]; brush(from, all[band[2]]); }
+    var range = $("[data-steps] input", map), step = state().step;
+    if (range) { range.value = /^\d+$/.test(step || "") ? step : range.max; at(range); }
   }
 
   /* ---- a layer: the cards of further pages, sort, filter, search ---- */
@@ -208,6 +210,23 @@ var backlight = (function () {
     }
     return true;
   }
+
+  /* ---- the steps of a training: the slider shows one large ---- */
+  function at(range) {
+    var box = range.closest("[data-steps]"), all = $$(".film li", box), own = all[range.value], frame = $(".frame", box);
+    if (!own) return;
+    all.forEach(function (step) { step.setAttribute("aria-current", String(step === own)); });
+    load($(".projection", own));
+    frame.textContent = "";
+    frame.append($(".projection", own).cloneNode(true), element("figcaption", "", [own.dataset.says]));
+    range.setAttribute("aria-valuetext", own.dataset.says);
+    keep("step", range.value === range.max ? "" : range.value);
+  }
+  on(doc, "input", function (event) { if (event.target.closest("[data-steps]")) at(event.target); });
+  on(doc, "click", function (event) {
+    var own = event.target.closest(".film li"), range = own && $("input", own.closest("[data-steps]"));
+    if (range) { range.value = $$("li", own.parentNode).indexOf(own); at(range); }
+  });
 
   /* ---- the wall ---- */
   on($("#zoom"), "input", function (event) { $("#wall").className = "tiles z" + event.target.value; });
