@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SUFFIX, _SHOWN = ".npz", 10
 _MEASURES = ("projections", "filters")
-_SETTLED = 0.1  # a test holds it equal to the studies' own
+SETTLED = 0.1  # a test holds it equal to the studies' own
 
 
 def evolve(
@@ -102,9 +102,9 @@ def _print_summary(result: EvolutionResult, output: Path) -> None:
         console.print()
         say(
             "Settled: {:.0%} of the layer's change, or less, comes after this step. Last change, of the last step: of "
-            "projections 1 - correlation, of filters relative to their length, of images the share of maps with another "
-            "strongest one.",
-            _SETTLED,
+            "projections 1 - correlation, of filters relative to their length, of images the share of maps with "
+            "another strongest one.",
+            SETTLED,
         )
     if result.skipped:
         say("[yellow]{} could not be used[/]:", counted(len(result.skipped), "checkpoint"))
@@ -125,7 +125,7 @@ def _table(result: EvolutionResult) -> Table:
     for layer in result.layers:
         changes, cells = result.changes(layer.name), []
         for measure in _MEASURES:
-            at = [result.settled(layer.name, measure, share) or "–" for share in (0.5, _SETTLED)]
+            at = [result.settled(layer.name, measure, share) or "–" for share in (0.5, SETTLED)]
             cells += [*at, _number(getattr(changes, measure)[-1])]
         table.add_row(layer.name, *cells, f"{changes.images[-1]:.0%}")
     return table

@@ -96,6 +96,15 @@ class Evolution:
             raise BadInputError("nothing was observed yet; call observe(model, step) first")
         return self._result
 
+    def prepare(self, model: nn.Module) -> None:
+        """Capture a model, which takes seconds and else is done at the first step.
+
+        Raises:
+            CaptureError: It cannot be captured.
+        """
+        with left_as_it_was():
+            self.follower.follow(model)
+
     def observe(self, model: nn.Module, step: int | str) -> dict[str, Image.Image]:
         """Look at a model, keep what is seen, and return a picture of each projection by its name, `layer/channel`.
 
