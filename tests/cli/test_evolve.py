@@ -72,7 +72,9 @@ def test_one_checkpoint_has_a_grid_and_no_curves(workplace: Path, capsys: pytest
     assert "the evolution in 'e.npz' is of other maps, seed or rules" in capsys.readouterr().err
 
 
-def test_no_checkpoint_that_can_be_used_is_an_error(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_checkpoint_that_can_be_used_is_an_error(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(*EVOLVE, "--checkpoints", "mine.py") == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: cannot use the checkpoint: 'mine.py' cannot be read as weights")

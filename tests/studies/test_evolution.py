@@ -18,7 +18,7 @@ from backlight.errors import ActivationError, BacklightWarning, BadInputError, U
 from backlight.studies import evolution
 from backlight.studies.evolution import Evolution, EvolutionConfig, EvolutionResult, open_evolution
 from backlight.studies.evolution import images as fixed_images
-from backlight.studies.evolution.changes import relative_change, settled_at, turn, unlikeness
+from backlight.studies.evolution.changes import relative_changes, settled_at, turns, unlikeness
 from backlight.studies.evolution.filters import filter_place
 from backlight.studies.evolution.labels import find_checkpoints, labels_of, natural_key
 from backlight.studies.evolution.plot import told_apart_steps
@@ -175,12 +175,11 @@ def test_projections_that_are_equal_empty_or_even() -> None:
 
 
 def test_filters_that_are_equal_zero_or_turned() -> None:
-    one, zero = np.array([3.0, 4.0]), np.zeros(2)
-    assert relative_change(one, one) == turn(one, one) == relative_change(zero, zero) == turn(zero, zero) == 0
-    assert relative_change(zero, one) == relative_change(one, zero) == turn(one, zero) == 1
-    assert relative_change(one, 2 * one) == 0.5
-    assert turn(one, 2 * one) == pytest.approx(0, abs=1e-12)
-    assert turn(one, -one) == pytest.approx(2)
+    rows = np.array([[3, 4], [3, 4], [6, 8], [-3, -4], [0, 0], [0, 0], [3, 4]], np.float32)
+    assert relative_changes(rows).tolist() == [0, 0.5, 1.5, 1, 0, 1]
+    assert turns(rows).tolist() == pytest.approx([0, 0, 2, 1, 0, 1], abs=1e-12)
+    assert turns(rows)[[0, 4]].tolist() == [0, 0]
+    assert relative_changes(rows[:1]).shape == turns(rows[:1]).shape == (0,)
 
 
 def test_settled_is_where_little_is_still_to_come() -> None:

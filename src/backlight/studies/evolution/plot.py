@@ -107,7 +107,7 @@ def _block(axes: Axes, result: EvolutionResult, name: str, rows: Sequence[int]) 
     axes.grid(False)
     for side_of in axes.spines.values():
         side_of.set_visible(False)
-    axes.set_title(shortened(f"layer {name}", len(rows) * _INCH, 10.0), pad=14, loc="left")
+    axes.set_title(f"layer {shortened(name, len(rows) * _INCH - 0.5, 10.0)}", pad=14, loc="left")
 
 
 def _cell(result: EvolutionResult, row: int, name: str, channel: int, is_empty: bool) -> NDArray[np.uint8]:
@@ -154,7 +154,7 @@ def told_apart_steps(steps: Sequence[str]) -> list[str]:
 def _curves(result: EvolutionResult, names: Sequence[str]) -> Plot:
     if len(result.steps) < 2:
         raise BadInputError("curves show what changes from step to step; there is only one step")
-    figure, axes = new_plot(2, 2, (10.0, 6.6), _title(result), _curves_note(result, names))
+    figure, axes = new_plot(2, 2, (11.0, 6.6), _title(result), _curves_note(result, names))
     panels: list[tuple[Axes, str, Callable[[str], NDArray[np.float64]]]] = [
         (axes[0][0], "projections: 1 - correlation", lambda name: result.changes(name).projections),
         (axes[0][1], "filters: relative change", lambda name: result.changes(name).filters),
@@ -191,7 +191,7 @@ def _curves(result: EvolutionResult, names: Sequence[str]) -> Plot:
     axes[1][1].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     handles, _ = axes[0][0].get_legend_handles_labels()
     figure.legend(
-        handles, shortened_apart(names, 2.2, 9.0), loc="outside right upper", frameon=False, title="layer"
+        handles, shortened_apart(names, 2.0, 9.0), loc="outside right upper", frameon=False, title="layer"
     )
     return figure
 
