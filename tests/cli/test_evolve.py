@@ -35,6 +35,7 @@ def test_checkpoints_are_followed_and_a_later_one_is_added(
 ) -> None:
     write_checkpoint("epoch2.pt", 1)
     write_checkpoint("epoch10.pt", 2)
+    Path("pictures/a/broken.png").write_bytes(b"no picture")
     Path("runs/broken.pt").write_bytes(Path("runs/epoch2.pt").read_bytes()[:999])
     assert run(*EVOLVE, *RUNS) == 0
     told = capsys.readouterr()
@@ -42,6 +43,7 @@ def test_checkpoints_are_followed_and_a_later_one_is_added(
     assert "e.npz: 2 steps over 12 images, epoch2 to epoch10" in words
     assert "at which step half of a layer's change is done, and when it is settled" in words
     assert "relu1 epoch2 epoch2 0.000 epoch2 epoch2 0.000 0%" in words
+    assert "1 picture could not be read, the first: a/broken.png: " in words
     assert "1 checkpoint could not be used: broken: 'runs/broken.pt' is truncated or damaged" in words
     assert words.endswith("e.png e-curves.png")
     assert (

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from torch import Tensor, nn
 
 import backlight
@@ -634,3 +636,20 @@ def test_curves_are_the_changes(changed: EvolutionResult) -> None:
     followed.observe(make_deep(), 0)
     with pytest.raises(BadInputError, match="there is only one step"):
         followed.result.plot("curves")
+
+
+def test_names_of_any_length_stay_inside_the_figures(changed: EvolutionResult) -> None:
+    long = "a_name_of_a_$module$_that_is_so_long_that_nobody_reads_it_any_more"
+    layers = tuple(replace(own, name=f"{own.name}.{long}") for own in changed.layers)
+    steps = tuple(f"{long}-step={i}-{long}" for i in range(4))
+    found = replace(changed, layers=layers, steps=steps, network=long * 3)
+    for kind in ("grid", "curves"):
+        figure = found.plot(kind)
+        canvas = FigureCanvasAgg(figure)
+        figure.draw(canvas.get_renderer())
+        texts = [own for own in figure.findobj(Text) if own.get_text() and own.get_visible()]
+        boxes = [own.get_window_extent(canvas.get_renderer()) for own in texts]
+        width, height = figure.bbox.size
+        assert len(texts) > 15
+        assert [t.get_text() for t, b in zip(texts, boxes, strict=True) if b.x0 < 0 or b.x1 > width] == []
+        assert [t.get_text() for t, b in zip(texts, boxes, strict=True) if b.y0 < 0 or b.y1 > height] == []

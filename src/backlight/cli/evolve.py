@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from backlight.cli import flags
-from backlight.cli.output import console, counted, new_table, progress_bars, say
+from backlight.cli.output import console, counted, new_table, print_skipped, progress_bars, say
 from backlight.cli.parsing import parse_layers, parse_sample
 from backlight.cli.writing import check_plot, write_result
 from backlight.errors import BadInputError
@@ -41,8 +41,8 @@ def evolve(
         typer.Option(
             "--output",
             "-o",
-            help="The file to write, or to resume (.npz); figures are written beside it, OUTPUT.png and "
-            "OUTPUT-curves.png.",
+            help="The file to write, or to resume; figures are written beside it: run.png and run-curves.png "
+            "for run.npz.",
         ),
     ],
     layers: Annotated[
@@ -106,6 +106,7 @@ def _print_summary(result: EvolutionResult, output: Path) -> None:
             "another strongest one.",
             SETTLED,
         )
+    print_skipped(result.skipped_images)
     if result.skipped:
         say("[yellow]{} could not be used[/]:", counted(len(result.skipped), "checkpoint"))
         for own in result.skipped[:_SHOWN]:

@@ -143,7 +143,7 @@ class Evolution:
             start = self._result or self._empty(net, followed)
             if (str(step), weights) not in zip(start.steps, start.weights, strict=True):
                 seen = see(net, followed, self.images, progress)
-                start = replace(start, n_images=self.images.n_images)
+                start = replace(start, n_images=self.images.n_images, skipped_images=self.images.skipped)
                 self._result = with_step(start, str(step), weights, seen)
                 self._write()
 
@@ -205,6 +205,7 @@ class Evolution:
             weights=(),
             paths={},
             skipped=(),
+            skipped_images=(),
             image_ids=np.zeros((0, n_maps), np.int64),
             values=np.zeros((0, n_maps), np.float32),
             places=np.zeros((0, n_maps, 2), np.int32),

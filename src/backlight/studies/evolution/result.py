@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import BadInputError, UnknownLayerError
+from backlight.images.skipped import Skipped
 from backlight.storage.tiles import decode_projection
 from backlight.studies.evolution.changes import (
     MEASURES,
@@ -45,6 +46,7 @@ class EvolutionResult(Result):
         weights: A fingerprint of the network at each step.
         paths: By image id, as text, where the images are that are strongest for a sampled map at any step.
         skipped: Checkpoints that were left out when the study last ran.
+        skipped_images: Images that could not be read.
         image_ids: (n, m) the strongest image of each map; -1 where no image activates it.
         values: (n, m) the activation there.
         places: (n, m, 2) its row and column; -1 for fully connected units, and where no image activates the map.
@@ -68,6 +70,7 @@ class EvolutionResult(Result):
     weights: tuple[str, ...]
     paths: dict[str, str]
     skipped: tuple[SkippedStep, ...]
+    skipped_images: tuple[Skipped, ...]
     image_ids: NDArray[np.int64]
     values: NDArray[np.float32]
     places: NDArray[np.int32]
