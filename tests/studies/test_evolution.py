@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -638,18 +639,23 @@ def test_curves_are_the_changes(changed: EvolutionResult) -> None:
         followed.result.plot("curves")
 
 
-def test_names_of_any_length_stay_inside_the_figures(changed: EvolutionResult) -> None:
-    long = "a_name_of_a_$module$_that_is_so_long_that_nobody_reads_it_any_more"
+def test_names_of_any_length_stay_inside_the_figures_and_apart(changed: EvolutionResult) -> None:
+    long = "a_$name$_that_is_so_long_that_nobody_reads_it"
     layers = tuple(replace(own, name=f"{own.name}.{long}") for own in changed.layers)
-    steps = tuple(f"{long}-step={i}-{long}" for i in range(4))
-    found = replace(changed, layers=layers, steps=steps, network=long * 3)
+    found = replace(changed, layers=layers, steps=tuple(f"{one}_{long}" for one in "abcd"), network=long)
     for kind in ("grid", "curves"):
         figure = found.plot(kind)
-        canvas = FigureCanvasAgg(figure)
-        figure.draw(canvas.get_renderer())
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
         texts = [own for own in figure.findobj(Text) if own.get_text() and own.get_visible()]
-        boxes = [own.get_window_extent(canvas.get_renderer()) for own in texts]
+        boxes = {own: own.get_window_extent(renderer) for own in texts}
         width, height = figure.bbox.size
         assert len(texts) > 15
-        assert [t.get_text() for t, b in zip(texts, boxes, strict=True) if b.x0 < 0 or b.x1 > width] == []
-        assert [t.get_text() for t, b in zip(texts, boxes, strict=True) if b.y0 < 0 or b.y1 > height] == []
+        assert [t.get_text() for t, b in boxes.items() if b.x0 < 0 or b.x1 > width] == []
+        assert [t.get_text() for t, b in boxes.items() if b.y0 < 0 or b.y1 > height] == []
+        for axes in figure.axes:
+            assert all(boxes[left].x1 < boxes[right].x0 for left, right in pairwise(axes.get_xticklabels()))
+    title = next(own for own in texts if own.get_text() == figure.get_suptitle())
+    assert not any(
+        boxes[title].overlaps(boxes[own]) for legend in figure.legends for own in legend.get_texts()
+    )
