@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from torch import Tensor, nn
 
 import backlight
@@ -18,7 +21,7 @@ from backlight.errors import ActivationError, BacklightWarning, BadInputError, U
 from backlight.studies import evolution
 from backlight.studies.evolution import Evolution, EvolutionConfig, EvolutionResult, open_evolution
 from backlight.studies.evolution import images as fixed_images
-from backlight.studies.evolution.changes import relative_change, settled_at, turn, unlikeness
+from backlight.studies.evolution.changes import relative_changes, settled_at, turns, unlikeness
 from backlight.studies.evolution.filters import filter_place
 from backlight.studies.evolution.labels import find_checkpoints, labels_of, natural_key
 from backlight.studies.evolution.plot import told_apart_steps
@@ -175,12 +178,11 @@ def test_projections_that_are_equal_empty_or_even() -> None:
 
 
 def test_filters_that_are_equal_zero_or_turned() -> None:
-    one, zero = np.array([3.0, 4.0]), np.zeros(2)
-    assert relative_change(one, one) == turn(one, one) == relative_change(zero, zero) == turn(zero, zero) == 0
-    assert relative_change(zero, one) == relative_change(one, zero) == turn(one, zero) == 1
-    assert relative_change(one, 2 * one) == 0.5
-    assert turn(one, 2 * one) == pytest.approx(0, abs=1e-12)
-    assert turn(one, -one) == pytest.approx(2)
+    rows = np.array([[3, 4], [3, 4], [6, 8], [-3, -4], [0, 0], [0, 0], [3, 4]], np.float32)
+    assert relative_changes(rows).tolist() == [0, 0.5, 1.5, 1, 0, 1]
+    assert turns(rows).tolist() == pytest.approx([0, 0, 2, 1, 0, 1], abs=1e-12)
+    assert turns(rows)[[0, 4]].tolist() == [0, 0]
+    assert relative_changes(rows[:1]).shape == turns(rows[:1]).shape == (0,)
 
 
 def test_settled_is_where_little_is_still_to_come() -> None:
@@ -417,7 +419,7 @@ def test_a_model_that_changes_in_more_than_its_weights_is_captured_again() -> No
 def test_a_map_that_no_image_activates_has_no_strongest_one() -> None:
     model = make_deep()
     with torch.no_grad():
-        model.conv3.weight[1], model.conv3.bias[1] = 0, -1
+        model.conv3.bias[1] = -100
     followed = Evolution(some_inputs(), ["relu3"], 5)
     pictures = followed.observe(model, 0)
     found = followed.result
@@ -429,7 +431,7 @@ def test_a_map_that_no_image_activates_has_no_strongest_one() -> None:
     assert followed.result.unlike[1].tolist() == [0] * 5
     assert not followed.result.jumps("relu3").any()
     with torch.no_grad():
-        model.conv3.bias[1] = 1
+        model.conv3.bias[1] = 0
     followed.observe(model, 2)
     assert followed.result.unlike[2, 1] == 1
     assert followed.result.jumps("relu3")[2].tolist() == [False, True, False, False, False]
@@ -449,7 +451,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path: Path) -> None:
 
 
 class Joined(nn.Module):
-    """Maps of a convolution with a norm and of another, joined; above them a transposed one, and one of computed weights."""
+    """Maps of two convolutions, joined; above them a transposed one, and one with computed weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -635,3 +637,25 @@ def test_curves_are_the_changes(changed: EvolutionResult) -> None:
     followed.observe(make_deep(), 0)
     with pytest.raises(BadInputError, match="there is only one step"):
         followed.result.plot("curves")
+
+
+def test_names_of_any_length_stay_inside_the_figures_and_apart(changed: EvolutionResult) -> None:
+    long = "a_$name$_that_is_so_long_that_nobody_reads_it"
+    layers = tuple(replace(own, name=f"{own.name}.{long}") for own in changed.layers)
+    found = replace(changed, layers=layers, steps=tuple(f"{one}_{long}" for one in "abcd"), network=long)
+    for kind in ("grid", "curves"):
+        figure = found.plot(kind)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        texts = [own for own in figure.findobj(Text) if own.get_text() and own.get_visible()]
+        boxes = {own: own.get_window_extent(renderer) for own in texts}
+        width, height = figure.bbox.size
+        assert len(texts) > 15
+        assert [t.get_text() for t, b in boxes.items() if b.x0 < 0 or b.x1 > width] == []
+        assert [t.get_text() for t, b in boxes.items() if b.y0 < 0 or b.y1 > height] == []
+        for axes in figure.axes:
+            assert all(boxes[left].x1 < boxes[right].x0 for left, right in pairwise(axes.get_xticklabels()))
+    title = next(own for own in texts if own.get_text() == figure.get_suptitle())
+    assert not any(
+        boxes[title].overlaps(boxes[own]) for legend in figure.legends for own in legend.get_texts()
+    )

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from backlight.cli import flags
-from backlight.cli.output import console, counted, new_table, progress_bars, say
+from backlight.cli.output import console, counted, new_table, print_skipped, progress_bars, say
 from backlight.cli.parsing import parse_layers, parse_sample
 from backlight.cli.writing import check_plot, write_result
 from backlight.errors import BadInputError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SUFFIX, _SHOWN = ".npz", 10
 _MEASURES = ("projections", "filters")
-_SETTLED = 0.1  # a test holds it equal to the studies' own
+SETTLED = 0.1  # a test holds it equal to the studies' own
 
 
 def evolve(
@@ -41,8 +41,8 @@ def evolve(
         typer.Option(
             "--output",
             "-o",
-            help="The file to write, or to resume (.npz); figures are written beside it, OUTPUT.png and "
-            "OUTPUT-curves.png.",
+            help="The file to write, or to resume; figures are written beside it: run.png and run-curves.png "
+            "for run.npz.",
         ),
     ],
     layers: Annotated[
@@ -102,10 +102,11 @@ def _print_summary(result: EvolutionResult, output: Path) -> None:
         console.print()
         say(
             "Settled: {:.0%} of the layer's change, or less, comes after this step. Last change, of the last step: of "
-            "projections 1 - correlation, of filters relative to their length, of images the share of maps with another "
-            "strongest one.",
-            _SETTLED,
+            "projections 1 - correlation, of filters relative to their length, of images the share of maps with "
+            "another strongest one.",
+            SETTLED,
         )
+    print_skipped(result.skipped_images)
     if result.skipped:
         say("[yellow]{} could not be used[/]:", counted(len(result.skipped), "checkpoint"))
         for own in result.skipped[:_SHOWN]:
@@ -125,7 +126,7 @@ def _table(result: EvolutionResult) -> Table:
     for layer in result.layers:
         changes, cells = result.changes(layer.name), []
         for measure in _MEASURES:
-            at = [result.settled(layer.name, measure, share) or "–" for share in (0.5, _SETTLED)]
+            at = [result.settled(layer.name, measure, share) or "–" for share in (0.5, SETTLED)]
             cells += [*at, _number(getattr(changes, measure)[-1])]
         table.add_row(layer.name, *cells, f"{changes.images[-1]:.0%}")
     return table

@@ -51,30 +51,38 @@ def unlikeness(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     return 1.0 if lengths == 0 else float(np.clip(1 - a @ b / lengths, 0, 2))
 
 
-def relative_change(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    """Return the length of the difference of two filters, relative to the longer; 0 where both are zero.
+def relative_changes(filters: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return (n - 1,) the length of the difference of a filter at each of n steps, (n, f), from that at the next.
+
+    *Convention*: relative to the longer of both; 0 where both are zero.
 
     Example:
-        >>> relative_change(np.array([3.0, 4.0]), np.array([3.0, 0.0]))
-        0.8
+        >>> relative_changes(np.array([[3.0, 4.0], [3.0, 0.0], [3.0, 0.0]])).tolist()
+        [0.8, 0.0]
     """
-    a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    longer = max(float(np.linalg.norm(a)), float(np.linalg.norm(b)))
-    return float(np.linalg.norm(b - a)) / longer if longer else 0.0
+    rows = np.asarray(filters, np.float64)
+    lengths = np.linalg.norm(rows, axis=1)
+    longer = np.maximum(lengths[1:], lengths[:-1])
+    moved: NDArray[np.float64] = np.linalg.norm(np.diff(rows, axis=0), axis=1)
+    return moved / np.where(longer > 0, longer, 1)
 
 
-def turn(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    """Return 1 - cosine of two filters: exactly 0 for equal ones, 1 where one alone is zero.
+def turns(filters: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return (n - 1,) 1 - cosine of a filter at each of n steps, (n, f), and at the next.
+
+    *Convention*: exactly 0 for equal ones, 1 where one alone is zero.
 
     Example:
-        >>> turn(np.array([1.0, 0.0]), np.array([0.0, 2.0]))
-        1.0
+        >>> turns(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 2.0]])).tolist()
+        [0.0, 1.0]
     """
-    if np.array_equal(one, other):
-        return 0.0
-    a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return 1.0 if lengths == 0 else float(np.clip(1 - a @ b / lengths, 0, 2))
+    rows = np.asarray(filters, np.float64)
+    lengths = np.linalg.norm(rows, axis=1)
+    product = lengths[1:] * lengths[:-1]
+    cosines = (rows[1:] * rows[:-1]).sum(1) / np.where(product > 0, product, 1)
+    equal = (rows[1:] == rows[:-1]).all(1)
+    found: NDArray[np.float64] = np.where(equal, 0, np.clip(1 - cosines, 0, 2))
+    return found
 
 
 def settled_at(changes: NDArray[np.float64], share: float) -> int | None:

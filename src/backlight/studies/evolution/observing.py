@@ -96,6 +96,15 @@ class Evolution:
             raise BadInputError("nothing was observed yet; call observe(model, step) first")
         return self._result
 
+    def prepare(self, model: nn.Module) -> None:
+        """Capture a model, which takes seconds and else is done at the first step.
+
+        Raises:
+            CaptureError: It cannot be captured.
+        """
+        with left_as_it_was():
+            self.follower.follow(model)
+
     def observe(self, model: nn.Module, step: int | str) -> dict[str, Image.Image]:
         """Look at a model, keep what is seen, and return a picture of each projection by its name, `layer/channel`.
 
@@ -134,7 +143,7 @@ class Evolution:
             start = self._result or self._empty(net, followed)
             if (str(step), weights) not in zip(start.steps, start.weights, strict=True):
                 seen = see(net, followed, self.images, progress)
-                start = replace(start, n_images=self.images.n_images)
+                start = replace(start, n_images=self.images.n_images, skipped_images=self.images.skipped)
                 self._result = with_step(start, str(step), weights, seen)
                 self._write()
 
@@ -196,6 +205,7 @@ class Evolution:
             weights=(),
             paths={},
             skipped=(),
+            skipped_images=(),
             image_ids=np.zeros((0, n_maps), np.int64),
             values=np.zeros((0, n_maps), np.float32),
             places=np.zeros((0, n_maps, 2), np.int32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
@@ -14,11 +15,14 @@ from backlight.errors import BadInputError
 from backlight.network.layers import Layers, layer_names
 from backlight.render import scale
 from backlight.render.plots import (
+    TITLE_POINTS,
     Plot,
     hold_all,
     new_plot,
     shortened,
     shortened_apart,
+    shortened_end,
+    width_of,
 )
 from backlight.render.tiles import fit, is_small, resize
 from backlight.studies.evolution.result import SETTLED_SHARE, EvolutionResult
@@ -27,7 +31,8 @@ Kind = Literal["grid", "curves"]
 _T = TypeVar("_T")
 
 _MOST_LAYERS, _MOST_STEPS, _MOST_COLUMNS = 6, 10, 3
-_MOST_TICKS = 16
+_AXIS, _MOST_NAME, _TICK = 3.4, 1.0, 7.5
+"""Inches of an axis of steps and of the longest label at it, and points of such labels."""
 _TILE, _GAP, _BAR = 72, 10, 4
 """Pixels of a cell of the grid, between two, and of the bar that marks a jump there."""
 _INCH = 0.5
@@ -107,7 +112,7 @@ def _block(axes: Axes, result: EvolutionResult, name: str, rows: Sequence[int]) 
     axes.grid(False)
     for side_of in axes.spines.values():
         side_of.set_visible(False)
-    axes.set_title(shortened(f"layer {name}", len(rows) * _INCH, 10.0), pad=14, loc="left")
+    axes.set_title(f"layer {shortened(name, len(rows) * _INCH - 0.5, 10.0)}", pad=14, loc="left")
 
 
 def _cell(result: EvolutionResult, row: int, name: str, channel: int, is_empty: bool) -> NDArray[np.uint8]:
@@ -136,16 +141,23 @@ def _grid_note(result: EvolutionResult, names: Sequence[str], rows: Sequence[int
 
 
 def told_apart_steps(steps: Sequence[str]) -> list[str]:
-    """Return labels of steps without the beginning that all have in common, as far as it has no digits.
+    """Return labels of steps without the beginning and the end that all have in common, as far as these have no digits.
 
     Example:
-        >>> told_apart_steps(["epoch1", "epoch12"]), told_apart_steps(["10", "12"])
-        (['1', '12'], ['10', '12'])
+        >>> told_apart_steps(["epoch1", "epoch12"]), told_apart_steps(["1_ema", "12_ema"])
+        (['1', '12'], ['1', '12'])
     """
-    first = steps[0]
-    same = next((i for i, letter in enumerate(first) if letter.isdigit()), 0)
-    alike = all(own[:same] == first[:same] and own[same : same + 1].isdigit() for own in steps)
-    return [own[same:] for own in steps] if alike else list(steps)
+    # turned around, the ends are beginnings
+    turned = _without_shared([own[::-1] for own in _without_shared(steps)])
+    return [own[::-1] for own in turned]
+
+
+def _without_shared(labels: Sequence[str]) -> list[str]:
+    """Return labels without the letters before their first digit, where all begin with the same ones."""
+    starts = {re.split(r"\d", own, maxsplit=1)[0] for own in labels}
+    has_digits = all(re.search(r"\d", own) for own in labels)
+    same = len(next(iter(starts))) if len(starts) == 1 and has_digits else 0
+    return [own[same:] for own in labels]
 
 
 # --- the curves -----------------------------------------------------------------------------------------------
@@ -154,7 +166,7 @@ def told_apart_steps(steps: Sequence[str]) -> list[str]:
 def _curves(result: EvolutionResult, names: Sequence[str]) -> Plot:
     if len(result.steps) < 2:
         raise BadInputError("curves show what changes from step to step; there is only one step")
-    figure, axes = new_plot(2, 2, (10.0, 6.6), _title(result), _curves_note(result, names))
+    figure, axes = new_plot(2, 2, (11.0, 6.6), _title(result), _curves_note(result, names))
     panels: list[tuple[Axes, str, Callable[[str], NDArray[np.float64]]]] = [
         (axes[0][0], "projections: 1 - correlation", lambda name: result.changes(name).projections),
         (axes[0][1], "filters: relative change", lambda name: result.changes(name).filters),
@@ -191,7 +203,7 @@ def _curves(result: EvolutionResult, names: Sequence[str]) -> Plot:
     axes[1][1].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     handles, _ = axes[0][0].get_legend_handles_labels()
     figure.legend(
-        handles, shortened_apart(names, 2.2, 9.0), loc="outside right upper", frameon=False, title="layer"
+        handles, shortened_apart(names, 2.0, 9.0), loc="outside right upper", frameon=False, title="layer"
     )
     return figure
 
@@ -203,10 +215,12 @@ def _to_come(changes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _step_axis(axes: Axes, result: EvolutionResult) -> None:
-    places = list(range(len(result.steps)))
-    shown = _spread(places, _MOST_TICKS)
-    labels = told_apart_steps(result.steps)
-    axes.set_xticks(shown, shortened_apart([labels[i] for i in shown], 0.6, 7.5), fontsize=7.5)
+    labels = shortened_apart(told_apart_steps(result.steps), _MOST_NAME, _TICK)
+    widest = max(width_of(label, _TICK) for label in labels)
+    places = list(range(len(labels)))
+    # as many as stand beside each other, with room between them
+    shown = _spread(places, max(2, int(_AXIS / (widest + 0.1))))
+    axes.set_xticks(shown, [labels[i] for i in shown], fontsize=_TICK)
     axes.set_xlim(-0.3, len(places) - 0.7)
     axes.set_xlabel("step")
 
@@ -225,10 +239,10 @@ def _curves_note(result: EvolutionResult, names: Sequence[str]) -> str:
 
 
 def _title(result: EvolutionResult) -> str:
-    return (
-        f"Evolution of {result.network} over {len(result.steps)} step{'s' * (len(result.steps) != 1)}, "
-        f"{result.n_images} image{'s' * (result.n_images != 1)}"
-    )
+    network = shortened_end(result.network, 2.5, TITLE_POINTS)
+    counts = ((len(result.steps), "step"), (result.n_images, "image"))
+    steps, images = (f"{n} {what}{'s' * (n != 1)}" for n, what in counts)
+    return f"Evolution of {network} over {steps}, {images}"
 
 
 def _left_out(result: EvolutionResult, names: Sequence[str], rows: Sequence[int]) -> list[str]:

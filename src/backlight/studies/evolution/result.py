@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backlight.errors import BadInputError, UnknownLayerError
+from backlight.images.skipped import Skipped
 from backlight.storage.tiles import decode_projection
 from backlight.studies.evolution.changes import (
     MEASURES,
     LayerChanges,
-    relative_change,
+    relative_changes,
     settled_at,
-    turn,
+    turns,
     unlikeness,
 )
 from backlight.studies.evolution.followed import EvolutionConfig, FollowedLayer, SkippedStep
@@ -44,6 +46,7 @@ class EvolutionResult(Result):
         weights: A fingerprint of the network at each step.
         paths: By image id, as text, where the images are that are strongest for a sampled map at any step.
         skipped: Checkpoints that were left out when the study last ran.
+        skipped_images: Images that could not be read.
         image_ids: (n, m) the strongest image of each map; -1 where no image activates it.
         values: (n, m) the activation there.
         places: (n, m, 2) its row and column; -1 for fully connected units, and where no image activates the map.
@@ -67,6 +70,7 @@ class EvolutionResult(Result):
     weights: tuple[str, ...]
     paths: dict[str, str]
     skipped: tuple[SkippedStep, ...]
+    skipped_images: tuple[Skipped, ...]
     image_ids: NDArray[np.int64]
     values: NDArray[np.float32]
     places: NDArray[np.int32]
@@ -196,22 +200,34 @@ class EvolutionResult(Result):
         *Convention*: it is measured on the steps that there are, so that it can only be compared between layers, and
         never says that a training is finished.
         """
-        if measure not in MEASURES:
-            raise BadInputError(f"what settles is one of {', '.join(MEASURES)}, got {measure!r}")
-        place = settled_at(getattr(self.changes(layer), measure), share)
-        return None if place is None else self.steps[place]
+        return self._settled(self.changes(layer), measure, share)
 
     def summary(self) -> dict[str, Any]:
         """Return the steps, by layer the curves of change and at which step each is settled, and what was skipped."""
         found: dict[str, Any] = {"steps": list(self.steps), "settled_share": SETTLED_SHARE, "layers": {}}
         for own in self.layers:
-            curves = {name: curve.tolist() for name, curve in vars(self.changes(own.name)).items()}
+            changes = self.changes(own.name)
+            curves = {name: curve.tolist() for name, curve in vars(changes).items()}
             found["layers"][own.name] = {
                 "maps": list(own.channels),
                 **{name: [plain(value) for value in curve] for name, curve in curves.items()},
-                "settled": {measure: self.settled(own.name, measure) for measure in MEASURES},
+                "settled": {one: self._settled(changes, one, SETTLED_SHARE) for one in MEASURES},
             }
         return found | {"skipped": [vars(own) for own in self.skipped]}
+
+    def to_bytes(self) -> bytes:
+        """Return the result as bytes: an npz that holds its JSON too, and is not compressed."""
+        # tiles are compressed already and weights do not compress: trying takes seconds after each step
+        text, arrays = self._parts()
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays, json=np.frombuffer(text.encode(), np.uint8))  # type: ignore[arg-type]
+        return buffer.getvalue()
+
+    def _settled(self, changes: LayerChanges, measure: str, share: float) -> str | None:
+        if measure not in MEASURES:
+            raise BadInputError(f"what settles is one of {', '.join(MEASURES)}, got {measure!r}")
+        place = settled_at(getattr(changes, measure), share)
+        return None if place is None else self.steps[place]
 
     def _tile(self, row: int, column: int) -> NDArray[np.float32]:
         ends = self.tile_ends.ravel()
@@ -246,14 +262,12 @@ class EvolutionResult(Result):
     def _filter_changes(self, at: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return (n - 1, maps) the relative length of the change of filters, and 1 - cosine; NaN without a filter."""
         ends = self._filter_ends
-        moved = np.full((max(len(self.steps) - 1, 0), at.stop - at.start), np.nan)
-        turned = moved.copy()
-        for place, column in enumerate(range(at.start, at.stop)):
-            own = self.filters[:, ends[column] : ends[column + 1]]
-            for row in range(len(moved) if own.shape[1] else 0):
-                moved[row, place] = relative_change(own[row], own[row + 1])
-                turned[row, place] = turn(own[row], own[row + 1])
-        return moved, turned
+        own = [self.filters[:, ends[i] : ends[i + 1]] for i in range(at.start, at.stop)]
+        nothing = np.full(max(len(self.steps) - 1, 0), np.nan)
+        moved, turned = (
+            [f(one) if one.shape[1] else nothing for one in own] for f in (relative_changes, turns)
+        )
+        return np.stack(moved, 1), np.stack(turned, 1)
 
 
 def _span(layers: tuple[FollowedLayer, ...], layer: FollowedLayer, count: Any) -> slice:

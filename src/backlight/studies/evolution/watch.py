@@ -35,9 +35,10 @@ class EvolutionWatch:
     Raises:
         BadInputError: The share is not above zero, or a logger takes no pictures.
 
-    *Convention*: a step is looked at if what has been spent and as much as the last look took come to no more than the
-    share of the time that the training itself has taken. So the share is kept from the moment at which the first
-    look is paid for; the time begins when the watch is made, or when `start` is called.
+    *Convention*: a step is looked at if all that was spent and as much as the last look took come to no more than the
+    share of the time that the training itself has taken; and so does as much as the last look took of the time since
+    then, which keeps looks evenly apart. So the share is kept from the moment at which the first look is paid for. The
+    time begins when the watch is made, or when `start` is called.
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
@@ -65,33 +66,38 @@ class EvolutionWatch:
 
     def start(self) -> None:
         """Begin to count the training's time now; what was spent before is forgotten."""
-        self._began, self.spent_s, self._last_s = self._clock(), 0.0, 0.0
+        self._began, self.spent_s, self._look_s, self._due_s = self._clock(), 0.0, 0.0, 0.0
 
     @property
     def share(self) -> float:
         """The share of the training's own time that looking has taken so far."""
-        training = self._clock() - self._began - self.spent_s
-        return self.spent_s / training if training > 0 else 0.0
+        return self.spent_s / self._training_s if self._training_s > 0 else 0.0
 
     def __call__(self, model: nn.Module, step: int | str) -> dict[str, Image.Image]:
         """Look at a model if there is time for it, and return a picture of each projection; none if there is not."""
-        if not _is_first_process() or not self._has_time():
+        if not _is_first_process() or self._training_s < self._due_s:
             return {}
-        began = self._clock()
+        began, training_s = self._clock(), self._training_s
+        pictures: dict[str, Image.Image] = {}
         try:
+            if self.spent_s == 0:
+                self.evolution.prepare(model)
+            began_look = self._clock()
             pictures = self.evolution.observe(model, step)
             for logger in self.loggers:
                 send(logger, pictures, str(step), len(self.evolution.result.steps) - 1)
+            self._look_s = self._clock() - began_look  # without the capture, which later looks do without
         except Exception as error:
             tell(BacklightWarning(f"step {step} of the training was not looked at: {one_line(error)}"))
-            pictures = {}
-        self._last_s = self._clock() - began
-        self.spent_s += self._last_s
+        self.spent_s += self._clock() - began
+        since, in_all = self._look_s / self.max_share, (self.spent_s + self._look_s) / self.max_share
+        self._due_s = max(training_s + since, in_all)
         return pictures
 
-    def _has_time(self) -> bool:
-        training = self._clock() - self._began - self.spent_s
-        return self.spent_s == 0 or self.spent_s + self._last_s <= self.max_share * training
+    @property
+    def _training_s(self) -> float:
+        """The time that the training itself has taken."""
+        return self._clock() - self._began - self.spent_s
 
 
 def _is_first_process() -> bool:
