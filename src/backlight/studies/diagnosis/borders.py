@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from torch import fx
 
 from backlight.network import Layer, Network
 from backlight.studies.diagnosis.collect import Record
+from backlight.studies.diagnosis.graph import directly_below
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.sizes import even_sizes, overhang
 from backlight.studies.diagnosis.verdicts import Tested
@@ -151,26 +151,11 @@ def find_uneven(net: Network, layers: Sequence[Layer]) -> Tested:
         axes = zip((field.rows, field.cols), layer.shape[1:], size, strict=True)
         reach = [overhang(*own) for own in axes]
         rows, cols = (after - before if max(before, after) > 0 else 0 for before, after in reach)
-        below = [uneven[own.name] for own in _directly_below(net, layer, known) if own.name in uneven]
+        below = [uneven[own.name] for own in directly_below(net, layer, known) if own.name in uneven]
         uneven[layer.name] = rows, cols
         before_it = below or [(0, 0)]
         is_new = any(own not in {one[axis] for one in before_it} for axis, own in enumerate((rows, cols)))
         found.add("uneven", layer.name, layer.n_maps, [_uneven(net, layer, (rows, cols), reach, is_new)])
-    return found
-
-
-def _directly_below(net: Network, layer: Layer, known: dict[fx.Node, Layer]) -> list[Layer]:
-    """Return the layers that a layer is made from, with none of the known ones between."""
-    found, seen, todo = [], set(), list(net.node(layer).all_input_nodes)
-    while todo:
-        node = todo.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node in known:
-            found.append(known[node])
-        else:
-            todo.extend(node.all_input_nodes)
     return found
 
 
@@ -183,7 +168,7 @@ def _uneven(
     says = f"its fields reach {before} pixels over the {edges[0]} edge and {after} over the {edges[1]}"
     if is_new:
         sizes = even_sizes(net, layer) if any(uneven) else ()
-        near = " and ".join(map(str, sizes))
+        near = " or ".join(map(str, sizes))
         says += f"; even would be inputs of {near} pixels" if sizes else "; no input size near makes it even"
     return Finding(
         kind="uneven",

@@ -34,14 +34,14 @@ class DiagnosisConfig:
     """
 
     n_images: int = 1000
-    n_hits: int = 32
+    n_hits: int = 64
     n_projected: int = 8
     rare: float = 0.05
     alike: float = 0.95
     loud: float = 5.0
     folded: float = 0.5
     grid: float = 4.0
-    split: float = 0.5
+    split: float = 0.7
     seed: int = 0
 
     def __post_init__(self) -> None:
