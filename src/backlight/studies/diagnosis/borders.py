@@ -31,8 +31,8 @@ def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfi
 
     Photographs have other things at their edges than in their middle, so a map that prefers an edge need not see the
     padding. A map that does prefers it too in images whose middle was turned out (`inputs.turned_out`). The null is
-    tested on those: the strongest positions of the layer's other maps there, or uniform ones, whichever are more often
-    at the border.
+    tested on those: the share that lies there in the layer's other maps, or by chance, whichever is more, and half of
+    the way from it to all.
 
     Args:
         record: What was seen of the layer.
@@ -103,7 +103,8 @@ def _border(record: Record, channel: int, plain: _Positions, turned: _Positions)
     excess = np.minimum(plain.excess(channel), turned.excess(channel))
     best, n = int(np.argmax(excess)), int(turned.totals[channel])
     count, expected = int(turned.counts[best, channel]), float(turned.expected[best])
-    p = len(_REGIONS) * stats.binom.sf(count - 1, n, min(expected, 1 - 1e-9))
+    limit = expected + _PADDED * (1 - expected)
+    p = len(_REGIONS) * stats.binom.sf(count - 1, n, min(limit, 1 - 1e-9))
     low, high = share_interval(count, n)
     ratio = _border_ratio(record.mean_map[channel])
     before = plain.counts[best, channel] / plain.totals[channel]
@@ -113,8 +114,8 @@ def _border(record: Record, channel: int, plain: _Positions, turned: _Positions)
         channels=(channel,),
         value=count / n,
         unit="share",
-        limit=expected + _PADDED * (1 - expected),
-        null=f"{expected:.0%} of the positions there, as in the layer's other maps or by chance",
+        limit=limit,
+        null=f"at most {limit:.0%} of the positions there; {expected:.0%} in the layer's other maps or by chance",
         says=f"{before:.0%} of its strongest positions lie in the {_REGIONS[best]}, and {count / n:.0%} in images whose "
         f"middle was turned out ({expected:.0%} would be usual); its mean map is {ratio:.1f} times as strong at the "
         "border as inside",

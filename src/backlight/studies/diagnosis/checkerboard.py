@@ -32,7 +32,7 @@ def find_checkerboards(
 ) -> Tested:
     """Test for each period of a grid whether the projections of a layer have more energy at it than beside it.
 
-    The null: as much energy as at the neighbouring frequencies. A test takes the mean over the hits of each of a few
+    The null: `grid` times as much energy as at the neighbouring frequencies. A test takes the mean over the hits of each of a few
     maps drawn at random, and its p is that of a t test of the logarithms over the maps.
 
     Args:
@@ -110,10 +110,10 @@ def _grid(record: Record, period: int, logs: NDArray[np.float64], config: Diagno
         value=float(np.exp(mean)),
         unit="factor",
         limit=config.grid,
-        null="as much energy as at the frequencies beside it",
+        null=f"{config.grid:g} times as much energy as at the frequencies beside it",
         says=f"its projections have {np.exp(mean):.1f} times as much energy at a period of {period} pixels as beside it",
         low=float(np.exp(mean - reach)),
         high=float(np.exp(mean + reach)),
-        p=float(stats.t.sf(mean / error, len(logs) - 1)),
+        p=float(stats.t.sf((mean - np.log(config.grid)) / error, len(logs) - 1)),
         is_found=bool(np.exp(mean) > config.grid),
     )
