@@ -118,6 +118,7 @@ _PHASES = {
     "homogeneity": ("comparing", "hits"),
     "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
+    "diagnosis": ("looking", "images"),
     "side by side": ("comparing", "feature maps"),
     "export": ("exporting", "files"),
     "prepare": ("preparing", ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -185,7 +185,7 @@ class Diagnosis(Result):
 
     def maps_with(self, kind: str, layer: str) -> set[int]:
         """Return the feature maps of a layer that have a finding of a kind."""
-        return {channel for own in self.of(kind, layer) for channel in accused(own)}
+        return {channel for own in self.of(kind, layer) for channel in own.channels}
 
     def share(self, kind: str, layers: Sequence[str] | None = None) -> float | None:
         """Return the share of the maps looked at that have a finding; None where it was not looked for.
@@ -202,6 +202,22 @@ class Diagnosis(Result):
         n_maps = sum(own.n_maps for own in mine)
         return sum(own.n_found for own in mine) / n_maps if n_maps else None
 
+    def report(self) -> dict[str, Any]:
+        """Return the whole report as plain JSON, for a build server: summary, findings, and what could not be seen."""
+        findings = [
+            asdict(own) | {"measure": own.measure, "to_try": own.to_try, "channels": list(own.channels)}
+            for own in self.findings
+        ]
+        return {
+            "network": self.network,
+            "images": self.images,
+            "n_images": self.n_images,
+            "summary": self.summary(),
+            "findings": findings,
+            "looked_for": [asdict(own) for own in self.looked_for],
+            "could_not_be_looked_for": [asdict(own) for own in self.lacking],
+        }
+
     def summary(self) -> dict[str, Any]:
         """Return by kind how much was looked for and found, and which share of the maps has it."""
         found: dict[str, Any] = {"n_looked_for": self.n_looked_for, "n_found": len(self.findings)}
@@ -213,11 +229,6 @@ class Diagnosis(Result):
                 "share": self.share(kind),
             }
         return found
-
-
-def accused(finding: Finding) -> tuple[int, ...]:
-    """Return the maps that a finding is about; of near-duplicates both."""
-    return finding.channels
 
 
 def _check_kind(kind: str) -> None:
