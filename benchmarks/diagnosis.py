@@ -93,7 +93,11 @@ def plantings(settings: Settings) -> Iterator[tuple[int, str, str]]:
     kinds = list(PLANTERS)
     for seed in range(settings.plantings):
         # each round plants one fault in all networks before the next
-        yield seed, kinds[seed // len(settings.names) % len(kinds)], settings.names[seed % len(settings.names)]
+        yield (
+            seed,
+            kinds[seed // len(settings.names) % len(kinds)],
+            settings.names[seed % len(settings.names)],
+        )
 
 
 @lru_cache(1)
@@ -133,7 +137,9 @@ def sound_rows(settings: Settings, name: str) -> list[dict[str, Any]]:
     """Return by kind how many maps of a sound network are accused, and of how many the other images confirm it."""
     subject = _subject(name, settings.images if name in CIFAR else settings.photographs)
     half = len(subject.images) // 2
-    one, other = (run(subject.net, part, n_pictures=0) for part in (subject.images[:half], subject.images[half:]))
+    one, other = (
+        run(subject.net, part, n_pictures=0) for part in (subject.images[:half], subject.images[half:])
+    )
     return [_sound_row(name, kind, one, other) for kind in KINDS]
 
 

@@ -42,8 +42,8 @@ _N_TRIED = 64
 _LOUD = 10.0
 _STRIDE = 4
 _HITS, _PAIRS, _LEADS, _ALONE = 64, 1000, 0.25, 0.9
-"""Of a map of two causes: the hits that count, the pairs tried, in which share of hits each leads, and how much of a hit
-the leading one makes up.
+"""Of a map of two causes: the hits that count, the pairs tried, in which share of hits each leads, and how much of a
+hit the leading one makes up.
 """
 
 

@@ -96,9 +96,7 @@ def _of_atlas(path: str, layers: str, config: DiagnosisConfig) -> Diagnosis:
         raise BadInputError(
             f"a diagnosis takes a model and images, or an atlas (.atlas); got {path!r} alone: give MODEL IMAGES"
         )
-    return run_on_atlas(
-        open_atlas(Path(path)), None if layers == "default" else parse_layers(layers), config
-    )
+    return run_on_atlas(open_atlas(Path(path)), None if layers == "default" else parse_layers(layers), config)
 
 
 def _print_report(result: Diagnosis) -> None:

@@ -44,7 +44,11 @@ def find_aliasing(strides: Strides, inputs: Tensor, config: DiagnosisConfig) -> 
         found.lack("aliased", None, "the network has no stride")
         return found
     if len(inputs) < _LEAST_IMAGES:
-        found.lack("aliased", None, f"{len(inputs)} images are too few for an interval; give at least {_LEAST_IMAGES}")
+        found.lack(
+            "aliased",
+            None,
+            f"{len(inputs)} images are too few for an interval; give at least {_LEAST_IMAGES}",
+        )
         return found
     parts, sizes = zip(*_shares(strides, inputs), strict=True)
     shares, by_layer = np.concatenate(parts), dict[Layer, list[int]]()  # (n, strides, 2)
@@ -65,7 +69,7 @@ def _shares(strides: Strides, inputs: Tensor) -> Iterator[tuple[NDArray[np.float
 
     With it goes for each stride the lesser size of the maps that it moves over.
     """
-    for part in inputs.split(_STEP):
+    for part in torch.split(inputs, _STEP):
         dense = strides.dense(part)
         found = [
             torch.stack(folded_shares(maps, own.step), -1)
@@ -86,7 +90,9 @@ def folded_shares(maps: Tensor, step: tuple[int, int]) -> tuple[Tensor, Tensor]:
         [1.0, 0.97]
     """
     height, width = maps.shape[2:]
-    window = torch.hann_window(height, device=maps.device)[:, None] * torch.hann_window(width, device=maps.device)
+    window = torch.hann_window(height, device=maps.device)[:, None] * torch.hann_window(
+        width, device=maps.device
+    )
     power = torch.fft.fft2((maps - maps.mean((2, 3), keepdim=True)).float() * window).abs().square().sum(1)
     power[:, 0, 0] = 0  # what the window makes of the mean
     folded, passed = torch.zeros_like(power[0], dtype=torch.bool), torch.ones_like(power[0])

@@ -1,12 +1,13 @@
-"""Padding: maps whose strongest positions lie at the border, layers that pad their edges unevenly, and sizes that do not.
+"""Padding: maps whose strongest positions lie at the border, and layers that pad their edges unevenly.
 
-*Source*: Alsallakh et al. (2021), *Mind the Pad*, for what zeros at the edge do and for the arithmetic of uneven padding.
+*Source*: Alsallakh et al. (2021), *Mind the Pad*: what zeros at the edge do, and the arithmetic of uneven padding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
@@ -21,7 +22,7 @@ from backlight.studies.intervals import share_interval
 
 _LEAST_HITS = 12
 """Images that must wake a map before its positions say anything."""
-_REGIONS = ("border", "top row", "bottom row", "left column", "right column")
+REGIONS = ("border", "top row", "bottom row", "left column", "right column")
 _PADDED = 0.5
 """A map is a border detector if more than this share of what the border could have above chance lies there."""
 
@@ -47,7 +48,9 @@ def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfi
     plain, changed = _Positions.of(record), _Positions.of(turned)
     known = np.flatnonzero((plain.totals >= _LEAST_HITS) & (changed.totals >= _LEAST_HITS))
     if not len(known):
-        found.lack("border", name, f"no map is above zero in {_LEAST_HITS} images, so there are too few positions")
+        found.lack(
+            "border", name, f"no map is above zero in {_LEAST_HITS} images, so there are too few positions"
+        )
         return found
     found.add("border", name, record.layer.n_maps, [_border(record, int(c), plain, changed) for c in known])
     return found
@@ -58,7 +61,7 @@ class _Positions:
     """Where the strongest positions of a layer's maps lie.
 
     Attributes:
-        counts: (regions, c) images in which the strongest position lies in each of `_REGIONS`.
+        counts: (regions, c) images in which the strongest position lies in each of `REGIONS`.
         totals: (c,) images that wake each map.
         expected: (regions,) the share that lies there in a map that is like the others.
     """
@@ -71,12 +74,12 @@ class _Positions:
     def of(cls, record: Record) -> _Positions:
         height, width = record.layer.shape[1:]
         awake = record.maxima > 0
-        at = np.stack([own & awake for own in _regions(record.places, height, width)])  # (regions, n, c)
+        at = np.stack([own & awake for own in regions(record.places, height, width)])  # (regions, n, c)
         counts, totals = at.sum(1), awake.sum(0)
         known = totals >= _LEAST_HITS
         shares = counts[:, known] / totals[known]
-        usual = np.median(shares, axis=1) if known.any() else np.zeros(len(_REGIONS))
-        return cls(counts, totals, np.maximum(usual, _chances(height, width)))
+        usual = np.median(shares, axis=1) if known.any() else np.zeros(len(REGIONS))
+        return cls(counts, totals, np.maximum(usual, chances(height, width)))
 
     def excess(self, channel: int) -> NDArray[np.float64]:
         """Return (regions,) how much of what could lie there beyond the expected share does, at most 1."""
@@ -84,14 +87,14 @@ class _Positions:
         return np.asarray((share - self.expected) / np.maximum(1 - self.expected, 1e-9))
 
 
-def _regions(places: NDArray[np.int64], height: int, width: int) -> list[NDArray[np.bool_]]:
-    """Return for each of `_REGIONS` which places (n, c, 2) lie in it."""
+def regions(places: NDArray[np.int64], height: int, width: int) -> list[NDArray[np.bool_]]:
+    """Return for each of `REGIONS` which places (n, c, 2) lie in it."""
     row, col = places[..., 0], places[..., 1]
     edges = [row == 0, row == height - 1, col == 0, col == width - 1]
     return [np.logical_or.reduce(edges), *edges]
 
 
-def _chances(height: int, width: int) -> NDArray[np.float64]:
+def chances(height: int, width: int) -> NDArray[np.float64]:
     """Return the share of a map's places that lie in each region."""
     ring = 1 - (height - 2) * (width - 2) / (height * width)
     return np.array([ring, 1 / height, 1 / height, 1 / width, 1 / width])
@@ -104,7 +107,7 @@ def _border(record: Record, channel: int, plain: _Positions, turned: _Positions)
     best, n = int(np.argmax(excess)), int(turned.totals[channel])
     count, expected = int(turned.counts[best, channel]), float(turned.expected[best])
     limit = expected + _PADDED * (1 - expected)
-    p = len(_REGIONS) * stats.binom.sf(count - 1, n, min(limit, 1 - 1e-9))
+    p = len(REGIONS) * stats.binom.sf(count - 1, n, min(limit, 1 - 1e-9))
     low, high = share_interval(count, n)
     ratio = _border_ratio(record.mean_map[channel])
     before = plain.counts[best, channel] / plain.totals[channel]
@@ -116,7 +119,7 @@ def _border(record: Record, channel: int, plain: _Positions, turned: _Positions)
         unit="share",
         limit=limit,
         null=f"at most {limit:.0%} of the positions there; {expected:.0%} in the layer's other maps or by chance",
-        says=f"{before:.0%} of its strongest positions lie in the {_REGIONS[best]}, and {count / n:.0%} in images whose "
+        says=f"{before:.0%} of its strongest positions lie in the {REGIONS[best]}, and {count / n:.0%} in images whose "
         f"middle was turned out ({expected:.0%} would be usual); its mean map is {ratio:.1f} times as strong at the "
         "border as inside",
         low=low,

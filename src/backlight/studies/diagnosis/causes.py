@@ -19,8 +19,8 @@ from backlight.studies.diagnosis.verdicts import Tested
 
 _N_DRAWS = 99
 _ROUNDS = 10
-_LEAST_HITS = 12
-_LEAST_SHARE = 0.15
+LEAST_HITS = 12
+LEAST_SHARE = 0.15
 """Share of the hits that the smaller cluster must have."""
 
 
@@ -50,10 +50,10 @@ def find_causes(
     """
     found, name, tests = Tested(), record.layer.name, []
     for channel, own in enumerate(shares):
-        if len(own) >= _LEAST_HITS:
+        if len(own) >= LEAST_HITS:
             tests.append(_cause(record, stage, channel, own, config))
     if not tests:
-        reason = f"no map has {_LEAST_HITS} hits; give more images"
+        reason = f"no map has {LEAST_HITS} hits; give more images"
         found.lack("causes", name, reason)
         return found
     found.add("causes", name, len(tests), tests)
@@ -66,7 +66,7 @@ def _cause(
     points = shares.astype(np.float64)
     split = two_clusters(points)
     n_second = int(min(split.second.sum(), (~split.second).sum()))
-    is_split = split.explained > config.split and n_second >= _LEAST_SHARE * len(points)
+    is_split = split.explained > config.split and n_second >= LEAST_SHARE * len(points)
     # the null is drawn only where it can matter: elsewhere the value is below its limit
     p = one_cluster_p(points, split.explained, config.seed) if is_split else 1.0
     names = [_main(shares[own], stage) for own in (~split.second, split.second)]

@@ -32,8 +32,8 @@ def find_checkerboards(
 ) -> Tested:
     """Test for each period of a grid whether the projections of a layer have more energy at it than beside it.
 
-    The null: `grid` times as much energy as at the neighbouring frequencies. A test takes the mean over the hits of each of a few
-    maps drawn at random, and its p is that of a t test of the logarithms over the maps.
+    The null: `grid` times as much energy as at the neighbouring frequencies. A test takes the mean over the hits of
+    each of a few maps drawn at random, and its p is that of a t test of the logarithms over the maps.
 
     Args:
         net: The captured network.
@@ -61,7 +61,9 @@ def find_checkerboards(
     tests = []
     for period in fitting:
         values = np.array([grid_energy(own, period) for own in projections])
-        by_map = np.array([np.log(values[[h[0] == c for h in hits]].mean() + _TINY) for c in np.unique(drawn)])
+        by_map = np.array(
+            [np.log(values[[h[0] == c for h in hits]].mean() + _TINY) for c in np.unique(drawn)]
+        )
         tests.append(_grid(record, period, by_map, config))
     found.add("checkerboard", name, record.layer.n_maps, tests)
     return found
@@ -111,7 +113,7 @@ def _grid(record: Record, period: int, logs: NDArray[np.float64], config: Diagno
         unit="factor",
         limit=config.grid,
         null=f"{config.grid:g} times as much energy as at the frequencies beside it",
-        says=f"its projections have {np.exp(mean):.1f} times as much energy at a period of {period} pixels as beside it",
+        says=f"its projections have {np.exp(mean):.1f} times as much energy at a period of {period} pixels as beside",
         low=float(np.exp(mean - reach)),
         high=float(np.exp(mean + reach)),
         p=float(stats.t.sf((mean - np.log(config.grid)) / error, len(logs) - 1)),

@@ -125,9 +125,7 @@ class _Sums:
         )
 
 
-def correlations(
-    n: int, first: NDArray[np.float64], second: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def correlations(n: int, first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the correlations (c, c) of c variables from their sums; NaN where one does not vary.
 
     Args:
@@ -146,4 +144,5 @@ def correlations(
     # what rounding of float32 products leaves of a constant map is no variance
     usable = variance > 1e-7 * np.maximum(np.diag(second) / n, 1e-30)
     deviation = np.where(usable, np.sqrt(np.where(usable, variance, 1)), np.nan)
-    return np.clip(covariance / np.outer(deviation, deviation), -1, 1)
+    found: NDArray[np.float64] = np.clip(covariance / np.outer(deviation, deviation), -1, 1)
+    return found

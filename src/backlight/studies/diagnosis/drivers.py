@@ -48,7 +48,9 @@ def drivers(
 
     *Convention*: only what raises the unit counts. Shares of a hit sum to 1.
     """
-    usable = {name: own for name, own in stages.by_layer.items() if can_drive(own) is None and name in records}
+    usable = {
+        name: own for name, own in stages.by_layer.items() if can_drive(own) is None and name in records
+    }
     wanted = {name: _hits_by_image(records[name], n_hits) for name in usable}
     found: dict[str, list[list[NDArray[np.float32]]]] = {
         name: [[] for _ in range(records[name].layer.n_maps)] for name in usable
@@ -82,12 +84,16 @@ def _shares(
     stage: Stage, below: Tensor, hits: list[tuple[int, int]], places: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Return the shares (hits, c_in) of units given by image and channel, and by row and column."""
-    (pad_rows, pad_cols), (kh, kw) = stage.padding, stage.weight.shape[2:]
-    padded = functional.pad(below, (int(pad_cols),) * 2 + (int(pad_rows),) * 2)
+    (kh, kw), (pad_rows, pad_cols) = (
+        stage.weight.shape[2:],
+        map(int, stage.padding),
+    )  # `can_drive` refuses names
+    padded = functional.pad(below, (pad_cols, pad_cols, pad_rows, pad_rows))
     image, channel = torch.tensor(hits).T
     # (hits, kh) and (hits, kw): the rows and columns that each unit reads
     rows, cols = (
-        torch.from_numpy(places[:, axis])[:, None] * stage.stride[axis] + torch.arange(size) * stage.dilation[axis]
+        torch.from_numpy(places[:, axis])[:, None] * stage.stride[axis]
+        + torch.arange(size) * stage.dilation[axis]
         for axis, size in enumerate((kh, kw))
     )
     # (hits, kh, kw, c_in): of an indexed tensor the indices' dimensions come first

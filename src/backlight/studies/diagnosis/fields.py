@@ -21,7 +21,9 @@ _MOST_UNITS = 16
 """Rows and columns of units whose fields are counted."""
 
 
-def find_fields(net: Network, layers: Sequence[Layer], objects: Sequence[tuple[float, float]] | None) -> Tested:
+def find_fields(
+    net: Network, layers: Sequence[Layer], objects: Sequence[tuple[float, float]] | None
+) -> Tested:
     """Find the layers that see no more of the image than those below them, and those that see less than the objects.
 
     Args:
@@ -47,7 +49,7 @@ def find_fields(net: Network, layers: Sequence[Layer], objects: Sequence[tuple[f
     return found
 
 
-def seen_share(layer: Layer, size: tuple[int, int]) -> float:
+def seen_share(layer: Layer, size: tuple[int, ...]) -> float:
     """Return which share of an image (h, w) a unit of a layer sees, on average over its units."""
     field = layer.receptive_field
     if field is None:

@@ -24,7 +24,8 @@ SIDE = 96
 def strongest_images(record: Record, channel: int, count: int) -> NDArray[np.int64]:
     """Return the places, among the record's images, of those that wake a map most, the strongest first."""
     order = np.argsort(-record.maxima[:, channel], kind="stable")[:count]
-    return order[record.maxima[order, channel] > 0]
+    found: NDArray[np.int64] = order[record.maxima[order, channel] > 0]
+    return found
 
 
 def project_hits(

@@ -32,7 +32,9 @@ def draw(result: Diagnosis) -> Plot:
         f"{len(result.findings)} were found (p values corrected for each kind, Benjamini & Hochberg). Grey: could not "
         "be looked for. Pictures: projections of the maps' strongest hits; of border detectors their mean map."
     )
-    figure, axes = new_plot(2 if shown else 1, 1, (_WIDTH, sum(heights[: 1 + bool(shown)]) + 1.0), title, note)
+    figure, axes = new_plot(
+        2 if shown else 1, 1, (_WIDTH, sum(heights[: 1 + bool(shown)]) + 1.0), title, note
+    )
     _shares(axes[0][0], result)
     if shown:
         _pictures(figure, replace_last_row(axes, heights), result, shown, n_rows)
@@ -43,15 +45,16 @@ def _shares(axes: Axes, result: Diagnosis) -> None:
     """Draw the table of shares, (layers, kinds)."""
     values = shares_of(result)
     axes.set_facecolor(_NOT_LOOKED_FOR)
-    axes.imshow(np.ma.masked_invalid(values), cmap="OrRd", vmin=0, vmax=1, aspect="auto")
+    white = np.where(np.isnan(values), np.nan, 0.0)  # nothing was found, which is not grey
+    axes.imshow(np.ma.masked_invalid(white), cmap="gray_r", vmin=0, vmax=1, aspect="auto")
+    axes.imshow(np.ma.masked_where(~(values > 0), values), cmap="OrRd", vmin=-0.2, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if value > 0:
             colour = "white" if value > 0.6 else "#18181b"
             text = f"{value:.0%}" if value >= 0.005 else "<1%"
             axes.text(column, row, text, ha="center", va="center", fontsize=_POINTS, color=colour)
     axes.set_yticks(range(len(result.layers)), [shortened(own, _NAME, _POINTS) for own in result.layers])
-    names = [wrapped(kind.title, 0.8, _POINTS) for kind in KINDS.values()]
-    axes.set_xticks(range(len(KINDS)), names)
+    axes.set_xticks(range(len(KINDS)), [kind.replace("_", " ") for kind in KINDS])
     axes.tick_params(length=0, labelsize=_POINTS)
     axes.xaxis.tick_top()
     axes.grid(False)
@@ -63,9 +66,7 @@ def shares_of(result: Diagnosis) -> NDArray[np.float64]:
     return np.array([[np.nan if value is None else value for value in row] for row in rows], np.float64)
 
 
-def _pictures(
-    figure: Plot, place: SubplotSpec, result: Diagnosis, shown: list[Finding], n_rows: int
-) -> None:
+def _pictures(figure: Plot, place: SubplotSpec, result: Diagnosis, shown: list[Finding], n_rows: int) -> None:
     """Show the pictures of findings, in their order."""
     cells = place.subgridspec(n_rows, _COLUMNS)
     for i in range(n_rows * _COLUMNS):

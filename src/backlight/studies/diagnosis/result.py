@@ -198,7 +198,9 @@ class Diagnosis(Result):
             BadInputError: There is no such kind.
         """
         _check_kind(kind)
-        mine = [own for own in self.looked_for if own.kind == kind and (layers is None or own.layer in layers)]
+        mine = [
+            own for own in self.looked_for if own.kind == kind and (layers is None or own.layer in layers)
+        ]
         n_maps = sum(own.n_maps for own in mine)
         return sum(own.n_found for own in mine) / n_maps if n_maps else None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from torch import Tensor
 
 from backlight.studies.diagnosis.collect import Record
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
@@ -28,13 +29,20 @@ def find_loud(record: Record, stage: Stage | None, config: DiagnosisConfig) -> T
     if stage is None:
         found.lack("loud", name, "several paths make this layer, so it has no filters of its own")
         return found
-    if len(stage.weight) < _LEAST_FILTERS:
-        found.lack("loud", name, f"{len(stage.weight)} filters are too few to say what is usual among them")
-        return found
-    rms = rms_of(stage)
+    look_at_rms(found, name, rms_of(stage.weight), stage.is_normalised, config)
+    return found
+
+
+def look_at_rms(
+    found: Tested, name: str, rms: NDArray[np.float64], is_normalised: bool, config: DiagnosisConfig
+) -> None:
+    """Add the tests of a layer's filters, given their RMS (c,) and whether a batch norm is folded into them."""
+    if len(rms) < _LEAST_FILTERS:
+        found.lack("loud", name, f"{len(rms)} filters are too few to say what is usual among them")
+        return
     z, ratio = standing_out(rms)
     above = int((rms > PAPERS_LIMIT).sum())
-    scale = "folded with its batch norm, " if stage.is_normalised else ""
+    scale = "RMS, its batch norm folded in," if is_normalised else "RMS"
     found.add(
         "loud",
         name,
@@ -48,7 +56,7 @@ def find_loud(record: Record, stage: Stage | None, config: DiagnosisConfig) -> T
                 unit="factor",
                 limit=config.loud,
                 null="the layer's other filters: median and spread of the logarithms",
-                says=f"its RMS, {scale}is {rms[channel]:.3g}, {ratio[channel]:.1f} times the layer's median; {above} of "
+                says=f"its {scale} is {rms[channel]:.3g}, {ratio[channel]:.1f} times the layer's median; {above} of "
                 f"{len(rms)} filters exceed the paper's {PAPERS_LIMIT}",
                 p=float(stats.norm.sf(z[channel])),
                 is_found=bool(ratio[channel] > config.loud),
@@ -56,12 +64,16 @@ def find_loud(record: Record, stage: Stage | None, config: DiagnosisConfig) -> T
             for channel in range(len(rms))
         ),
     )
-    return found
 
 
-def rms_of(stage: Stage) -> NDArray[np.float64]:
-    """Return the RMS (c,) of each folded filter."""
-    found: NDArray[np.float64] = stage.weight.double().square().mean((1, 2, 3)).sqrt().cpu().numpy()
+def rms_of(weight: Tensor) -> NDArray[np.float64]:
+    """Return the RMS (c,) of filters (c, c_in, kh, kw).
+
+    Example:
+        >>> rms_of(torch.tensor([[3.0, 4.0], [0.0, 0.0]])[:, None, None]).round(3).tolist()
+        [3.536, 0.0]
+    """
+    found: NDArray[np.float64] = weight.double().square().mean((1, 2, 3)).sqrt().cpu().numpy()
     return found
 
 

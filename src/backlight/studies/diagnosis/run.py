@@ -1,8 +1,8 @@
 """Diagnosis: what is wrong with a network, layer by layer, each finding against its null.
 
 *Source*: Zeiler & Fergus (2013), section 4.1 and Fig. 6, who saw in the pictures what was wrong with AlexNet: dead
-filters, missing frequencies, aliasing. *Differs*: numbers with nulls and corrected p values instead of the eye, and more
-kinds of findings.
+filters, missing frequencies, aliasing. *Differs*: numbers with nulls and corrected p values instead of the eye, and
+more kinds of findings.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def run(
     config = config or DiagnosisConfig()
     chosen = tuple(own for own in choose_layers(net, layers) if own.is_spatial)
     if not chosen:
-        raise BadInputError(f"{net.name}: none of the layers has feature maps with rows and columns to diagnose")
+        raise BadInputError(
+            f"{net.name}: none of the layers has feature maps with rows and columns to diagnose"
+        )
     inputs = Inputs(net, images, config.n_images, config.seed)
     few = inputs.some(_N_TURNED)
     count = Count(progress, "diagnosis", 2 * len(inputs.ids) + len(few.ids))
@@ -177,7 +179,8 @@ def _with_pictures(
     net: Network, inputs: Inputs, records: dict[str, Record], findings: Sequence[Finding], n_pictures: int
 ) -> tuple[tuple[Finding, ...], NDArray[np.uint8]]:
     """Return the findings, the first of which have a picture, and the pictures."""
-    pictures, found = [], []
+    pictures: list[NDArray[np.uint8]] = []
+    found = []
     for finding in findings:
         picture = picture_of(net, inputs, records, finding) if len(pictures) < n_pictures else None
         found.append(finding if picture is None else replace(finding, evidence=len(pictures)))

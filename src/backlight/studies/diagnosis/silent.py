@@ -6,9 +6,11 @@ wakes in less than about 3 / n of such images (the rule of three; exactly 1 - 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, log
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from backlight.studies.diagnosis.collect import Record
@@ -43,26 +45,17 @@ def find_silent(record: Record, stage: Stage | None, config: DiagnosisConfig) ->
         for kind in ("sleeping", "always_on"):
             found.lack(kind, name, "no rectifier makes this layer, so zero is no threshold of it")
     awake, certain = record.awake, _certainly_dead(stage, n_maps)
-    if n < images_needed(config.rare):
-        reason = (
-            f"{n} images cannot tell a map that is silent from one above zero in {config.rare:.0%} of images; "
-            f"give at least {images_needed(config.rare)}"
-        )
-        for kind in ("dead", "sleeping", "always_on"):
-            found.lack(kind, name, reason)
+    say_too_few(found, name, n, config)
     if not record.layer.rectified:
         constant = record.maxima.max(0) == record.minima.min(0)
         found.add("dead", name, n_maps, (_constant(record, c, bool(constant[c])) for c in range(n_maps)))
         return found
-    found.add("dead", name, n_maps, (_dead(record, c, bool(certain[c]), config) for c in range(n_maps)))
-    found.add(
-        "sleeping", name, n_maps, (_sleeping(record, c, config) for c in range(n_maps) if awake[c] > 0)
-    )
+    look_at_waking(found, name, awake.tolist(), certain.tolist(), n, config)
     found.add("always_on", name, n_maps, (_always_on(record, c, config) for c in range(n_maps)))
     return found
 
 
-def _certainly_dead(stage: Stage | None, n_maps: int) -> np.ndarray:
+def _certainly_dead(stage: Stage | None, n_maps: int) -> NDArray[np.bool_]:
     """Return (c,) which filters are zeros without a positive bias."""
     if stage is None:
         return np.zeros(n_maps, bool)
@@ -70,8 +63,36 @@ def _certainly_dead(stage: Stage | None, n_maps: int) -> np.ndarray:
     return np.asarray(silent.cpu())
 
 
-def _dead(record: Record, channel: int, is_certain: bool, config: DiagnosisConfig) -> Finding:
-    n, awake = record.n_images, int(record.awake[channel])
+def say_too_few(found: Tested, layer: str, n: int, config: DiagnosisConfig) -> None:
+    """Say that n images are too few to tell anything about silence, where they are."""
+    if n < images_needed(config.rare):
+        reason = (
+            f"{n} images cannot tell a map that is silent from one above zero in {config.rare:.0%} of images; "
+            f"give at least {images_needed(config.rare)}"
+        )
+        for kind in ("dead", "sleeping", "always_on"):
+            found.lack(kind, layer, reason)
+
+
+def look_at_waking(
+    found: Tested, layer: str, awake: Sequence[int], certain: Sequence[bool], n: int, config: DiagnosisConfig
+) -> None:
+    """Add the tests of maps for being dead or sleeping.
+
+    Args:
+        found: Where they are added.
+        layer: The layer's name.
+        awake: For each map in how many images it is above zero.
+        certain: For each map whether its filter is zero.
+        n: Number of images.
+        config: How rare is rare.
+    """
+    maps = list(enumerate(zip(awake, certain, strict=True)))
+    found.add("dead", layer, len(maps), (_dead(layer, c, k, n, sure, config) for c, (k, sure) in maps))
+    found.add("sleeping", layer, len(maps), (_sleeping(layer, c, k, n, config) for c, (k, _) in maps if k))
+
+
+def _dead(layer: str, channel: int, awake: int, n: int, is_certain: bool, config: DiagnosisConfig) -> Finding:
     _, high = share_interval(awake, n)
     text = (
         "its filter is zero and its bias not above zero: it can never wake"
@@ -80,7 +101,7 @@ def _dead(record: Record, channel: int, is_certain: bool, config: DiagnosisConfi
     )
     return Finding(
         kind="dead",
-        layer=record.layer.name,
+        layer=layer,
         channels=(channel,),
         value=awake / n,
         unit="share",
@@ -95,12 +116,11 @@ def _dead(record: Record, channel: int, is_certain: bool, config: DiagnosisConfi
     )
 
 
-def _sleeping(record: Record, channel: int, config: DiagnosisConfig) -> Finding:
-    n, awake = record.n_images, int(record.awake[channel])
+def _sleeping(layer: str, channel: int, awake: int, n: int, config: DiagnosisConfig) -> Finding:
     low, high = share_interval(awake, n)
     return Finding(
         kind="sleeping",
-        layer=record.layer.name,
+        layer=layer,
         channels=(channel,),
         value=awake / n,
         unit="share",

@@ -62,6 +62,10 @@ def _rows(module: fx.GraphModule, shape: tuple[int, int, int]) -> int | None:
         # shapes without numbers: nothing is computed
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
             (maps,) = module(torch.empty(1, *shape, dtype=like.meta["val"].dtype))
-    except (RuntimeError, TypeError, AssertionError):  # a view with sizes of its own, or nothing left to slide over
+    except (
+        RuntimeError,
+        TypeError,
+        AssertionError,
+    ):  # a view with sizes of its own, or nothing left to slide over
         return None
     return int(maps.shape[2])

@@ -42,16 +42,25 @@ def find_missing_frequencies(stage: Stage | None, inputs: Tensor, config: Diagno
     if stage is None:
         found.lack("frequencies", None, "no layer is made from the pixels by one convolution")
         return found
-    name, (n_filters, *_, height, width) = stage.layer.name, stage.weight.shape
+    look_at_bands(found, stage.layer.name, stage.weight, image_bands(inputs), config)
+    return found
+
+
+def look_at_bands(
+    found: Tested, name: str, weight: Tensor, seen: NDArray[np.float64], config: DiagnosisConfig
+) -> None:
+    """Add the tests of the bands of filters (c, c_in, kh, kw), given the images' shares (bands,)."""
+    n_filters, _, height, width = weight.shape
     if min(height, width) < _LEAST_KERNEL or n_filters < _LEAST_FILTERS:
         reason = f"{n_filters} filters of {height}x{width} have no bands to tell apart"
         found.lack("frequencies", name, reason)
-        return found
-    shares, seen = band_shares(stage.weight), image_bands(inputs)
-    shuffled = np.stack([_shuffled(stage.weight, config.seed + i) for i in range(_N_SHUFFLES)])  # (shuffles, bands)
-    tests = [_band(name, band, shares[:, band], shuffled[:, band], float(seen[band])) for band in range(len(BANDS))]
+        return
+    shares = band_shares(weight)
+    shuffled = np.stack([_shuffled(weight, config.seed + i) for i in range(_N_SHUFFLES)])  # (shuffles, bands)
+    tests = [
+        _band(name, band, shares[:, band], shuffled[:, band], float(seen[band])) for band in range(len(BANDS))
+    ]
     found.add("frequencies", name, n_filters, tests)
-    return found
 
 
 def band_shares(weight: Tensor) -> NDArray[np.float64]:
@@ -73,7 +82,9 @@ def band_shares(weight: Tensor) -> NDArray[np.float64]:
 def image_bands(inputs: Tensor) -> NDArray[np.float64]:
     """Return the share (bands,) of the images' energy in each band, each image less its mean, under a window."""
     height, width = inputs.shape[2:]
-    window = torch.hann_window(height, device=inputs.device)[:, None] * torch.hann_window(width, device=inputs.device)
+    window = torch.hann_window(height, device=inputs.device)[:, None] * torch.hann_window(
+        width, device=inputs.device
+    )
     centred = inputs - inputs.mean((2, 3), keepdim=True)
     power = torch.fft.fft2(centred.float() * window).abs().square().sum((0, 1))
     own = torch.stack([(power * band).sum() for band in _bands(height, width, inputs.device)])
@@ -96,7 +107,9 @@ def _shuffled(weight: Tensor, seed: int) -> NDArray[np.float64]:
     return found
 
 
-def _band(name: str, band: int, shares: NDArray[np.float64], null: NDArray[np.float64], seen: float) -> Finding:
+def _band(
+    name: str, band: int, shares: NDArray[np.float64], null: NDArray[np.float64], seen: float
+) -> Finding:
     """Return the test of a band."""
     usual, own = float(null.mean()), mean_interval(shares)
     value = (own.mean or 0.0) / usual

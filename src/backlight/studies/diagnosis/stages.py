@@ -77,12 +77,13 @@ class Stages:
         folded = fold_batch_norms(cut(net.module, [(node, None) for node in heads]))
         (returned,) = folded.graph.find_nodes(op="output")
         self.by_layer: dict[str, Stage] = {}
-        self._home, below = (net.device, net.dtype), []
+        self._home, below = (net.device, net.dtype), list[tuple[fx.Node, None]]()
         for layer, node, original in zip(layers, returned.args[0], heads, strict=True):
             conv = _convolution_of(layer, node)
             if conv is not None and (stage := _stage(folded, layer, conv, original)) is not None:
+                read: Any = conv.args[0]
                 self.by_layer[layer.name] = stage
-                below.append((conv.args[0], None))
+                below.append((read, None))
         self._below = cut(folded, below) if below else None
 
     def below(self, inputs: Tensor) -> dict[str, Tensor]:

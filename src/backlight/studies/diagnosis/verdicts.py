@@ -57,7 +57,9 @@ def verdicts(tested: Sequence[Tested]) -> Verdicts:
     *Convention*: findings are ordered by how much their kind matters times the share of the layer's maps that have it,
     which for a whole layer is 1; equal ones in the order in which they were tested.
     """
-    corrected = [own for kind in KINDS for own in _corrected([f for t in tested for f in t.findings if f.kind == kind])]
+    corrected = [
+        own for kind in KINDS for own in _corrected([f for t in tested for f in t.findings if f.kind == kind])
+    ]
     n_maps = {key: n for own in tested for key, n in own.n_maps.items()}
     looked_for = []
     for (kind, layer), n in n_maps.items():
@@ -71,7 +73,7 @@ def verdicts(tested: Sequence[Tested]) -> Verdicts:
         (own for own in corrected if own.is_found),
         key=lambda own: -KINDS[own.kind].weight * share[own.kind, own.layer],
     )
-    return Verdicts(tuple(ranked), tuple(looked_for), tuple(l for own in tested for l in own.lacking))
+    return Verdicts(tuple(ranked), tuple(looked_for), tuple(one for own in tested for one in own.lacking))
 
 
 def _corrected(tests: Sequence[Finding]) -> list[Finding]:
