@@ -127,6 +127,10 @@ class Commands(LazyGroup):
             "sanity:sanity",
             "Replace weights by random ones, and switches by others: how alike do the projections stay?",
         ),
+        "diagnose": Command(
+            "diagnose:diagnose",
+            "Find out what is wrong with a network: dead and duplicate maps, aliasing, padding, each with what to try.",
+        ),
         "invert": Command(
             "invert:invert",
             "Reconstruct an image from a layer's activations; differences show what the layer discards.",

@@ -119,6 +119,7 @@ _PHASES = {
     "evolution": ("observing", "steps"),
     "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
+    "diagnosis": ("looking", "images"),
     "side by side": ("comparing", "feature maps"),
     "export": ("exporting", "files"),
     "prepare": ("preparing", ""),

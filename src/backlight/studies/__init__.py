@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from backlight.studies import correspondence as correspondence
+    from backlight.studies import diagnosis as diagnosis
     from backlight.studies import evolution as evolution
     from backlight.studies import faithfulness as faithfulness
     from backlight.studies import foretelling as foretelling
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _ON_FIRST_USE = (
     "correspondence",
+    "diagnosis",
     "evolution",
     "faithfulness",
     "foretelling",

@@ -137,3 +137,23 @@ def false_discoveries(p_values: NDArray[np.floating]) -> NDArray[np.float64]:
     if known.any():
         found[known] = stats.false_discovery_control(p_values[known])
     return found
+
+
+def share_interval(n_hits: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of which n_hits of n independent samples were seen.
+
+    *Source*: Clopper & Pearson (1934), which never covers the true share in less than 95 % of cases. Of none or all of
+    n it is one-sided, so that its end is the rule of three: about 3 / n.
+
+    Example:
+        >>> [round(end, 3) for end in share_interval(5, 10)], share_interval(0, 0)
+        ([0.187, 0.813], (0.0, 1.0))
+        >>> round(share_interval(0, 300)[1] * 300, 2)
+        2.98
+    """
+    if n == 0:
+        return 0.0, 1.0
+    tail = P_LIMIT if n_hits in (0, n) else P_LIMIT / 2
+    low = 0.0 if n_hits == 0 else float(stats.beta.ppf(tail, n_hits, n - n_hits + 1))
+    high = 1.0 if n_hits == n else float(stats.beta.ppf(1 - tail, n_hits + 1, n - n_hits))
+    return low, high
