@@ -140,6 +140,12 @@ Evolution = Annotated[
         help="What `backlight evolve` wrote: the pages of its feature maps show them step by step.",
     ),
 ]
+Diagnosis = Annotated[
+    Path | None,
+    typer.Option(
+        "--diagnosis", help="What `backlight diagnose --save` wrote: adds a page of what was found."
+    ),
+]
 Opens = Annotated[bool, typer.Option("--open/--no-open", help="Open the result in the browser.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")]
 PlotOutput = Annotated[

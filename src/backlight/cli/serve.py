@@ -8,7 +8,7 @@ import typer
 
 from backlight.cli import flags
 from backlight.cli.output import has_browser, say
-from backlight.cli.sites import opened_evolution
+from backlight.cli.sites import opened_diagnosis, opened_evolution
 from backlight.errors import BadInputError
 
 
@@ -19,6 +19,7 @@ def serve(
     ] = None,
     beside: flags.Beside = None,
     evolution: flags.Evolution = None,
+    diagnosis: flags.Diagnosis = None,
     opens: flags.Opens = True,
     model: Annotated[
         str | None,
@@ -58,5 +59,14 @@ def serve(
 
         net = load_network_for(opened, model, weights, device)
     other = None if beside is None else open_atlas(beside)
-    steps = opened_evolution(evolution)
-    run(opened, port, beside=other, evolution=steps, net=net, images=images, ready=ready)
+    steps, found_wrong = opened_evolution(evolution), opened_diagnosis(diagnosis)
+    run(
+        opened,
+        port,
+        beside=other,
+        evolution=steps,
+        diagnosis=found_wrong,
+        net=net,
+        images=images,
+        ready=ready,
+    )

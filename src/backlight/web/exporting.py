@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from backlight import __version__
 from backlight.atlas import Atlas, open_atlas
@@ -21,7 +21,10 @@ from backlight.web import links
 from backlight.web.site import Site
 
 if TYPE_CHECKING:
+    from backlight.studies.diagnosis import Diagnosis
     from backlight.studies.evolution import EvolutionResult
+
+    _Results: TypeAlias = tuple[EvolutionResult | None, Diagnosis | None]
 
 MANIFEST = "backlight-export.json"
 """Lists what an export wrote, so that the next one into the same folder knows what is its own."""
@@ -50,6 +53,7 @@ def export(
     *,
     beside: Atlas | None = None,
     evolution: EvolutionResult | None = None,
+    diagnosis: Diagnosis | None = None,
     progress: Progress | None = None,
 ) -> Exported:
     """Write the site of an atlas as plain files.
@@ -59,6 +63,7 @@ def export(
         folder: Where to; made if missing. One that holds an earlier export is written over.
         beside: Another atlas, whose maps are shown beside those of the same name (`backlight.compare`).
         evolution: The evolution of its feature maps in a training, which their pages show.
+        diagnosis: What is wrong with its network, which has a page of its own.
         progress: Called with `export`, the number of files written and the number in all.
 
     Raises:
@@ -67,7 +72,7 @@ def export(
         StorageError: It cannot be written.
     """
     folder, report = Path(folder), progress or silent
-    site = Site(atlas, beside, evolution)
+    site = Site(atlas, beside, evolution, diagnosis)
     earlier = _earlier(folder)
     make_folder(folder)
     paths, n_bytes = list(site.paths), 0
@@ -77,7 +82,7 @@ def export(
         (folder / MANIFEST).write_text(
             json.dumps({"backlight": __version__, "files": sorted({*paths, *earlier})})
         )
-        for done, (path, content) in enumerate(_contents(site, evolution, paths), 1):
+        for done, (path, content) in enumerate(_contents(site, (evolution, diagnosis), paths), 1):
             target = folder / path
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(content)
@@ -89,16 +94,14 @@ def export(
     return Exported(folder / links.INDEX, len(paths), n_bytes)
 
 
-def _contents(
-    site: Site, evolution: EvolutionResult | None, paths: Sequence[str]
-) -> Iterator[tuple[str, bytes]]:
+def _contents(site: Site, results: _Results, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Yield each address with its content; those of a large atlas are made on all cores."""
     n_sheets = sum(path.endswith(".webp") for path in paths)
     if n_sheets <= _FEW or _n_cores() == 1:
         yield from ((path, _content(site, path)) for path in paths)
         return
     atlases = [own for own in (site.views.atlas, site.views.beside) if own is not None]
-    known = [own.path.absolute() for own in atlases], evolution
+    known = [own.path.absolute() for own in atlases], results
     with ProcessPoolExecutor(_n_cores(), get_context("spawn"), _start, known) as pool:
         # a worker keeps what it knows of a layer, so neighbours go to one
         yield from zip(paths, pool.map(_made, paths, chunksize=_NEIGHBOURS), strict=True)
@@ -114,9 +117,9 @@ _sites: list[Site] = []
 """The site of a worker process, which keeps it."""
 
 
-def _start(paths: Sequence[Path], evolution: EvolutionResult | None) -> None:
+def _start(paths: Sequence[Path], results: _Results) -> None:
     atlas, *beside = map(open_atlas, paths)
-    _sites.append(Site(atlas, beside[0] if beside else None, evolution))
+    _sites.append(Site(atlas, beside[0] if beside else None, *results))
 
 
 def _made(path: str) -> bytes:

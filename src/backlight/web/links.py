@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 INDEX, ABOUT, TRAY, SEARCH, CLASSES = "index.html", "about.html", "tray.html", "search.html", "classes.html"
 COMPARE = "compare.html"
+DIAGNOSIS, DIAGNOSED = "diagnosis.html", "sheets/diagnosis.webp"
 UNITS = "data/units.js"
 PROBE, PROBE_IMAGES, PROBE_JOBS = "probe.html", "probe/images", "probe/jobs"
 EVOLUTION = "evolution"

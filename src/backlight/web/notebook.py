@@ -74,7 +74,7 @@ def layer_card(layer: AtlasLayer, heading: Heading, size: tuple[int, int]) -> st
 
 def _site(heading: Heading, size: tuple[int, int]) -> SiteView:
     return SiteView(
-        heading.network, heading.n_images, 0, size, "", heading.rules, False, False, __version__, ""
+        heading.network, heading.n_images, 0, size, "", heading.rules, False, False, __version__, "", False
     )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from backlight.network import Network
+    from backlight.studies.diagnosis import Diagnosis
     from backlight.studies.evolution import EvolutionResult
     from backlight.web.probe.routes import Probe
 
@@ -36,6 +37,7 @@ def app(
     beside: Atlas | None = None,
     *,
     evolution: EvolutionResult | None = None,
+    diagnosis: Diagnosis | None = None,
     net: Network | None = None,
     images: Any = None,
 ) -> Starlette:
@@ -49,6 +51,7 @@ def app(
         atlas: A finished atlas.
         beside: Another one, whose maps are shown beside those of the same name.
         evolution: The evolution of its feature maps in a training, which their pages show.
+        diagnosis: What is wrong with its network, which has a page of its own.
         net: The network that it was built with, for the page that probes images of one's own; None leaves it out.
         images: The images that it was built over, to probe the originals; None takes those that the atlas keeps.
 
@@ -63,7 +66,7 @@ def app(
     from starlette.responses import Response
     from starlette.routing import Route
 
-    site = Site(atlas, beside, evolution, has_probe=net is not None)
+    site = Site(atlas, beside, evolution, diagnosis, has_probe=net is not None)
     kept = _Kept(site)
     probe = None if net is None else _probe(site, net, images)
 
@@ -167,6 +170,7 @@ def serve(
     *,
     beside: Atlas | None = None,
     evolution: EvolutionResult | None = None,
+    diagnosis: Diagnosis | None = None,
     net: Network | None = None,
     images: Any = None,
     ready: Callable[[str], None] | None = None,
@@ -178,6 +182,7 @@ def serve(
         port: The port; None takes the first free one from 8123 on.
         beside: Another atlas, whose maps are shown beside those of the same name (`backlight.compare`).
         evolution: The evolution of its feature maps in a training, which their pages show.
+        diagnosis: What is wrong with its network, which has a page of its own.
         net: The network that it was built with, for the page that probes images of one's own; None leaves it out.
         images: The images that it was built over, to probe the originals; None takes those that the atlas keeps.
         ready: Called with the address once it is answered.
@@ -188,7 +193,7 @@ def serve(
     """
     import uvicorn
 
-    application = app(atlas, beside, evolution=evolution, net=net, images=images)
+    application = app(atlas, beside, evolution=evolution, diagnosis=diagnosis, net=net, images=images)
 
     with _listening(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}/"

@@ -17,11 +17,13 @@ from backlight.atlas import Atlas
 from backlight.web import links, pages
 from backlight.web.comparing import Compared
 from backlight.web.contexts import Card, Page
+from backlight.web.diagnosing import Diagnosed
 from backlight.web.evolving import Evolved
 from backlight.web.sheets import BANDS, KINDS, LIGHT, SCALED, draw_bands, draw_light, draw_sheet, draw_wholes
 from backlight.web.views import Views
 
 if TYPE_CHECKING:
+    from backlight.studies.diagnosis import Diagnosis
     from backlight.studies.evolution import EvolutionResult
 
 POLICY = (
@@ -60,6 +62,7 @@ class Site:
         atlas: A finished atlas.
         beside: Another one, whose maps are shown beside those of the same name.
         evolution: The evolution of its feature maps in a training, which their pages show.
+        diagnosis: What is wrong with its network, which has a page of its own.
         has_probe: Whether it has the page to probe images of one's own, which works only where it is served.
 
     Attributes:
@@ -81,11 +84,14 @@ class Site:
         atlas: Atlas,
         beside: Atlas | None = None,
         evolution: EvolutionResult | None = None,
+        diagnosis: Diagnosis | None = None,
         *,
         has_probe: bool = False,
     ) -> None:
         evolved = None if evolution is None else Evolved(evolution, atlas)
-        self.views, self.lock = Views(atlas, beside, evolved, has_probe=has_probe), Lock()
+        self.views = Views(atlas, beside, evolved, diagnosis, has_probe=has_probe)
+        self.diagnosed = None if diagnosis is None else Diagnosed(self.views, diagnosis)
+        self.lock = Lock()
         self.compared = None if beside is None else Compared(self.views, beside)
         self._latest: tuple[str, Page] | None = None
 
@@ -128,6 +134,10 @@ class Site:
             for path, layer in self.compared.pages.items():
                 add(path, "compare-layer.html", layer)
             found |= self.compared.sheets
+        if self.diagnosed is not None:
+            add(links.DIAGNOSIS, "diagnosis.html", self.diagnosed.page)
+            if self.diagnosed.has_sheet:
+                found[links.DIAGNOSED] = self.diagnosed.sheet
         found[links.UNITS] = self._units
         if views.has_probe:
             add(links.PROBE, "probe.html", partial(pages.probe, views))
@@ -223,7 +233,13 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "percent": _percent, "breaks": _breaks, "control": _control}
+    environment.filters |= {
+        "number": _number,
+        "percent": _percent,
+        "breaks": _breaks,
+        "control": _control,
+        "sentence": _sentence,
+    }
     environment.globals |= {"links": links, "policy": POLICY}
     return environment
 
@@ -244,6 +260,16 @@ def _breaks(name: str) -> Markup:
         + (Markup("<wbr>") if "." in name else Markup(""))
         + escape(name.rpartition(".")[2])
     )
+
+
+def _sentence(words: str) -> Markup:
+    """Return words as a sentence; what stands between backticks is code."""
+    parts = words.split("`")
+    codes = [
+        escape(part) if i % 2 == 0 else Markup("<code>{}</code>").format(part) for i, part in enumerate(parts)
+    ]
+    found = Markup("").join(codes)
+    return found[:1].upper() + found[1:] + ("" if words.endswith((".", "!", "?")) else ".")
 
 
 def _control(name: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from backlight import __version__
 from backlight.atlas import Atlas, AtlasLayer, Evidence, FeatureMap, Hit, pair
@@ -44,6 +45,9 @@ from backlight.web.sheets import (
     whole_place,
 )
 
+if TYPE_CHECKING:
+    from backlight.studies.diagnosis import Diagnosis
+
 _NEAREST = 8
 _KEPT_FILTERS = 2
 """Layers whose filters are kept in memory: pages are mostly read layer by layer."""
@@ -69,6 +73,7 @@ class Views:
         atlas: A finished atlas.
         beside: Another one, that it is compared with.
         evolved: What was seen of its feature maps while the network was trained.
+        diagnosis: What is wrong with its network.
         has_probe: Whether images of one's own can be probed.
 
     Raises:
@@ -80,11 +85,12 @@ class Views:
         atlas: Atlas,
         beside: Atlas | None = None,
         evolved: Evolved | None = None,
+        diagnosis: Diagnosis | None = None,
         *,
         has_probe: bool = False,
     ) -> None:
         self.atlas, self.beside, self.has_probe = atlas, beside, has_probe
-        self.evolved = evolved
+        self.evolved, self.diagnosis = evolved, diagnosis
         self.pairing = None if beside is None else pair(atlas, beside)
         self.slugs = links.slugs(atlas)
         self._cards: dict[str, dict[int, Card]] = {}
@@ -110,6 +116,7 @@ class Views:
             has_probe=self.has_probe,
             version=__version__,
             beside="" if self.pairing is None else self.pairing.names[1],
+            has_diagnosis=self.diagnosis is not None,
         )
 
     @cached_property
@@ -208,6 +215,7 @@ class Views:
             nearest=nearest,
             alike=alike,
             evolution=self._steps(layer, channel),
+            findings=self._findings(name, channel),
             before=links.feature_map(slug, at - 1, channels[at - 1]) if at else None,
             after=links.feature_map(slug, at + 1, channels[at + 1]) if at + 1 < len(channels) else None,
         )
@@ -319,6 +327,11 @@ class Views:
         first = layer.channels.index(channel) - place
         on_page = layer.channels[first : first + sheet.count]
         return self.evolved.steps(layer.name, channel, on_page, sheet.href(links.EVOLUTION))
+
+    def _findings(self, name: str, channel: int) -> tuple[tuple[str, str], ...]:
+        """Return what a diagnosis has found of a map: the finding's name, and a sentence."""
+        found = () if self.diagnosis is None else self.diagnosis.of_map(name, channel)
+        return tuple((own.title, own.says) for own in found)
 
     def _nearest(self, layer: AtlasLayer, channel: int) -> tuple[tuple[Near, ...], tuple[Near, ...]]:
         """Return the maps of a layer that share most hits with a map, and those with the nearest filters."""

@@ -1,13 +1,8 @@
-"""Diagnosis: what is wrong with a network, each finding with a measure, its null and what to try."""
+"""Diagnosis: what is wrong with a network, each finding with a measure, its null and what to try.
 
-from backlight.studies.diagnosis.kinds import KINDS
-from backlight.studies.diagnosis.result import Diagnosis, DiagnosisConfig, Finding
-from backlight.studies.diagnosis.run import run
+What a file holds is read without PyTorch, so that a site shows it at once.
+"""
 
-__all__ = [
-    "KINDS",
-    "Diagnosis",
-    "DiagnosisConfig",
-    "Finding",
-    "run",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

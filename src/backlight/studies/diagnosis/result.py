@@ -97,6 +97,11 @@ class Finding:
     evidence: int | None = None
 
     @property
+    def title(self) -> str:
+        """What it is called."""
+        return KINDS[self.kind].title
+
+    @property
     def measure(self) -> str:
         """What the value is."""
         return KINDS[self.kind].measure
@@ -169,6 +174,20 @@ class Diagnosis(Result):
     lacking: tuple[Lacking, ...]
     pictures: NDArray[np.uint8]
 
+    def __post_init__(self) -> None:
+        """Refuse what does not belong together: a file may come from anybody."""
+        for own in (*self.findings, *self.looked_for, *self.lacking):
+            _check_kind(own.kind)
+        pictures = self.pictures
+        is_sound = pictures.dtype == np.uint8 and pictures.ndim == 4 and pictures.shape[3] == 3
+        if not is_sound or (len(pictures) and not (pictures.shape[1] == pictures.shape[2] > 0)):
+            raise BadInputError("the pictures of a diagnosis are (k, side, side, 3) uint8")
+        for found in self.findings:
+            if found.evidence is not None and not 0 <= found.evidence < len(pictures):
+                raise BadInputError(
+                    f"a diagnosis has {len(pictures)} pictures, a finding asks for {found.evidence}"
+                )
+
     @property
     def n_looked_for(self) -> int:
         """How many findings were looked for."""
@@ -182,6 +201,10 @@ class Diagnosis(Result):
         """
         _check_kind(kind)
         return tuple(own for own in self.findings if own.kind == kind and layer in (None, own.layer))
+
+    def of_map(self, layer: str, channel: int) -> tuple[Finding, ...]:
+        """Return what was found of a feature map, without what concerns its whole layer."""
+        return tuple(own for own in self.findings if own.layer == layer and channel in own.channels)
 
     def maps_with(self, kind: str, layer: str) -> set[int]:
         """Return the feature maps of a layer that have a finding of a kind."""

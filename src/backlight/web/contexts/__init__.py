@@ -7,6 +7,7 @@ shares are 0 to 1, and every `href` is an address made by `backlight.web.links`.
 from __future__ import annotations
 
 from backlight.web.contexts.compare import CompareLayerPage, ComparePage, LayerChangeView, MapChangeView, Side
+from backlight.web.contexts.diagnosis import Accused, DiagnosisPage, FindingView, KindView, Unseen
 from backlight.web.contexts.images import ClassesPage, ClassView, ImagesPage, ImageUnit, ImageView
 from backlight.web.contexts.layers import LayerPage, MapsPage, Scale, WallPage
 from backlight.web.contexts.network import Block, Lanes, NetworkPage, Run, Wire
@@ -41,11 +42,13 @@ Page = (
     | AboutPage
     | ComparePage
     | CompareLayerPage
+    | DiagnosisPage
 )
 """The context of any page."""
 
 __all__ = [
     "AboutPage",
+    "Accused",
     "Bar",
     "Block",
     "BoxView",
@@ -55,12 +58,15 @@ __all__ = [
     "CompareLayerPage",
     "ComparePage",
     "Control",
+    "DiagnosisPage",
     "EvidenceView",
     "Example",
+    "FindingView",
     "HitView",
     "ImageUnit",
     "ImageView",
     "ImagesPage",
+    "KindView",
     "LabelCount",
     "Lanes",
     "LayerChangeView",
@@ -82,6 +88,7 @@ __all__ = [
     "SiteView",
     "Sprite",
     "StepView",
+    "Unseen",
     "WallPage",
     "Wire",
 ]

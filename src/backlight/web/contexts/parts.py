@@ -268,6 +268,7 @@ class MapView:
         alike: Maps of the layer whose filters are nearest to its own; none where the atlas keeps none of the
             layer.
         evolution: The steps of a training; none where no evolution has followed the map.
+        findings: What a diagnosis has found of it: the finding's name, and a sentence.
         before: Address of the map before it; None for the first.
         after: Address of the map after it.
     """
@@ -282,6 +283,7 @@ class MapView:
     nearest: tuple[Near, ...] = ()
     alike: tuple[Near, ...] = ()
     evolution: tuple[StepView, ...] = ()
+    findings: tuple[tuple[str, str], ...] = ()
     before: str | None = None
     after: str | None = None
 
@@ -347,6 +349,7 @@ class SiteView:
         has_probe: Whether images of one's own can be probed: only where the site is served with a model.
         version: Backlight's version.
         beside: Name of the atlas that this one is compared with; empty where there is none.
+        has_diagnosis: Whether there is a page of what is wrong with the network.
     """
 
     network: str
@@ -359,3 +362,4 @@ class SiteView:
     has_probe: bool
     version: str
     beside: str
+    has_diagnosis: bool
