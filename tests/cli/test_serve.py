@@ -11,10 +11,11 @@ import pytest
 
 import backlight.web
 from backlight.cli import output
-from cli.running import check_refused, run
+from backlight.studies.diagnosis import Diagnosis
 from backlight.studies.evolution import EvolutionResult
 from backlight.studies.evolution.file import write_evolution
-from fuzz.tiny import make_tiny_atlas, tiny_evolution
+from cli.running import check_refused, run
+from fuzz.tiny import make_tiny_atlas, tiny_diagnosis, tiny_evolution
 
 
 @pytest.mark.parametrize(("flag", "seen"), [("--open", ["http://127.0.0.1:1/"]), ("--no-open", [])])
@@ -31,12 +32,14 @@ def test_the_address_is_said_and_opened_where_somebody_sees_it(
     asked: list[int | None] = []
     compared: list[str | None] = []
     followed: list[tuple[str, ...] | None] = []
+    diagnosed: list[int | None] = []
 
     def serve(
         atlas: Any,
         port: int | None,
         beside: Any,
         evolution: EvolutionResult | None,
+        diagnosis: Diagnosis | None,
         net: Any,
         images: Any,
         ready: Callable[[str], None],
@@ -45,6 +48,7 @@ def test_the_address_is_said_and_opened_where_somebody_sees_it(
         asked.append(port)
         compared.append(None if beside is None else beside.path.name)
         followed.append(None if evolution is None else evolution.steps)
+        diagnosed.append(None if diagnosis is None else diagnosis.n_images)
         ready("http://127.0.0.1:1/")
 
     monkeypatch.setattr(backlight.web, "serve", serve)
@@ -58,6 +62,10 @@ def test_the_address_is_said_and_opened_where_somebody_sees_it(
     write_evolution(tiny_evolution(), tmp_path / "steps.npz")
     assert run("serve", str(tmp_path / "t.atlas"), "--evolution", str(tmp_path / "steps.npz"), flag) == 0
     assert followed == [None, None, ("epoch-2", "epoch-9", "epoch-10")]
+    tiny_diagnosis().save(tmp_path / "found")
+    for name in ("found", "found.json"):
+        assert run("serve", str(tmp_path / "t.atlas"), "--diagnosis", str(tmp_path / name), flag) == 0
+    assert diagnosed == [None, None, None, 5, 5]
 
 
 def test_without_a_terminal_no_browser_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +86,16 @@ def test_a_model_that_is_named_adds_the_probe(workplace: Path, monkeypatch: pyte
     probed: list[tuple[str, Any]] = []
 
     def serve(
-        atlas: Any, port: int | None, beside: Any, evolution: Any, net: Any, images: Any, ready: Any
+        atlas: Any,
+        port: int | None,
+        beside: Any,
+        evolution: Any,
+        diagnosis: Any,
+        net: Any,
+        images: Any,
+        ready: Any,
     ) -> None:
-        assert beside is evolution is None
+        assert beside is evolution is diagnosis is None
         assert net.fingerprint() == atlas.model.fingerprint
         assert net.preprocessing == atlas.preprocessing
         probed.append((net.name, images))

@@ -14,7 +14,7 @@ import pytest
 import backlight
 from backlight.cli.commands import AdaptiveCommands, Commands
 from backlight.studies.evolution.file import write_evolution
-from fuzz.tiny import make_tiny_atlas, tiny_evolution
+from fuzz.tiny import make_tiny_atlas, tiny_diagnosis, tiny_evolution
 
 LATE = ("torch", "torchvision", "matplotlib", "scipy", "skimage", "timm")
 WORDS = [*([name] for name in Commands.known), *(["adaptive", name] for name in AdaptiveCommands.known)]
@@ -103,9 +103,11 @@ def test_pages_of_an_atlas_are_made_without_pytorch(tmp_path: Path) -> None:
     own, other = str(tmp_path / "t.atlas"), str(tmp_path / "other.atlas")
     steps = str(tmp_path / "steps.npz")
     write_evolution(tiny_evolution(), steps)
+    found = str(tmp_path / "found.json")
+    tiny_diagnosis().save(tmp_path / "found")
     asked = [
         ["export", own, str(tmp_path / "site")],
-        ["export", own, str(tmp_path / "two"), "--beside", other, "--evolution", steps],
+        ["export", own, str(tmp_path / "two"), "--beside", other, "--evolution", steps, "--diagnosis", found],
         ["compare", own, other],
     ]
     assert answers(asked) == [f"{' '.join(words)} 0 []" for words in asked]

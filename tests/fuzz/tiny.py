@@ -14,6 +14,8 @@ from atlas.files import make_earlier
 from backlight import Preprocessing, build, capture
 from backlight.atlas import Evidence, keep_evidence, keep_origin
 from backlight.network import Network
+from backlight.studies.diagnosis import Diagnosis, DiagnosisConfig, Finding
+from backlight.studies.diagnosis.result import Lacking, LookedFor
 from backlight.studies.evolution import Evolution, EvolutionConfig, EvolutionResult
 from backlight.studies.faithfulness import Faithfulness, FaithfulnessConfig
 from conftest import make_pictures
@@ -83,6 +85,33 @@ def tiny_evolution() -> EvolutionResult:
         for step, seed in (("epoch-2", 2), ("epoch-9", 1), ("epoch-10", 0)):
             seen.observe(tiny_model(seed).eval(), step)
         return seen.result
+
+
+@lru_cache
+def tiny_diagnosis() -> Diagnosis:
+    """Return a diagnosis of the tiny atlas's network: found by hand, one of each form that a finding has."""
+    common = {"unit": "share", "limit": 0.05, "null": "what <b>others</b> have"}
+    findings = (
+        Finding("dead", "1", (1,), 0.0, says="silent in all of 5 images", low=0.0, high=0.5, p=0.01, p_corrected=0.02,
+                is_found=True, evidence=1, **common),
+        Finding("duplicate", "3", (0, 2), 0.99, says="nearly the same", p=1e-9, p_corrected=1e-8, is_found=True,
+                evidence=0, **common),
+        Finding("uneven", "3", (), 2.0, says="more at the top", is_found=True, **common),
+        Finding("dead", "gone", (4,), 0.0, says="a layer that the atlas lacks", p=0.2, p_corrected=0.2, is_found=True,
+                **common),
+    )  # fmt: skip
+    looked_for = (
+        LookedFor("dead", "1", 2, 2, 1), LookedFor("dead", "gone", 9, 9, 1), LookedFor("duplicate", "3", 3, 3, 2),
+        LookedFor("uneven", "3", 1, 3, 3), LookedFor("loud", "3", 3, 3, 0),
+    )  # fmt: skip
+    lacking = (
+        Lacking("field", None, "no boxes are given"), Lacking("causes", "1", "too few images"),
+        Lacking("causes", "3", "too few images"),
+    )  # fmt: skip
+    pictures = np.stack([np.full((8, 8, 3), value, np.uint8) for value in (250, 10)])
+    names = tiny_network().name, "pictures"
+    layers = ("1", "3", "gone")
+    return Diagnosis(DiagnosisConfig(), *names, 5, layers, findings, looked_for, lacking, pictures)
 
 
 def _study() -> Faithfulness:

@@ -11,7 +11,7 @@ import pytest
 
 from backlight.atlas import open_atlas
 from backlight.web import export, exporting, links
-from fuzz.tiny import make_tiny_atlas, tiny_evolution
+from fuzz.tiny import make_tiny_atlas, tiny_diagnosis, tiny_evolution
 from web.branched import make_branched_atlas
 
 sync_api = pytest.importorskip(
@@ -46,7 +46,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             patch.setattr(links, "PER_PAGE", per_page)
             with_atlas, beside = open_atlas(folder / f"{atlas}.atlas"), open_atlas(folder / OTHER)
             is_tiny = atlas == "tiny"
-            more = {"beside": beside, "evolution": tiny_evolution()} if is_tiny else {}
+            more = (
+                {"beside": beside, "evolution": tiny_evolution(), "diagnosis": tiny_diagnosis()}
+                if is_tiny
+                else {}
+            )
             export(with_atlas, folder / name, **more)
             with_atlas.close()
             beside.close()

@@ -12,7 +12,7 @@ from backlight.atlas import Atlas
 from backlight.errors import BadInputError, StorageError
 from backlight.web import export, exporting
 from backlight.web.site import Site
-from fuzz.tiny import tiny_evolution
+from fuzz.tiny import tiny_diagnosis, tiny_evolution
 
 
 @pytest.mark.parametrize("is_compared", [False, True])
@@ -39,11 +39,12 @@ def test_an_export_holds_every_address(
 def test_what_several_processes_make_is_the_same(
     atlas: Atlas, beside: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    more = {"evolution": tiny_evolution(), "diagnosis": tiny_diagnosis()}
     monkeypatch.setattr(exporting, "_n_cores", lambda: 1)
-    export(atlas, tmp_path / "one", beside=beside, evolution=tiny_evolution())
+    export(atlas, tmp_path / "one", beside=beside, **more)
     monkeypatch.setattr(exporting, "_FEW", 0)
     monkeypatch.setattr(exporting, "_n_cores", lambda: 2)
-    export(atlas, tmp_path / "two", beside=beside, evolution=tiny_evolution())
+    export(atlas, tmp_path / "two", beside=beside, **more)
     one, two = (
         {
             str(path.relative_to(tmp_path / name)): path.read_bytes()

@@ -176,8 +176,9 @@ class Diagnosis(Result):
 
     def __post_init__(self) -> None:
         """Refuse what does not belong together: a file may come from anybody."""
-        for own in (*self.findings, *self.looked_for, *self.lacking):
-            _check_kind(own.kind)
+        kinds = [own.kind for own in self.findings] + [own.kind for own in self.looked_for]
+        for kind in kinds + [own.kind for own in self.lacking]:
+            _check_kind(kind)
         pictures = self.pictures
         is_sound = pictures.dtype == np.uint8 and pictures.ndim == 4 and pictures.shape[3] == 3
         if not is_sound or (len(pictures) and not (pictures.shape[1] == pictures.shape[2] > 0)):
