@@ -290,7 +290,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"steps": ("a",)}, "image_ids, tile_ends, values"),
     ({"weights": ("a",)}, "layers"),
     ({"tiles": np.zeros(3, np.uint8)}, "tile_ends"),
-    ({"tile_ends": np.zeros((4, 15), np.float32)}, "tile_ends"),
+    ({"tile_ends": np.zeros((4, 15), np.int64)}, "tile_ends"),
     ({"filters": np.zeros((4, 1), np.float32)}, "filters"),
     ({"layers": ()}, "image_ids"),
 ]

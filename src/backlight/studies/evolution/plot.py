@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import matplotlib
 import numpy as np
@@ -27,7 +27,6 @@ from backlight.render.plots import (
 from backlight.render.tiles import fit, is_small, resize
 from backlight.studies.evolution.result import SETTLED_SHARE, EvolutionResult
 
-Kind = Literal["grid", "curves"]
 _T = TypeVar("_T")
 
 _MOST_LAYERS, _MOST_STEPS, _MOST_COLUMNS = 6, 10, 3
@@ -42,7 +41,7 @@ _JUMP, _EMPTY, _WHITE = (213, 94, 0), 236, 255
 
 def draw(
     result: EvolutionResult,
-    kind: Kind = "grid",
+    kind: str = "grid",
     layers: Layers | None = None,
     steps: Sequence[int | str] | None = None,
 ) -> Plot:
