@@ -636,6 +636,20 @@ def test_the_grid_has_a_row_for_each_map_and_bars_where_images_change(changed: E
         changed.plot("x")
 
 
+def test_a_grid_shows_some_of_many_maps_layers_and_steps(changed: EvolutionResult) -> None:
+    followed = Evolution(some_inputs(2), config=EvolutionConfig(maps=None))
+    followed.observe(nn.Sequential(nn.Conv2d(3, 20, 3), nn.ReLU()), 0)
+    (axes,) = followed.result.plot().axes
+    rows = [int(label.get_text()) for label in axes.get_yticklabels()]
+    assert (len(rows), rows[0], rows[-1]) == (16, 0, 19)
+    assert "At most 16 of a layer's maps are shown." in followed.result.plot().get_supxlabel().replace(
+        "\n", " "
+    )
+    figure = changed.plot(layers="relu1", steps=["epoch1", "epoch3"])
+    note = figure.get_supxlabel().replace("\n", " ")
+    assert note.endswith("1 of 3 layers are shown. 2 of 4 steps are shown.")
+
+
 def test_curves_are_the_changes(changed: EvolutionResult) -> None:
     figure = changed.plot("curves")
     lines = {line.get_label(): line for line in figure.axes[1].lines}
