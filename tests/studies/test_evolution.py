@@ -290,7 +290,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"steps": ("a",)}, "image_ids, tile_ends, values"),
     ({"weights": ("a",)}, "layers"),
     ({"tiles": np.zeros(3, np.uint8)}, "tile_ends"),
-    ({"tile_ends": np.zeros((4, 15), np.float32)}, "tile_ends"),
+    ({"tile_ends": np.zeros((4, 15), np.int64)}, "tile_ends"),
     ({"filters": np.zeros((4, 1), np.float32)}, "filters"),
     ({"layers": ()}, "image_ids"),
 ]
@@ -326,7 +326,11 @@ def test_what_was_not_followed_is_not_there(changed: EvolutionResult) -> None:
 # --- the model is only read -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def half_precision() -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad, half_precision])
 def test_a_model_in_training_is_left_exactly_as_it_is(mode: Callable[[], Any]) -> None:
     model = make_deep().train()
     model.norm2.eval()  # a part that its owner froze
@@ -336,13 +340,19 @@ def test_a_model_in_training_is_left_exactly_as_it_is(mode: Callable[[], Any]) -
     modes = {name: own.training for name, own in model.named_modules()}
     state = torch.get_rng_state()
     with mode():
-        pictures = Evolution(some_inputs(), maps=2).observe(model, 0)
+        followed = Evolution(some_inputs(), maps=8)
+        pictures = followed.observe(model, 0)
     assert torch.equal(torch.get_rng_state(), state)
     assert {name: own.training for name, own in model.named_modules()} == modes
     assert all(torch.equal(own, before[name]) for name, own in model.state_dict().items())
     assert all(torch.equal(own.grad, gradients[name]) for name, own in model.named_parameters())
-    assert len(pictures) == 6
     assert {picture.mode for picture in pictures.values()} == {"RGB"}
+    # what is seen is the inference of the model, in its own precision
+    copied = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        below = copied.pool(copied.relu1(copied.conv1(some_inputs())))
+        expected = copied.relu2(copied.norm2(copied.conv2(below))).amax((0, 2, 3))
+    np.testing.assert_allclose(of_layer(followed.result, "values", "relu2")[0], expected.numpy(), rtol=1e-4)
 
 
 def trained(look: Callable[[nn.Module, int], object]) -> dict[str, Tensor]:
@@ -624,6 +634,20 @@ def test_the_grid_has_a_row_for_each_map_and_bars_where_images_change(changed: E
     assert figure._repr_png_()[1:4] == b"PNG"
     with pytest.raises(BadInputError, match="is a grid or curves, got 'x'"):
         changed.plot("x")
+
+
+def test_a_grid_shows_some_of_many_maps_layers_and_steps(changed: EvolutionResult) -> None:
+    followed = Evolution(some_inputs(2), config=EvolutionConfig(maps=None))
+    followed.observe(nn.Sequential(nn.Conv2d(3, 20, 3), nn.ReLU()), 0)
+    (axes,) = followed.result.plot().axes
+    rows = [int(label.get_text()) for label in axes.get_yticklabels()]
+    assert (len(rows), rows[0], rows[-1]) == (16, 0, 19)
+    assert "At most 16 of a layer's maps are shown." in followed.result.plot().get_supxlabel().replace(
+        "\n", " "
+    )
+    figure = changed.plot(layers="relu1", steps=["epoch1", "epoch3"])
+    note = figure.get_supxlabel().replace("\n", " ")
+    assert note.endswith("1 of 3 layers are shown. 2 of 4 steps are shown.")
 
 
 def test_curves_are_the_changes(changed: EvolutionResult) -> None:

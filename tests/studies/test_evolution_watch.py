@@ -38,12 +38,15 @@ class Clock:
         return self.now
 
 
-class Costly:
-    """Stands for an evolution: to prepare a model and to look at it takes time on the clock."""
+class Costly(Evolution):
+    """Takes the place of an evolution: to prepare a model and to look at it takes time on the clock."""
 
     def __init__(self, clock: Clock, prepare: float = 4.0, look: float = 1.0) -> None:
         self.clock, self.prepare_s, self.look_s, self.steps = clock, prepare, look, []
-        self.result = SimpleNamespace(steps=self.steps)
+
+    @property
+    def result(self) -> Any:
+        return SimpleNamespace(steps=self.steps)
 
     def prepare(self, model: nn.Module) -> None:
         self.clock.now += self.prepare_s
@@ -102,7 +105,7 @@ def test_time_before_the_training_does_not_count() -> None:
     clock.now += 1000.0  # a validation, say: what was not spent meanwhile is not spent all at once
     assert [bool(watch(nn.Identity(), step)) for step in range(3)] == [True, False, False]
     with pytest.raises(BadInputError, match="max_share is a share of the training's time above 0, got 0"):
-        watched(Costly(clock), clock, max_share=0)
+        watched(Costly(clock), clock, max_share=0.0)
 
 
 def test_a_look_that_fails_is_told_and_the_training_goes_on() -> None:

@@ -41,7 +41,7 @@ def unlikeness(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
 
     Example:
         >>> picture = np.array([0.0, 1.0, 3.0])
-        >>> unlikeness(picture, picture), unlikeness(picture, -picture), unlikeness(picture, np.zeros(3))
+        >>> unlikeness(picture, picture), round(unlikeness(picture, -picture), 9), unlikeness(picture, np.zeros(3))
         (0.0, 2.0, 1.0)
     """
     if np.array_equal(one, other):

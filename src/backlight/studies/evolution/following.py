@@ -8,7 +8,7 @@ where they differ it is captured again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from operator import attrgetter
 
 import torch
@@ -79,13 +79,11 @@ def left_as_it_was() -> Iterator[None]:
     # where no GPU has been used, no random number was drawn on one, and asking would start it
     is_used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     devices = list(range(torch.cuda.device_count())) if is_used else []
-    with (
-        torch.random.fork_rng(devices),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.autocast("cpu", enabled=False),
-        torch.autocast("cuda", enabled=False),
-    ):
+    with ExitStack() as stack:
+        for context in (torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad()):
+            stack.enter_context(context)
+        for device in ("cpu", "cuda") if is_used else ("cpu",):
+            stack.enter_context(torch.autocast(device, enabled=False))
         yield
 
 

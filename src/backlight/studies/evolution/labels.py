@@ -38,8 +38,8 @@ def natural_key(label: str) -> tuple[tuple[int, int, str], ...]:
         ['epoch2', 'epoch2b', 'epoch10', 'last']
     """
     parts = re.split(r"(\d+)", label)
-    # numbers come before words; the text itself decides between 2 and 02
-    return (*((0, int(own), "") if own.isdecimal() else (1, 0, own) for own in parts if own), (2, 0, label))
+    # what ends comes before what goes on, numbers before words; the text itself decides between 2 and 02
+    return (*((0, int(own), "") if own.isdecimal() else (1, 0, own) for own in parts if own), (-1, 0, label))
 
 
 def labels_of(paths: Sequence[Path]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import matplotlib
 import numpy as np
@@ -27,10 +27,9 @@ from backlight.render.plots import (
 from backlight.render.tiles import fit, is_small, resize
 from backlight.studies.evolution.result import SETTLED_SHARE, EvolutionResult
 
-Kind = Literal["grid", "curves"]
 _T = TypeVar("_T")
 
-_MOST_LAYERS, _MOST_STEPS, _MOST_COLUMNS = 6, 10, 3
+_MOST_LAYERS, _MOST_MAPS, _MOST_STEPS, _MOST_COLUMNS = 6, 16, 10, 3
 _AXIS, _MOST_NAME, _TICK = 3.4, 1.0, 7.5
 """Inches of an axis of steps and of the longest label at it, and points of such labels."""
 _TILE, _GAP, _BAR = 72, 10, 4
@@ -42,7 +41,7 @@ _JUMP, _EMPTY, _WHITE = (213, 94, 0), 236, 255
 
 def draw(
     result: EvolutionResult,
-    kind: Kind = "grid",
+    kind: str = "grid",
     layers: Layers | None = None,
     steps: Sequence[int | str] | None = None,
 ) -> Plot:
@@ -77,9 +76,9 @@ def draw(
 def _grid(result: EvolutionResult, names: Sequence[str], rows: Sequence[int]) -> Plot:
     columns = min(len(names), _MOST_COLUMNS if len(rows) <= 5 else 2)
     n_rows = -(-len(names) // columns)
-    most_maps = max(len(result.layer(name).channels) for name in names)
+    most_maps = max(len(_shown_maps(result, name)) for name in names)
     # a cell of the grid is as high as it is wide; beside it the channels, above it the title and the steps
-    width, height = columns * (len(rows) * _INCH + 0.7), n_rows * (most_maps * _INCH + 0.5) + 1.1
+    width, height = columns * (max(len(rows) * _INCH, 2.0) + 0.7), n_rows * (most_maps * _INCH + 0.5) + 1.1
     note = _grid_note(result, names, rows)
     figure, axes = new_plot(n_rows, columns, (max(width, 4.0), height), _title(result), note)
     for place, one in enumerate(own for line in axes for own in line):
@@ -92,8 +91,8 @@ def _grid(result: EvolutionResult, names: Sequence[str], rows: Sequence[int]) ->
 
 def _block(axes: Axes, result: EvolutionResult, name: str, rows: Sequence[int]) -> None:
     """Draw the projections of a layer: a row for each map, a column for each step, a bar where the image changed."""
-    channels = result.layer(name).channels
-    ids = result.image_ids[:, result.columns(name)]
+    channels = _shown_maps(result, name)
+    ids = result.image_ids[:, [result.column(name, channel) for channel in channels]]
     pitch = _TILE + _GAP
     sheet = np.full((len(channels) * pitch - _GAP, len(rows) * pitch - _GAP, 3), _WHITE, np.uint8)
     for i, channel in enumerate(channels):
@@ -112,7 +111,11 @@ def _block(axes: Axes, result: EvolutionResult, name: str, rows: Sequence[int]) 
     axes.grid(False)
     for side_of in axes.spines.values():
         side_of.set_visible(False)
-    axes.set_title(f"layer {shortened(name, len(rows) * _INCH - 0.5, 10.0)}", pad=14, loc="left")
+    axes.set_title(f"layer {shortened(name, max(len(rows) * _INCH, 2.0) - 0.5, 10.0)}", pad=14, loc="left")
+
+
+def _shown_maps(result: EvolutionResult, name: str) -> list[int]:
+    return _spread(result.layer(name).channels, _MOST_MAPS)
 
 
 def _cell(result: EvolutionResult, row: int, name: str, channel: int, is_empty: bool) -> NDArray[np.uint8]:
@@ -136,6 +139,8 @@ def _grid_note(result: EvolutionResult, names: Sequence[str], rows: Sequence[int
     ]
     if (result.image_ids < 0).any():
         parts.append("Blank: active in no image.")
+    if any(len(_shown_maps(result, name)) < len(result.layer(name).channels) for name in names):
+        parts.append(f"At most {_MOST_MAPS} of a layer's maps are shown.")
     parts += _left_out(result, names, rows)
     return " ".join(parts)
 

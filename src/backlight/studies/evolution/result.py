@@ -207,7 +207,7 @@ class EvolutionResult(Result):
         found: dict[str, Any] = {"steps": list(self.steps), "settled_share": SETTLED_SHARE, "layers": {}}
         for own in self.layers:
             changes = self.changes(own.name)
-            curves = {name: curve.tolist() for name, curve in vars(changes).items()}
+            curves = {name: curve.astype(np.float64).tolist() for name, curve in vars(changes).items()}
             found["layers"][own.name] = {
                 "maps": list(own.channels),
                 **{name: [plain(value) for value in curve] for name, curve in curves.items()},
