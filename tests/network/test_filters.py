@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from atlas.files import make_network
 from backlight import capture
-from backlight.network.filters import filters_of
+from backlight.network.filters import filter_place, filters_of
+from conftest import SmallNet
 
 
 @pytest.mark.parametrize(
@@ -135,3 +137,40 @@ def test_other_convolutions_have_none(conv: nn.Module) -> None:
     torch.manual_seed(0)
     net = capture(nn.Sequential(nn.Conv2d(3, 6, 3), conv, nn.ReLU()).eval(), (3, 8, 8))
     assert filters_of(net, "2") is None
+
+
+class Several(nn.Module):
+    """Maps of two convolutions, joined; above them a transposed one, and one with computed weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.norm, self.two = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(3, 2, 3, padding=1)
+        self.up = nn.ConvTranspose2d(6, 4, 2, groups=2)
+        self.normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        joined = torch.cat([torch.relu(self.norm(self.one(x))), torch.relu(self.two(x))], 1)
+        up = torch.relu(self.up(joined))
+        return joined, up, torch.relu(self.normed(up)), up + joined[:, :4, :1, :1]
+
+
+def test_the_filter_of_a_map_is_that_of_the_operator_that_makes_it() -> None:
+    torch.manual_seed(0)
+    model = Several().eval()
+    net = capture(model, (3, 8, 8))
+
+    def read(layer: str, channel: int) -> np.ndarray:
+        place = filter_place(net, layer, channel)
+        assert place is not None
+        return place.read(net)
+
+    np.testing.assert_array_equal(read("cat", 3), model.one.weight[3].detach())
+    np.testing.assert_array_equal(read("cat", 5), model.two.weight[1].detach())
+    # groups of a transposed convolution: outputs 0 and 1 are made of inputs 0 to 2, 2 and 3 of 3 to 5
+    np.testing.assert_array_equal(read("up", 3), model.up.weight[3:6, 1].detach())
+    assert filter_place(net, "relu_3", 0) is None  # its weights are computed
+    assert filter_place(net, "add", 0) is None  # a sum of two
+    small = capture(SmallNet(), (3, 8, 8))
+    place = filter_place(small, "fc", 2)
+    assert place is not None
+    assert place.read(small).shape == (12,)

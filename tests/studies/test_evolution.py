@@ -22,9 +22,7 @@ from backlight.studies import evolution
 from backlight.studies.evolution import Evolution, EvolutionConfig, EvolutionResult, open_evolution
 from backlight.studies.evolution import images as fixed_images
 from backlight.studies.evolution.changes import relative_changes, settled_at, turns, unlikeness
-from backlight.studies.evolution.filters import filter_place
-from backlight.studies.evolution.labels import find_checkpoints, labels_of, natural_key
-from backlight.studies.evolution.plot import told_apart_steps
+from backlight.studies.evolution.labels import find_checkpoints, labels_of, natural_key, told_apart_steps
 from conftest import SmallNet, make_pictures
 
 SIZE = 24
@@ -455,46 +453,6 @@ def test_weights_that_are_not_finite_are_named(tmp_path: Path) -> None:
     with pytest.raises(ActivationError, match="layer 'relu2' has an activation that is not finite"):
         followed.observe(model, 0)
     assert not (tmp_path / "e.npz").exists()
-
-
-# --- filters --------------------------------------------------------------------------------------------------
-
-
-class Joined(nn.Module):
-    """Maps of two convolutions, joined; above them a transposed one, and one with computed weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.norm, self.two = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(3, 2, 3, padding=1)
-        self.up = nn.ConvTranspose2d(6, 4, 2, groups=2)
-        self.normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        joined = torch.cat([torch.relu(self.norm(self.one(x))), torch.relu(self.two(x))], 1)
-        up = torch.relu(self.up(joined))
-        return joined, up, torch.relu(self.normed(up)), up + joined[:, :4, :1, :1]
-
-
-def test_the_filter_of_a_map_is_that_of_the_operator_that_makes_it() -> None:
-    torch.manual_seed(0)
-    model = Joined().eval()
-    net = backlight.capture(model, (3, 8, 8))
-
-    def read(layer: str, channel: int) -> np.ndarray:
-        place = filter_place(net, net.layer(layer), channel)
-        assert place is not None
-        return place.read(net)
-
-    np.testing.assert_array_equal(read("cat", 3), model.one.weight[3].detach())
-    np.testing.assert_array_equal(read("cat", 5), model.two.weight[1].detach())
-    # groups of a transposed convolution: outputs 0 and 1 are made of inputs 0 to 2, 2 and 3 of 3 to 5
-    np.testing.assert_array_equal(read("up", 3), model.up.weight[3:6, 1].detach())
-    assert filter_place(net, net.layer("relu_3"), 0) is None  # its weights are computed
-    assert filter_place(net, net.layer("add"), 0) is None  # a sum of two
-    small = backlight.capture(SmallNet(), (3, 8, 8))
-    place = filter_place(small, small.layer("fc"), 2)
-    assert place is not None
-    assert place.read(small).shape == (12,)
 
 
 # --- images ---------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ def test_steps_are_those_of_the_evolution(site: Site, result: EvolutionResult) -
         for own in page_of(site, name).maps:
             column = result.column(name, own.card.channel)
             assert [step.step for step in own.evolution] == ["epoch-2", "epoch-9", "epoch-10"]
+            assert [step.short for step in own.evolution] == ["2", "9", "10"]
             assert [step.value for step in own.evolution] == pytest.approx(result.values[:, column].tolist())
             ids = result.image_ids[:, column].tolist()
             assert [step.is_active for step in own.evolution] == [image_id >= 0 for image_id in ids]

@@ -258,7 +258,7 @@ def plan_build(
     chosen = _choose_layers(net, layers)
     named, of_others = (maps, None) if isinstance(maps, Mapping) else ({}, maps)
     its_maps = {net.layer(name): found for name, found in named.items()}
-    channels = tuple(_choose_maps(layer, its_maps.get(layer, of_others), seed) for layer in chosen)
+    channels = tuple(choose_maps(layer, its_maps.get(layer, of_others), seed) for layer in chosen)
     own, default = ({}, rules) if isinstance(rules, RuleSet) else (rules, DECONVNET)
     by_name = {net.layer(name): found for name, found in own.items()}
     its = tuple(by_name.get(layer, default) for layer in chosen)
@@ -285,7 +285,7 @@ def _choose_layers(net: Network, layers: Layers | None) -> tuple[Layer, ...]:
     return chosen
 
 
-def _choose_maps(layer: Layer, maps: MapsOfLayer, seed: int) -> tuple[int, ...]:
+def choose_maps(layer: Layer, maps: MapsOfLayer, seed: int) -> tuple[int, ...]:
     """Return the feature maps of a layer that are projected; a sample depends on the seed and the layer's name only."""
     if maps is None:
         return tuple(range(layer.n_maps))

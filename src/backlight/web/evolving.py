@@ -15,6 +15,7 @@ from backlight.atlas import Atlas
 from backlight.errors import BadInputError
 from backlight.render import DEFAULT_SCALING, scale
 from backlight.render.tiles import fit, is_small, resize
+from backlight.studies.evolution.labels import told_apart_steps
 from backlight.web.contexts import Sprite, StepView
 from backlight.web.sheets import TILE, webp
 
@@ -98,13 +99,15 @@ class Evolved:
             return ()
         result, column, at = self.result, self.result.column(name, channel), followed.index(channel)
         size = len(self._rows) * TILE, len(followed) * TILE
-        ids, found, before = result.image_ids[:, column], [], None
+        ids, short = result.image_ids[:, column], told_apart_steps(result.steps)
+        found, before = [], None
         for place, row in enumerate(self._rows):
             image_id = int(ids[row])
             path = result.paths.get(str(image_id), "")
             found.append(
                 StepView(
                     step=result.steps[row],
+                    short=short[row],
                     value=float(result.values[row, column]),
                     file=PurePosixPath(path).name,
                     is_active=image_id >= 0,

@@ -72,6 +72,26 @@ def step_number(label: str, place: int) -> int:
     return int(numbers[-1]) if numbers else place
 
 
+def told_apart_steps(steps: Sequence[str]) -> list[str]:
+    """Return labels of steps without the beginning and the end that all have in common, as far as these have no digits.
+
+    Example:
+        >>> told_apart_steps(["epoch1", "epoch12"]), told_apart_steps(["1_ema", "12_ema"])
+        (['1', '12'], ['1', '12'])
+    """
+    # turned around, the ends are beginnings
+    turned = _without_shared([own[::-1] for own in _without_shared(steps)])
+    return [own[::-1] for own in turned]
+
+
+def _without_shared(labels: Sequence[str]) -> list[str]:
+    """Return labels without the letters before their first digit, where all begin with the same ones."""
+    starts = {re.split(r"\d", own, maxsplit=1)[0] for own in labels}
+    has_digits = all(re.search(r"\d", own) for own in labels)
+    same = len(next(iter(starts))) if len(starts) == 1 and has_digits else 0
+    return [own[same:] for own in labels]
+
+
 def _shared(parts: Sequence[tuple[str, ...]]) -> int:
     """Return how many of the first parts all have in common."""
     found = 0

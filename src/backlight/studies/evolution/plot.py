@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -25,6 +24,7 @@ from backlight.render.plots import (
     width_of,
 )
 from backlight.render.tiles import fit, is_small, resize
+from backlight.studies.evolution.labels import told_apart_steps
 from backlight.studies.evolution.result import SETTLED_SHARE, EvolutionResult
 
 _T = TypeVar("_T")
@@ -143,26 +143,6 @@ def _grid_note(result: EvolutionResult, names: Sequence[str], rows: Sequence[int
         parts.append(f"At most {_MOST_MAPS} of a layer's maps are shown.")
     parts += _left_out(result, names, rows)
     return " ".join(parts)
-
-
-def told_apart_steps(steps: Sequence[str]) -> list[str]:
-    """Return labels of steps without the beginning and the end that all have in common, as far as these have no digits.
-
-    Example:
-        >>> told_apart_steps(["epoch1", "epoch12"]), told_apart_steps(["1_ema", "12_ema"])
-        (['1', '12'], ['1', '12'])
-    """
-    # turned around, the ends are beginnings
-    turned = _without_shared([own[::-1] for own in _without_shared(steps)])
-    return [own[::-1] for own in turned]
-
-
-def _without_shared(labels: Sequence[str]) -> list[str]:
-    """Return labels without the letters before their first digit, where all begin with the same ones."""
-    starts = {re.split(r"\d", own, maxsplit=1)[0] for own in labels}
-    has_digits = all(re.search(r"\d", own) for own in labels)
-    same = len(next(iter(starts))) if len(starts) == 1 and has_digits else 0
-    return [own[same:] for own in labels]
 
 
 # --- the curves -----------------------------------------------------------------------------------------------

@@ -210,7 +210,7 @@ class EvolutionResult(Result):
             curves = {name: curve.astype(np.float64).tolist() for name, curve in vars(changes).items()}
             found["layers"][own.name] = {
                 "maps": list(own.channels),
-                **{name: [plain(value) for value in curve] for name, curve in curves.items()},
+                **{name: [plain(float(value)) for value in curve] for name, curve in curves.items()},
                 "settled": {one: self._settled(changes, one, SETTLED_SHARE) for one in MEASURES},
             }
         return found | {"skipped": [vars(own) for own in self.skipped]}

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from backlight.engines.plan import choose_maps
 from backlight.geometry import Box
 from backlight.network import Layer, Network
+from backlight.network.filters import FilterPlace, filter_place
 from backlight.network.layers import Layers
 from backlight.progress import Progress
 from backlight.projection import Projector, Unit, check_rules, group_layers
@@ -19,7 +21,6 @@ from backlight.projection.reach import under_rules
 from backlight.render import window_of
 from backlight.scan import Scan, choose_layers
 from backlight.storage.tiles import encode_projection, tile_box
-from backlight.studies.evolution.filters import FilterPlace, filter_place
 from backlight.studies.evolution.followed import EvolutionConfig, FollowedLayer
 from backlight.studies.evolution.images import FixedImages
 from backlight.studies.evolution.steps import Step
@@ -71,7 +72,7 @@ def choose(net: Network, layers: Layers | None, config: EvolutionConfig) -> Foll
     check_rules(net, chosen, config.rules)
     records, places = [], []
     for layer in chosen:
-        channels = _sample(layer, config)
+        channels = choose_maps(layer, config.maps, config.seed)
         own = [filter_place(net, layer, channel) for channel in channels]
         shapes = tuple(() if place is None else tuple(place.read(net).shape) for place in own)
         records.append(
@@ -116,14 +117,6 @@ def see(net: Network, followed: Followed, images: FixedImages, progress: Progres
             "winners": np.array(winners, np.int64),
         },
     )
-
-
-def _sample(layer: Layer, config: EvolutionConfig) -> tuple[int, ...]:
-    """Return the channels of a layer that are followed."""
-    if config.maps is None or config.maps >= layer.n_maps:
-        return tuple(range(layer.n_maps))
-    drawn = np.random.default_rng([config.seed, *layer.name.encode()]).permutation(layer.n_maps)
-    return tuple(sorted(drawn[: config.maps].tolist()))
 
 
 def _winners(scanned: Scan, layer: Layer) -> NDArray[np.int64]:

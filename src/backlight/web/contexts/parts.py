@@ -234,6 +234,7 @@ class StepView:
 
     Attributes:
         step: The step's label.
+        short: The same without what all labels have in common.
         value: The activation.
         file: The image's file; empty where there is none.
         is_active: Whether any image activates the map.
@@ -243,6 +244,7 @@ class StepView:
     """
 
     step: str
+    short: str
     value: float
     file: str
     is_active: bool
