@@ -20,7 +20,7 @@ from torch import Tensor
 from backlight.network import Layer
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.strides import Stride, Strides
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 from backlight.studies.intervals import mean_interval
 
 _LEAST_IMAGES = 4
@@ -29,7 +29,7 @@ _LEAST_SIZE = 4
 """Strides that must fit into a map along each axis."""
 
 
-def find_aliasing(strides: Strides, inputs: Tensor, config: DiagnosisConfig) -> Tested:
+def find_aliasing(strides: Strides, inputs: Tensor, config: DiagnosisConfig) -> Outcome:
     """Test for each stride whether it folds more of the energy than it passes on as it is.
 
     The null: a stride that folds the share `folded` of the energy. White noise would have 1 - 1 / s^2 of it folded.
@@ -39,7 +39,7 @@ def find_aliasing(strides: Strides, inputs: Tensor, config: DiagnosisConfig) -> 
         inputs: (n, c, h, w) some images.
         config: From which share on a stride aliases.
     """
-    found = Tested()
+    found = Outcome()
     if not strides.found:
         found.lack("aliased", None, "the network has no stride")
         return found

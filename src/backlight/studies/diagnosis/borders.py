@@ -17,7 +17,7 @@ from backlight.studies.diagnosis.collect import Record
 from backlight.studies.diagnosis.graph import directly_below
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.sizes import even_sizes, overhang
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 from backlight.studies.intervals import share_interval
 
 _LEAST_HITS = 12
@@ -27,7 +27,7 @@ _PADDED = 0.5
 """A map is a border detector if more than this share of what the border could have above chance lies there."""
 
 
-def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfig) -> Tested:
+def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfig) -> Outcome:
     """Test for each map whether its strongest positions lie at the border, or along one edge, whatever lies there.
 
     Photographs have other things at their edges than in their middle, so a map that prefers an edge need not see the
@@ -40,7 +40,7 @@ def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfi
         turned: What was seen of it in images turned out.
         config: Not used but for its place among the others.
     """
-    found, name = Tested(), record.layer.name
+    found, name = Outcome(), record.layer.name
     height, width = record.layer.shape[1:]
     if min(height, width) < 3:
         found.lack("border", name, f"maps of {height}x{width} have no inside to compare their border with")
@@ -137,14 +137,14 @@ def _border_ratio(mean: NDArray[np.float64]) -> float:
     return border / inside if inside > 0 else float("inf") if border > 0 else 1.0
 
 
-def find_uneven(net: Network, layers: Sequence[Layer]) -> Tested:
+def find_uneven(net: Network, layers: Sequence[Layer]) -> Outcome:
     """Find the layers whose fields reach further over one edge of the image than over the other, by arithmetic.
 
     A stride that does not end at the edge leaves padding there unread: a 3x3 kernel with stride 2 and padding 1 reads
     an even number of rows with one row of zeros at the top and none at the bottom. Blamed is a layer that is uneven in
     another way than the layers that it is made from.
     """
-    found = Tested()
+    found = Outcome()
     known = {net.node(layer): layer for layer in layers}
     uneven: dict[str, tuple[int, int]] = {}
     for layer in layers:

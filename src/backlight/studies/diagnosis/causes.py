@@ -15,7 +15,7 @@ from scipy import stats
 from backlight.studies.diagnosis.collect import Record
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.stages import Stage
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 
 _N_DRAWS = 99
 _ROUNDS = 10
@@ -39,7 +39,7 @@ class Split:
 
 def find_causes(
     record: Record, stage: Stage, shares: list[NDArray[np.float32]], config: DiagnosisConfig
-) -> Tested:
+) -> Outcome:
     """Test for each map of a layer whether two clusters explain what drives its hits better than one.
 
     Args:
@@ -48,7 +48,7 @@ def find_causes(
         shares: For each map what drives its hits, (hits, c_in), from `drivers`.
         config: How much of the variance two clusters must explain.
     """
-    found, name, tests = Tested(), record.layer.name, []
+    found, name, tests = Outcome(), record.layer.name, []
     for channel, own in enumerate(shares):
         if len(own) >= LEAST_HITS:
             tests.append(_cause(record, stage, channel, own, config))

@@ -22,7 +22,7 @@ from backlight.studies.diagnosis.result import Diagnosis, DiagnosisConfig, Findi
 from backlight.studies.diagnosis.rms import look_at_rms, rms_of
 from backlight.studies.diagnosis.silent import look_at_waking, say_too_few
 from backlight.studies.diagnosis.spectrum import BANDS, look_at_bands
-from backlight.studies.diagnosis.verdicts import Tested, verdicts
+from backlight.studies.diagnosis.verdicts import Outcome, verdicts
 from backlight.studies.intervals import share_interval
 
 _NEED_THE_MODEL = ("always_on", "duplicate", "aliased", "checkerboard", "uneven", "field")
@@ -54,7 +54,7 @@ def run_on_atlas(
             f"{atlas.path.name}: none of the layers has feature maps with rows and columns to diagnose"
         )
     tested = [own for layer in chosen for own in _of_layer(layer, atlas.n_scanned, config)]
-    lacking = Tested()
+    lacking = Outcome()
     for kind in _NEED_THE_MODEL:
         lacking.lack(kind, None, "an atlas does not tell; give the model and images")
     found = verdicts([*tested, lacking])
@@ -71,9 +71,9 @@ def run_on_atlas(
     )
 
 
-def _of_layer(layer: AtlasLayer, n_images: int, config: DiagnosisConfig) -> list[Tested]:
+def _of_layer(layer: AtlasLayer, n_images: int, config: DiagnosisConfig) -> list[Outcome]:
     maps = [layer[channel] for channel in range(layer.n_maps)]
-    found = Tested()
+    found = Outcome()
     if layer.rectified:
         awake = [round(own.active_share * n_images) for own in maps]
         say_too_few(found, layer.name, n_images, config)
@@ -98,7 +98,7 @@ def _of_layer(layer: AtlasLayer, n_images: int, config: DiagnosisConfig) -> list
     return [found]
 
 
-def _look_at_borders(found: Tested, layer: AtlasLayer, maps: list[FeatureMap]) -> None:
+def _look_at_borders(found: Outcome, layer: AtlasLayer, maps: list[FeatureMap]) -> None:
     """Add the tests of where the hits of a layer's maps lie."""
     height, width = layer.shape[1:]
     known = [own for own in maps if len(own.hits) >= LEAST_HITS]
@@ -140,7 +140,7 @@ def _look_at_borders(found: Tested, layer: AtlasLayer, maps: list[FeatureMap]) -
 
 
 def _look_at_causes(
-    found: Tested, layer: AtlasLayer, maps: list[FeatureMap], config: DiagnosisConfig
+    found: Outcome, layer: AtlasLayer, maps: list[FeatureMap], config: DiagnosisConfig
 ) -> None:
     """Add the tests for clusters among the projections of each map's hits."""
     known = [own for own in maps if len(own.hits) >= LEAST_HITS]

@@ -15,7 +15,7 @@ from torch import Tensor
 from backlight.studies.diagnosis.collect import Record
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.stages import Stage
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 
 PAPERS_LIMIT = 0.1
 _LEAST_FILTERS = 8
@@ -23,9 +23,9 @@ _LEAST_SPREAD = 0.1
 """In natural logarithms: filters of which most have one RMS do not make a small difference stand out."""
 
 
-def find_loud(record: Record, stage: Stage | None, config: DiagnosisConfig) -> Tested:
+def find_loud(record: Record, stage: Stage | None, config: DiagnosisConfig) -> Outcome:
     """Test each filter of a layer for an RMS far above the others'."""
-    found, name = Tested(), record.layer.name
+    found, name = Outcome(), record.layer.name
     if stage is None:
         found.lack("loud", name, "several paths make this layer, so it has no filters of its own")
         return found
@@ -34,7 +34,7 @@ def find_loud(record: Record, stage: Stage | None, config: DiagnosisConfig) -> T
 
 
 def look_at_rms(
-    found: Tested, name: str, rms: NDArray[np.float64], is_normalised: bool, config: DiagnosisConfig
+    found: Outcome, name: str, rms: NDArray[np.float64], is_normalised: bool, config: DiagnosisConfig
 ) -> None:
     """Add the tests of a layer's filters, given their RMS (c,) and whether a batch norm is folded into them."""
     if len(rms) < _LEAST_FILTERS:
