@@ -40,7 +40,6 @@ def test_a_record_is_what_loops_over_the_maps_give() -> None:
     assert np.allclose(record.maxima, maps.max((2, 3)), atol=1e-5)
     assert np.allclose(record.minima, maps.min((2, 3)), atol=1e-5)
     assert np.allclose(record.mean_map, maps.mean(0), atol=1e-5)
-    assert np.allclose(record.on, (maps > 0).mean((0, 2, 3)), atol=1e-3)
     for image, channel in ((0, 0), (9, 11)):
         row, col = record.places[image, channel]
         assert maps[image, channel, row, col] == maps[image, channel].max()

@@ -80,8 +80,10 @@ def rms_of(weight: Tensor) -> NDArray[np.float64]:
 def standing_out(rms: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return by how many robust deviations each filter's log RMS lies above the median, and by which factor.
 
-    *Convention*: the median over the filters that are not zero, and the median deviation of those above it: a first
-    layer has many faint filters, which say nothing of how loud the others may be. A filter of zeros gets -inf and 0.
+    *Convention*: around the median of the filters that are not zero, and by the spread of those above it: a first layer
+    has many faint filters, which say nothing of how loud the others may be. The spread is the lesser of two: the root
+    of the mean square without the filter itself, which a few usual filters far apart do not inflate, and the median
+    deviation, which other loud filters do not. A filter of zeros gets -inf and 0.
 
     Example:
         >>> z, ratio = standing_out(np.array([1.0, 1.1, 0.9, 1.0, 10.0, 0.0]))
@@ -94,6 +96,7 @@ def standing_out(rms: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray
     if not len(known):
         return np.full(len(rms), -np.inf), np.zeros(len(rms))
     middle = float(np.median(known))
-    upper = known[known >= middle] - middle
-    spread = max(1.4826 * float(np.median(upper)), _LEAST_SPREAD)
-    return (logs - middle) / spread, np.exp(logs - middle)
+    upper = known[known >= middle] - middle  # the median itself is among an odd number of them
+    without = (upper @ upper - np.where(logs >= middle, logs - middle, 0) ** 2) / max(len(upper) - 1, 1)
+    spread = np.minimum(1.4826 * np.median(upper), np.sqrt(np.maximum(without, 0)))
+    return (logs - middle) / np.maximum(spread, _LEAST_SPREAD), np.exp(logs - middle)
