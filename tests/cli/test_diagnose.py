@@ -19,7 +19,10 @@ def test_diagnose_prints_a_report_and_writes_it(workplace: Path, capsys: pytest.
     printed = " ".join(capsys.readouterr().out.split())
     assert "things in 2 layers over 12 images" in printed
     assert "could not be looked for" in printed
-    assert "12 images cannot tell a map that is silent from one above zero in 5% of images; give at least 59" in printed
+    assert (
+        "12 images cannot tell a map that is silent from one above zero in 5% of images; give at least 59"
+        in printed
+    )
     assert Image.open("d.png").width > 300
     report = json.loads(Path("report.json").read_text())
     assert report["n_images"] == 12

@@ -12,7 +12,7 @@ SIDE = 24
 
 
 def sound(n_maps: int = 12) -> nn.Sequential:
-    """Return a network of random filters whose every map has a pattern of its own: two layers, with and without norm."""
+    """Return a network of random filters, each map with a pattern of its own: two layers, one with a batch norm."""
     torch.manual_seed(3)
     model = nn.Sequential(
         nn.Conv2d(3, n_maps, 3, padding=1),

@@ -19,6 +19,7 @@ from backlight.studies.diagnosis.verdicts import Outcome
 
 _N_DRAWS = 99
 _ROUNDS = 10
+_ROUNDING = 1e-9
 LEAST_HITS = 12
 LEAST_SHARE = 0.15
 """Share of the hits that the smaller cluster must have."""
@@ -95,13 +96,17 @@ def _main(shares: NDArray[np.float32], stage: Stage) -> str:
 
 
 def two_clusters(points: NDArray[np.float64]) -> Split:
-    """Return the two clusters of points (n, d): 2-means, begun by the sign of the first principal component.
+    """Return the two clusters of points (n, d): 2-means, begun on both sides of the first principal component's median.
+
+    Points that differ by rounding alone are one cluster, of which two explain nothing.
 
     Example:
         >>> found = two_clusters(np.array([[0.0], [0.1], [5.0], [5.1]]))
         >>> found.explained > 0.99, bool(found.second[0] == found.second[1] != found.second[2])
         (True, True)
     """
+    if ((points - points.mean(0)) ** 2).sum() <= _ROUNDING * (points**2).sum():
+        return Split(0.0, np.zeros(len(points), bool))
     explained, second = _two_means(_coordinates(points)[None])
     return Split(float(explained[0]), second[0])
 

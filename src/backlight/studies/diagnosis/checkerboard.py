@@ -113,7 +113,7 @@ def _grid(record: Record, period: int, logs: NDArray[np.float64], config: Diagno
         unit="factor",
         limit=config.grid,
         null=f"{config.grid:g} times as much energy as at the frequencies beside it",
-        says=f"its projections have {np.exp(mean):.1f} times as much energy at a period of {period} pixels as next to it",
+        says=f"projections have {np.exp(mean):.1f} times as much energy at a period of {period} pixels as beside it",
         low=float(np.exp(mean - reach)),
         high=float(np.exp(mean + reach)),
         p=float(stats.t.sf((mean - np.log(config.grid)) / error, len(logs) - 1)),

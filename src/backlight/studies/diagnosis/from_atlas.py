@@ -53,7 +53,7 @@ def run_on_atlas(
         raise BadInputError(
             f"{atlas.path.name}: none of the layers has feature maps with rows and columns to diagnose"
         )
-    tested = [own for layer in chosen for own in _of_layer(layer, atlas.n_scanned, config)]
+    tested = [_of_layer(atlas, layer, config) for layer in chosen]
     lacking = Outcome()
     for kind in _NEED_THE_MODEL:
         lacking.lack(kind, None, "an atlas does not tell; give the model and images")
@@ -71,13 +71,16 @@ def run_on_atlas(
     )
 
 
-def _of_layer(layer: AtlasLayer, n_images: int, config: DiagnosisConfig) -> list[Outcome]:
-    maps = [layer[channel] for channel in range(layer.n_maps)]
+def _of_layer(atlas: Atlas, layer: AtlasLayer, config: DiagnosisConfig) -> Outcome:
+    maps, n_images = [layer[channel] for channel in range(layer.n_maps)], atlas.n_scanned
     found = Outcome()
     if layer.rectified:
         awake = [round(own.active_share * n_images) for own in maps]
         say_too_few(found, layer.name, n_images, config)
-        look_at_waking(found, layer.name, awake, [False] * len(maps), n_images, config)
+        # what a filter of zeros gives is the same everywhere: silent once, it is silent always
+        zero = [False] * len(maps) if layer.filters is None else (layer.filters == 0).all((1, 2, 3)).tolist()
+        certain = [own and not count for own, count in zip(zero, awake, strict=True)]
+        look_at_waking(found, layer.name, awake, certain, n_images, config)
     else:
         for kind in ("dead", "sleeping"):
             found.lack(kind, layer.name, "no rectifier makes this layer, so zero is no threshold of it")
@@ -94,8 +97,8 @@ def _of_layer(layer: AtlasLayer, n_images: int, config: DiagnosisConfig) -> list
                 "an atlas keeps the filters of the first layer only; give the model and images",
             )
     _look_at_borders(found, layer, maps)
-    _look_at_causes(found, layer, maps, config)
-    return [found]
+    _look_at_causes(found, layer, maps, atlas.preprocessing.crop, config)
+    return found
 
 
 def _look_at_borders(found: Outcome, layer: AtlasLayer, maps: list[FeatureMap]) -> None:
@@ -140,16 +143,23 @@ def _look_at_borders(found: Outcome, layer: AtlasLayer, maps: list[FeatureMap]) 
 
 
 def _look_at_causes(
-    found: Outcome, layer: AtlasLayer, maps: list[FeatureMap], config: DiagnosisConfig
+    found: Outcome,
+    layer: AtlasLayer,
+    maps: list[FeatureMap],
+    size: tuple[int, int],
+    config: DiagnosisConfig,
 ) -> None:
     """Add the tests for clusters among the projections of each map's hits."""
-    known = [own for own in maps if len(own.hits) >= LEAST_HITS]
+    # a field that reaches over the edge is cut there, which is no other cause
+    inside = {own.channel: [hit for hit in own.hits if hit.box.clip(*size) == hit.box] for own in maps}
+    known = [own for own in maps if len(inside[own.channel]) >= LEAST_HITS]
     if not known:
-        found.lack("causes", layer.name, f"no map has {LEAST_HITS} hits; build an atlas with a larger --top")
+        reason = f"no map has {LEAST_HITS} hits whose fields lie within the image; build an atlas with a larger --top"
+        found.lack("causes", layer.name, reason)
         return
     tests = []
     for own in known:
-        points = np.stack([_described(hit.projection_values) for hit in own.hits])
+        points = np.stack([_described(hit.projection_values) for hit in inside[own.channel]])
         split = two_clusters(points)
         n_second = int(split.second.sum())
         least = min(n_second, len(points) - n_second)

@@ -70,6 +70,7 @@ def rms_of(weight: Tensor) -> NDArray[np.float64]:
     """Return the RMS (c,) of filters (c, c_in, kh, kw).
 
     Example:
+        >>> import torch
         >>> rms_of(torch.tensor([[3.0, 4.0], [0.0, 0.0]])[:, None, None]).round(3).tolist()
         [3.536, 0.0]
     """
@@ -87,7 +88,7 @@ def standing_out(rms: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray
 
     Example:
         >>> z, ratio = standing_out(np.array([1.0, 1.1, 0.9, 1.0, 10.0, 0.0]))
-        >>> float(ratio[4]), bool(z[4] > 20), float(ratio[5])
+        >>> round(float(ratio[4]), 6), bool(z[4] > 20), float(ratio[5])
         (10.0, True, 0.0)
     """
     with np.errstate(divide="ignore"):
