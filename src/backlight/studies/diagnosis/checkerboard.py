@@ -75,7 +75,7 @@ def _why_not(periods: Sequence[int], side: int) -> str:
     return f"its fields of {side} pixels hold too few periods of a grid of {min(p for p in periods if p > 1)}"
 
 
-def grid_energy(projection: NDArray[np.float32], period: int) -> float:
+def grid_energy(projection: NDArray[np.floating], period: int) -> float:
     """Return the energy of a projection (h, w, c) at a grid's frequency over that at the frequencies beside it.
 
     *Convention*: along rows and columns apart, the larger of both. Beside it are the frequencies from 2/3 to 4/3 of the
@@ -90,7 +90,7 @@ def grid_energy(projection: NDArray[np.float32], period: int) -> float:
     return max(_along(projection, period, axis) for axis in (0, 1))
 
 
-def _along(projection: NDArray[np.float32], period: int, axis: int) -> float:
+def _along(projection: NDArray[np.floating], period: int, axis: int) -> float:
     length = projection.shape[axis] // period * period
     kept = np.moveaxis(projection, axis, 0)[:length].astype(np.float64)
     kept = (kept - kept.mean(0)) * np.hanning(length + 1)[:length, None, None]

@@ -107,7 +107,7 @@ def _look_at_borders(found: Outcome, layer: AtlasLayer, maps: list[FeatureMap]) 
     known = [own for own in maps if len(own.hits) >= LEAST_HITS]
     if min(height, width) < 3 or not known:
         reason = (
-            f"no map has {LEAST_HITS} hits; build an atlas with a larger --top"
+            f"no map has {LEAST_HITS} hits; build an atlas with more hits of each map"
             if min(height, width) >= 3
             else f"maps of {height}x{width} have no inside to compare their border with"
         )
@@ -154,7 +154,7 @@ def _look_at_causes(
     inside = {own.channel: [hit for hit in own.hits if hit.box.clip(*size) == hit.box] for own in maps}
     known = [own for own in maps if len(inside[own.channel]) >= LEAST_HITS]
     if not known:
-        reason = f"no map has {LEAST_HITS} hits whose fields lie within the image; build an atlas with a larger --top"
+        reason = f"no map has {LEAST_HITS} hits whose fields lie within the image; build an atlas with more hits of each map"
         found.lack("causes", layer.name, reason)
         return
     tests = []
