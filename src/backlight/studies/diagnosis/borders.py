@@ -119,9 +119,8 @@ def _border(record: Record, channel: int, plain: _Positions, turned: _Positions)
         unit="share",
         limit=limit,
         null=f"at most {limit:.0%} of the positions there; {expected:.0%} in the layer's other maps or by chance",
-        says=f"{before:.0%} of its strongest positions lie in the {REGIONS[best]}, and {count / n:.0%} in images whose "
-        f"middle was turned out ({expected:.0%} would be usual); its mean map is {ratio:.1f} times as strong at the "
-        "border as inside",
+        says=f"{before:.0%} of its strongest positions lie in the {REGIONS[best]}, {count / n:.0%} with the "
+        f"images' middle turned out (usual: {expected:.0%}); {ratio:.1f} times as strong at the border as inside",
         low=low,
         high=high,
         p=float(min(p, 1)),

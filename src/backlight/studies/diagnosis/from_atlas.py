@@ -154,7 +154,9 @@ def _look_at_causes(
     inside = {own.channel: [hit for hit in own.hits if hit.box.clip(*size) == hit.box] for own in maps}
     known = [own for own in maps if len(inside[own.channel]) >= LEAST_HITS]
     if not known:
-        reason = f"no map has {LEAST_HITS} hits whose fields lie within the image; build an atlas with more hits of each map"
+        reason = (
+            f"no map has {LEAST_HITS} hits whose fields lie within the image; build an atlas with more hits"
+        )
         found.lack("causes", layer.name, reason)
         return
     tests = []
