@@ -23,8 +23,6 @@ from backlight.studies.intervals import share_interval
 _LEAST_HITS = 12
 """Images that must wake a map before its positions say anything."""
 REGIONS = ("border", "top row", "bottom row", "left column", "right column")
-_PADDED = 0.5
-"""A map is a border detector if more than this share of what the border could have above chance lies there."""
 
 
 def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfig) -> Outcome:
@@ -38,7 +36,7 @@ def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfi
     Args:
         record: What was seen of the layer.
         turned: What was seen of it in images turned out.
-        config: Not used but for its place among the others.
+        config: From which share on a map is a border detector.
     """
     found, name = Outcome(), record.layer.name
     height, width = record.layer.shape[1:]
@@ -52,7 +50,9 @@ def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfi
             "border", name, f"no map is above zero in {_LEAST_HITS} images, so there are too few positions"
         )
         return found
-    found.add("border", name, record.layer.n_maps, [_border(record, int(c), plain, changed) for c in known])
+    found.add(
+        "border", name, record.layer.n_maps, [_border(record, int(c), plain, changed, config) for c in known]
+    )
     return found
 
 
@@ -100,13 +100,15 @@ def chances(height: int, width: int) -> NDArray[np.float64]:
     return np.array([ring, 1 / height, 1 / height, 1 / width, 1 / width])
 
 
-def _border(record: Record, channel: int, plain: _Positions, turned: _Positions) -> Finding:
+def _border(
+    record: Record, channel: int, plain: _Positions, turned: _Positions, config: DiagnosisConfig
+) -> Finding:
     """Return the test of a map in the region that accuses it most."""
     # what the images as they are and turned out both say
     excess = np.minimum(plain.excess(channel), turned.excess(channel))
     best, n = int(np.argmax(excess)), int(turned.totals[channel])
     count, expected = int(turned.counts[best, channel]), float(turned.expected[best])
-    limit = expected + _PADDED * (1 - expected)
+    limit = expected + config.border * (1 - expected)
     p = len(REGIONS) * stats.binom.sf(count - 1, n, min(limit, 1 - 1e-9))
     low, high = share_interval(count, n)
     ratio = _border_ratio(record.mean_map[channel])
@@ -124,7 +126,7 @@ def _border(record: Record, channel: int, plain: _Positions, turned: _Positions)
         low=low,
         high=high,
         p=float(min(p, 1)),
-        is_found=bool(excess[best] > _PADDED),
+        is_found=bool(excess[best] > config.border),
     )
 
 

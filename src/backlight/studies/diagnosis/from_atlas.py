@@ -28,7 +28,6 @@ from backlight.studies.intervals import share_interval
 _NEED_THE_MODEL = ("always_on", "duplicate", "aliased", "checkerboard", "uneven", "field")
 _CELLS = 8
 """Rows and columns that projections are averaged to before they are compared."""
-_PADDED = 0.5
 
 
 def run_on_atlas(
@@ -96,12 +95,14 @@ def _of_layer(atlas: Atlas, layer: AtlasLayer, config: DiagnosisConfig) -> Outco
                 layer.name,
                 "an atlas keeps the filters of the first layer only; give the model and images",
             )
-    _look_at_borders(found, layer, maps)
+    _look_at_borders(found, layer, maps, config)
     _look_at_causes(found, layer, maps, atlas.preprocessing.crop, config)
     return found
 
 
-def _look_at_borders(found: Outcome, layer: AtlasLayer, maps: list[FeatureMap]) -> None:
+def _look_at_borders(
+    found: Outcome, layer: AtlasLayer, maps: list[FeatureMap], config: DiagnosisConfig
+) -> None:
     """Add the tests of where the hits of a layer's maps lie."""
     height, width = layer.shape[1:]
     known = [own for own in maps if len(own.hits) >= LEAST_HITS]
@@ -114,7 +115,7 @@ def _look_at_borders(found: Outcome, layer: AtlasLayer, maps: list[FeatureMap]) 
         found.lack("border", layer.name, reason)
         return
     expected = chances(height, width)
-    limits = expected + _PADDED * (1 - expected)
+    limits = expected + config.border * (1 - expected)
     tests = []
     for own in known:
         places = np.array([[(hit.row or 0, hit.col or 0) for hit in own.hits]])  # (1, hits, 2)
