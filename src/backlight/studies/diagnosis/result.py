@@ -29,8 +29,8 @@ class DiagnosisConfig:
         loud: A filter stands out if its RMS exceeds the layer's median by this factor.
         folded: A layer aliases if its stride folds more than this share of the energy.
         grid: Projections have a grid if their energy at its frequency exceeds its neighbours' by this factor.
-        border: A map is a border detector if, of the positions that are not at the border as a rule, more than this share
-            is.
+        border: A map is a border detector if more than this share of the way from the usual share of positions at the
+            border to all of them lies behind it.
         split: A map has several causes if two clusters explain more than this share of its hits' variance.
         seed: Random seed for every draw.
     """
