@@ -57,7 +57,7 @@ class Settings:
 
     plantings: int = 200
     images: int = 1000
-    photographs: int = 400
+    photographs: int = 240
     names: tuple[str, ...] = NAMES
 
 

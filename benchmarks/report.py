@@ -15,6 +15,7 @@ from typing import Any
 
 import adaptive
 import adaptive_errors
+import diagnosis
 import evidence
 import evidence_tables
 import full_build
@@ -36,7 +37,10 @@ from common import number, ratio, read_results
 _DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [
     _DOCS / name
-    for name in ("performance.md", "inversion.md", "adaptive.md", "evidence.md", "ground-truth.md")
+    for name in (
+        *("performance.md", "inversion.md", "adaptive.md", "evidence.md", "ground-truth.md"),
+        "diagnosis.md",
+    )
 ]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -189,6 +193,10 @@ def _studies(results: dict[str, Any], _: str) -> str:
     return f"{studies.describe(results)}.\n\n{_table(*studies.table(results))}"
 
 
+def _diagnosis(results: dict[str, Any], of: str) -> str:
+    return _table(*(diagnosis.sound_table if of == "sound" else diagnosis.planted_table)(results))
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "machine": ("projection", _machine),
     "ratios": ("projection", _ratios),
@@ -213,6 +221,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "ground-truth": ("ground_truth", _ground_truth),
     "site": (web_site.PART, _site),
     "studies": (studies.PART, _studies),
+    "diagnosis": (diagnosis.PART, _diagnosis),
 }
 
 

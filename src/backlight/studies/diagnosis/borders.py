@@ -17,17 +17,15 @@ from backlight.studies.diagnosis.collect import Record
 from backlight.studies.diagnosis.graph import directly_below
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.sizes import even_sizes, overhang
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 from backlight.studies.intervals import share_interval
 
 _LEAST_HITS = 12
 """Images that must wake a map before its positions say anything."""
 REGIONS = ("border", "top row", "bottom row", "left column", "right column")
-_PADDED = 0.5
-"""A map is a border detector if more than this share of what the border could have above chance lies there."""
 
 
-def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfig) -> Tested:
+def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfig) -> Outcome:
     """Test for each map whether its strongest positions lie at the border, or along one edge, whatever lies there.
 
     Photographs have other things at their edges than in their middle, so a map that prefers an edge need not see the
@@ -38,9 +36,9 @@ def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfi
     Args:
         record: What was seen of the layer.
         turned: What was seen of it in images turned out.
-        config: Not used but for its place among the others.
+        config: From which share on a map is a border detector.
     """
-    found, name = Tested(), record.layer.name
+    found, name = Outcome(), record.layer.name
     height, width = record.layer.shape[1:]
     if min(height, width) < 3:
         found.lack("border", name, f"maps of {height}x{width} have no inside to compare their border with")
@@ -52,7 +50,9 @@ def find_border_detectors(record: Record, turned: Record, config: DiagnosisConfi
             "border", name, f"no map is above zero in {_LEAST_HITS} images, so there are too few positions"
         )
         return found
-    found.add("border", name, record.layer.n_maps, [_border(record, int(c), plain, changed) for c in known])
+    found.add(
+        "border", name, record.layer.n_maps, [_border(record, int(c), plain, changed, config) for c in known]
+    )
     return found
 
 
@@ -100,13 +100,15 @@ def chances(height: int, width: int) -> NDArray[np.float64]:
     return np.array([ring, 1 / height, 1 / height, 1 / width, 1 / width])
 
 
-def _border(record: Record, channel: int, plain: _Positions, turned: _Positions) -> Finding:
+def _border(
+    record: Record, channel: int, plain: _Positions, turned: _Positions, config: DiagnosisConfig
+) -> Finding:
     """Return the test of a map in the region that accuses it most."""
     # what the images as they are and turned out both say
     excess = np.minimum(plain.excess(channel), turned.excess(channel))
     best, n = int(np.argmax(excess)), int(turned.totals[channel])
     count, expected = int(turned.counts[best, channel]), float(turned.expected[best])
-    limit = expected + _PADDED * (1 - expected)
+    limit = expected + config.border * (1 - expected)
     p = len(REGIONS) * stats.binom.sf(count - 1, n, min(limit, 1 - 1e-9))
     low, high = share_interval(count, n)
     ratio = _border_ratio(record.mean_map[channel])
@@ -119,13 +121,12 @@ def _border(record: Record, channel: int, plain: _Positions, turned: _Positions)
         unit="share",
         limit=limit,
         null=f"at most {limit:.0%} of the positions there; {expected:.0%} in the layer's other maps or by chance",
-        says=f"{before:.0%} of its strongest positions lie in the {REGIONS[best]}, and {count / n:.0%} in images whose "
-        f"middle was turned out ({expected:.0%} would be usual); its mean map is {ratio:.1f} times as strong at the "
-        "border as inside",
+        says=f"{before:.0%} of its strongest positions lie in the {REGIONS[best]}, {count / n:.0%} with the "
+        f"images' middle turned out (usual: {expected:.0%}); {ratio:.1f} times as strong at the border as inside",
         low=low,
         high=high,
         p=float(min(p, 1)),
-        is_found=bool(excess[best] > _PADDED),
+        is_found=bool(excess[best] > config.border),
     )
 
 
@@ -137,14 +138,14 @@ def _border_ratio(mean: NDArray[np.float64]) -> float:
     return border / inside if inside > 0 else float("inf") if border > 0 else 1.0
 
 
-def find_uneven(net: Network, layers: Sequence[Layer]) -> Tested:
+def find_uneven(net: Network, layers: Sequence[Layer]) -> Outcome:
     """Find the layers whose fields reach further over one edge of the image than over the other, by arithmetic.
 
     A stride that does not end at the edge leaves padding there unread: a 3x3 kernel with stride 2 and padding 1 reads
     an even number of rows with one row of zeros at the top and none at the bottom. Blamed is a layer that is uneven in
     another way than the layers that it is made from.
     """
-    found = Tested()
+    found = Outcome()
     known = {net.node(layer): layer for layer in layers}
     uneven: dict[str, tuple[int, int]] = {}
     for layer in layers:

@@ -15,10 +15,11 @@ from scipy import stats
 from backlight.studies.diagnosis.collect import Record
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.stages import Stage
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 
 _N_DRAWS = 99
 _ROUNDS = 10
+_ROUNDING = 1e-9
 LEAST_HITS = 12
 LEAST_SHARE = 0.15
 """Share of the hits that the smaller cluster must have."""
@@ -39,7 +40,7 @@ class Split:
 
 def find_causes(
     record: Record, stage: Stage, shares: list[NDArray[np.float32]], config: DiagnosisConfig
-) -> Tested:
+) -> Outcome:
     """Test for each map of a layer whether two clusters explain what drives its hits better than one.
 
     Args:
@@ -48,7 +49,7 @@ def find_causes(
         shares: For each map what drives its hits, (hits, c_in), from `drivers`.
         config: How much of the variance two clusters must explain.
     """
-    found, name, tests = Tested(), record.layer.name, []
+    found, name, tests = Outcome(), record.layer.name, []
     for channel, own in enumerate(shares):
         if len(own) >= LEAST_HITS:
             tests.append(_cause(record, stage, channel, own, config))
@@ -95,13 +96,17 @@ def _main(shares: NDArray[np.float32], stage: Stage) -> str:
 
 
 def two_clusters(points: NDArray[np.float64]) -> Split:
-    """Return the two clusters of points (n, d): 2-means, begun by the sign of the first principal component.
+    """Return the two clusters of points (n, d): 2-means, begun on both sides of the first principal component's median.
+
+    Points that differ by rounding alone are one cluster, of which two explain nothing.
 
     Example:
         >>> found = two_clusters(np.array([[0.0], [0.1], [5.0], [5.1]]))
         >>> found.explained > 0.99, bool(found.second[0] == found.second[1] != found.second[2])
         (True, True)
     """
+    if ((points - points.mean(0)) ** 2).sum() <= _ROUNDING * (points**2).sum():
+        return Split(0.0, np.zeros(len(points), bool))
     explained, second = _two_means(_coordinates(points)[None])
     return Split(float(explained[0]), second[0])
 

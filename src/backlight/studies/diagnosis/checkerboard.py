@@ -19,7 +19,7 @@ from backlight.studies.diagnosis.collect import Record
 from backlight.studies.diagnosis.inputs import Inputs
 from backlight.studies.diagnosis.pictures import can_project, project_hits, strongest_images
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 
 _HITS_EACH = 4
 _LEAST_PERIODS = 4
@@ -29,7 +29,7 @@ _TINY = 1e-12
 
 def find_checkerboards(
     net: Network, inputs: Inputs, record: Record, periods: Sequence[int], config: DiagnosisConfig
-) -> Tested:
+) -> Outcome:
     """Test for each period of a grid whether the projections of a layer have more energy at it than beside it.
 
     The null: `grid` times as much energy as at the neighbouring frequencies. A test takes the mean over the hits of
@@ -42,7 +42,7 @@ def find_checkerboards(
         periods: In pixels: what the strides below the layer multiply to.
         config: How many maps are projected, and from which factor on a grid is a finding.
     """
-    found, name = Tested(), record.layer.name
+    found, name = Outcome(), record.layer.name
     field = record.layer.receptive_field
     side = min(net.input_shape[1:]) if field is None else min(*field.size, *net.input_shape[1:])
     fitting = [period for period in periods if 1 < period <= side // _LEAST_PERIODS]
@@ -75,7 +75,7 @@ def _why_not(periods: Sequence[int], side: int) -> str:
     return f"its fields of {side} pixels hold too few periods of a grid of {min(p for p in periods if p > 1)}"
 
 
-def grid_energy(projection: NDArray[np.float32], period: int) -> float:
+def grid_energy(projection: NDArray[np.floating], period: int) -> float:
     """Return the energy of a projection (h, w, c) at a grid's frequency over that at the frequencies beside it.
 
     *Convention*: along rows and columns apart, the larger of both. Beside it are the frequencies from 2/3 to 4/3 of the
@@ -90,7 +90,7 @@ def grid_energy(projection: NDArray[np.float32], period: int) -> float:
     return max(_along(projection, period, axis) for axis in (0, 1))
 
 
-def _along(projection: NDArray[np.float32], period: int, axis: int) -> float:
+def _along(projection: NDArray[np.floating], period: int, axis: int) -> float:
     length = projection.shape[axis] // period * period
     kept = np.moveaxis(projection, axis, 0)[:length].astype(np.float64)
     kept = (kept - kept.mean(0)) * np.hanning(length + 1)[:length, None, None]
@@ -113,7 +113,7 @@ def _grid(record: Record, period: int, logs: NDArray[np.float64], config: Diagno
         unit="factor",
         limit=config.grid,
         null=f"{config.grid:g} times as much energy as at the frequencies beside it",
-        says=f"its projections have {np.exp(mean):.1f} times as much energy at a period of {period} pixels as beside",
+        says=f"projections have {np.exp(mean):.1f} times as much energy at a period of {period} pixels as beside it",
         low=float(np.exp(mean - reach)),
         high=float(np.exp(mean + reach)),
         p=float(stats.t.sf((mean - np.log(config.grid)) / error, len(logs) - 1)),

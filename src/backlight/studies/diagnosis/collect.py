@@ -32,7 +32,6 @@ class Record:
         maxima: (n, c) float32, the strongest activation of each map in each image.
         minima: (n, c) float32, the weakest.
         places: (n, c, 2) int64, row and column of the strongest.
-        on: (c,) share of all units above zero.
         mean_map: (c, h, w) mean activation at each place.
         correlations: (c, c) correlation of the maps' activations at the same places; NaN where one does not vary.
     """
@@ -42,7 +41,6 @@ class Record:
     maxima: NDArray[np.float32]
     minima: NDArray[np.float32]
     places: NDArray[np.int64]
-    on: NDArray[np.float64]
     mean_map: NDArray[np.float64]
     correlations: NDArray[np.float64]
 
@@ -91,7 +89,7 @@ class _Sums:
     def __init__(self, layer: Layer) -> None:
         self._layer, (n_maps, *size) = layer, layer.shape
         self._extremes: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._n_on, self._mean = torch.zeros(n_maps), torch.zeros(n_maps, *size, dtype=torch.float64)
+        self._mean = torch.zeros(n_maps, *size, dtype=torch.float64)
         self._n_places, self._first = 0, torch.zeros(n_maps, dtype=torch.float64)
         self._second = torch.zeros(n_maps, n_maps, dtype=torch.float64)
         self._step = -(-size[0] * size[1] // _MOST_PLACES)
@@ -101,7 +99,6 @@ class _Sums:
         flat = maps.flatten(2)
         top, at = flat.max(2)
         self._extremes.append((top.float().cpu(), flat.amin(2).float().cpu(), at.cpu()))
-        self._n_on += (flat > 0).sum((0, 2)).cpu()
         self._mean += maps.sum(0, dtype=torch.float32).cpu()
         # (c, places of all images), every so many of them; duplicates stay duplicates
         part = flat[:, :, :: self._step].transpose(0, 1).flatten(1).float()
@@ -119,7 +116,6 @@ class _Sums:
             maxima=top,
             minima=low,
             places=np.stack([at // width, at % width], -1),
-            on=(self._n_on / (n * self._mean[0].numel())).double().numpy(),
             mean_map=(self._mean / n).numpy(),
             correlations=correlations(self._n_places, self._first.numpy(), self._second.numpy()),
         )

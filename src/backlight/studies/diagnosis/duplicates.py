@@ -16,7 +16,7 @@ from torch import Tensor
 from backlight.studies.diagnosis.collect import Record, correlations
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.stages import Stage
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 
 _N_SHUFFLES = 4
 _ALONE = 0.98
@@ -26,7 +26,7 @@ _MOST = 1 - 1e-9
 
 def find_duplicates(
     record: Record, stage: Stage | None, below: Tensor | None, config: DiagnosisConfig
-) -> Tested:
+) -> Outcome:
     """Test for each map of a layer whether the map most like it is a near-duplicate.
 
     Args:
@@ -35,7 +35,7 @@ def find_duplicates(
         below: (n, c_in, h, w) what the convolution reads for a few images; None without a stage.
         config: From where on maps are alike.
     """
-    found, name = Tested(), record.layer.name
+    found, name = Outcome(), record.layer.name
     if record.layer.n_maps < 2:
         found.lack("duplicate", name, "the layer has one map")
         return found

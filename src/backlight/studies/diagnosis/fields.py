@@ -14,7 +14,7 @@ from torch import fx
 from backlight.network import Layer, Network
 from backlight.studies.diagnosis.graph import directly_below
 from backlight.studies.diagnosis.result import Finding
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 
 _ALL = 0.999
 _MOST_UNITS = 16
@@ -23,7 +23,7 @@ _MOST_UNITS = 16
 
 def find_fields(
     net: Network, layers: Sequence[Layer], objects: Sequence[tuple[float, float]] | None
-) -> Tested:
+) -> Outcome:
     """Find the layers that see no more of the image than those below them, and those that see less than the objects.
 
     Args:
@@ -31,7 +31,7 @@ def find_fields(
         layers: Layers in the order of the graph.
         objects: Heights and widths of the images' objects, in pixels of the input; None where they are not known.
     """
-    found, known = Tested(), dict[fx.Node, Layer]()
+    found, known = Outcome(), dict[fx.Node, Layer]()
     for layer in layers:
         below = directly_below(net, layer, known)
         known[net.node(layer)] = layer

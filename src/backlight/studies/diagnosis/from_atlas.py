@@ -22,13 +22,12 @@ from backlight.studies.diagnosis.result import Diagnosis, DiagnosisConfig, Findi
 from backlight.studies.diagnosis.rms import look_at_rms, rms_of
 from backlight.studies.diagnosis.silent import look_at_waking, say_too_few
 from backlight.studies.diagnosis.spectrum import BANDS, look_at_bands
-from backlight.studies.diagnosis.verdicts import Tested, verdicts
+from backlight.studies.diagnosis.verdicts import Outcome, verdicts
 from backlight.studies.intervals import share_interval
 
 _NEED_THE_MODEL = ("always_on", "duplicate", "aliased", "checkerboard", "uneven", "field")
 _CELLS = 8
 """Rows and columns that projections are averaged to before they are compared."""
-_PADDED = 0.5
 
 
 def run_on_atlas(
@@ -53,8 +52,8 @@ def run_on_atlas(
         raise BadInputError(
             f"{atlas.path.name}: none of the layers has feature maps with rows and columns to diagnose"
         )
-    tested = [own for layer in chosen for own in _of_layer(layer, atlas.n_scanned, config)]
-    lacking = Tested()
+    tested = [_of_layer(atlas, layer, config) for layer in chosen]
+    lacking = Outcome()
     for kind in _NEED_THE_MODEL:
         lacking.lack(kind, None, "an atlas does not tell; give the model and images")
     found = verdicts([*tested, lacking])
@@ -71,13 +70,16 @@ def run_on_atlas(
     )
 
 
-def _of_layer(layer: AtlasLayer, n_images: int, config: DiagnosisConfig) -> list[Tested]:
-    maps = [layer[channel] for channel in range(layer.n_maps)]
-    found = Tested()
+def _of_layer(atlas: Atlas, layer: AtlasLayer, config: DiagnosisConfig) -> Outcome:
+    maps, n_images = [layer[channel] for channel in range(layer.n_maps)], atlas.n_scanned
+    found = Outcome()
     if layer.rectified:
         awake = [round(own.active_share * n_images) for own in maps]
         say_too_few(found, layer.name, n_images, config)
-        look_at_waking(found, layer.name, awake, [False] * len(maps), n_images, config)
+        # what a filter of zeros gives is the same everywhere: silent once, it is silent always
+        zero = [False] * len(maps) if layer.filters is None else (layer.filters == 0).all((1, 2, 3)).tolist()
+        certain = [own and not count for own, count in zip(zero, awake, strict=True)]
+        look_at_waking(found, layer.name, awake, certain, n_images, config)
     else:
         for kind in ("dead", "sleeping"):
             found.lack(kind, layer.name, "no rectifier makes this layer, so zero is no threshold of it")
@@ -93,25 +95,27 @@ def _of_layer(layer: AtlasLayer, n_images: int, config: DiagnosisConfig) -> list
                 layer.name,
                 "an atlas keeps the filters of the first layer only; give the model and images",
             )
-    _look_at_borders(found, layer, maps)
-    _look_at_causes(found, layer, maps, config)
-    return [found]
+    _look_at_borders(found, layer, maps, config)
+    _look_at_causes(found, layer, maps, atlas.preprocessing.crop, config)
+    return found
 
 
-def _look_at_borders(found: Tested, layer: AtlasLayer, maps: list[FeatureMap]) -> None:
+def _look_at_borders(
+    found: Outcome, layer: AtlasLayer, maps: list[FeatureMap], config: DiagnosisConfig
+) -> None:
     """Add the tests of where the hits of a layer's maps lie."""
     height, width = layer.shape[1:]
     known = [own for own in maps if len(own.hits) >= LEAST_HITS]
     if min(height, width) < 3 or not known:
         reason = (
-            f"no map has {LEAST_HITS} hits; build an atlas with a larger --top"
+            f"no map has {LEAST_HITS} hits; build an atlas with more hits of each map"
             if min(height, width) >= 3
             else f"maps of {height}x{width} have no inside to compare their border with"
         )
         found.lack("border", layer.name, reason)
         return
     expected = chances(height, width)
-    limits = expected + _PADDED * (1 - expected)
+    limits = expected + config.border * (1 - expected)
     tests = []
     for own in known:
         places = np.array([[(hit.row or 0, hit.col or 0) for hit in own.hits]])  # (1, hits, 2)
@@ -140,16 +144,25 @@ def _look_at_borders(found: Tested, layer: AtlasLayer, maps: list[FeatureMap]) -
 
 
 def _look_at_causes(
-    found: Tested, layer: AtlasLayer, maps: list[FeatureMap], config: DiagnosisConfig
+    found: Outcome,
+    layer: AtlasLayer,
+    maps: list[FeatureMap],
+    size: tuple[int, int],
+    config: DiagnosisConfig,
 ) -> None:
     """Add the tests for clusters among the projections of each map's hits."""
-    known = [own for own in maps if len(own.hits) >= LEAST_HITS]
+    # a field that reaches over the edge is cut there, which is no other cause
+    inside = {own.channel: [hit for hit in own.hits if hit.box.clip(*size) == hit.box] for own in maps}
+    known = [own for own in maps if len(inside[own.channel]) >= LEAST_HITS]
     if not known:
-        found.lack("causes", layer.name, f"no map has {LEAST_HITS} hits; build an atlas with a larger --top")
+        reason = (
+            f"no map has {LEAST_HITS} hits whose fields lie within the image; build an atlas with more hits"
+        )
+        found.lack("causes", layer.name, reason)
         return
     tests = []
     for own in known:
-        points = np.stack([_described(hit.projection_values) for hit in own.hits])
+        points = np.stack([_described(hit.projection_values) for hit in inside[own.channel]])
         split = two_clusters(points)
         n_second = int(split.second.sum())
         least = min(n_second, len(points) - n_second)

@@ -29,6 +29,8 @@ class DiagnosisConfig:
         loud: A filter stands out if its RMS exceeds the layer's median by this factor.
         folded: A layer aliases if its stride folds more than this share of the energy.
         grid: Projections have a grid if their energy at its frequency exceeds its neighbours' by this factor.
+        border: A map is a border detector if more than this share of the way from the usual share of positions at the
+            border to all of them lies behind it.
         split: A map has several causes if two clusters explain more than this share of its hits' variance.
         seed: Random seed for every draw.
     """
@@ -41,6 +43,7 @@ class DiagnosisConfig:
     loud: float = 5.0
     folded: float = 0.5
     grid: float = 4.0
+    border: float = 0.5
     split: float = 0.7
     seed: int = 0
 
@@ -49,7 +52,7 @@ class DiagnosisConfig:
         check_at_least(1, n_images=self.n_images, n_projected=self.n_projected)
         check_at_least(4, n_hits=self.n_hits)
         check_at_least(0, seed=self.seed)
-        for name in ("rare", "alike", "folded", "split"):
+        for name in ("rare", "alike", "folded", "border", "split"):
             value = getattr(self, name)
             if not 0 < value < 1:
                 raise BadInputError(f"{name} is a share between 0 and 1, got {value}")

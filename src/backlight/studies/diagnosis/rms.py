@@ -15,7 +15,7 @@ from torch import Tensor
 from backlight.studies.diagnosis.collect import Record
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.stages import Stage
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 
 PAPERS_LIMIT = 0.1
 _LEAST_FILTERS = 8
@@ -23,9 +23,9 @@ _LEAST_SPREAD = 0.1
 """In natural logarithms: filters of which most have one RMS do not make a small difference stand out."""
 
 
-def find_loud(record: Record, stage: Stage | None, config: DiagnosisConfig) -> Tested:
+def find_loud(record: Record, stage: Stage | None, config: DiagnosisConfig) -> Outcome:
     """Test each filter of a layer for an RMS far above the others'."""
-    found, name = Tested(), record.layer.name
+    found, name = Outcome(), record.layer.name
     if stage is None:
         found.lack("loud", name, "several paths make this layer, so it has no filters of its own")
         return found
@@ -34,7 +34,7 @@ def find_loud(record: Record, stage: Stage | None, config: DiagnosisConfig) -> T
 
 
 def look_at_rms(
-    found: Tested, name: str, rms: NDArray[np.float64], is_normalised: bool, config: DiagnosisConfig
+    found: Outcome, name: str, rms: NDArray[np.float64], is_normalised: bool, config: DiagnosisConfig
 ) -> None:
     """Add the tests of a layer's filters, given their RMS (c,) and whether a batch norm is folded into them."""
     if len(rms) < _LEAST_FILTERS:
@@ -70,6 +70,7 @@ def rms_of(weight: Tensor) -> NDArray[np.float64]:
     """Return the RMS (c,) of filters (c, c_in, kh, kw).
 
     Example:
+        >>> import torch
         >>> rms_of(torch.tensor([[3.0, 4.0], [0.0, 0.0]])[:, None, None]).round(3).tolist()
         [3.536, 0.0]
     """
@@ -80,12 +81,14 @@ def rms_of(weight: Tensor) -> NDArray[np.float64]:
 def standing_out(rms: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return by how many robust deviations each filter's log RMS lies above the median, and by which factor.
 
-    *Convention*: the median over the filters that are not zero, and the median deviation of those above it: a first
-    layer has many faint filters, which say nothing of how loud the others may be. A filter of zeros gets -inf and 0.
+    *Convention*: around the median of the filters that are not zero, and by the spread of those above it: a first layer
+    has many faint filters, which say nothing of how loud the others may be. The spread is the lesser of two: the root
+    of the mean square without the filter itself, which a few usual filters far apart do not inflate, and the median
+    deviation, which other loud filters do not. A filter of zeros gets -inf and 0.
 
     Example:
         >>> z, ratio = standing_out(np.array([1.0, 1.1, 0.9, 1.0, 10.0, 0.0]))
-        >>> float(ratio[4]), bool(z[4] > 20), float(ratio[5])
+        >>> round(float(ratio[4]), 6), bool(z[4] > 20), float(ratio[5])
         (10.0, True, 0.0)
     """
     with np.errstate(divide="ignore"):
@@ -94,6 +97,7 @@ def standing_out(rms: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray
     if not len(known):
         return np.full(len(rms), -np.inf), np.zeros(len(rms))
     middle = float(np.median(known))
-    upper = known[known >= middle] - middle
-    spread = max(1.4826 * float(np.median(upper)), _LEAST_SPREAD)
-    return (logs - middle) / spread, np.exp(logs - middle)
+    upper = known[known >= middle] - middle  # the median itself is among an odd number of them
+    without = (upper @ upper - np.where(logs >= middle, logs - middle, 0) ** 2) / max(len(upper) - 1, 1)
+    spread = np.minimum(1.4826 * np.median(upper), np.sqrt(np.maximum(without, 0)))
+    return (logs - middle) / np.maximum(spread, _LEAST_SPREAD), np.exp(logs - middle)

@@ -37,7 +37,7 @@ from backlight.studies.diagnosis.silent import find_silent
 from backlight.studies.diagnosis.spectrum import find_missing_frequencies
 from backlight.studies.diagnosis.stages import Stages
 from backlight.studies.diagnosis.strides import Strides
-from backlight.studies.diagnosis.verdicts import Tested, verdicts
+from backlight.studies.diagnosis.verdicts import Outcome, verdicts
 from backlight.studies.progress import Count
 
 _N_TURNED, _N_SPECTRA, _N_BELOW = 250, 64, 4
@@ -126,7 +126,7 @@ def _by_layer(
     stages: Stages,
     strides: Strides,
     config: DiagnosisConfig,
-) -> list[Tested]:
+) -> list[Outcome]:
     """Return what was tested in each layer by itself."""
     below, found = stages.below(inputs.first(_N_BELOW)), []
     for name, record in records.items():
@@ -155,7 +155,7 @@ def _causes(
     stages: Stages,
     shares: dict[str, list[NDArray[np.float32]]],
     config: DiagnosisConfig,
-) -> list[Tested]:
+) -> list[Outcome]:
     """Return the tests for several causes, in the layers where these can be told apart."""
     found = []
     for name, record in records.items():
@@ -164,7 +164,7 @@ def _causes(
         if stage is not None and reason is None:
             found.append(find_causes(record, stage, shares[name], config))
         else:
-            lacking = Tested()
+            lacking = Outcome()
             lacking.lack("causes", name, str(reason))
             found.append(lacking)
     return found

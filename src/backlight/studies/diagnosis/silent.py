@@ -16,7 +16,7 @@ from scipy import stats
 from backlight.studies.diagnosis.collect import Record
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.stages import Stage
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 from backlight.studies.intervals import P_LIMIT, share_interval
 
 
@@ -30,7 +30,7 @@ def images_needed(rare: float) -> int:
     return ceil(log(P_LIMIT) / log(1 - rare))
 
 
-def find_silent(record: Record, stage: Stage | None, config: DiagnosisConfig) -> Tested:
+def find_silent(record: Record, stage: Stage | None, config: DiagnosisConfig) -> Outcome:
     """Test each map of a layer for being dead, sleeping or always on.
 
     The null of a dead or sleeping map: a map above zero in the share `rare` of the images, or more. The null of an
@@ -38,7 +38,7 @@ def find_silent(record: Record, stage: Stage | None, config: DiagnosisConfig) ->
 
     A filter of zeros without a positive bias is dead for certain: its p is 0.
     """
-    found, name, n, n_maps = Tested(), record.layer.name, record.n_images, record.layer.n_maps
+    found, name, n, n_maps = Outcome(), record.layer.name, record.n_images, record.layer.n_maps
     if n < images_needed(config.rare) and not record.layer.rectified:
         pass
     if not record.layer.rectified:
@@ -63,7 +63,7 @@ def _certainly_dead(stage: Stage | None, n_maps: int) -> NDArray[np.bool_]:
     return np.asarray(silent.cpu())
 
 
-def say_too_few(found: Tested, layer: str, n: int, config: DiagnosisConfig) -> None:
+def say_too_few(found: Outcome, layer: str, n: int, config: DiagnosisConfig) -> None:
     """Say that n images are too few to tell anything about silence, where they are."""
     if n < images_needed(config.rare):
         reason = (
@@ -75,7 +75,7 @@ def say_too_few(found: Tested, layer: str, n: int, config: DiagnosisConfig) -> N
 
 
 def look_at_waking(
-    found: Tested, layer: str, awake: Sequence[int], certain: Sequence[bool], n: int, config: DiagnosisConfig
+    found: Outcome, layer: str, awake: Sequence[int], certain: Sequence[bool], n: int, config: DiagnosisConfig
 ) -> None:
     """Add the tests of maps for being dead or sleeping.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.stages import Stage
-from backlight.studies.diagnosis.verdicts import Tested
+from backlight.studies.diagnosis.verdicts import Outcome
 from backlight.studies.intervals import mean_interval
 
 BANDS = ("low", "mid", "high")
@@ -28,7 +28,7 @@ _SEEN = 0.001
 """Share of the images' energy that a band must have, below which a network has nothing to see in it."""
 
 
-def find_missing_frequencies(stage: Stage | None, inputs: Tensor, config: DiagnosisConfig) -> Tested:
+def find_missing_frequencies(stage: Stage | None, inputs: Tensor, config: DiagnosisConfig) -> Outcome:
     """Test for each band whether the first layer's filters leave it out, though the images have energy in it.
 
     The null: the same filters with their entries shuffled, each in an order of its own.
@@ -38,7 +38,7 @@ def find_missing_frequencies(stage: Stage | None, inputs: Tensor, config: Diagno
         inputs: (n, c, h, w) some images.
         config: The seed of the shuffles.
     """
-    found = Tested()
+    found = Outcome()
     if stage is None:
         found.lack("frequencies", None, "no layer is made from the pixels by one convolution")
         return found
@@ -47,7 +47,7 @@ def find_missing_frequencies(stage: Stage | None, inputs: Tensor, config: Diagno
 
 
 def look_at_bands(
-    found: Tested, name: str, weight: Tensor, seen: NDArray[np.float64], config: DiagnosisConfig
+    found: Outcome, name: str, weight: Tensor, seen: NDArray[np.float64], config: DiagnosisConfig
 ) -> None:
     """Add the tests of the bands of filters (c, c_in, kh, kw), given the images' shares (bands,)."""
     n_filters, _, height, width = weight.shape

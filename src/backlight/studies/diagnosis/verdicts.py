@@ -13,7 +13,7 @@ from backlight.studies.intervals import P_LIMIT, false_discoveries
 
 
 @dataclass
-class Tested:
+class Outcome:
     """What a search for some kinds of findings has tested.
 
     Attributes:
@@ -51,7 +51,7 @@ class Verdicts:
     lacking: tuple[Lacking, ...]
 
 
-def verdicts(tested: Sequence[Tested]) -> Verdicts:
+def verdicts(tested: Sequence[Outcome]) -> Verdicts:
     """Return what was found: of each kind, the p values of all of its tests are corrected together.
 
     *Convention*: findings are ordered by how much their kind matters times the share of the layer's maps that have it,

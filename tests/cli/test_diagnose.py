@@ -1,0 +1,59 @@
+"""`backlight diagnose`: what it prints and writes, and when it fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from backlight.studies.diagnosis import Diagnosis
+from cli.running import BUILD, MODEL, run
+
+COMMAND = ("diagnose", MODEL, "pictures", "--weights", "w.safetensors", "--size", "32")
+
+
+def test_diagnose_prints_a_report_and_writes_it(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*COMMAND, "-o", "d.png", "--save", "d", "--json", "report.json") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "things in 2 layers over 12 images" in printed
+    assert "could not be looked for" in printed
+    assert (
+        "12 images cannot tell a map that is silent from one above zero in 5% of images; give at least 59"
+        in printed
+    )
+    assert Image.open("d.png").width > 300
+    report = json.loads(Path("report.json").read_text())
+    assert report["n_images"] == 12
+    assert report["summary"] == Diagnosis.load("d").summary()
+    assert {"kind", "layer", "reason"} == set(report["could_not_be_looked_for"][0])
+
+
+def test_a_broken_bound_fails_with_a_line(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*COMMAND, "--fail-on", "loud>0.9") == 0
+    capsys.readouterr()
+    assert run(*COMMAND, "--fail-on", "loud>0.9", "--fail-on", "dead>0") == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed:")]
+    assert len(lines) == 1
+    assert "dead>0 cannot be checked: 12 images cannot tell" in lines[0]
+
+
+def test_a_malformed_bound_is_refused_before_any_work(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("diagnose", "no.such:model", "nowhere", "--fail-on", "dead=0.2") == 2
+    assert "a kind of finding and a share of the feature maps, such as 'dead>0.2'" in capsys.readouterr().err
+
+
+def test_an_atlas_alone_says_what_needs_the_model(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*BUILD) == 0
+    capsys.readouterr()
+    assert run("diagnose", "a.atlas", "--save", "d") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "aliasing: an atlas does not tell; give the model and images" in printed
+    assert Diagnosis.load("d").n_images == 12
+    assert run("diagnose", "demo") == 2
+    assert "takes a model and images, or an atlas (.atlas); got 'demo' alone" in capsys.readouterr().err
