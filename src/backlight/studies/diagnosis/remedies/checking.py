@@ -1,0 +1,122 @@
+"""Is a changed model what it should be? It is held against the captured network with some maps replaced."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
+
+from backlight.errors import RemedyError, first_line
+from backlight.network import Network
+from backlight.network.eager import run_eagerly
+
+ROUNDING = 1e-8
+"""Of the largest output: what float64 may differ by after hundreds of layers."""
+_ROUNDING_SINGLE = 1e-4
+_N_NOISE = 3
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a network gives with some maps replaced.
+
+    Attributes:
+        images: What it was given, (n, c, h, w).
+        outputs: The tensors that it returns.
+        kept: The values of some nodes.
+    """
+
+    images: Tensor
+    outputs: tuple[Tensor, ...]
+    kept: Mapping[fx.Node, Tensor]
+
+
+def inputs_for(net: Network, images: Tensor | None, seed: int = 0) -> Tensor:
+    """Return noise, and images behind it, to hold two networks against each other; float64 on the network's device."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn((_N_NOISE, *net.input_shape), generator=generator, dtype=torch.float64)
+    given = [] if images is None else [net.prepare(images).cpu().double()]
+    return torch.cat([noise, *given]).to(net.device)
+
+
+class _InDouble(fx.Interpreter):
+    """Runs a graph in a given precision, with the value of one node replaced."""
+
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        dtype: torch.dtype,
+        replace: Mapping[fx.Node, Callable[[Tensor], Tensor]],
+        keep: Iterable[fx.Node],
+    ) -> None:
+        super().__init__(module)
+        self._dtype, self._replace, self._keep = dtype, replace, set(keep)
+        self.kept: dict[fx.Node, Tensor] = {}
+
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        value = super().get_attr(target, args, kwargs)
+        floating = isinstance(value, Tensor) and value.is_floating_point()
+        return value.to(self._dtype) if floating else value
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if n in self._replace:
+            value = self._replace[n](value)
+        if n in self._keep:
+            self.kept[n] = value
+        return value
+
+
+def reference(
+    net: Network,
+    images: Tensor,
+    replace: Mapping[fx.Node, Callable[[Tensor], Tensor]],
+    keep: Iterable[fx.Node] = (),
+) -> Reference:
+    """Return what a network gives for images, with the values of some nodes replaced.
+
+    Args:
+        net: The network.
+        images: (n, c, h, w), float64; computed in the network's own precision where its graph cannot do float64.
+        replace: By node what makes its new value of the old.
+        keep: Nodes whose values are kept.
+    """
+    for given in (images, images.to(net.dtype)):
+        run = _InDouble(net.module, given.dtype, replace, keep)
+        try:
+            with torch.no_grad():
+                outputs = run.run(given)
+        except RuntimeError:  # types are part of the graph
+            if given.dtype == net.dtype:
+                raise
+            continue
+        break
+    return Reference(given, tuple(own for own in outputs if isinstance(own, Tensor)), run.kept)
+
+
+def check_same(model: nn.Module, expected: Reference) -> None:
+    """Raise RemedyError unless a model gives what is expected, to rounding.
+
+    Args:
+        model: The changed model; it is not changed.
+        expected: What it should give.
+    """
+    images = expected.images
+    try:
+        if images.dtype == torch.float64:
+            model = copy.deepcopy(model).double()
+        found = [own for own in tree_leaves(run_eagerly(model, images)) if isinstance(own, Tensor)]
+    except Exception as error:
+        raise RemedyError(f"the model does not run without them ({first_line(error)})") from error
+    limit = ROUNDING if images.dtype == torch.float64 else _ROUNDING_SINGLE
+    for own, other in zip(found, expected.outputs, strict=True):
+        if own.shape != other.shape:
+            raise RemedyError(f"the model would return {tuple(own.shape)}, and not {tuple(other.shape)}")
+        off = float((own - other).abs().max() / other.abs().max().clamp(min=1e-30)) if own.numel() else 0.0
+        if not off <= limit:
+            raise RemedyError(f"the outputs would change by up to {off:.2g} of the largest")

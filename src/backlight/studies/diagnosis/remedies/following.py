@@ -1,0 +1,294 @@
+"""Following maps through a captured network: which weights make them, and which read them."""
+
+from __future__ import annotations
+
+import operator
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+
+from backlight.errors import RemedyError
+from backlight.network import Network
+from backlight.operators.reading import arguments, aten, operator_name, packet
+from backlight.operators.table import is_batch_norm, is_convolution, operator_of
+from backlight.studies.diagnosis.remedies.carried import MixedError, Part, Probe
+
+_NORM = ("weight", "bias", "running_mean", "running_var")
+_PRELU = (aten.prelu, aten._prelu_kernel)
+Cuts = dict[str, dict[int, tuple[int, ...]]]
+"""By a weight's name in the model and its dimension, the indices that are lost."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A place where weights read the maps that are followed.
+
+    Attributes:
+        node: The convolution, linear map or norm.
+        below: What it reads.
+        weight: Its weight's name in the model.
+        dim: The weight's dimension that runs over what it reads.
+        indices: The followed indices along it.
+    """
+
+    node: fx.Node
+    below: fx.Node
+    weight: str
+    dim: int
+    indices: tuple[int, ...]
+
+
+@dataclass
+class Flow:
+    """Where followed maps go.
+
+    Attributes:
+        parts: The part of each node's value that they fill; of several outputs the first's.
+        reads: The weights that mix them with others.
+    """
+
+    parts: dict[fx.Node, Part] = field(default_factory=dict)
+    reads: list[Read] = field(default_factory=list)
+    _several: dict[fx.Node, list[Part | None]] = field(default_factory=dict)
+    _uses: dict[str, dict[fx.Node, dict[int, tuple[int, ...]]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+
+    def lose(self, weight: fx.Node, user: fx.Node, dim: int, indices: tuple[int, ...]) -> None:
+        """Note that an operator can do without some of a weight."""
+        self._uses[str(weight.meta["parameter"])].setdefault(user, {})[dim] = indices
+
+    def cuts(self, net: Network) -> Cuts:
+        """Return what each weight loses.
+
+        Raises:
+            RemedyError: A weight is used at several places that lose different things.
+        """
+        users: dict[str, set[fx.Node]] = defaultdict(set)
+        for node in net.module.graph.find_nodes(op="get_attr"):
+            users[str(node.meta["parameter"])] |= set(node.users)
+        for name, uses in self._uses.items():
+            lost = list(uses.values())
+            if set(uses) != users[name] or any(own != lost[0] for own in lost):
+                raise RemedyError(f"the weights {name!r} are used at several places, not all of which lose the maps")
+        return {name: next(iter(uses.values())) for name, uses in self._uses.items()}
+
+
+class Follower:
+    """Follows maps of a captured network.
+
+    Args:
+        net: The network.
+    """
+
+    def __init__(self, net: Network) -> None:
+        self.net, self._probe = net, Probe(net)
+
+    def makers(self, node: fx.Node, part: Part) -> dict[fx.Node, Part]:
+        """Return the convolutions and linear maps that make a part of a node's value, and which outputs of each.
+
+        Raises:
+            RemedyError: It is not made by such alone: the image itself, or what mixes maps, goes into it.
+        """
+        found: dict[fx.Node, set[int]] = defaultdict(set)
+        dims: dict[fx.Node, int] = {}
+        todo, seen = [(node, part)], set[tuple[fx.Node, Part]]()
+        while todo:
+            current, own = todo.pop()
+            if (current, own) in seen:
+                continue
+            seen.add((current, own))
+            if self._makes(current, own):
+                found[current] |= set(own.indices)
+                dims[current] = own.dim
+            else:
+                todo += self._below(current, own).items()
+        return {maker: Part(dims[maker], tuple(sorted(indices))) for maker, indices in found.items()}
+
+    def _makes(self, node: fx.Node, part: Part) -> bool:
+        """Return whether a node's weights make the part, one filter for each of its indices."""
+        if node.op == "placeholder":
+            raise RemedyError("the image itself goes into them")
+        if node.op == "get_attr":
+            raise RemedyError(f"the weights {node.meta['parameter']!r} go into them as they are")
+        if is_convolution(node):
+            return part.dim == 1 and not self._is_depthwise(node)
+        return operator_of(node).maps_channels and part.dim == len(self._probe.sizes(node)) - 1
+
+    def _below(self, node: fx.Node, part: Part) -> Mapping[fx.Node, Part]:
+        """Return the parts of a node's operands from which the part of its value is made."""
+        output, made_by = 0, node
+        if node.target is operator.getitem:
+            made_by, output = node.args[0], node.args[1]  # type: ignore[assignment]
+        below: Any = made_by.args[0] if made_by.args else None
+        if is_batch_norm(made_by) and part.dim == 1:
+            return {below: part}
+        if is_convolution(made_by) and self._is_depthwise(made_by) and part.dim == 1:
+            each = self._probe.sizes(made_by)[1] // self._probe.sizes(below)[1]
+            inputs = sorted({index // each for index in part.indices})
+            if len(inputs) * each != len(part.indices):
+                raise RemedyError(
+                    f"{self.net.where(made_by)!r} makes several maps of one, not all of which are lost"
+                )
+            return {below: Part(1, tuple(inputs))}
+        try:
+            found = self._probe.back(made_by, part, output)
+        except MixedError as error:
+            raise RemedyError(
+                f"{self.net.where(made_by)!r} ({operator_name(made_by)}) mixes them with others"
+            ) from error
+        if not found:
+            raise RemedyError(
+                f"{self.net.where(made_by)!r} ({operator_name(made_by)}) makes them of no weights that can be cut"
+            )
+        return found
+
+    def onward(self, starts: Mapping[fx.Node, Part], *, stop_at_norms: bool = False) -> Flow:
+        """Follow parts of nodes' values to all that reads them.
+
+        Args:
+            starts: The parts. A convolution or linear map among them loses these outputs.
+            stop_at_norms: Whether depthwise convolutions and batch norms, which have weights for each map, are reads.
+
+        Raises:
+            MixedError: An operator other than a convolution or a linear map mixes them with others.
+            RemedyError: They reach a place that cannot lose them.
+        """
+        flow = Flow()
+        for node in self.net.module.graph.nodes:
+            if node in starts:
+                flow.parts[node] = starts[node]
+                self._start(flow, node, starts[node])
+            parts = {n: flow.parts[n] for n in node.all_input_nodes if n in flow.parts}
+            if parts and node.target is not operator.getitem:
+                self._step(flow, node, parts, stop_at_norms)
+            elif parts:
+                several = flow._several.get(node.args[0])
+                part = several[node.args[1]] if several else None
+                if part is not None:
+                    flow.parts[node] = part
+        return flow
+
+    def _start(self, flow: Flow, node: fx.Node, part: Part) -> None:
+        """Note what a convolution or linear map loses with some of its outputs."""
+        if not (is_convolution(node) or operator_of(node).maps_channels):
+            return
+        weight, bias = self._weights(node)
+        groups, transposed = _form(node)
+        if groups > 1:
+            each = self._probe.sizes(node)[1] // groups
+            counts = {sum(i // each == group for i in part.indices) for group in range(groups)}
+            if len(counts) > 1 or transposed:
+                raise RemedyError(
+                    f"{self.net.where(node)!r} has {groups} groups, each of which must lose as many maps as the others"
+                )
+        flow.lose(weight, node, 1 if transposed else 0, part.indices)
+        if bias is not None:
+            flow.lose(bias, node, 0, part.indices)
+
+    def _step(self, flow: Flow, node: fx.Node, parts: dict[fx.Node, Part], stop_at_norms: bool) -> None:
+        """Follow the parts of a node's operands through it."""
+        if node.op == "output":
+            raise RemedyError("they are part of what the model returns")
+        below: Any = node.args[0] if node.args else None
+        own = parts.get(below) if isinstance(below, fx.Node) else None
+        if is_convolution(node) and own is not None:
+            self._through_convolution(flow, node, own, stop_at_norms)
+        elif operator_of(node).maps_channels and own is not None:
+            self._through_linear(flow, node, own)
+        elif is_batch_norm(node) and own is not None and own.dim == 1:
+            self._through_norm(flow, node, own, stop_at_norms)
+        else:
+            self._through(flow, node, parts)
+
+    def _through_convolution(self, flow: Flow, node: fx.Node, part: Part, stop: bool) -> None:
+        weight, bias = self._weights(node)
+        below: Any = node.args[0]
+        groups, transposed = _form(node)
+        if part.dim != 1:
+            raise RemedyError(f"they are not channels of what {self.net.where(node)!r} reads")
+        if self._is_depthwise(node):
+            each = self._probe.sizes(node)[1] // groups
+            outputs = tuple(i * each + k for i in part.indices for k in range(each))
+            rows = part.indices if transposed else outputs
+            if stop:
+                flow.reads.append(Read(node, below, str(weight.meta["parameter"]), 0, rows))
+                return
+            flow.lose(weight, node, 0, rows)
+            if bias is not None:
+                flow.lose(bias, node, 0, outputs)
+            flow.parts[node] = Part(1, outputs)
+            return
+        if groups > 1:
+            raise RemedyError(
+                f"{self.net.where(node)!r}, which reads them, has {groups} groups of a fixed width"
+            )
+        dim = 0 if transposed else 1
+        flow.lose(weight, node, dim, part.indices)
+        flow.reads.append(Read(node, below, str(weight.meta["parameter"]), dim, part.indices))
+
+    def _through_linear(self, flow: Flow, node: fx.Node, part: Part) -> None:
+        below: Any = node.args[0]
+        if part.dim != len(self._probe.sizes(below)) - 1:
+            flow.parts[node] = part
+            return
+        weight, _ = self._weights(node)
+        flow.lose(weight, node, 1, part.indices)
+        flow.reads.append(Read(node, below, str(weight.meta["parameter"]), 1, part.indices))
+
+    def _through_norm(self, flow: Flow, node: fx.Node, part: Part, stop: bool) -> None:
+        given, below = arguments(node), node.args[0]
+        weights = [self._stored(node, given[name]) for name in _NORM if given.get(name) is not None]
+        if stop:
+            assert isinstance(below, fx.Node)
+            flow.reads.append(Read(node, below, str(weights[0].meta["parameter"]), 0, part.indices))
+            return
+        for weight in weights:
+            flow.lose(weight, node, 0, part.indices)
+        flow.parts[node], flow._several[node] = part, [part, None, None]
+
+    def _through(self, flow: Flow, node: fx.Node, parts: dict[fx.Node, Part]) -> None:
+        found = self._probe.onward(node, parts)
+        first = next((part for part in found if part is not None), None)
+        if first is None:
+            return
+        flow.parts[node], flow._several[node] = first, found
+        is_pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ())
+        for weight in (n for n in node.all_input_nodes if n.op == "get_attr"):
+            shape, sizes = weight.meta["val"].shape, self._probe.sizes(node)
+            if packet(node) in _PRELU and len(shape) == 1:
+                dim = 0
+            elif is_pointwise:  # broadcast: dimensions are aligned from the last one
+                dim = first.dim - (len(sizes) - len(shape))
+            else:
+                continue
+            if dim >= 0 and shape[dim] > 1:
+                flow.lose(self._stored(node, weight), node, dim, first.indices)
+
+    def _weights(self, node: fx.Node) -> tuple[fx.Node, fx.Node | None]:
+        """Return the weight and the bias of a convolution or linear map."""
+        given = arguments(node)
+        bias = given.get("bias")
+        return self._stored(node, given["weight"]), None if bias is None else self._stored(node, bias)
+
+    def _stored(self, node: fx.Node, weight: Any) -> fx.Node:
+        if not isinstance(weight, fx.Node) or weight.op != "get_attr":
+            raise RemedyError(f"the weights of {self.net.where(node)!r} are computed in each run")
+        return weight
+
+    def _is_depthwise(self, node: fx.Node) -> bool:
+        below: Any = node.args[0]
+        groups, _ = _form(node)
+        return groups > 1 and groups == self._probe.sizes(below)[1]
+
+
+def _form(node: fx.Node) -> tuple[int, bool]:
+    """Return the groups of a convolution and whether it is transposed; of a linear map, one group."""
+    if not is_convolution(node):
+        return 1, False
+    given = arguments(node)
+    return int(given.get("groups", 1)), bool(given.get("transposed", "transpose" in operator_name(node)))

@@ -1,0 +1,276 @@
+"""Prune: delete maps from a trained network, and merge maps that are multiples of others, exactly.
+
+The weights that make a map, and those that read it, are found in the captured network and cut out of a copy of the
+model; weights between them that exist for each map (batch norm, PReLU, depthwise convolutions) lose the map too. The
+copy is then held against the network with the maps set to zero (or to multiples of others), on noise and on images:
+if their answers are not equal to rounding, there is no result but the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from backlight.errors import BadInputError, RemedyError
+from backlight.network import Network
+from backlight.network.wrappers import unwrap
+from backlight.studies.diagnosis.remedies.carried import MixedError, Part
+from backlight.studies.diagnosis.remedies.checking import Reference, check_same, inputs_for, reference
+from backlight.studies.diagnosis.remedies.cutting import Change, changed, stored
+from backlight.studies.diagnosis.remedies.following import Flow, Follower, Read
+from backlight.studies.diagnosis.remedies.remedied import Remedied, counted
+
+_CONSTANT = 1e-9
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A map that is a multiple of another.
+
+    Attributes:
+        channel: The map that can go.
+        of: The map that stays.
+        times: How many times the other it is.
+    """
+
+    channel: int
+    of: int
+    times: float = 1.0
+
+
+def delete_maps(
+    model: nn.Module, net: Network, layer: str, channels: Sequence[int], images: Tensor | None = None
+) -> Remedied:
+    """Return a copy of a model without some maps, equal to the model in which they are zero.
+
+    Args:
+        model: The model that was captured; it is not changed.
+        net: The captured network.
+        layer: The layer that has the maps.
+        channels: The maps.
+        images: (n, c, h, w) inputs, or one, on which the copy is checked besides noise.
+
+    Raises:
+        BadInputError: The network has no such maps.
+        RemedyError: The maps cannot be deleted exactly; the text is the reason.
+
+    *Convention*: what is behind the maps sees zeros in their place. Where a norm or a bias makes a constant of that,
+    the constant becomes a part of the readers' biases.
+
+    Example:
+        >>> import backlight
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+        >>> found = delete_maps(model, backlight.capture(model, (3, 8, 8)), "1", [0, 2])
+        >>> found.model[0].out_channels, found.model[2].in_channels, found.done
+        (2, 2, "2 of 4 maps of '1' deleted")
+    """
+    part = _part(net, layer, channels)
+    try:
+        return _deleted(model, net, layer, part, images)
+    except RemedyError as error:
+        which = "map" if len(part.indices) == 1 else "maps"
+        numbers = ", ".join(map(str, part.indices))
+        raise RemedyError(f"{which} {numbers} of {layer!r} cannot be deleted: {error}") from error
+
+
+def merge_maps(
+    model: nn.Module, net: Network, layer: str, twins: Sequence[Twin], images: Tensor | None = None
+) -> Remedied:
+    """Return a copy of a model without maps that are multiples of others: what reads those reads the others instead.
+
+    Args:
+        model: The model that was captured; it is not changed.
+        net: The captured network.
+        layer: The layer that has the maps.
+        twins: Which map goes, which stays in its place, and how many times that it is.
+        images: (n, c, h, w) inputs, or one, on which the copy is checked besides noise.
+
+    Raises:
+        BadInputError: The network has no such maps, or one that should stay is among those that go.
+        RemedyError: The maps cannot be merged exactly; the text is the reason.
+
+    Example:
+        >>> import backlight
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+        >>> found = merge_maps(model, backlight.capture(model, (3, 8, 8)), "1", [Twin(3, of=0, times=2.0)])
+        >>> found.done
+        "1 of 4 maps of '1' merged into the maps that it repeats"
+    """
+    part = _part(net, layer, [twin.channel for twin in twins])
+    _part(net, layer, [twin.of for twin in twins])
+    kept = {twin.of for twin in twins} & set(part.indices)
+    if kept:
+        raise BadInputError(f"map {min(kept)} of {layer!r} cannot both go and stay in another's place; name a third")
+    try:
+        return _merged(model, net, layer, twins, part, images)
+    except RemedyError as error:
+        numbers = ", ".join(f"{twin.channel} (of {twin.of})" for twin in twins)
+        raise RemedyError(f"maps {numbers} of {layer!r} cannot be merged: {error}") from error
+
+
+def _part(net: Network, layer: str, channels: Sequence[int]) -> Part:
+    """Return the part of the layer's value that maps fill."""
+    own = net.layer(layer)
+    wrong = [c for c in channels if not 0 <= c < own.n_maps]
+    if wrong or not channels:
+        what = f"channel {wrong[0]} is out of range for" if wrong else "no channel is given of"
+        raise BadInputError(f"{what} layer {layer!r} ({counted(own.n_maps, 'feature map')})")
+    return Part(own.order[1], tuple(sorted(set(channels))))
+
+
+def _deleted(model: nn.Module, net: Network, layer: str, part: Part, images: Tensor | None) -> Remedied:
+    follower = Follower(net)
+    node = net.node(layer)
+    flow, coupled = _route(follower, node, part)
+
+    def zeroed(value: Tensor) -> Tensor:
+        return value.index_fill(part.dim, _index(part.indices, value), 0)
+
+    below = {read.below for read in flow.reads}
+    expected = reference(net, inputs_for(net, images), {node: zeroed}, below)
+    with _said_of_joins(coupled):
+        change = Change(_constants_moved(model, net, flow, expected), flow.cuts(net))
+        new = _checked(model, net, change, expected)
+    return _finished(new, net, layer, coupled, f"of {layer!r} deleted", part)
+
+
+def _merged(
+    model: nn.Module, net: Network, layer: str, twins: Sequence[Twin], part: Part, images: Tensor | None
+) -> Remedied:
+    follower = Follower(net)
+    node = net.node(layer)
+    flow, coupled = _route(follower, node, part)
+
+    def replaced(value: Tensor) -> Tensor:
+        value = value.clone()
+        for twin in twins:
+            value.select(part.dim, twin.channel).copy_(value.select(part.dim, twin.of) * twin.times)
+        return value
+
+    expected = reference(net, inputs_for(net, images), {node: replaced})
+    inner = unwrapped(model, net)
+    values: dict[str, Tensor] = {}
+    for twin in twins:
+        lost, stays = (_reads(follower, node, Part(part.dim, (c,))) for c in (twin.channel, twin.of))
+        for key, read in lost.items():
+            if key not in stays or len(stays[key].indices) != len(read.indices):
+                raise RemedyError(f"{net.where(read.node)!r} does not read both")
+            weight = values[read.weight] if read.weight in values else _weight(inner, read.weight)
+            moved = weight.index_select(read.dim, _index(read.indices, weight)) * twin.times
+            # the twin's columns are added to those of the map that stays, in the same order
+            values[read.weight] = weight.index_add(read.dim, _index(stays[key].indices, weight), moved)
+    pronoun = "it repeats" if len(part.indices) == 1 else "they repeat"
+    done = f"of {layer!r} merged into the maps that {pronoun}"
+    with _said_of_joins(coupled):
+        new = _checked(model, net, Change(values, flow.cuts(net)), expected)
+    return _finished(new, net, layer, coupled, done, part)
+
+
+def _checked(model: nn.Module, net: Network, change: Change, expected: Reference) -> nn.Module:
+    new = changed(unwrapped(model, net), change)
+    check_same(new, expected)
+    return new
+
+
+@contextmanager
+def _said_of_joins(coupled: tuple[str, ...]) -> Iterator[None]:
+    """Say of what is not exact that it is because of maps that the lost ones are joined with, where there are any."""
+    try:
+        yield
+    except RemedyError as error:
+        if not coupled:
+            raise
+        raise RemedyError(
+            f"at {coupled[0]!r} they are joined with maps that are not zero, "
+            "and a sum or a product cannot lose a map on one side alone"
+        ) from error
+
+
+def _finished(
+    new: nn.Module, net: Network, layer: str, coupled: tuple[str, ...], done: str, part: Part
+) -> Remedied:
+    notes = tuple(f"the maps that join them at {place!r} are deleted too" for place in coupled)
+    counts = f"{len(part.indices)} of {counted(net.layer(layer).n_maps, 'map')}"
+    return Remedied(new, "prune", f"{counts} {done}", notes)
+
+
+def unwrapped(model: nn.Module, net: Network) -> nn.Module:
+    """Return the model that was captured: what is inside DataParallel and other wrappers."""
+    return unwrap(model, torch.zeros(1, *net.input_shape, device=net.device, dtype=net.dtype))
+
+
+def _route(follower: Follower, node: fx.Node, part: Part) -> tuple[Flow, tuple[str, ...]]:
+    """Return where maps go from the weights that make them, and where other maps had to join them.
+
+    Where maps meet others in a sum, those that meet them there are followed too: a sum loses a map on all sides or on
+    none. Whether that is exact, the check of the outputs says.
+    """
+    sources = follower.makers(node, part)
+    coupled: list[str] = []
+    while True:
+        try:
+            return follower.onward(sources), tuple(coupled)
+        except MixedError as error:
+            place = follower.net.where(error.node)
+            before = dict(sources)
+            for touched in error.touched[:1]:
+                sources = _joined(sources, follower.makers(error.node, touched))
+            if sources == before:
+                raise RemedyError(f"{place!r} mixes them with the other maps") from error
+            coupled.append(place)
+
+
+def _joined(one: Mapping[fx.Node, Part], other: Mapping[fx.Node, Part]) -> dict[fx.Node, Part]:
+    found = dict(one)
+    for node, part in other.items():
+        known = found[node].indices if node in found else ()
+        found[node] = Part(part.dim, tuple(sorted({*known, *part.indices})))
+    return found
+
+
+def _reads(follower: Follower, node: fx.Node, part: Part) -> dict[tuple[fx.Node, str], Read]:
+    try:
+        flow = follower.onward({node: part})
+    except MixedError as error:
+        raise RemedyError(f"{follower.net.where(error.node)!r} mixes them with other maps") from error
+    return {(read.node, read.weight): read for read in flow.reads}
+
+
+def _constants_moved(model: nn.Module, net: Network, flow: Flow, expected: Reference) -> dict[str, Tensor]:
+    """Return biases that hold what readers got from lost maps that are constant, and not zero, where they read them."""
+    inner, found = unwrapped(model, net), dict[str, Tensor]()
+    for read in flow.reads:
+        dim = flow.parts[read.below].dim
+        maps = expected.kept[read.below].index_select(dim, _index(read.indices, expected.images))
+        values = maps.movedim(dim, 0).flatten(1)  # (lost, images and positions)
+        if not values.abs().max() > _CONSTANT * expected.kept[read.below].abs().max():
+            continue
+        if (values.amax(1) - values.amin(1)).max() > _CONSTANT * values.abs().max():
+            raise RemedyError(
+                f"{net.where(read.node)!r} reads what they are made from too, which is neither zero nor constant there"
+            )
+        weight = _weight(inner, read.weight).to(values)
+        if weight.dim() > 2 and read.dim == 0:
+            raise RemedyError(f"{net.where(read.node)!r}, a transposed convolution, reads a constant of them")
+        # (out, lost): what a constant adds to each output; a kernel sums over its positions
+        columns = weight.index_select(1, _index(read.indices, weight)).flatten(2)
+        columns = columns.sum(2) if weight.dim() > 2 else columns
+        name = f"{read.weight.rpartition('.')[0]}.bias"
+        old = stored(inner, name)
+        found[name] = columns @ values[:, 0] + (0 if old is None else old.detach().to(values))
+    return found
+
+
+def _weight(model: nn.Module, name: str) -> Tensor:
+    found = stored(model, name)
+    if found is None:
+        raise RemedyError(f"{type(model).__name__} has no weights {name!r} of its own")
+    return found.detach()
+
+
+def _index(indices: Sequence[int], like: Tensor) -> Tensor:
+    return torch.tensor(indices, device=like.device)
