@@ -7,5 +7,15 @@ Each gives a new module and never changes the one that it is given; where a netw
 from backlight.studies.diagnosis.remedies.cutting import load_changed
 from backlight.studies.diagnosis.remedies.prune import Twin, delete_maps, merge_maps
 from backlight.studies.diagnosis.remedies.remedied import Remedied
+from backlight.studies.diagnosis.remedies.renormalise import clip_filters, filter_rms, renormalise_maps
 
-__all__ = ["Remedied", "Twin", "delete_maps", "load_changed", "merge_maps"]
+__all__ = [
+    "Remedied",
+    "Twin",
+    "clip_filters",
+    "delete_maps",
+    "filter_rms",
+    "load_changed",
+    "merge_maps",
+    "renormalise_maps",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from backlight.errors import RemedyError, first_line
 from backlight.network import Network
 from backlight.network.eager import run_eagerly
+from backlight.studies.diagnosis.remedies.cutting import Change, changed, copy_of
 
 ROUNDING = 1e-8
 """Of the largest output: what float64 may differ by after hundreds of layers."""
@@ -99,21 +99,38 @@ def reference(
     return Reference(given, tuple(own for own in outputs if isinstance(own, Tensor)), run.kept)
 
 
+def applied(model: nn.Module, change: Change, expected: Reference) -> nn.Module:
+    """Return a changed copy of a model that gives what is expected, to rounding.
+
+    Args:
+        model: The model; it is not changed.
+        change: What becomes of its weights.
+        expected: What it should give.
+
+    Raises:
+        RemedyError: It gives something else, or does not run.
+
+    *Convention*: the answers are compared in float64, with new weights as they were computed; the copy that is
+    returned has them rounded to the model's own type.
+    """
+    in_double = expected.images.dtype == torch.float64
+    new = changed(model, change)
+    check_same(changed(copy_of(model).double(), change) if in_double else new, expected)
+    return new
+
+
 def check_same(model: nn.Module, expected: Reference) -> None:
     """Raise RemedyError unless a model gives what is expected, to rounding.
 
     Args:
-        model: The changed model; it is not changed.
+        model: A model of the type of the expected images; it is not changed.
         expected: What it should give.
     """
-    images = expected.images
     try:
-        if images.dtype == torch.float64:
-            model = copy.deepcopy(model).double()
-        found = [own for own in tree_leaves(run_eagerly(model, images)) if isinstance(own, Tensor)]
+        found = [own for own in tree_leaves(run_eagerly(model, expected.images)) if isinstance(own, Tensor)]
     except Exception as error:
         raise RemedyError(f"the model does not run without them ({first_line(error)})") from error
-    limit = ROUNDING if images.dtype == torch.float64 else _ROUNDING_SINGLE
+    limit = ROUNDING if expected.images.dtype == torch.float64 else _ROUNDING_SINGLE
     for own, other in zip(found, expected.outputs, strict=True):
         if own.shape != other.shape:
             raise RemedyError(f"the model would return {tuple(own.shape)}, and not {tuple(other.shape)}")

@@ -109,6 +109,23 @@ class Follower:
                 todo += self._below(current, own).items()
         return {maker: Part(dims[maker], tuple(sorted(indices))) for maker, indices in found.items()}
 
+    def steps(self, node: fx.Node, part: Part) -> list[tuple[fx.Node, Part]]:
+        """Return the nodes from a node back to what makes a part of its value, that last, where there is one way only.
+
+        Raises:
+            RemedyError: Several nodes feed the part, or nothing makes it by weights.
+        """
+        found = [(node, part)]
+        while not (self._makes(node, part) or (is_convolution(node) and self._is_depthwise(node))):
+            if node.target is operator.getitem and is_batch_norm(node.args[0]):  # type: ignore[arg-type]
+                found.append((node.args[0], part))  # type: ignore[arg-type]
+            below = self._below(node, part)
+            if len(below) > 1:
+                raise RemedyError(f"{self.net.where(node)!r} joins several convolutions")
+            ((node, part),) = below.items()
+            found.append((node, part))
+        return found
+
     def _makes(self, node: fx.Node, part: Part) -> bool:
         """Return whether a node's weights make the part, one filter for each of its indices."""
         if node.op == "placeholder":

@@ -17,12 +17,12 @@ from torch import Tensor, fx, nn
 
 from backlight.errors import BadInputError, RemedyError
 from backlight.network import Network
-from backlight.network.wrappers import unwrap
 from backlight.studies.diagnosis.remedies.carried import MixedError, Part
-from backlight.studies.diagnosis.remedies.checking import Reference, check_same, inputs_for, reference
-from backlight.studies.diagnosis.remedies.cutting import Change, changed, stored
+from backlight.studies.diagnosis.remedies.checking import Reference, applied, inputs_for, reference
+from backlight.studies.diagnosis.remedies.cutting import Change
 from backlight.studies.diagnosis.remedies.following import Flow, Follower, Read
 from backlight.studies.diagnosis.remedies.remedied import Remedied, counted
+from backlight.studies.diagnosis.remedies.wiring import Values, index_of, maps_of, unwrapped
 
 _CONSTANT = 1e-9
 
@@ -68,7 +68,7 @@ def delete_maps(
         >>> found.model[0].out_channels, found.model[2].in_channels, found.done
         (2, 2, "2 of 4 maps of '1' deleted")
     """
-    part = _part(net, layer, channels)
+    part = maps_of(net, layer, channels)
     try:
         return _deleted(model, net, layer, part, images)
     except RemedyError as error:
@@ -100,8 +100,8 @@ def merge_maps(
         >>> found.done
         "1 of 4 maps of '1' merged into the maps that it repeats"
     """
-    part = _part(net, layer, [twin.channel for twin in twins])
-    _part(net, layer, [twin.of for twin in twins])
+    part = maps_of(net, layer, [twin.channel for twin in twins])
+    maps_of(net, layer, [twin.of for twin in twins])
     kept = {twin.of for twin in twins} & set(part.indices)
     if kept:
         raise BadInputError(f"map {min(kept)} of {layer!r} cannot both go and stay in another's place; name a third")
@@ -112,29 +112,21 @@ def merge_maps(
         raise RemedyError(f"maps {numbers} of {layer!r} cannot be merged: {error}") from error
 
 
-def _part(net: Network, layer: str, channels: Sequence[int]) -> Part:
-    """Return the part of the layer's value that maps fill."""
-    own = net.layer(layer)
-    wrong = [c for c in channels if not 0 <= c < own.n_maps]
-    if wrong or not channels:
-        what = f"channel {wrong[0]} is out of range for" if wrong else "no channel is given of"
-        raise BadInputError(f"{what} layer {layer!r} ({counted(own.n_maps, 'feature map')})")
-    return Part(own.order[1], tuple(sorted(set(channels))))
-
-
 def _deleted(model: nn.Module, net: Network, layer: str, part: Part, images: Tensor | None) -> Remedied:
+    if len(part.indices) == net.layer(layer).n_maps:
+        raise RemedyError("nothing would be left of the layer")
     follower = Follower(net)
     node = net.node(layer)
     flow, coupled = _route(follower, node, part)
 
     def zeroed(value: Tensor) -> Tensor:
-        return value.index_fill(part.dim, _index(part.indices, value), 0)
+        return value.index_fill(part.dim, index_of(part.indices, value), 0)
 
     below = {read.below for read in flow.reads}
     expected = reference(net, inputs_for(net, images), {node: zeroed}, below)
     with _said_of_joins(coupled):
         change = Change(_constants_moved(model, net, flow, expected), flow.cuts(net))
-        new = _checked(model, net, change, expected)
+        new = applied(unwrapped(model, net), change, expected)
     return _finished(new, net, layer, coupled, f"of {layer!r} deleted", part)
 
 
@@ -152,28 +144,21 @@ def _merged(
         return value
 
     expected = reference(net, inputs_for(net, images), {node: replaced})
-    inner = unwrapped(model, net)
-    values: dict[str, Tensor] = {}
+    values = Values(unwrapped(model, net))
     for twin in twins:
         lost, stays = (_reads(follower, node, Part(part.dim, (c,))) for c in (twin.channel, twin.of))
         for key, read in lost.items():
             if key not in stays or len(stays[key].indices) != len(read.indices):
                 raise RemedyError(f"{net.where(read.node)!r} does not read both")
-            weight = values[read.weight] if read.weight in values else _weight(inner, read.weight)
-            moved = weight.index_select(read.dim, _index(read.indices, weight)) * twin.times
+            weight = values[read.weight]
+            moved = weight.index_select(read.dim, index_of(read.indices, weight)) * twin.times
             # the twin's columns are added to those of the map that stays, in the same order
-            values[read.weight] = weight.index_add(read.dim, _index(stays[key].indices, weight), moved)
+            values.add(read.weight, read.dim, stays[key].indices, moved)
     pronoun = "it repeats" if len(part.indices) == 1 else "they repeat"
     done = f"of {layer!r} merged into the maps that {pronoun}"
     with _said_of_joins(coupled):
-        new = _checked(model, net, Change(values, flow.cuts(net)), expected)
+        new = applied(values.model, Change(values.changed, flow.cuts(net)), expected)
     return _finished(new, net, layer, coupled, done, part)
-
-
-def _checked(model: nn.Module, net: Network, change: Change, expected: Reference) -> nn.Module:
-    new = changed(unwrapped(model, net), change)
-    check_same(new, expected)
-    return new
 
 
 @contextmanager
@@ -196,11 +181,6 @@ def _finished(
     notes = tuple(f"the maps that join them at {place!r} are deleted too" for place in coupled)
     counts = f"{len(part.indices)} of {counted(net.layer(layer).n_maps, 'map')}"
     return Remedied(new, "prune", f"{counts} {done}", notes)
-
-
-def unwrapped(model: nn.Module, net: Network) -> nn.Module:
-    """Return the model that was captured: what is inside DataParallel and other wrappers."""
-    return unwrap(model, torch.zeros(1, *net.input_shape, device=net.device, dtype=net.dtype))
 
 
 def _route(follower: Follower, node: fx.Node, part: Part) -> tuple[Flow, tuple[str, ...]]:
@@ -242,10 +222,10 @@ def _reads(follower: Follower, node: fx.Node, part: Part) -> dict[tuple[fx.Node,
 
 def _constants_moved(model: nn.Module, net: Network, flow: Flow, expected: Reference) -> dict[str, Tensor]:
     """Return biases that hold what readers got from lost maps that are constant, and not zero, where they read them."""
-    inner, found = unwrapped(model, net), dict[str, Tensor]()
+    weights, found = Values(unwrapped(model, net)), dict[str, Tensor]()
     for read in flow.reads:
         dim = flow.parts[read.below].dim
-        maps = expected.kept[read.below].index_select(dim, _index(read.indices, expected.images))
+        maps = expected.kept[read.below].index_select(dim, index_of(read.indices, expected.images))
         values = maps.movedim(dim, 0).flatten(1)  # (lost, images and positions)
         if not values.abs().max() > _CONSTANT * expected.kept[read.below].abs().max():
             continue
@@ -253,24 +233,12 @@ def _constants_moved(model: nn.Module, net: Network, flow: Flow, expected: Refer
             raise RemedyError(
                 f"{net.where(read.node)!r} reads what they are made from too, which is neither zero nor constant there"
             )
-        weight = _weight(inner, read.weight).to(values)
+        weight = weights[read.weight].to(values)
         if weight.dim() > 2 and read.dim == 0:
             raise RemedyError(f"{net.where(read.node)!r}, a transposed convolution, reads a constant of them")
         # (out, lost): what a constant adds to each output; a kernel sums over its positions
-        columns = weight.index_select(1, _index(read.indices, weight)).flatten(2)
-        columns = columns.sum(2) if weight.dim() > 2 else columns
+        columns = weight.index_select(1, index_of(read.indices, weight))
+        columns = columns.flatten(2).sum(2) if columns.dim() > 2 else columns
         name = f"{read.weight.rpartition('.')[0]}.bias"
-        old = stored(inner, name)
-        found[name] = columns @ values[:, 0] + (0 if old is None else old.detach().to(values))
+        found[name] = columns @ values[:, 0] + (weights[name].to(values) if name in weights else 0)
     return found
-
-
-def _weight(model: nn.Module, name: str) -> Tensor:
-    found = stored(model, name)
-    if found is None:
-        raise RemedyError(f"{type(model).__name__} has no weights {name!r} of its own")
-    return found.detach()
-
-
-def _index(indices: Sequence[int], like: Tensor) -> Tensor:
-    return torch.tensor(indices, device=like.device)
