@@ -19,7 +19,9 @@ def _rms_in_loops(conv: nn.Module) -> list[float]:
         return [float(own.square().mean().sqrt()) for own in weight]
     n_in, n_out = weight.shape[0] // groups, weight.shape[1]
     return [
-        float(weight[g * n_in : (g + 1) * n_in, c].square().mean().sqrt()) for g in range(groups) for c in range(n_out)
+        float(weight[g * n_in : (g + 1) * n_in, c].square().mean().sqrt())
+        for g in range(groups)
+        for c in range(n_out)
     ]
 
 
@@ -39,7 +41,9 @@ def test_loud_filters_get_the_limit_and_others_stay_bit_by_bit(make) -> None:
     before = copy.deepcopy(conv)
     old = _rms_in_loops(conv)
     limit = sorted(old)[len(old) // 2]
-    assert backlight.renormalise_filters_(nn.Sequential(conv), limit) == {"0": sum(own > limit * 1.00001 for own in old)}
+    assert backlight.renormalise_filters_(nn.Sequential(conv), limit) == {
+        "0": sum(own > limit * 1.00001 for own in old)
+    }
     for own, now in zip(old, _rms_in_loops(conv), strict=True):
         assert now == pytest.approx(min(own, limit), rel=1e-5)
     assert torch.equal(conv.bias, before.bias)

@@ -60,9 +60,11 @@ def _renormalise(conv: nn.modules.conv._ConvNd, limit: float) -> int:
     weight = conv.weight
     # (out, in / groups, ...); transposed it is (in, out / groups, ...), of which each group has its own inputs:
     # (groups, in / groups, out / groups, ...). Both are views of the weights.
-    filters = weight.unflatten(0, (conv.groups, -1)) if conv.transposed else weight
+    filters = weight.view(conv.groups, -1, *weight.shape[1:]) if conv.transposed else weight
     own = {0, 2} if conv.transposed else {0}
-    rms = filters.double().square().mean([d for d in range(filters.dim()) if d not in own], keepdim=True).sqrt()
+    rms = (
+        filters.double().square().mean([d for d in range(filters.dim()) if d not in own], keepdim=True).sqrt()
+    )
     loud = rms > limit * (1 + _ROUNDING)
     filters.mul_(torch.where(loud, limit / rms, 1.0).to(filters.dtype))  # what is not loud is multiplied by 1
     return int(loud.sum())

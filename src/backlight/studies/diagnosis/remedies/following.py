@@ -74,7 +74,9 @@ class Flow:
         for name, uses in self._uses.items():
             lost = list(uses.values())
             if set(uses) != users[name] or any(own != lost[0] for own in lost):
-                raise RemedyError(f"the weights {name!r} are used at several places, not all of which lose the maps")
+                raise RemedyError(
+                    f"the weights {name!r} are used at several places, not all of which lose the maps"
+                )
         return {name: next(iter(uses.values())) for name, uses in self._uses.items()}
 
 

@@ -1,9 +1,9 @@
 """Low-pass before a stride: what is finer than the next grid can carry is taken out before maps are sampled on it.
 
-A max pool takes its maxima at every position first, and a blur samples them. A convolution with a stride reads its
-maps blurred, at its old price: as both are linear, that is what blurring its own outputs before they are sampled
-would give, up to the border. After training that is the gentler place: docs/remedies.md has the comparison with a
-blur behind the rectifier, where Zhang puts it before training.
+A max pool takes its maxima at every position first, and a blur samples them. A convolution gets the stride 1, and a
+blur samples what its rectifier makes of it: a trained network survives that best (docs/remedies.md has the comparison).
+The cheap way is a blur before the convolution, which keeps its price. As both are linear, that is a blur of its outputs
+before they are rectified, up to the border, and takes more from the rectified maps than it has to.
 
 *Source*: Zhang (2019), Making Convolutional Networks Shift-Invariant Again, section 3: binomial filters, MaxBlurPool.
 
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backlight.errors import BadInputError, RemedyError
-from backlight.network import Network
+from backlight.network import Network, OperatorClass
 from backlight.operators.reading import operator_name, sizes_of
 from backlight.operators.table import is_batch_norm
 from backlight.studies.diagnosis.remedies.cutting import copy_of
@@ -50,6 +50,7 @@ class Blur(nn.Module):
         self.wide, self.stride = stride, stride if samples else (1, 1)
         rows, cols = (_binomial(2 * own - 1) for own in stride)
         # not among the weights that are saved: they stay those of the network
+        self.kernel: Tensor
         self.register_buffer("kernel", rows[:, None] * cols, persistent=False)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ class Blur(nn.Module):
         n_maps = maps.shape[1]
         rows, cols = (own - 1 for own in self.wide)
         padded = F.pad(maps, (cols, cols, rows, rows), mode="replicate")
-        kernel = self.kernel.to(maps.dtype).expand(n_maps, 1, *self.kernel.shape)
+        kernel = self.kernel.to(maps.dtype).expand(n_maps, 1, -1, -1)
         return F.conv2d(padded, kernel, stride=self.stride, groups=n_maps)
 
 
@@ -77,30 +78,29 @@ class BlurredConv2d(nn.Conv2d):
         return super().forward(self.blur(input))
 
 
-def low_pass(
-    model: nn.Module, net: Network, layer: str | None = None, place: Place = "before"
-) -> Remedied:
+def low_pass(model: nn.Module, net: Network, layer: str | None = None, place: Place = "after") -> Remedied:
     """Return a copy of a model with a low-pass before its strides.
 
     Args:
         model: The model that was captured; it is not changed.
         net: The captured network.
         layer: A layer: of the strides below it, only the nearest gets a low-pass; None for all strides.
-        place: Of convolutions: `before` them, or `after` the rectifier behind them, where they get the stride 1
-            and cost stride squared times as much. Of max pools the blur is always behind the maxima.
+        place: Of convolutions: `after` the rectifier behind them, where they get the stride 1 and cost stride squared
+            times as much, or `before` them. Of max pools the blur is always behind the maxima.
 
     Raises:
         BadInputError: There is no such place.
         RemedyError: There is no stride, or what has it is not a module that can be replaced.
 
-    *Convention*: average pools stay; they are low-passes themselves.
+    *Convention*: average pools stay; they are low-passes themselves. Where no rectifier of its own is behind a
+    convolution, the blur is before it in any case.
 
     Example:
         >>> import backlight
         >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.MaxPool2d(2)).eval()
         >>> new = low_pass(model, backlight.capture(model, (3, 16, 16))).model
-        >>> type(new[0]).__name__, type(new[2]).__name__, list(new.state_dict())
-        ('BlurredConv2d', 'Sequential', ['0.weight', '0.bias'])
+        >>> new[0].stride, [type(own).__name__ for own in new[1]], list(new.state_dict())
+        ((1, 1), ['ReLU', 'Blur'], ['0.weight', '0.bias'])
     """
     if place not in PLACES:
         raise BadInputError(f"place must be one of {', '.join(map(repr, PLACES))}, got {place!r}")
@@ -122,12 +122,13 @@ def _replace(model: nn.Module, net: Network, own: Sliding, place: Place) -> None
         _replace_pool(model, path, module, own)
     elif type(module) is not nn.Conv2d:
         raise RemedyError(f"{own.where!r} is a {type(module).__name__}, and not a plain Conv2d")
-    elif place == "before":
+    elif place == "before" or (rectifier := _rectifier_behind(net, own)) is None:
         model.set_submodule(path, _blurred(module, own.stride))
     else:
-        rectifier = _rectifier_behind(net, own)
         module.stride = (1, 1)
-        model.set_submodule(rectifier, nn.Sequential(model.get_submodule(rectifier), Blur(own.stride, samples=True)))
+        model.set_submodule(
+            rectifier, nn.Sequential(model.get_submodule(rectifier), Blur(own.stride, samples=True))
+        )
 
 
 def _replace_pool(model: nn.Module, path: str, module: Any, own: Sliding) -> None:
@@ -154,13 +155,16 @@ def _blurred(conv: nn.Conv2d, stride: tuple[int, int]) -> BlurredConv2d:
     return new.train(conv.training)
 
 
-def _rectifier_behind(net: Network, own: Sliding) -> str:
-    """Return the path of the rectifier that alone reads a convolution, or the batch norm behind it."""
-    node, path = own.node, set(net.analysis.path([net.node(name) for name in net.default_layers]))
+def _rectifier_behind(net: Network, own: Sliding) -> str | None:
+    """Return the path of the rectifier that alone reads a convolution or its batch norm; None without one."""
+    node = own.node
     while len(node.users) == 1:
         node = next(iter(node.users))
-        if node in path and net.analysis.classify(node) == "rectifier":
-            return module_path(net, node)
+        if net.analysis.classify(node) is OperatorClass.RECTIFIER:
+            try:
+                return module_path(net, node)
+            except RemedyError:  # a function, or a module that other places share
+                return None
         if not (is_batch_norm(node) or operator_name(node) == "getitem"):
-            break
-    raise RemedyError(f"no rectifier alone is behind {own.where!r}")
+            return None
+    return None

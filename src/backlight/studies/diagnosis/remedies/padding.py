@@ -62,7 +62,9 @@ def pad_evenly(model: nn.Module, net: Network, layer: str | None = None) -> Reme
             raise RemedyError(f"the padding {widths} of {where!r} is odd, and has no two equal halves")
         module: Any = new.get_submodule(module_path(net, node))
         if tuple(getattr(module, "padding", ())) != widths:
-            raise RemedyError(f"the padding of {where!r} is computed in its module, and not an attribute of it")
+            raise RemedyError(
+                f"the padding of {where!r} is computed in its module, and not an attribute of it"
+            )
         module.padding = tuple(even)
     names = ", ".join(repr(net.where(node)) for node, _ in pads)
     return Remedied(new, "pad evenly", f"padding of {names} spread over both sides")
@@ -76,7 +78,7 @@ def _one_sided(net: Network, layer: str | None) -> list[tuple[fx.Node, tuple[int
     for own in windows if layer is None else windows[-1:]:
         if own.below.op == "call_function" and operator_name(own.below) in _PADS:
             given = arguments(own.below)
-            widths = tuple(given.get("pad", given.get("padding")))
+            widths = tuple(given["pad"] if "pad" in given else given["padding"])
             if len(widths) == 4 and (widths[0] != widths[1] or widths[2] != widths[3]):
                 found[own.below] = widths
     return list(found.items())
@@ -221,5 +223,11 @@ def even_input(model: nn.Module, net: Network, mode: Mode = "pad") -> Remedied:
             f"({first_line(error)})"
         ) from error
     before, after = ("x".join(map(str, own)) for own in (net.input_shape[1:], size))
-    how = f"padded from {before} to {after} by its edge pixels" if mode == "pad" else f"resized from {before} to {after}"
-    return Remedied(new, f"even input ({mode})", f"input {how}: nothing is left over at {counted(len(uneven), 'stride')}")
+    how = (
+        f"padded from {before} to {after} by its edge pixels"
+        if mode == "pad"
+        else f"resized from {before} to {after}"
+    )
+    return Remedied(
+        new, f"even input ({mode})", f"input {how}: nothing is left over at {counted(len(uneven), 'stride')}"
+    )

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, fx, nn
 
 from backlight.errors import BadInputError, RemedyError
@@ -104,7 +103,9 @@ def merge_maps(
     maps_of(net, layer, [twin.of for twin in twins])
     kept = {twin.of for twin in twins} & set(part.indices)
     if kept:
-        raise BadInputError(f"map {min(kept)} of {layer!r} cannot both go and stay in another's place; name a third")
+        raise BadInputError(
+            f"map {min(kept)} of {layer!r} cannot both go and stay in another's place; name a third"
+        )
     try:
         return _merged(model, net, layer, twins, part, images)
     except RemedyError as error:

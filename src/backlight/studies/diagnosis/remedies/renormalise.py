@@ -21,10 +21,10 @@ from backlight.operators.reading import arguments
 from backlight.operators.table import is_batch_norm, is_convolution
 from backlight.studies.diagnosis.remedies.carried import MixedError, Part
 from backlight.studies.diagnosis.remedies.checking import applied, inputs_for, reference
-from backlight.studies.diagnosis.remedies.cutting import Change, copy_of
+from backlight.studies.diagnosis.remedies.cutting import Change, changed, copy_of
 from backlight.studies.diagnosis.remedies.following import Follower, Read
 from backlight.studies.diagnosis.remedies.remedied import Remedied, counted
-from backlight.studies.diagnosis.remedies.wiring import Values, index_of, maps_of, parameter, unwrapped
+from backlight.studies.diagnosis.remedies.wiring import Values, maps_of, parameter, unwrapped
 
 
 def filter_rms(model: nn.Module, net: Network, layer: str) -> Tensor:
@@ -73,7 +73,9 @@ def _making(follower: Follower, node: fx.Node, part: Part) -> _Making:
     maker, own = steps[-1]
     norms = [step for step, _ in steps if is_batch_norm(step)]
     if len(norms) > 1:
-        raise RemedyError(f"there are {len(norms)} batch norms between them and {follower.net.where(maker)!r}")
+        raise RemedyError(
+            f"there are {len(norms)} batch norms between them and {follower.net.where(maker)!r}"
+        )
     # a norm gives a tuple, the first of which is read
     end = next(step for step, _ in steps if step.args and step.args[0] is norms[0]) if norms else maker
     return _Making(maker, own.indices[0], next(iter(norms), None), end)
@@ -100,7 +102,9 @@ def renormalise_maps(
     layer: str,
     channels: Sequence[int],
     images: Tensor | None = None,
+    *,
     rms: float | None = None,
+    exactly: bool = True,
 ) -> Remedied:
     """Return a copy of a model that computes the same with smaller filters for some maps.
 
@@ -111,6 +115,7 @@ def renormalise_maps(
         channels: The maps.
         images: (n, c, h, w) inputs, or one, on which the copy is checked besides noise.
         rms: The root mean square that their filters get; None takes the layer's median.
+        exactly: Whether what reads the maps makes up for it. If not, the network computes something else.
 
     Raises:
         BadInputError: The network has no such maps, or one has an empty filter.
@@ -133,18 +138,31 @@ def renormalise_maps(
     if rms is not None and not rms > 0:
         raise BadInputError(f"rms must be above 0, got {rms}")
     try:
-        return _renormalised(model, net, layer, part, images, rms)
+        values, done = _scaled(model, net, layer, part, rms, exactly)
+        if not exactly:
+            return Remedied(changed(values.model, Change(values.changed)), "scale down", done)
+        same = reference(net, inputs_for(net, images), {})
+        try:
+            new = applied(values.model, Change(values.changed), same)
+        except RemedyError as error:
+            raise RemedyError(
+                "what lies between them and their readers does not scale with them, as ReLU6 and SiLU do not"
+            ) from error
+        return Remedied(new, "renormalise", f"{done}, the readers' weights with them")
     except MixedError as error:
         reason = f"{net.where(error.node)!r} joins them with other maps"
     except RemedyError as error:
         reason = str(error)
     which = "map" if len(part.indices) == 1 else "maps"
-    raise RemedyError(f"{which} {', '.join(map(str, part.indices))} of {layer!r} cannot be scaled exactly: {reason}")
+    raise RemedyError(
+        f"{which} {', '.join(map(str, part.indices))} of {layer!r} cannot be scaled exactly: {reason}"
+    )
 
 
-def _renormalised(
-    model: nn.Module, net: Network, layer: str, part: Part, images: Tensor | None, wanted: float | None
-) -> Remedied:
+def _scaled(
+    model: nn.Module, net: Network, layer: str, part: Part, wanted: float | None, exactly: bool
+) -> tuple[Values, str]:
+    """Return the weights with some maps scaled to a root mean square, and what was done."""
     follower, values = Follower(net), Values(unwrapped(model, net))
     loudest = target = 0.0
     for c in part.indices:
@@ -156,17 +174,15 @@ def _renormalised(
             raise BadInputError(f"the filter of map {c} of {layer!r} is empty; delete the map instead")
         loudest = max(loudest, times * target)
         _scale_maker(values, found, 1 / times)
-        along = Part(1 if found.end.meta["val"].dim() == 4 else found.end.meta["val"].dim() - 1, (found.channel,))
-        for read in follower.onward({found.end: along}, stop_at_norms=True).reads:
+        dims = found.end.meta["val"].dim()
+        along = Part(1 if dims == 4 else dims - 1, (found.channel,))
+        reads = follower.onward({found.end: along}, stop_at_norms=True).reads if exactly else ()
+        for read in reads:
             _scale_reader(values, net, read, times)
-    try:
-        new = applied(values.model, Change(values.changed), reference(net, inputs_for(net, images), {}))
-    except RemedyError as error:
-        raise RemedyError(
-            "what lies between them and their readers does not scale with them, as ReLU6 and SiLU do not"
-        ) from error
-    done = f"{counted(len(part.indices), 'filter')} of {layer!r} scaled from RMS {loudest:.3g} to {target:.3g}"
-    return Remedied(new, "renormalise", f"{done}, the readers' weights with them")
+    return (
+        values,
+        f"{counted(len(part.indices), 'filter')} of {layer!r} scaled from RMS {loudest:.3g} to {target:.3g}",
+    )
 
 
 def _scale_maker(values: Values, found: _Making, factor: float) -> None:
@@ -191,7 +207,9 @@ def _scale_reader(values: Values, net: Network, read: Read, factor: float) -> No
     # weight * (x - mean) / deviation + bias, of x / factor: the mean shrinks with x and the weight makes up for both
     given: dict[str, Any] = arguments(read.node)
     if given.get("weight") is None:
-        raise RemedyError(f"the batch norm {net.where(read.node)!r}, which reads them, has no weights of its own")
+        raise RemedyError(
+            f"the batch norm {net.where(read.node)!r}, which reads them, has no weights of its own"
+        )
     values.scale(parameter(given["weight"]), 0, read.indices, factor)
     values.scale(parameter(given["running_mean"]), 0, read.indices, 1 / factor)
 

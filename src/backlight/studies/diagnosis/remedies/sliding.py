@@ -91,7 +91,9 @@ def _sliding(net: Network, node: fx.Node) -> Sliding | None:
         return None
     if isinstance(given["padding"][0], str):  # "same" or "valid", which have no stride
         return None
-    pairs = [(int(own[0]), int(own[1])) for own in (kernel, *(given[k] for k in ("stride", "padding", "dilation")))]
+    pairs = [
+        (int(own[0]), int(own[1])) for own in (kernel, *(given[k] for k in ("stride", "padding", "dilation")))
+    ]
     return Sliding(node, net.where(node), operator_name(node) in _POOLS, *pairs)
 
 
