@@ -4,10 +4,11 @@ Each gives a new module and never changes the one that it is given; where a netw
 `RemedyError` says why. `try_remedies` measures what they gain and what they cost.
 """
 
+from backlight.studies.diagnosis.remedies.choosing import multiple_of, remedies_for
 from backlight.studies.diagnosis.remedies.cutting import load_changed
 from backlight.studies.diagnosis.remedies.low_pass import low_pass
 from backlight.studies.diagnosis.remedies.padding import even_input, even_size, pad_evenly, uneven_windows
-from backlight.studies.diagnosis.remedies.prune import Twin, delete_maps, merge_maps
+from backlight.studies.diagnosis.remedies.prune import Twin, delete_all, delete_maps, merge_maps
 from backlight.studies.diagnosis.remedies.remedied import Remedied
 from backlight.studies.diagnosis.remedies.renormalise import clip_filters, filter_rms, renormalise_maps
 from backlight.studies.diagnosis.remedies.result import Trial, TrialConfig
@@ -20,6 +21,7 @@ __all__ = [
     "TrialConfig",
     "Twin",
     "clip_filters",
+    "delete_all",
     "delete_maps",
     "even_input",
     "even_size",
@@ -27,7 +29,9 @@ __all__ = [
     "load_changed",
     "low_pass",
     "merge_maps",
+    "multiple_of",
     "pad_evenly",
+    "remedies_for",
     "renormalise_maps",
     "try_remedies",
     "uneven_windows",

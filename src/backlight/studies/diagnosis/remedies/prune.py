@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import Tensor, fx, nn
 
@@ -69,11 +70,53 @@ def delete_maps(
     """
     part = maps_of(net, layer, channels)
     try:
-        return _deleted(model, net, layer, part, images)
+        new, coupled = _deleted(model, net, {layer: part}, images)
     except RemedyError as error:
         which = "map" if len(part.indices) == 1 else "maps"
         numbers = ", ".join(map(str, part.indices))
         raise RemedyError(f"{which} {numbers} of {layer!r} cannot be deleted: {error}") from error
+    return _finished(new, net, {layer: part}, coupled, "deleted")
+
+
+def delete_all(
+    model: nn.Module, net: Network, maps: Mapping[str, Sequence[int]], images: Tensor | None = None
+) -> Remedied:
+    """Return a copy of a model without maps of several layers; those of layers that cannot lose them stay.
+
+    Args:
+        model: The model that was captured; it is not changed.
+        net: The captured network.
+        maps: By layer the maps.
+        images: (n, c, h, w) inputs, or one, on which the copy is checked besides noise.
+
+    Returns:
+        The copy; its notes say which maps stay, and why.
+
+    Raises:
+        BadInputError: The network has no such maps.
+        RemedyError: Nothing can be deleted exactly; the text is the reason for the first layer.
+
+    Example:
+        >>> import backlight
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+        >>> found = delete_all(model, backlight.capture(model, (3, 8, 8)), {"1": [0], "2": [1]})
+        >>> found.done, found.notes[0].partition(":")[0]
+        ("1 of 4 maps of '1' deleted", "map 1 of '2' cannot be deleted")
+    """
+    parts: dict[str, Part] = {}
+    refused: list[RemedyError] = []
+    for layer, channels in maps.items():
+        try:
+            delete_maps(model, net, layer, channels, images)
+        except RemedyError as error:
+            refused.append(error)
+        else:
+            parts[layer] = maps_of(net, layer, channels)
+    if not parts:
+        raise refused[0] if refused else RemedyError("no maps are given")
+    new, coupled = _deleted(model, net, parts, images)
+    found = _finished(new, net, parts, coupled, "deleted")
+    return replace(found, notes=(*found.notes, *map(str, refused)))
 
 
 def merge_maps(
@@ -113,22 +156,23 @@ def merge_maps(
         raise RemedyError(f"maps {numbers} of {layer!r} cannot be merged: {error}") from error
 
 
-def _deleted(model: nn.Module, net: Network, layer: str, part: Part, images: Tensor | None) -> Remedied:
-    if len(part.indices) == net.layer(layer).n_maps:
+def _deleted(
+    model: nn.Module, net: Network, parts: Mapping[str, Part], images: Tensor | None
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the new model, and where other maps had to go too."""
+    if any(len(part.indices) == net.layer(layer).n_maps for layer, part in parts.items()):
         raise RemedyError("nothing would be left of the layer")
-    follower = Follower(net)
-    node = net.node(layer)
-    flow, coupled = _route(follower, node, part)
+    flow, coupled = _route(Follower(net), {net.node(layer): part for layer, part in parts.items()})
 
-    def zeroed(value: Tensor) -> Tensor:
+    def zeroed(value: Tensor, part: Part) -> Tensor:
         return value.index_fill(part.dim, index_of(part.indices, value), 0)
 
     below = {read.below for read in flow.reads}
-    expected = reference(net, inputs_for(net, images), {node: zeroed}, below)
+    without = {net.node(layer): partial(zeroed, part=part) for layer, part in parts.items()}
+    expected = reference(net, inputs_for(net, images), without, below)
     with _said_of_joins(coupled):
         change = Change(_constants_moved(model, net, flow, expected), flow.cuts(net))
-        new = applied(unwrapped(model, net), change, expected)
-    return _finished(new, net, layer, coupled, f"of {layer!r} deleted", part)
+        return applied(unwrapped(model, net), change, expected), coupled
 
 
 def _merged(
@@ -136,7 +180,7 @@ def _merged(
 ) -> Remedied:
     follower = Follower(net)
     node = net.node(layer)
-    flow, coupled = _route(follower, node, part)
+    flow, coupled = _route(follower, {node: part})
 
     def replaced(value: Tensor) -> Tensor:
         value = value.clone()
@@ -156,10 +200,9 @@ def _merged(
             # the twin's columns are added to those of the map that stays, in the same order
             values.add(read.weight, read.dim, stays[key].indices, moved)
     pronoun = "it repeats" if len(part.indices) == 1 else "they repeat"
-    done = f"of {layer!r} merged into the maps that {pronoun}"
     with _said_of_joins(coupled):
         new = applied(values.model, Change(values.changed, flow.cuts(net)), expected)
-    return _finished(new, net, layer, coupled, done, part)
+    return _finished(new, net, {layer: part}, coupled, f"merged into the maps that {pronoun}")
 
 
 @contextmanager
@@ -177,20 +220,25 @@ def _said_of_joins(coupled: tuple[str, ...]) -> Iterator[None]:
 
 
 def _finished(
-    new: nn.Module, net: Network, layer: str, coupled: tuple[str, ...], done: str, part: Part
+    new: nn.Module, net: Network, parts: Mapping[str, Part], coupled: tuple[str, ...], done: str
 ) -> Remedied:
     notes = tuple(f"the maps that join them at {place!r} are deleted too" for place in coupled)
-    counts = f"{len(part.indices)} of {counted(net.layer(layer).n_maps, 'map')}"
-    return Remedied(new, "prune", f"{counts} {done}", notes)
+    counts = [
+        f"{len(part.indices)} of {counted(net.layer(layer).n_maps, 'map')} of {layer!r}"
+        for layer, part in parts.items()
+    ]
+    return Remedied(new, "prune", f"{', '.join(counts)} {done}", notes)
 
 
-def _route(follower: Follower, node: fx.Node, part: Part) -> tuple[Flow, tuple[str, ...]]:
+def _route(follower: Follower, parts: Mapping[fx.Node, Part]) -> tuple[Flow, tuple[str, ...]]:
     """Return where maps go from the weights that make them, and where other maps had to join them.
 
     Where maps meet others in a sum, those that meet them there are followed too: a sum loses a map on all sides or on
     none. Whether that is exact, the check of the outputs says.
     """
-    sources = follower.makers(node, part)
+    sources: dict[fx.Node, Part] = {}
+    for node, part in parts.items():
+        sources = _joined(sources, follower.makers(node, part))
     coupled: list[str] = []
     while True:
         try:

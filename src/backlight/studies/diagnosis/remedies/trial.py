@@ -135,7 +135,8 @@ def classes_of(model: nn.Module, net: Network, images: Tensor, batch: int = 50) 
     if output is None:
         raise BadInputError(f"{net.name} does not classify, so it cannot be told whether its answers stay")
     found = [
-        tree_leaves(run_eagerly(model, own))[output.index].argmax(1).cpu() for own in images.split(batch)
+        tree_leaves(run_eagerly(model, own))[output.index].argmax(1).cpu()
+        for own in torch.split(images, batch)
     ]
     classes: NDArray[np.int64] = torch.cat(found).numpy()
     return classes
@@ -160,7 +161,7 @@ def _timed(
     model: nn.Module, models: dict[str, nn.Module], images: Tensor, rounds: int
 ) -> dict[str | None, float]:
     """Return the median milliseconds per image of the old model (None) and of the new ones, timed in turns."""
-    every: dict[str | None, nn.Module] = {None: model, **models}
+    every = dict[str | None, nn.Module]([(None, model), *models.items()])
     taken: dict[str | None, list[float]] = {name: [] for name in every}
     for i in range(rounds + 1 if rounds else 0):
         for name, own in every.items():
