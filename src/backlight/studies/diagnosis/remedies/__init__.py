@@ -7,7 +7,13 @@ Each gives a new module and never changes the one that it is given; where a netw
 from backlight.studies.diagnosis.remedies.choosing import multiple_of, remedies_for
 from backlight.studies.diagnosis.remedies.cutting import load_changed
 from backlight.studies.diagnosis.remedies.low_pass import low_pass
-from backlight.studies.diagnosis.remedies.padding import even_input, even_size, pad_evenly, uneven_windows
+from backlight.studies.diagnosis.remedies.padding import (
+    even_input,
+    even_size,
+    one_sided,
+    pad_evenly,
+    uneven_windows,
+)
 from backlight.studies.diagnosis.remedies.prune import Twin, delete_all, delete_maps, merge_maps
 from backlight.studies.diagnosis.remedies.remedied import Remedied
 from backlight.studies.diagnosis.remedies.renormalise import clip_filters, filter_rms, renormalise_maps
@@ -30,6 +36,7 @@ __all__ = [
     "low_pass",
     "merge_maps",
     "multiple_of",
+    "one_sided",
     "pad_evenly",
     "remedies_for",
     "renormalise_maps",

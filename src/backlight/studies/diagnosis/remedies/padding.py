@@ -70,6 +70,18 @@ def pad_evenly(model: nn.Module, net: Network, layer: str | None = None) -> Reme
     return Remedied(new, "pad evenly", f"padding of {names} spread over both sides")
 
 
+def one_sided(net: Network, layer: str | None = None) -> list[tuple[str, tuple[int, ...]]]:
+    """Return where padding stands on one side of maps alone: the place, and (left, right, top, bottom).
+
+    Example:
+        >>> import backlight
+        >>> model = nn.Sequential(nn.ZeroPad2d((0, 2, 0, 2)), nn.Conv2d(3, 4, 3), nn.ReLU())
+        >>> one_sided(backlight.capture(model, (3, 8, 8)))
+        [('0', (0, 2, 0, 2))]
+    """
+    return [(net.where(node), widths) for node, widths in _one_sided(net, layer)]
+
+
 def _one_sided(net: Network, layer: str | None) -> list[tuple[fx.Node, tuple[int, ...]]]:
     """Return the padding in front of convolutions and pools that has other widths on one side than on the other."""
     windows = sliding_below(net, layer, strided=False)
