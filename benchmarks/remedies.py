@@ -2,10 +2,10 @@
 
 Faults are planted in the ten networks of `faults.py`; for each the remedies are tried, and counted are those after
 which the fault is gone and no answer is lost. Images on which a remedy is fitted are not those on which it is measured.
-Then the remedies that change what a network computes are tried on the sound networks, and single maps are deleted from each
-layer of networks of torchvision. Results are kept row by row, and rerunning the command resumes.
+Then the remedies that change what a network computes are tried on the sound networks, and single maps are deleted from
+each layer of networks of torchvision. Results are kept row by row, and rerunning the command resumes.
 
-    python benchmarks/remedies.py [--networks vgg dense ...] [--seeds 5] [--quick]
+    python benchmarks/remedies.py [--networks vgg dense ...] [--seeds 3] [--quick]
 
 Prints tables and writes benchmarks/results/remedies.json; `report.py` puts them into docs/remedies.md.
 """
@@ -87,8 +87,8 @@ class Settings:
     """
 
     networks: tuple[str, ...] = NAMES
-    seeds: int = 5
-    images: int = 1000
+    seeds: int = 3
+    images: int = 600
     photographs: int = 100
     zoo: tuple[str, ...] = ZOO
     rounds: int = 3
@@ -102,18 +102,23 @@ def labels_of(name: str, n: int) -> Tensor | None:
     return cifar_networks.tensors("test")[1][:n] if name in CIFAR else None
 
 
-def silent_maps(net: Network, layer: str, images: Tensor) -> float:
+def maps_of(model: nn.Module, layer: str, images: Tensor) -> Tensor:
+    """Return what a module, whose path is its layer's name, gives for images: (c, n x h x w)."""
+    seen: list[Tensor] = []
+    hook = model.get_submodule(layer).register_forward_hook(lambda _, __, out: seen.append(out))
+    run_eagerly(model, images)
+    hook.remove()
+    return seen[0].movedim(1, 0).flatten(1)
+
+
+def silent_maps(maps: Tensor) -> float:
     """Return how many maps of a layer are zero on all images."""
-    with torch.no_grad():
-        maps = net.features(layer)(images)[0]
-    return float((maps.movedim(1, 0).flatten(1).amax(1) <= 0).sum())
+    return float((maps.amax(1) <= 0).sum())
 
 
-def equal_pairs(net: Network, layer: str, images: Tensor) -> float:
+def equal_pairs(maps: Tensor) -> float:
     """Return how many pairs of a layer's maps are multiples of each other on all images."""
-    with torch.no_grad():
-        maps = net.features(layer)(images)[0].double().movedim(1, 0).flatten(1)
-    maps = maps[maps.abs().amax(1) > 0]
+    maps = maps[maps.abs().amax(1) > 0].double()
     maps = maps / maps.norm(dim=1, keepdim=True)
     return float(((maps @ maps.T).triu(1) > _ALIKE).sum())
 
@@ -155,18 +160,18 @@ def _at_every_position(module: nn.Module, maps: Tensor) -> Tensor:
     return nn.functional.conv2d(maps, module.weight, None, 1, module.padding, module.dilation, module.groups)
 
 
-def measure_of(kind: str, subject: Subject, planted: Planted, images: Tensor) -> Callable[[nn.Module], float]:
+def measure_of(
+    kind: str, subject: Subject, net: Network, planted: Planted, images: Tensor
+) -> Callable[[nn.Module], float]:
     """Return what tells of a model how far a planted fault is still there."""
-    if kind == "aliased":
-        return lambda model: folded(model, images, 4)
-    by_kind: dict[str, Callable[[nn.Module, Network], float]] = {
-        "dead": lambda _, net: silent_maps(net, planted.layer, images),
-        "duplicate": lambda _, net: equal_pairs(net, planted.layer, images),
-        "loud": lambda model, net: loudness(model, net, planted),
-        "uneven": lambda _, net: float(len(one_sided(net, planted.layer))),
+    by_kind: dict[str, Callable[[nn.Module], float]] = {
+        "dead": lambda model: silent_maps(maps_of(model, planted.layer, images)),
+        "duplicate": lambda model: equal_pairs(maps_of(model, planted.layer, images)),
+        "loud": lambda model: loudness(model, net, planted),
+        "uneven": lambda model: float(len(one_sided(subject.recapture(model), planted.layer))),
+        "aliased": lambda model: folded(model, images, 4),
     }
-    # what a remedy gives is captured again: it is an ordinary network
-    return lambda model: by_kind[kind](model, subject.recapture(model))
+    return by_kind[kind]
 
 
 def is_gone(kind: str, before: float | None, after: float | None) -> bool:
@@ -192,8 +197,8 @@ def planted_rows(subject: Subject, kind: str, seed: int, settings: Settings) -> 
     net, labels = subject.recapture(planted.model), labels_of(subject.name, len(given))
     channels = [] if planted.channel is None else [planted.channel]
     if kind == "duplicate":
-        channels += [_most_alike(net, planted, fitted)]
-    measure = measure_of(kind, subject, planted, fitted[:20])
+        channels += [_most_alike(planted.model, planted, fitted)]
+    measure = measure_of(kind, subject, net, planted, fitted[:20])
     remedies = [
         Remedy(own.name, own.apply, None if own.name.startswith("even input") else measure)
         for own in remedies_for(planted.model, net, kind, planted.layer, channels, fitted)
@@ -209,9 +214,8 @@ def planted_rows(subject: Subject, kind: str, seed: int, settings: Settings) -> 
     ]
 
 
-def _most_alike(net: Network, planted: Planted, images: Tensor) -> int:
-    with torch.no_grad():
-        maps = net.features(planted.layer)(images[:20])[0].movedim(1, 0).flatten(1)
+def _most_alike(model: nn.Module, planted: Planted, images: Tensor) -> int:
+    maps = maps_of(model, planted.layer, images[:20])
     off = (maps - maps[planted.channel]).norm(dim=1)
     off[planted.channel] = torch.inf
     return int(off.argmin())

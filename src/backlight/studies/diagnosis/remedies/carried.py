@@ -17,7 +17,7 @@ from backlight.network import Network
 
 _LOW, _HIGH = 0.2, 0.8
 """Between these the usual rectifiers and squashes rise strictly, saturating ones too."""
-_SAME = 1e-6
+_SAME, _WIDE = 1e-6, 200 / (_HIGH - _LOW)
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,29 @@ class Probe:
                 if made is not None:
                     found[operand] = made
         return found
+
+    def scales(self, node: fx.Node, parts: Mapping[fx.Node, Part], part: Part) -> bool:
+        """Return whether a part of an operator's first output is twice as large where parts of its operands are.
+
+        Args:
+            node: The operator.
+            parts: The parts of its operands.
+            part: The part of its output.
+
+        *Convention*: tried on numbers from -100 to 100, at which all saturating rectifiers saturate.
+        """
+        base = {operand: (value - 0.5) * _WIDE for operand, value in self._drawn(node).items()}
+        twice = {
+            operand: value.index_copy(own.dim, index, 2 * value.index_select(own.dim, index))
+            for operand, value in base.items()
+            if (own := parts.get(operand))
+            and (index := torch.tensor(own.indices, device=value.device)).numel()
+        }
+        with torch.no_grad():
+            before, after = (_values(self._run(node, own))[0] for own in (base, {**base, **twice}))
+        index = torch.tensor(part.indices, device=before.device)
+        one, two = (own.index_select(part.dim, index) for own in (before, after))
+        return bool(torch.allclose(2 * one, two, rtol=1e-4, atol=1e-4))
 
     def _drawn(self, node: fx.Node) -> dict[fx.Node, Tensor]:
         """Return random numbers for each floating operand that is not a weight."""

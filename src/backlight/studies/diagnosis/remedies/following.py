@@ -49,10 +49,13 @@ class Flow:
     Attributes:
         parts: The part of each node's value that they fill; of several outputs the first's.
         reads: The weights that mix them with others.
+        passed: The operators that they pass in between, which have no weights for each map or scale by them, with the
+            parts of their operands.
     """
 
     parts: dict[fx.Node, Part] = field(default_factory=dict)
     reads: list[Read] = field(default_factory=list)
+    passed: list[tuple[fx.Node, dict[fx.Node, Part]]] = field(default_factory=list)
     _several: dict[fx.Node, list[Part | None]] = field(default_factory=dict)
     _uses: dict[str, dict[fx.Node, dict[int, tuple[int, ...]]]] = field(
         default_factory=lambda: defaultdict(dict)
@@ -276,6 +279,7 @@ class Follower:
         if first is None:
             return
         flow.parts[node], flow._several[node] = first, found
+        flow.passed.append((node, parts))
         is_pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ())
         for weight in (n for n in node.all_input_nodes if n.op == "get_attr"):
             shape, sizes = weight.meta["val"].shape, self._probe.sizes(node)
@@ -287,6 +291,15 @@ class Follower:
                 continue
             if dim >= 0 and shape[dim] > 1:
                 flow.lose(self._stored(node, weight), node, dim, first.indices)
+
+    def check_scaling(self, flow: Flow) -> None:
+        """Raise RemedyError unless multiples of the followed maps stay multiples up to all that reads them."""
+        for node, parts in flow.passed:
+            if not self._probe.scales(node, parts, flow.parts[node]):
+                raise RemedyError(
+                    f"what {self.net.where(node)!r} ({operator_name(node)}) gives does not scale with them, "
+                    "as a plain rectifier's output would"
+                )
 
     def _weights(self, node: fx.Node) -> tuple[fx.Node, fx.Node | None]:
         """Return the weight and the bias of a convolution or linear map."""

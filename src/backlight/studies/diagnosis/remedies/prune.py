@@ -191,7 +191,7 @@ def _merged(
     expected = reference(net, inputs_for(net, images), {node: replaced})
     values = Values(unwrapped(model, net))
     for twin in twins:
-        lost, stays = (_reads(follower, node, Part(part.dim, (c,))) for c in (twin.channel, twin.of))
+        lost, stays = (_reads(follower, node, part.dim, twin, c) for c in (twin.channel, twin.of))
         for key, read in lost.items():
             if key not in stays or len(stays[key].indices) != len(read.indices):
                 raise RemedyError(f"{net.where(read.node)!r} does not read both")
@@ -248,7 +248,8 @@ def _route(follower: Follower, parts: Mapping[fx.Node, Part]) -> tuple[Flow, tup
             before = dict(sources)
             for touched in error.touched[:1]:
                 sources = _joined(sources, follower.makers(error.node, touched))
-            if sources == before:
+            # more of what makes the maps themselves is no map that joins them: an operator mixes a layer's maps
+            if sources == before or any(sources[node] != part for node, part in before.items()):
                 raise RemedyError(f"{place!r} mixes them with the other maps") from error
             coupled.append(place)
 
@@ -261,9 +262,13 @@ def _joined(one: Mapping[fx.Node, Part], other: Mapping[fx.Node, Part]) -> dict[
     return found
 
 
-def _reads(follower: Follower, node: fx.Node, part: Part) -> dict[tuple[fx.Node, str], Read]:
+def _reads(
+    follower: Follower, node: fx.Node, dim: int, twin: Twin, channel: int
+) -> dict[tuple[fx.Node, str], Read]:
     try:
-        flow = follower.onward({node: part})
+        flow = follower.onward({node: Part(dim, (channel,))})
+        if twin.times != 1:
+            follower.check_scaling(flow)
     except MixedError as error:
         raise RemedyError(f"{follower.net.where(error.node)!r} mixes them with other maps") from error
     return {(read.node, read.weight): read for read in flow.reads}

@@ -142,12 +142,7 @@ def renormalise_maps(
         if not exactly:
             return Remedied(changed(values.model, Change(values.changed)), "scale down", done)
         same = reference(net, inputs_for(net, images), {})
-        try:
-            new = applied(values.model, Change(values.changed), same)
-        except RemedyError as error:
-            raise RemedyError(
-                "what lies between them and their readers does not scale with them, as ReLU6 and SiLU do not"
-            ) from error
+        new = applied(values.model, Change(values.changed), same)
         return Remedied(new, "renormalise", f"{done}, the readers' weights with them")
     except MixedError as error:
         reason = f"{net.where(error.node)!r} joins them with other maps"
@@ -176,9 +171,11 @@ def _scaled(
         _scale_maker(values, found, 1 / times)
         dims = found.end.meta["val"].dim()
         along = Part(1 if dims == 4 else dims - 1, (found.channel,))
-        reads = follower.onward({found.end: along}, stop_at_norms=True).reads if exactly else ()
-        for read in reads:
-            _scale_reader(values, net, read, times)
+        if exactly:
+            flow = follower.onward({found.end: along}, stop_at_norms=True)
+            follower.check_scaling(flow)
+            for read in flow.reads:
+                _scale_reader(values, net, read, times)
     return (
         values,
         f"{counted(len(part.indices), 'filter')} of {layer!r} scaled from RMS {loudest:.3g} to {target:.3g}",

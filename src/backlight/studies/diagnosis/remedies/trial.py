@@ -102,14 +102,14 @@ def try_remedies(
         count.add()
     times = _timed(inner, models, batch[: config.timed], config.rounds)
     tried = [replace(own, cost=_with_time(own.cost, times.get(own.remedy))) for own in tried]
-    measures = tuple(None if own.measure is None else float(own.measure(inner)) for own in remedies)
+    measured = {own.measure: float(own.measure(inner)) for own in remedies if own.measure is not None}
     return (
         Trial(
             config=config,
             network=net.name,
             has_labels=labels is not None,
             cost=replace(cost_of(inner, batch), ms=times.get(None)),
-            measures=measures,
+            measures=tuple(None if own.measure is None else measured[own.measure] for own in remedies),
             tried=tuple(tried),
             labels=before if labels is None else np.asarray(labels, np.int64),
             before=before,
