@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from backlight import Network, capture
 
 
 def normed(n_in: int, n_out: int, size: int = 3, **options: int) -> list[nn.Module]:
@@ -145,3 +148,10 @@ def made(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
                     nn.init.uniform_(own.weight, 0.5, 1.5)
                     nn.init.normal_(own.bias, 0, 0.3)
     return model
+
+
+@cache
+def captured(make: Callable[[], nn.Module]) -> tuple[nn.Module, Network]:
+    """Return such a network, captured; shared between tests, so not to be changed."""
+    model = made(make)
+    return model, capture(model, (3, SIDE, SIDE))

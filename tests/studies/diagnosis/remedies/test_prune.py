@@ -19,6 +19,7 @@ from studies.diagnosis.remedies.cut_zoo import (
     Gated,
     Residual,
     Shuffled,
+    captured,
     chain,
     channels_last,
     depthwise,
@@ -62,8 +63,8 @@ def _with_zeroed(model: nn.Module, path: str, channels: list[int], x: Tensor) ->
 def test_a_copy_without_maps_is_the_network_in_which_they_are_zero(
     make: Callable[[], nn.Module], path: str, channels: list[int], widths: list[tuple[int, int]]
 ) -> None:
-    model = made(make)
-    found = delete_maps(model, backlight.capture(model, (3, SIDE, SIDE)), path, channels, X)
+    model, net = captured(make)
+    found = delete_maps(model, net, path, channels, X)
     torch.testing.assert_close(found.model(X), _with_zeroed(model, path, channels, X), rtol=1e-4, atol=1e-5)
     kinds = (nn.Conv2d, nn.Linear)
     sizes = [
@@ -78,8 +79,8 @@ def test_a_copy_without_maps_is_the_network_in_which_they_are_zero(
 
 
 def test_norms_and_slopes_of_each_map_lose_theirs() -> None:
-    model = made(flattened)
-    new = delete_maps(model, backlight.capture(model, (3, SIDE, SIDE)), "2", [0]).model
+    model, net = captured(flattened)
+    new = delete_maps(model, net, "2", [0]).model
     norm, slopes = new[1], new[2]
     assert (norm.num_features, len(norm.running_mean), len(norm.running_var), len(norm.bias)) == (4, 4, 4, 4)
     assert (slopes.num_parameters, len(slopes.weight)) == (4, 4)
@@ -105,8 +106,7 @@ def test_what_turns_and_splits_maps_is_followed() -> None:
 
 
 def test_maps_in_the_last_dimension_are_followed() -> None:
-    model = made(channels_last)
-    net = backlight.capture(model, (3, SIDE, SIDE))
+    model, net = captured(channels_last)
     new = delete_maps(model, net, "relu", [1, 2], X).model
     assert (new.conv.out_channels, new.one.in_features, new.two.in_features) == (3, 3, 6)
     new = delete_maps(model, net, "gelu", [5], X).model
@@ -114,8 +114,7 @@ def test_maps_in_the_last_dimension_are_followed() -> None:
 
 
 def test_a_gate_loses_its_factor_with_the_map() -> None:
-    model = made(Gated)
-    net = backlight.capture(model, (3, SIDE, SIDE))
+    model, net = captured(Gated)
     found = delete_maps(model, net, "relu", [4], X)
     new = found.model
     assert (new.conv.out_channels, new.down.in_features, new.up.out_features, new.head.in_channels) == (
@@ -129,10 +128,10 @@ def test_a_gate_loses_its_factor_with_the_map() -> None:
 
 @pytest.mark.parametrize("layer", ["relu", "relu_2"])
 def test_a_sum_keeps_a_map_that_is_alive_on_one_side(layer: str) -> None:
-    model = made(Residual)
+    model, net = captured(Residual)
     reason = r"joined with maps that are not zero.*one side alone|reads what they are made from too"
     with pytest.raises(RemedyError, match=rf"^map 1 of '{layer}' cannot be deleted: .*({reason})"):
-        delete_maps(model, backlight.capture(model, (3, SIDE, SIDE)), layer, [1], X)
+        delete_maps(model, net, layer, [1], X)
 
 
 def test_a_sum_loses_a_map_that_is_zero_on_all_sides() -> None:
@@ -147,8 +146,8 @@ def test_a_sum_loses_a_map_that_is_zero_on_all_sides() -> None:
 
 
 def test_a_map_inside_a_branch_of_a_sum_goes() -> None:
-    model = made(Residual)
-    new = delete_maps(model, backlight.capture(model, (3, SIDE, SIDE)), "relu_1", [1, 3], X).model
+    model, net = captured(Residual)
+    new = delete_maps(model, net, "relu_1", [1, 3], X).model
     assert (new.inside.out_channels, new.outside.in_channels) == (3, 3)
 
 
@@ -188,8 +187,7 @@ def test_a_constant_that_padding_cuts_off_keeps_its_map() -> None:
 def test_what_cannot_be_deleted_has_one_reason(
     make: Callable[[], nn.Module], layer: str, channels: list[int], reason: str
 ) -> None:
-    model = made(make)
-    net = backlight.capture(model, (3, SIDE, SIDE))
+    model, net = captured(make)
     with pytest.raises(
         RemedyError,
         match=rf"^maps? {', '.join(map(str, channels))} of '{layer}' cannot be deleted: .*{reason}",
@@ -213,26 +211,26 @@ def test_weights_that_two_places_share_stay() -> None:
 
 @pytest.mark.parametrize("channels", [[6], [-1], []])
 def test_maps_that_a_layer_does_not_have_are_refused(channels: list[int]) -> None:
-    model = made(chain)
+    model, net = captured(chain)
     with pytest.raises(BadInputError, match=r"layer '2' \(6 feature maps\)"):
-        delete_maps(model, backlight.capture(model, (3, SIDE, SIDE)), "2", channels)
+        delete_maps(model, net, "2", channels)
 
 
 def test_maps_of_several_layers_go_together_and_what_stays_is_said() -> None:
-    model = made(chain)
-    found = delete_all(model, backlight.capture(model, (3, SIDE, SIDE)), {"2": [0, 1], "6": [7], "7": [0]}, X)
+    model, net = captured(chain)
+    found = delete_all(model, net, {"2": [0, 1], "6": [7], "7": [0]}, X)
     assert found.done == "2 of 6 maps of '2', 1 of 8 maps of '6' deleted"
     assert found.notes == ("map 0 of '7' cannot be deleted: they are part of what the model returns",)
     assert [own.out_channels for own in found.model if isinstance(own, nn.Conv2d)] == [4, 7, 4]
-    one = delete_maps(model, backlight.capture(model, (3, SIDE, SIDE)), "2", [0, 1], X).model
+    one = delete_maps(model, net, "2", [0, 1], X).model
     two = delete_maps(one, backlight.capture(one, (3, SIDE, SIDE)), "6", [7], X).model
     torch.testing.assert_close(found.model(X), two(X))
 
 
 def test_where_nothing_goes_the_first_reason_is_raised() -> None:
-    model = made(grouped)
+    model, net = captured(grouped)
     with pytest.raises(RemedyError, match=r"^map 1 of '3' cannot be deleted"):
-        delete_all(model, backlight.capture(model, (3, SIDE, SIDE)), {"3": [1], "1": [0]}, X)
+        delete_all(model, net, {"3": [1], "1": [0]}, X)
 
 
 # --- merging --------------------------------------------------------------------------------------------------
@@ -291,10 +289,8 @@ def test_several_maps_become_multiples_of_one() -> None:
 
 
 def test_what_is_no_multiple_is_merged_into_the_network_in_which_it_is_one() -> None:
-    model = made(chain)
-    new = merge_maps(
-        model, backlight.capture(model, (3, SIDE, SIDE)), "2", [Twin(1, of=2, times=0.5)], X
-    ).model
+    model, net = captured(chain)
+    new = merge_maps(model, net, "2", [Twin(1, of=2, times=0.5)], X).model
 
     def as_if(_: nn.Module, __: object, out: Tensor) -> Tensor:
         out = out.clone()
@@ -321,12 +317,12 @@ def test_what_is_no_multiple_is_merged_into_the_network_in_which_it_is_one() -> 
 def test_multiples_that_do_not_stay_multiples_are_refused(
     make: Callable[[], nn.Module], layer: str, twin: Twin
 ) -> None:
-    model = made(make)
+    model, net = captured(make)
     with pytest.raises(RemedyError, match=rf"^maps 0 \(of 1\) of '{layer}' cannot be merged: "):
-        merge_maps(model, backlight.capture(model, (3, SIDE, SIDE)), layer, [twin], X)
+        merge_maps(model, net, layer, [twin], X)
 
 
 def test_a_map_cannot_go_and_stay() -> None:
-    model = made(chain)
+    model, net = captured(chain)
     with pytest.raises(BadInputError, match=r"^map 1 of '2' cannot both go and stay"):
-        merge_maps(model, backlight.capture(model, (3, SIDE, SIDE)), "2", [Twin(1, of=2), Twin(0, of=1)])
+        merge_maps(model, net, "2", [Twin(1, of=2), Twin(0, of=1)])

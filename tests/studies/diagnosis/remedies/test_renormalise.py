@@ -15,6 +15,7 @@ from studies.diagnosis.remedies.cut_zoo import (
     SIDE,
     Fire,
     Residual,
+    captured,
     chain,
     depthwise,
     flattened,
@@ -84,8 +85,7 @@ def test_a_loud_filter_gets_the_median_and_the_network_computes_the_same(
 
 
 def test_the_rms_is_that_of_the_filter_behind_its_norm() -> None:
-    model = made(chain)
-    net = backlight.capture(model, (3, SIDE, SIDE))
+    model, net = captured(chain)
     conv, norm = model[0], model[1]
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     wanted = [(conv.weight[c] * scale[c]).square().mean().sqrt().item() for c in range(6)]
@@ -93,8 +93,7 @@ def test_the_rms_is_that_of_the_filter_behind_its_norm() -> None:
 
 
 def test_several_filters_get_a_size_that_is_given() -> None:
-    model = made(chain)
-    net = backlight.capture(model, (3, SIDE, SIDE))
+    model, net = captured(chain)
     found = renormalise_maps(model, net, "2", [0, 4], X, rms=0.05)
     after = filter_rms(found.model, backlight.capture(found.model, (3, SIDE, SIDE)), "2")
     assert after[[0, 4]].tolist() == pytest.approx([0.05, 0.05], rel=1e-5)
@@ -137,9 +136,8 @@ def test_without_compensation_the_network_is_another() -> None:
 def test_what_cannot_be_made_up_for_is_refused(
     make: Callable[[], nn.Module], layer: str, reason: str
 ) -> None:
-    model = made(make)
     with pytest.raises(RemedyError, match=rf"^map 1 of '{layer}' cannot be scaled exactly: .*{reason}"):
-        renormalise_maps(model, backlight.capture(model, (3, SIDE, SIDE)), layer, [1], X)
+        renormalise_maps(*captured(make), layer, [1], X)
 
 
 def test_an_empty_filter_is_none_to_scale() -> None:
@@ -154,9 +152,8 @@ def test_an_empty_filter_is_none_to_scale() -> None:
 
 
 def test_maps_of_several_convolutions_have_no_filters_of_one_layer() -> None:
-    model = made(Fire)
     with pytest.raises(RemedyError, match="the maps of 'cat' are made by several convolutions"):
-        filter_rms(model, backlight.capture(model, (3, SIDE, SIDE)), "cat")
+        filter_rms(*captured(Fire), "cat")
 
 
 def test_clipping_is_the_papers() -> None:

@@ -44,7 +44,7 @@ def inputs_for(net: Network, images: Tensor | None, seed: int = 0) -> Tensor:
     return torch.cat([noise, *given]).to(net.device)
 
 
-class _InDouble(fx.Interpreter):
+class _Replacing(fx.Interpreter):
     """Runs a graph in a given precision, with the value of one node replaced."""
 
     def __init__(
@@ -73,6 +73,7 @@ class _InDouble(fx.Interpreter):
 
 
 def reference(
+    model: nn.Module,
     net: Network,
     images: Tensor,
     replace: Mapping[fx.Node, Callable[[Tensor], Tensor]],
@@ -81,22 +82,42 @@ def reference(
     """Return what a network gives for images, with the values of some nodes replaced.
 
     Args:
-        net: The network.
-        images: (n, c, h, w), float64; computed in the network's own precision where its graph cannot do float64.
+        model: The model that was captured; it is not changed.
+        net: The captured network.
+        images: (n, c, h, w), float64.
         replace: By node what makes its new value of the old.
         keep: Nodes whose values are kept.
+
+    *Convention*: in float64, or in the model's own precision where its forward or its graph names types, as
+    `x.float()` does.
     """
-    for given in (images, images.to(net.dtype)):
-        run = _InDouble(net.module, given.dtype, replace, keep)
+    if _runs_in_double(model, images[:1]):
         try:
-            with torch.no_grad():
-                outputs = run.run(given)
-        except RuntimeError:  # types are part of the graph
-            if given.dtype == net.dtype:
-                raise
-            continue
-        break
-    return Reference(given, tuple(own for own in outputs if isinstance(own, Tensor)), run.kept)
+            return _run(net, images, replace, keep)
+        except RuntimeError:
+            pass
+    return _run(net, images.to(net.dtype), replace, keep)
+
+
+def _runs_in_double(model: nn.Module, image: Tensor) -> bool:
+    double = copy_of(model).double()
+    try:
+        run_eagerly(double, image)
+    except Exception:  # whatever the model's own code raises
+        return False
+    return True
+
+
+def _run(
+    net: Network,
+    images: Tensor,
+    replace: Mapping[fx.Node, Callable[[Tensor], Tensor]],
+    keep: Iterable[fx.Node],
+) -> Reference:
+    run = _Replacing(net.module, images.dtype, replace, keep)
+    with torch.no_grad():
+        outputs = run.run(images)
+    return Reference(images, tuple(own for own in outputs if isinstance(own, Tensor)), run.kept)
 
 
 def applied(model: nn.Module, change: Change, expected: Reference) -> nn.Module:

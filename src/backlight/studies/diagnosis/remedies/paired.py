@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.optimize import brentq
 
 from backlight.studies.intervals import LEVEL, Interval
+
+_Z = float(stats.norm.ppf((1 + LEVEL) / 2))
+_FAR, _EDGE = 1e6, 1e-9
 
 
 def paired_change(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Interval:
@@ -16,25 +20,38 @@ def paired_change(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Interv
         before: (n,) whether each image was right before.
         after: (n,) whether it is right afterwards.
 
-    *Source*: Agresti & Min (2005), Simple improved confidence intervals for comparing matched proportions: Wald's
-    interval after half an observation is added to each cell of the table. Where no image changes it has a width all the
-    same: of a few images that is no proof that none would.
-
-    *Convention*: the mean is that of the images, without the added halves.
+    *Source*: Tango (1998), Equivalence test and confidence interval for the difference in proportions for the
+    paired-sample design: the changes that a score test does not reject. Where no image changes it has a width all the
+    same: a few images that stay are no proof that others would.
 
     Example:
         >>> found = paired_change(np.ones(100, bool), np.ones(100, bool))
         >>> found.mean, round(found.low, 3), round(found.high, 3)
-        (0.0, -0.019, 0.019)
+        (0.0, -0.037, 0.037)
     """
     n = len(before)
     if not n:
         return Interval(None, None, None, 0)
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-    apart, total = gained + lost + 1, n + 2
-    difference = (gained - lost) / total
-    reach = float(stats.norm.ppf((1 + LEVEL) / 2)) * np.sqrt(apart - total * difference**2) / total
-    return Interval((gained - lost) / n, float(difference - reach), float(difference + reach), n)
+    mean = (gained - lost) / n
+
+    def beyond(change: float, side: int) -> float:
+        return float(np.clip(_score(change, gained, lost, n), -_FAR, _FAR)) - side * _Z
+
+    low = brentq(beyond, -1 + _EDGE, mean, (1,)) if mean > -1 + _EDGE else -1.0
+    high = brentq(beyond, mean, 1 - _EDGE, (-1,)) if mean < 1 - _EDGE else 1.0
+    return Interval(mean, float(low), float(high), n)
+
+
+def _score(change: float, gained: int, lost: int, n: int) -> float:
+    """Return by how many deviations a table differs from what a change of the share would make likely."""
+    # the likeliest share of images that are lost, given the change: the root of a q^2 + b q + c
+    a, b = 2 * n, (2 * n - gained + lost) * change - gained - lost
+    c = -lost * change * (1 - change)
+    share_lost = (np.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+    variance = n * (2 * share_lost + change * (1 - change))
+    off = gained - lost - n * change
+    return float(off / np.sqrt(variance)) if variance > 0 else float(np.sign(off) * _FAR)
 
 
 def mcnemar_p(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float:

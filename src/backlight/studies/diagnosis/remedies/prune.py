@@ -169,10 +169,11 @@ def _deleted(
 
     below = {read.below for read in flow.reads}
     without = {net.node(layer): partial(zeroed, part=part) for layer, part in parts.items()}
-    expected = reference(net, inputs_for(net, images), without, below)
+    inner = unwrapped(model, net)
+    expected = reference(inner, net, inputs_for(net, images), without, below)
     with _said_of_joins(coupled):
-        change = Change(_constants_moved(model, net, flow, expected), flow.cuts(net))
-        return applied(unwrapped(model, net), change, expected), coupled
+        change = Change(_constants_moved(inner, net, flow, expected), flow.cuts(net))
+        return applied(inner, change, expected), coupled
 
 
 def _merged(
@@ -188,8 +189,8 @@ def _merged(
             value.select(part.dim, twin.channel).copy_(value.select(part.dim, twin.of) * twin.times)
         return value
 
-    expected = reference(net, inputs_for(net, images), {node: replaced})
     values = Values(unwrapped(model, net))
+    expected = reference(values.model, net, inputs_for(net, images), {node: replaced})
     for twin in twins:
         lost, stays = (_reads(follower, node, part.dim, twin, c) for c in (twin.channel, twin.of))
         for key, read in lost.items():
@@ -276,7 +277,7 @@ def _reads(
 
 def _constants_moved(model: nn.Module, net: Network, flow: Flow, expected: Reference) -> dict[str, Tensor]:
     """Return biases that hold what readers got from lost maps that are constant, and not zero, where they read them."""
-    weights, found = Values(unwrapped(model, net)), dict[str, Tensor]()
+    weights, found = Values(model), dict[str, Tensor]()
     for read in flow.reads:
         dim = flow.parts[read.below].dim
         maps = expected.kept[read.below].index_select(dim, index_of(read.indices, expected.images))

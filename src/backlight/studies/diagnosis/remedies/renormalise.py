@@ -141,7 +141,7 @@ def renormalise_maps(
         values, done = _scaled(model, net, layer, part, rms, exactly)
         if not exactly:
             return Remedied(changed(values.model, Change(values.changed)), "scale down", done)
-        same = reference(net, inputs_for(net, images), {})
+        same = reference(values.model, net, inputs_for(net, images), {})
         new = applied(values.model, Change(values.changed), same)
         return Remedied(new, "renormalise", f"{done}, the readers' weights with them")
     except MixedError as error:

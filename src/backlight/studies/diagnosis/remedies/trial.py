@@ -78,10 +78,12 @@ def try_remedies(
     names = [own.name for own in remedies]
     if len(set(names)) < len(names):
         raise BadInputError("two remedies have the same name; give each its own")
-    batch = net.prepare(images) if len(images) else images
-    if not len(batch) or (labels is not None and len(labels) != len(batch)):
+    if not len(images):
+        raise BadInputError("no images are given; remedies are measured on some")
+    batch = net.prepare(images)
+    if labels is not None and len(labels) != len(batch):
         raise BadInputError(
-            f"a label for each image is needed, got {len(batch)} images and {len(labels or ())} labels"
+            f"a label for each image is needed, got {len(batch)} images and {len(labels)} labels"
         )
     count = Count(progress, "remedies", 1 + len(remedies))
     inner = unwrapped(model, net)
