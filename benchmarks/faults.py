@@ -20,6 +20,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,10 @@ _N_TRIED = 64
 """Images that planters measure a layer on."""
 _LOUD = 10.0
 _STRIDE = 4
+_HITS, _PAIRS, _LEADS, _ALONE = 64, 1000, 0.25, 0.9
+"""Of a map of two causes: the hits that count, the pairs tried, in which share of hits each leads, and how much of a
+hit the leading one makes up.
+"""
 
 
 class Planted(NamedTuple):
@@ -266,28 +271,35 @@ def uneven(subject: Subject, rng: np.random.Generator) -> Planted:
 
 
 def two_causes(subject: Subject, rng: np.random.Generator) -> Planted:
-    """Make a map answer to two of the maps below it, each alone, that do not go together."""
+    """Make a map answer to two of the maps below it, each alone, that do not go together.
+
+    Two maps are drawn until each leads in a quarter of the strongest hits at least, and the one that leads makes up
+    four fifths of them or more: only then has the map two causes.
+    """
     model = copy.deepcopy(subject.model)
     stage, channel = _draw(subject, _dense(subject)[1:], rng)
-    below, maps = _seen(subject.model, stage.conv, subject.images[:_N_TRIED])
-    one, other = _apart(below, rng)
+    below, maps = _seen(subject.model, stage.conv, subject.images)
+    # the causes have about as many of the map's hits: each is scaled by the weakest of its own
+    n_hits = min(_HITS, len(below) // 4)
+    scale = below.amax((2, 3)).topk(n_hits, 0).values[-1]
+    known = torch.nonzero((below.amax((2, 3)) > 0).float().mean(0) > 0.5)[:, 0].tolist()
+    for one, other in rng.permuted(np.array(list(combinations(known, 2))), axis=0)[:_PAIRS].tolist():
+        parts = torch.stack([below[:, own] / scale[own] for own in (one, other)], 1).clamp(min=0).flatten(2)
+        places = parts.sum(1).argmax(1)  # (n,)
+        parts = parts[torch.arange(len(parts)), :, places]  # (n, 2) at the strongest place
+        hits = parts[parts.sum(1).topk(n_hits).indices]
+        leads = (hits[:, 0] > hits[:, 1]).float().mean().item()
+        share = (hits.amax(1) / hits.sum(1)).mean().item()
+        if min(leads, 1 - leads) >= _LEADS and share >= _ALONE:
+            break
+    else:
+        raise NoPlaceError(f"no two maps below {stage.layer.name} of {subject.name} are apart")
     weight = torch.zeros_like(_conv(model, stage).weight[channel])  # (c, kh, kw)
     row, col = (size // 2 for size in weight.shape[1:])
     for cause in (one, other):
-        # the strongest tenth of the images: both causes have about as many of the map's hits
-        weight[cause, row, col] = 1 / below[:, cause].amax((1, 2)).quantile(0.9)
-    _set_filter(model, stage, channel, weight * _maxima(maps).median(), 0.0)
+        weight[cause, row, col] = _maxima(maps[:_N_TRIED]).median() / scale[cause]
+    _set_filter(model, stage, channel, weight, 0.0)
     return Planted(model, stage.layer.name, channel)
-
-
-def _apart(below: Tensor, rng: np.random.Generator) -> tuple[int, int]:
-    """Return two maps at work whose activations at the same places go together least, the first drawn at random."""
-    strength, pixels = _maxima(below), below.movedim(1, 0).flatten(1)
-    often = (below.amax((2, 3)) > 0).float().mean(0) > 0.5
-    known = torch.nonzero(often & (strength > strength.median() / 10))[:, 0]
-    one = known[rng.integers(len(known))]
-    alike = torch.corrcoef(pixels[known])[known == one][0].nan_to_num(1)
-    return int(one), int(known[alike.argmin()])
 
 
 def _dense(subject: Subject) -> list[Stage]:

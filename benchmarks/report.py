@@ -27,6 +27,7 @@ import low_pass
 import memory
 import occlusion
 import projection_tables
+import remedies
 import scan
 import sound_maps
 import studies
@@ -36,7 +37,14 @@ from common import number, ratio, read_results
 _DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [
     _DOCS / name
-    for name in ("performance.md", "inversion.md", "adaptive.md", "evidence.md", "ground-truth.md")
+    for name in (
+        "performance.md",
+        "inversion.md",
+        "adaptive.md",
+        "evidence.md",
+        "ground-truth.md",
+        "remedies.md",
+    )
 ]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -189,6 +197,10 @@ def _studies(results: dict[str, Any], _: str) -> str:
     return f"{studies.describe(results)}.\n\n{_table(*studies.table(results))}"
 
 
+def _remedies(results: dict[str, Any], of: str) -> str:
+    return _table(*remedies.TABLES[of](results))
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "machine": ("projection", _machine),
     "ratios": ("projection", _ratios),
@@ -212,6 +224,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "sound-maps": ("sound_maps", _sound_maps),
     "ground-truth": ("ground_truth", _ground_truth),
     "site": (web_site.PART, _site),
+    "remedies": (remedies.PART, _remedies),
     "studies": (studies.PART, _studies),
 }
 
