@@ -80,8 +80,8 @@ def test_training_goes_on_with_the_same_parameters() -> None:
 
 
 def test_what_cannot_be_scaled_is_said() -> None:
-    with pytest.raises(BadInputError, match=r"^limit must be above 0, got 0$"):
-        backlight.renormalise_filters_(nn.Conv2d(1, 1, 1), 0)
+    with pytest.raises(BadInputError, match=r"^limit must be above 0, got 0.0$"):
+        backlight.renormalise_filters_(nn.Conv2d(1, 1, 1), 0.0)
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 1, 1)))
     with pytest.raises(BadInputError, match=r"the weights of '0' are computed from others"):
         backlight.renormalise_filters_(model)

@@ -14,7 +14,7 @@ which works for maps of any size.
 from __future__ import annotations
 
 from math import comb
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +29,7 @@ from backlight.studies.diagnosis.remedies.remedied import Remedied
 from backlight.studies.diagnosis.remedies.sliding import Sliding, module_path, sliding_below
 from backlight.studies.diagnosis.remedies.wiring import unwrapped
 
-Place = Literal["before", "after"]
-PLACES: tuple[Place, ...] = ("before", "after")
+PLACES = ("before", "after")
 
 
 class Blur(nn.Module):
@@ -78,7 +77,7 @@ class BlurredConv2d(nn.Conv2d):
         return super().forward(self.blur(input))
 
 
-def low_pass(model: nn.Module, net: Network, layer: str | None = None, place: Place = "after") -> Remedied:
+def low_pass(model: nn.Module, net: Network, layer: str | None = None, place: str = "after") -> Remedied:
     """Return a copy of a model with a low-pass before its strides.
 
     Args:
@@ -115,7 +114,7 @@ def low_pass(model: nn.Module, net: Network, layer: str | None = None, place: Pl
     return Remedied(new, f"low-pass ({place})", f"low-pass before the stride of {where}")
 
 
-def _replace(model: nn.Module, net: Network, own: Sliding, place: Place) -> None:
+def _replace(model: nn.Module, net: Network, own: Sliding, place: str) -> None:
     path = module_path(net, own.node)
     module = model.get_submodule(path)
     if own.is_pool:

@@ -9,7 +9,7 @@ columns over at a stride, the input is given a size that leaves none: by repeati
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +25,7 @@ from backlight.studies.diagnosis.remedies.remedied import Remedied, counted
 from backlight.studies.diagnosis.remedies.sliding import module_path, sliding_below
 from backlight.studies.diagnosis.remedies.wiring import unwrapped
 
-Mode = Literal["pad", "resize"]
-MODES: tuple[Mode, ...] = ("pad", "resize")
+MODES = ("pad", "resize")
 _PADS = ("pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d")
 _MOST_ADDED = 64
 
@@ -110,7 +109,7 @@ def uneven_windows(net: Network) -> list[tuple[str, tuple[int, int]]]:
     return [(where, left) for where, left in over if any(left)]
 
 
-def even_size(net: Network, mode: Mode = "pad") -> tuple[int, int]:
+def even_size(net: Network, mode: str = "pad") -> tuple[int, int]:
     """Return the input size (h, w) nearest to the network's own at which no stride leaves rows or columns over.
 
     Args:
@@ -188,7 +187,7 @@ class EvenInput(nn.Module):
         mode: `pad` repeats the edge pixels, on both sides if by more than one; `resize` is bilinear.
     """
 
-    def __init__(self, model: nn.Module, size: Sequence[int], mode: Mode = "pad") -> None:
+    def __init__(self, model: nn.Module, size: Sequence[int], mode: str = "pad") -> None:
         super().__init__()
         self.model, self.size, self.mode = model, (int(size[0]), int(size[1])), mode
 
@@ -202,7 +201,7 @@ class EvenInput(nn.Module):
         return self.model(F.pad(images, widths, mode="replicate"))
 
 
-def even_input(model: nn.Module, net: Network, mode: Mode = "pad") -> Remedied:
+def even_input(model: nn.Module, net: Network, mode: str = "pad") -> Remedied:
     """Return a model whose input gets a size at which no stride leaves rows or columns over.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backlight.render.plots import COLOURS, Plot, new_plot
+from backlight.studies.diagnosis.remedies.remedied import counted
 from backlight.studies.diagnosis.remedies.result import Trial
 
 _ROW, _REST, _WIDTH = 0.45, 2.0, 9.0
@@ -14,8 +15,8 @@ def draw(result: Trial) -> Plot:
     done = [i for i, own in enumerate(result.tried) if own.is_done]
     refused = len(result.tried) - len(done)
     what = "accuracy" if result.has_labels else "share of answers that stay"
-    note = f"Left: change of the {what} over {len(result.labels)} images, with 95 % intervals. Right: of the cost."
-    note += f" {refused} not possible: `lines()` says why." if refused else ""
+    note = f"Measured on {len(result.labels)} images, with 95 % intervals."
+    note += f" {counted(refused, 'remedy', 'remedies')} could not be applied: `lines()` says why." if refused else ""
     size = (_WIDTH, _ROW * max(len(done), 1) + _REST)
     figure, ((left, right),) = new_plot(1, 2, size, f"Remedies tried on {result.network}", note)
     rows = result.summary()["remedies"]
@@ -39,8 +40,8 @@ def draw(result: Trial) -> Plot:
         axes.set_ylim(max(len(done), 1) - 0.5, -0.5)
     left.set_yticks(range(len(names)), names)
     right.set_yticks(range(len(names)), [""] * len(names))
-    left.set_xlabel("percentage points")
-    right.set_xlabel("%")
+    left.set_xlabel(f"change of the {what}, percentage points")
+    right.set_xlabel("change of the cost, %")
     if done:
         right.legend(frameon=False, fontsize=8)
     return figure
