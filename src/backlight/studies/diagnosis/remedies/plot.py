@@ -16,7 +16,11 @@ def draw(result: Trial) -> Plot:
     refused = len(result.tried) - len(done)
     what = "accuracy" if result.has_labels else "share of answers that stay"
     note = f"Measured on {len(result.labels)} images, with 95 % intervals."
-    note += f" {counted(refused, 'remedy', 'remedies')} could not be applied: `lines()` says why." if refused else ""
+    note += (
+        f" {counted(refused, 'remedy', 'remedies')} could not be applied: `lines()` says why."
+        if refused
+        else ""
+    )
     size = (_WIDTH, _ROW * max(len(done), 1) + _REST)
     figure, ((left, right),) = new_plot(1, 2, size, f"Remedies tried on {result.network}", note)
     rows = result.summary()["remedies"]
