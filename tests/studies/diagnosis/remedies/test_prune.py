@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import backlight
 from backlight.errors import BadInputError, RemedyError
@@ -158,6 +159,32 @@ def test_a_constant_behind_a_dead_map_becomes_a_bias() -> None:
     assert model[6].bias is None
     assert new[6].bias.shape == (8,)
     torch.testing.assert_close(new(X), _with_zeroed(model, "2", [2], X), rtol=1e-4, atol=1e-5)
+
+
+def test_a_bias_that_is_new_loses_maps_that_go_too() -> None:
+    model = made(lambda: nn.Sequential(*list(depthwise())[:9], nn.Conv2d(8, 2, 1)))
+    net = backlight.capture(model, (3, SIDE, SIDE))
+    found = delete_all(model, net, {"2": [2], "8": [1, 5]}, X)
+    assert (found.notes, found.model[6].bias.shape, found.model[9].in_channels) == ((), (6,), 6)
+    one = delete_maps(model, net, "2", [2], X).model
+    two = delete_maps(one, backlight.capture(one, (3, SIDE, SIDE)), "8", [1, 5], X).model
+    torch.testing.assert_close(found.model(X), two(X), rtol=1e-4, atol=1e-5)
+
+
+def test_a_head_that_only_training_has_is_said_to_be_left() -> None:
+    class Helped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.helper, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+            x = F.relu(self.conv(x))
+            return (self.head(x), self.helper(x)) if self.training else self.head(x)
+
+    found = delete_maps(*captured(Helped), "relu", [1], X)
+    assert found.notes == (
+        "'helper.weight' takes no part in inference, and may not fit the network in training any more",
+    )
 
 
 def test_a_constant_that_padding_cuts_off_keeps_its_map() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from backlight.errors import RemedyError, WeightsError, first_line
-from backlight.studies.diagnosis.remedies.following import Cuts
+from backlight.studies.diagnosis.remedies.flow import Cuts
 
 
 @dataclass
@@ -61,16 +61,17 @@ def changed(model: nn.Module, change: Change) -> nn.Module:
     new = copy_of(model)
     for name in dict.fromkeys((*change.values, *change.cuts)):
         old, value = stored(new, name), change.values.get(name)
-        if old is None and value is not None:
-            _add(new, name, value)
-            continue
-        if old is None:
+        if old is not None:
+            value = old.detach() if value is None else value.to(old.device, old.dtype)
+        if value is None:
             raise RemedyError(f"{type(model).__name__} has no weights {name!r} of its own")
-        value = old.detach() if value is None else value.to(old.device, old.dtype)
         for dim, lost in change.cuts.get(name, {}).items():
             kept = sorted(set(range(value.shape[dim])) - set(lost))
             value = value.index_select(dim, torch.tensor(kept, device=value.device))
-        _put(new, old, value.clone())
+        if old is None:
+            _add(new, name, value)
+        else:
+            _put(new, old, value.clone())
     fit_attributes(new.modules())
     return new
 

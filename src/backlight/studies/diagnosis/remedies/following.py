@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,71 +15,10 @@ from backlight.network import Network
 from backlight.operators.reading import arguments, aten, operator_name, packet
 from backlight.operators.table import is_batch_norm, is_convolution, operator_of
 from backlight.studies.diagnosis.remedies.carried import MixedError, Part, Probe
+from backlight.studies.diagnosis.remedies.flow import Flow, Read
 
 _NORM = ("weight", "bias", "running_mean", "running_var")
 _PRELU = (aten.prelu, aten._prelu_kernel)
-Cuts = dict[str, dict[int, tuple[int, ...]]]
-"""By a weight's name in the model and its dimension, the indices that are lost."""
-
-
-@dataclass(frozen=True)
-class Read:
-    """A place where weights read the maps that are followed.
-
-    Attributes:
-        node: The convolution, linear map or norm.
-        below: What it reads.
-        weight: Its weight's name in the model.
-        dim: The weight's dimension that runs over what it reads.
-        indices: The followed indices along it.
-    """
-
-    node: fx.Node
-    below: fx.Node
-    weight: str
-    dim: int
-    indices: tuple[int, ...]
-
-
-@dataclass
-class Flow:
-    """Where followed maps go.
-
-    Attributes:
-        parts: The part of each node's value that they fill; of several outputs the first's.
-        reads: The weights that mix them with others.
-        passed: The operators that they pass in between, which have no weights for each map or scale by them, with the
-            parts of their operands.
-    """
-
-    parts: dict[fx.Node, Part] = field(default_factory=dict)
-    reads: list[Read] = field(default_factory=list)
-    passed: list[tuple[fx.Node, dict[fx.Node, Part]]] = field(default_factory=list)
-    _several: dict[fx.Node, list[Part | None]] = field(default_factory=dict)
-    _uses: dict[str, dict[fx.Node, dict[int, tuple[int, ...]]]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )
-
-    def lose(self, weight: fx.Node, user: fx.Node, dim: int, indices: tuple[int, ...]) -> None:
-        """Note that an operator can do without some of a weight."""
-        self._uses[str(weight.meta["parameter"])].setdefault(user, {})[dim] = indices
-
-    def cuts(self, net: Network) -> Cuts:
-        """Return what each weight loses.
-
-        Raises:
-            RemedyError: A weight is used at several places that lose different things.
-        """
-        users: dict[str, set[fx.Node]] = defaultdict(set)
-        for node in net.module.graph.find_nodes(op="get_attr"):
-            users[str(node.meta["parameter"])] |= set(node.users)
-        for name, uses in self._uses.items():
-            lost = list(uses.values())
-            if set(uses) != users[name] or any(own != lost[0] for own in lost):
-                raise RemedyError(
-                    f"the weights {name!r} are used at several places, not all of which lose the maps"
-                )
-        return {name: next(iter(uses.values())) for name, uses in self._uses.items()}
 
 
 class Follower:
@@ -189,7 +127,7 @@ class Follower:
             if parts and node.target is not operator.getitem:
                 self._step(flow, node, parts, stop_at_norms)
             elif parts:
-                several = flow._several.get(node.args[0])
+                several = flow.several.get(node.args[0])
                 part = several[node.args[1]] if several else None
                 if part is not None:
                     flow.parts[node] = part
@@ -271,14 +209,14 @@ class Follower:
             return
         for weight in weights:
             flow.lose(weight, node, 0, part.indices)
-        flow.parts[node], flow._several[node] = part, [part, None, None]
+        flow.parts[node], flow.several[node] = part, [part, None, None]
 
     def _through(self, flow: Flow, node: fx.Node, parts: dict[fx.Node, Part]) -> None:
         found = self._probe.onward(node, parts)
         first = next((part for part in found if part is not None), None)
         if first is None:
             return
-        flow.parts[node], flow._several[node] = first, found
+        flow.parts[node], flow.several[node] = first, found
         flow.passed.append((node, parts))
         is_pointwise = torch.Tag.pointwise in getattr(node.target, "tags", ())
         for weight in (n for n in node.all_input_nodes if n.op == "get_attr"):

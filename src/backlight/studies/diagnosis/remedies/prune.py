@@ -20,7 +20,8 @@ from backlight.network import Network
 from backlight.studies.diagnosis.remedies.carried import MixedError, Part
 from backlight.studies.diagnosis.remedies.checking import Reference, applied, inputs_for, reference
 from backlight.studies.diagnosis.remedies.cutting import Change
-from backlight.studies.diagnosis.remedies.following import Flow, Follower, Read
+from backlight.studies.diagnosis.remedies.flow import Flow, Read
+from backlight.studies.diagnosis.remedies.following import Follower
 from backlight.studies.diagnosis.remedies.remedied import Remedied, counted
 from backlight.studies.diagnosis.remedies.wiring import Values, index_of, maps_of, unwrapped
 
@@ -173,6 +174,11 @@ def _deleted(
     expected = reference(inner, net, inputs_for(net, images), without, below)
     with _said_of_joins(coupled):
         change = Change(_constants_moved(inner, net, flow, expected), flow.cuts(net))
+        for name in change.values:
+            # a bias that is new loses with its weight what that loses of its outputs
+            outputs = change.cuts.get(f"{name.rpartition('.')[0]}.weight", {}).get(0)
+            if outputs is not None:
+                change.cuts[name] = {0: outputs}
         return applied(inner, change, expected), coupled
 
 
@@ -223,12 +229,19 @@ def _said_of_joins(coupled: tuple[str, ...]) -> Iterator[None]:
 def _finished(
     new: nn.Module, net: Network, parts: Mapping[str, Part], coupled: tuple[str, ...], done: str
 ) -> Remedied:
-    notes = tuple(f"the maps that join them at {place!r} are deleted too" for place in coupled)
+    notes = [f"the maps that join them at {place!r} are deleted too" for place in coupled]
+    read = {node.meta["parameter"] for node in net.module.graph.find_nodes(op="get_attr")}
+    unread = next((name for name, _ in new.named_parameters() if name not in read), None)
+    # a bias that is new is not in the graph either, but its weight is
+    if unread is not None and f"{unread.rpartition('.')[0]}.weight" not in read:
+        notes.append(
+            f"{unread!r} takes no part in inference, and may not fit the network in training any more"
+        )
     counts = [
         f"{len(part.indices)} of {counted(net.layer(layer).n_maps, 'map')} of {layer!r}"
         for layer, part in parts.items()
     ]
-    return Remedied(new, "prune", f"{', '.join(counts)} {done}", notes)
+    return Remedied(new, "prune", f"{', '.join(counts)} {done}", tuple(notes))
 
 
 def _route(follower: Follower, parts: Mapping[fx.Node, Part]) -> tuple[Flow, tuple[str, ...]]:

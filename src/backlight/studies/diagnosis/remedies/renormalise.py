@@ -22,7 +22,8 @@ from backlight.operators.table import is_batch_norm, is_convolution
 from backlight.studies.diagnosis.remedies.carried import MixedError, Part
 from backlight.studies.diagnosis.remedies.checking import applied, inputs_for, reference
 from backlight.studies.diagnosis.remedies.cutting import Change, changed, copy_of
-from backlight.studies.diagnosis.remedies.following import Follower, Read
+from backlight.studies.diagnosis.remedies.flow import Read
+from backlight.studies.diagnosis.remedies.following import Follower
 from backlight.studies.diagnosis.remedies.remedied import Remedied, counted
 from backlight.studies.diagnosis.remedies.wiring import Values, maps_of, parameter, unwrapped
 
