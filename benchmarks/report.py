@@ -28,6 +28,7 @@ import low_pass
 import memory
 import occlusion
 import projection_tables
+import remedies
 import scan
 import sound_maps
 import studies
@@ -39,7 +40,7 @@ PAGES = [
     _DOCS / name
     for name in (
         *("performance.md", "inversion.md", "adaptive.md", "evidence.md", "ground-truth.md"),
-        "diagnosis.md",
+        *("diagnosis.md", "remedies.md"),
     )
 ]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -197,6 +198,10 @@ def _diagnosis(results: dict[str, Any], of: str) -> str:
     return _table(*(diagnosis.sound_table if of == "sound" else diagnosis.planted_table)(results))
 
 
+def _remedies(results: dict[str, Any], of: str) -> str:
+    return _table(*remedies.TABLES[of](results))
+
+
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "machine": ("projection", _machine),
     "ratios": ("projection", _ratios),
@@ -220,6 +225,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "sound-maps": ("sound_maps", _sound_maps),
     "ground-truth": ("ground_truth", _ground_truth),
     "site": (web_site.PART, _site),
+    "remedies": (remedies.PART, _remedies),
     "studies": (studies.PART, _studies),
     "diagnosis": (diagnosis.PART, _diagnosis),
 }

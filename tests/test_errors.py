@@ -27,6 +27,7 @@ from backlight.errors import (
         ("CaptureError", ValueError),
         ("UnsupportedOperatorError", NotImplementedError),
         ("WeightsError", ValueError),
+        ("RemedyError", ValueError),
         ("ImageError", ValueError),
         ("ActivationError", ArithmeticError),
         ("CompileError", RuntimeError),

@@ -30,6 +30,7 @@ from .images import Preprocessing as Preprocessing
 from .images import open_images as open_images
 from .inversion import Inversion as Inversion
 from .inversion import invert as invert
+from .models.renormalise import renormalise_filters_ as renormalise_filters_
 from .models.zfnet import zfnet as zfnet
 from .network import Coverage as Coverage
 from .network import Layer as Layer

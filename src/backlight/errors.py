@@ -67,6 +67,10 @@ class WeightsError(BadInputError):
     """Weights that do not fit the model, or a weights file that cannot be read."""
 
 
+class RemedyError(BadInputError):
+    """A remedy that a network cannot be given without training; the text is the reason."""
+
+
 class ImageError(BadInputError):
     """A picture that cannot be read as an image; the reason is short enough to be listed."""
 

@@ -1,0 +1,143 @@
+"""The benchmark of remedies runs, counts what it says, and the page says what was measured."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import backlight
+
+PAGE = Path(__file__).parents[1] / "docs" / "remedies.md"
+
+
+@pytest.fixture(autouse=True)
+def _importable(benchmarks):
+    """Every test here imports benchmarks."""
+
+
+@pytest.fixture
+def subject(monkeypatch):
+    """A small network in the place of a trained one."""
+    import faults
+    import remedies
+
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 8, 3, padding=1), nn.ReLU()]
+    model = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()
+    net = backlight.capture(model, (3, 16, 16))
+    own = faults.Subject("small", model, net, torch.randn(130, 3, 16, 16))
+    monkeypatch.setattr(remedies, "load_subject", lambda _name, n: own)
+    return own
+
+
+def test_planted_faults_are_removed_and_kept_row_by_row(subject, monkeypatch, tmp_path):
+    import common
+    import remedies
+
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    settings = replace(remedies.QUICK, networks=("small",), zoo=(), rounds=0)
+    found = json.loads(json.dumps(remedies.run(settings)))
+    by_kind = {
+        kind: [row for row in found["rows"] if row["kind"] == kind] for kind in (*remedies.KINDS, "sound")
+    }
+    assert {kind: len(rows) for kind, rows in by_kind.items()} == {
+        "dead": 1, "duplicate": 1, "loud": 2, "uneven": 3, "aliased": 2, "sound": 5,
+    }  # fmt: skip
+    for kind in ("dead", "duplicate", "loud"):
+        row = by_kind[kind][0]
+        assert (row["gone"], row["kept"], row["change"]) == (True, True, 0.0)
+    assert by_kind["loud"][0]["measure_after"] == pytest.approx(1)
+    assert by_kind["uneven"][0]["measure_after"] == 0
+    assert by_kind["aliased"][0]["measure_after"] < by_kind["aliased"][0]["measure_before"]
+    kept = remedies.run(settings)
+    assert kept == found  # nothing is measured again
+    for header, rows in (
+        remedies.planted_table(found),
+        remedies.remedy_table(found),
+        remedies.remedy_table(found, sound=True),
+    ):
+        assert {len(row) for row in rows} == {len(header)}
+
+
+def test_the_energy_that_a_stride_folds_is_counted():
+    import remedies
+    from backlight.studies.diagnosis.remedies import low_pass
+
+    conv = nn.Conv2d(1, 1, 1, stride=4, bias=False)
+    nn.init.ones_(conv.weight)
+    model = nn.Sequential(conv, nn.ReLU()).eval()
+    rows = torch.arange(32.0)
+    # waves of 16 and of 4 pixels: the stride of 4 carries what is no shorter than 8
+    slow, fast = (torch.sin(2 * np.pi * rows / length).expand(1, 1, 32, 32) for length in (16, 4))
+    assert remedies.folded(model, slow, 4) == pytest.approx(0, abs=1e-6)
+    assert remedies.folded(model, fast, 4) == pytest.approx(1, abs=1e-6)
+    assert remedies.folded(model, slow + fast, 4) == pytest.approx(0.5, abs=1e-3)
+    net = backlight.capture(model, (1, 32, 32))
+    for place in ("before", "after"):
+        assert remedies.folded(low_pass(model, net, place=place).model, slow + fast, 4) < 0.2
+
+
+def test_maps_are_counted():
+    import remedies
+
+    maps = torch.tensor([[0.0, 0, 0], [1, 2, 3], [2, 4, 6], [3, 2, 1], [-1, 0, 0]])
+    assert remedies.silent_maps(maps) == 2
+    assert remedies.equal_pairs(maps) == 1
+
+
+def test_what_counts_as_removed_is_what_the_page_says():
+    import remedies
+
+    assert remedies.is_gone("dead", 3, 2)
+    assert not remedies.is_gone("dead", 3, 3)
+    assert remedies.is_gone("aliased", 0.8, 0.4)
+    assert not remedies.is_gone("aliased", 0.8, 0.5)
+    assert not remedies.is_gone("uneven", None, None)
+    rows = [{"labels": True, "change": -0.001}, {"labels": True, "change": -0.0017}]
+    rows += [
+        {"labels": False, "change": -0.005},
+        {"labels": False, "change": -0.01},
+        {"labels": True, "change": None},
+    ]
+    assert [remedies.is_kept(row) for row in rows] == [True, False, True, False, False]
+
+
+def test_a_network_of_the_zoo_is_counted():
+    import remedies
+
+    row = remedies.zoo_row("squeezenet1_1")
+    assert row == {
+        "network": "squeezenet1_1",
+        "layers": 26,
+        "deleted": 25,
+        "reasons": {"part of the output": 1},
+    }
+    _, ((*_, why),) = remedies.zoo_table({"zoo": [row]})
+    assert why == "1 part of the output"
+
+
+def test_the_page_says_what_was_measured():
+    import remedies
+    import report
+    from common import read_results
+
+    found = read_results(remedies.PART)
+    page = PAGE.read_text()
+    assert report.fill(page, {remedies.PART: found}) == page
+    assert found["settings"] == remedies._plain(remedies.Settings())
+    # one finds the planted faults, dead, duplicate and loud maps, removed in at least 8 of the 10 networks
+    names = {row["network"] for row in found["rows"]}
+    assert len(names) == 10
+    for kind in ("dead", "duplicate", "loud", "uneven"):
+        assert remedies.n_fixed(found["rows"], kind) >= 8
+    # what is exact changes no answer
+    exact = ("delete", "merge", "renormalise")
+    assert {row["change"] for row in found["rows"] if row["remedy"] in exact and row["done"]} == {0.0}
+    assert len(re.findall(r"of 3", page)) >= 10 * len(remedies.KINDS)
