@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from backlight.studies.diagnosis import Diagnosis
 from cli.running import BUILD, MODEL, run
@@ -57,3 +59,36 @@ def test_an_atlas_alone_says_what_needs_the_model(
     assert Diagnosis.load("d").n_images == 12
     assert run("diagnose", "demo") == 2
     assert "takes a model and images, or an atlas (.atlas); got 'demo' alone" in capsys.readouterr().err
+
+
+def test_what_can_be_put_right_is_tried_and_saved(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = load_file("w.safetensors")
+    for name in [own for own in state if own.startswith("conv1.")]:
+        state[name][2] = 0  # the filter and the bias of a map
+    save_file(state, "dead.safetensors")
+    command = [{"w.safetensors": "dead.safetensors"}.get(word, word) for word in COMMAND]
+    assert run(*command, "--layers", "relu1", "--try", "--changed", "changed", "--json", "report.json") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "dead map in relu1: delete: 1 of 8 maps of 'relu1' deleted" in printed
+    assert "12 images" in printed
+    tried = json.loads(Path("report.json").read_text())["tried"]
+    (own,) = (row for row in tried["remedies"] if row["remedy"] == "dead map in relu1: delete")
+    assert (own["is_done"], own["change"]) == (True, 0)
+    saved = torch.load("changed/dead-map-in-relu1-delete.pt", weights_only=True)
+    assert saved["conv1.weight"].shape[0] == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("diagnose", "a.atlas", "--try"), "an atlas has not; give MODEL IMAGES"),
+        ((*COMMAND, "--changed", "x"), "add --try"),
+    ],
+)
+def test_trying_needs_a_model(
+    workplace: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
+) -> None:
+    assert run(*words) == 2
+    assert says in " ".join(capsys.readouterr().err.split())

@@ -15,8 +15,11 @@ from backlight.cli.writing import check_plot, write_result
 from backlight.errors import BadInputError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from backlight.studies.diagnosis import Diagnosis, DiagnosisConfig
     from backlight.studies.diagnosis.bounds import Bound
+    from backlight.studies.diagnosis.remedies import Trial
 
 _MOST_MAPS = 6
 
@@ -44,6 +47,21 @@ def diagnose(
             help="Exit with 1 if more than a share of the feature maps has a finding: 'dead>0.2'. May be repeated.",
         ),
     ] = None,
+    tries: Annotated[
+        bool,
+        typer.Option(
+            "--try",
+            help="Also try what can be put right without training, and measure what it gains and costs.",
+        ),
+    ] = False,
+    changed: Annotated[
+        Path | None,
+        typer.Option(
+            "--changed",
+            metavar="DIR",
+            help="With --try: also save the weights of each changed network in this folder.",
+        ),
+    ] = None,
     layers: Annotated[
         str,
         typer.Option("--layers", help="Layers, separated by commas; defaults to the rectified feature maps."),
@@ -67,23 +85,67 @@ def diagnose(
     if as_json is not None:
         check_place(as_json, "report")
     bounds = [Bound.parse(text) for text in fail_on or []]
+    if tries and images is None:
+        raise BadInputError("--try changes a model, which an atlas has not; give MODEL IMAGES")
+    if changed is not None and not tries:
+        raise BadInputError("--changed is where --try saves the networks that it changes; add --try")
     config = DiagnosisConfig(n_images=n_images, seed=seed)
+    trial = None
     if images is None:
         result = _of_atlas(subject, layers, config)
+        _print_report(result)
     else:
-        from backlight.cli.models import Overrides, chosen_layers, load_network
+        from backlight.cli.models import Overrides, chosen_layers, load_both
         from backlight.studies.diagnosis import run
 
-        net = load_network(subject, weights, device, Overrides(size, resize, mean, std, value_range))
+        model, net = load_both(subject, weights, device, Overrides(size, resize, mean, std, value_range))
         with progress_bars(resumes=False) as progress:
             result = run(net, images, chosen_layers(net, layers), config, progress=progress)
-    _print_report(result)
+        _print_report(result)
+        if tries:
+            from backlight.studies.diagnosis.remedies import try_found
+
+            with progress_bars(resumes=False) as progress:
+                trial, models = try_found(result, model, net, images, n_images, progress=progress)
+            _print_trial(trial)
+            if changed is not None:
+                _save_changed(models, changed)
     write_result(result, output, save)
     if as_json is not None:
         with replacing(as_json) as (fresh,):
-            fresh.write_text(json.dumps(result.report(), indent=1, allow_nan=False), "utf-8")
+            report = result.report() | ({} if trial is None else {"tried": trial.summary()})
+            fresh.write_text(json.dumps(report, indent=1, allow_nan=False), "utf-8")
         say("{}", as_json)
     _check(bounds, result)
+
+
+def _print_trial(trial: Trial | None) -> None:
+    """Print what each remedy changed, with its interval, and what it costs."""
+    if trial is None:
+        say("Nothing that was found can be put right without training.")
+        return
+    what = (
+        "their labels"
+        if trial.has_labels
+        else "the answers of the network as it is (they have no fitting labels)"
+    )
+    say("[bold]Tried[/] on {}, compared with {}:", counted(len(trial.before), "image"), what)
+    for line in trial.lines():
+        say("  {}", line)
+
+
+def _save_changed(models: dict[str, nn.Module], folder: Path) -> None:
+    """Save the weights of changed networks; `remedies.load_changed` loads them into a model of the user's class."""
+    import torch
+
+    from backlight.storage import make_folder, replacing
+    from backlight.studies.diagnosis.remedies.trying import names_of_files
+
+    make_folder(folder)
+    for name, file in names_of_files(models).items():
+        with replacing(folder / file) as (fresh,):
+            torch.save(models[name].state_dict(), fresh)
+        say("{}", folder / file)
 
 
 def _of_atlas(path: str, layers: str, config: DiagnosisConfig) -> Diagnosis:

@@ -41,13 +41,25 @@ def load_network(
     Raises:
         BadInputError: An unknown model or device, weights that do not fit, malformed numbers.
     """
+    return load_both(model, weights, device, overrides)[1]
+
+
+def load_both(
+    model: str, weights: str | None, device: str = "cpu", overrides: Overrides | None = None
+) -> tuple[nn.Module, Network]:
+    """Return the model that the flags describe, and the network that was captured from it.
+
+    Raises:
+        BadInputError: As for `load_network`.
+    """
     loaded = load_model(model, weights)
     _print_notes(loaded)
     if loaded.is_random:
         note(
             "no --weights given, so the network has random weights and its pictures show only its architecture"
         )
-    return _captured(loaded, _preprocessing(loaded, overrides or Overrides()), device)
+    net = _captured(loaded, _preprocessing(loaded, overrides or Overrides()), device)
+    return loaded.model, net
 
 
 def preprocessing_of(model: str, overrides: Overrides) -> Preprocessing:

@@ -120,6 +120,7 @@ _PHASES = {
     "occlusion": ("covering", "squares"),
     "sanity": ("replacing", "networks"),
     "diagnosis": ("looking", "images"),
+    "remedies": ("trying", "networks"),
     "side by side": ("comparing", "feature maps"),
     "export": ("exporting", "files"),
     "prepare": ("preparing", ""),

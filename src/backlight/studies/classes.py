@@ -45,6 +45,32 @@ def class_name(index: int, names: Sequence[str]) -> str:
     return names[index] if names else f"class {index}"
 
 
+def classes_of_labels(labels: Sequence[str | None], n_classes: int) -> list[int | None] | None:
+    """Return the class of each image by its label; None where labels do not tell classes.
+
+    Numbers are classes themselves. Names are those of folders, as torchvision's `ImageFolder` numbers them: in the
+    order of the alphabet, if there are as many as there are classes.
+
+    Example:
+        >>> classes_of_labels(["cat", "dog", "cat", None], 2), classes_of_labels(["7", "0"], 10)
+        ([0, 1, 0, None], [7, 0])
+        >>> classes_of_labels(["cat", "dog"], 1000), classes_of_labels([None], 2), classes_of_labels(["12"], 10)
+        (None, None, None)
+    """
+    names = sorted({own for own in labels if own is not None})
+    if not names or not n_classes:
+        return None
+    if all(own.isdecimal() for own in names):
+        numbers = {own: int(own) for own in names}
+        return (
+            [None if own is None else numbers[own] for own in labels]
+            if max(numbers.values()) < n_classes
+            else None
+        )
+    places = {own: i for i, own in enumerate(names)}
+    return [None if own is None else places[own] for own in labels] if len(names) == n_classes else None
+
+
 def check_classes(
     network: str, chosen: ClassOutput, n_images: int, classes: Sequence[int] | None, names: Sequence[str]
 ) -> None:

@@ -69,6 +69,31 @@ class Inputs:
         found.ids = self.ids[:count]
         return found
 
+    def others(self, count: int) -> Inputs | None:
+        """Return images of the set that the sample leaves out, at most `count`, drawn at random; None without any."""
+        left = np.setdiff1d(np.arange(self.n_in_set), np.array(self.ids, int))
+        if not len(left):
+            return None
+        found, drawn = copy(self), np.random.default_rng(self.n_in_set).permutation(left)[:count]
+        found.ids = tuple(sorted(int(i) for i in drawn))
+        return found
+
+    def labels_in_set(self) -> list[str | None]:
+        """Return the labels of all images of the set; None for those that have none."""
+        records = [] if self._source is None else self._source.records
+        return [own.label for own in records] if records else [None] * self.n_in_set
+
+    def all(self) -> tuple[list[int], Tensor]:
+        """Return the ids and the inputs (n, c, h, w) of all images of the sample that can be read.
+
+        Raises:
+            BadInputError: None can be read.
+        """
+        found = list(self.batches(64))
+        if not found:
+            raise BadInputError("none of the images can be read")
+        return [i for ids, _ in found for i in ids], torch.cat([inputs for _, inputs in found])
+
     def of(self, ids: Sequence[int]) -> Tensor:
         """Return the inputs (n, c, h, w) of images by their ids."""
         if self._source is None:

@@ -19,6 +19,7 @@ from backlight.studies.diagnosis.remedies.remedied import Remedied
 from backlight.studies.diagnosis.remedies.renormalise import clip_filters, filter_rms, renormalise_maps
 from backlight.studies.diagnosis.remedies.result import Trial, TrialConfig
 from backlight.studies.diagnosis.remedies.trial import Remedy, try_remedies
+from backlight.studies.diagnosis.remedies.trying import try_found
 
 __all__ = [
     "Remedied",
@@ -40,6 +41,7 @@ __all__ = [
     "pad_evenly",
     "remedies_for",
     "renormalise_maps",
+    "try_found",
     "try_remedies",
     "uneven_windows",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ class Remedy:
     Attributes:
         name: Its name.
         apply: Gives the new model, or raises a `RemedyError`.
-        measure: Gives the finding's own measure of a model; None if there is none.
+        measure: Gives the finding's own measure of a model, NaN where it has none; None if there is no measure.
     """
 
     name: str
@@ -98,13 +99,13 @@ def try_remedies(
         else:
             after[i] = classes_of(found.model, net, batch, config.batch)
             cost = cost_of(found.model, batch)
-            measure = None if own.measure is None else float(own.measure(found.model))
+            measure = None if own.measure is None else _number(own.measure(found.model))
             tried.append(Tried(own.name, found.done, True, found.notes, cost, measure))
             models[own.name] = found.model
         count.add()
     times = _timed(inner, models, batch[: config.timed], config.rounds)
     tried = [replace(own, cost=_with_time(own.cost, times.get(own.remedy))) for own in tried]
-    measured = {own.measure: float(own.measure(inner)) for own in remedies if own.measure is not None}
+    measured = {own.measure: _number(own.measure(inner)) for own in remedies if own.measure is not None}
     return (
         Trial(
             config=config,
@@ -119,6 +120,11 @@ def try_remedies(
         ),
         models,
     )
+
+
+def _number(measured: float) -> float | None:
+    """Return what was measured; None for NaN, where the new network has nothing to measure."""
+    return None if math.isnan(measured) else float(measured)
 
 
 def classes_of(model: nn.Module, net: Network, images: Tensor, batch: int = 50) -> NDArray[np.int64]:
