@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -79,6 +80,21 @@ CLIPPED = {"zf_clipped"}
 def make(name: str) -> nn.Sequential:
     """Return a network with random weights, from torch's random numbers."""
     return build(SHAPES[name])
+
+
+# What `backlight COMMAND examples/zf_cifar10/networks.py:NAME` calls.
+alexnet = partial(make, "alexnet")
+zf = partial(make, "zf")
+zf_clipped = partial(make, "zf_clipped")
+alexnet_without_3_4 = partial(make, "alexnet_without_3_4")
+alexnet_without_7 = partial(make, "alexnet_without_7")
+alexnet_without_6_7 = partial(make, "alexnet_without_6_7")
+alexnet_without_3_4_6_7 = partial(make, "alexnet_without_3_4_6_7")
+zf_half_fc = partial(make, "zf_half_fc")
+zf_double_fc = partial(make, "zf_double_fc")
+zf_half_conv = partial(make, "zf_half_conv")
+zf_double_conv = partial(make, "zf_double_conv")
+zf_double_conv_fc = partial(make, "zf_double_conv_fc")
 
 
 def build(shape: Shape) -> nn.Sequential:
