@@ -127,12 +127,25 @@ def test_clipped_filters_stay_within_the_limit(example, data, tmp_path, name, st
     run = run_of(example, tmp_path, name, epochs=1, limit=0.0135)
     example.training.train(run, data)
     model = run.model()
-    largest = max(
-        own.weight.square().mean((1, 2, 3)).sqrt().max() for own in model if isinstance(own, nn.Conv2d)
-    )
-    assert (float(largest) <= 0.0135 * (1 + 1e-5)) == stays
+    filters = [own.weight.detach() for own in model if isinstance(own, nn.Conv2d)]
+    largest = max(float(own.square().mean((1, 2, 3)).sqrt().max()) for own in filters)
+    assert (largest <= 0.0135 * (1 + 1e-5)) == stays
     found = example.measures.filter_rms(model.conv1, 0.0135)
     assert found["at_limit"] > 0
+
+
+def test_the_first_filters_are_drawn(example, data, tmp_path):
+    import figures
+
+    try:
+        runs = [run_of(example, tmp_path, name, epochs=1) for name in ("alexnet", "zf")]
+        for run in runs:
+            example.training.train(run, data)
+        both, one = figures.stacked(runs), figures.stacked(runs[1:])
+    finally:
+        del sys.modules["figures"]
+    assert both.width >= one.width >= 16 * figures.TILE
+    assert both.crop((0, both.height - one.height, one.width, both.height)).tobytes() == one.tobytes()
 
 
 def test_renormalising_leaves_what_is_within_the_limit(example):
