@@ -177,7 +177,7 @@ def test_fewer_inputs_draw_larger_weights(example):
     for name, first in (("alexnet", 3 * 11 * 11), ("zf", 3 * 7 * 7)):
         model = example.networks.make(name)
         for layer, inputs in (("conv1", first), ("conv3", 2304), ("fc6", 9216)):
-            weight = getattr(model, layer).weight
+            weight = getattr(model, layer).weight.detach()
             # 0.01 for the paper's inputs: the output of a unit is as strong as there
             assert float(weight.square().mean() * weight[0].numel()) == pytest.approx(inputs * 1e-4, rel=0.1)
 

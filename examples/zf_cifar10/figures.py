@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=Settings.epochs, help="as they were trained")
     asked = parser.parse_args()
     runs = [Run(name, asked.seed, Settings(asked.epochs), asked.folder) for name in COMPARED]
-    stacked(runs).save(asked.output, quality=90)
+    stacked(runs).save(asked.output, lossless=True, method=6)
 
 
 if __name__ == "__main__":
