@@ -32,6 +32,7 @@ import remedies
 import scan
 import sound_maps
 import studies
+import watching
 import web_site
 from common import number, ratio, read_results
 
@@ -194,6 +195,10 @@ def _studies(results: dict[str, Any], _: str) -> str:
     return f"{studies.describe(results)}.\n\n{_table(*studies.table(results))}"
 
 
+def _watching(results: dict[str, Any], _: str) -> str:
+    return _table(*watching.table(results))
+
+
 def _diagnosis(results: dict[str, Any], of: str) -> str:
     return _table(*(diagnosis.sound_table if of == "sound" else diagnosis.planted_table)(results))
 
@@ -227,6 +232,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "site": (web_site.PART, _site),
     "remedies": (remedies.PART, _remedies),
     "studies": (studies.PART, _studies),
+    "watching": (watching.PART, _watching),
     "diagnosis": (diagnosis.PART, _diagnosis),
 }
 

@@ -148,14 +148,6 @@ def test_the_first_filters_are_drawn(example, data, tmp_path):
     assert both.crop((0, both.height - one.height, one.width, both.height)).tobytes() == one.tobytes()
 
 
-def test_renormalising_leaves_what_is_within_the_limit(example):
-    conv = nn.Conv2d(2, 3, 2)
-    with torch.no_grad():
-        conv.weight.copy_(torch.tensor([0.05, 0.1, 0.4]).view(3, 1, 1, 1).expand(3, 2, 2, 2))
-    example.training.renormalise_filters_(nn.Sequential(conv), 0.1)
-    assert conv.weight[:, 0, 0, 0].tolist() == pytest.approx([0.05, 0.1, 0.1])
-
-
 def test_the_networks_have_the_stated_shapes(example):
     assert list(STATED) == list(example.networks.SHAPES)
     for name, (maps, units) in STATED.items():

@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backlight import Preprocessing
+from backlight import Preprocessing, renormalise_filters_
 from backlight.images import open_images
 from backlight.storage import replacing
 
@@ -181,18 +181,6 @@ def train_epoch(
             f"{run.name}, seed {run.seed}: the loss is not finite in epoch {epoch}; lower --rate"
         )
     return mean
-
-
-@torch.no_grad()
-def renormalise_filters_(model: nn.Module, limit: float = 0.1) -> None:
-    """Scale each convolution's filters of a larger RMS down to the limit, in place.
-
-    *Source*: Zeiler & Fergus (2013), section 3.
-    """
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d):
-            rms = layer.weight.square().mean((1, 2, 3), keepdim=True).sqrt()
-            layer.weight.mul_((limit / rms).clamp(max=1))
 
 
 def _batches(

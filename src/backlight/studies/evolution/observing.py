@@ -54,7 +54,7 @@ class Evolution:
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
         >>> evolution = Evolution(torch.rand(5, 3, 8, 8), maps=2)
         >>> sorted(evolution.observe(model, 0)), evolution.result.steps
-        (['1/1', '1/3'], ('0',))
+        (['1/0', '1/1'], ('0',))
     """
 
     def __init__(
