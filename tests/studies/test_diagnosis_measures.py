@@ -238,3 +238,21 @@ def test_what_drives_a_hit_is_filter_times_what_lies_below() -> None:
             patch = padded[image, :, row : row + 3, col : col + 3]
             parts = (patch * stage.weight[channel]).sum((1, 2)).clamp(min=0)
             assert torch.allclose(torch.from_numpy(share), parts / parts.sum(), atol=1e-4)
+
+
+class TwoStrides(nn.Module):
+    """A sum of two paths, which fit each other at some sizes only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other, self.relu = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(3, 4, 2, 2), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.relu(self.one(x) + self.other(x))
+
+
+def test_sizes_that_a_graph_does_not_take_are_passed_over_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+    net = backlight.capture(TwoStrides(), (3, 32, 32))
+    capfd.readouterr()
+    assert even_sizes(net, net.layer("relu")) == ()
+    assert capfd.readouterr() == ("", "")

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from backlight.geometry import Axis
 from backlight.network import Layer, Network
 from backlight.network.cut import cut
+from backlight.network.quiet import quiet_torch
 
 _FAR = 2
 """Strides of a layer up to which sizes are tried, below and above the network's own."""
@@ -60,7 +61,7 @@ def _rows(module: fx.GraphModule, shape: tuple[int, int, int]) -> int | None:
     (like,) = module.graph.find_nodes(op="placeholder")
     try:
         # shapes without numbers: nothing is computed
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        with quiet_torch(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
             (maps,) = module(torch.empty(1, *shape, dtype=like.meta["val"].dtype))
     except (
         RuntimeError,
