@@ -194,6 +194,17 @@ def test_a_grid_stands_out_from_what_is_beside_it(example):
     assert measure(grid, 2) > 10  # twice the frequency of a grid of 4
     assert measure(torch.cat([grid, grid[:1] * 0]), 4) == measure(grid, 4)
     assert measure(grid[:1] * 0, 4) is None
+    assert measure(grid[:0], 4) is None
+
+
+def test_of_a_layer_all_dead_nothing_is_projected(example, data):
+    model = example.networks.make("zf").eval()
+    with torch.no_grad():
+        model.conv2.bias.fill_(-1e6)
+    net = capture(model, (3, 32, 32), example.training.PREPROCESSING)
+    projections = example.measures.project_hits(net, net.layer("relu2"), data[0])
+    assert projections.shape == (0, 3, 32, 32)
+    assert example.measures.grid_energy(projections, 4) is None
 
 
 def test_filters_are_told_apart_by_frequency(example):

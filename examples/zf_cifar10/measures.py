@@ -131,11 +131,11 @@ def grid_energy(projections: Tensor, step: int) -> float | None:
     frequencies on either side of it: the mean over both axes, of the spectra of all projections (n, c, h, w), each of
     the same total; None where all are empty.
     """
+    projections = projections[projections.flatten(1).any(1)]
+    if not len(projections):  # every map is dead
+        return None
     size = projections.shape[-1]
     power = spectra(projections, size)
-    power = power[power.sum((1, 2)) > 0]
-    if not len(power):
-        return None
     mean = (power / power.sum((1, 2), keepdim=True)).mean(0)
     place, ratios = size // step, []
     for axis in (
