@@ -13,7 +13,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 
 
-@pytest.mark.parametrize(("page", "least"), [("studies.md", 3), ("inversion.md", 2), ("adaptive.md", 1), ("diagnosis.md", 1)])
+@pytest.mark.parametrize(
+    ("page", "least"), [("studies.md", 3), ("inversion.md", 2), ("adaptive.md", 1), ("diagnosis.md", 1)]
+)
 def test_the_examples_run(page: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
     assert len(code) >= least
