@@ -3,7 +3,7 @@
 One of the two is watched by `EvolutionWatch`. Both must end with the same weights, bit for bit. The images are for
 evaluation only, so nothing of them is kept.
 
-    python benchmarks/watching.py [--epochs 20] [--quick]
+    python benchmarks/watching.py [--epochs 40] [--quick]
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Settings:
     """
 
     network: str = "alexnet"
-    epochs: int = 20
+    epochs: int = 40
     images: int = 20_000
     watched: int = 500
     maps: int = 8
