@@ -62,7 +62,7 @@ def test_what_needs_the_model_is_listed(atlas: Atlas) -> None:
     lacking = {own.kind: own.reason for own in run_on_atlas(atlas, ["5"]).lacking}
     for kind in ("always_on", "duplicate", "aliased", "checkerboard", "uneven", "field"):
         assert lacking[kind] == "an atlas does not tell; give the model and images"
-    assert "filters of the first layer only" in lacking["loud"]
+    assert "what a batch norm makes of deeper filters" in lacking["loud"]
 
 
 def test_too_few_images_and_hits_say_so(atlas: Atlas) -> None:

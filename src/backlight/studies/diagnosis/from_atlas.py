@@ -54,6 +54,8 @@ def run_on_atlas(
         )
     tested = [_of_layer(atlas, layer, config) for layer in chosen]
     lacking = Outcome()
+    if all(own.filters is None for own in chosen):
+        lacking.lack("frequencies", None, "no layer is made from the pixels by one convolution")
     for kind in _NEED_THE_MODEL:
         lacking.lack(kind, None, "an atlas does not tell; give the model and images")
     found = verdicts([*tested, lacking])
@@ -89,12 +91,11 @@ def _of_layer(atlas: Atlas, layer: AtlasLayer, config: DiagnosisConfig) -> Outco
         # what the images have in each band is not known: it is taken that they have something everywhere
         look_at_bands(found, layer.name, weight, np.ones(len(BANDS)) / len(BANDS), config)
     else:
-        for kind in ("loud", "frequencies"):
-            found.lack(
-                kind,
-                layer.name,
-                "an atlas keeps the filters of the first layer only; give the model and images",
-            )
+        found.lack(
+            "loud",
+            layer.name,
+            "an atlas does not tell what a batch norm makes of deeper filters; give the model and images",
+        )
     _look_at_borders(found, layer, maps, config)
     _look_at_causes(found, layer, maps, atlas.preprocessing.crop, config)
     return found
