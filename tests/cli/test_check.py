@@ -22,7 +22,7 @@ def tiny(tmp_path: Path) -> str:
 def test_counts_agree_in_number_with_what_is_counted(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", tiny) == 0
     *counts, last = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
-    assert {"3 layers", "5 images", "1 picture left out", "1 filter", "1 study"} <= set(counts)
+    assert {"3 layers", "5 images", "1 picture left out", "3 filters", "1 study"} <= set(counts)
     assert last.endswith("t.atlas: nothing is damaged")
 
 

@@ -99,13 +99,15 @@ def try_remedies(
         else:
             after[i] = classes_of(found.model, net, batch, config.batch)
             cost = cost_of(found.model, batch)
-            measure = None if own.measure is None else _number(own.measure(found.model))
+            measure = None if own.measure is None else _number(float(own.measure(found.model)))
             tried.append(Tried(own.name, found.done, True, found.notes, cost, measure))
             models[own.name] = found.model
         count.add()
     times = _timed(inner, models, batch[: config.timed], config.rounds)
     tried = [replace(own, cost=_with_time(own.cost, times.get(own.remedy))) for own in tried]
-    measured = {own.measure: _number(own.measure(inner)) for own in remedies if own.measure is not None}
+    measured = {
+        own.measure: _number(float(own.measure(inner))) for own in remedies if own.measure is not None
+    }
     return (
         Trial(
             config=config,
@@ -124,7 +126,7 @@ def try_remedies(
 
 def _number(measured: float) -> float | None:
     """Return what was measured; None for NaN, where the new network has nothing to measure."""
-    return None if math.isnan(measured) else float(measured)
+    return None if math.isnan(measured) else measured
 
 
 def classes_of(model: nn.Module, net: Network, images: Tensor, batch: int = 50) -> NDArray[np.int64]:
