@@ -92,3 +92,22 @@ def test_trying_needs_a_model(
 ) -> None:
     assert run(*words) == 2
     assert says in " ".join(capsys.readouterr().err.split())
+
+
+def test_fields_are_compared_with_the_size_of_objects(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = sorted(Path("pictures").rglob("*.png"))[0]
+    size = Image.open(picture).size[::-1]
+    marked = {"images": {str(picture): {"all of it": [0, 0, *size]}}}
+    Path("boxes.json").write_text(json.dumps(marked))
+    assert run(*COMMAND, "--boxes", "boxes.json", "--save", "d") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "no boxes are given" not in printed
+    fields = [own for own in Diagnosis.load("d").of("field") if "objects are larger" in own.says]
+    last = Diagnosis.load("d").layers[-1]
+    # a picture is larger than what a unit of the last layer sees
+    assert [own.layer for own in fields] == [last]
+    assert fields[0].value == 1
+    assert run("diagnose", "a.atlas", "--boxes", "boxes.json") == 2
+    assert "give MODEL IMAGES" in capsys.readouterr().err

@@ -151,5 +151,8 @@ def test_parts_that_do_not_belong_together_are_refused(change: dict[str, np.ndar
     with without_type_checks(), pytest.raises(BadInputError, match="a diagnosis"):
         replace(tiny_diagnosis(), **change)
     result: Diagnosis = tiny_diagnosis()
+    for number in ({"value": float("nan")}, {"low": float("inf")}):
+        with pytest.raises(BadInputError, match="numbers that are not finite"):
+            replace(result, findings=(replace(result.findings[0], **number),))
     with pytest.raises(BadInputError, match="there is no finding 'x'"):
         replace(result, findings=(replace(result.findings[0], kind="x"),))

@@ -142,6 +142,20 @@ def test_an_evolution_of_another_architecture_is_refused(atlas: Atlas, result: E
         Evolved(elsewhere, atlas)
 
 
+@pytest.mark.parametrize("tile", [(5000, 3, 3), (0, 0, 3), (3, 3, 2)])
+def test_tiles_of_an_impossible_size_are_refused(result: EvolutionResult, tile: tuple[int, int, int]) -> None:
+    layers = (replace(result.layers[0], tile=tile), *result.layers[1:])
+    with pytest.raises(BadInputError, match=r"do not fit each other \(tile\)"):
+        replace(result, layers=layers)
+
+
+def test_numbers_that_are_not_finite_are_refused(result: EvolutionResult) -> None:
+    values = result.values.copy()
+    values[0, 0] = np.nan
+    with pytest.raises(BadInputError, match=r"do not fit each other \(values\)"):
+        replace(result, values=values)
+
+
 def test_pictures_of_another_evolution_have_other_addresses(atlas: Atlas, result: EvolutionResult) -> None:
     versions = {
         Site(atlas).views.version,

@@ -17,6 +17,7 @@ from backlight.errors import BadInputError
 if TYPE_CHECKING:
     from torch import nn
 
+    from backlight.network import Network
     from backlight.studies.diagnosis import Diagnosis, DiagnosisConfig
     from backlight.studies.diagnosis.bounds import Bound
     from backlight.studies.diagnosis.remedies import Trial
@@ -45,6 +46,14 @@ def diagnose(
         typer.Option(
             "--fail-on",
             help="Exit with 1 if more than a share of the feature maps has a finding: 'dead>0.2'. May be repeated.",
+        ),
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            "--boxes",
+            metavar="BOXES.json",
+            help="Boxes of objects, as for `correspond`: receptive fields are compared with their size.",
         ),
     ] = None,
     tries: Annotated[
@@ -87,6 +96,8 @@ def diagnose(
     bounds = [Bound.parse(text) for text in fail_on or []]
     if tries and images is None:
         raise BadInputError("--try changes a model, which an atlas has not; give MODEL IMAGES")
+    if boxes is not None and images is None:
+        raise BadInputError("--boxes are those of images; give MODEL IMAGES")
     if changed is not None and not tries:
         raise BadInputError("--changed is where --try saves the networks that it changes; add --try")
     config = DiagnosisConfig(n_images=n_images, seed=seed)
@@ -99,8 +110,9 @@ def diagnose(
         from backlight.studies.diagnosis import run
 
         model, net = load_both(subject, weights, device, Overrides(size, resize, mean, std, value_range))
+        objects = None if boxes is None else _objects(boxes, net)
         with progress_bars(resumes=False) as progress:
-            result = run(net, images, chosen_layers(net, layers), config, progress=progress)
+            result = run(net, images, chosen_layers(net, layers), config, objects=objects, progress=progress)
         _print_report(result)
         if tries:
             from backlight.studies.diagnosis.remedies import try_found
@@ -117,6 +129,24 @@ def diagnose(
             fresh.write_text(json.dumps(report, indent=1, allow_nan=False), "utf-8")
         say("{}", as_json)
     _check(bounds, result)
+
+
+def _objects(path: Path, net: Network) -> list[tuple[float, float]]:
+    """Return heights and widths of the objects that are marked in images, as the network sees them."""
+    from backlight.images import decode
+    from backlight.studies.correspondence.parts import checked_box, read_parts
+
+    assert net.preprocessing is not None  # the command line gives every network one
+    found: list[tuple[float, float]] = []
+    for own in read_parts(path):
+        picture = decode(own.image, net.preprocessing.channels)
+        size = picture.height, picture.width
+        for part, box in own.boxes.items():
+            seen = checked_box(net.preprocessing, size, (own.name, part), box)
+            found.append((float(seen.height), float(seen.width)))
+    if not found:
+        raise BadInputError(f"{str(path)!r} marks no object in any image")
+    return found
 
 
 def _print_trial(trial: Trial | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -187,6 +188,9 @@ class Diagnosis(Result):
         if not is_sound or (len(pictures) and not (pictures.shape[1] == pictures.shape[2] > 0)):
             raise BadInputError("the pictures of a diagnosis are (k, side, side, 3) uint8")
         for found in self.findings:
+            numbers = (found.value, found.limit, found.low, found.high, found.p, found.p_corrected)
+            if not all(own is None or math.isfinite(own) for own in numbers):
+                raise BadInputError("a finding of a diagnosis has numbers that are not finite")
             if found.evidence is not None and not 0 <= found.evidence < len(pictures):
                 raise BadInputError(
                     f"a diagnosis has {len(pictures)} pictures, a finding asks for {found.evidence}"

@@ -24,6 +24,9 @@ from backlight.studies.evolution.followed import EvolutionConfig, FollowedLayer,
 from backlight.studies.numbers import nanmean, plain
 from backlight.studies.results import Result
 
+_LARGEST_TILE = 1024
+"""Pixels of a tile's side at most: what is written is far smaller."""
+
 SETTLED_SHARE = 0.1
 """A layer is settled at the first step after which this share of its total change, or less, comes."""
 
@@ -100,6 +103,9 @@ class EvolutionResult(Result):
             wrong.append("tile_ends")
         if len(self.weights) != n or any(len(own.filters) != len(own.channels) for own in self.layers):
             wrong.append("layers")
+        if any(not (0 < max(own.tile[:2]) <= _LARGEST_TILE and own.tile[2] in (1, 3)) for own in self.layers):
+            wrong.append("tile")
+        wrong += [name for name in ("values", "scales") if not np.isfinite(getattr(self, name)).all()]
         if wrong:
             raise BadInputError(f"the parts of an evolution do not fit each other ({', '.join(wrong)})")
 
