@@ -40,6 +40,16 @@ def shortened(text: str, most: int, keep: Literal["start", "end", "both"] = "sta
     return f"{text[: most - 1 - n_end]}…{text[len(text) - n_end :]}"
 
 
+def counted(n: int, what: str, several: str | None = None) -> str:
+    """Return a number with what it counts; `several` is the plural where it is not formed by an s.
+
+    Example:
+        >>> counted(1, "map"), counted(2, "map"), counted(0, "remedy", "remedies")
+        ('1 map', '2 maps', '0 remedies')
+    """
+    return f"{n} {what if n == 1 else several or what + 's'}"
+
+
 def one_line(error: BaseException, most: int = 200) -> str:
     """Return an error's message folded into one short line; its class where it has none.
 

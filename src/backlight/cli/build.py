@@ -11,7 +11,6 @@ import typer
 from backlight.cli import flags
 from backlight.cli.output import (
     console,
-    counted,
     in_words,
     print_command,
     progress_bars,
@@ -21,6 +20,7 @@ from backlight.cli.output import (
 from backlight.cli.parsing import parse_layers, parse_maps
 from backlight.errors import BadInputError
 from backlight.storage import check_place
+from backlight.text import counted
 
 if TYPE_CHECKING:
     from backlight.atlas import Atlas, Estimate, Plan

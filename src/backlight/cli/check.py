@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from backlight.cli import flags
-from backlight.cli.output import console, counted, progress_bars, say
+from backlight.cli.output import console, progress_bars, say
+from backlight.text import counted
 
 _SHOWN = 10
 _THINGS = ("layer", "image", "filter", "feature map", "hit", "tile", "whole picture", "activation map")

@@ -11,10 +11,11 @@ import typer
 from rich.table import Table
 
 from backlight.cli import flags
-from backlight.cli.output import console, counted, new_table, note, say
+from backlight.cli.output import console, new_table, note, say
 from backlight.cli.parsing import parse_layers
 from backlight.errors import BadInputError
 from backlight.storage import check_place, replacing
+from backlight.text import counted
 
 if TYPE_CHECKING:
     from backlight.atlas import Comparison, LayerChange, MapChange

@@ -10,9 +10,10 @@ import typer
 from rich.table import Table
 
 from backlight.cli import flags
-from backlight.cli.output import console, counted, new_table, progress_bars, say
+from backlight.cli.output import console, new_table, progress_bars, say
 from backlight.cli.writing import check_plot, write_result
 from backlight.errors import BadInputError
+from backlight.text import counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from backlight.studies.diagnosis.bounds import Bound
     from backlight.studies.diagnosis.remedies import Trial
 
-_MOST_MAPS = 6
+_MOST_LAYERS = 6
 
 
 def diagnose(
@@ -245,15 +246,11 @@ def _print_lacking(result: Diagnosis) -> None:
     """Say what could not be looked for: each reason once, with its layers."""
     from backlight.studies.diagnosis import KINDS
 
-    by_reason: dict[tuple[str, str], list[str]] = {}
-    for own in result.lacking:
-        by_reason.setdefault((own.kind, own.reason), []).append(own.layer or "")
-    if by_reason:
+    if result.lacking:
         say("[bold]could not be looked for[/]")
-    for (kind, reason), layers in by_reason.items():
-        named = [own for own in layers if own]
-        more = f" and {len(named) - _MOST_MAPS} more" if len(named) > _MOST_MAPS else ""
-        where = f" in {', '.join(named[:_MOST_MAPS])}{more}" if named else ""
+    for kind, layers, reason in result.reasons():
+        more = f" and {len(layers) - _MOST_LAYERS} more" if len(layers) > _MOST_LAYERS else ""
+        where = f" in {', '.join(layers[:_MOST_LAYERS])}{more}" if layers else ""
         say("  {}{}: {}", KINDS[kind].title, where, reason)
 
 

@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from backlight.cli import flags
-from backlight.cli.output import console, counted, new_table, print_skipped, progress_bars, say
+from backlight.cli.output import console, new_table, print_skipped, progress_bars, say
 from backlight.cli.parsing import parse_layers, parse_sample
 from backlight.cli.writing import check_plot, write_result
 from backlight.errors import BadInputError
 from backlight.storage import check_place
+from backlight.text import counted
 
 if TYPE_CHECKING:
     from backlight.studies.evolution import EvolutionResult

@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 
 from backlight.cli import flags
-from backlight.cli.output import console, counted, new_table, say
+from backlight.cli.output import console, new_table, say
+from backlight.text import counted
 
 if TYPE_CHECKING:
     from backlight.network import Layer, Network

@@ -34,7 +34,7 @@ from rich.text import Text
 
 from backlight.errors import BacklightWarning
 from backlight.images import Skipped
-from backlight.text import shortened, visible
+from backlight.text import counted, shortened, visible
 
 
 class _PlainConsole(Console):
@@ -211,11 +211,6 @@ def print_skipped(skipped: Sequence[Skipped]) -> None:
     if skipped:
         say("[yellow]{} could not be read[/], the first:", counted(len(skipped), "picture"))
         say("  {}: {}", skipped[0].path, skipped[0].reason)
-
-
-def counted(count: int, thing: str) -> str:
-    """Return a number of things: `1 layer`, `2 layers`."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def in_words(seconds: float) -> str:

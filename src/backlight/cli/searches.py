@@ -33,6 +33,7 @@ from backlight.inversion import (
 from backlight.inversion import invert as invert_code
 from backlight.network import Layer, Network
 from backlight.projection import Unit
+from backlight.render.page import evenly_spread
 
 _N_LAYERS = 8
 
@@ -124,7 +125,7 @@ def spread_layers(net: Network, config: InversionConfig, has_activations: bool) 
     output = (net.leading_to(net.class_output(config.output).output) or net.layers)[-1]
     fitting = [layer.name for layer in (*net.default_layers, output) if _has_part(layer, config)]
     *names, last = fitting or [output.name]
-    chosen = [names[round(i)] for i in np.linspace(0, len(names) - 1, min(_N_LAYERS - 1, len(names)))]
+    chosen = evenly_spread(names, _N_LAYERS - 1)
     return list(dict.fromkeys([*chosen, last]))
 
 

@@ -21,14 +21,12 @@ class Filters:
     """The filters of a layer.
 
     Attributes:
-        node: The convolution, or the fully connected operator, in the network's graph.
         weights: Filter by filter (n, c, kh, kw), as the network has them, before any batch norm. Those of a fully
             connected layer are (n, c, 1, 1).
         groups: Into how many groups the convolution parts its maps; filters of two groups read different maps.
         reads_pixels: Whether it is a convolution of the pixels, no other one before it: its filters are small pictures.
     """
 
-    node: fx.Node
     weights: Tensor
     groups: int
     reads_pixels: bool
@@ -65,7 +63,7 @@ def filters_of(net: Network, layer: str | Layer) -> Filters | None:
     if node is None or weights is None:
         return None
     groups = convolution_options(node)["groups"] if is_convolution(node) else 1
-    return Filters(node, weights, groups, is_convolution(node) and _reads_pixels(net, node))
+    return Filters(weights, groups, is_convolution(node) and _reads_pixels(net, node))
 
 
 def filter_place(net: Network, layer: str | Layer, channel: int) -> FilterPlace | None:

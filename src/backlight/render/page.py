@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
+from typing import TypeVar
 
+import numpy as np
 from PIL import Image
 
 from backlight.errors import BadInputError
@@ -17,6 +19,19 @@ LINE: Colour = (214, 214, 218)
 TITLE_SIZE, SUBTITLE_SIZE, LABEL_SIZE, NOTE_SIZE = 22, 14, 15, 12
 MARGIN, MAX_WIDTH = 24, 2400
 _TARGET_ASPECT = 1.4
+Item = TypeVar("Item")
+
+
+def evenly_spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most so many items, evenly from the first to the last.
+
+    Example:
+        >>> evenly_spread("abcdefg", 3), evenly_spread("ab", 3)
+        (['a', 'd', 'g'], ['a', 'b'])
+    """
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]
 
 
 @dataclass(frozen=True)

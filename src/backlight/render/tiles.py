@@ -119,6 +119,19 @@ def draw_projection(tile: Tile, size: int, scaling: Scaling | str = DEFAULT_SCAL
     return _draw(tile, scale(tile.projection, scaling), size)
 
 
+def draw_values(
+    values: Float[np.ndarray, "h w c"], size: int, scaling: Scaling | str = DEFAULT_SCALING
+) -> Image.Image:
+    """Return a projection without a patch, scaled by itself; its longer side is size.
+
+    Example:
+        >>> draw_values(np.zeros((2, 3, 3)), 72).size
+        (72, 48)
+    """
+    height, width = values.shape[:2]
+    return resize(scale(values, scaling), *fit(height, width, size), is_small(height, width))
+
+
 def display_size(height: int, width: int) -> int:
     """Return a good length for the longer side of a tile of height x width pixels.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -90,7 +91,7 @@ class Diagnosed:
             links.dated(links.DIAGNOSED, self._version), width, height, col * side, row * side, side
         )
 
-    @property
+    @cached_property
     def _version(self) -> str:
         whole = self._result.pictures.tobytes() + self._views.version.encode()
         return hashlib.blake2b(whole, digest_size=5).hexdigest()
@@ -112,9 +113,6 @@ class Diagnosed:
         """Return what could not be looked for: each reason once, with its layers."""
         from backlight.studies.diagnosis import KINDS
 
-        by_reason: dict[tuple[str, str], list[str]] = {}
-        for own in self._result.lacking:
-            by_reason.setdefault((own.kind, own.reason), []).extend([own.layer] if own.layer else [])
         return tuple(
-            Unseen(KINDS[kind].title, tuple(layers), reason) for (kind, reason), layers in by_reason.items()
+            Unseen(KINDS[kind].title, layers, reason) for kind, layers, reason in self._result.reasons()
         )

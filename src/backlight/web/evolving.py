@@ -8,13 +8,12 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
 from backlight.atlas import Atlas
 from backlight.errors import BadInputError
-from backlight.render import DEFAULT_SCALING, scale
-from backlight.render.tiles import fit, is_small, resize
+from backlight.render.page import evenly_spread
+from backlight.render.tiles import draw_values
 from backlight.studies.evolution.labels import told_apart_steps
 from backlight.web.contexts import Sprite, StepView
 from backlight.web.sheets import TILE, webp
@@ -78,8 +77,12 @@ class Evolved:
     @cached_property
     def _rows(self) -> list[int]:
         """The steps that pages show."""
-        n = len(self.result.steps)
-        return sorted({round(i) for i in np.linspace(0, n - 1, min(n, MOST_STEPS))})
+        return evenly_spread(range(len(self.result.steps)), MOST_STEPS)
+
+    @cached_property
+    def _short(self) -> list[str]:
+        """The labels of all steps, without what they have in common."""
+        return told_apart_steps(self.result.steps)
 
     def followed(self, name: str, channels: Sequence[int]) -> list[int]:
         """Return which feature maps of a layer are followed."""
@@ -99,15 +102,14 @@ class Evolved:
             return ()
         result, column, at = self.result, self.result.column(name, channel), followed.index(channel)
         size = len(self._rows) * TILE, len(followed) * TILE
-        ids, short = result.image_ids[:, column], told_apart_steps(result.steps)
-        found, before = [], None
+        ids, found, before = result.image_ids[:, column], [], None
         for place, row in enumerate(self._rows):
             image_id = int(ids[row])
             path = result.paths.get(str(image_id), "")
             found.append(
                 StepView(
                     step=result.steps[row],
-                    short=short[row],
+                    short=self._short[row],
                     value=float(result.values[row, column]),
                     file=PurePosixPath(path).name,
                     is_active=image_id >= 0,
@@ -126,8 +128,7 @@ class Evolved:
         for at, channel in enumerate(followed):
             for place, row in enumerate(self._rows):
                 values = result.projection(result.steps[row], name, channel)
-                own = values.shape[0], values.shape[1]
-                height, width = fit(*own, TILE)
-                drawn = resize(scale(values, DEFAULT_SCALING), height, width, is_small(*own))
-                page.paste(drawn, (place * TILE + (TILE - width) // 2, at * TILE + (TILE - height) // 2))
+                drawn = draw_values(values, TILE)
+                left, top = ((TILE - side) // 2 for side in drawn.size)
+                page.paste(drawn, (place * TILE + left, at * TILE + top))
         return webp(page)

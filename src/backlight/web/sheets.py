@@ -25,7 +25,7 @@ from backlight.render import (
     window_of,
     without_margin,
 )
-from backlight.render.page import grid_columns
+from backlight.render.page import evenly_spread, grid_columns
 from backlight.web import links
 from backlight.web.contexts import Sprite
 
@@ -222,7 +222,7 @@ def margin(layer: AtlasLayer) -> int:
     """Return how many pixels are cut from each side of a layer's tiles, by a sample of its hits."""
     if layer.receptive_field is None:
         return 0
-    maps = [layer[channel] for channel in _spread(layer.channels, _SAMPLED // (SIDE * SIDE))]
+    maps = [layer[channel] for channel in evenly_spread(layer.channels, _SAMPLED // (SIDE * SIDE))]
     return margin_of([hit.projection_tile for own in maps for hit in shown_hits(own)])
 
 
@@ -293,10 +293,3 @@ def _drawn(shown: Tile, kind: str) -> Image.Image:
         return draw_projection(replace(shown, projection=magnitude), TILE, Scaling.ROOT)
     scaling = Scaling.SYMMETRIC if kind == SCALED["signed"] else DEFAULT_SCALING
     return draw_projection(shown, TILE, scaling)
-
-
-def _spread(channels: Sequence[int], count: int) -> list[int]:
-    """Return so many channels, evenly spread."""
-    if len(channels) <= count:
-        return list(channels)
-    return [channels[i] for i in np.linspace(0, len(channels) - 1, count).round().astype(int)]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from backlight.network import Layer, Network
+from backlight.network.sources import direct_sources
 from backlight.studies.diagnosis.collect import Record
-from backlight.studies.diagnosis.graph import directly_below
 from backlight.studies.diagnosis.result import DiagnosisConfig, Finding
 from backlight.studies.diagnosis.sizes import even_sizes, overhang
 from backlight.studies.diagnosis.verdicts import Outcome
@@ -146,7 +146,7 @@ def find_uneven(net: Network, layers: Sequence[Layer]) -> Outcome:
     another way than the layers that it is made from.
     """
     found = Outcome()
-    known = {net.node(layer): layer for layer in layers}
+    sources = direct_sources({layer.name: net.node(layer) for layer in layers})
     uneven: dict[str, tuple[int, int]] = {}
     for layer in layers:
         field, size = layer.receptive_field, net.input_shape[1:]
@@ -156,7 +156,7 @@ def find_uneven(net: Network, layers: Sequence[Layer]) -> Outcome:
         axes = zip((field.rows, field.cols), layer.shape[1:], size, strict=True)
         reach = [overhang(*own) for own in axes]
         rows, cols = (after - before if max(before, after) > 0 else 0 for before, after in reach)
-        below = [uneven[own.name] for own in directly_below(net, layer, known) if own.name in uneven]
+        below = [uneven[name] for name in sources[layer.name] if name in uneven]
         uneven[layer.name] = rows, cols
         before_it = below or [(0, 0)]
         is_new = any(own not in {one[axis] for one in before_it} for axis, own in enumerate((rows, cols)))

@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 
 from backlight.errors import BadInputError
-from backlight.studies.diagnosis.kinds import KINDS
-from backlight.studies.diagnosis.result import Diagnosis
+from backlight.studies.diagnosis.result import Diagnosis, check_kind
 
 _FORM = re.compile(r"\s*(?P<kind>\w+)\s*>\s*(?P<share>[0-9.]+)\s*(?P<percent>%?)\s*")
 
@@ -44,8 +43,7 @@ class Bound:
             raise BadInputError(
                 f"a bound is a kind of finding and a share of the feature maps, such as 'dead>0.2', got {text!r}"
             )
-        if match["kind"] not in KINDS:
-            raise BadInputError(f"there is no finding {match['kind']!r}; the kinds are {', '.join(KINDS)}")
+        check_kind(match["kind"])
         return cls(match["kind"], share)
 
     def broken_by(self, result: Diagnosis) -> str | None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from torch import fx
 
 from backlight.network import Layer, Network
-from backlight.studies.diagnosis.graph import directly_below
+from backlight.network.sources import IMAGE, direct_sources
 from backlight.studies.diagnosis.result import Finding
 from backlight.studies.diagnosis.verdicts import Outcome
 
@@ -31,14 +30,13 @@ def find_fields(
         layers: Layers in the order of the graph.
         objects: Heights and widths of the images' objects, in pixels of the input; None where they are not known.
     """
-    found, known = Outcome(), dict[fx.Node, Layer]()
+    found, sources = Outcome(), direct_sources({layer.name: net.node(layer) for layer in layers})
     for layer in layers:
-        below = directly_below(net, layer, known)
-        known[net.node(layer)] = layer
         if layer.receptive_field is None:
             found.lack("field", layer.name, "its receptive field cannot be told")
             continue
         own = seen_share(layer, net.input_shape[1:])
+        below = [net.layer(name) for name in sources[layer.name] if name != IMAGE]
         before = max((seen_share(one, net.input_shape[1:]) for one in below), default=0.0)
         found.add("field", layer.name, layer.n_maps, [_field(net, layer, own, before)])
     if objects is None:

@@ -182,7 +182,7 @@ class Diagnosis(Result):
         """Refuse what does not belong together: a file may come from anybody."""
         kinds = [own.kind for own in self.findings] + [own.kind for own in self.looked_for]
         for kind in kinds + [own.kind for own in self.lacking]:
-            _check_kind(kind)
+            check_kind(kind)
         pictures = self.pictures
         is_sound = pictures.dtype == np.uint8 and pictures.ndim == 4 and pictures.shape[3] == 3
         if not is_sound or (len(pictures) and not (pictures.shape[1] == pictures.shape[2] > 0)):
@@ -207,8 +207,15 @@ class Diagnosis(Result):
         Raises:
             BadInputError: There is no such kind.
         """
-        _check_kind(kind)
+        check_kind(kind)
         return tuple(own for own in self.findings if own.kind == kind and layer in (None, own.layer))
+
+    def reasons(self) -> list[tuple[str, tuple[str, ...], str]]:
+        """Return what could not be looked for, each reason once: kind, layers (none for the whole network), reason."""
+        layers: dict[tuple[str, str], list[str]] = {}
+        for own in self.lacking:
+            layers.setdefault((own.kind, own.reason), []).extend([own.layer] if own.layer else [])
+        return [(kind, tuple(where), reason) for (kind, reason), where in layers.items()]
 
     def of_map(self, layer: str, channel: int) -> tuple[Finding, ...]:
         """Return what was found of a feature map, without what concerns its whole layer."""
@@ -228,7 +235,7 @@ class Diagnosis(Result):
         Raises:
             BadInputError: There is no such kind.
         """
-        _check_kind(kind)
+        check_kind(kind)
         mine = [
             own for own in self.looked_for if own.kind == kind and (layers is None or own.layer in layers)
         ]
@@ -264,6 +271,7 @@ class Diagnosis(Result):
         return found
 
 
-def _check_kind(kind: str) -> None:
+def check_kind(kind: str) -> None:
+    """Raise BadInputError unless there is such a kind of finding."""
     if kind not in KINDS:
         raise BadInputError(f"there is no finding {kind!r}; the kinds are {', '.join(KINDS)}")

@@ -39,8 +39,6 @@ def find_silent(record: Record, stage: Stage | None, config: DiagnosisConfig) ->
     A filter of zeros without a positive bias is dead for certain: its p is 0.
     """
     found, name, n, n_maps = Outcome(), record.layer.name, record.n_images, record.layer.n_maps
-    if n < images_needed(config.rare) and not record.layer.rectified:
-        pass
     if not record.layer.rectified:
         for kind in ("sleeping", "always_on"):
             found.lack(kind, name, "no rectifier makes this layer, so zero is no threshold of it")

@@ -14,8 +14,8 @@ from backlight.network.cut import ancestors, cut
 from backlight.network.fold import fold_batch_norms
 from backlight.operators.reading import arguments, as_list, aten, operator_name, options_of, packet
 
-_SLIDES = {aten.conv2d: 3, aten.convolution: 3, aten.max_pool2d: 2, aten.avg_pool2d: 2}
-"""Operators that slide along rows and columns, and the position of their stride among the arguments."""
+_SLIDES = (aten.conv2d, aten.convolution, aten.max_pool2d, aten.avg_pool2d)
+"""Operators that slide along rows and columns."""
 
 
 @dataclass(frozen=True)

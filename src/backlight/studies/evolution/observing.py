@@ -15,8 +15,7 @@ from backlight.images import Preprocessing
 from backlight.network import Network
 from backlight.network.layers import Layers
 from backlight.progress import Progress
-from backlight.render import scale
-from backlight.render.tiles import display_size, fit, is_small, resize
+from backlight.render.tiles import display_size, draw_values
 from backlight.storage import check_place
 from backlight.studies.evolution.file import open_evolution, write_evolution
 from backlight.studies.evolution.followed import EvolutionConfig, SkippedStep
@@ -220,6 +219,4 @@ class Evolution:
 
 def _picture(values: np.ndarray) -> Image.Image:
     """Return a projection as a picture: small ones with a square for each pixel."""
-    height, width = values.shape[:2]
-    rows, cols = fit(height, width, display_size(height, width))
-    return resize(scale(values.astype(np.float64)), rows, cols, is_small(height, width))
+    return draw_values(values.astype(np.float64), display_size(*values.shape[:2]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import matplotlib
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from backlight.errors import BadInputError
 from backlight.network.layers import Layers, layer_names
-from backlight.render import scale
+from backlight.render.page import evenly_spread
 from backlight.render.plots import (
     TITLE_POINTS,
     Plot,
@@ -23,11 +22,9 @@ from backlight.render.plots import (
     shortened_end,
     width_of,
 )
-from backlight.render.tiles import fit, is_small, resize
+from backlight.render.tiles import draw_values
 from backlight.studies.evolution.labels import told_apart_steps
 from backlight.studies.evolution.result import SETTLED_SHARE, EvolutionResult
-
-_T = TypeVar("_T")
 
 _MOST_LAYERS, _MOST_MAPS, _MOST_STEPS, _MOST_COLUMNS = 6, 16, 10, 3
 _AXIS, _MOST_NAME, _TICK = 3.4, 1.0, 7.5
@@ -59,14 +56,14 @@ def draw(
         UnknownLayerError: A layer was not followed.
     """
     known = [own.name for own in result.layers]
-    names = _spread(known, _MOST_LAYERS) if layers is None else layer_names(layers)
+    names = evenly_spread(known, _MOST_LAYERS) if layers is None else layer_names(layers)
     for name in names:
         result.layer(name)
     if kind == "curves":
         return _curves(result, names)
     if kind != "grid":
         raise BadInputError(f"a figure of an evolution is a grid or curves, got {kind!r}")
-    wanted = _spread(list(result.steps), _MOST_STEPS) if steps is None else list(map(str, steps))
+    wanted = evenly_spread(list(result.steps), _MOST_STEPS) if steps is None else list(map(str, steps))
     return _grid(result, names, [result.step_index(own) for own in wanted])
 
 
@@ -115,7 +112,7 @@ def _block(axes: Axes, result: EvolutionResult, name: str, rows: Sequence[int]) 
 
 
 def _shown_maps(result: EvolutionResult, name: str) -> list[int]:
-    return _spread(result.layer(name).channels, _MOST_MAPS)
+    return evenly_spread(result.layer(name).channels, _MOST_MAPS)
 
 
 def _cell(result: EvolutionResult, row: int, name: str, channel: int, is_empty: bool) -> NDArray[np.uint8]:
@@ -123,11 +120,10 @@ def _cell(result: EvolutionResult, row: int, name: str, channel: int, is_empty: 
     cell = np.full((_TILE, _TILE, 3), _EMPTY, np.uint8)
     if not is_empty:
         values = result.projection(result.steps[row], name, channel).astype(np.float64)
-        height, width = values.shape[:2]
-        size = fit(height, width, _TILE)
-        picture = np.asarray(resize(scale(values), *size, is_small(height, width)))
-        top, left = (_TILE - size[0]) // 2, (_TILE - size[1]) // 2
-        cell[top : top + size[0], left : left + size[1]] = picture
+        picture = np.asarray(draw_values(values, _TILE))
+        height, width = picture.shape[:2]
+        top, left = (_TILE - height) // 2, (_TILE - width) // 2
+        cell[top : top + height, left : left + width] = picture
     return cell
 
 
@@ -204,7 +200,7 @@ def _step_axis(axes: Axes, result: EvolutionResult) -> None:
     widest = max(width_of(label, _TICK) for label in labels)
     places = list(range(len(labels)))
     # as many as stand beside each other, with room between them
-    shown = _spread(places, max(2, int(_AXIS / (widest + 0.1))))
+    shown = evenly_spread(places, max(2, int(_AXIS / (widest + 0.1))))
     axes.set_xticks(shown, [labels[i] for i in shown], fontsize=_TICK)
     axes.set_xlim(-0.3, len(places) - 0.7)
     axes.set_xlabel("step")
@@ -240,10 +236,3 @@ def _left_out(result: EvolutionResult, names: Sequence[str], rows: Sequence[int]
         if shown < there:
             found.append(f"{shown} of {there} {what} are shown.")
     return found
-
-
-def _spread(items: Sequence[_T], most: int) -> list[_T]:
-    """Return at most so many items, evenly from the first to the last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]

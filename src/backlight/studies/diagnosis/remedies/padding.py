@@ -21,9 +21,10 @@ from backlight.network.cut import ancestors
 from backlight.network.eager import run_eagerly
 from backlight.operators.reading import arguments, operator_name
 from backlight.studies.diagnosis.remedies.cutting import copy_of
-from backlight.studies.diagnosis.remedies.remedied import Remedied, counted
+from backlight.studies.diagnosis.remedies.remedied import Remedied
 from backlight.studies.diagnosis.remedies.sliding import module_path, sliding_below
 from backlight.studies.diagnosis.remedies.wiring import unwrapped
+from backlight.text import counted
 
 MODES = ("pad", "resize")
 _PADS = ("pad", "constant_pad_nd", "reflection_pad2d", "replication_pad2d")

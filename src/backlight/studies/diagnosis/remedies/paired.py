@@ -22,7 +22,7 @@ def paired_change(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Interv
 
     *Source*: Tango (1998), Equivalence test and confidence interval for the difference in proportions for the
     paired-sample design: the changes that a score test does not reject. Where no image changes it has a width all the
-    same: a few images that stay are no proof that others would.
+    same: that a few images stay does not prove that others would.
 
     Example:
         >>> found = paired_change(np.ones(100, bool), np.ones(100, bool))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from backlight.render.plots import COLOURS, Plot, new_plot
-from backlight.studies.diagnosis.remedies.remedied import counted
 from backlight.studies.diagnosis.remedies.result import Trial
+from backlight.text import counted
 
 _ROW, _REST, _WIDTH = 0.45, 2.0, 9.0
 """Inches: the height of a remedy's row and of what else there is, and the width."""

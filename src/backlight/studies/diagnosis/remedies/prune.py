@@ -22,8 +22,9 @@ from backlight.studies.diagnosis.remedies.checking import Reference, applied, in
 from backlight.studies.diagnosis.remedies.cutting import Change
 from backlight.studies.diagnosis.remedies.flow import Flow, Read
 from backlight.studies.diagnosis.remedies.following import Follower
-from backlight.studies.diagnosis.remedies.remedied import Remedied, counted
+from backlight.studies.diagnosis.remedies.remedied import Remedied
 from backlight.studies.diagnosis.remedies.wiring import Values, index_of, maps_of, unwrapped
+from backlight.text import counted
 
 _CONSTANT = 1e-9
 

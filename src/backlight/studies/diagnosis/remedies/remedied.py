@@ -22,13 +22,3 @@ class Remedied:
     remedy: str
     done: str
     notes: tuple[str, ...] = ()
-
-
-def counted(n: int, what: str, several: str | None = None) -> str:
-    """Return a number with what it counts.
-
-    Example:
-        >>> counted(1, "map"), counted(2, "map"), counted(0, "remedy", "remedies")
-        ('1 map', '2 maps', '0 remedies')
-    """
-    return f"{n} {what if n == 1 else several or what + 's'}"

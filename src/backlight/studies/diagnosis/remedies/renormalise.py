@@ -24,8 +24,9 @@ from backlight.studies.diagnosis.remedies.checking import applied, inputs_for, r
 from backlight.studies.diagnosis.remedies.cutting import Change, changed, copy_of
 from backlight.studies.diagnosis.remedies.flow import Read
 from backlight.studies.diagnosis.remedies.following import Follower
-from backlight.studies.diagnosis.remedies.remedied import Remedied, counted
+from backlight.studies.diagnosis.remedies.remedied import Remedied
 from backlight.studies.diagnosis.remedies.wiring import Values, maps_of, parameter, unwrapped
+from backlight.text import counted
 
 
 def filter_rms(model: nn.Module, net: Network, layer: str) -> Tensor:

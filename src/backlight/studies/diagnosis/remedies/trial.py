@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from backlight.scan import Progress
 from backlight.studies.diagnosis.remedies.remedied import Remedied
 from backlight.studies.diagnosis.remedies.result import Cost, Trial, TrialConfig, Tried
 from backlight.studies.diagnosis.remedies.wiring import unwrapped
+from backlight.studies.numbers import plain
 from backlight.studies.progress import Count
 
 
@@ -99,15 +99,13 @@ def try_remedies(
         else:
             after[i] = classes_of(found.model, net, batch, config.batch)
             cost = cost_of(found.model, batch)
-            measure = None if own.measure is None else _number(float(own.measure(found.model)))
+            measure = None if own.measure is None else plain(float(own.measure(found.model)))
             tried.append(Tried(own.name, found.done, True, found.notes, cost, measure))
             models[own.name] = found.model
         count.add()
     times = _timed(inner, models, batch[: config.timed], config.rounds)
     tried = [replace(own, cost=_with_time(own.cost, times.get(own.remedy))) for own in tried]
-    measured = {
-        own.measure: _number(float(own.measure(inner))) for own in remedies if own.measure is not None
-    }
+    measured = {own.measure: plain(float(own.measure(inner))) for own in remedies if own.measure is not None}
     return (
         Trial(
             config=config,
@@ -122,11 +120,6 @@ def try_remedies(
         ),
         models,
     )
-
-
-def _number(measured: float) -> float | None:
-    """Return what was measured; None for NaN, where the new network has nothing to measure."""
-    return None if math.isnan(measured) else measured
 
 
 def classes_of(model: nn.Module, net: Network, images: Tensor, batch: int = 50) -> NDArray[np.int64]:

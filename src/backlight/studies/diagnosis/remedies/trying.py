@@ -64,31 +64,30 @@ def try_found(
         return None, {}
     tried_on = made_on.others(n_images) or made_on.some(n_images)
     ids, batch = tried_on.all()
-    n_classes = net.class_output().n_classes
-    labels = classes_of_labels(tried_on.labels_in_set(), n_classes)
-    own = None if labels is None else [labels[i] for i in ids]
-    if own is not None and None in own:
-        own = None
-    return try_remedies(model, net, remedies, batch, own, config, progress=progress)  # type: ignore[arg-type]
+    classes = classes_of_labels(tried_on.labels_in_set(), net.class_output().n_classes)
+    labels = None if classes is None else [own for i in ids if (own := classes[i]) is not None]
+    if labels is not None and len(labels) < len(ids):  # some image has no label
+        labels = None
+    return try_remedies(model, net, remedies, batch, labels, config, progress=progress)
 
 
 def _remedies(found: Diagnosis, model: nn.Module, net: Network, made_on: Inputs) -> list[Remedy]:
     """Return the remedies for each kind of finding in each layer, each under a name of its own."""
+    if not found.findings:
+        return []
     remedies: dict[str, Remedy] = {}
-    fitted = made_on.first(_N_FITTED) if found.findings else None
+    measured_on = made_on.first(_N_MEASURED)
+    fitted = measured_on[:_N_FITTED]
     for kind, layer in dict.fromkeys((own.kind, own.layer) for own in found.findings):
-        assert fitted is not None
-        measure = partial(_measured, net, made_on, kind, layer)
+        measure = partial(_measured, net, measured_on, kind, layer)
         for name, channels in _maps(found, kind, layer):
             for own in remedies_for(model, net, kind, layer, channels, fitted):
                 # an input of another size is one for all layers
                 where = "" if own.name.startswith("even input") else f"{name} in {layer}"
                 title = f"{KINDS[kind].title}{where}: {own.name}"
                 remedies.setdefault(title, Remedy(title, own.apply, measure))
-    dead = {layer: sorted(found.maps_with("dead", layer)) for layer in found.layers}
-    dead = {layer: maps for layer, maps in dead.items() if maps}
+    dead = {layer: sorted(maps) for layer in found.layers if (maps := found.maps_with("dead", layer))}
     if len(dead) > 1:
-        assert fitted is not None
         apply = partial(delete_all, model, net, dead, fitted[:_N_CHECKED])
         remedies["all dead maps: delete"] = Remedy("all dead maps: delete", apply)
     return list(remedies.values())
@@ -107,13 +106,12 @@ def _maps(found: Diagnosis, kind: str, layer: str) -> list[tuple[str, Sequence[i
     return [("", sorted(found.maps_with(kind, layer)))]
 
 
-def _measured(net: Network, made_on: Inputs, kind: str, layer: str, model: nn.Module) -> float:
+def _measured(net: Network, images: Tensor, kind: str, layer: str, model: nn.Module) -> float:
     """Return how many maps of a layer have a finding in a changed model; NaN where it has no such layer."""
-    some: Tensor = made_on.first(_N_MEASURED)
     try:
         c, h, w = net.input_shape
         changed = capture(model, (c, h, w), net.preprocessing)
-        again = run(changed, some, [layer], n_pictures=0)
+        again = run(changed, images, [layer], n_pictures=0)
     except BacklightError:
         return float("nan")
     mine = [own for own in again.looked_for if own.kind == kind]

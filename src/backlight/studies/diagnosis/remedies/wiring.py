@@ -13,7 +13,7 @@ from backlight.network import Network
 from backlight.network.wrappers import unwrap
 from backlight.studies.diagnosis.remedies.carried import Part
 from backlight.studies.diagnosis.remedies.cutting import stored
-from backlight.studies.diagnosis.remedies.remedied import counted
+from backlight.text import counted
 
 
 def unwrapped(model: nn.Module, net: Network) -> nn.Module:
