@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from inspect import unwrap
 
 import pytest
@@ -13,6 +14,7 @@ from backlight.errors import (
     BadInputError,
     CaptureWarning,
     DamagedAtlasError,
+    RangeWarning,
     UnknownLayerError,
     first_line,
     tell,
@@ -105,3 +107,21 @@ def test_a_warning_is_attributed_to_the_line_that_called_backlight(module: str, 
 )
 def test_the_first_line_of_an_error_is_its_first_words_or_its_class(error: Exception, line: str) -> None:
     assert first_line(error) == line
+
+
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_comes_back_from_another_process_as_it_was(kind: type[Exception]) -> None:
+    if kind is DamagedAtlasError:
+        error: Exception = DamagedAtlasError("'a.atlas' is damaged", "a value")
+    elif kind is RangeWarning:
+        error = RangeWarning("dark", (0.0, 4095.0))
+    else:
+        error = kind("wrong", python="call f", command="run g")  # type: ignore[call-arg]
+    arrived = pickle.loads(pickle.dumps(error))
+    assert type(arrived) is kind
+    assert str(arrived) == str(error)
+    assert vars(arrived) == vars(error)
+    assert arrived.for_command_line == error.for_command_line  # type: ignore[attr-defined]

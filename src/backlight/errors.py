@@ -27,6 +27,8 @@ class _Advice:
         ('no such layer; net.layers lists them', 'no such layer; add --all to list them')
     """
 
+    args: tuple[object, ...]
+
     def __init__(self, *message: object, python: str | None = None, command: str | None = None) -> None:
         """Keep both texts; Python's is the error's own."""
         text = str(message[0]) if message else type(self).__name__
@@ -37,6 +39,16 @@ class _Advice:
     def for_command_line(self) -> str:
         """The line that the command line prints."""
         return self._for_command_line
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle it as it is, whatever its own `__init__` takes: errors come back from other processes."""
+        return _as_it_was, (type(self), self.args), self.__dict__
+
+
+def _as_it_was(kind: type[Exception], args: tuple[object, ...]) -> Exception:
+    made = kind.__new__(kind, *args)
+    made.args = args
+    return made
 
 
 class BacklightError(_Advice, Exception):

@@ -30,6 +30,7 @@ from backlight.network.left_out import find_left_out, why_not
 from backlight.network.names import module_outputs, name_nodes, under_other_paths
 from backlight.network.outputs import output_names
 from backlight.network.receptive import trace_spreads
+from backlight.network.sending import NetworkData, as_data, as_graph
 from backlight.network.wrappers import unwrap
 from backlight.operators.operator import OperatorClass
 from backlight.operators.paths import PathAnalysis
@@ -223,6 +224,14 @@ class Network:
         value: Tensor = next(n for n in self.module.graph.nodes if n.op == "placeholder").meta["val"]
         return value.dtype
 
+    def to(self, device: torch.device | str) -> Network:
+        """Return the network on a device; the model stays where it is, and shares no weights with what is returned."""
+        return _from_data(as_data(self.module, self.name, self.input_shape, self.preprocessing).on(device))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it with its weights, by value."""
+        return _from_data, (as_data(self.module, self.name, self.input_shape, self.preprocessing),)
+
     def fingerprint(self) -> str:
         """Return a hash of the graph and of every weight: equal for equal networks, on any device."""
         return fingerprint_of(self.module)
@@ -235,6 +244,10 @@ class Network:
 
     def _repr_html_(self) -> str:
         return table_of_layers(repr(self), self.default_layers)
+
+
+def _from_data(data: NetworkData) -> Network:
+    return Network(as_graph(data), data.name, data.input_shape, data.preprocessing)
 
 
 def capture(
