@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +19,6 @@ from backlight.atlas import Stability
 from backlight.atlas.building import execute
 from backlight.atlas.schema import writing
 from backlight.engines.local import LocalEngine
-from backlight.engines.work import Partial
 from backlight.errors import AtlasError, BadInputError, UnsupportedOperatorError
 from backlight.images import open_images
 from backlight.operators.ruleset import RuleSet
@@ -273,16 +271,21 @@ def test_what_cannot_be_projected_is_refused_before_the_scan(tmp_path: Path, pic
 
 
 class Idle(LocalEngine):
-    """An engine that gives nothing back."""
+    """An engine that gives nothing back for one of its tasks."""
 
-    def scan(self, *_: object) -> Iterator[Partial]:
-        return iter(())
+    def __init__(self, task: str) -> None:
+        setattr(self, task, lambda *_: iter(()))
 
 
-def test_an_engine_that_gives_back_too_little_is_not_believed(tmp_path: Path, picture_folder: Path) -> None:
-    plan, path = plan_build(make_network(), picture_folder, ["relu1"], top=1), tmp_path / "a.atlas"
-    with pytest.raises(ValueError, match="shorter"):
-        execute(plan, path, Idle())
+@pytest.mark.parametrize(
+    ("task", "found"), [("scan", "40 where 0"), ("project", "0 where"), ("light", "0 where")]
+)
+def test_an_engine_that_gives_back_too_little_is_not_believed(
+    tmp_path: Path, picture_folder: Path, task: str, found: str
+) -> None:
+    plan, path = plan_build(make_network(), picture_folder, ["relu1"], top=9), tmp_path / "a.atlas"
+    with pytest.raises(RuntimeError, match=f"the engine is at {found}"):
+        execute(plan, path, Idle(task))
     assert execute(plan, path).phase == "done"
 
 

@@ -21,7 +21,6 @@ from backlight.atlas.building import execute
 from backlight.atlas.schema import connect_for_writing, writing
 from backlight.atlas.writer import AtlasWriter, check_identity
 from backlight.engines.identity import AtlasIdentity
-from backlight.engines.local import scan_shard
 from backlight.engines.plan import Plan, Settings, Shard
 from backlight.engines.work import Partial
 from backlight.errors import AtlasError, DamagedAtlasError, StorageError
@@ -30,6 +29,7 @@ from backlight.operators.ruleset import RuleSet, parse_rules
 from backlight.scan import HalvedHits
 from backlight.storage.arrays import read_npz
 from conftest import SmallNet
+from engines.plans import scan_shard
 
 
 def identity(rules):
@@ -110,7 +110,7 @@ def test_a_resumed_build_computes_as_it_was_begun(tmp_path: Path, picture_folder
     begun = replace(plan.settings, batch_size=7, threads=3, compiled=kept)
     writer = AtlasWriter(path, plan.with_settings(begun))
     state, _ = writer.load_scan()
-    writer.save_scan(state, 0, Partial(state, {}, kept))
+    writer.save_scan(state, 0, Partial(Shard(0, 0), state, {}, kept))
     writer.close()
     for falls_back in (False, True):
         other = Settings(32, 1, not kept, falls_back)
@@ -132,7 +132,7 @@ def test_of_two_builds_without_locks_the_later_step_is_refused_and_leaves_no_row
     build(net, source, path, ["relu1"], top=1)
     before = rows(path)
     steps: list[Callable[[], None]] = [
-        lambda: loser.save_scan(state, 4, Partial(state, {}, False)),
+        lambda: loser.save_scan(state, 4, Partial(Shard(0, 8), state, {}, False)),
         lambda: loser.finish_scan(state),
         lambda: loser.write_tiles([]),
         lambda: loser.write_filters(0, np.zeros((8, 1, 1, 1), np.float32), 1, True),
@@ -190,7 +190,7 @@ def test_a_scan_whose_state_cannot_be_read_is_not_resumed(tmp_path: Path, pictur
     writer = AtlasWriter(path, plan)
     state, n_done = writer.load_scan()
     assert (state.n_images, n_done) == (0, 0)
-    writer.save_scan(state, 8, Partial(state, {}, False))
+    writer.save_scan(state, 8, Partial(Shard(0, 8), state, {}, False))
     assert writer.load_scan()[1] == 8
     writer.close()
     with writing(path) as connection:

@@ -10,10 +10,11 @@ import torch
 
 from atlas.files import make_network
 from backlight import plan_build
-from backlight.engines.local import LocalEngine, light_group
+from backlight.engines.local import LocalEngine
 from backlight.engines.plan import Plan
 from backlight.engines.work import FinishedLight, LightGroup, PendingHit
 from backlight.storage.tiles import decode_activation, decode_picture
+from engines.plans import light_group
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import torch
 from atlas.files import make_network, rows
 from backlight import DECONVNET, Plan, Preprocessing, Unit, capture, plan_build, project
 from backlight.atlas import execute
-from backlight.engines.local import LocalEngine, light_group, project_group, scan_shard
+from backlight.engines.local import LocalEngine
 from backlight.engines.plan import Shard
 from backlight.engines.work import (
     Engine,
@@ -31,13 +31,13 @@ from backlight.errors import ActivationError
 from backlight.progress import Progress
 from backlight.storage.tiles import decode_picture, decode_projection
 from conftest import SmallNet
-from engines.plans import some_plan
+from engines.plans import light_group, project_group, scan_shard, some_plan
 
 T = TypeVar("T")
 
 
 class Elsewhere:
-    """Scans shards in pieces and from the last to the first, and groups likewise; all goes through bytes."""
+    """Scans shards in pieces and from the last to the first, and groups likewise; plan and all go through bytes."""
 
     def __init__(self, piece: int) -> None:
         self.piece, self.n_scanned, self.n_projected, self.n_lit = piece, 0, 0, 0
@@ -47,18 +47,18 @@ class Elsewhere:
         for shard in reversed(shards):
             starts = range(shard.start, shard.stop, self.piece)
             pieces = [Shard(start, min(start + self.piece, shard.stop)) for start in starts]
-            parts = [sent(scan_shard(plan, sent(piece))) for piece in reversed(pieces)]
+            parts = [sent(scan_shard(sent(plan), sent(piece))) for piece in reversed(pieces)]
             self.n_scanned += len(parts)
             found.append(reduce(merge, parts))
         return reversed(found)
 
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         self.n_projected += len(groups)
-        return reversed([sent(project_group(plan, sent(group))) for group in reversed(groups)])
+        return iter([sent(project_group(sent(plan), sent(group))) for group in reversed(groups)])
 
     def light(self, plan: Plan, groups: Sequence[LightGroup]) -> Iterator[FinishedLight]:
         self.n_lit += len(groups)
-        return reversed([sent(light_group(plan, sent(group))) for group in reversed(groups)])
+        return iter([sent(light_group(sent(plan), sent(group))) for group in reversed(groups)])
 
 
 def sent(thing: T) -> T:

@@ -9,6 +9,7 @@ import torch
 
 from atlas.files import make_network
 from backlight import GUIDED, Preprocessing, capture, plan_build
+from backlight.engines.plan import Shard
 from backlight.engines.work import Partial, PendingHit, groups_of, light_groups, merge, projected_together
 from backlight.projection import MOST_IMAGES, MOST_UNITS, Projector, crops_of, inputs_at_once
 from backlight.scan import Scan
@@ -70,13 +71,16 @@ def test_layers_of_different_rules_are_not_projected_together(picture_folder: Pa
 def test_what_is_known_of_two_shards_merges_in_either_order(picture_folder: Path) -> None:
     plan = plan_build(make_network(), picture_folder, ["relu1"], top=2)
     one, other = (
-        Partial(Scan.empty(plan.layers, 2), {i: (40, 48)}, is_compiled)
+        Partial(Shard(i, i + 5), Scan.empty(plan.layers, 2), {i: (40, 48)}, is_compiled)
         for i, is_compiled in ((0, True), (5, False))
     )
     for merged in (merge(one, other), merge(other, one)):
         assert merged.sizes == {0: (40, 48), 5: (40, 48)}
         assert not merged.is_compiled
-    assert merge(one, one).is_compiled
+        assert merged.shard == Shard(0, 10)
+    for apart in (one, Partial(Shard(6, 7), other.scan, {}, True)):
+        with pytest.raises(ValueError, match="do not follow each other"):
+            merge(one, apart)
 
 
 def test_images_are_lit_up_in_groups_of_a_fixed_size_those_of_hits_first(

@@ -155,12 +155,18 @@ def _scan(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
     """Scan what is left of the images; every shard is kept as it comes."""
     plan = writer.plan
     state, n_done = writer.load_scan()
-    shards = plan.shards(n_done)
-    # Strict: an engine that gives back too little or too much is wrong.
-    for shard, partial in zip(shards, engine.scan(plan, shards, progress), strict=True):
-        state = state.merge(partial.scan)
-        writer.save_scan(state, shard.stop, partial)
+    for partial in engine.scan(plan, plan.shards(n_done), progress):
+        _check_count(partial.shard.start, n_done)
+        state, n_done = state.merge(partial.scan), partial.shard.stop
+        writer.save_scan(state, n_done, partial)
+    _check_count(plan.n_images, n_done)
     writer.finish_scan(state)
+
+
+def _check_count(given: int, expected: int) -> None:
+    """Refuse what an engine gives back that leaves something out, or counts it twice."""
+    if given != expected:
+        raise RuntimeError(f"the engine is at {given} where {expected} was expected")
 
 
 def _write_filters(writer: AtlasWriter) -> None:
@@ -187,6 +193,7 @@ def _project(writer: AtlasWriter, engine: Engine, progress: Progress, phase: str
         writer.write_tiles(tiles, phase)
         n_done += len(tiles)
         progress(phase, n_done, n_all)
+    _check_count(n_done, n_all)
 
 
 def _light(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
@@ -195,7 +202,8 @@ def _light(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
     left = [group for group in groups if not kept.issuperset(group.image_ids)]
     n_all = sum(len(group.image_ids) for group in groups)
     n_done = n_all - sum(len(group.image_ids) for group in left)
-    for group, found in zip(left, engine.light(writer.plan, left), strict=True):
+    for found in engine.light(writer.plan, left):
         writer.write_light(found)
-        n_done += len(group.image_ids)
+        n_done += len(found.pictures)
         progress("light", n_done, n_all)
+    _check_count(n_done, n_all)

@@ -21,16 +21,16 @@ _STEP_PIXELS = 2**21
 """Pixels that are run at once, at most: all layers of a step are held in memory together."""
 
 
-def light_up(plan: Plan, groups: Sequence[LightGroup]) -> Iterator[FinishedLight]:
+def light_up(
+    maps: ActivationMaps, pictures: Pictures, groups: Sequence[LightGroup]
+) -> Iterator[FinishedLight]:
     """Yield what is kept of each group of images, in the order of the groups.
 
     *Convention*: the network always runs on the same number of images, zeros where a group has no more, so that how
     groups are shared out does not show in the results.
     """
-    pictures = Pictures(plan.images, plan.preprocessing)
     # One thread reads the next group's pictures, the other encodes those of this one while the network runs.
     with ThreadPoolExecutor(2, "backlight-light") as pool:
-        maps = _Maps(plan)
         reading = pool.submit(pictures.of, groups[0].image_ids) if groups else None
         for at, group in enumerate(groups):
             seen = reading.result() if reading is not None else {}
@@ -46,7 +46,7 @@ def _whole(picture: Picture) -> bytes:
     return encode_patch(shown(picture))
 
 
-class _Maps:
+class ActivationMaps:
     """Runs the network up to the layers of a plan whose units have a place, and takes the maps of hits from it."""
 
     def __init__(self, plan: Plan) -> None:

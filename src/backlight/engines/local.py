@@ -1,7 +1,7 @@
 """The local engine: carries out a plan in this process, on the network's device.
 
-`scan_shard`, `project_group` and `light_group` are its units of work; an engine that sends work elsewhere calls them
-there. For several shards or groups in a row it reads pictures ahead, and encodes tiles while the next are projected.
+For several shards or groups in a row it reads pictures ahead, and encodes tiles while the next are projected. A
+`Worker` does the same a piece at a time, in any order: an engine that sends work elsewhere has one at each place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.engines.light import light_up
+from backlight.engines.light import ActivationMaps, light_up
 from backlight.engines.pictures import Pictures, shown
 from backlight.engines.plan import Plan, Shard
 from backlight.engines.work import FinishedLight, FinishedTile, Group, LightGroup, Partial, PendingHit
@@ -21,31 +21,8 @@ from backlight.geometry import Box
 from backlight.images import Picture, load_batches
 from backlight.progress import Progress, silent
 from backlight.projection import MOST_IMAGES, Projections, Projector, Unit
-from backlight.scan import Scan, make_scanner
+from backlight.scan import Scan, Scanner, make_scanner
 from backlight.storage.tiles import encode_patch, encode_projection, tile_box
-
-
-def scan_shard(plan: Plan, shard: Shard) -> Partial:
-    """Return what is found in a shard of the images.
-
-    Raises:
-        ActivationError: An activation is not finite; names the layer and the image.
-        CompileError: The network cannot be compiled, and the plan does not fall back.
-    """
-    (partial,) = LocalEngine().scan(plan, [shard])
-    return partial
-
-
-def project_group(plan: Plan, group: Group) -> Sequence[FinishedTile]:
-    """Return the tiles of a group of hits."""
-    (tiles,) = LocalEngine().project(plan, [group])
-    return tiles
-
-
-def light_group(plan: Plan, group: LightGroup) -> FinishedLight:
-    """Return what is kept of a group of images."""
-    (found,) = LocalEngine().light(plan, [group])
-    return found
 
 
 class LocalEngine:
@@ -60,10 +37,52 @@ class LocalEngine:
             progress: Called with `compile`, then with `scan` after every batch, the last of a shard after the caller
                 has dealt with the shard.
         """
+        return Worker(plan).scan(shards, progress)
+
+    def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
+        """Yield the tiles of each group; its pictures are read before it is run, and its tiles encoded after."""
+        return Worker(plan).project(groups)
+
+    def light(self, plan: Plan, groups: Sequence[LightGroup]) -> Iterator[FinishedLight]:
+        """Yield what is kept of each group of images."""
+        return Worker(plan).light(groups)
+
+
+class Worker:
+    """Carries out pieces of one plan, one after another; what is made for the first serves the next ones too.
+
+    Args:
+        plan: The plan, on the device that is to do it.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._scanner: Scanner | None = None
+        self._pictures = Pictures(plan.images, plan.preprocessing)
+        self._projectors = _Projectors(plan)
+        self._maps = ActivationMaps(plan)
+
+    def scan(
+        self, shards: Sequence[Shard], progress: Progress = silent, alone: bool = False
+    ) -> Iterator[Partial]:
+        """Yield what is found in each shard.
+
+        Args:
+            shards: Each of whole batches, but for the last.
+            progress: As for `LocalEngine.scan`.
+            alone: Whether each partial holds all that is known of its shard. Otherwise it may leave out what cannot
+                stay in a merge with those before it.
+
+        Raises:
+            ActivationError: An activation is not finite; names the layer and the image.
+            CompileError: The network cannot be compiled, and the plan does not fall back.
+        """
         if not shards:
             return
-        settings, source = plan.settings, plan.images
-        scanner = make_scanner(plan.net, plan.layers, settings.compiled, settings.falls_back, progress)
+        plan, settings, source = self._plan, self._plan.settings, self._plan.images
+        if self._scanner is None:
+            compiled, falls_back = settings.compiled, settings.falls_back
+            self._scanner = make_scanner(plan.net, plan.layers, compiled, falls_back, progress)
         ids = [image_id for shard in shards for image_id in range(shard.start, shard.stop)]
         n_done = plan.n_images - len(ids)  # images of shards that an earlier run has finished
         # What all shards so far have found: later ones need not keep hits that it beats.
@@ -76,21 +95,21 @@ class LocalEngine:
                 while n_left:
                     batch = next(batches)
                     names = [source.records[i].path for i in batch.ids]
-                    scanner.add(own, batch.tensor, batch.ids, names)
+                    self._scanner.add(own, batch.tensor, batch.ids, names)
                     own.skipped.extend(batch.skipped)
                     sizes |= zip(batch.ids, batch.sizes, strict=True)
                     n_left -= len(batch.ids) + len(batch.skipped)
                     if n_left:
                         progress("scan", n_done + len(shard) - n_left, plan.n_images)
-                yield Partial(own, sizes, scanner.is_compiled)
-                found = found.merge(own)
+                yield Partial(shard, own, sizes, self._scanner.is_compiled)
+                if not alone:
+                    found = found.merge(own)
                 n_done += len(shard)
                 progress("scan", n_done, plan.n_images)
 
-    def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
+    def project(self, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         """Yield the tiles of each group; its pictures are read before it is run, and its tiles encoded after."""
-        pictures = Pictures(plan.images, plan.preprocessing)
-        projectors = _Projectors(plan)
+        plan, pictures = self._plan, self._pictures
         with ThreadPoolExecutor(2, "backlight-tiles") as pool:
             # While a group is projected, the pictures of the next one are read and the tiles of the last one encoded.
             # `reading` and `encoding` each are one group's at a time, so `pictures` needs no lock.
@@ -101,16 +120,16 @@ class LocalEngine:
                 last = at + 1 == len(groups)
                 reading = None if last else pool.submit(pictures.of, _image_ids(groups[at + 1]))
                 # On the device, while the pool works; only then are the last group's tiles waited for.
-                projections = _project(plan, projectors.of(group), group, seen)
+                projections = _project(plan, self._projectors.of(group), group, seen)
                 if encoding:
                     yield [tile.result() for tile in encoding]
                 encoding = [pool.submit(_tile, *part) for part in _to_encode(plan, group, projections, seen)]
             if encoding:
                 yield [tile.result() for tile in encoding]
 
-    def light(self, plan: Plan, groups: Sequence[LightGroup]) -> Iterator[FinishedLight]:
+    def light(self, groups: Sequence[LightGroup]) -> Iterator[FinishedLight]:
         """Yield what is kept of each group of images."""
-        return light_up(plan, groups)
+        return light_up(self._maps, self._pictures, groups)
 
 
 def _image_ids(group: Group) -> list[int]:

@@ -27,21 +27,33 @@ class Partial:
     """What a scan has found in some of the images.
 
     Attributes:
+        shard: Which images.
         scan: The hits and statistics of every feature map, and the images that could not be read.
         sizes: Height and width of each image that was read, before preprocessing, by its id.
         is_compiled: Whether the network was compiled.
     """
 
+    shard: Shard
     scan: Scan
     sizes: Mapping[int, tuple[int, int]]
     is_compiled: bool
 
 
 def merge(one: Partial, other: Partial) -> Partial:
-    """Return what is known of the images of both, which have none in common."""
+    """Return what is known of the images of both, which follow each other, in either order.
+
+    Raises:
+        ValueError: Images lie between the two, or are in both.
+    """
+    first, second = sorted((one.shard, other.shard), key=lambda own: own.start)
+    if first.stop != second.start:
+        raise ValueError(f"{first} and {second} do not follow each other")
     # No image is in both, so neither mapping overwrites an entry of the other; compiled means in all of its parts.
     return Partial(
-        one.scan.merge(other.scan), {**one.sizes, **other.sizes}, one.is_compiled and other.is_compiled
+        Shard(first.start, second.stop),
+        one.scan.merge(other.scan),
+        {**one.sizes, **other.sizes},
+        one.is_compiled and other.is_compiled,
     )
 
 
@@ -124,17 +136,17 @@ class Engine(Protocol):
     """Who carries out a plan. Which engine, and how it splits the work, does not show in the atlas."""
 
     def scan(self, plan: Plan, shards: Sequence[Shard], progress: Progress) -> Iterator[Partial]:
-        """Yield what is found in each shard, in the order of the shards.
+        """Yield what is found in the shards, each partial of one of them or of several, in their order.
 
         A partial may leave out hits that cannot be among the top ones of their half of the images (`HalvedHits`), all
         shards together.
         """
 
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
-        """Yield the tiles of each group, in the order of the groups."""
+        """Yield the tiles of the groups, in any order."""
 
     def light(self, plan: Plan, groups: Sequence[LightGroup]) -> Iterator[FinishedLight]:
-        """Yield what is kept of each group of images, in the order of the groups."""
+        """Yield what is kept of each group of images, in any order."""
 
 
 def groups_of(plan: Plan, pending: Sequence[Sequence[PendingHit]]) -> list[Group]:
