@@ -34,6 +34,7 @@ from backlight.errors import (
         ("ActivationError", ArithmeticError),
         ("CompileError", RuntimeError),
         ("AtlasError", ValueError),
+        ("MachineError", RuntimeError),
         ("StorageError", OSError),
     ],
 )

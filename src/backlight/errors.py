@@ -111,6 +111,10 @@ class DamagedAtlasError(AtlasError):
         self.finding = finding
 
 
+class MachineError(BacklightError, RuntimeError):
+    """Another machine, or a process on it, that cannot do its part of the work, or died again and again."""
+
+
 class StorageError(BacklightError, OSError):
     """A file that could not be written: a full disk, a folder without permission."""
 

@@ -43,6 +43,7 @@ def build(
     compile: Compile = "auto",
     bands: bool = False,
     wholes: bool = True,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Atlas:
     """Build an atlas, or resume one whose build was interrupted, and return it.
@@ -67,6 +68,7 @@ def build(
             that was finished without; a resumed build keeps what it was begun with.
         wholes: Whether to keep each image of a hit whole, as the network saw it, and the activations of the hit's map
             over it; kept and added like `bands`. Atlases of earlier versions stay without.
+        engine: Who does it: None for this process, or a `RayEngine`. It does not show in the atlas.
         progress: Called with `compile`, `scan`, `project`, `band` or `light`, the number done and the number in all.
 
     Returns:
@@ -96,7 +98,7 @@ def build(
         bands=bands,
         wholes=wholes,
     )
-    return execute(plan, path, progress=progress)
+    return execute(plan, path, engine, progress=progress)
 
 
 def execute(

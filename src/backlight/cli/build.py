@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from backlight.cli import flags
+from backlight.cli.engines import EngineOptions
 from backlight.cli.output import (
     console,
     in_words,
@@ -17,7 +18,7 @@ from backlight.cli.output import (
     say,
     size_in_words,
 )
-from backlight.cli.parsing import parse_layers, parse_maps
+from backlight.cli.planning import BuildOptions, Planned, make_plan, write_plan
 from backlight.errors import BadInputError
 from backlight.storage import check_place
 from backlight.text import counted
@@ -81,6 +82,30 @@ def build(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done and how long it would take.")
     ] = False,
+    plan_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="FILE",
+            help="Write the plan to a file and stop; `scan-shard`, in any number of processes, and `merge` carry it out.",
+            rich_help_panel=flags.ENGINES,
+        ),
+    ] = None,
+    engine: flags.EngineName = "local",
+    address: flags.ClusterAddress = None,
+    stations: flags.Stations = None,
+    cpus: flags.StationCpus = 1,
+    gpus: flags.StationGpus = 0.0,
+    ledger: flags.LedgerAddress = None,
+    keep_ledger: flags.KeepLedger = False,
+    shard_images: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-images",
+            help="Images that are scanned and kept at a time; 256 unless given.",
+            rich_help_panel=flags.ENGINES,
+        ),
+    ] = None,
     size: flags.Size = None,
     resize: flags.Resize = None,
     mean: flags.Mean = None,
@@ -96,41 +121,69 @@ def build(
         raise BadInputError(
             "--rules best and --evidence ATLAS go together: an atlas that `faithfulness` studied"
         )
-    from backlight import atlas
-    from backlight.cli.models import Overrides, load_network, print_left_out
-    from backlight.images import open_images
-    from backlight.operators.ruleset import parse_rules
-
-    chosen_rules: RuleSet | dict[str, RuleSet] = parse_rules(rules) if evidence is None else {}
-    chosen_maps, source = parse_maps(maps), open_images(images)
-    net = load_network(model, weights, device, Overrides(size, resize, mean, std, value_range))
-    if evidence is not None:
-        chosen_rules = atlas.rules_by_evidence(atlas.open_atlas(evidence), net.fingerprint())
-    plan = atlas.plan_build(
-        net,
-        source,
-        parse_layers(layers),
+    chosen = EngineOptions(engine, address, stations, cpus, gpus, ledger, keep_ledger)
+    chosen.check()
+    options = BuildOptions(
+        model,
+        images,
+        str(output),
+        weights,
+        layers,
+        maps,
         top,
-        chosen_rules,
-        maps=chosen_maps,
-        seed=seed,
-        batch_size=batch_size,
-        compile=compile,
-        bands=bands,
-        wholes=wholes,
+        rules,
+        None if evidence is None else str(evidence),
+        seed,
+        batch_size,
+        compile,
+        bands,
+        wholes,
+        device,
+        shard_images,
+        size,
+        resize,
+        mean,
+        std,
+        value_range,
     )
-    console.print(str(plan))
-    if layers == "all":
-        print_left_out(net)
-    if isinstance(chosen_rules, dict):
-        _print_rules(plan, chosen_rules)
+    made = make_plan(options)
     if dry_run:
-        _print_estimate(atlas.estimate(plan))
-        return
-    with progress_bars() as progress:
-        result = atlas.execute(plan, output, progress=progress)
-    atlas.keep_origin(output, {"model": model, "weights": weights, "images": images})
+        from backlight import atlas
+
+        _print_plan(made)
+        _print_estimate(atlas.estimate(made.plan))
+    elif plan_file is not None:
+        write_plan(check_place(plan_file, "plan"), made)
+        _print_plan(made)
+        n_shards = len(made.plan.shards())
+        say("{}: {}, for as many processes as you like; then:", plan_file, counted(n_shards, "shard"))
+        print_command("backlight", "scan-shard", plan_file, "1/1")
+        print_command("backlight", "merge", plan_file)
+    else:
+        carry_out(made, chosen)
+
+
+def carry_out(made: Planned, chosen: EngineOptions) -> None:
+    """Build the atlas of a plan, and say what it holds."""
+    from backlight import atlas
+
+    _print_plan(made)
+    options, output = made.options, Path(made.options.output)
+    with progress_bars() as progress, chosen.started(options.default_ledger) as engine:
+        result = atlas.execute(made.plan, output, engine, progress=progress)
+    origin = {"model": options.model, "weights": options.weights, "images": options.images}
+    atlas.keep_origin(output, origin)
     _print_summary(result)
+
+
+def _print_plan(made: Planned) -> None:
+    from backlight.cli.models import print_left_out
+
+    console.print(str(made.plan))
+    if made.options.layers == "all":
+        print_left_out(made.net)
+    if made.by_evidence is not None:
+        _print_rules(made.plan, made.by_evidence)
 
 
 def _print_rules(plan: Plan, known: Mapping[str, RuleSet]) -> None:

@@ -63,6 +63,14 @@ class Commands(LazyGroup):
             "build:build",
             "Build an atlas: the strongest activations of every feature map, each projected back to pixels.",
         ),
+        "scan-shard": Command(
+            "scan_shard:scan_shard",
+            "Scan one of N parts of the images of a plan; what is there already is not scanned again.",
+        ),
+        "merge": Command(
+            "merge:merge",
+            "Merge the parts of a plan that `scan-shard` has scanned, and build the atlas from there.",
+        ),
         "check": Command(
             "check:check",
             "Read all of an atlas and compare it with its checksums; exits with 1 if anything is damaged.",

@@ -59,6 +59,53 @@ Goal: TypeAlias = Literal["invert", "caricature", "maximise"]
 """What `invert` searches for."""
 RandomSeed = Annotated[int, typer.Option("--seed", help="Random seed.")]
 
+ENGINES = "Several processes or machines"
+PlanArgument = Annotated[
+    Path, typer.Argument(metavar="PLAN", help="A file that `backlight build … --plan FILE` wrote.")
+]
+EngineName = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        "--engine", help="Who does the work: this process, or a Ray cluster.", rich_help_panel=ENGINES
+    ),
+]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="Of the Ray cluster: auto, ray://HOST:10001; none begins one on this machine.",
+        rich_help_panel=ENGINES,
+    ),
+]
+Stations = Annotated[
+    int | None,
+    typer.Option(
+        "--stations", help="Processes that Ray runs; as many as there is room for.", rich_help_panel=ENGINES
+    ),
+]
+StationCpus = Annotated[int, typer.Option("--cpus", help="CPUs of each of them.", rich_help_panel=ENGINES)]
+StationGpus = Annotated[
+    float,
+    typer.Option("--gpus", help="GPUs of each of them: 1, or 0.5 for two on one.", rich_help_panel=ENGINES),
+]
+LedgerAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        metavar="ADDRESS",
+        help="Where the files of the scan are kept meanwhile: a folder or an address such as s3://bucket/run.",
+        rich_help_panel=ENGINES,
+    ),
+]
+KeepLedger = Annotated[
+    bool,
+    typer.Option(
+        "--keep-ledger",
+        help="Keep those files: other rules or maps need no new scan.",
+        rich_help_panel=ENGINES,
+    ),
+]
+
 Size = Annotated[
     str | None, typer.Option("--size", help="Input size, 224 or 224x320.", rich_help_panel=_PREPROCESSING)
 ]

@@ -70,8 +70,8 @@ class Worker:
         Args:
             shards: Each of whole batches, but for the last.
             progress: As for `LocalEngine.scan`.
-            alone: Whether each partial holds all that is known of its shard. Otherwise it may leave out what cannot
-                stay in a merge with those before it.
+            alone: Whether each partial holds all that is known of its shard, and progress counts these shards only.
+                Otherwise partials may leave out what cannot stay in a merge with those before them.
 
         Raises:
             ActivationError: An activation is not finite; names the layer and the image.
@@ -84,7 +84,8 @@ class Worker:
             compiled, falls_back = settings.compiled, settings.falls_back
             self._scanner = make_scanner(plan.net, plan.layers, compiled, falls_back, progress)
         ids = [image_id for shard in shards for image_id in range(shard.start, shard.stop)]
-        n_done = plan.n_images - len(ids)  # images of shards that an earlier run has finished
+        n_all = len(ids) if alone else plan.n_images
+        n_done = n_all - len(ids)  # images of shards that an earlier run has finished
         # What all shards so far have found: later ones need not keep hits that it beats.
         found = Scan.empty(plan.layers, plan.top)
         # One reader for all shards, so that it reads ahead over their ends.
@@ -100,12 +101,12 @@ class Worker:
                     sizes |= zip(batch.ids, batch.sizes, strict=True)
                     n_left -= len(batch.ids) + len(batch.skipped)
                     if n_left:
-                        progress("scan", n_done + len(shard) - n_left, plan.n_images)
+                        progress("scan", n_done + len(shard) - n_left, n_all)
                 yield Partial(shard, own, sizes, self._scanner.is_compiled)
                 if not alone:
                     found = found.merge(own)
                 n_done += len(shard)
-                progress("scan", n_done, plan.n_images)
+                progress("scan", n_done, n_all)
 
     def project(self, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         """Yield the tiles of each group; its pictures are read before it is run, and its tiles encoded after."""

@@ -56,12 +56,15 @@ class Settings:
         threads: torch's number of threads: how sums are split among them.
         compiled: Whether the network is compiled for the scan.
         falls_back: Whether a network that cannot be compiled is scanned as it is.
+        shard_images: Images of a shard, rounded up to whole batches; None for `SCAN_STEP_IMAGES`. It decides nothing, so
+            an atlas does not keep it.
     """
 
     batch_size: int
     threads: int
     compiled: bool
     falls_back: bool = True
+    shard_images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -188,8 +191,8 @@ class Plan:
 
     def shards(self, start: int = 0) -> list[Shard]:
         """Return the images from an id on, in shards that are scanned and kept one by one."""
-        batch_size = self.settings.batch_size
-        step = -(-SCAN_STEP_IMAGES // batch_size) * batch_size
+        batch_size, wanted = self.settings.batch_size, self.settings.shard_images or SCAN_STEP_IMAGES
+        step = -(-wanted // batch_size) * batch_size
         return [Shard(i, min(i + step, self.n_images)) for i in range(start, self.n_images, step)]
 
     def with_settings(self, settings: Settings) -> Plan:
@@ -218,6 +221,7 @@ def plan_build(
     compile: Compile = "auto",
     bands: bool = False,
     wholes: bool = True,
+    shard_images: int | None = None,
 ) -> Plan:
     """Return the plan of a build: what `backlight.build` would do with the same arguments. Nothing is run or written.
 
@@ -235,6 +239,7 @@ def plan_build(
             `backlight.scan.should_compile`.
         bands: Whether to project an example of each bin of every map's histogram, beside the hits.
         wholes: Whether to keep each image of a hit whole, and the activations of the hit's map over it.
+        shard_images: Images that are scanned and kept at a time, rounded up to whole batches; None for 256.
 
     Raises:
         BadInputError: An unknown layer, a channel out of range, a number below 1, no image, no preprocessing.
@@ -253,6 +258,8 @@ def plan_build(
         raise _no_preprocessing(net)
     if top < 1 or batch_size < 1:
         raise BadInputError(f"top and batch size must be at least 1, got {top} and {batch_size}")
+    if shard_images is not None and shard_images < 1:
+        raise BadInputError(f"a shard has at least one image, got {shard_images}")
     if not len(source):
         raise BadInputError(f"{source.name!r} holds no image; name a folder that does")
     chosen = _choose_layers(net, layers)
@@ -268,7 +275,7 @@ def plan_build(
     for rule in dict.fromkeys(its):
         check_rules(net, [y for y, mine in zip(chosen, its, strict=True) if mine == rule], rule)
     compiled = should_compile(compile, net.device, len(source))
-    settings = Settings(batch_size, torch.get_num_threads(), compiled, compile != "on")
+    settings = Settings(batch_size, torch.get_num_threads(), compiled, compile != "on", shard_images)
     by_layer = not isinstance(rules, RuleSet)
     return Plan(net, source, chosen, channels, top, its, by_layer, settings, bands, wholes)
 

@@ -1,0 +1,65 @@
+"""Which engine a command uses, from its flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backlight.errors import BadInputError
+
+if TYPE_CHECKING:
+    from backlight.engines.work import Engine
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """The flags that say who does the work; none of them shows in the atlas.
+
+    Attributes:
+        engine: `local` or `ray`.
+        address: Of the Ray cluster.
+        stations: Processes, for Ray.
+        cpus: Of each of them.
+        gpus: Of each of them.
+        ledger: Where the files of the scan are; None for beside the atlas, or for none at all.
+        keep_ledger: Whether they stay.
+    """
+
+    engine: str
+    address: str | None
+    stations: int | None
+    cpus: int
+    gpus: float
+    ledger: str | None
+    keep_ledger: bool
+
+    def check(self) -> None:
+        """Refuse flags of Ray without it."""
+        given = {"--address": self.address, "--stations": self.stations}
+        named = [name for name, value in given.items() if value is not None]
+        named += ["--cpus"] * (self.cpus != 1) + ["--gpus"] * (self.gpus != 0)
+        if self.engine == "local" and named:
+            raise BadInputError(f"{' and '.join(named)} says what Ray does; add --engine ray")
+        if self.engine == "local" and self.keep_ledger and self.ledger is None:
+            raise BadInputError(
+                "--keep-ledger keeps what --ledger ADDRESS names; name it, or add --engine ray"
+            )
+
+    @contextmanager
+    def started(self, default_ledger: str) -> Iterator[Engine | None]:
+        """Hand out the engine, None for that of this process alone, and end it afterwards."""
+        if self.engine == "local":
+            from backlight.engines.gathering import LedgerEngine
+
+            named = None if self.ledger is None else LedgerEngine(self.ledger, keeps_ledger=self.keep_ledger)
+            yield named
+            return
+        from backlight.engines.ray import RayConfig, RayEngine
+
+        config = RayConfig(self.address, self.stations, self.cpus, self.gpus)
+        place: Path | str = self.ledger or default_ledger
+        with RayEngine(place, config, keeps_ledger=self.keep_ledger) as engine:
+            yield engine
