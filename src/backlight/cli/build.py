@@ -87,7 +87,7 @@ def build(
         typer.Option(
             "--plan",
             metavar="FILE",
-            help="Write the plan to a file and stop; `scan-shard`, in any number of processes, and `merge` carry it out.",
+            help="Write the plan to a file and stop; any number of `scan-shard`, and then `merge`, carry it out.",
             rich_help_panel=flags.ENGINES,
         ),
     ] = None,

@@ -56,7 +56,7 @@ class Settings:
         threads: torch's number of threads: how sums are split among them.
         compiled: Whether the network is compiled for the scan.
         falls_back: Whether a network that cannot be compiled is scanned as it is.
-        shard_images: Images of a shard, rounded up to whole batches; None for `SCAN_STEP_IMAGES`. It decides nothing, so
+        shard_images: Images of a shard, rounded up to whole batches; None for `SCAN_STEP_IMAGES`. It decides nothing:
             an atlas does not keep it.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -28,6 +28,7 @@ class Task:
     argument: Any
 
 
+@runtime_checkable
 class Crew(Protocol):
     """Stations that share tasks."""
 
