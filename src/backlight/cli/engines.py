@@ -36,14 +36,14 @@ class EngineOptions:
     ledger: str | None
     keep_ledger: bool
 
-    def check(self) -> None:
-        """Refuse flags of Ray without it."""
+    def check(self, has_ledger: bool = False) -> None:
+        """Refuse flags of Ray without it, and what is to be kept where nothing is, unless there is a ledger anyway."""
         given = {"--address": self.address, "--stations": self.stations}
         named = [name for name, value in given.items() if value is not None]
         named += ["--cpus"] * (self.cpus != 1) + ["--gpus"] * (self.gpus != 0)
         if self.engine == "local" and named:
             raise BadInputError(f"{' and '.join(named)} says what Ray does; add --engine ray")
-        if self.engine == "local" and self.keep_ledger and self.ledger is None:
+        if self.engine == "local" and self.keep_ledger and not (has_ledger or self.ledger):
             raise BadInputError(
                 "--keep-ledger keeps what --ledger ADDRESS names; name it, or add --engine ray"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from backlight.cli import flags
@@ -26,6 +27,8 @@ def merge(
 
     An interrupted run resumes when you rerun the command.
     """
+    chosen = EngineOptions(engine, address, stations, cpus, gpus, ledger, keep_ledger)
+    chosen.check(has_ledger=True)
     from backlight.cli.planning import read_planned
     from backlight.engines.plan import Shard
 
@@ -41,5 +44,4 @@ def merge(
                 f"yet, the first of them number {missing[0].start}; run the parts that are missing, or "
                 f"`backlight scan-shard {plan} 1/1`, which scans what is left"
             )
-    chosen = EngineOptions(engine, address, stations, cpus, gpus, found.folder.address, keep_ledger)
-    carry_out(made, chosen)
+    carry_out(made, replace(chosen, ledger=found.folder.address))

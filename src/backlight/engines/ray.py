@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from backlight.engines.gathering import gathered
 from backlight.engines.ledger import Ledger, ledger_of
@@ -72,7 +72,7 @@ class RayEngine:
         self._ray, self._began = _connect(self._config.address)
         self._crew: _Stations | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> RayEngine:
         return self
 
     def __exit__(
