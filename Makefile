@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-oldest same fuzz check bench evidence coverage clean
+.PHONY: demo test test-all test-oldest same fuzz faults check bench evidence coverage clean
 
 $(VENV)/.installed: pyproject.toml demo/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -61,6 +61,12 @@ fuzz: $(VENV)/.installed
 	PYTHONPATH=tests $(BIN)/python tests/fuzz/results.py $$((1000 / $(FUZZ)))
 	BACKLIGHT_FUZZ=$$((400 / $(FUZZ))) $(BIN)/python -m pytest -n0 tests/models/test_damaged.py
 	$(BIN)/python tests/kills/long.py
+
+# Half an hour: builds on a Ray cluster of this machine whose drivers, stations and nodes are killed.
+KILLS ?= 100
+
+faults: $(VENV)/.installed
+	$(BIN)/python tests/faults/long.py $(KILLS)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from typing import Any
 import adaptive
 import adaptive_errors
 import diagnosis
+import engines
 import evidence
 import evidence_tables
 import full_build
@@ -41,7 +42,7 @@ PAGES = [
     _DOCS / name
     for name in (
         *("performance.md", "inversion.md", "adaptive.md", "evidence.md", "ground-truth.md"),
-        *("diagnosis.md", "remedies.md"),
+        *("diagnosis.md", "remedies.md", "scaling.md"),
     )
 ]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -195,6 +196,10 @@ def _studies(results: dict[str, Any], _: str) -> str:
     return f"{studies.describe(results)}.\n\n{_table(*studies.table(results))}"
 
 
+def _engines(results: dict[str, Any], of: str) -> str:
+    return _table(*engines.TABLES[of](results))
+
+
 def _watching(results: dict[str, Any], _: str) -> str:
     return _table(*watching.table(results))
 
@@ -213,6 +218,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "layers": ("projection", _by_layer),
     "achieved": ("projection", _achieved),
     "scan": ("scan", _scan),
+    "engines": ("engines", _engines),
     "memory": ("memory", _memory),
     "full-build": ("full_build", _full_build),
     "growth": ("growth", _growth),

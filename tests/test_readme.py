@@ -23,7 +23,7 @@ def test_the_python_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_every_command_is_in_the_table_and_every_one_in_the_table_exists() -> None:
-    in_table = set(re.findall(r"^\| `backlight ((?:adaptive )?\w+)", TEXT, re.MULTILINE))
+    in_table = set(re.findall(r"^\| `backlight ((?:adaptive )?[\w-]+)", TEXT, re.MULTILINE))
     assert in_table == set(command_helps())
 
 

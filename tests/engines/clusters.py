@@ -13,12 +13,10 @@ from typing import Any
 @contextmanager
 def cluster(n_nodes: int, cpus: int = 2) -> Iterator[Any]:
     """Hold a cluster: the head, where nothing runs, and nodes; Ray is connected to it."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    on_the_loopback()
     import ray
-    from ray._private import ray_constants
     from ray.cluster_utils import Cluster
 
-    ray_constants.ENABLE_RAY_CLUSTER = False  # every node's address is then the loopback's
     memory = 100 * 2**20
     found = Cluster(
         initialize_head=True,
@@ -32,6 +30,14 @@ def cluster(n_nodes: int, cpus: int = 2) -> Iterator[Any]:
     finally:
         ray.shutdown()
         found.shutdown()
+
+
+def on_the_loopback() -> None:
+    """Keep Ray to this machine, and quiet about its use; to be called before anything of it is begun."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def stations() -> list[int]:

@@ -243,3 +243,16 @@ def test_a_shard_of_bad_images_is_skipped_and_listed(tmp_path: Path) -> None:
     ledger = ledger_of(plan, tmp_path / "ledger")
     found = scan_of(plan, ledger, Shuffled(plan, ledger, 1, 0), 16)
     assert [own.id for own in found.skipped] == list(range(16))
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_ledger_that_cannot_be_written_is_said_and_the_build_goes_on_elsewhere(
+    tmp_path: Path, picture_folder: Path
+) -> None:
+    plan, path = some_plan(make_network(), picture_folder), tmp_path / "a.atlas"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"cannot write .*ledger.*; choose another place"):
+        execute(plan, path, LedgerEngine(tmp_path / "file" / "ledger"))
+    execute(plan, path, LedgerEngine(tmp_path / "ledger"))
+    execute(plan, tmp_path / "local.atlas")
+    assert rows(path) == rows(tmp_path / "local.atlas")

@@ -1,4 +1,4 @@
-"""The Ray engine: the same atlas from any number of stations, whatever dies meanwhile; on one cluster for all tests."""
+"""The Ray engine: one, two and four stations make the same atlas, whatever dies meanwhile; one cluster for all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backlight import Plan, Preprocessing, capture
 from backlight.atlas import execute
 from backlight.engines import ray as ray_engine
 from backlight.engines.ray import RayConfig, RayEngine
-from backlight.errors import ActivationError, BadInputError, MachineError, StorageError
+from backlight.errors import ActivationError, BadInputError, MachineError
 from conftest import SmallNet, make_pictures
 from engines.clusters import cluster, kill, stations
 from engines.plans import some_plan
@@ -29,7 +29,7 @@ CONTENT = tuple[Plan, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
-    """Return a cluster of two nodes, of two stations each. It takes seconds to begin one, and a station seconds too."""
+    """Return a cluster of two nodes, of two stations each; that takes seconds, and so does each station."""
     with cluster(2) as found:
         yield found
 
@@ -48,25 +48,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> CONTENT:
 
 
 class Strikes:
-    """Does something when work has got so far; counts the images that are scanned."""
+    """Does something when work has got so far."""
 
     def __init__(self, strikes: dict[tuple[str, int], Any]) -> None:
-        self.left, self.n_scanned = strikes, 0
+        self.left = strikes
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         for key in [own for own in self.left if own[0] == phase and done >= own[1]]:
             self.left.pop(key)()
-
-
-@pytest.mark.usefixtures("nodes")
-@pytest.mark.parametrize("n_stations", [1, 2, 4])
-def test_any_number_of_stations_makes_the_same_atlas(built: CONTENT, tmp_path: Path, n_stations: int) -> None:
-    plan, expected = built
-    with RayEngine(tmp_path / "ledger", RayConfig(stations=n_stations)) as engine:
-        execute(plan, tmp_path / "a.atlas", engine)
-        assert len(stations()) == n_stations
-    assert rows(tmp_path / "a.atlas") == expected
-    assert not (tmp_path / "ledger").exists()
 
 
 @pytest.mark.usefixtures("nodes")
@@ -76,24 +65,23 @@ def test_stations_that_are_killed_cost_their_shard_only(built: CONTENT, tmp_path
     def strike() -> None:
         kill(stations()[0])
 
-    strikes = Strikes(
-        {("scan", 12): strike, ("scan", 40): strike, ("project", 30): strike, ("light", 10): strike}
-    )
-    with RayEngine(tmp_path / "ledger", RayConfig(stations=2)) as engine:
+    strikes = Strikes({("scan", 12): strike, ("project", 30): strike, ("light", 10): strike})
+    with RayEngine(tmp_path / "ledger", RayConfig(stations=1)) as engine:
         execute(plan, tmp_path / "a.atlas", engine, progress=strikes)
     assert not strikes.left
     assert rows(tmp_path / "a.atlas") == expected
+    assert not (tmp_path / "ledger").exists()
 
 
 def test_a_node_that_is_lost_costs_what_ran_there(
     nodes: Any, built: CONTENT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other node is full: its idle stations must make room for those of the lost one."""
+    """Four stations on two nodes: the one that is left is full, and its idle stations must make room for the others."""
     plan, expected = built
     monkeypatch.setattr(ray_engine, "PATIENCE_S", 1.0)
 
     def lose() -> None:
-        nodes.remove_node(nodes.worker_nodes.copy().pop(), allow_graceful=False)
+        nodes.remove_node(min(nodes.worker_nodes, key=lambda own: own.node_id), allow_graceful=False)
 
     strikes = Strikes({("scan", 12): lose})
     try:
@@ -114,17 +102,18 @@ def test_a_run_that_was_stopped_goes_on_from_the_ledger(
     def stop() -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), RayEngine(tmp_path / "ledger", RayConfig(stations=2)) as engine:
-        execute(plan, tmp_path / "a.atlas", engine, progress=Strikes({("scan", 24): stop}))
-    assert len(list((tmp_path / "ledger").glob("*.npz"))) >= 6
     seen: list[int] = []
     with RayEngine(tmp_path / "ledger", RayConfig(stations=2)) as engine:
+        with pytest.raises(KeyboardInterrupt):
+            execute(plan, tmp_path / "a.atlas", engine, progress=Strikes({("scan", 24): stop}))
+        assert len(list((tmp_path / "ledger").glob("*.npz"))) >= 6
         execute(
             plan,
             tmp_path / "a.atlas",
             engine,
             progress=lambda phase, done, _: seen.append(done) if phase == "scan" else None,
         )
+        assert len(stations()) == 2
     assert seen[0] > 24
     assert rows(tmp_path / "a.atlas") == expected
 
@@ -142,12 +131,6 @@ def test_what_a_station_reports_is_the_users_error(built: CONTENT, tmp_path: Pat
         pytest.raises(ActivationError, match=r"layer 'relu1' .* \(channel 2\) for image a/000\.png"),
     ):
         execute(bad, tmp_path / "bad.atlas", engine)
-    (tmp_path / "file").write_text("")
-    with (
-        RayEngine(tmp_path / "file" / "ledger", RayConfig(stations=1)) as engine,
-        pytest.raises(StorageError, match=r"cannot write .*ledger.*; choose another place"),
-    ):
-        execute(plan, tmp_path / "a.atlas", engine)
 
 
 @pytest.mark.usefixtures("nodes")
@@ -155,7 +138,7 @@ def test_a_task_that_kills_every_station_is_not_tried_for_ever(
     built: CONTENT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, _ = built
-    monkeypatch.setattr(ray_engine, "MOST_RETRIES", 1)
+    monkeypatch.setattr(ray_engine, "MOST_RETRIES", 0)
 
     class Deadly:
         """Images that take the process with them that receives them."""
@@ -172,7 +155,7 @@ def test_a_task_that_kills_every_station_is_not_tried_for_ever(
     deadly = replace(plan, images=Deadly())
     with (
         RayEngine(tmp_path / "ledger", RayConfig(stations=1)) as engine,
-        pytest.raises(MachineError, match=r"died while it started.*, 2 times over .*what is done is kept"),
+        pytest.raises(MachineError, match=r"died while it started.*, 1 time over .*what is done is kept"),
     ):
         list(engine.scan(deadly, deadly.shards()))
 

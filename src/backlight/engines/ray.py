@@ -23,6 +23,7 @@ from backlight.engines.station import Station, Task
 from backlight.engines.work import FinishedLight, FinishedTile, Group, LightGroup, Partial
 from backlight.errors import BacklightError, BadInputError, MachineError, first_line
 from backlight.progress import Progress, silent
+from backlight.text import counted
 
 IN_FLIGHT = 2
 """Tasks of a station at a time: while it does one, the next is on its way."""
@@ -203,7 +204,7 @@ class _Stations:
         except exceptions.RayError as error:
             what = "started" if task is None else f"did its task ({task.method})"
             raise MachineError(
-                f"a process of the cluster died while it {what}, {MOST_RETRIES + 1} times over "
+                f"a process of the cluster died while it {what}, {counted(MOST_RETRIES + 1, 'time')} over "
                 f"({first_line(error)}); what is done is kept: give each more memory, or run fewer (--stations)"
             ) from error
 
