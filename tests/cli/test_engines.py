@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,3 +42,24 @@ def test_this_process_alone_needs_no_engine_and_a_ledger_gives_one(tmp_path: Pat
     with replace(LOCAL, ledger=str(tmp_path / "run")).started("a.atlas.ledger") as engine:
         assert isinstance(engine, LedgerEngine)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_polite_kill_ends_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Quiet:
+        ended = False
+
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def __enter__(self) -> Quiet:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            Quiet.ended = True
+
+    monkeypatch.setattr("backlight.engines.ray.RayEngine", Quiet)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), replace(LOCAL, engine="ray").started("a.atlas.ledger"):
+        signal.raise_signal(signal.SIGTERM)
+    assert Quiet.ended
+    assert signal.getsignal(signal.SIGTERM) is before

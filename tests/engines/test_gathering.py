@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator
+from errno import ENOSPC
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +259,39 @@ def test_a_ledger_that_cannot_be_written_is_said_and_the_build_goes_on_elsewhere
     execute(plan, path, LedgerEngine(tmp_path / "ledger"))
     execute(plan, tmp_path / "local.atlas")
     assert rows(path) == rows(tmp_path / "local.atlas")
+
+
+def test_a_full_disk_costs_the_shard_that_was_not_written(
+    whole: tuple[Plan, Scan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, expected = whole
+    ledger, write = ledger_of(plan, tmp_path / "ledger"), Path.write_bytes
+    n_written = 0
+
+    def fills_up(self: Path, data: bytes) -> int:
+        nonlocal n_written
+        n_written += 1
+        if n_written > 5:
+            write(self, data[:100])
+            raise OSError(ENOSPC, "No space left on device")
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", fills_up)
+    with pytest.raises(StorageError, match=r"cannot write .*\(No space left on device\)"):
+        scan_of(plan, ledger, Shuffled(plan, ledger, 2, 0), 4)
+    monkeypatch.setattr(Path, "write_bytes", write)
+    # Five were written, some of them twice; nothing else is there, and no part of a file.
+    assert 0 < len(ledger.shards()) == len(list((tmp_path / "ledger").iterdir())) <= 5
+    assert_same_scan(scan_of(plan, ledger, Shuffled(plan, ledger, 2, 0), 4), expected)
+
+
+def test_no_clock_decides_anything(
+    whole: tuple[Plan, Scan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, expected = whole
+    ledger, hours = ledger_of(plan, tmp_path / "ledger"), count(0, -3600)
+    monkeypatch.setattr("time.time", lambda: float(next(hours)))  # it goes backwards, an hour a look
+    assert_same_scan(scan_of(plan, ledger, Shuffled(plan, ledger, 2, 0), 8), expected)
+    for file in (tmp_path / "ledger").iterdir():
+        os.utime(file, (0, 0))
+    assert_same_scan(scan_of(plan, ledger, Shuffled(plan, ledger, 2, 0), 8), expected)

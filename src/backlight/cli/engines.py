@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,4 +63,9 @@ class EngineOptions:
         config = RayConfig(self.address, self.stations, self.cpus, self.gpus)
         place: Path | str = self.ledger or default_ledger
         with RayEngine(place, config, keeps_ledger=self.keep_ledger) as engine:
-            yield engine
+            # Set after Ray's own handler, which would leave its processes to die by themselves. As Ctrl-C.
+            before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+            try:
+                yield engine
+            finally:
+                signal.signal(signal.SIGTERM, before)

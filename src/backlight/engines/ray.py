@@ -10,7 +10,7 @@ import logging
 import os
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from backlight.engines.ledger import Ledger, ledger_of
 from backlight.engines.plan import Plan, Shard
 from backlight.engines.station import Station, Task
 from backlight.engines.work import FinishedLight, FinishedTile, Group, LightGroup, Partial
-from backlight.errors import BacklightError, BadInputError, MachineError, first_line
+from backlight.errors import BacklightError, BacklightWarning, BadInputError, MachineError, first_line, tell
 from backlight.progress import Progress, silent
 from backlight.text import counted
 
@@ -32,6 +32,7 @@ MOST_RETRIES = 8
 PATIENCE_S = 20.0
 """After so long without a result, stations with nothing to do make room for those that wait for a place."""
 _GROUPS_OF_A_TASK = 4
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,11 @@ class RayEngine:
 
     def close(self) -> None:
         """End the stations, and the cluster if it was begun here."""
-        if self._crew is not None:
+        if self._crew is not None and not self._began:
             self._crew.close()
-            self._crew = None
+        self._crew = None
         if self._began:
-            self._ray.shutdown()
+            self._ray.shutdown()  # which ends the stations too, and without a word about each of their tasks
             self._began = False
 
     def scan(self, plan: Plan, shards: Sequence[Shard], progress: Progress = silent) -> Iterator[Partial]:
@@ -254,14 +255,48 @@ def _connect(address: str | None) -> tuple[Any, bool]:
         ) from error
     if ray.is_initialized():
         return ray, False
+    # Without an address a new cluster, not one that happens to run here.
+    options: dict[str, Any] = {
+        "address": address or "local",
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+    }
     try:
-        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        if address is None:
+            with _on_the_loopback():
+                ray.init(**options, include_dashboard=False)
+        else:
+            ray.init(**options)
     # Ray has no common base for what it raises on connecting.
     except Exception as error:
         raise BadInputError(
             f"no Ray cluster at {address!r} ({first_line(error)}); `ray start --head` begins one"
         ) from error
+    nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
+    if address is None and any(own["NodeManagerAddress"] != _LOOPBACK for own in nodes):
+        tell(
+            BacklightWarning(
+                "other machines of the network reach the cluster that this version of Ray begins here, and who reaches "
+                "it can run programs; close its ports, or upgrade Ray"
+            )
+        )
     return ray, True
+
+
+@contextmanager
+def _on_the_loopback() -> Iterator[None]:
+    """Let a cluster that is begun in the block listen on the loopback only: who reaches a cluster runs code on it.
+
+    Ray does so by itself on Windows and macOS; elsewhere it listens on all interfaces, and no public option changes it.
+    """
+    from ray._private import ray_constants
+
+    before = getattr(ray_constants, "ENABLE_RAY_CLUSTER", None)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _room(ray: Any, config: RayConfig) -> int:

@@ -225,7 +225,7 @@ class Network:
         return value.dtype
 
     def to(self, device: torch.device | str) -> Network:
-        """Return the network on a device; the model stays where it is. On the device that it is on, weights are shared."""
+        """Return the network on a device; the model stays where it is. On its own device, weights are shared."""
         return _from_data(as_data(self.module, self.name, self.input_shape, self.preprocessing).on(device))
 
     def __reduce__(self) -> tuple[Any, ...]:
