@@ -167,6 +167,8 @@ def private_mb(pid: int) -> float:
 
 def growth(times: list[float], values: list[float]) -> float:
     """Return by how much a line through the last three quarters rises over them, as a share of its mean."""
+    if len(times) < 8:
+        return 0.0
     at = len(times) // 4
     x, y = np.array(times[at:]), np.array(values[at:])
     slope = np.polyfit(x, y, 1)[0]
@@ -218,6 +220,10 @@ def _one(settings: Settings, name: str) -> dict[str, Any]:
             engine = None
             if name != "this process":
                 config = RayConfig(stations=settings.stations)
+                RayEngine(
+                    Path(folder) / "ledger", config
+                ).close()  # what Ray opens once is not what a build leaves
+                files_before = open_files()
                 engine = stack.enter_context(RayEngine(Path(folder) / "ledger", config))
             start = time.perf_counter()
             with watch.running():
