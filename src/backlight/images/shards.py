@@ -20,6 +20,7 @@ from backlight.images.sources import (
     ImageRecord,
     check_id,
     choose_pictures,
+    cuts_between,
     digest,
     is_array_name,
     is_image_name,
@@ -58,6 +59,9 @@ class TarSource:
     Convention:
         Shards in the order given, and the images of a shard in the order in which they lie in it. The
         record's path is the shard's path, relative to the folder that all shards share, then the member's.
+
+    Attributes:
+        cuts: The ids at which a new shard begins, without 0; a shard without images has none.
     """
 
     def __init__(self, name: str, shards: Sequence[Path]) -> None:
@@ -81,6 +85,7 @@ class TarSource:
             raise BadInputError(
                 f"no image in the tar shards of {name!r}; looked for {', '.join(sorted(IMAGE_SUFFIXES))}"
             )
+        self.cuts = cuts_between(member.shard for member in self._members)
         root = os.path.commonpath([shard.parent for shard in self._shards])
         prefixes = [shard.relative_to(root).as_posix() for shard in self._shards]
         self.name = name
