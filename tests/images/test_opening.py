@@ -74,12 +74,18 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(place):
     [
         ("nowhere", r"^no such file or folder: '.*nowhere'$"),
         ("empty", r"^no image in folder '.*empty'; looked for \.avif, "),
-        ("notes.md", r"notes\.md' is neither an image, a list \(\.csv, \.tsv, \.txt\) nor a \.tar file$"),
+        (
+            "notes.md",
+            r"notes\.md' is neither an image, a list \(\.csv, \.tsv, \.txt\) nor a \.tar or \.parquet file$",
+        ),
         ("s.tar.gz", r"s\.tar\.gz' is compressed, .* make it a plain \.tar$"),
         ("s.tgz", r"s\.tgz' is compressed"),
         ("both", r"holds both images and tar shards; give '.*both/\*\.tar' for the shards"),
         ("x/*.tar", r"^the pattern '.*' finds no file$"),
-        ("photos/*/*.png", r"matches '.*a\.png', which is not a \.tar file; patterns are for shards"),
+        (
+            "photos/*/*.png",
+            r"matches '.*a\.png', which is neither a \.tar nor a \.parquet file; patterns are for",
+        ),
         ("s-{7..8}.tar", r"^cannot read tar shard '.*s-7\.tar': No such file or directory"),
         ("n" * 400, r"^cannot open '.*': File name too long$"),
         ("self", r"^cannot open '.*self': Too many levels of symbolic links$"),
