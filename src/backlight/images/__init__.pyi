@@ -1,5 +1,6 @@
 # What the room offers: read by type checkers, and by `lazy_loader`, which imports each name when it is first used.
 
+from .addresses import is_address as is_address
 from .arrays import load_numbers as load_numbers
 from .crops import CropSource as CropSource
 from .decode import ImageLike as ImageLike
