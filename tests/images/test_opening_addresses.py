@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -93,7 +94,7 @@ def test_a_file_address_is_a_path(place):
     [
         (
             "nowhere",
-            r"^there is nothing at 'lying://bucket/nowhere', or it must not be read; check the address$",
+            r"^there is nothing at 'lying://bucket/nowhere', or you may not see it; check the address$",
         ),
         ("empty", r"^no image in folder 'lying://bucket/empty'; looked for \.avif, "),
         (
@@ -133,7 +134,7 @@ def test_a_store_that_cannot_be_listed(store):
     store.pipe("/bucket/a.png", png())
     store.faults["info"] = "Unable to locate credentials"
     with pytest.raises(
-        BadInputError, match=r"^cannot read 'lying://bucket': Unable to locate credentials \(6 attempts\)$"
+        BadInputError, match=r"^cannot read 'lying://bucket': Unable to locate credentials \(4 attempts\)$"
     ):
         open_images("lying://bucket")
 
@@ -253,6 +254,16 @@ def test_arrays_count_where_there_is_no_image(store, tmp_path):
         assert names(open_images("lying://d")) == ["b.png"]
 
 
+def test_a_web_server_that_is_not_there_is_not_taken_for_a_missing_file(store):
+    pytest.importorskip("aiohttp", reason="fsspec reads from the web with it")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(
+        BadInputError, match=r"^cannot read 'http://[^']*': Cannot connect to host .*\(4 attempts\)$"
+    ):
+        open_images(f"http://127.0.0.1:{port}/a.tar")
+
+
 class _Web(BaseHTTPRequestHandler):
     """Serves a folder as web servers do: lists of links, parts of files."""
 
@@ -265,6 +276,8 @@ class _Web(BaseHTTPRequestHandler):
 
     def do_GET(self, has_body=True):
         path = Path(f"{self.folder}{self.path.partition('?')[0]}")
+        if "refused" in path.name:
+            return self.send_error(403)
         if not path.exists():
             return self.send_error(404)
         if path.is_dir():
@@ -296,10 +309,9 @@ class _Web(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def web(place):
+def web(place, store):
     """Return the address at which a web server of this machine serves the folder of sets."""
     pytest.importorskip("aiohttp", reason="fsspec reads from the web with it")
-    pytest.importorskip("tenacity", reason="needs pip install 'backlight[remote]'")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Web, place))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -320,3 +332,15 @@ def test_from_a_web_server(place, web, spec):
     assert names(there) == names(here)
     assert there.fingerprint() == here.fingerprint()
     assert [there.load(i) for i in range(len(here))] == [here.load(i) for i in range(len(here))]
+
+
+def test_what_a_web_server_refuses(web):
+    with pytest.raises(
+        BadInputError, match=rf"^there is nothing at '{web}/none\.tar', or you may not see it"
+    ):
+        open_images(f"{web}/none.tar")
+    with pytest.raises(
+        BadInputError, match=r"^cannot read 'http://[^']*/refused\.tar': 403, .*\(2 attempts\)$"
+    ) as caught:
+        open_images(f"{web}/refused.tar?sig=7f3a")
+    assert "7f3a" not in str(caught.value)

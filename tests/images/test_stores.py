@@ -89,7 +89,7 @@ def test_what_is_at_a_path(asked):
 def test_a_store_that_does_not_say(asked):
     own, fs = asked
     fs.faults["info"] = "who are you, https://me:secret@host/x?sig=1"
-    with pytest.raises(ImageError, match=r"^who are you, https://me@host/x \(6 attempts\)$"):
+    with pytest.raises(ImageError, match=r"^who are you, https://me@host/x \(4 attempts\)$"):
         own.find("/d")
 
 

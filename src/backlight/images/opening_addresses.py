@@ -48,7 +48,7 @@ def open_address(address: str) -> ImageSource:
         if found is None and (has_stars(path) or "{" in path):
             return _open_pattern(store, path, name)
         if found is None:
-            raise BadInputError(f"there is nothing at '{name}', or it must not be read; check the address")
+            raise BadInputError(f"there is nothing at '{name}', or you may not see it; check the address")
         if found.kind == "folder" or address.endswith("/"):
             return _open_folder(store, path, name)
         return _open_file(store, path, found.n_bytes, name)
@@ -64,11 +64,11 @@ def _open_folder(store: Store, folder: str, name: str) -> ImageSource:
             f"'{name}' is a Hugging Face dataset as `save_to_disk` writes it, which is read from a local disk only; "
             "copy it to this machine, or write it with `to_parquet` and give the folder of the .parquet files"
         )
-    kind = packed_kind(here, name)
+    kind = packed_kind(here, name.rstrip("/"))
     pictures = [file for file in below if is_image_name(file) or is_array_name(file)]
     if kind is not None:
         if any(map(is_image_name, pictures)):
-            raise mixed_with_images(name, kind)
+            raise mixed_with_images(name.rstrip("/"), kind)
         chosen = {joined(folder, file): below[file] for file in here if packed_suffix(file) == kind}
         return packed_source(kind, name, _remote_files(store, chosen, kind))
     if not pictures:

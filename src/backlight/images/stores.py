@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar, final
 
 from backlight.errors import BadInputError, ImageError
@@ -13,7 +14,9 @@ from backlight.text import one_line
 
 T = TypeVar("T")
 
-N_ATTEMPTS = 6
+N_ATTEMPTS, N_FIRST_ATTEMPTS = 6, 4
+"""How often a store is asked; and what is at an address, which people wait for, and often is a slip of the pen."""
+
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 20.0
 """Before the second attempt, and at most; each wait is twice the last, and up to half a second more by chance."""
 
@@ -25,6 +28,8 @@ _DEFINITE = (
     NotADirectoryError,
     NotImplementedError,
 )
+_MAY_PASS = (408, 425, 429)  # of the refusals of web servers: too slow, too early, too often
+_NOT_THERE = (404, 410)
 
 Sizes: TypeAlias = dict[str, int | None]
 """Number of bytes by path; None where the store does not say."""
@@ -50,7 +55,7 @@ class Found:
 @final
 @dataclass(frozen=True)
 class Store:
-    """A file system of fsspec. Every question is asked up to `N_ATTEMPTS` times, with growing waits between.
+    """A file system of fsspec. Every question is asked several times, with growing waits between.
 
     How long one answer is waited for is up to the file system, and set in its own configuration. An answer that will
     hardly change (no such file, no permission) is asked for twice.
@@ -109,9 +114,9 @@ class Store:
         """
         self.fs.invalidate_cache()
         try:
-            info = self._ask(lambda: self.fs.info(path))
+            info = self._ask(lambda: self.fs.info(path), N_FIRST_ATTEMPTS)
         except ImageError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
+            if _is_missing(error.__cause__):
                 return None
             raise
         return Found("folder" if info.get("type") == "directory" else "file", _size(info))
@@ -140,10 +145,10 @@ class Store:
         """Return how messages call a path."""
         return without_secrets(str(self.fs.unstrip_protocol(path)))
 
-    def _ask(self, call: Callable[[], T]) -> T:
+    def _ask(self, call: Callable[[], T], n_attempts: int = N_ATTEMPTS) -> T:
         tenacity: Any = importlib.import_module("tenacity")
         retrying = tenacity.Retrying(
-            stop=_has_asked_enough,
+            stop=partial(_has_asked_enough, n_attempts),
             wait=tenacity.wait_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
             + tenacity.wait_random(0, FIRST_WAIT_S),
             retry=tenacity.retry_if_exception(_may_pass),
@@ -155,8 +160,8 @@ class Store:
             raise
         # The clients of stores have no common base for what they raise.
         except Exception as error:
-            n_attempts = retrying.statistics["attempt_number"]
-            raise ImageError(f"{_reason(error)} ({n_attempts} attempts)") from error
+            n_asked = retrying.statistics["attempt_number"]
+            raise ImageError(f"{_reason(_told(error))} ({n_asked} attempts)") from _told(error)
         return answer
 
 
@@ -184,17 +189,38 @@ def _checked(data: bytes, n_bytes: int | None) -> bytes:
     raise _WrongLengthError(f"the store gave {len(data)} bytes instead of {n_bytes}{what}")
 
 
-def _has_asked_enough(state: Any) -> bool:
-    is_definite = isinstance(state.outcome.exception(), _DEFINITE)
-    return bool(state.attempt_number >= (_N_DEFINITE if is_definite else N_ATTEMPTS))
+def _has_asked_enough(n_attempts: int, state: Any) -> bool:
+    most = _N_DEFINITE if _is_definite(_told(state.outcome.exception())) else n_attempts
+    return bool(state.attempt_number >= most)
 
 
 def _may_pass(error: BaseException) -> bool:
     return isinstance(error, Exception) and not isinstance(error, MemoryError)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
+def _told(error: BaseException) -> BaseException:
+    """Return what the store itself said: a web server that cannot be reached is told by fsspec as a missing file."""
+    cause = error.__cause__
+    is_hidden = isinstance(error, FileNotFoundError) and (
+        isinstance(cause, OSError) or hasattr(cause, "status")
+    )
+    return cause if is_hidden and cause is not None else error
+
+
+def _is_missing(error: BaseException | None) -> bool:
+    return isinstance(error, FileNotFoundError) or getattr(error, "status", None) in _NOT_THERE
+
+
+def _is_definite(error: BaseException) -> bool:
+    """Return whether asking again will hardly help."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int):
+        return 400 <= status < 500 and status not in _MAY_PASS
+    return isinstance(error, _DEFINITE)
+
+
+def _reason(error: BaseException) -> str:
+    if _is_missing(error):
         return "no such file"
     if isinstance(error, TimeoutError):
         return "the store did not answer in time"
