@@ -15,6 +15,7 @@ from typing import Any
 
 import adaptive
 import adaptive_errors
+import decoding
 import diagnosis
 import evidence
 import evidence_tables
@@ -121,6 +122,10 @@ def _scan(results: dict[str, Any], source: str) -> str:
     return _table(*table(results["networks"]))
 
 
+def _decoding(results: dict[str, Any], _: str) -> str:
+    return _table(*decoding.table(results["rows"]))
+
+
 def _memory(results: dict[str, Any], _: str) -> str:
     return "\n\n".join(
         f"{network['network']}: grows by {network['growth']:.1%}.\n\n{_table(*memory.table(network))}"
@@ -213,6 +218,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "layers": ("projection", _by_layer),
     "achieved": ("projection", _achieved),
     "scan": ("scan", _scan),
+    "decoding": ("decoding", _decoding),
     "memory": ("memory", _memory),
     "full-build": ("full_build", _full_build),
     "growth": ("growth", _growth),

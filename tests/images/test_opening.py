@@ -91,6 +91,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(place):
         ("self", r"^cannot open '.*self': Too many levels of symbolic links$"),
         ("a\0b", r"^cannot open '.*': embedded null byte$"),
         ("fifo", r"fifo' is neither a file nor a folder"),
+        ("s3:/b/x", r"^no such file or folder: '.*s3:/b/x'$"),
         (":memory:", r"^no such file or folder: '.*:memory:'$"),
         ("file:x.atlas", r"^no such file or folder: '.*file:x\.atlas'$"),
         (
@@ -114,6 +115,15 @@ def test_errors(place, spec, message):
     with pytest.raises(BadInputError, match=message) as caught:
         open_images(place / spec)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", [Path("s3://bucket/a.tar"), "s3:/bucket/a.tar", "photo://a.tar"])
+def test_what_is_nearly_an_address(spec):
+    with pytest.raises(
+        BadInputError,
+        match=r"^no such file or folder: '[a-z0-9]+:/[^']*'; an address is a string that begins",
+    ):
+        open_images(spec)
 
 
 def test_empty_sequence():

@@ -107,20 +107,6 @@ def test_threads_and_copies(tmp_path):
         assert list(pool.map(lambda i: source.load(i).getpixel((0, 0))[0], ids)) == ids
 
 
-def test_a_row_group_is_read_once(tmp_path, monkeypatch):
-    source = open_images(write(tmp_path / "a.parquet", [struct(i) for i in range(9)]))
-    read, real = [], ParquetSource._read_group
-
-    def count(self, file, group):
-        read.append((file, group))
-        return real(self, file, group)
-
-    monkeypatch.setattr(ParquetSource, "_read_group", count)
-    for i in range(9):
-        source.load(i)
-    assert read == [(0, 0), (0, 1), (0, 2)]
-
-
 def test_a_file_that_is_damaged_after_it_was_opened(tmp_path):
     path = write(tmp_path / "a.parquet", [struct(i) for i in range(9)])
     source = open_images(path)

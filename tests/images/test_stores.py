@@ -2,11 +2,12 @@ import pickle
 import sys
 
 import pytest
-import tenacity
 
 from backlight.errors import BadInputError, ImageError
 from backlight.images import stores
 from backlight.images.stores import Found, Store, check_installed
+
+tenacity = pytest.importorskip("tenacity", reason="needs pip install 'backlight[remote]'")
 
 
 @pytest.fixture

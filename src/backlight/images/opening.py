@@ -107,13 +107,13 @@ def _open_path(path: Path) -> ImageSource:
     except (FileNotFoundError, NotADirectoryError):
         if glob.has_magic(str(path)) or "{" in str(path):
             return _open_pattern(str(path))
-        hint = (
-            "; if that is an address, give it as a string that begins with s3://, https:// or another kind that "
-            "fsspec knows"
-            if _LIKE_AN_ADDRESS.match(str(path))
-            else ""
-        )
-        raise BadInputError(f"no such file or folder: '{path}'{hint}") from None
+        fact = f"no such file or folder: '{path}'"
+        if not _LIKE_AN_ADDRESS.match(str(path)):
+            raise BadInputError(fact) from None
+        kinds = "begins with s3://, https:// or another kind that fsspec knows"
+        raise BadInputError(
+            fact, python=f"an address is a string that {kinds}", command=f"an address {kinds}"
+        ) from None
     if stat.S_ISDIR(mode):
         return _open_folder(path)
     if stat.S_ISREG(mode):
