@@ -1,5 +1,6 @@
 import io
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_neighbours_come_with_one_request(own, store):
     remote = file(own)
     assert isinstance(remote, ByteFile)
     assert b"".join(remote.read(at, 10) for at in range(0, 1000, 10)) == DATA
-    assert store.requests == [("/a.bin", at, at + 100) for at in range(0, 1000, 100)]
+    assert sorted(store.requests) == [("/a.bin", at, at + 100) for at in range(0, 1000, 100)]
 
 
 def test_what_crosses_the_edge_of_a_block_is_put_together(own, store):
@@ -60,6 +61,44 @@ def test_blocks_are_kept_within_the_limit(own, store):
     for at in (0, 90, 150, 240, 160, 80):
         remote.read(at, 10)
     assert [start for _, start, _ in store.requests] == [0, 100, 200, 0]
+
+
+def test_the_next_block_is_fetched_while_one_is_used(own, store, monkeypatch):
+    remote, asked, fetched = file(own, 100, 1000), threading.Event(), store.cat_file
+
+    def tell(path, start, end):
+        if start == 100:
+            asked.set()
+        return fetched(path, start, end)
+
+    monkeypatch.setattr(store, "cat_file", tell)
+    for at in range(0, 70, 10):
+        remote.read(at, 10)
+    assert not asked.is_set(), "seven neighbours may be chance"
+    remote.read(70, 10)
+    assert asked.wait(20), "nobody has read from the second block"
+    assert remote.read(100, 10) == DATA[100:110]
+    assert [own for own in store.requests if own[1] == 100] == [("/a.bin", 100, 200)]
+
+
+def test_a_second_pass_is_fetched_ahead_as_the_first_was(own, store):
+    remote = file(own, 100, 200)
+    for _ in range(2):
+        assert b"".join(remote.read(at, 10) for at in range(0, 1000, 10)) == DATA
+    # the first image of the second pass comes by itself: it does not follow the last of the first
+    assert sorted(store.requests) == sorted(
+        [*(("/a.bin", at, at + 100) for at in range(0, 1000, 100)), ("/a.bin", 0, 10)]
+        + [("/a.bin", at, at + 100) for at in range(0, 1000, 100)]
+    )
+
+
+def test_what_does_not_follow_is_not_fetched_ahead(own, store):
+    remote = file(own)
+    for at in (0, 500, 10, 510, 20, 520, 30, 530, 40, 540, 50, 550):
+        remote.read(at, 5)
+    assert {end - start for _, start, end in store.requests} == {5, 100}
+    assert sorted(store.requests)[0] == ("/a.bin", 0, 100)
+    assert len([own for own in store.requests if own[2] - own[1] == 100]) == 1
 
 
 def test_two_threads_do_not_fetch_the_same_block(own, store):

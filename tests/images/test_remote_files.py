@@ -98,12 +98,14 @@ def test_threads_and_copies(store):
     assert copy.fingerprint() == source.fingerprint()
 
 
+@pytest.mark.usefixtures("store")
 def test_no_secret_is_kept_in_the_records(tmp_path):
     pytest.importorskip("aiohttp", reason="fsspec reads from the web with it")
     source = AddressSource("", tmp_path, ["https://me:pw@host/a.png?sig=1"])
     assert names(source) == ["https://me@host/a.png"]
 
 
+@pytest.mark.usefixtures("store")
 def test_a_driver_that_is_missing_is_told_at_once(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(BadInputError, match=r"^cannot open 'gs://b/a\.png': Please install gcsfs"):

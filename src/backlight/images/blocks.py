@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import final
@@ -16,6 +17,14 @@ from backlight.images.stores import Store
 
 BLOCK_BYTES = 4 * 2**20
 _MOST_BYTES = 64 * 2**20
+_STREAK = 8
+
+
+@dataclass
+class _Progress:
+    reached: int = 0
+    n_near: int = 0
+    ahead: int = 0
 
 
 @final
@@ -24,7 +33,8 @@ class Blocks:
 
     An image that lies no further than a block from what was last read of its file comes with the whole block, for its
     neighbours will be asked for next: a scan makes one request for some forty photographs. One that is further away
-    comes alone, so that a few images of a large set do not cost the whole set.
+    comes alone, so that a few images of a large set do not cost the whole set. After eight neighbours in a row, the
+    next block is fetched while this one is used.
     """
 
     def __init__(self, store: Store, block_bytes: int = BLOCK_BYTES, most_bytes: int = _MOST_BYTES) -> None:
@@ -38,7 +48,8 @@ class Blocks:
         self.store, self._block_bytes, self._most_bytes = store, block_bytes, most_bytes
         self._kept: OnceCache[bytes | None] = OnceCache(most_bytes, _n_bytes)
         self._lock = threading.Lock()
-        self._reached: dict[str, int] = {}  # where the last read of each file ended
+        # Of each file: where the last read ended, how many neighbours came in a row, the last block fetched ahead.
+        self._progress: dict[str, _Progress] = {}
 
     def __reduce__(self) -> tuple[type[Blocks], tuple[Store, int, int]]:
         """Leave out the blocks and the lock."""
@@ -59,17 +70,37 @@ class Blocks:
         if stop <= start:
             return b""
         with self._lock:
-            is_near = abs(start - self._reached.get(path, 0)) < self._block_bytes
-            self._reached[path] = stop
+            progress = self._progress.setdefault(path, _Progress())
+            is_near = abs(start - progress.reached) < self._block_bytes
+            if not is_near:  # a new place, or the file from its start once more
+                progress.n_near = progress.ahead = 0
+            progress.n_near += is_near
+            progress.reached = stop
         if not is_near or stop - start >= self._block_bytes:
             return self.store.read(path, start, stop)
         first, last = start // self._block_bytes, (stop - 1) // self._block_bytes
         blocks = [self._block(path, size, i) for i in range(first, last + 1)]
+        self._start_ahead(path, size, last + 1)  # after these have counted as used, or it might push them out
         whole = b"".join(block for block in blocks if block is not None)
         if None in blocks:  # one image of a block that cannot be had may still be had
             return self.store.read(path, start, stop)
         offset = start - first * self._block_bytes
         return whole[offset : offset + stop - start]
+
+    def _start_ahead(self, path: str, size: int, index: int) -> None:
+        """Start to fetch a block in a thread of its own, where one image follows the other and it has not begun yet."""
+        with self._lock:
+            progress = self._progress[path]
+            if progress.n_near < _STREAK or index <= progress.ahead or index * self._block_bytes >= size:
+                return
+            progress.ahead = index
+        # A daemon: nobody waits for it at the end of the program.
+        threading.Thread(target=self._fetch_ahead, args=(path, size, index), daemon=True).start()
+
+    def _fetch_ahead(self, path: str, size: int, index: int) -> None:
+        # Whatever goes wrong goes wrong again for whoever needs the block, and is told there.
+        with suppress(Exception):
+            self._block(path, size, index)
 
     def _block(self, path: str, size: int, index: int) -> bytes | None:
         start = index * self._block_bytes
