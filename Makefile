@@ -57,6 +57,7 @@ FUZZ ?= 1
 fuzz: $(VENV)/.installed
 	PYTHONPATH=tests $(BIN)/python tests/fuzz/pictures.py $$((20000 / $(FUZZ))) 0
 	PYTHONPATH=tests $(BIN)/python tests/fuzz/shards.py $$((2000 / $(FUZZ))) 0
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/stores.py $$((1000 / $(FUZZ))) 0
 	PYTHONPATH=tests $(BIN)/python -m fuzz.atlases $$((2000 / $(FUZZ))) 10
 	PYTHONPATH=tests $(BIN)/python tests/fuzz/results.py $$((1000 / $(FUZZ)))
 	BACKLIGHT_FUZZ=$$((400 / $(FUZZ))) $(BIN)/python -m pytest -n0 tests/models/test_damaged.py
@@ -76,7 +77,7 @@ check: $(VENV)/.installed
 	$(BIN)/codespell
 
 # Hours, with the machine to itself; BENCH_ARGS=--quick takes minutes and shows that all parts run.
-BENCHMARKS := projection scan memory full_build growth occlusion inversion inversion_errors inversion_rivals adaptive \
+BENCHMARKS := projection scan decoding memory full_build growth occlusion inversion inversion_errors inversion_rivals adaptive \
 	adaptive_errors web_site
 
 $(VENV)/.bench: $(VENV)/.installed

@@ -15,6 +15,7 @@ from typing import Any
 
 import adaptive
 import adaptive_errors
+import decoding
 import diagnosis
 import engines
 import evidence
@@ -122,6 +123,10 @@ def _scan(results: dict[str, Any], source: str) -> str:
     return _table(*table(results["networks"]))
 
 
+def _decoding(results: dict[str, Any], _: str) -> str:
+    return _table(*decoding.table(results["rows"]))
+
+
 def _memory(results: dict[str, Any], _: str) -> str:
     return "\n\n".join(
         f"{network['network']}: grows by {network['growth']:.1%}.\n\n{_table(*memory.table(network))}"
@@ -219,6 +224,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "achieved": ("projection", _achieved),
     "scan": ("scan", _scan),
     "engines": ("engines", _engines),
+    "decoding": ("decoding", _decoding),
     "memory": ("memory", _memory),
     "full-build": ("full_build", _full_build),
     "growth": ("growth", _growth),

@@ -156,15 +156,17 @@ def _in_batches(
             call(batch.contiguous(memory_format=layout))
 
 
-def take_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each call; they take turns, after one warm-up round."""
+def take_turns(
+    calls: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Return the median seconds of each call by a clock; they take turns, after one warm-up round."""
     taken: dict[str, list[float]] = {kind: [] for kind in calls}
     for turn in range(rounds + 1):
         for kind, call in calls.items():
-            begin = time.perf_counter()
+            begin = clock()
             call()
             if turn:
-                taken[kind].append(time.perf_counter() - begin)
+                taken[kind].append(clock() - begin)
     return {kind: median(values) for kind, values in taken.items()}
 
 

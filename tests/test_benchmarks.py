@@ -183,6 +183,24 @@ def test_the_scan_runs():
         assert {len(row) for row in rows} == {len(header)}
 
 
+def test_decoding_is_compared_pixel_for_pixel():
+    import decoding
+
+    settings = decoding.Settings(images=1, rounds=1, sets=("500x375", "2000x1500"))
+    found = json.loads(json.dumps(decoding.run(settings)))
+    rows = {(row["set"], row["reader"]): row for row in found["rows"]}
+    assert len(rows) == len(found["rows"]) == 2 * len(decoding.readers())
+    for row in found["rows"]:
+        counts = {row["same_pictures"], row["same_inputs"]}
+        if row["reader"] == "Pillow, draft":  # a power of two still fits into the large pictures alone
+            assert counts == {1 if row["set"] == "500x375" else 0}
+            assert (row["largest"] > 0) is (row["set"] == "2000x1500")
+        elif row["reader"] == "Pillow":
+            assert (counts, row["largest"], row["load_ratio"]) == ({1}, 0, 1)
+    header, cells = decoding.table(found["rows"])
+    assert {len(row) for row in cells} == {len(header)}
+
+
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 def test_the_sweep_of_a_square_runs():
     import occlusion

@@ -15,7 +15,14 @@ PAGES = sorted(DOCS.glob("*.md"))
 
 @pytest.mark.parametrize(
     ("page", "least"),
-    [("studies.md", 3), ("inversion.md", 2), ("adaptive.md", 1), ("diagnosis.md", 1), ("remedies.md", 1)],
+    [
+        ("studies.md", 3),
+        ("inversion.md", 2),
+        ("adaptive.md", 1),
+        ("diagnosis.md", 1),
+        ("remedies.md", 1),
+        ("images.md", 1),
+    ],
 )
 def test_the_examples_run(page: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
@@ -31,7 +38,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_command_and_flag_of_the_studies_exists() -> None:
-    pages = ("studies", "reading-the-pictures", "inversion", "adaptive", "diagnosis")
+    pages = ("studies", "reading-the-pictures", "inversion", "adaptive", "diagnosis", "images")
     text = "".join((DOCS / f"{page}.md").read_text() for page in pages)
     helps = command_helps()
     shown = re.findall(r"^backlight (.+)$", text, re.MULTILINE)

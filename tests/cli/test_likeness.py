@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backlight import open_atlas
+from backlight.atlas import keep_origin
 from backlight.inversion import likeness
 from cli.running import invert, picture
 
@@ -54,4 +55,9 @@ def test_what_cannot_be_compared_is_refused_before_the_search(
     other = str(next(c for c in range(12) if c not in known))
     assert invert(*MAXIMISE, "--layers", "relu2", "--channels", other, "--atlas", "a.atlas") == 2
     assert f"map {other} of layer 'relu2' has 0 hits in a.atlas" in " ".join(capsys.readouterr().err.split())
+    keep_origin(Path("a.atlas"), {"model": None, "images": "s3://bucket/photos", "weights": None})
+    channel = str(known[0])
+    assert invert(*MAXIMISE, "--layers", "relu2", "--channels", channel, "--atlas", "a.atlas") == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "a.atlas names 's3://bucket/photos' as its images, and that is an address" in told
     assert not Path("f.png").exists()

@@ -197,6 +197,34 @@ def test_code_that_an_atlas_names_is_not_run_and_the_command_that_runs_it_is_tol
     assert not Path("ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("address", "typed"),
+    [
+        ("https://host/a.tar", "https://host/a.tar"),
+        ("file:///photos", "file:///photos"),
+        ("s3://b/\x1b[2J x", "'s3://b/\\x1b[2J x'"),
+    ],
+)
+def test_an_address_that_an_atlas_names_is_not_contacted_and_the_command_that_reads_it_is_told(
+    workplace: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    typed: str,
+) -> None:
+    opened: list[object] = []
+    monkeypatch.setattr("backlight.cli.models.open_images", opened.append)
+    make_tiny_atlas(Path("a.atlas"))
+    zoo = "torchvision:squeezenet1_1"
+    backlight.atlas.keep_origin(Path("a.atlas"), {"model": zoo, "images": address, "weights": None})
+    for model in ((), (zoo,)):
+        assert run("faithfulness", "a.atlas", *model) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "as its images, and that is an address, which is not contacted because a file says so" in line
+        assert line.endswith(f"name it on the command line: backlight faithfulness a.atlas {zoo} {typed}")
+    assert opened == []
+
+
 def test_several_outputs_are_said_and_chosen_on_the_command_line(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

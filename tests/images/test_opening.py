@@ -74,17 +74,24 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(place):
     [
         ("nowhere", r"^no such file or folder: '.*nowhere'$"),
         ("empty", r"^no image in folder '.*empty'; looked for \.avif, "),
-        ("notes.md", r"notes\.md' is neither an image, a list \(\.csv, \.tsv, \.txt\) nor a \.tar file$"),
+        (
+            "notes.md",
+            r"notes\.md' is neither an image, a list \(\.csv, \.tsv, \.txt\) nor a \.tar or \.parquet file$",
+        ),
         ("s.tar.gz", r"s\.tar\.gz' is compressed, .* make it a plain \.tar$"),
         ("s.tgz", r"s\.tgz' is compressed"),
         ("both", r"holds both images and tar shards; give '.*both/\*\.tar' for the shards"),
         ("x/*.tar", r"^the pattern '.*' finds no file$"),
-        ("photos/*/*.png", r"matches '.*a\.png', which is not a \.tar file; patterns are for shards"),
+        (
+            "photos/*/*.png",
+            r"matches '.*a\.png', which is neither a \.tar nor a \.parquet file; patterns are for",
+        ),
         ("s-{7..8}.tar", r"^cannot read tar shard '.*s-7\.tar': No such file or directory"),
         ("n" * 400, r"^cannot open '.*': File name too long$"),
         ("self", r"^cannot open '.*self': Too many levels of symbolic links$"),
         ("a\0b", r"^cannot open '.*': embedded null byte$"),
         ("fifo", r"fifo' is neither a file nor a folder"),
+        ("s3:/b/x", r"^no such file or folder: '.*s3:/b/x'$"),
         (":memory:", r"^no such file or folder: '.*:memory:'$"),
         ("file:x.atlas", r"^no such file or folder: '.*file:x\.atlas'$"),
         (
@@ -108,6 +115,15 @@ def test_errors(place, spec, message):
     with pytest.raises(BadInputError, match=message) as caught:
         open_images(place / spec)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", [Path("s3://bucket/a.tar"), "s3:/bucket/a.tar", "photo://a.tar"])
+def test_what_is_nearly_an_address(spec):
+    with pytest.raises(
+        BadInputError,
+        match=r"^no such file or folder: '[a-z0-9]+:/[^']*'; an address is a string that begins",
+    ):
+        open_images(spec)
 
 
 def test_empty_sequence():

@@ -6,27 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from backlight.errors import BacklightWarning, BadInputError, ImageError
 from backlight.images import ImageSource, TarSource
-from backlight.images.shards import find_shards
-
-
-def png(level=0, size=(4, 3)):
-    stream = io.BytesIO()
-    Image.new("RGB", size, (level,) * 3).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def write_tar(path, members, mode="w"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as tar:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
+from images.archives import png, write_tar
 
 
 def rows(source):
@@ -93,6 +76,18 @@ def test_several_shards(tmp_path):
     assert source.fingerprint() != TarSource("", [one, two]).fingerprint()
 
 
+def test_cuts_are_where_a_shard_with_images_begins(tmp_path):
+    counts = {"a": 0, "b": 2, "c": 0, "d": 1, "e": 3, "f": 0}
+    shards = [
+        write_tar(tmp_path / f"{name}.tar", [(f"{i}.png", png(i)) for i in range(n)])
+        for name, n in counts.items()
+    ]
+    source = TarSource("", shards)
+    assert source.cuts == (2, 3)
+    assert [record.path[0] for record in source.records] == list("bbdeee")
+    assert TarSource("", shards[:2]).cuts == ()
+
+
 def test_fingerprint(tmp_path):
     def of(folder, *members):
         return TarSource("", [write_tar(tmp_path / folder / "s.tar", members)]).fingerprint()
@@ -131,69 +126,6 @@ def test_errors(tmp_path):
         TarSource("set", [whole])
 
 
-def header(path, at, **changes):
-    """Change fields of the header at a place of a shard and put its checksum right."""
-    data = bytearray(path.read_bytes())
-    fields = {"size": slice(124, 136), "typeflag": slice(156, 157), "name": slice(0, 100)}
-    for field, value in changes.items():
-        own = fields[field]
-        data[at + own.start : at + own.stop] = value.ljust(own.stop - own.start, b"\0")
-    data[at + 148 : at + 156] = b" " * 8
-    data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("size", "message"),
-    [
-        (b"77777777777", "unexpected end of data"),
-        (b"\x80" + (10**12).to_bytes(11, "big"), "unexpected end of data"),
-        (b"\x80" + (10**25).to_bytes(11, "big"), "unexpected end of data|too large|maximum value"),
-        (b"\xff" * 11 + b"\x00", "damaged header|negative|empty or invalid|invalid header|bad checksum"),
-        (b"abc", "invalid header|damaged header"),
-    ],
-    ids=["8 GB", "1 TB", "beyond 64 bits", "negative", "no number"],
-)
-@pytest.mark.parametrize("at", [0, 1024], ids=["first", "second"])
-@pytest.mark.parametrize("kind", [b"0", b"x", b"L"], ids=["file", "pax", "long name"])
-def test_a_size_in_a_header_is_not_believed(tmp_path, size, message, at, kind):
-    shard = write_tar(tmp_path / "s.tar", [("a.png", b"x" * 9), ("b.png", b"y" * 9)])
-    header(shard, at, size=size, typeflag=kind)
-    with pytest.raises(
-        BadInputError, match=r"cannot read tar shard '.*s\.tar': .*; shards must be whole"
-    ) as caught:
-        TarSource("", [shard])
-    assert "\n" not in str(caught.value)
-
-
-def test_a_damaged_header_does_not_hide_the_images_behind_it(tmp_path):
-    shard = write_tar(tmp_path / "s.tar", [("a.png", png()), ("b.png", png())])
-    data = bytearray(shard.read_bytes())
-    data[1024 + 5] ^= 1
-    shard.write_bytes(data)
-    with pytest.raises(BadInputError, match="damaged header at byte 1024"):
-        TarSource("", [shard])
-
-
-def test_a_second_archive_behind_the_first_is_told(tmp_path):
-    one, two = (write_tar(tmp_path / f"{name}.tar", [(f"{name}.png", png())]) for name in "ab")
-    both = tmp_path / "both.tar"
-    both.write_bytes(one.read_bytes() + two.read_bytes())
-    with pytest.warns(
-        BacklightWarning, match=r"continues after its end mark at byte 1024, .* as separate files"
-    ):
-        assert len(TarSource("", [both])) == 1
-
-
-def test_a_sparse_member_is_skipped_for_its_reason(tmp_path):
-    shard = write_tar(tmp_path / "s.tar", [("a.png", png()), ("b.png", png(2))])
-    header(shard, 0, typeflag=b"S")
-    source = TarSource("", [shard])
-    with pytest.raises(ImageError, match=r"^stored sparsely in the shard; pack it again as a plain archive$"):
-        source.load(0)
-    assert source.load(1).getpixel((0, 0)) == (2, 2, 2)
-
-
 def test_arrays_count_where_there_is_no_image(tmp_path):
     stream = io.BytesIO()
     np.save(stream, np.full((3, 4), 1000, np.uint16))
@@ -215,40 +147,6 @@ def test_threads_get_the_right_images(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         levels = list(pool.map(lambda i: source.load(i).getpixel((0, 0))[0], ids))
     assert levels == ids
-
-
-def test_patterns(tmp_path):
-    for name in ("s-002.tar", "s-000.tar", "s-001.tar", "t.tar"):
-        write_tar(tmp_path / name, [])
-    found = {p: [path.name for path in find_shards(f"{tmp_path}/{p}")] for p in ["s-*.tar", "s-00[01].tar"]}
-    assert found == {
-        "s-*.tar": ["s-000.tar", "s-001.tar", "s-002.tar"],
-        "s-00[01].tar": ["s-000.tar", "s-001.tar"],
-    }
-    write_tar(tmp_path / "x[1]" / "y" / "u.tar", [])
-    write_tar(tmp_path / ".hidden" / "v.tar", [])
-    for link in "ab":  # with two, there is no end to the ways round
-        (tmp_path / "x[1]" / link).symlink_to(tmp_path / "x[1]")
-    for pattern in ("x*/**/*.tar", "**/y/*.tar", "**/**/u.tar"):
-        assert [path.name for path in find_shards(f"{tmp_path}/{pattern}")] == ["u.tar"]
-    assert len(find_shards(f"{tmp_path}/**/*.tar")) == 5
-    assert [p.name for p in find_shards(f"{tmp_path}/{{t,s-*}}.tar")] == [
-        "t.tar", "s-000.tar", "s-001.tar", "s-002.tar",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("a-{8..11}.tar", ["a-8.tar", "a-9.tar", "a-10.tar", "a-11.tar"]),
-        ("a-{008..010}.tar", ["a-008.tar", "a-009.tar", "a-010.tar"]),
-        ("{a,b}-{0..1}.tar", ["a-0.tar", "a-1.tar", "b-0.tar", "b-1.tar"]),
-        ("a-{3..2}.tar", []),
-        ("a.tar", ["a.tar"]),
-    ],
-)
-def test_braces(pattern, expected):
-    assert [str(path) for path in find_shards(pattern)] == expected
 
 
 @pytest.mark.shared

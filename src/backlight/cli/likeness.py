@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from backlight.atlas import Atlas, open_atlas
+from backlight.cli.models import why_no_store_is_asked
 from backlight.cli.output import say
 from backlight.errors import BadInputError
-from backlight.images import ImageSource, open_images
+from backlight.images import ImageSource, is_address, open_images
 from backlight.inversion import Inversion, Likeness, likeness_of
 from backlight.inversion.likeness import LEAST_HITS
 from backlight.network import Network
@@ -42,13 +43,18 @@ class NaturalHits:
         """Return the hits of an atlas, which must have enough of them for each unit's map.
 
         Raises:
-            BadInputError: The atlas was built with another network, does not know its images, or has not these maps.
+            BadInputError: The atlas was built with another network, does not know its images or names an address as
+                them, or has not these maps.
             UnknownLayerError: The atlas has not this layer.
         """
         atlas = open_atlas(path)
         images = atlas.origin.get("images")
         if images is None:
             raise BadInputError(f"{path.name} was built from Python and does not know its images")
+        if is_address(images):
+            raise BadInputError(
+                f"{why_no_store_is_asked(atlas, images)}; rerun its `backlight build` on a copy on this machine"
+            )
         source = open_images(images)
         check_belongs(atlas, net, source)
         found = cls(net, atlas, source)

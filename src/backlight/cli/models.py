@@ -14,7 +14,7 @@ from backlight.atlas import Atlas
 from backlight.cli.output import note, say
 from backlight.cli.parsing import parse_layers, parse_numbers, parse_range, parse_size
 from backlight.errors import BacklightWarning, BadInputError, first_line, tell
-from backlight.images import ImageSource, Preprocessing, open_images
+from backlight.images import ImageSource, Preprocessing, is_address, open_images
 from backlight.models import LoadedModel, input_channels, is_code, load_model
 from backlight.network import Network, capture
 from backlight.text import visible
@@ -98,14 +98,21 @@ def load_network_of(
         command: Which command this is, for advice.
 
     Raises:
-        BadInputError: The atlas does not know them, they are not here, or its model is code that must be named.
+        BadInputError: The atlas does not know them, they are not here, its model is code or its images are at an
+            address, which must be named.
     """
     known = atlas.origin
+    is_named = images is not None
     images = images or known.get("images")
     if model is None:
         model = known.get("model")
         if model is not None and is_code(model):
             raise BadInputError(_why_code_is_not_run(atlas, model, images or "IMAGES", weights, command))
+    if model is not None and images is not None and is_address(images) and not is_named:
+        raise BadInputError(
+            f"{why_no_store_is_asked(atlas, images)}; if you trust it, name it on the command line: "
+            f"{_typed(atlas, model, images, weights, command)}"
+        )
     if model is None or images is None:
         raise BadInputError(
             f"{atlas.path.name} was built from Python and does not know its model and images; "
@@ -195,15 +202,28 @@ def sample_ids(source: ImageSource, n_images: int | None, seed: int) -> list[int
     return sorted(np.random.default_rng(seed).permutation(len(source))[:n_images].tolist())
 
 
+def why_no_store_is_asked(atlas: Atlas, images: str) -> str:
+    """Return why images at an address are not read that only an atlas names: without what to do instead."""
+    return (
+        f"{visible(atlas.path.name)} names {visible(repr(images))} as its images, and that is an address, which is "
+        "not contacted because a file says so"
+    )
+
+
 def _why_code_is_not_run(atlas: Atlas, model: str, images: str, weights: str | None, command: str) -> str:
     """Return in one line why a model that an atlas names is not run, and what to type to run it."""
-    weights = weights or atlas.origin.get("weights")
-    parts = ["backlight", command, str(atlas.path), model, images]
-    typed = " ".join(visible(quote(part)) for part in parts + (["--weights", weights] if weights else []))
     return (
         f"{visible(atlas.path.name)} names {visible(repr(model))} as its model, and that is code, which a file "
-        f"cannot start by itself; if you trust it, name it on the command line: {typed}"
+        "cannot start by itself; if you trust it, name it on the command line: "
+        f"{_typed(atlas, model, images, weights, command)}"
     )
+
+
+def _typed(atlas: Atlas, model: str, images: str, weights: str | None, command: str) -> str:
+    """Return the command line that names a model and images which an atlas names."""
+    weights = weights or atlas.origin.get("weights")
+    parts = ["backlight", command, str(atlas.path), model, images]
+    return " ".join(visible(quote(part)) for part in parts + (["--weights", weights] if weights else []))
 
 
 def _print_notes(loaded: LoadedModel) -> None:

@@ -1,5 +1,6 @@
 # What the room offers: read by type checkers, and by `lazy_loader`, which imports each name when it is first used.
 
+from .addresses import is_address as is_address
 from .arrays import load_numbers as load_numbers
 from .crops import CropSource as CropSource
 from .decode import ImageLike as ImageLike
@@ -11,8 +12,10 @@ from .files import list_source as list_source
 from .loading import Batch as Batch
 from .loading import load_batches as load_batches
 from .opening import open_images as open_images
+from .parquet import ParquetSource as ParquetSource
 from .preprocessing import Preprocessing as Preprocessing
 from .ranges import RangeWatch as RangeWatch
+from .remote_files import AddressSource as AddressSource
 from .saved_dataset import DatasetSource as DatasetSource
 from .shards import TarSource as TarSource
 from .skipped import Skipped as Skipped

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backlight.errors import BadInputError
+from backlight.images.addresses import is_address
+from backlight.images.remote_files import AddressSource
 from backlight.images.sources import (
     ARRAY_SUFFIX,
     IMAGE_SUFFIXES,
@@ -120,48 +122,71 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def list_source(path: Path) -> FileSource:
+def list_source(path: Path) -> FileSource | AddressSource:
     """Return the images that a list file names, in the order of the list.
 
     Args:
-        path: A UTF-8 text file, one image per line: its path, absolute or relative to the folder of the list,
-            then, if it has one, its label. In .tsv files a tab separates the two; in .csv files a comma, with
+        path: A UTF-8 text file, one image per line: its path, absolute or relative to the folder of the list, or its
+            address, then, if it has one, its label. In .tsv files a tab separates the two; in .csv files a comma, with
             quotes as usual; in other files a tab, or a comma or blank after an image suffix. Blank lines,
             further columns, and a first row of .csv and .tsv that reads like "path,label", are ignored.
 
     Raises:
-        BadInputError: The list cannot be read, is not UTF-8, or names nothing. A missing image is
-            no error yet: `load` reports it.
+        BadInputError: The list cannot be read, is not UTF-8, or names nothing, or a package is missing that reads
+            addresses. A missing image is no error yet: `load` reports it.
     """
     try:
-        n_bytes = path.stat().st_size
-        if n_bytes > _MOST_LIST_BYTES:
-            raise BadInputError(
-                f"list '{path}' has {n_bytes} bytes, of which at most {_MOST_LIST_BYTES} are read; split it"
-            )
-        text = path.read_text(encoding="utf-8-sig")
+        check_list_size(path.stat().st_size, str(path))
+        data = path.read_bytes()
     except OSError as error:
         raise BadInputError(f"cannot read list '{path}': {error.strerror}") from error
+    files, labels = listed(data, path.suffix.lower(), str(path))
+    if any(map(is_address, files)):
+        return AddressSource(str(path), path.parent.absolute(), files, labels)
+    return FileSource(str(path), path.parent, files, labels)
+
+
+def check_list_size(n_bytes: int, name: str) -> None:
+    """Raise `BadInputError` for a list file that is too large to be read."""
+    if n_bytes > _MOST_LIST_BYTES:
+        raise BadInputError(
+            f"list '{name}' has {n_bytes} bytes, of which at most {_MOST_LIST_BYTES} are read; split it"
+        )
+
+
+def listed(data: bytes, suffix: str, name: str) -> tuple[list[str], list[str | None]]:
+    """Return the files that a list names, and the label of each.
+
+    Args:
+        data: What the list file holds.
+        suffix: How its name ends, in lower case; see `list_source`.
+        name: How messages call it.
+
+    Raises:
+        BadInputError: It is not UTF-8, or names nothing.
+    """
+    try:
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise BadInputError(
-            f"list '{path}' is not UTF-8 text (byte {error.start}); convert it first"
+            f"list '{name}' is not UTF-8 text (byte {error.start}); convert it first"
         ) from error
-    if path.suffix.lower() in (".csv", ".tsv"):
-        rows = _table(text, "," if path.suffix.lower() == ".csv" else "\t", path)
+    if suffix in (".csv", ".tsv"):
+        rows = _table(text, "," if suffix == ".csv" else "\t", name)
     else:
         rows = [_line(line.strip()) for line in text.split("\n") if line.strip()]
     if not rows:
-        raise BadInputError(f"list '{path}' names no image; write one path per line")
-    return FileSource(str(path), path.parent, [file for file, _ in rows], [label for _, label in rows])
+        raise BadInputError(f"list '{name}' names no image; write one path per line")
+    return [file for file, _ in rows], [label for _, label in rows]
 
 
-def _table(text: str, delimiter: str, path: Path) -> list[tuple[str, str | None]]:
+def _table(text: str, delimiter: str, name: str) -> list[tuple[str, str | None]]:
     lines = text.split("\n")
     try:
         cells = csv.reader(lines) if delimiter == "," else (line.split(delimiter) for line in lines)
         rows = [[cell.strip() for cell in row] for row in cells]
     except csv.Error as error:
-        raise BadInputError(f"cannot read list '{path}' as comma-separated values: {error}") from error
+        raise BadInputError(f"cannot read list '{name}' as comma-separated values: {error}") from error
     rows = [row for row in rows if row and row[0]]
     if rows and rows[0][0].lower() in _HEADERS:
         del rows[0]

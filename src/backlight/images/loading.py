@@ -14,6 +14,7 @@ from backlight.images.deep import Picture
 from backlight.images.preprocessing import Preprocessing
 from backlight.images.quiet import quiet_pillow
 from backlight.images.ranges import RangeWatch
+from backlight.images.reuse import reused_memory
 from backlight.images.skipped import Skipped
 from backlight.images.sources import ImageSource
 
@@ -90,7 +91,7 @@ def _batches(
             return Skipped(image_id, source.records[image_id].path, str(error))
 
     watch = RangeWatch()
-    with quiet_pillow():
+    with quiet_pillow(), reused_memory():
         pool = ThreadPoolExecutor(workers, thread_name_prefix="backlight-decode")
         try:
             ahead: list[Future[_Decoded | Skipped]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import stat
 from collections.abc import Sequence
@@ -12,9 +13,18 @@ from typing import Any
 import numpy as np
 
 from backlight.errors import BadInputError
+from backlight.images.addresses import is_address, local_path
 from backlight.images.files import LIST_SUFFIXES, folder_source, holds_image, list_source
+from backlight.images.mixtures import (
+    kind_of_all,
+    mixed_with_images,
+    packed_kind,
+    packed_source,
+    packed_suffix,
+)
+from backlight.images.opening_addresses import open_address
+from backlight.images.patterns import find_shards
 from backlight.images.saved_dataset import DatasetSource, is_saved_dataset
-from backlight.images.shards import TarSource, find_shards
 from backlight.images.sources import (
     FileSource,
     ImageSource,
@@ -26,6 +36,9 @@ from backlight.images.sources import (
 )
 from backlight.text import shortened
 
+_LOCAL = ("file://", "local://")
+# as a path, "s3://bucket" is "s3:/bucket"; one letter is a drive of Windows
+_LIKE_AN_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 
 
@@ -38,15 +51,19 @@ def open_images(
         spec: One of
             a folder of images, its subfolders giving the labels; or of .npy arrays, one an image;
             a folder of .tar files, one .tar file, or a pattern of them such as "train-{000..012}.tar";
+            the same of .parquet files with a column of images;
             a folder that Hugging Face's `save_to_disk` wrote for one split;
-            a list file (.txt, .csv, .tsv): a path, and maybe a label, on each line;
+            a list file (.txt, .csv, .tsv): a path or an address, and maybe a label, on each line;
             one image file or .npy array: a set of one;
+            the address of any of these but of a dataset that was saved, as a string: "s3://bucket/train-{000..012}.tar",
+            "https://host/list.txt", or whatever else fsspec knows (needs `backlight[remote]`);
             a sequence of Pillow images, arrays (h, w) or (h, w, c), or paths, or of such with a label, as tuples;
             one Pillow image, one array, or an array (n, h, w, c) of several;
             a source, which is returned as it is.
 
     Raises:
-        BadInputError: There is nothing of that name, no image in it, or no telling what is meant.
+        BadInputError: There is nothing of that name, no image in it, or no telling what is meant, or a store does not
+            answer.
 
     Example:
         >>> from PIL import Image
@@ -60,6 +77,10 @@ def open_images(
         return spec
     if not isinstance(spec, str | Path):
         return _open_memory(spec)
+    if isinstance(spec, str) and is_address(spec):
+        if not spec.startswith(_LOCAL):
+            return open_address(spec)
+        spec = local_path(spec)
     path = _absolute_home(spec)
     try:
         return _open_path(path)
@@ -86,7 +107,13 @@ def _open_path(path: Path) -> ImageSource:
     except (FileNotFoundError, NotADirectoryError):
         if glob.has_magic(str(path)) or "{" in str(path):
             return _open_pattern(str(path))
-        raise BadInputError(f"no such file or folder: '{path}'") from None
+        fact = f"no such file or folder: '{path}'"
+        if not _LIKE_AN_ADDRESS.match(str(path)):
+            raise BadInputError(fact) from None
+        kinds = "begins with s3://, https:// or another kind that fsspec knows"
+        raise BadInputError(
+            fact, python=f"an address is a string that {kinds}", command=f"an address {kinds}"
+        ) from None
     if stat.S_ISDIR(mode):
         return _open_folder(path)
     if stat.S_ISREG(mode):
@@ -117,21 +144,27 @@ def _open_memory(spec: Any) -> SequenceSource:
 def _open_folder(folder: Path) -> ImageSource:
     if is_saved_dataset(folder):
         return DatasetSource(folder)
-    shards = sorted(path for path in folder.glob("*.tar") if not path.name.startswith("."))
-    if not shards:
+    packed = sorted(_packed_in(folder))
+    kind = packed_kind([path.name for path in packed], str(folder))
+    if kind is None:
         return folder_source(folder)
     if holds_image(folder):
-        raise BadInputError(
-            f"folder '{folder}' holds both images and tar shards; give '{folder}/*.tar' for the shards, "
-            "or a folder with only the images"
-        )
-    return TarSource(str(folder), shards)
+        raise mixed_with_images(str(folder), kind)
+    return packed_source(kind, str(folder), packed)
+
+
+def _packed_in(folder: Path) -> list[Path]:
+    """Return the tar shards and Parquet files that lie in a folder itself."""
+    with os.scandir(folder) as entries:
+        names = [own.name for own in entries if not own.name.startswith(".")]
+    return [folder / name for name in names if packed_suffix(name) is not None]
 
 
 def _open_file(path: Path) -> ImageSource:
     suffix = path.suffix.lower()
-    if suffix == ".tar":
-        return TarSource(str(path), [path])
+    kind = packed_suffix(path.name)
+    if kind is not None:
+        return packed_source(kind, str(path), [path])
     if _COMPRESSED.search(path.name):
         raise BadInputError(
             f"'{path}' is compressed, so no image in it can be reached directly; make it a plain .tar"
@@ -141,18 +174,10 @@ def _open_file(path: Path) -> ImageSource:
     if is_image_name(path.name) or is_array_name(path.name):
         return FileSource(str(path), path.parent, [path.name])
     raise BadInputError(
-        f"'{path}' is neither an image, a list ({', '.join(sorted(LIST_SUFFIXES))}) nor a .tar file"
+        f"'{path}' is neither an image, a list ({', '.join(sorted(LIST_SUFFIXES))}) nor a .tar or .parquet file"
     )
 
 
 def _open_pattern(pattern: str) -> ImageSource:
-    shards = find_shards(pattern)
-    if not shards:
-        raise BadInputError(f"the pattern '{pattern}' finds no file")
-    other = next((shard for shard in shards if shard.suffix.lower() != ".tar"), None)
-    if other is not None:
-        raise BadInputError(
-            f"the pattern '{pattern}' matches '{other}', which is not a .tar file; "
-            "patterns are for shards, give images as a folder or a list"
-        )
-    return TarSource(pattern, shards)
+    files = find_shards(pattern)
+    return packed_source(kind_of_all([str(file) for file in files], pattern), pattern, files)
