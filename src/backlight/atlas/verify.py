@@ -97,6 +97,14 @@ class _Walk:
             _ = atlas.origin
         with self.noting():
             atlas.file.group("scan")
+        if atlas.file.has_certainty:
+            query = "SELECT step FROM certify_state UNION SELECT key1 FROM checksum WHERE kind = 'certify'"
+            with self.noting():
+                for (step,) in atlas.file.rows("table certify_state", query):
+                    with self.noting():
+                        with reading(atlas.path, "table certify_state"):
+                            checks.whole(step, "step")
+                        atlas.file.group("certify", step)
         with self.noting():
             for number in range(-(-sum(atlas.images.n_listed) // BLOCK)):
                 with self.noting():

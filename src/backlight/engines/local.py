@@ -1,7 +1,8 @@
 """The local engine: carries out a plan in this process, on the network's device.
 
-`scan_shard`, `project_group` and `light_group` are its units of work; an engine that sends work elsewhere calls them
-there. For several shards or groups in a row it reads pictures ahead, and encodes tiles while the next are projected.
+`scan_shard`, `answer_group`, `project_group` and `light_group` are its units of work; an engine that sends work
+elsewhere calls them there. For several shards or groups in a row it reads pictures ahead, and encodes tiles while the
+next are projected.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
+from backlight.engines.certify import answer
 from backlight.engines.light import light_up
 from backlight.engines.pictures import Pictures, shown
 from backlight.engines.plan import Plan, Shard
@@ -22,6 +24,7 @@ from backlight.images import Picture, load_batches
 from backlight.progress import Progress, silent
 from backlight.projection import MOST_IMAGES, Projections, Projector, Unit
 from backlight.scan import Scan, make_scanner
+from backlight.scan.certain import Answer, QuestionGroup
 from backlight.storage.tiles import encode_patch, encode_projection, tile_box
 
 
@@ -34,6 +37,12 @@ def scan_shard(plan: Plan, shard: Shard) -> Partial:
     """
     (partial,) = LocalEngine().scan(plan, [shard])
     return partial
+
+
+def answer_group(plan: Plan, group: QuestionGroup) -> tuple[Answer, ...]:
+    """Return the answers to a group of questions about hits."""
+    (found,) = LocalEngine().certify(plan, [group])
+    return found
 
 
 def project_group(plan: Plan, group: Group) -> Sequence[FinishedTile]:
@@ -67,7 +76,7 @@ class LocalEngine:
         ids = [image_id for shard in shards for image_id in range(shard.start, shard.stop)]
         n_done = plan.n_images - len(ids)  # images of shards that an earlier run has finished
         # What all shards so far have found: later ones need not keep hits that it beats.
-        found = Scan.empty(plan.layers, plan.top)
+        found = Scan.empty(plan.layers, plan.n_candidates)
         # One reader for all shards, so that it reads ahead over their ends.
         with closing(load_batches(source, plan.preprocessing, ids, settings.batch_size)) as batches:
             for shard in shards:
@@ -86,6 +95,10 @@ class LocalEngine:
                 found = found.merge(own)
                 n_done += len(shard)
                 progress("scan", n_done, plan.n_images)
+
+    def certify(self, plan: Plan, groups: Sequence[QuestionGroup]) -> Iterator[tuple[Answer, ...]]:
+        """Yield the answers to each group of questions about hits."""
+        return answer(plan, groups)
 
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         """Yield the tiles of each group; its pictures are read before it is run, and its tiles encoded after."""
