@@ -185,10 +185,10 @@ class AtlasLayer(Mapping[int, FeatureMap]):
                 found.foretelling,
                 found.stability,
                 self._tiles,
-                None if n_certain is None else checks.whole(n_certain, "certain hits", 0, len(hits)),
+                None if n_certain is None else min(n_certain, len(hits)),
             )
 
-    def _n_certain(self, channel: int) -> Any:
+    def _n_certain(self, channel: int) -> int | None:
         """Return how many hits of a map are certain; None for one that was not projected, and in an earlier atlas.
 
         Raises:
@@ -202,7 +202,7 @@ class AtlasLayer(Mapping[int, FeatureMap]):
             (rows,) = self._file.group("certainty", self._id)
             self._certain = dict(rows)
         with reading(self._file.path, place("certainty", (self._id,))):
-            return self._certain[channel]
+            return checks.whole(self._certain[channel], "n_certain", 0, self._contents.identity.selection.top)
 
     def _hit(self, channel: int, rank: int, values: tuple[Any, ...]) -> Hit:
         """Return a hit, its values checked: the ranks of a map are 0, 1, 2 and so on, its places in the map."""

@@ -258,7 +258,7 @@ class FeatureMap:
     foretelling: Foretold | None = field(repr=False, compare=False)
     stability: Stability | None = field(repr=False, compare=False)
     _source: TileSource = field(repr=False, compare=False)
-    n_certain: int | None = None
+    n_certain: int | None = field(default=None, repr=False, compare=False)
 
     @property
     def dead(self) -> bool:

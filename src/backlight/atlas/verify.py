@@ -112,7 +112,7 @@ class _Walk:
         with self.noting():
             self.counts["pictures left out"] = len(atlas.skipped)
         self._format_3(atlas)
-        n_all = sum(layer.n_maps for layer in atlas.layers) if atlas.phase != "scan" else 0
+        n_all = sum(layer.n_maps for layer in atlas.layers) if atlas.phase not in ("scan", "certify") else 0
         for layer in atlas.layers:
             with self.noting():
                 has_pictures = layer.filters is not None
