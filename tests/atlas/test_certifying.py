@@ -195,11 +195,14 @@ built(__import__("pathlib").Path(sys.argv[1]), planted())
 
 # Each instruction set takes a process of its own, which has to import PyTorch: some five seconds.
 def test_instruction_sets_give_the_same_hits(tmp_path: Path) -> None:
-    own = torch.backends.cpu.get_cpu_capability()
-    known = ("DEFAULT", "AVX2", "AVX512")
-    sets = [name.lower() for name in known[: known.index(own) + 1]] if own in known else ["default"]
+    own = torch.backends.cpu.get_cpu_capability().lower()
+    # As PyTorch, oneDNN and MKL name them, which convolve and multiply by their own choice.
+    known = {"default": ("SSE41", "SSE4_2"), "avx2": ("AVX2", "AVX2"), "avx512": ("AVX512_CORE", "AVX512")}
+    sets = [*known][: [*known].index(own) + 1] if own in known else ["default"]
     for name in sets:
-        environment = os.environ | {"ATEN_CPU_CAPABILITY": name, "PYTHONPATH": os.pathsep.join(sys.path)}
+        onednn, mkl = known[name]
+        limits = {"ATEN_CPU_CAPABILITY": name, "ONEDNN_MAX_CPU_ISA": onednn, "MKL_ENABLE_INSTRUCTIONS": mkl}
+        environment = os.environ | limits | {"PYTHONPATH": os.pathsep.join(sys.path)}
         subprocess.run(
             [sys.executable, "-c", _BUILD, str(tmp_path / f"{name}.atlas")], check=True, env=environment
         )

@@ -151,6 +151,8 @@ class _Walk:
     def _map(self, feature_map: FeatureMap) -> None:
         self.counts["feature maps"] += 1
         self.counts["hits"] += len(feature_map.hits)
+        if not feature_map.is_certain:
+            self.counts["feature maps with uncertain hits"] += 1
         for hit in feature_map.hits:
             with self.noting():
                 try:
