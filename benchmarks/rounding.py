@@ -201,7 +201,17 @@ def table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def largest(results: dict[str, Any]) -> float:
     """Return the largest difference of all, as a share of a map's scale."""
-    return max(row["worst"] for row in results["rows"])
+    return float(max(row["worst"] for row in results["rows"]))
+
+
+def describe(results: dict[str, Any]) -> str:
+    """Return what was found, in a sentence."""
+    n_maps = sum({row["network"]: row["maps"] for row in results["rows"]}.values())
+    return (
+        f"The largest of {n_maps:,} maps of {len({row['network'] for row in results['rows']})} networks is "
+        f"{largest(results):.1e}; the bound, {results['bound']:.0e}, is {results['bound'] / largest(results):.1f} "
+        "times as large."
+    )
 
 
 def main() -> None:
@@ -218,7 +228,7 @@ def main() -> None:
         return
     results = run(settings_from(options, Settings(), QUICK))
     print_table("float32 against float64, as a share of a map's scale", *table(results))
-    print(f"bound {BOUND:.0e}: {BOUND / largest(results):.1f} times the largest")
+    print(describe(results))
     write_results(PART, results)
 
 

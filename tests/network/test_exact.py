@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from backlight import Network, capture
-from backlight.network.exact import ExactNetwork, has_float64
+from backlight.network.exact import ExactNetwork, coarsest_eps, has_float64
 
 
 class _Mixed(nn.Module):
@@ -83,6 +83,18 @@ def test_the_model_stays_as_it_is(model: nn.Module) -> None:
     assert all(torch.equal(own, before[name]) for name, own in model.state_dict().items())
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert torch.equal(net(x[None]), answer)
+
+
+class _PartlyHalf(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of neighbours, computed in half precision."""
+        return torch.relu((x.bfloat16()[:, :, 1:] + x.bfloat16()[:, :, :-1]).float())
+
+
+def test_the_coarsest_numbers_anywhere_in_a_network_count(model: nn.Module) -> None:
+    assert coarsest_eps(captured(model)) == torch.finfo(torch.float32).eps
+    assert coarsest_eps(captured(_PartlyHalf())) == torch.finfo(torch.bfloat16).eps
+    assert coarsest_eps(capture(nn.Conv2d(3, 2, 3).double(), (3, 9, 8))) == torch.finfo(torch.float64).eps
 
 
 def test_a_device_without_float64_is_known_by_its_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

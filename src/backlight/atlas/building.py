@@ -23,6 +23,7 @@ from backlight.images import ImageSource, OneImage
 from backlight.network import Network
 from backlight.network.filters import filters_of
 from backlight.network.layers import Layers
+from backlight.network.precision import full_float32
 from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.progress import Progress, silent
 from backlight.scan import Compile
@@ -126,10 +127,11 @@ def execute(
     writer = AtlasWriter(path, plan)
     try:
         with _torch_threads(writer.plan.settings.threads):
-            if writer.phase == "scan":
-                _scan(writer, worker, say)
-            if writer.phase == "certify":
-                certify(writer, worker, say)
+            with full_float32():
+                if writer.phase == "scan":
+                    _scan(writer, worker, say)
+                if writer.phase == "certify":
+                    certify(writer, worker, say)
             if writer.phase == "project":
                 _write_filters(writer)
                 _project(writer, worker, say, "project")

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from backlight.atlas.descriptions import LayerDescription, field_row
 from backlight.engines.plan import Plan
+from backlight.network.exact import coarsest_eps
 from backlight.network.sources import direct_sources
 from backlight.scan import LayerScan, Scan
 from backlight.scan.certain import Settled, bounds_of
@@ -63,7 +63,7 @@ def map_rows(layer_index: int, result: LayerScan) -> Iterable[Row]:
 def candidate_row(plan: Plan, scan: Scan) -> Row:
     """Return the candidates for hits of the feature maps that are shown, each (c, k) with the bounds (c,), packed."""
     buffer, arrays = io.BytesIO(), dict[str, Any]()
-    eps = torch.finfo(plan.net.dtype).eps
+    eps = coarsest_eps(plan.net)
     for i, (layer, channels) in enumerate(zip(plan.layers, plan.channels, strict=True)):
         result, own = scan.layers[layer.name], list(channels)
         arrays |= {f"{i}.{name}": array[own] for name, array in vars(result.hits).items()}

@@ -90,6 +90,13 @@ class _Steps(fx.Interpreter):
         return self._device if isinstance(value, torch.device) else value
 
 
+def coarsest_eps(net: Network) -> float:
+    """Return the spacing at 1 of the coarsest numbers that a network computes in: of half precision, where any is."""
+    values = [node.meta.get("val") for node in net.module.graph.nodes]
+    kinds = {own.dtype for own in values if isinstance(own, Tensor) and own.is_floating_point()}
+    return max(torch.finfo(kind).eps for kind in kinds)
+
+
 def has_float64(device: torch.device) -> bool:
     """Return whether a device computes in float64; MPS does not."""
     try:

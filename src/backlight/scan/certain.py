@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 SPARE = 3
 """Candidates that a scan keeps of each map beside the hits that are shown."""
 
-BOUND = 5e-5
+BOUND = 1e-4
 """How far rounding moves a float32 activation at most, as a share of a map's scale.
 
-Measured, not proven: at least four times what was found on any network, instruction set or setting
+Measured, not proven: more than four times what was found on any network, instruction set or setting
 (benchmarks/rounding.py, docs/reliability.md).
 """
 
-EQUAL = 2e-5
+EQUAL = 1e-5
 """Activations are equal whose difference is at most this share of the bound: 1e-9 of the scale."""
 
 _FLOAT32_EPS = float(np.finfo(np.float32).eps)
