@@ -825,7 +825,7 @@ def test_rounding_is_measured_against_float64(monkeypatch):
 
     monkeypatch.setattr(rounding, "network", lambda _: captured_small_net(Preprocessing.default(3, 32)))
     found = rounding.measure("small", rounding.Way("default"), 2)
-    assert (found["layers"], found["maps"], found["side"]) == (6, 57, 32)
+    assert (found["layers"], found["maps"], found["side"]) == (7, 65, 32)
     assert 1e-9 < found["median"] <= found["worst"] < 1e-5
     assert found["worst"] <= found["of_own_peak"]
 

@@ -25,6 +25,7 @@ from backlight.errors import AtlasError
 from backlight.network.fast import FastNetwork
 from backlight.scan import certain
 from conftest import make_pictures
+from fuzz.walking import without_type_checks
 
 SIDE, TOP, BOUND = 16, 9, 2e-3
 LAYERS = ["relu1", "relu2", "fc"]
@@ -260,9 +261,11 @@ def test_a_build_stopped_while_it_certifies_resumes_to_the_same_rows(
         built(path, folder, **asked, progress=stop)
     part = open_atlas(path)
     assert part.phase == "certify"
-    with pytest.raises(AtlasError, match="the scan of this atlas is not finished"):
-        part["relu1"][part["relu1"].channels[0]]
-    assert backlight.atlas.verify(path).is_sound
+    # Type checks look into a layer, which no reader can do before its hits are there.
+    with without_type_checks():
+        with pytest.raises(AtlasError, match="the scan of this atlas is not finished"):
+            part["relu1"][part["relu1"].channels[0]]
+        assert backlight.atlas.verify(path).is_sound
     found = built(path, folder, **asked, progress=lambda *step: seen.append(step))
     assert seen[0] == ("certify", n_done + 3, 12)
     assert rows(path) == rows(whole.path)
@@ -285,7 +288,8 @@ def test_damage_to_what_a_scan_has_left_is_said(
     with pytest.raises(KeyboardInterrupt):
         built(path, folder, net=make_network(), maps=1, progress=stop)
     damage(path, f"UPDATE certify_state SET arrays = x'504b' WHERE step = {step}")
-    (finding,) = backlight.atlas.verify(path).damaged
+    with without_type_checks():
+        (finding,) = backlight.atlas.verify(path).damaged
     assert f"certify_state (step {step})" in finding
     with pytest.raises(AtlasError, match="certify_state"):
         built(path, folder, net=make_network(), maps=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ _STEP_PIXELS = 2**21
 """Pixels that are run at once, at most: all layers of a step are held in memory together."""
 
 
+@runtime_checkable
 class InAMap(Protocol):
     """What is in a feature map of an image: a hit, or a question about one."""
 
