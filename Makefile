@@ -88,7 +88,7 @@ bench: $(VENV)/.bench
 	set -e; for part in $(BENCHMARKS); do $(BIN)/python benchmarks/$$part.py $(BENCH_ARGS); done
 
 # What the pages on evidence count, which no speed of the machine changes; EVIDENCE_ARGS=--quick shows that all parts run.
-EVIDENCE := ground_truth sound_maps cifar_networks evidence low_pass remedies
+EVIDENCE := ground_truth sound_maps cifar_networks evidence low_pass remedies rounding
 
 evidence: $(VENV)/.bench
 	set -e; for part in $(EVIDENCE); do $(BIN)/python benchmarks/$$part.py $(EVIDENCE_ARGS); done

@@ -103,7 +103,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return the table of the phases: header and rows."""
-    units = {"scan": "images", "project": "projections", "light": "images"}
+    units = {"scan": "images", "certify": "images", "project": "projections", "light": "images"}
     rows = []
     for phase, found in results["phases"].items():
         rate = f"{number(found['rate'])} {units[phase]}/s" if phase in units else ""

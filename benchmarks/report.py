@@ -31,6 +31,7 @@ import memory
 import occlusion
 import projection_tables
 import remedies
+import rounding
 import scan
 import sound_maps
 import studies
@@ -43,7 +44,7 @@ PAGES = [
     _DOCS / name
     for name in (
         *("performance.md", "inversion.md", "adaptive.md", "evidence.md", "ground-truth.md"),
-        *("diagnosis.md", "remedies.md", "scaling.md"),
+        *("diagnosis.md", "remedies.md", "scaling.md", "reliability.md"),
     )
 ]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w. -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -197,6 +198,10 @@ def _site(results: dict[str, Any], _: str) -> str:
     return f"{web_site.describe(results)}.\n\n{_table(*web_site.table(results))}"
 
 
+def _rounding(results: dict[str, Any], _: str) -> str:
+    return f"{rounding.describe(results)}\n\n{_table(*rounding.table(results))}"
+
+
 def _studies(results: dict[str, Any], _: str) -> str:
     return f"{studies.describe(results)}.\n\n{_table(*studies.table(results))}"
 
@@ -243,6 +248,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "ground-truth": ("ground_truth", _ground_truth),
     "site": (web_site.PART, _site),
     "remedies": (remedies.PART, _remedies),
+    "rounding": (rounding.PART, _rounding),
     "studies": (studies.PART, _studies),
     "watching": (watching.PART, _watching),
     "diagnosis": (diagnosis.PART, _diagnosis),

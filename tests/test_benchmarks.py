@@ -292,7 +292,7 @@ def test_a_full_build_and_growth_run():
     full = full_build.run(full_build.Settings(images=2, maps=1, layers=layer, sgemm_sizes=SGEMM))
     assert (full["layers"], full["maps"], full["projections"]) == (1, 1, 2)
     parts = {name: own["seconds"] for name, own in full["phases"].items()}
-    assert list(parts) == ["scan", "project", "light", "total"]
+    assert list(parts) == ["scan", "certify", "project", "light", "total"]
     assert parts.pop("total") == pytest.approx(sum(parts.values()))
     settings = growth.Settings("squeezenet1_0", (1, 2), (1, 2), 1, 1, layer, SGEMM)
     grown = json.loads(json.dumps(growth.run(settings)))
@@ -834,6 +834,32 @@ def test_the_page_says_what_sound_maps_have():
     page = (BENCHMARKS.parent / "docs" / "inversion.md").read_text()
     assert report.fill(page, {sound_maps.PART: found}) == page
     assert len({(row["layer"], row["channel"]) for row in found["rows"]}) == len(found["rows"]) > 40
+
+
+def test_rounding_is_measured_against_float64(monkeypatch):
+    import rounding
+    from backlight import Preprocessing
+    from conftest import captured_small_net
+
+    monkeypatch.setattr(rounding, "network", lambda _: captured_small_net(Preprocessing.default(3, 32)))
+    found = rounding.measure("small", rounding.Way("default"), 2)
+    assert (found["layers"], found["maps"], found["side"]) == (7, 65, 32)
+    assert 1e-9 < found["median"] <= found["worst"] < 1e-5
+    assert found["worst"] <= found["of_own_peak"]
+
+
+def test_the_bound_of_rounding_is_four_times_what_the_page_shows():
+    import report
+    import rounding
+    from backlight.scan.certain import BOUND
+    from common import read_results
+
+    found = read_results(rounding.PART)
+    page = (BENCHMARKS.parent / "docs" / "reliability.md").read_text()
+    assert report.fill(page, {rounding.PART: found}) == page
+    assert found["bound"] == BOUND >= 4 * rounding.largest(found)
+    assert {row["network"] for row in found["rows"]} == set(rounding.Settings().networks)
+    assert {row["way"] for row in found["rows"]} >= {"default", "avx2", "avx512, 2 threads"}
 
 
 def test_the_page_says_what_low_passes_change():

@@ -43,7 +43,7 @@ def gated_network() -> Network:
 
 TABLES = (
     *("meta", "layer", "feature_map", "hit", "image", "skipped", "filters", "scan_state", "evidence"),
-    *("field", "band", "picture", "activation", "map_filters"),
+    *("field", "band", "picture", "activation", "map_filters", "certainty", "certify_state"),
 )
 
 
@@ -58,7 +58,16 @@ _NEW_IN_FORMAT_3 = ("field", "band", "band_tile", "picture", "activation")
 
 
 def make_earlier(path: Path, version: int) -> None:
-    """Change an atlas, finished or not, to one that a version of Backlight wrote that knew format 1, 2 or 3."""
+    """Change an atlas, finished or not, to one that a version of Backlight wrote that knew format 1, 2, 3 or 4."""
+    damage(
+        path,
+        "DROP TABLE certainty",
+        "DROP TABLE certify_state",
+        "DELETE FROM checksum WHERE kind IN ('certainty', 'certify')",
+        "PRAGMA user_version = 4",
+    )
+    if version == 4:
+        return
     damage(
         path,
         "DROP TABLE map_filters",

@@ -156,7 +156,7 @@ def test_a_resumed_scan_runs_compiled_or_not_as_it_was_begun(
     with pytest.raises(KeyboardInterrupt):
         build(make_network(), picture_folder, path, batch_size=16, compile="off", progress=stop)
     build(make_network(), picture_folder, path, compile="on", progress=lambda phase, *_: phases.add(phase))
-    assert phases == {"scan", "project", "light"}
+    assert phases == {"scan", "certify", "project", "light"}
     assert ("compiled", "false") in rows(path)["meta"]
 
 
@@ -305,8 +305,8 @@ def phases_of(path: Path, folder: Path, **options: bool) -> list[str]:
 
 def test_parts_that_are_added_later_are_as_if_asked_for_at_once(tmp_path: Path, picture_folder: Path) -> None:
     whole, path = tmp_path / "whole.atlas", tmp_path / "a.atlas"
-    assert phases_of(whole, picture_folder, bands=True) == ["scan", "project", "band", "light"]
-    assert phases_of(path, picture_folder, wholes=False) == ["scan", "project"]
+    assert phases_of(whole, picture_folder, bands=True) == ["scan", "certify", "project", "band", "light"]
+    assert phases_of(path, picture_folder, wholes=False) == ["scan", "certify", "project"]
     assert rows(path)["picture"] == rows(path)["activation"] == []
     assert rows(path)["band"] != rows(whole)["band"]
     assert phases_of(path, picture_folder, bands=True, wholes=False) == ["band"]
@@ -315,7 +315,7 @@ def test_parts_that_are_added_later_are_as_if_asked_for_at_once(tmp_path: Path, 
     assert rows(path) == rows(whole)
     assert phases_of(path, picture_folder, wholes=False) == []
     other = tmp_path / "other.atlas"
-    assert phases_of(other, picture_folder) == ["scan", "project", "light"]
+    assert phases_of(other, picture_folder) == ["scan", "certify", "project", "light"]
     n_wholes = len(rows(other)["picture"])
     assert phases_of(other, picture_folder, bands=True) == ["band", "light"]
     assert n_wholes < len(rows(other)["picture"])

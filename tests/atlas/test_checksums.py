@@ -138,7 +138,7 @@ def test_the_groups_of_an_atlas_are_listed_but_for_the_large_ones(opened: sqlite
         ("image", (0,)),
         ("skipped", (0,)),
         ("filters", ()),
-        *[("evidence", (layer,)) for layer in range(3)],
+        *[(kind, (layer,)) for kind in ("certainty", "evidence") for layer in range(3)],
         ("field", ()),
         *[("band", (layer, channel)) for layer in range(3) for channel in range(2)],
     ]

@@ -44,7 +44,7 @@ def test_a_phase_that_no_build_has_is_damage(begun: Path) -> None:
     file = AtlasFile(begun)
     with pytest.raises(
         DamagedAtlasError,
-        match=r"table meta \(phase\): phase must be one of scan, project, band, light, done, got",
+        match=r"table meta \(phase\): phase must be one of scan, certify, project, band, light, done, got",
     ):
         _ = file.phase
     file.close()

@@ -35,7 +35,7 @@ def test_an_atlas_opened_while_a_build_runs_shows_what_is_there_by_then(
     with without_type_checks():
         whole = backlight.build(make_network(), picture_folder, path, **asked, progress=look)
     assert counts[:3] == [[16], [32], [40]]
-    assert counts[-1] == [40, 40, 40]  # opened in the phases scan, project and light
+    assert counts[-1] == [40, 40, 40, 40]  # opened in the phases scan, certify, project and light
     for atlas in opened.values():
         assert atlas["relu1"][0] == whole["relu1"][0]
         assert atlas["relu1"][0].hits[0].patch == whole["relu1"][0].hits[0].patch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -82,6 +83,20 @@ def test_an_unknown_way_to_compile_is_refused(workplace: Path, capsys: pytest.Ca
     assert run(*BUILD, "--compile", "yes") == 2
     assert "'yes' is not one of 'auto'" in capsys.readouterr().err
     assert not (workplace / "a.atlas").exists()
+
+
+def test_maps_whose_hits_are_nearly_equal_are_counted_after_a_build(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*BUILD, "--maps", "2") == 0
+    assert "nearly equal" not in capsys.readouterr().out
+    (picture, *_) = sorted((workplace / "pictures" / "a").iterdir())
+    for i in range(40):  # so many copies that no hit of any map can be told from the next
+        (workplace / "copies").mkdir(exist_ok=True)
+        shutil.copy(picture, workplace / "copies" / f"{i}{picture.suffix}")
+    assert run("build", BUILD[1], "copies", "-o", "b.atlas", "--layers", "relu2", "--maps", "2,3,5") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "nearly equal" in line]
+    assert lines == ["3 feature maps have nearly equal hits: another machine may show others"]
 
 
 def test_bad_pictures_are_listed_after_a_build(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from backlight.atlas.schema import writing
 from cli.running import check_refused, run
 from fuzz.tiny import make_tiny_atlas
 
@@ -24,6 +25,21 @@ def test_counts_agree_in_number_with_what_is_counted(tiny: str, capsys: pytest.C
     *counts, last = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines())
     assert {"3 layers", "5 images", "1 picture left out", "3 filters", "1 study"} <= set(counts)
     assert last.endswith("t.atlas: nothing is damaged")
+
+
+def test_maps_with_uncertain_hits_are_counted_where_there_are_any(
+    tiny: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n, words in (
+        (0, None),
+        (1, "1 feature map with uncertain hits"),
+        (2, "2 feature maps with uncertain hits"),
+    ):
+        with writing(Path(tiny)) as connection:
+            connection.execute("UPDATE certainty SET n_certain = 0 WHERE layer_id = 0 AND channel < ?", (n,))
+        assert run("check", tiny) == 0
+        counts = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+        assert [line for line in counts if "uncertain hits" in line] == [words] * bool(words)
 
 
 def test_damage_is_counted_and_listed_with_what_to_do(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:

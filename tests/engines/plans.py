@@ -9,6 +9,7 @@ from backlight import GUIDED, Network, Plan, plan_build
 from backlight.engines.local import Worker
 from backlight.engines.plan import Shard
 from backlight.engines.work import FinishedLight, FinishedTile, Group, LightGroup, Partial
+from backlight.scan.certain import Answer, QuestionGroup
 
 
 def some_plan(net: Network, folder: Path) -> Plan:
@@ -19,6 +20,11 @@ def some_plan(net: Network, folder: Path) -> Plan:
 def scan_shard(plan: Plan, shard: Shard) -> Partial:
     (partial,) = Worker(plan).scan([shard], alone=True)
     return partial
+
+
+def answer_group(plan: Plan, group: QuestionGroup) -> tuple[Answer, ...]:
+    (answers,) = Worker(plan).certify([group])
+    return answers
 
 
 def project_group(plan: Plan, group: Group) -> Sequence[FinishedTile]:

@@ -55,7 +55,7 @@ class Shuffled:
 
 
 def scan_of(plan: Plan, ledger: Ledger, crew: Any, step: int, start: int = 0) -> Scan:
-    state, at = Scan.empty(plan.layers, plan.top), start
+    state, at = Scan.empty(plan.layers, plan.n_candidates), start
     for partial in Gathering(plan, ledger, crew, step).run(Shard(start, plan.n_images)):
         assert partial.shard.start == at
         state, at = state.merge(partial.scan), partial.shard.stop

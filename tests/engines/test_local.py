@@ -29,9 +29,10 @@ from backlight.engines.work import (
 )
 from backlight.errors import ActivationError
 from backlight.progress import Progress
+from backlight.scan.certain import Answer, QuestionGroup
 from backlight.storage.tiles import decode_picture, decode_projection
 from conftest import SmallNet
-from engines.plans import light_group, project_group, scan_shard, some_plan
+from engines.plans import answer_group, light_group, project_group, scan_shard, some_plan
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class Elsewhere:
     """Scans shards in pieces and from the last to the first, and groups likewise; plan and all go through bytes."""
 
     def __init__(self, piece: int) -> None:
-        self.piece, self.n_scanned, self.n_projected, self.n_lit = piece, 0, 0, 0
+        self.piece, self.n_scanned, self.n_asked, self.n_projected, self.n_lit = piece, 0, 0, 0, 0
 
     def scan(self, plan: Plan, shards: Sequence[Shard], progress: Progress) -> Iterator[Partial]:
         found = []
@@ -51,6 +52,10 @@ class Elsewhere:
             self.n_scanned += len(parts)
             found.append(reduce(merge, parts))
         return reversed(found)
+
+    def certify(self, plan: Plan, groups: Sequence[QuestionGroup]) -> Iterator[tuple[Answer, ...]]:
+        self.n_asked += len(groups)
+        return reversed([sent(answer_group(sent(plan), sent(group))) for group in reversed(groups)])
 
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         self.n_projected += len(groups)
@@ -78,6 +83,7 @@ def test_another_engine_makes_the_same_atlas_bit_for_bit(
     execute(plan, tmp_path / "elsewhere.atlas", engine)
     assert rows(tmp_path / "elsewhere.atlas") == rows(tmp_path / "local.atlas")
     assert engine.n_scanned >= 3
+    assert engine.n_asked >= 2
     assert engine.n_projected >= 3
     assert engine.n_lit >= 1
 
@@ -86,7 +92,7 @@ def test_another_engine_makes_the_same_atlas_bit_for_bit(
 def test_an_engine_resumes_what_another_began(tmp_path: Path, picture_folder: Path) -> None:
     plan, path = some_plan(make_network(), picture_folder), tmp_path / "a.atlas"
     execute(plan, tmp_path / "whole.atlas")
-    for phase, n_done in (("scan", 16), ("project", 1)):
+    for phase, n_done in (("scan", 16), ("certify", 1), ("project", 1)):
 
         def stop(now: str, done: int, _: int, phase: str = phase, n_done: int = n_done) -> None:
             if now == phase and done >= n_done:

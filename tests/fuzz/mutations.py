@@ -140,9 +140,8 @@ def _set(table: str, column: str, value: Any, where: str = "1") -> Change:
             f"rowid = (SELECT min(rowid) FROM {table})" if where == "1" and table in _WITH_ROWS else where
         )
         if where == "1" and table not in _WITH_ROWS:
-            key = {"meta": "key", "feature_map": "layer_id * 1000 + channel", "evidence": "channel"}.get(
-                table, "kind"
-            )
+            keys = {"meta": "key", "feature_map": "layer_id * 1000 + channel"}
+            key = (keys | dict.fromkeys(("evidence", "certainty"), "channel")).get(table, "kind")
             condition = f"{key} = (SELECT min({key}) FROM {table})"
         bound = value() if callable(value) else value  # large ones are only made where they are wanted
         connection.execute(f"UPDATE {table} SET {column} = ? WHERE {condition}", (bound,))
@@ -152,7 +151,7 @@ def _set(table: str, column: str, value: Any, where: str = "1") -> Change:
 
 _WITH_ROWS = (
     *("layer", "hit", "image", "skipped", "filters", "scan_state", "study"),
-    *("field", "band", "picture", "activation", "map_filters"),
+    *("field", "band", "picture", "activation", "map_filters", "certify_state"),
 )
 
 

@@ -73,6 +73,7 @@ def prepare() -> None:
     models.load_network_of = lambda atlas, *_: (net, _source())  # type: ignore[attr-defined]
     import_module("backlight.engines.plan").SCAN_STEP_IMAGES = 4  # type: ignore[attr-defined]
     import_module("backlight.engines.work").LIGHT_IMAGES = 4  # type: ignore[attr-defined]
+    import_module("backlight.atlas.certifying").STEP_IMAGES = 4  # type: ignore[attr-defined]
     import_module("backlight.atlas.opening").TIMEOUT_S = 0.05  # type: ignore[attr-defined]
     layers = tuple(LayerConfig(2, filter=3, block=Block(2, 2), weight=20.0) for _ in range(2))
     PRESETS["small"] = AdaptiveConfig(layers, size=(20, 20))
@@ -127,7 +128,7 @@ def _read_atlas(folder: Path, is_running: bool) -> str | None:
         return None if is_known or nothing_begun else text
     try:
         is_done = atlas.phase == "done"
-        if atlas.phase != "scan":
+        if atlas.phase not in ("scan", "certify"):
             for layer in atlas.layers:
                 maps = [layer[channel] for channel in layer.channels]
                 hits = [hit for own in maps for hit in own.hits]

@@ -36,6 +36,19 @@ def test_a_card_is_that_of_its_map(atlas: Atlas) -> None:
                 assert card.purity == max(label.count for label in card.labels) / len(own.hits)
 
 
+def test_a_card_says_which_hits_are_certain_only_where_not_all_are(tmp_path: Path) -> None:
+    make_tiny_atlas(tmp_path / "tiny.atlas")
+    assert {card.doubt for card in Views(open_atlas(tmp_path / "tiny.atlas")).cards("1").values()} == {""}
+    with writing(tmp_path / "tiny.atlas") as connection:
+        connection.execute("UPDATE certainty SET n_certain = channel WHERE layer_id = 0")
+    cards = Views(open_atlas(tmp_path / "tiny.atlas")).cards("1")
+    assert (
+        cards[0].doubt
+        == "Its strongest hits are too nearly equal to be told apart: rounding may choose others."
+    )
+    assert cards[1].doubt == "Its first hit is certain; the others are too nearly equal to be told apart."
+
+
 def test_the_map_that_stands_for_a_layer_has_the_best_evidence_or_is_the_most_selective(atlas: Atlas) -> None:
     views = Views(atlas)
     for name, expected in (("3", 0), ("1", None)):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from backlight.atlas.certifying import certify
 from backlight.atlas.reader import Atlas, open_atlas
 from backlight.atlas.writer import AtlasWriter
 from backlight.engines.estimate import Estimate, estimate
@@ -22,6 +23,7 @@ from backlight.images import ImageSource, OneImage
 from backlight.network import Network
 from backlight.network.filters import filters_of
 from backlight.network.layers import Layers
+from backlight.network.precision import full_float32
 from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.progress import Progress, silent
 from backlight.scan import Compile
@@ -69,7 +71,8 @@ def build(
         wholes: Whether to keep each image of a hit whole, as the network saw it, and the activations of the hit's map
             over it; kept and added like `bands`. Atlases of earlier versions stay without.
         engine: Who does it: None for this process, or a `RayEngine`. It does not show in the atlas.
-        progress: Called with `compile`, `scan`, `project`, `band` or `light`, the number done and the number in all.
+        progress: Called with `compile`, `scan`, `certify`, `project`, `band` or `light`, the number done and the number
+            in all.
 
     Returns:
         The finished atlas, opened for reading.
@@ -82,8 +85,9 @@ def build(
         CompileError: With `on`: the network could not be compiled.
         StorageError: The file cannot be written, or another run is writing it.
 
-    *Convention*: a hit is an activation above zero; a map that has none is dead and keeps no tile. Pictures that
-    cannot be read are skipped and listed with their reasons.
+    *Convention*: a hit is an activation above zero; a map that has none is dead and keeps no tile. Hits that rounding
+    could put into another order are decided in float64 (`backlight.scan.certain`). Pictures that cannot be read are
+    skipped and listed with their reasons.
     """
     plan = plan_build(
         net,
@@ -125,8 +129,11 @@ def execute(
     writer = AtlasWriter(path, plan)
     try:
         with _torch_threads(writer.plan.settings.threads):
-            if writer.phase == "scan":
-                _scan(writer, worker, say)
+            with full_float32():
+                if writer.phase == "scan":
+                    _scan(writer, worker, say)
+                if writer.phase == "certify":
+                    certify(writer, worker, say)
             if writer.phase == "project":
                 _write_filters(writer)
                 _project(writer, worker, say, "project")

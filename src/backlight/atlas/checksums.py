@@ -104,6 +104,8 @@ KINDS = {
     "map_filters": GroupKind(
         ("layer_id",), (Part("map_filters", "n_groups, weights", "layer_id"),), is_large=True, since=4
     ),
+    "certainty": GroupKind(("layer_id",), (Part("certainty", "channel, n_certain", "channel"),), since=5),
+    "certify": GroupKind(("step",), (Part("certify_state", "arrays", "step"),), since=5),
 }
 _QUERIES = {name: tuple(kind.query(part) for part in kind.parts) for name, kind in KINDS.items()}
 

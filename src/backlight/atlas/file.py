@@ -16,6 +16,7 @@ from backlight.atlas.opening import RESUME
 from backlight.atlas.schema import (
     connect_for_reading,
     has_bands,
+    has_certainty,
     has_checksums,
     has_map_filters,
     limit_steps,
@@ -23,7 +24,7 @@ from backlight.atlas.schema import (
 from backlight.errors import AtlasError
 from backlight.text import visible
 
-PHASES = ("scan", "project", "band", "light", "done")
+PHASES = ("scan", "certify", "project", "band", "light", "done")
 
 
 class AtlasFile:
@@ -37,6 +38,7 @@ class AtlasFile:
         has_checksums: Whether its rows have checksums (since format 2).
         has_bands: Whether it has tables for examples of bands, whole images and activations (since format 3).
         has_map_filters: Whether it has a table for the filters of the maps that it shows (since format 4).
+        has_certainty: Whether it says how many hits of a map are certain (since format 5).
 
     Raises:
         AtlasError: There is no such file, or it is not an atlas.
@@ -50,6 +52,7 @@ class AtlasFile:
                 self.has_checksums = has_checksums(self.connection)
                 self.has_bands = has_bands(self.connection)
                 self.has_map_filters = has_map_filters(self.connection)
+                self.has_certainty = has_certainty(self.connection)
         except BaseException:
             self.close()
             raise
@@ -72,7 +75,7 @@ class AtlasFile:
 
     @property
     def phase(self) -> str:
-        """`scan`, `project`, `band` or `light` while the atlas is unfinished, then `done`."""
+        """`scan`, `certify`, `project`, `band` or `light` while the atlas is unfinished, then `done`."""
         text = self.meta("phase")
         with reading(self.path, f"{place('meta')} (phase)"):
             return checks.one_of(json.loads(text), "phase", PHASES)

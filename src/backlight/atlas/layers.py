@@ -49,6 +49,7 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         self.sources = description.sources
         bands = BandReader(contents, layer_id, self.shape, self.receptive_field, lambda: self._tiles)
         self._file, self._tiles = contents.file, LayerTiles(contents, self.heading, bands)
+        self._shown, self._certain = frozenset(self.channels), dict[int, Any]()
 
     @property
     def n_maps(self) -> int:
@@ -159,6 +160,8 @@ class AtlasLayer(Mapping[int, FeatureMap]):
                 f"channel {channel} is out of range for layer {self.name!r} ({self.n_maps} feature maps)"
             )
         path, where = self._file.path, place("map", (self._id, channel))
+        # Before the hits: where it is there, they are too.
+        n_certain = self._n_certain(channel)
         maps, hits = self._file.group("map", self._id, channel)
         if not maps:
             if self._file.phase == "scan":
@@ -182,7 +185,24 @@ class AtlasLayer(Mapping[int, FeatureMap]):
                 found.foretelling,
                 found.stability,
                 self._tiles,
+                None if n_certain is None else min(n_certain, len(hits)),
             )
+
+    def _n_certain(self, channel: int) -> int | None:
+        """Return how many hits of a map are certain; None for one that was not projected, and in an earlier atlas.
+
+        Raises:
+            AtlasError: The scan is not finished, or its hits are being certified.
+        """
+        if not self._file.has_certainty or channel not in self._shown:
+            return None
+        if channel not in self._certain:
+            if self._file.phase in ("scan", "certify"):
+                raise AtlasError("the scan of this atlas is not finished", **how_to_finish(self._file.path))
+            (rows,) = self._file.group("certainty", self._id)
+            self._certain = dict(rows)
+        with reading(self._file.path, place("certainty", (self._id,))):
+            return checks.whole(self._certain[channel], "n_certain", 0, self._contents.identity.selection.top)
 
     def _hit(self, channel: int, rank: int, values: tuple[Any, ...]) -> Hit:
         """Return a hit, its values checked: the ranks of a map are 0, 1, 2 and so on, its places in the map."""

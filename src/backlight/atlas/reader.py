@@ -108,7 +108,7 @@ class Atlas(Mapping[str, AtlasLayer]):
 
     @property
     def phase(self) -> str:
-        """`scan`, `project`, `band` or `light` while the atlas is unfinished, then `done`."""
+        """`scan`, `certify`, `project`, `band` or `light` while the atlas is unfinished, then `done`."""
         return self.file.phase
 
     @property

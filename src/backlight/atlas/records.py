@@ -241,6 +241,9 @@ class FeatureMap:
         foretelling: What `backlight foretelling` found out; None before.
         stability: At how many ranks another set of images would show hits as strong; None for a dead map, and in an
             atlas whose scan was begun by an earlier version.
+        n_certain: How many hits, from the strongest on, are certain: the same on any machine, whatever its rounding.
+            The others are so nearly equal, to each other or to images that are not shown, that they are not. None for a
+            map that was not projected, and in an atlas of an earlier version.
     """
 
     layer: str
@@ -255,11 +258,17 @@ class FeatureMap:
     foretelling: Foretold | None = field(repr=False, compare=False)
     stability: Stability | None = field(repr=False, compare=False)
     _source: TileSource = field(repr=False, compare=False)
+    n_certain: int | None = field(default=None, repr=False, compare=False)
 
     @property
     def dead(self) -> bool:
         """Whether it is active in no image of the set."""
         return self.active_share == 0
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether no hit is known to be uncertain; True where it is not known (`n_certain`)."""
+        return self.n_certain is None or self.n_certain >= len(self.hits)
 
     @property
     def bands(self) -> tuple[BandExample, ...]:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from backlight.atlas.descriptions import LayerDescription, field_row
 from backlight.engines.plan import Plan
+from backlight.network.exact import coarsest_eps
 from backlight.network.sources import direct_sources
-from backlight.scan import LayerScan
+from backlight.scan import LayerScan, Scan
+from backlight.scan.certain import Settled, bounds_of
 
 Row = tuple[Any, ...]
 PARTS = ("bands", "wholes")
 """Parts of an atlas that can be added later: fields of a plan, and keys of the table `meta`."""
+CANDIDATES = 0
+"""The step of certifying that holds the candidates."""
+INSERT_HIT = (
+    "INSERT INTO hit (layer_id, channel, rank, value, image_id, row, col) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 def meta_rows(plan: Plan) -> Iterable[Row]:
@@ -50,13 +60,35 @@ def map_rows(layer_index: int, result: LayerScan) -> Iterable[Row]:
         yield layer_index, channel, float(mean), float(peak), int(statistics.n_active[channel]), histogram
 
 
-def hit_rows(layer_index: int, result: LayerScan, channels: Sequence[int]) -> Iterable[Row]:
-    """Yield the hits in which the map is active: a unit at or below zero is no hit of a rectified map."""
+def candidate_row(plan: Plan, scan: Scan) -> Row:
+    """Return the candidates for hits of the feature maps that are shown, each (c, k) with the bounds (c,), packed."""
+    buffer, arrays = io.BytesIO(), dict[str, Any]()
+    eps = coarsest_eps(plan.net)
+    for i, (layer, channels) in enumerate(zip(plan.layers, plan.channels, strict=True)):
+        result, own = scan.layers[layer.name], list(channels)
+        arrays |= {f"{i}.{name}": array[own] for name, array in vars(result.hits).items()}
+        arrays[f"{i}.bounds"] = bounds_of(result.statistics.maxima, eps)[own]
+    np.savez_compressed(buffer, **arrays)
+    return CANDIDATES, buffer.getvalue()
+
+
+def settled_rows(layer_index: int, channel: int, found: Settled) -> Iterable[Row]:
+    """Yield the hits of a feature map that have been certified."""
+    hits = zip(found.values, found.image_ids, found.places, strict=True)
+    for rank, (value, image_id, (row, col)) in enumerate(hits):
+        yield layer_index, channel, rank, float(value), int(image_id), *_place(int(row), int(col))
+
+
+def hit_rows(layer_index: int, result: LayerScan, channels: Sequence[int], top: int) -> Iterable[Row]:
+    """Yield the hits in which the map is active: a unit at or below zero is no hit of a rectified map.
+
+    For atlases of earlier formats, whose hits are those that the scan found.
+    """
     for channel in channels:
         hits = zip(
-            result.hits.values[channel],
-            result.hits.image_ids[channel],
-            result.hits.places[channel],
+            result.hits.values[channel, :top],
+            result.hits.image_ids[channel, :top],
+            result.hits.places[channel, :top],
             strict=True,
         )
         for rank, (value, image_id, (row, col)) in enumerate(hits):

@@ -6,7 +6,8 @@ rolls back the step that was under way when a process was killed.
 A file may come from anybody: before anything is read from it, its schema must be exactly these tables and this view, so
 that no trigger or view of its own can run; and no query may take more steps than a file of its size can need.
 Format 2 added checksums (`backlight.atlas.checksums`), format 3 examples of bands, whole pictures, activation maps and
-the view, format 4 the filters of the maps that are shown; an atlas of an earlier format is read, and written, without.
+the view, format 4 the filters of the maps that are shown, format 5 how many hits of each map are certain; an atlas of
+an earlier format is read, and written, without.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from backlight.errors import AtlasError
 from backlight.storage import check_place, locked
 
 APPLICATION_ID = 0x424B4C54
-FORMAT_VERSION = 4
-_WITH_CHECKSUMS, _WITH_BANDS, _WITH_MAP_FILTERS = 2, 3, 4
+FORMAT_VERSION = 5
+_WITH_CHECKSUMS, _WITH_BANDS, _WITH_MAP_FILTERS, _WITH_CERTAINTY = 2, 3, 4, 5
 _SMALL_BYTES = 4_000_000
 _STEPS_OF_A_CHECK, _STEPS_PER_BYTE = 1_000_000, 10
 _LONGEST_VALUE = 2**26
@@ -78,6 +79,12 @@ CREATE INDEX hit_by_image ON hit (image_id);
 _TABLES_OF_FORMAT_4 = """
 CREATE TABLE map_filters (layer_id INTEGER PRIMARY KEY, n_groups INTEGER NOT NULL, weights BLOB NOT NULL);
 """
+# `certify_state` holds the candidates (step 0) and the answers about them while they are certified, and nothing after.
+_TABLES_OF_FORMAT_5 = """
+CREATE TABLE certainty (layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, n_certain INTEGER NOT NULL, \
+PRIMARY KEY (layer_id, channel)) WITHOUT ROWID;
+CREATE TABLE certify_state (step INTEGER PRIMARY KEY, arrays BLOB NOT NULL);
+"""
 
 # For people who open the file with other programs; Backlight itself never reads it, nor the table `field` that it takes
 # boxes from: JSON functions are not allowed in a view where a schema is not trusted. A box is that of `Axis.span`, from
@@ -99,7 +106,8 @@ _ALL_OF_FORMAT_2 = _TABLES + _STUDY_TABLES + checksums.CHECKSUM_TABLE
 # The view is made first: what is made last, SQLite comes upon first, and where that is a view, its integrity check
 # leaves out the pages that no table uses (3.40).
 _ALL_OF_FORMAT_3 = _VIEW + _ALL_OF_FORMAT_2 + _TABLES_OF_FORMAT_3
-_ALL = _ALL_OF_FORMAT_3 + _TABLES_OF_FORMAT_4
+_ALL_OF_FORMAT_4 = _ALL_OF_FORMAT_3 + _TABLES_OF_FORMAT_4
+_ALL = _ALL_OF_FORMAT_4 + _TABLES_OF_FORMAT_5
 
 
 class _Locked(sqlite3.Connection):
@@ -217,6 +225,11 @@ def has_map_filters(connection: sqlite3.Connection) -> bool:
     return _version(connection) >= _WITH_MAP_FILTERS
 
 
+def has_certainty(connection: sqlite3.Connection) -> bool:
+    """Return whether an atlas says of each map how many of its hits are certain."""
+    return _version(connection) >= _WITH_CERTAINTY
+
+
 def _version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
@@ -284,7 +297,7 @@ def _schemas(version: int) -> tuple[frozenset[tuple[str, ...]], ...]:
     if version < _WITH_CHECKSUMS:  # its tables for studies were made with the first study
         wanted = [_TABLES, _TABLES + _STUDY_TABLES]
     else:
-        wanted = [{2: _ALL_OF_FORMAT_2, 3: _ALL_OF_FORMAT_3}.get(version, _ALL)]
+        wanted = [{2: _ALL_OF_FORMAT_2, 3: _ALL_OF_FORMAT_3, 4: _ALL_OF_FORMAT_4}.get(version, _ALL)]
     found = []
     for tables in wanted:
         connection = sqlite3.connect(":memory:")

@@ -97,6 +97,14 @@ class _Walk:
             _ = atlas.origin
         with self.noting():
             atlas.file.group("scan")
+        if atlas.file.has_certainty:
+            query = "SELECT step FROM certify_state UNION SELECT key1 FROM checksum WHERE kind = 'certify'"
+            with self.noting():
+                for (step,) in atlas.file.rows("table certify_state", query):
+                    with self.noting():
+                        with reading(atlas.path, "table certify_state"):
+                            checks.whole(step, "step")
+                        atlas.file.group("certify", step)
         with self.noting():
             for number in range(-(-sum(atlas.images.n_listed) // BLOCK)):
                 with self.noting():
@@ -104,7 +112,7 @@ class _Walk:
         with self.noting():
             self.counts["pictures left out"] = len(atlas.skipped)
         self._format_3(atlas)
-        n_all = sum(layer.n_maps for layer in atlas.layers) if atlas.phase != "scan" else 0
+        n_all = sum(layer.n_maps for layer in atlas.layers) if atlas.phase not in ("scan", "certify") else 0
         for layer in atlas.layers:
             with self.noting():
                 has_pictures = layer.filters is not None
@@ -143,6 +151,8 @@ class _Walk:
     def _map(self, feature_map: FeatureMap) -> None:
         self.counts["feature maps"] += 1
         self.counts["hits"] += len(feature_map.hits)
+        if not feature_map.is_certain:
+            self.counts["feature maps with uncertain hits"] += 1
         for hit in feature_map.hits:
             with self.noting():
                 try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,21 @@ from backlight.atlas import checks, checksums
 from backlight.atlas.damage import reading
 from backlight.atlas.evidence import keep_stability
 from backlight.atlas.opening import storage_errors
-from backlight.atlas.rows import PARTS, band_rows, field_rows, hit_rows, layer_rows, map_rows, meta_rows
+from backlight.atlas.rows import (
+    INSERT_HIT,
+    PARTS,
+    band_rows,
+    candidate_row,
+    field_rows,
+    hit_rows,
+    layer_rows,
+    map_rows,
+    meta_rows,
+)
 from backlight.atlas.schema import (
     connect_for_writing,
     has_bands,
+    has_certainty,
     has_checksums,
     has_map_filters,
     transaction,
@@ -150,14 +161,14 @@ class AtlasWriter:
 
     @property
     def phase(self) -> str:
-        """What is to be done next: `scan`, `project`, `band`, `light` or `done`."""
+        """What is to be done next: `scan`, `certify`, `project`, `band`, `light` or `done`."""
         return str(self._meta("phase"))
 
     def load_scan(self) -> tuple[Scan, int]:
         """Return the scan as far as it has got, and the number of images done, bad ones included."""
         rows = self._rows("SELECT n_done, arrays FROM scan_state")
         if not rows:
-            return Scan.empty(self.plan.layers, self.plan.top), 0
+            return Scan.empty(self.plan.layers, self.plan.n_candidates), 0
         n_done, data = rows[0]
         try:
             state = Scan.from_arrays([layer.name for layer in self.plan.layers], read_npz(io.BytesIO(data)))
@@ -191,7 +202,10 @@ class AtlasWriter:
             )
 
     def finish_scan(self, scan: Scan) -> None:
-        """Keep what was found of every feature map, and the hits of the chosen ones; begin the projections."""
+        """Keep what was found of every feature map, and of the chosen ones the candidates for hits; begin to certify.
+
+        In an atlas of an earlier format the hits are those that the scan found, and the projections begin.
+        """
         with self._step() as connection:
             self._check_phase("scan")
             for i, (layer, channels) in enumerate(zip(self.plan.layers, self.plan.channels, strict=True)):
@@ -199,21 +213,21 @@ class AtlasWriter:
                 connection.executemany(
                     "INSERT INTO feature_map VALUES (?, ?, ?, ?, ?, ?)", map_rows(i, result)
                 )
-                connection.executemany(
-                    "INSERT INTO hit (layer_id, channel, rank, value, image_id, row, col) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    hit_rows(i, result, channels),
-                )
+                if not has_certainty(connection):
+                    connection.executemany(INSERT_HIT, hit_rows(i, result, channels, self.plan.top))
                 if has_bands(connection):
                     connection.executemany(
                         "INSERT INTO band (layer_id, channel, bin, value, image_id, row, col) "
                         "VALUES (?, ?, ?, ?, ?, ?, ?)",
                         band_rows(i, result, channels),
                     )
-                stability = result.halves.stability()
+                stability = result.halves.stability(self.plan.top)
                 if stability is not None:
                     keep_stability(connection, i, *stability)
             connection.execute("DELETE FROM scan_state")
-            self._set_phase(connection, "project")
+            if has_certainty(connection):
+                connection.execute("INSERT INTO certify_state VALUES (?, ?)", candidate_row(self.plan, scan))
+            self._set_phase(connection, "certify" if has_certainty(connection) else "project")
 
     def pending(self, layer_index: int, phase: str = "project") -> list[PendingHit]:
         """Return what a phase projects of a layer, finished or not, in order; the build works in fixed batches.
@@ -276,6 +290,19 @@ class AtlasWriter:
         with self._step() as connection:
             self._check_phase(phase)
             self._set_phase(connection, phases[phases.index(phase) + 1])
+
+    @contextmanager
+    def step(self, phase: str, then: str | None = None) -> Iterator[sqlite3.Connection]:
+        """Run a step of a phase, all of which is in the file afterwards, or nothing; `then` is the next phase."""
+        with self._step() as connection:
+            self._check_phase(phase)
+            yield connection
+            if then is not None:
+                self._set_phase(connection, then)
+
+    def rows(self, query: str) -> list[Any]:
+        """Return the rows of a query."""
+        return self._rows(query)
 
     def _step(self) -> AbstractContextManager[sqlite3.Connection]:
         return transaction(self._connection, self.path)

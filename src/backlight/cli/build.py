@@ -221,6 +221,11 @@ def _print_summary(result: Atlas) -> None:
     if dead:
         verb = "is" if dead == 1 else "are"
         console.print(f"{counted(dead, 'feature map')} {verb} dead: never active in any image")
+    doubtful = sum(not result[name][c].is_certain for name in result for c in result[name].channels)
+    if doubtful:
+        verb = "has" if doubtful == 1 else "have"
+        what = counted(doubtful, "feature map")
+        console.print(f"{what} {verb} nearly equal hits: another machine may show others")
     if result.skipped:
         what = counted(len(result.skipped), "picture")
         say("[yellow]{} could not be read[/] (left out of the atlas):", what)

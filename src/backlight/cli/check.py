@@ -17,6 +17,7 @@ _OF_ONE = {
     "pictures left out": "picture left out",
     "studies": "study",
     "layers with evidence": "layer with evidence",
+    "feature maps with uncertain hits": "feature map with uncertain hits",
 }
 
 

@@ -107,6 +107,7 @@ _said: set[str] = set()
 _PHASES = {
     "compile": ("compiling", ""),
     "scan": ("scanning", "images"),
+    "certify": ("certifying", "images"),
     "project": ("projecting", "hits"),
     "band": ("bands", "examples"),
     "light": ("keeping", "whole images"),

@@ -50,11 +50,11 @@ def estimate(plan: Plan) -> Estimate:
     scanner = Scanner(plan.net, plan.layers)
     # The first pass is not timed: it allocates memory that later ones use again.
     blank = torch.zeros(1, *plan.net.input_shape)
-    scanner.add(Scan.empty(plan.layers, plan.top), blank, [0], ["a blank"])
+    scanner.add(Scan.empty(plan.layers, plan.n_candidates), blank, [0], ["a blank"])
     begin = perf_counter()
     (batch,) = load_batches(plan.images, plan.preprocessing, ids, len(ids))
     names = ["an image"] * len(batch.ids)
-    scanner.add(Scan.empty(plan.layers, plan.top), batch.tensor, batch.ids, names)
+    scanner.add(Scan.empty(plan.layers, plan.n_candidates), batch.tensor, batch.ids, names)
     each = (perf_counter() - begin) / len(ids)
     projecting = _projection_seconds(plan)
     return Estimate(

@@ -174,7 +174,7 @@ def ledger_of(plan: Plan, address: Path | str) -> Ledger:
         plan.preprocessing.to_dict(),
         (images.fingerprint, images.n_images),
         [layer.name for layer in plan.layers],
-        plan.top,
+        plan.n_candidates,
     ]
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return Ledger(Folder(address), key, tuple(layer.name for layer in plan.layers))

@@ -13,15 +13,19 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.engines.light import ActivationMaps, light_up
+from backlight.engines.certify import answer
+from backlight.engines.light import light_up
+from backlight.engines.maps import HitMaps
 from backlight.engines.pictures import Pictures, shown
 from backlight.engines.plan import Plan, Shard
 from backlight.engines.work import FinishedLight, FinishedTile, Group, LightGroup, Partial, PendingHit
 from backlight.geometry import Box
 from backlight.images import Picture, load_batches
+from backlight.network.exact import ExactNetwork
 from backlight.progress import Progress, silent
 from backlight.projection import MOST_IMAGES, Projections, Projector, Unit
 from backlight.scan import Scan, Scanner, make_scanner
+from backlight.scan.certain import Answer, QuestionGroup
 from backlight.storage.tiles import encode_patch, encode_projection, tile_box
 
 
@@ -38,6 +42,10 @@ class LocalEngine:
                 has dealt with the shard.
         """
         return Worker(plan).scan(shards, progress)
+
+    def certify(self, plan: Plan, groups: Sequence[QuestionGroup]) -> Iterator[tuple[Answer, ...]]:
+        """Yield the answers to each group of questions about hits."""
+        return Worker(plan).certify(groups)
 
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         """Yield the tiles of each group; its pictures are read before it is run, and its tiles encoded after."""
@@ -60,7 +68,8 @@ class Worker:
         self._scanner: Scanner | None = None
         self._pictures = Pictures(plan.images, plan.preprocessing)
         self._projectors = _Projectors(plan)
-        self._maps = ActivationMaps(plan)
+        self._maps = HitMaps(plan)
+        self._exact: ExactNetwork | None = None
 
     def scan(
         self, shards: Sequence[Shard], progress: Progress = silent, alone: bool = False
@@ -87,7 +96,7 @@ class Worker:
         n_all = len(ids) if alone else plan.n_images
         n_done = n_all - len(ids)  # images of shards that an earlier run has finished
         # What all shards so far have found: later ones need not keep hits that it beats.
-        found = Scan.empty(plan.layers, plan.top)
+        found = Scan.empty(plan.layers, plan.n_candidates)
         # One reader for all shards, so that it reads ahead over their ends.
         with closing(load_batches(source, plan.preprocessing, ids, settings.batch_size)) as batches:
             for shard in shards:
@@ -107,6 +116,12 @@ class Worker:
                     found = found.merge(own)
                 n_done += len(shard)
                 progress("scan", n_done, n_all)
+
+    def certify(self, groups: Sequence[QuestionGroup]) -> Iterator[tuple[Answer, ...]]:
+        """Yield the answers to each group of questions about hits."""
+        if self._exact is None:
+            self._exact = ExactNetwork(self._plan.net, self._plan.layers)
+        return answer(self._plan, self._maps, self._exact, self._pictures, groups)
 
     def project(self, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         """Yield the tiles of each group; its pictures are read before it is run, and its tiles encoded after."""

@@ -34,6 +34,7 @@ from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.projection import check_channel, check_rules
 from backlight.projection.reach import under_rules
 from backlight.scan import Compile, choose_layers, should_compile
+from backlight.scan.certain import SPARE
 
 SCAN_STEP_IMAGES = 256
 """A scan is kept after so many images, rounded up to whole batches: what a killed build loses at most."""
@@ -118,6 +119,11 @@ class Plan:
         if self.net.preprocessing is None:
             raise _no_preprocessing(self.net)
         return self.net.preprocessing
+
+    @property
+    def n_candidates(self) -> int:
+        """Hits of a feature map that the scan keeps, so that the top ones can be certified."""
+        return self.top + SPARE
 
     @property
     def n_images(self) -> int:

@@ -23,6 +23,7 @@ from backlight.engines.station import Station, Task
 from backlight.engines.work import FinishedLight, FinishedTile, Group, LightGroup, Partial
 from backlight.errors import BacklightError, BacklightWarning, BadInputError, MachineError, first_line, tell
 from backlight.progress import Progress, silent
+from backlight.scan.certain import Answer, QuestionGroup
 from backlight.text import counted
 
 IN_FLIGHT = 2
@@ -96,6 +97,17 @@ class RayEngine:
         if shards:
             crew = self._crew_of(plan)
             yield from gathered(plan, crew.ledger, crew, shards, progress)
+
+    def certify(self, plan: Plan, groups: Sequence[QuestionGroup]) -> Iterator[tuple[Answer, ...]]:
+        """Yield the answers to each group of questions about hits, in the order of the groups."""
+        tasks = [Task("certify", own) for own in groups]
+        done: dict[QuestionGroup, tuple[Answer, ...]] = {}
+        running = self._crew_of(plan).run(deque(tasks)) if tasks else iter(())
+        for task in tasks:
+            while task.argument not in done:
+                other, answers = next(running)
+                done[other.argument] = answers
+            yield done.pop(task.argument)
 
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         """Yield the tiles of the groups, as they are done."""

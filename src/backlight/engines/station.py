@@ -13,6 +13,7 @@ from backlight.engines.ledger import Ledger
 from backlight.engines.local import Worker
 from backlight.engines.plan import Plan, Shard
 from backlight.engines.work import FinishedLight, FinishedTile, Group, LightGroup
+from backlight.scan.certain import Answer, QuestionGroup
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Task:
         argument: What it is called with.
     """
 
-    method: Literal["scan", "merge", "project", "light"]
+    method: Literal["scan", "merge", "certify", "project", "light"]
     argument: Any
 
 
@@ -64,6 +65,11 @@ class Station:
     def merge(self, shards: Sequence[Shard]) -> Shard | None:
         """Merge the files of shards; see `Ledger.merge`."""
         return self._ledger.merge(shards)
+
+    def certify(self, group: QuestionGroup) -> tuple[Answer, ...]:
+        """Return the answers to a group of questions about hits."""
+        (answers,) = self._worker.certify([group])
+        return answers
 
     def project(self, groups: Sequence[Group]) -> list[FinishedTile]:
         """Return the tiles of groups of hits."""

@@ -1,8 +1,9 @@
 """Units of work: a plan in pieces that an engine can carry out anywhere, in any order, and what each gives back.
 
 A scan is cut into shards of images. What is known of two shards merges into what is known of both, in any order.
-A projection is cut into groups of hits, and the pass that keeps images whole into groups of images; no group depends on
-another. All of it can be pickled.
+What it leaves open about hits is asked in groups of images (`backlight.scan.certain`). A projection is cut into groups
+of hits, and the pass that keeps images whole into groups of images; no group depends on another. All of it can be
+pickled.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from backlight.operators.ruleset import RuleSet
 from backlight.progress import Progress
 from backlight.projection import MOST_IMAGES, MOST_UNITS, Crops, group_layers, inputs_at_once
 from backlight.scan import Scan
+from backlight.scan.certain import Answer, QuestionGroup
 
 LIGHT_IMAGES = 32
 """Images of a group that is kept whole: what a killed build loses at most. Fixed, so that no setting shows in it."""
@@ -138,9 +140,12 @@ class Engine(Protocol):
     def scan(self, plan: Plan, shards: Sequence[Shard], progress: Progress) -> Iterator[Partial]:
         """Yield what is found in the shards, each partial of one of them or of several, in their order.
 
-        A partial may leave out hits that cannot be among the top ones of their half of the images (`HalvedHits`), all
-        shards together.
+        A partial may leave out hits that cannot be among the candidates (`Plan.n_candidates`) of their half of the
+        images (`HalvedHits`), all shards together.
         """
+
+    def certify(self, plan: Plan, groups: Sequence[QuestionGroup]) -> Iterator[tuple[Answer, ...]]:
+        """Yield the answers to each group of questions about hits, in the order of the groups."""
 
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         """Yield the tiles of the groups, in any order."""

@@ -103,7 +103,7 @@ class HalvedHits:
         }
         return cls(TopHits(**own), 1 if is_earlier else len(arrays["values"]))
 
-    def stability(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    def stability(self, top: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """Return at how many ranks two such sets of images have hits of equal strength, and of how many ranks.
 
         Two values (c,): the number of ranks that agree, and the number of ranks, at most nine, at which either half
@@ -123,11 +123,14 @@ class HalvedHits:
         is chance for any map. A map with one extreme image loses one rank; with two, less, as each half may get one.
         Copies of one image count as independent ones. Half the images reach lower than all of them, so the number
         is rather too low for the whole set. From below about a hundred images it means little.
+
+        Args:
+            top: Hits of a feature map that are shown; None for all that are kept.
         """
         if self.n_parts == 1:
             return None
         halves = [np.where(part.image_ids >= 0, part.values, 0).clip(min=0) for part in self.parts]
-        n_ranks = min(MOST_RANKS, halves[0].shape[1])
+        n_ranks = min(MOST_RANKS, halves[0].shape[1] if top is None else top)
         # (c, n) each: the weaker and the stronger hit at every rank, in the halves as they are.
         one, other = (values[:, :n_ranks] for values in halves)
         agree = _agree(np.minimum(one, other), np.maximum(one, other))

@@ -413,6 +413,7 @@ def card_of(
         active_share=own.active_share,
         is_dead=own.dead,
         stability="" if own.stability is None else own.stability.text,
+        doubt=_doubt(own.n_certain, len(hits)),
         projections=pictures[0],
         patches=pictures[1],
         n_hits=len(hits),
@@ -422,6 +423,16 @@ def card_of(
         purity=labels[0].count / len(hits) if labels else 0.0,
         selectivity=hits[-1].value / own.mean if hits and own.mean > 0 else 0.0,
     )
+
+
+def _doubt(n_certain: int | None, n_shown: int) -> str:
+    """Return in a sentence which of the hits shown are not certain; an empty text where all are, or nobody knows."""
+    if n_certain is None or n_certain >= n_shown:
+        return ""
+    if n_certain == 0:
+        return "Its strongest hits are too nearly equal to be told apart: rounding may choose others."
+    first = "Its first hit is" if n_certain == 1 else f"Its first {n_certain} hits are"
+    return f"{first} certain; the others are too nearly equal to be told apart."
 
 
 def _evidence(found: Evidence | None) -> EvidenceView | None:

@@ -90,6 +90,7 @@ class Card:
         active_share: Share of the images in which it is active.
         is_dead: Whether it is active in none.
         stability: Of how many ranks it is known that another set of images would have hits as strong, in words.
+        doubt: What is not certain of its hits because they are nearly equal, in a sentence; empty where all is.
         projections: Its projections, three by three; None for a dead map.
         patches: The patches beside them.
         n_hits: Number of hits shown.
@@ -109,6 +110,7 @@ class Card:
     active_share: float
     is_dead: bool
     stability: str
+    doubt: str
     projections: Sprite | None
     patches: Sprite | None
     n_hits: int
