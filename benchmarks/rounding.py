@@ -40,6 +40,8 @@ from evidence import _demo
 
 PART = "rounding"
 TRAINED = ("squeezenet1_0", "demo")
+AT_ONCE = 4
+"""Images that a scan runs together on a CPU."""
 SIDES = {"alexnet": 112, "vgg11": 64}
 """Inputs of the networks of random weights: 96 pixels a side, or what a network needs."""
 LIMITS = {"default": ("SSE41", "SSE4_2"), "avx2": ("AVX2", "AVX2"), "avx512": ("AVX512_CORE", "AVX512")}
@@ -60,7 +62,7 @@ class Settings:
         *("squeezenet1_0", "demo", "alexnet", "vgg11", "resnet18", "resnet50"),
         *("mobilenet_v2", "densenet121", "convnext_tiny"),
     )
-    images: int = 8
+    images: int = 4
     compiled: tuple[str, ...] = ("squeezenet1_0", "resnet18")
 
 
@@ -80,7 +82,7 @@ class Way:
 
     capability: str
     threads: int = 1
-    at_once: int = 4
+    at_once: int = AT_ONCE
     compiled: bool = False
 
     @property
@@ -117,39 +119,62 @@ def network(name: str) -> Network:
     return backlight.capture(get_model(name).eval(), (3, side, side), Preprocessing.default(3, side))
 
 
-def measure(name: str, way: Way, n_images: int) -> dict[str, Any]:
-    """Return the largest differences of a network, and in which layer that is."""
-    torch.set_num_threads(way.threads)
+def measure(name: str, own: Sequence[Way], n_images: int) -> list[dict[str, Any]]:
+    """Return, for each way, the largest differences of a network, and in which layer that is."""
     net = network(name)
-    layers = net.layers
-    fast, exact = FastNetwork(net, layers), ExactNetwork(net, layers)
+    layers, exact = net.layers, ExactNetwork(net, net.layers)
     preprocessing = net.preprocessing
     assert preprocessing is not None
     inputs = preprocessing.batch([Image.open(path) for path in photographs(n_images)])
-    if way.compiled:
-        example = inputs[: way.at_once].contiguous(memory_format=torch.channels_last)
-        fast.graph = compile_frozen(fast.graph, example)  # type: ignore[assignment]
-    errors = [np.zeros(layer.n_maps) for layer in layers]
+    runs = [_Run(net, way, inputs) for way in own]
     peaks = [np.zeros(layer.n_maps) for layer in layers]
-    for start in range(0, len(inputs), way.at_once):
-        part = inputs[start : start + way.at_once]
-        for i, maps in enumerate(zip(*fast(part), strict=True)):
-            right = exact(part[i], range(len(layers)))
-            for at, (own, true) in enumerate(zip(maps, right, strict=True)):
-                errors[at] = np.maximum(errors[at], _most((own.double() - true).abs()))
-                peaks[at] = np.maximum(peaks[at], _most(true))
-    shares, alone = zip(*map(_shares, errors, peaks), strict=True)
+    for start in range(0, len(inputs), AT_ONCE):
+        part = inputs[start : start + AT_ONCE]
+        found = [run.maps(part) for run in runs]
+        torch.set_num_threads(1)
+        for i, pixels in enumerate(part):
+            right = exact(pixels, range(len(layers)))
+            peaks = [np.maximum(peak, _most(true)) for peak, true in zip(peaks, right, strict=True)]
+            for run, maps in zip(runs, found, strict=True):
+                run.compare([of_layer[i] for of_layer in maps], right)
+    return [_row(name, net, run, peaks) for run in runs]
+
+
+class _Run:
+    """A network that computes in one way, and how far it was off so far."""
+
+    def __init__(self, net: Network, way: Way, inputs: Tensor) -> None:
+        self.way, self._fast = way, FastNetwork(net, net.layers)
+        self.errors = [np.zeros(layer.n_maps) for layer in net.layers]
+        if way.compiled:
+            example = inputs[: way.at_once].contiguous(memory_format=torch.channels_last)
+            self._fast.graph = compile_frozen(self._fast.graph, example)  # type: ignore[assignment]
+
+    def maps(self, part: Tensor) -> list[Tensor]:
+        """Return each layer's activations of some images."""
+        torch.set_num_threads(self.way.threads)
+        found = [self._fast(own) for own in torch.split(part, self.way.at_once)]
+        return [torch.cat(own) for own in zip(*found, strict=True)]
+
+    def compare(self, maps: Sequence[Tensor], right: Sequence[Tensor]) -> None:
+        """Add an image's activations, in float32 and in float64."""
+        errors = [_most((own.double() - true).abs()) for own, true in zip(maps, right, strict=True)]
+        self.errors = [np.maximum(before, now) for before, now in zip(self.errors, errors, strict=True)]
+
+
+def _row(name: str, net: Network, run: _Run, peaks: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
+    shares, alone = zip(*map(_shares, run.errors, peaks), strict=True)
     worst = int(np.argmax([own.max() for own in shares]))
     return {
         "network": name,
-        "way": way.name,
+        "way": run.way.name,
         "weights": "trained" if name in TRAINED else "random",
         "side": net.input_shape[-1],
-        "layers": len(layers),
-        "maps": sum(map(len, errors)),
+        "layers": len(net.layers),
+        "maps": sum(map(len, peaks)),
         "median": float(np.median(np.concatenate(shares))),
         "worst": float(shares[worst].max()),
-        "layer": layers[worst].name,
+        "layer": net.layers[worst].name,
         "of_own_peak": float(max(own.max(initial=0) for own in alone)),
     }
 
@@ -166,21 +191,28 @@ def _shares(errors: NDArray[np.float64], peaks: NDArray[np.float64]) -> tuple[ND
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Return a row for each network and way, as plain JSON."""
-    rows = []
-    for way in ways():
-        names = [name for name in settings.networks if name in settings.compiled or not way.compiled]
-        if names:
-            rows += _elsewhere(way, names, settings.images)
-            print(f"{way.name}: {max(row['worst'] for row in rows[-len(names) :]):.1e}", flush=True)
-    return {"settings": asdict(settings), "machine": machine(0.0), "bound": BOUND, "rows": rows}
+    """Return a row for each network and way, as plain JSON; kept after each instruction set."""
+    rows: list[dict[str, Any]] = []
+    results = {"settings": asdict(settings), "machine": machine(0.0), "bound": BOUND, "rows": rows}
+    for capability in dict.fromkeys(way.capability for way in ways()):
+        own = [way for way in ways() if way.capability == capability]
+        jobs = [
+            (name, [w for w in own if name in settings.compiled or not w.compiled])
+            for name in settings.networks
+        ]
+        rows += _elsewhere(jobs, own[0].environment, settings.images)
+        write_results(PART, results)
+        print(f"{capability}: {largest(results):.1e}", flush=True)
+    return results
 
 
-def _elsewhere(way: Way, names: Sequence[str], n_images: int) -> list[dict[str, Any]]:
-    """Return the rows of networks, measured in a process of the way's instruction set."""
-    job = json.dumps([asdict(way), list(names), n_images])
-    command = [sys.executable, str(Path(__file__).resolve()), "--job", job]
-    done = subprocess.run(command, env=way.environment, check=True, capture_output=True, text=True)
+def _elsewhere(
+    jobs: Sequence[tuple[str, Sequence[Way]]], environment: dict[str, str], n_images: int
+) -> list[dict[str, Any]]:
+    """Return the rows of networks, measured in a process that is held to an instruction set."""
+    told = json.dumps([(name, [asdict(way) for way in own], n_images) for name, own in jobs])
+    command = [sys.executable, str(Path(__file__).resolve()), "--job", told]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
@@ -223,13 +255,12 @@ def main() -> None:
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
-        way, names, n_images = json.loads(options.job)
-        print(json.dumps([measure(name, Way(**way), n_images) for name in names]))
+        jobs = [(name, [Way(**way) for way in own], n) for name, own, n in json.loads(options.job)]
+        print(json.dumps([row for job in jobs for row in measure(*job)]))
         return
     results = run(settings_from(options, Settings(), QUICK))
     print_table("float32 against float64, as a share of a map's scale", *table(results))
     print(describe(results))
-    write_results(PART, results)
 
 
 if __name__ == "__main__":

@@ -842,7 +842,8 @@ def test_rounding_is_measured_against_float64(monkeypatch):
     from conftest import captured_small_net
 
     monkeypatch.setattr(rounding, "network", lambda _: captured_small_net(Preprocessing.default(3, 32)))
-    found = rounding.measure("small", rounding.Way("default"), 2)
+    found, alone = rounding.measure("small", [rounding.Way("default"), rounding.Way("default", at_once=1)], 3)
+    assert (found["way"], alone["way"]) == ("default", "default, one image at a time")
     assert (found["layers"], found["maps"], found["side"]) == (7, 65, 32)
     assert 1e-9 < found["median"] <= found["worst"] < 1e-5
     assert found["worst"] <= found["of_own_peak"]
