@@ -171,10 +171,14 @@ def test_projection_runs():
 
 
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
-def test_the_scan_runs():
+def test_the_scan_runs(monkeypatch, small_net):
     import scan
 
-    settings = scan.Settings(("squeezenet1_0",), 3, batch_sizes=(2,), rounds=1, sgemm_sizes=SGEMM)
+    # compiled three times, of which a network of the zoo takes seconds each
+    preprocessing = Preprocessing(None, (32, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    net = capture(small_net.eval(), (3, 32, 32), preprocessing)
+    monkeypatch.setattr(scan, "load_network", lambda name: (small_net, net, True))
+    settings = scan.Settings(("small",), 3, batch_sizes=(2,), rounds=1, sgemm_sizes=SGEMM)
     found = json.loads(json.dumps(scan.run(settings)))
     (network,) = found["networks"]
     assert network["bare"] == max(rate for kind, rate in network["rates"].items() if kind.startswith("bare"))
@@ -478,7 +482,8 @@ def test_adaptive_networks_run():
     import adaptive
     import report
 
-    found = json.loads(json.dumps(adaptive.run(replace(adaptive.QUICK, sgemm_sizes=SGEMM))))
+    settings = replace(adaptive.QUICK, counts=(2,), sgemm_sizes=SGEMM)
+    found = json.loads(json.dumps(adaptive.run(settings)))
     assert [row["convolutions"] for row in found["rows"]] == [19, 38]
     row = found["rows"][1]
     assert row["ratios"]["plain"] == pytest.approx(row["rates"]["settle"] / row["rates"]["plain"])

@@ -7,6 +7,7 @@ Each gives a new module and never changes the one that it is given; where a netw
 from backlight.studies.diagnosis.remedies.choosing import multiple_of, remedies_for
 from backlight.studies.diagnosis.remedies.cutting import load_changed
 from backlight.studies.diagnosis.remedies.low_pass import low_pass
+from backlight.studies.diagnosis.remedies.norms import estimate_norms
 from backlight.studies.diagnosis.remedies.padding import (
     even_input,
     even_size,
@@ -30,6 +31,7 @@ __all__ = [
     "clip_filters",
     "delete_all",
     "delete_maps",
+    "estimate_norms",
     "even_input",
     "even_size",
     "filter_rms",

@@ -35,7 +35,8 @@ def remedies_for(
         kind: One of `KINDS`, or another.
         layer: The layer that has the finding.
         channels: The maps concerned. Of duplicates the last one stays, and the others become multiples of it.
-        images: (n, c, h, w) inputs, on which multiples are fitted and changed copies are checked.
+        images: (n, c, h, w) inputs, on which multiples are fitted, batch norms are estimated anew, and changed
+            copies are checked.
 
     Example:
         >>> import backlight
@@ -53,7 +54,7 @@ def remedies_for(
         scale = partial(renormalise_maps, model, net, layer, channels, shown)
         return [Remedy("renormalise", scale), Remedy("scale down", partial(scale, exactly=False))]
     if kind in ("aliased", "checkerboard"):
-        after, before = (partial(low_pass, model, net, layer, place) for place in ("after", "before"))
+        after, before = (partial(low_pass, model, net, layer, place, images) for place in ("after", "before"))
         return [
             Remedy("low-pass after the rectifier", after),
             Remedy("low-pass before the convolution", before),

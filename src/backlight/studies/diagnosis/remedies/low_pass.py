@@ -5,6 +5,9 @@ blur samples what its rectifier makes of it: a trained network survives that bes
 The cheap way is a blur before the convolution, which keeps its price. As both are linear, that is a blur of its outputs
 before they are rectified, up to the border, and takes more from the rectified maps than it has to.
 
+Blurred maps vary less than those that the batch norms behind them were trained on. Estimated anew on a few images, the
+norms take back most of what a low-pass costs (docs/remedies.md).
+
 *Source*: Zhang (2019), Making Convolutional Networks Shift-Invariant Again, section 3: binomial filters, MaxBlurPool.
 
 *Differs*: the blur is as wide as the stride needs, 2 s - 1, and its border repeats the edge instead of reflecting it,
@@ -25,6 +28,7 @@ from backlight.network import Network, OperatorClass
 from backlight.operators.reading import operator_name, sizes_of
 from backlight.operators.table import is_batch_norm
 from backlight.studies.diagnosis.remedies.cutting import copy_of
+from backlight.studies.diagnosis.remedies.norms import estimate_behind_
 from backlight.studies.diagnosis.remedies.remedied import Remedied
 from backlight.studies.diagnosis.remedies.sliding import Sliding, module_path, sliding_below
 from backlight.studies.diagnosis.remedies.wiring import unwrapped
@@ -77,7 +81,13 @@ class BlurredConv2d(nn.Conv2d):
         return super().forward(self.blur(input))
 
 
-def low_pass(model: nn.Module, net: Network, layer: str | None = None, place: str = "after") -> Remedied:
+def low_pass(
+    model: nn.Module,
+    net: Network,
+    layer: str | None = None,
+    place: str = "after",
+    images: Tensor | None = None,
+) -> Remedied:
     """Return a copy of a model with a low-pass before its strides.
 
     Args:
@@ -86,9 +96,10 @@ def low_pass(model: nn.Module, net: Network, layer: str | None = None, place: st
         layer: A layer: of the strides below it, only the nearest gets a low-pass; None for all strides.
         place: Of convolutions: `after` the rectifier behind them, where they get the stride 1 and cost stride squared
             times as much, or `before` them. Of max pools the blur is always behind the maxima.
+        images: (n, c, h, w) inputs, on which the batch norms behind the low-passes are estimated anew; None keeps them.
 
     Raises:
-        BadInputError: There is no such place.
+        BadInputError: There is no such place, or there is one image only.
         RemedyError: There is no stride, or what has it is not a module that can be replaced.
 
     *Convention*: average pools stay; they are low-passes themselves. Where no rectifier of its own is behind a
@@ -110,8 +121,9 @@ def low_pass(model: nn.Module, net: Network, layer: str | None = None, place: st
     new = copy_of(unwrapped(model, net))
     for own in found:
         _replace(new, net, own, place)
-    where = ", ".join(repr(own.where) for own in found)
-    return Remedied(new, f"low-pass ({place})", f"low-pass before the stride of {where}")
+    done = f"low-pass before the stride of {', '.join(repr(own.where) for own in found)}"
+    norms = "" if images is None else estimate_behind_(new, net, [own.node for own in found], images)
+    return Remedied(new, f"low-pass ({place})", f"{done}; {norms}" if norms else done)
 
 
 def _replace(model: nn.Module, net: Network, own: Sliding, place: str) -> None:
