@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
@@ -17,6 +18,7 @@ from backlight.engines.ledger import Ledger, ledger_of
 from backlight.engines.plan import Shard
 from backlight.engines.work import Partial, merge
 from backlight.errors import BacklightWarning, StorageError
+from backlight.storage import replacing
 from engines.plans import scan_shard, some_plan
 
 
@@ -97,6 +99,16 @@ def test_a_ledger_holds_many_scans(plan: Plan, ledger: Ledger, tmp_path: Path, p
     other.write(scan_shard(some_plan(net, picture_folder / "a"), Shard(0, 8)))
     ledger.clear()
     assert (ledger.shards(), other.shards()) == ([], [Shard(0, 8)])
+    with (
+        pytest.raises(KeyboardInterrupt),
+        replacing(tmp_path / "ledger" / other._name(Shard(8, 16))) as (part,),
+    ):
+        shutil.copy(part, tmp_path / "part")
+        name = part.name
+        raise KeyboardInterrupt
+    (tmp_path / "part").rename(tmp_path / "ledger" / name)  # as a killed process leaves it
+    ledger.clear()
+    assert len(list((tmp_path / "ledger").iterdir())) == 2
     other.clear()
     assert not (tmp_path / "ledger").exists()
 

@@ -109,8 +109,8 @@ def _share(folder: Path) -> float:
         phase, done, total = (folder / "progress").read_text().split()
     except (OSError, ValueError):
         return 0.0
-    starts = {"scan": 0.0, "project": 0.5, "band": 0.7, "light": 0.9}
-    stops = {"scan": 0.5, "project": 0.7, "band": 0.9, "light": 1.0}
+    starts = {"scan": 0.0, "certify": 0.5, "project": 0.55, "band": 0.7, "light": 0.9}
+    stops = {"scan": 0.5, "certify": 0.55, "project": 0.7, "band": 0.9, "light": 1.0}
     return starts[phase] + (stops[phase] - starts[phase]) * int(done) / max(int(total), 1)
 
 

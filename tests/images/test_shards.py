@@ -76,18 +76,6 @@ def test_several_shards(tmp_path):
     assert source.fingerprint() != TarSource("", [one, two]).fingerprint()
 
 
-def test_cuts_are_where_a_shard_with_images_begins(tmp_path):
-    counts = {"a": 0, "b": 2, "c": 0, "d": 1, "e": 3, "f": 0}
-    shards = [
-        write_tar(tmp_path / f"{name}.tar", [(f"{i}.png", png(i)) for i in range(n)])
-        for name, n in counts.items()
-    ]
-    source = TarSource("", shards)
-    assert source.cuts == (2, 3)
-    assert [record.path[0] for record in source.records] == list("bbdeee")
-    assert TarSource("", shards[:2]).cuts == ()
-
-
 def test_fingerprint(tmp_path):
     def of(folder, *members):
         return TarSource("", [write_tar(tmp_path / folder / "s.tar", members)]).fingerprint()

@@ -12,7 +12,7 @@ KEY = "origin"
 
 
 def keep_origin(path: Path, origin: Mapping[str, str | None]) -> None:
-    """Keep what an atlas was built from: its model, weights and images, as they were typed.
+    """Keep what an atlas was built from: its model, weights and images, as they were typed, but for passwords.
 
     Raises:
         AtlasError: The file is not an atlas.

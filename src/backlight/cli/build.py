@@ -166,12 +166,13 @@ def build(
 def carry_out(made: Planned, chosen: EngineOptions) -> None:
     """Build the atlas of a plan, and say what it holds."""
     from backlight import atlas
+    from backlight.images.addresses import without_secrets
 
     _print_plan(made)
     options, output = made.options, Path(made.options.output)
     with progress_bars() as progress, chosen.started(options.default_ledger) as engine:
         result = atlas.execute(made.plan, output, engine, progress=progress)
-    origin = {"model": options.model, "weights": options.weights, "images": options.images}
+    origin = {"model": options.model, "weights": options.weights, "images": without_secrets(options.images)}
     atlas.keep_origin(output, origin)
     _print_summary(result)
 

@@ -138,7 +138,9 @@ class Ledger:
 
     def clear(self) -> None:
         """Remove all files of the scan, and the folder if nothing else is in it."""
-        self.folder.remove([self._name(shard) for shard in self.shards()])
+        # Also the parts of files that killed processes were writing (`storage.writing`).
+        mine = re.compile(rf"\.?{self.key[:16]}-\d+-\d+\.npz(\.[0-9a-f]{{8}}\.new\.npz)?")
+        self.folder.remove([name for name in self.folder.names() if mine.fullmatch(name)])
         self.folder.remove_if_empty()
 
     def _name(self, shard: Shard) -> str:

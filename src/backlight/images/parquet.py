@@ -33,9 +33,6 @@ class ParquetSource:
         The first column that Hugging Face declares as images gives these, or else the first of bytes, plain or beside
         a path; the first of its class labels, or else one called "label", the labels. The record's path is the path
         of the file, relative to the folder that all share, then the name that the row stores, else "row N" of it.
-
-    Attributes:
-        cuts: The ids at which a new file begins, without 0; a file without rows has none.
     """
 
     def __init__(self, name: str, files: Sequence[Path | ByteFile]) -> None:
@@ -60,7 +57,6 @@ class ParquetSource:
         if self._starts[-1] == 0:
             raise BadInputError(f"no row in the Parquet files of {name!r}")
         self.name, self._prefixes = name, below_shared_folder(self._files)
-        self.cuts = tuple(sorted({*self._starts} - {0, self._starts[-1]}))
         self._groups: OnceCache[_Cells] = OnceCache(_MOST_BYTES, _n_bytes)
         entries = [
             (f"{prefix}/{path or f'row {row}'}", label)

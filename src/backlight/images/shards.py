@@ -15,7 +15,6 @@ from backlight.images.sources import (
     ImageRecord,
     check_id,
     choose_pictures,
-    cuts_between,
     digest,
     storable,
 )
@@ -29,9 +28,6 @@ class TarSource:
     Convention:
         Shards in the order given, and the images of a shard in the order in which they lie in it. The
         record's path is the shard's path, relative to the folder that all shards share, then the member's.
-
-    Attributes:
-        cuts: The ids at which a new shard begins, without 0; a shard without images has none.
     """
 
     def __init__(self, name: str, shards: Sequence[Path | ByteFile]) -> None:
@@ -55,7 +51,6 @@ class TarSource:
             raise BadInputError(
                 f"no image in the tar shards of {name!r}; looked for {', '.join(sorted(IMAGE_SUFFIXES))}"
             )
-        self.cuts = cuts_between(member.shard for member in self._members)
         prefixes = below_shared_folder(self._shards)
         self.name = name
         self.records = tuple(

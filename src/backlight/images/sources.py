@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 
@@ -60,12 +59,7 @@ class ImageRecord:
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """A fixed sequence of images. Every source can be pickled, and loaded from by several threads at once.
-
-    A source whose images lie in larger files (tar shards, Parquet) may also have an attribute `cuts: Sequence[int]`,
-    which is no part of the protocol: the ids, ascending and without 0, at which a new file begins. Whoever divides
-    the images among workers does well to divide them there.
-    """
+    """A fixed sequence of images. Every source can be pickled, and loaded from by several threads at once."""
 
     @property
     def name(self) -> str:
@@ -100,19 +94,6 @@ def check_id(image_id: int, source: ImageSource) -> None:
         raise BadInputError(
             f"image id {image_id} is out of range for {source.name!r} ({len(source)} images, from 0)"
         )
-
-
-def cuts_between(files: Iterable[int]) -> tuple[int, ...]:
-    """Return the ids at which a new file begins, without 0.
-
-    Args:
-        files: The file in which each image lies, in the order of the images.
-
-    Example:
-        >>> cuts_between([0, 0, 2, 2, 2, 3])
-        (2, 5)
-    """
-    return tuple(i for i, (one, other) in enumerate(pairwise(files), 1) if one != other)
 
 
 def digest(entries: Iterable[tuple[str, int]]) -> str:
