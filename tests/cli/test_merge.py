@@ -19,6 +19,14 @@ def test_an_atlas_in_the_place_of_which_nothing_can_be_written_is_said(
 
 
 @pytest.mark.usefixtures("workplace")
+def test_a_device_is_not_named_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = (*BUILD, "--engine", "ray", "--device", "cuda")
+    check_refused(
+        capsys, arguments, "with --engine ray, --gpus 1 puts networks on GPUs; leave out --device cuda"
+    )
+
+
+@pytest.mark.usefixtures("workplace")
 def test_flags_of_ray_are_refused_without_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*BUILD, "--plan", "p.json") == 0
     check_refused(

@@ -123,6 +123,8 @@ def build(
         )
     chosen = EngineOptions(engine, address, stations, cpus, gpus, ledger, keep_ledger)
     chosen.check()
+    if engine == "ray" and device != "cpu":
+        raise BadInputError(f"with --engine ray, --gpus 1 puts networks on GPUs; leave out --device {device}")
     options = BuildOptions(
         model,
         images,

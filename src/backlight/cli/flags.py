@@ -73,7 +73,7 @@ ClusterAddress = Annotated[
     str | None,
     typer.Option(
         "--address",
-        help="Of the Ray cluster: auto, ray://HOST:10001; none begins one on this machine.",
+        help="Of the Ray cluster: auto, HOST:6379; none begins one on this machine.",
         rich_help_panel=ENGINES,
     ),
 ]

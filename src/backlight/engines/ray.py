@@ -41,7 +41,7 @@ class RayConfig:
     """Where stations run, and on what.
 
     Attributes:
-        address: Of the cluster: `auto`, `ray://HOST:10001`, or None for a cluster of this machine alone, begun and
+        address: Of the cluster: `auto`, `HOST:6379`, or None for a cluster of this machine alone, begun and
             ended with the engine. Where Ray runs in this process already, that is used.
         stations: How many; None for as many as the cluster has room for.
         cpus: Of each station; torch uses so many threads.
