@@ -98,7 +98,7 @@ def _build(
 
 
 def _start(folder: Path, nodes: object, seed: int) -> subprocess.Popen[bytes]:
-    words = [sys.executable, str(HERE / "driver.py"), str(folder), nodes.address, "4", str(seed)]  # type: ignore[attr-defined]
+    words = [sys.executable, str(HERE / "driver.py"), str(folder), nodes.address, "3", str(seed)]  # type: ignore[attr-defined]
     environment = {**__import__("os").environ, "PYTHONPATH": str(HERE.parent)}
     return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE)
 

@@ -282,7 +282,7 @@ def _connect(address: str | None) -> tuple[Any, bool]:
     # Ray has no common base for what it raises on connecting.
     except Exception as error:
         raise BadInputError(
-            f"no Ray cluster at {address!r} ({first_line(error)}); `ray start --head` begins one"
+            f"no Ray cluster at {address!r} ({first_line(error)}); begin one with `ray start`"
         ) from error
     nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
     if address is None and any(own["NodeManagerAddress"] != _LOOPBACK for own in nodes):
