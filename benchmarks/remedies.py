@@ -3,9 +3,10 @@
 Faults are planted in the ten networks of `faults.py`; for each the remedies are tried, and counted are those after
 which the fault is gone and no answer is lost. Images on which a remedy is fitted are not those on which it is measured.
 Then the remedies that change what a network computes are tried on the sound networks, and single maps are deleted from
-each layer of networks of torchvision. Results are kept row by row, and rerunning the command resumes.
+each layer of networks of torchvision. Results are kept row by row: rerunning the command resumes, and more seeds or
+networks only add.
 
-    python benchmarks/remedies.py [--networks vgg dense ...] [--seeds 3] [--quick]
+    python benchmarks/remedies.py [--networks vgg dense ...] [--seeds 5] [--quick]
 
 Prints tables and writes benchmarks/results/remedies.json; `report.py` puts them into docs/remedies.md.
 """
@@ -13,10 +14,11 @@ Prints tables and writes benchmarks/results/remedies.json; `report.py` puts them
 from __future__ import annotations
 
 import argparse
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from statistics import median
@@ -27,6 +29,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+import backlight_demo
 import cifar_networks
 from backlight import Network, capture
 from backlight.errors import RemedyError
@@ -36,6 +39,7 @@ from backlight.studies.diagnosis.remedies import (
     TrialConfig,
     clip_filters,
     delete_maps,
+    estimate_norms,
     even_input,
     filter_rms,
     low_pass,
@@ -44,7 +48,7 @@ from backlight.studies.diagnosis.remedies import (
     try_remedies,
 )
 from backlight.studies.diagnosis.remedies.low_pass import Blur, BlurredConv2d
-from common import SEED, print_table, read_results, settings_from, write_results
+from common import SEED, photographs, print_table, read_results, settings_from, write_results
 from faults import CIFAR, NAMES, PLANTERS, Planted, Subject, faulty_images, load_subject
 
 PART = "remedies"
@@ -61,13 +65,13 @@ class Settings:
         networks: Of those of `faults.py`.
         seeds: How many faults of each kind are planted in each network.
         images: How many test images of CIFAR-10 the accuracy is measured on.
-        photographs: On how many photographs the agreement of the others is measured.
+        photographs: How many photographs the accuracy of the others is measured on.
         zoo: Networks of torchvision, with random weights.
         rounds: How often times are taken.
     """
 
     networks: tuple[str, ...] = NAMES
-    seeds: int = 3
+    seeds: int = 5
     images: int = 600
     photographs: int = 40
     zoo: tuple[str, ...] = ZOO
@@ -77,9 +81,29 @@ class Settings:
 QUICK = Settings(("vgg",), seeds=1, images=20, zoo=("squeezenet1_1",), rounds=1)
 
 
-def labels_of(name: str, n: int) -> Tensor | None:
-    """Return the classes of the first images of a subject; None where they are not known."""
-    return cifar_networks.tensors("test")[1][:n] if name in CIFAR else None
+def measured_on(subject: Subject, given: Tensor, settings: Settings) -> tuple[Tensor, Tensor | None]:
+    """Return the images on which remedies are measured, none of which they were fitted on, and their classes.
+
+    Classes of photographs are those in the names of their files; None where no name is a class.
+    """
+    images = given[_FITTED:]
+    if subject.name in CIFAR:
+        return images, cifar_networks.tensors("test")[1][_FITTED : len(given)]
+    classes = classes_of_photographs()[_FITTED : len(given)] if subject.name in NAMES else []
+    known = [i for i, own in enumerate(classes) if own is not None][: settings.photographs]
+    if not known:
+        return images[: settings.photographs], None
+    return images[known], torch.tensor([classes[i] for i in known])
+
+
+def classes_of_photographs() -> list[int | None]:
+    """Return for each photograph, `n01443537_11099_goldfish.jpg`, the class of ImageNet that it is named for.
+
+    None for a name that is no class's, or that two have.
+    """
+    names = [re.sub(r"\W", "_", own.lower()) for own in backlight_demo.labels()]
+    of = {own: i for i, own in enumerate(names) if names.count(own) == 1}
+    return [of.get(re.sub(r"\W", "_", path.stem.lower()).split("_", 2)[-1]) for path in photographs()]
 
 
 def maps_of(model: nn.Module, layer: str, images: Tensor) -> Tensor:
@@ -163,8 +187,15 @@ def is_gone(kind: str, before: float | None, after: float | None) -> bool:
 
 
 def is_kept(row: dict[str, Any]) -> bool:
-    """Return whether no accuracy was lost: a change of at least -0.1 points; without labels, all answers but 0.5 %."""
-    return row["change"] is not None and row["change"] >= (-0.001 if row["labels"] else -0.005)
+    """Return whether no accuracy was lost: a change of at least -0.1 points; without labels, all answers but 0.5 %.
+
+    Where the network with the fault gets nothing right, nothing could be lost: there it must surely gain.
+    """
+    if row["change"] is None:
+        return False
+    if not row["before"]:
+        return bool(row["low"] > 0)
+    return bool(row["change"] >= (-0.001 if row["labels"] else -0.005))
 
 
 def trial_config(subject: Subject, settings: Settings) -> TrialConfig:
@@ -178,25 +209,28 @@ def planted_rows(subject: Subject, kind: str, seed: int, settings: Settings) -> 
     rng = np.random.default_rng([seed, zlib.crc32(f"{subject.name} {kind}".encode())])
     planted = PLANTERS[kind](subject, rng)
     given = faulty_images(kind, subject, rng)
-    fitted, images = given[:_FITTED], given[_FITTED:]
-    net, labels = subject.recapture(planted.model), labels_of(subject.name, len(given))
+    fitted, (images, labels) = given[:_FITTED], measured_on(subject, given, settings)
+    net = subject.recapture(planted.model)
     channels = [] if planted.channel is None else [planted.channel]
     if kind == "duplicate":
         channels += [_most_alike(planted.model, planted, fitted)]
     measure = measure_of(kind, subject, net, planted, fitted[:20])
-    remedies = [
-        Remedy(own.name, own.apply, None if own.name.startswith("even input") else measure)
-        for own in remedies_for(planted.model, net, kind, planted.layer, channels, fitted[:_MULTIPLES])
-    ]
+    few = fitted[:_MULTIPLES]
+    remedies = remedies_for(planted.model, net, kind, planted.layer, channels, few)
+    if kind == "aliased":  # what of a low-pass's gain is not the low-pass's
+        remedies.append(Remedy("norms alone", partial(estimate_norms, planted.model, net, few)))
+    remedies = [replace(own, measure=None if _has_no_measure(own.name) else measure) for own in remedies]
     config = trial_config(subject, settings)
-    found, _ = try_remedies(
-        planted.model, net, remedies, images, None if labels is None else labels[_FITTED:], config
-    )
+    found, _ = try_remedies(planted.model, net, remedies, images, labels, config)
     place = {"network": subject.name, "kind": kind, "seed": seed, "layer": planted.layer}
     return [
         _row(place, kind, own, labels is not None, found.accuracy().mean)
         for own in found.summary()["remedies"]
     ]
+
+
+def _has_no_measure(remedy: str) -> bool:
+    return remedy.startswith("even input")
 
 
 def _most_alike(model: nn.Module, planted: Planted, images: Tensor) -> int:
@@ -225,9 +259,7 @@ def _row(
     row |= {key: None if own.get(key) is None else round(own[key], 5) for key in keys}
     row["reason"] = None if own["is_done"] else own["done"]
     gone = (
-        None
-        if own["remedy"].startswith("even input")
-        else is_gone(kind, row["measure_before"], row["measure_after"])
+        None if _has_no_measure(own["remedy"]) else is_gone(kind, row["measure_before"], row["measure_after"])
     )
     return row | {"gone": gone, "kept": is_kept(row)}
 
@@ -235,15 +267,18 @@ def _row(
 def sound_rows(subject: Subject, settings: Settings) -> list[dict[str, Any]]:
     """Return a row for each remedy that changes what a network computes, tried on the network without a fault."""
     model, net = subject.model, subject.net
+    few, (images, labels) = subject.images[:_MULTIPLES], measured_on(subject, subject.images, settings)
+    places = {"after": "low-pass after the rectifier", "before": "low-pass before the convolution"}
+    low_passes = {name: partial(low_pass, model, net, place=place) for place, name in places.items()}
     remedies = [
-        Remedy("low-pass after the rectifier", partial(low_pass, model, net, place="after")),
-        Remedy("low-pass before the convolution", partial(low_pass, model, net, place="before")),
+        *(Remedy(name, partial(apply, images=few)) for name, apply in low_passes.items()),
+        *(Remedy(f"{name}, old norms", apply) for name, apply in low_passes.items()),
+        Remedy("norms alone", partial(estimate_norms, model, net, few)),
         Remedy("even input (pad)", partial(even_input, model, net, "pad")),
         Remedy("even input (resize)", partial(even_input, model, net, "resize")),
         Remedy("clip to RMS 0.1", partial(clip_filters, model)),
     ]
-    labels = labels_of(subject.name, len(subject.images))
-    found, _ = try_remedies(model, net, remedies, subject.images, labels, trial_config(subject, settings))
+    found, _ = try_remedies(model, net, remedies, images, labels, trial_config(subject, settings))
     place = {"network": subject.name, "kind": "sound"}
     rows = found.summary()["remedies"]
     return [
@@ -289,17 +324,19 @@ def _reason(text: str) -> str:
 def run(settings: Settings) -> dict[str, Any]:
     """Measure what is not there yet, keep it row by row, and return all of it."""
     torch.set_num_threads(1)
-    part = PART if settings == Settings() else f"{PART}_quick"
+    shared = _shared(settings)
+    part = PART if shared == _shared(Settings()) else f"{PART}_quick"
     kept = read_results(part) or {}
-    if kept.get("settings") != _plain(settings):
-        kept = {"settings": _plain(settings), "rows": [], "zoo": []}
+    if kept.get("settings") != shared:
+        kept = {"settings": shared, "rows": [], "zoo": []}
     done = {(row["network"], row["kind"], row.get("seed")) for row in kept["rows"]}
     seeds = range(settings.seeds)
     cases = [(name, kind, seed) for name in settings.networks for seed in seeds for kind in KINDS]
     # what a remedy costs a sound network can be told where there are labels
     cases += [(name, "sound", None) for name in settings.networks if name in CIFAR]
     for name, group in groupby([own for own in cases if own not in done], key=lambda own: own[0]):
-        n_images = _FITTED + (settings.images if name in CIFAR else settings.photographs)
+        # a third of the photographs have no class of the network's
+        n_images = _FITTED + (settings.images if name in CIFAR else 2 * settings.photographs)
         subject = load_subject(name, n_images)
         for _, kind, seed in group:
             if seed is None:
@@ -314,8 +351,9 @@ def run(settings: Settings) -> dict[str, Any]:
     return kept
 
 
-def _plain(settings: Settings) -> dict[str, Any]:
-    return {key: list(own) if isinstance(own, tuple) else own for key, own in asdict(settings).items()}
+def _shared(settings: Settings) -> dict[str, int]:
+    """Return what all rows of a file have in common: what else is asked for, the rows themselves say."""
+    return {key: getattr(settings, key) for key in ("images", "photographs", "rounds")}
 
 
 def planted_table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -351,6 +389,7 @@ def remedy_table(results: dict[str, Any], sound: bool = False) -> tuple[list[str
     """Return what each remedy did, over all networks: of planted faults, or on sound networks."""
     rows = [row for row in results["rows"] if (row["kind"] == "sound") == sound]
     keys = dict.fromkeys((row["kind"], row["remedy"]) for row in rows)
+    answers = ["answers that stay, %"] if any(not row["labels"] for row in rows) else []
     found = []
     for kind, remedy in sorted(keys, key=lambda own: [*KINDS, "sound"].index(own[0])):
         mine = [row for row in rows if (row["kind"], row["remedy"]) == (kind, remedy)]
@@ -360,7 +399,8 @@ def remedy_table(results: dict[str, Any], sound: bool = False) -> tuple[list[str
             known = [row for row in done if row["gone"] is not None]
             cells.append(f"{sum(row['gone'] for row in known)} of {len(known)}" if known else "–")
         cells += [_spread([row["change"] for row in done if row["labels"]], 100, "+.1f")]
-        cells += [_spread([1 + row["change"] for row in done if not row["labels"]], 100, ".0f")]
+        if answers:
+            cells += [_spread([1 + row["change"] for row in done if not row["labels"]], 100, ".0f")]
         cells += [_spread([row[key] - 1 for row in done], 100, "+.1f") for key in ("flops", "parameters")]
         times = [row["time"] - 1 for row in done if row["time"]]
         cells.append(
@@ -368,7 +408,7 @@ def remedy_table(results: dict[str, Any], sound: bool = False) -> tuple[list[str
         )  # on a busy machine only the median says something
         found.append([remedy if sound else f"{kind}: {remedy}", *cells])
     gone = [] if sound else ["fault gone"]
-    header = ["remedy", "could be done", *gone, "accuracy, points", "answers that stay, %"]
+    header = ["remedy", "could be done", *gone, "accuracy, points", *answers]
     return [*header, "FLOPs, %", "parameters, %", "time, %"], found
 
 

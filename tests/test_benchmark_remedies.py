@@ -46,7 +46,7 @@ def test_planted_faults_are_removed_and_kept_row_by_row(subject, monkeypatch, tm
     found = json.loads(json.dumps(remedies.run(settings)))
     by_kind = {kind: [row for row in found["rows"] if row["kind"] == kind] for kind in remedies.KINDS}
     assert {kind: len(rows) for kind, rows in by_kind.items()} == {
-        "dead": 1, "duplicate": 1, "loud": 2, "uneven": 3, "aliased": 2,
+        "dead": 1, "duplicate": 1, "loud": 2, "uneven": 3, "aliased": 3,
     }  # fmt: skip
     for kind in ("dead", "duplicate", "loud"):
         row = by_kind[kind][0]
@@ -56,6 +56,12 @@ def test_planted_faults_are_removed_and_kept_row_by_row(subject, monkeypatch, tm
     assert by_kind["aliased"][0]["measure_after"] < by_kind["aliased"][0]["measure_before"]
     kept = remedies.run(settings)
     assert kept == found  # nothing is measured again
+    # another seed only adds, and what is measured in another way is measured anew
+    more = remedies.run(replace(settings, seeds=2))
+    assert more["rows"][: len(found["rows"])] == found["rows"]
+    assert {row["seed"] for row in more["rows"][len(found["rows"]) :]} == {1}
+    assert remedies.run(settings) == more  # fewer take none away
+    assert remedies.run(replace(settings, seeds=0, images=21))["rows"] == []
     for header, rows in (
         remedies.planted_table(found),
         remedies.remedy_table(found),
@@ -104,7 +110,27 @@ def test_what_counts_as_removed_is_what_the_page_says():
         {"labels": False, "change": -0.01},
         {"labels": True, "change": None},
     ]
-    assert [remedies.is_kept(row) for row in rows] == [True, False, True, False, False]
+    assert [remedies.is_kept(row | {"before": 0.1}) for row in rows] == [True, False, True, False, False]
+    # a network that gets nothing right cannot lose, and must surely gain
+    gains = [{"change": 0.05, "low": -0.04}, {"change": 0.2, "low": 0.08}]
+    assert [remedies.is_kept(own | {"before": 0.0, "labels": True}) for own in gains] == [False, True]
+
+
+def test_photographs_have_the_class_that_they_are_named_for(subject, monkeypatch):
+    import remedies
+
+    # a crane is a bird and a machine; no network knows persons
+    names = ["n01443537_1_goldfish", "n00007846_2_person", "n02012849_3_crane", "n03196217_4_digital_clock"]
+    files = [Path(f"{name}.jpg") for name in [*names * 30, "mine"]]
+    monkeypatch.setattr(remedies, "photographs", lambda: files)
+    assert remedies.classes_of_photographs() == [*[1, None, None, 530] * 30, None]
+    settings = replace(remedies.QUICK, photographs=7)
+    images, labels = remedies.measured_on(replace(subject, name="demo"), subject.images, settings)
+    assert labels.tolist() == [1, 530, 1, 530, 1, 530, 1]
+    assert torch.equal(images, subject.images[[100, 103, 104, 107, 108, 111, 112]])
+    images, labels = remedies.measured_on(subject, subject.images, settings)
+    assert labels is None
+    assert torch.equal(images, subject.images[100:107])
 
 
 def test_a_network_of_the_zoo_is_counted():
@@ -129,14 +155,65 @@ def test_the_page_says_what_was_measured():
     found = read_results(remedies.PART)
     page = PAGE.read_text()
     assert report.fill(page, {remedies.PART: found}) == page
-    assert found["settings"] == remedies._plain(remedies.Settings())
-    # one finds the planted faults, dead, duplicate and loud maps, removed in at least 8 of the 10 networks
+    settings = remedies.Settings()
+    assert found["settings"] == {"images": settings.images, "photographs": 40, "rounds": settings.rounds}
+    # the planted faults are removed in at least 8 of the 10 networks
     names = {row["network"] for row in found["rows"]}
-    assert len(names) == 10
-    for kind in ("dead", "duplicate", "loud", "uneven"):
+    assert names == set(settings.networks)
+    for kind in remedies.KINDS:
         assert remedies.n_fixed(found["rows"], kind) >= 8
     # what is exact changes no answer
     exact = ("delete", "merge", "renormalise")
     assert {row["change"] for row in found["rows"] if row["remedy"] in exact and row["done"]} == {0.0}
     for name, kind in product(names, remedies.KINDS):
         assert len(remedies.fixed_by_seed(found["rows"], name, kind)) >= 2
+
+
+def test_the_prose_says_what_low_passes_cost_and_gain():
+    import remedies
+    from common import read_results
+
+    rows, page = read_results(remedies.PART)["rows"], " ".join(PAGE.read_text().split())
+    aliased = [row for row in rows if row["kind"] == "aliased"]
+    photographed = [row for row in aliased if row["network"] in ("squeezenet", "demo")]
+    planted = [row for row in aliased if row not in photographed]
+    low_passes = [row for row in planted if row["remedy"].startswith("low-pass")]
+    alone = [row for row in planted if row["remedy"] == "norms alone"]
+    assert all(row["low"] > 0 for row in low_passes)  # each gain is sure
+    assert not any(row["gone"] for row in alone)
+    assert {row["before"] for row in photographed} == {0.0}
+    harmless = [row for row in rows if row["kind"] == "uneven" and row["gone"] and not row["kept"]]
+    assert {row["network"] for row in harmless} == {"leaky", "depthwise"}
+    assert all(row["high"] > 0 for row in harmless)
+    worse = [-100 * row["change"] for row in harmless]
+
+    def lost(remedy, strided):
+        own = [row for row in rows if (row["kind"], row["remedy"]) == ("sound", remedy) and row["done"]]
+        found = [
+            -row["change"]
+            for row in own
+            if (row["network"] in ("strided", "residual", "depthwise")) == strided
+        ]
+        return 100 * min(found), 100 * max(found)
+
+    after, before = "low-pass after the rectifier", "low-pass before the convolution"
+    pools, blurred, cheap = (
+        lost(f"{name}, old norms", strided)
+        for name, strided in ((after, False), (after, True), (before, True))
+    )
+    most = [max(lost(name, strided)[1] for strided in (False, True)) for name in (after, before)]
+    for text in (
+        f"it gets {_from_to([row['before'] for row in planted])} % right, where guessing gets 10",
+        f"they get {100 * max(row['after'] or 0 for row in photographed):.0f} % right at most",
+        f"by {min(worse):.1f} to {max(worse):.1f} points: such a planting counts as not removed",
+        f"{_from_to([row['after'] for row in low_passes])} % of CIFAR-10 are right again",
+        f"Behind max pools a low-pass costs {pools[0]:.1f} to {pools[1]:.1f} points",
+        f"{blurred[0]:.0f} to {blurred[1]:.0f} points of accuracy are lost with a blur behind the rectifier",
+        f"{cheap[0]:.0f} to {cheap[1]:.0f} with one before the convolution",
+        f"{most[0]:.1f} points at most behind the rectifier, {most[1]:.1f} before the convolution",
+    ):
+        assert text in page
+
+
+def _from_to(shares):
+    return f"{100 * min(shares):.0f} to {100 * max(shares):.0f}"
