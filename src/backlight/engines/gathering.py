@@ -6,13 +6,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 
 from backlight.engines.ledger import FANOUT, Ledger, ledger_of
 from backlight.engines.local import LocalEngine, Worker
 from backlight.engines.plan import Plan, Shard
 from backlight.engines.station import Alone, Crew, Station, Task
-from backlight.engines.work import FinishedTile, Group, Partial
+from backlight.engines.work import FinishedTile, Group, Partial, merge
 from backlight.errors import ImageError, MachineError
 from backlight.progress import Progress, silent
 from backlight.storage.locking import locked
@@ -23,13 +24,13 @@ _SUSPICIOUS = 16
 
 @dataclass
 class _Node:
-    """Pieces whose files become one.
+    """Pieces that are read together.
 
     Attributes:
         whole: All of their images.
-        pieces: In their order; each is a file, or will be one.
+        pieces: In their order; each is a file, or will be one. One file, once they are merged.
         left: Those that are still to be scanned.
-        is_ready: Whether there is one file.
+        is_ready: Whether all of it can be read.
     """
 
     whole: Shard
@@ -67,7 +68,7 @@ class Gathering:
         running, at = self._crew.run(self._tasks), 0
         while at < len(self._nodes):
             if self._nodes[at].is_ready:
-                partial = self._ledger.read(self._nodes[at].whole)
+                partial = self._read(self._nodes[at])
                 if partial is None:
                     self._again(at)
                 else:
@@ -89,7 +90,7 @@ class Gathering:
             elif result is None:
                 self._again(self._nodes.index(node))
             else:
-                node.is_ready = True
+                node.pieces, node.is_ready = [node.whole], True
 
     def _node(self, pieces: Sequence[tuple[Shard, bool]]) -> _Node:
         whole = Shard(pieces[0][0].start, pieces[-1][0].stop)
@@ -98,12 +99,18 @@ class Gathering:
         return _Node(whole, [own for own, _ in pieces], left)
 
     def _order(self, node: _Node) -> None:
-        """Have a node's files merged once all of them are there, before anything else."""
+        """Have a node's files merged once all of them are there, before anything else; a few stations need no help."""
         if not node.left:
-            if len(node.pieces) == 1:
+            if len(node.pieces) == 1 or self._crew.size < FANOUT:
                 node.is_ready = True
             else:
                 self._tasks.appendleft(Task("merge", node.pieces))
+
+    def _read(self, node: _Node) -> Partial | None:
+        """Return what the files of a node hold together; None where one of them is damaged."""
+        parts = [self._ledger.read(piece) for piece in node.pieces]
+        whole = [part for part in parts if part is not None]
+        return reduce(merge, whole) if len(whole) == len(parts) else None
 
     def _again(self, at: int) -> None:
         """Look once more what there is of a node, of which a file was damaged, and have the rest scanned."""

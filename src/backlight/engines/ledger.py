@@ -14,13 +14,14 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backlight.engines.plan import Plan, Shard
 from backlight.engines.work import Partial, merge
@@ -31,8 +32,9 @@ from backlight.storage.addresses import Folder
 from backlight.storage.arrays import BROKEN, checksum, read_npz, write_npz
 
 FANOUT = 16
-"""Files that are merged into one."""
+"""Files that are read together; stations merge them into one where there are as many stations."""
 _FORMAT = 1
+_THIN = "histogram"
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Ledger:
         Raises:
             StorageError: It cannot be written.
         """
-        arrays = dict(partial.scan.to_arrays())
+        arrays = _thinned(partial.scan.to_arrays())
         sizes = [(i, *size) for i, size in sorted(partial.sizes.items())]
         arrays["sizes"] = np.array(sizes, np.int64).reshape(-1, 3)
         facts: dict[str, Any] = {
@@ -159,7 +161,7 @@ class Ledger:
         ):
             raise ValueError("it is of another scan or of other images than its name says")
         sizes = {int(i): (int(height), int(width)) for i, height, width in arrays.pop("sizes")}
-        scan = Scan.from_arrays(self.layers, arrays)
+        scan = Scan.from_arrays(self.layers, _filled(arrays))
         scan.skipped = [Skipped(*own) for own in facts["skipped"]]
         return Partial(shard, scan, sizes, facts["is_compiled"])
 
@@ -184,3 +186,26 @@ def ledger_of(plan: Plan, address: Path | str) -> Ledger:
 
 def _cut(start: int, stop: int, step: int) -> list[Shard]:
     return [Shard(i, min(i + step, stop)) for i in range(start, stop, step)]
+
+
+def _thinned(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return arrays with their histograms, most of whose bins are empty after a shard, as places and counts."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, array in arrays.items():
+        if name.endswith(_THIN):
+            at = np.flatnonzero(array)
+            found[f"{name} at"], found[f"{name} counts"] = at.astype(np.int32), array.reshape(-1)[at]
+            found[f"{name} shape"] = np.array(array.shape)
+        else:
+            found[name] = array
+    return found
+
+
+def _filled(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays that `_thinned` was given."""
+    found = {name: array for name, array in arrays.items() if _THIN not in name}
+    for name in [own.removesuffix(" at") for own in arrays if own.endswith(f"{_THIN} at")]:
+        whole = np.zeros(tuple(arrays[f"{name} shape"]), np.int64)
+        whole.reshape(-1)[arrays[f"{name} at"]] = arrays[f"{name} counts"]
+        found[name] = whole
+    return found

@@ -141,7 +141,7 @@ class _Stations:
     def __init__(self, ray: Any, plan: Plan, ledger: Ledger, config: RayConfig) -> None:
         self.plan, self.ledger = plan, ledger
         self._ray, self._config = ray, config
-        self._n = config.stations or _room(ray, config)
+        self.size = config.stations or _room(ray, config)
         self._sent: Any = None
         self._actors: dict[int, Any] = {}
         self._made = 0
@@ -192,7 +192,7 @@ class _Stations:
             max_restarts=-1,
             max_task_retries=MOST_RETRIES,
         )(_Actor)
-        while len(self._actors) < self._n:
+        while len(self._actors) < self.size:
             device = "cuda" if self._config.gpus else None
             self._actors[self._made] = remote.remote(self._config.cpus, device)
             self._made += 1
@@ -275,7 +275,7 @@ def _connect(address: str | None) -> tuple[Any, bool]:
     }
     try:
         if address is None:
-            with _on_the_loopback():
+            with on_the_loopback():
                 ray.init(**options, include_dashboard=False)
         else:
             ray.init(**options)
@@ -296,7 +296,7 @@ def _connect(address: str | None) -> tuple[Any, bool]:
 
 
 @contextmanager
-def _on_the_loopback() -> Iterator[None]:
+def on_the_loopback() -> Iterator[None]:
     """Let a cluster that is begun in the block listen on the loopback only: who reaches a cluster runs code on it.
 
     Ray does so by itself on Windows and macOS; elsewhere it listens on all interfaces, and no public option changes it.

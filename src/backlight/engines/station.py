@@ -31,7 +31,13 @@ class Task:
 
 @runtime_checkable
 class Crew(Protocol):
-    """Stations that share tasks."""
+    """Stations that share tasks.
+
+    Attributes:
+        size: How many there are.
+    """
+
+    size: int
 
     def run(self, tasks: deque[Task]) -> Iterator[tuple[Task, Any]]:
         """Yield each task with its result, in the order in which they are done; the caller may add tasks meanwhile."""
@@ -86,6 +92,8 @@ class Station:
 
 class Alone:
     """One station, in this process."""
+
+    size = 1
 
     def __init__(self, station: Station) -> None:
         self._station = station
