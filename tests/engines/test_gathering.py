@@ -174,6 +174,22 @@ def test_a_few_stations_leave_their_files_as_they_are_and_one_that_is_damaged_is
     assert again.done == [Task("scan", Shard(12, 16))]
 
 
+def test_a_file_that_is_damaged_while_others_scan_is_scanned_again(
+    whole: tuple[Plan, Scan], tmp_path: Path
+) -> None:
+    plan, expected = whole
+    ledger = ledger_of(plan, tmp_path / "ledger")
+    Station(plan, ledger).scan(Shard(4, 8))
+    next((tmp_path / "ledger").iterdir()).write_bytes(b"PK")
+    crew = Shuffled(plan, ledger, 2, 0)
+    with pytest.warns(BacklightWarning, match="was damaged"):
+        assert_same_scan(scan_of(plan, ledger, crew, 4), expected)
+    scanned = [task.argument.start for task in crew.done]
+    assert sorted(scanned) == list(range(0, 60, 4))
+    # Found when its turn came, and not only at the end.
+    assert scanned[-1] != 4
+
+
 def test_progress_counts_what_is_there_and_what_comes(whole: tuple[Plan, Scan], tmp_path: Path) -> None:
     plan, _ = whole
     ledger, steps = ledger_of(plan, tmp_path / "ledger"), list[tuple[str, int, int]]()

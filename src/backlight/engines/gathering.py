@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import reduce
 from pathlib import Path
 
 from backlight.engines.ledger import FANOUT, Ledger, ledger_of
@@ -31,12 +30,14 @@ class _Node:
         pieces: In their order; each is a file, or will be one. One file, once they are merged.
         left: Those that are still to be scanned.
         is_ready: Whether all of it can be read.
+        read: What was read of it so far, from its first image on.
     """
 
     whole: Shard
     pieces: list[Shard]
     left: set[Shard] = field(default_factory=set)
     is_ready: bool = False
+    read: Partial | None = None
 
 
 class Gathering:
@@ -68,10 +69,8 @@ class Gathering:
         running, at = self._crew.run(self._tasks), 0
         while at < len(self._nodes):
             if self._nodes[at].is_ready:
-                partial = self._read(self._nodes[at])
-                if partial is None:
-                    self._again(at)
-                else:
+                partial = self._read_on(at)
+                if partial is not None:
                     yield partial
                     at += 1
                 continue
@@ -87,6 +86,8 @@ class Gathering:
                 n_done += len(task.argument)
                 progress("scan", n_done, self._plan.n_images)
                 self._order(node)
+                if node is self._nodes[at] and not node.is_ready and self._crew.size < FANOUT:
+                    self._read_on(at)  # while others still scan the rest of it
             elif result is None:
                 self._again(self._nodes.index(node))
             else:
@@ -106,11 +107,27 @@ class Gathering:
             else:
                 self._tasks.appendleft(Task("merge", node.pieces))
 
-    def _read(self, node: _Node) -> Partial | None:
-        """Return what the files of a node hold together; None where one of them is damaged."""
-        parts = [self._ledger.read(piece) for piece in node.pieces]
-        whole = [part for part in parts if part is not None]
-        return reduce(merge, whole) if len(whole) == len(parts) else None
+    def _read_on(self, at: int) -> Partial | None:
+        """Read on in the files of a node, in their order, as far as there are any; return what is known once it is all.
+
+        A file that is damaged is scanned again.
+        """
+        node = self._nodes[at]
+        for piece in node.pieces:
+            if piece in node.left:
+                return None
+            if node.read is not None and piece.start < node.read.shard.stop:
+                continue  # read before
+            part = self._ledger.read(piece)
+            if part is None and not node.left:
+                self._again(at)
+                return None
+            if part is None:
+                node.left.add(piece)
+                self._tasks.append(Task("scan", piece))
+                return None
+            node.read = part if node.read is None else merge(node.read, part)
+        return node.read
 
     def _again(self, at: int) -> None:
         """Look once more what there is of a node, of which a file was damaged, and have the rest scanned."""
