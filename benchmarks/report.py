@@ -33,6 +33,7 @@ import projection_tables
 import remedies
 import rounding
 import scan
+import soak
 import sound_maps
 import studies
 import watching
@@ -210,6 +211,10 @@ def _engines(results: dict[str, Any], of: str) -> str:
     return _table(*engines.TABLES[of](results))
 
 
+def _soak(results: dict[str, Any], of: str) -> str:
+    return _table(*soak.TABLES[of](results))
+
+
 def _watching(results: dict[str, Any], _: str) -> str:
     return _table(*watching.table(results))
 
@@ -229,6 +234,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any], str], str | None]]] = {
     "achieved": ("projection", _achieved),
     "scan": ("scan", _scan),
     "engines": ("engines", _engines),
+    "soak": ("soak", _soak),
     "decoding": ("decoding", _decoding),
     "memory": ("memory", _memory),
     "full-build": ("full_build", _full_build),

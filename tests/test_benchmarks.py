@@ -902,3 +902,35 @@ def test_the_page_says_what_low_passes_change():
     sizes = {name: (own["maps"], own["hits"]) for name, own in found["settings"].items()}
     assert sizes.pop("demo") == (12, 1)
     assert set(sizes.values()) == {(24, 3)}
+
+
+def test_a_soak_tells_growth_and_falling_rates():
+    import soak
+
+    times = [0.5 * i for i in range(100)]
+    assert soak.growth(times, [200.0] * 100) == pytest.approx(0, abs=1e-9)
+    # A line that rises by 1 MB a sample: 74 of them in the last three quarters, whose mean is 262.
+    assert soak.growth(times, [200.0 + i for i in range(100)]) == pytest.approx(74 / 262, rel=0.01)
+    steady = [(0.1 * i, 10 * i) for i in range(1, 91)]
+    assert soak.linearity(steady) == pytest.approx(1)
+    slow = [(seconds if images <= 600 else 6 + 2 * (seconds - 6), images) for seconds, images in steady]
+    assert soak.linearity(slow) == pytest.approx(0.5, rel=0.05)
+
+
+def test_what_stations_gain_is_told_against_this_process():
+    import engines
+
+    rows = [
+        {
+            "contestant": name,
+            "seconds": s,
+            "least": s,
+            "most": s * 1.1,
+            "images_per_s": 100 / s,
+            "against_this_process": s / 10,
+        }
+        for name, s in (("this process", 10.0), ("Ray, 2 stations", 5.0))
+    ]
+    _, table = engines.table({"rows": rows})
+    assert [row[0] for row in table] == ["this process", "Ray, 2 stations"]
+    assert table[1][2:] == ["0.50", "0.50", "0.55"]
