@@ -133,6 +133,24 @@ def test_what_a_station_reports_is_the_users_error(built: CONTENT, tmp_path: Pat
         execute(bad, tmp_path / "bad.atlas", engine)
 
 
+def test_what_fails_elsewhere_in_another_way_is_one_line_too() -> None:
+    ray = pytest.importorskip("ray")
+
+    class Failing:
+        exceptions = ray.exceptions
+
+        def get(self, _: object) -> None:
+            cause = ModuleNotFoundError("No module named 'backlight'")
+            raise ray.exceptions.RayTaskError("do", "a traceback", cause)
+
+    crew = object.__new__(ray_engine._Stations)
+    crew._ray = Failing()
+    with pytest.raises(
+        MachineError, match=r"\(ModuleNotFoundError: No module named 'backlight'\); what is done is kept"
+    ):
+        crew._result(object(), None)
+
+
 @pytest.mark.usefixtures("nodes")
 def test_a_task_that_kills_every_station_is_not_tried_for_ever(
     built: CONTENT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

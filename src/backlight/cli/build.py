@@ -172,7 +172,7 @@ def carry_out(made: Planned, chosen: EngineOptions) -> None:
 
     _print_plan(made)
     options, output = made.options, Path(made.options.output)
-    with progress_bars() as progress, chosen.started(options.default_ledger) as engine:
+    with progress_bars() as progress, chosen.started(options.default_ledger, progress) as engine:
         result = atlas.execute(made.plan, output, engine, progress=progress)
     origin = {"model": options.model, "weights": options.weights, "images": without_secrets(options.images)}
     atlas.keep_origin(output, origin)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backlight.errors import BadInputError
+from backlight.progress import Progress, silent
 
 if TYPE_CHECKING:
     from backlight.engines.work import Engine
@@ -50,8 +51,13 @@ class EngineOptions:
             )
 
     @contextmanager
-    def started(self, default_ledger: str) -> Iterator[Engine | None]:
-        """Hand out the engine, None for that of this process alone, and end it afterwards."""
+    def started(self, default_ledger: str, progress: Progress = silent) -> Iterator[Engine | None]:
+        """Hand out the engine, None for that of this process alone, and end it afterwards.
+
+        Args:
+            default_ledger: Where the files of the scan are unless another place was named.
+            progress: Called with `cluster` before and after a cluster is begun, which takes seconds.
+        """
         if self.engine == "local":
             from backlight.engines.gathering import LedgerEngine
 
@@ -62,7 +68,9 @@ class EngineOptions:
 
         config = RayConfig(self.address, self.stations, self.cpus, self.gpus)
         place: Path | str = self.ledger or default_ledger
+        progress("cluster", 0, 1)
         with RayEngine(place, config, keeps_ledger=self.keep_ledger) as engine:
+            progress("cluster", 1, 1)
             # Set after Ray's own handler, which would leave its processes to die by themselves. As Ctrl-C.
             before = signal.signal(signal.SIGTERM, signal.default_int_handler)
             try:

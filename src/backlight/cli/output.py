@@ -106,6 +106,7 @@ _said: set[str] = set()
 
 _PHASES = {
     "compile": ("compiling", ""),
+    "cluster": ("starting", ""),
     "scan": ("scanning", "images"),
     "certify": ("certifying", "images"),
     "project": ("projecting", "hits"),

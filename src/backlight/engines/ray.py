@@ -211,9 +211,14 @@ class _Stations:
         try:
             return self._ray.get(reference)
         except exceptions.RayTaskError as error:
-            if isinstance(error.cause, BacklightError):
-                raise error.cause from None
-            raise
+            cause = error.cause or error
+            if isinstance(cause, BacklightError):
+                raise cause from None
+            why = f"{type(cause).__name__}: {first_line(cause)}"
+            raise MachineError(
+                f"a process of the cluster failed ({why}); what is done is kept, and every machine needs the same "
+                "versions of Backlight and PyTorch"
+            ) from error
         except exceptions.RayError as error:
             what = "started" if task is None else f"did its task ({task.method})"
             raise MachineError(
