@@ -147,14 +147,26 @@ def peak_mb() -> float:
 
 def _tree_mb(pid: int) -> float:
     """Return the memory of a process and its descendants, with shared pages counted once; 0 if it cannot be read."""
+    return sum(map(own_mb, tree(pid)))
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all that it has begun, directly or not."""
     try:
-        process = Path(f"/proc/{pid}")
-        rollup = (process / "smaps_rollup").read_text().splitlines()
-        own = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:")) * 1024 / 1e6
-        children = [child for file in process.glob("task/*/children") for child in file.read_text().split()]
+        files = Path(f"/proc/{pid}").glob("task/*/children")
+        children = [int(child) for file in files for child in file.read_text().split()]
+    except OSError:  # it has just ended
+        return [pid]
+    return [pid, *(own for child in children for own in tree(child))]
+
+
+def own_mb(pid: int) -> float:
+    """Return the memory of a process, of shared pages its share; 0 if it cannot be read."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) for line in rollup if line.startswith("Pss:")) * 1024 / 1e6
     except (OSError, StopIteration):  # it has just ended
         return 0.0
-    return own + sum(_tree_mb(int(child)) for child in children)
 
 
 HEADER = ("images", "peak MB", "main process MB", "network loaded MB", "seconds")

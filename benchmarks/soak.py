@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ from backlight import Network, Preprocessing, capture, plan_build
 from backlight.atlas import execute
 from backlight.engines.ray import RayConfig, RayEngine
 from backlight.images import ImageRecord, Picture
+from backlight.text import counted
 from common import machine, number, print_table, settings_from, sgemm_gflops, write_results
+from memory import own_mb, tree
 
 PART = "soak"
 _SIDE, _EVERY_S = 32, 0.5
@@ -99,7 +101,7 @@ class Watch:
 
     Attributes:
         times: Seconds since the beginning.
-        megabytes: Resident memory of this process and of all that it has begun, shared pages counted once a process.
+        megabytes: Resident memory of this process and of all that it has begun, shared pages counted once.
         files: Open files of this process.
         processes: Their number.
         done: Seconds and images of each report of the scan.
@@ -118,9 +120,9 @@ class Watch:
 
         def look() -> None:
             while not stop.wait(_EVERY_S):
-                pids = processes()
+                pids = tree(os.getpid())
                 self.times.append(time.perf_counter() - self.start)
-                self.megabytes.append(sum(map(private_mb, pids)))
+                self.megabytes.append(sum(map(own_mb, pids)))
                 self.files.append(open_files())
                 self.processes.append(len(pids))
 
@@ -138,31 +140,9 @@ class Watch:
             self.done.append((time.perf_counter() - self.start, done))
 
 
-def processes() -> list[int]:
-    """Return this process and all that it has begun, directly or not."""
-    parents = {}
-    for folder in Path("/proc").iterdir():
-        with suppress(OSError, ValueError, IndexError):
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    found, waiting = [os.getpid()], [os.getpid()]
-    while waiting:
-        above = waiting.pop()
-        children = [own for own, parent in parents.items() if parent == above]
-        found += children
-        waiting += children
-    return found
-
-
 def open_files() -> int:
     """Return how many files this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def private_mb(pid: int) -> float:
-    """Return the resident memory of a process, in megabytes (10^6)."""
-    with suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-    return 0.0
 
 
 def growth(times: list[float], values: list[float]) -> float:
@@ -190,11 +170,11 @@ def left_over() -> dict[str, int]:
     """Return what Ray may leave behind: processes, shared memory, objects that were spilled to the disk."""
     gc.collect()
     deadline = time.monotonic() + 20
-    while len(processes()) > 1 and time.monotonic() < deadline:
+    while len(tree(os.getpid())) > 1 and time.monotonic() < deadline:
         time.sleep(0.2)
     shared = [own for own in Path("/dev/shm").iterdir() if "plasma" in own.name or "ray" in own.name]
     spilled = list(Path(tempfile.gettempdir()).glob("ray/session_latest/ray_spilled_objects*/*"))
-    return {"processes": len(processes()) - 1, "shared_segments": len(shared), "spilled": len(spilled)}
+    return {"processes": len(tree(os.getpid())) - 1, "shared_segments": len(shared), "spilled": len(spilled)}
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -265,9 +245,10 @@ def table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _left(row: dict[str, Any]) -> str:
-    names = {"processes": "processes", "shared_segments": "shared segments", "spilled": "spilled objects"}
-    left = [f"{row[key]} {name}" for key, name in names.items() if row[key]]
-    left += [f"{row['files_left_open']} open files"] if row["files_left_open"] > 0 else []
+    names = {"processes": "process", "shared_segments": "shared segment", "spilled": "spilled object"}
+    names["files_left_open"] = "open file"
+    several = {"process": "processes"}
+    left = [counted(row[key], name, several.get(name)) for key, name in names.items() if row[key] > 0]
     return ", ".join([*left, *row["files_left"]]) or "nothing"
 
 

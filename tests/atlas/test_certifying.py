@@ -70,7 +70,7 @@ def network() -> Network:
 
 
 def exact_maps(net: Network, images: Images) -> list[NDArray[np.float64]]:
-    """Return each layer's activations (n, c, h, w) of all images by the model in float64; units as 1 x 1 maps."""
+    """Return, for each layer, what the model in float64 gives for all images: (n, c, h, w), of units h = w = 1."""
     model = Symmetric().double()
     assert net.preprocessing is not None
     with torch.no_grad():

@@ -18,7 +18,7 @@ from backlight import Preprocessing, capture, open_images, plan_build
 from backlight.atlas import execute
 from backlight.engines import ray as ray_engine
 from backlight.engines.gathering import Gathering
-from backlight.engines.ray import RayConfig, RayEngine
+from backlight.engines.ray import RayConfig, RayEngine, on_the_loopback
 
 SHARD = 16
 
@@ -58,9 +58,6 @@ def make_plan(folder: Path) -> Any:
 
 def main(folder: Path, address: str, n_stations: int, seed: int) -> None:
     """Build the atlas, the shards in an order of its own."""
-    from engines.clusters import on_the_loopback
-
-    on_the_loopback()
     ray_engine.PATIENCE_S = 1.0
     generator, node = np.random.default_rng(seed), Gathering._node
 
@@ -78,7 +75,7 @@ def main(folder: Path, address: str, n_stations: int, seed: int) -> None:
             (folder / "scanned").write_text(str((folder / "read").stat().st_size))
         (folder / "progress").write_text(f"{phase} {done} {total}")
 
-    with RayEngine(folder / "ledger", RayConfig(address, n_stations)) as engine:
+    with on_the_loopback(), RayEngine(folder / "ledger", RayConfig(address, n_stations)) as engine:
         execute(make_plan(folder), folder / "a.atlas", engine, progress=progress)
 
 

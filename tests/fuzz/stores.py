@@ -34,7 +34,7 @@ class Counts:
 
     Attributes:
         opened: Sets that could be opened.
-        refused: Sets that could not, told in one line.
+        refused: Sets that could not be opened, which one line said.
         right: Images that are the right ones.
         skipped: Images that were withheld or spoilt every time, with their reason.
         wrong: Images that are other ones, or were skipped without a fault.

@@ -105,30 +105,17 @@ def test_lists_are_sorted_and_hold_sizes(asked):
     assert own.address("/d/a.bin") == "lying:///d/a.bin"
 
 
-def test_running_out_of_memory_is_no_fault_of_the_store(asked, monkeypatch):
+@pytest.mark.parametrize("kind", [MemoryError, KeyboardInterrupt])
+def test_what_is_no_fault_of_the_store_ends_it_at_once(asked, monkeypatch, kind):
     own, fs = asked
     n_asked = []
 
     def fail(*_, **__):
         n_asked.append(1)
-        raise MemoryError
+        raise kind
 
     monkeypatch.setattr(fs, "cat_file", fail)
-    with pytest.raises(MemoryError, match=r"^$"):
-        own.read_whole("/d/a.bin")
-    assert len(n_asked) == 1
-
-
-def test_an_interrupt_ends_it_at_once(asked, monkeypatch):
-    own, fs = asked
-    n_asked = []
-
-    def interrupt(*_, **__):
-        n_asked.append(1)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(fs, "cat_file", interrupt)
-    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+    with pytest.raises(kind, match=r"^$"):
         own.read_whole("/d/a.bin")
     assert len(n_asked) == 1
 

@@ -14,7 +14,7 @@ from backlight.engines.work import Engine
 from backlight.errors import AtlasError
 from backlight.progress import Progress
 from backlight.scan.certain import Answer, Candidates, question_groups, questions_of, settle
-from backlight.storage.arrays import BROKEN, read_npz
+from backlight.storage.arrays import BROKEN, packed, read_npz
 
 STEP_IMAGES = 32
 """Images that are asked about in one step: what a killed build loses at most."""
@@ -89,14 +89,14 @@ def _candidates(writer: AtlasWriter, data: bytes | None) -> Maps:
 
 def _packed(answers: Sequence[Answer]) -> bytes:
     """Return answers as the bytes of an npz."""
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        keys=np.array([(a.layer_index, a.channel, a.image_id) for a in answers], np.int64).reshape(-1, 3),
-        values=np.array([a.value for a in answers], np.float64),
-        places=np.array([(a.row, a.col) for a in answers], np.int32).reshape(-1, 2),
+    keys = [(a.layer_index, a.channel, a.image_id) for a in answers]
+    return packed(
+        {
+            "keys": np.array(keys, np.int64).reshape(-1, 3),
+            "values": np.array([a.value for a in answers], np.float64),
+            "places": np.array([(a.row, a.col) for a in answers], np.int32).reshape(-1, 2),
+        }
     )
-    return buffer.getvalue()
 
 
 def _unpacked(writer: AtlasWriter, data: bytes) -> list[Answer]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
-
-import numpy as np
 
 from backlight.atlas.descriptions import LayerDescription, field_row
 from backlight.engines.plan import Plan
@@ -15,6 +12,7 @@ from backlight.network.exact import coarsest_eps
 from backlight.network.sources import direct_sources
 from backlight.scan import LayerScan, Scan
 from backlight.scan.certain import Settled, bounds_of
+from backlight.storage.arrays import packed
 
 Row = tuple[Any, ...]
 PARTS = ("bands", "wholes")
@@ -62,14 +60,13 @@ def map_rows(layer_index: int, result: LayerScan) -> Iterable[Row]:
 
 def candidate_row(plan: Plan, scan: Scan) -> Row:
     """Return the candidates for hits of the feature maps that are shown, each (c, k) with the bounds (c,), packed."""
-    buffer, arrays = io.BytesIO(), dict[str, Any]()
+    arrays: dict[str, Any] = {}
     eps = coarsest_eps(plan.net)
     for i, (layer, channels) in enumerate(zip(plan.layers, plan.channels, strict=True)):
         result, own = scan.layers[layer.name], list(channels)
         arrays |= {f"{i}.{name}": array[own] for name, array in vars(result.hits).items()}
         arrays[f"{i}.bounds"] = bounds_of(result.statistics.maxima, eps)[own]
-    np.savez_compressed(buffer, **arrays)
-    return CANDIDATES, buffer.getvalue()
+    return CANDIDATES, packed(arrays)
 
 
 def settled_rows(layer_index: int, channel: int, found: Settled) -> Iterable[Row]:

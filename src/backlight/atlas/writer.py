@@ -42,7 +42,7 @@ from backlight.engines.plan import Plan, Settings
 from backlight.engines.work import FinishedLight, FinishedTile, Partial, PendingHit
 from backlight.errors import AtlasError, StorageError
 from backlight.scan import Scan
-from backlight.storage.arrays import BROKEN, read_npz
+from backlight.storage.arrays import BROKEN, packed, read_npz
 
 _PROJECTED = {"project": ("hit", "rank"), "band": ("band", "bin")}
 """What each phase of projecting works on: the table, and the column that tells the rows of a map apart."""
@@ -181,17 +181,14 @@ class AtlasWriter:
 
     def save_scan(self, scan: Scan, n_done: int, partial: Partial) -> None:
         """Keep the scan after n_done images, and what is known of the images of its latest shard."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **scan.to_arrays())  # type: ignore[arg-type]
+        state = packed(scan.to_arrays())
         records = self.plan.images.records
         with self._step() as connection:
             self._check_phase("scan")
             connection.execute(
                 "INSERT OR REPLACE INTO meta VALUES ('compiled', ?)", (json.dumps(partial.is_compiled),)
             )
-            connection.execute(
-                "INSERT OR REPLACE INTO scan_state VALUES (0, ?, ?)", (n_done, buffer.getvalue())
-            )
+            connection.execute("INSERT OR REPLACE INTO scan_state VALUES (0, ?, ?)", (n_done, state))
             connection.executemany(
                 "INSERT OR REPLACE INTO image VALUES (?, ?, ?, ?, ?)",
                 [(i, records[i].path, records[i].label, *size) for i, size in partial.sizes.items()],

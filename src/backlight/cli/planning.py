@@ -76,21 +76,22 @@ def make_plan(options: BuildOptions) -> Planned:
     from backlight.images import open_images
     from backlight.operators.ruleset import parse_rules
 
+    rules: RuleSet | Mapping[str, RuleSet] = parse_rules(options.rules) if options.evidence is None else {}
     maps, source = parse_maps(options.maps), open_images(options.images)
     overrides = Overrides(options.size, options.resize, options.mean, options.std, options.value_range)
     net = load_network(options.model, options.weights, options.device, overrides)
-    by_evidence = (
-        None
-        if options.evidence is None
-        else atlas.rules_by_evidence(atlas.open_atlas(Path(options.evidence)), net.fingerprint())
-    )
+    by_evidence = None
+    if options.evidence is not None:
+        rules = by_evidence = atlas.rules_by_evidence(
+            atlas.open_atlas(Path(options.evidence)), net.fingerprint()
+        )
     compile: Any = options.compile
     plan = atlas.plan_build(
         net,
         source,
         parse_layers(options.layers),
         options.top,
-        parse_rules(options.rules) if by_evidence is None else by_evidence,
+        rules,
         maps=maps,
         seed=options.seed,
         batch_size=options.batch_size,

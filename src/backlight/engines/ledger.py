@@ -29,7 +29,7 @@ from backlight.errors import BacklightWarning, StorageError, first_line, tell
 from backlight.images.skipped import Skipped
 from backlight.scan import Scan
 from backlight.storage.addresses import Folder
-from backlight.storage.arrays import BROKEN, checksum, read_npz, write_npz
+from backlight.storage.arrays import BROKEN, checksum, packed, read_npz
 
 FANOUT = 16
 """Files that are read together; stations merge them into one where there are as many stations."""
@@ -115,9 +115,7 @@ class Ledger:
             "skipped": [(own.id, own.path, own.reason) for own in partial.scan.skipped],
         }
         text = json.dumps(facts | {"sha256": checksum(facts, arrays)})
-        stream = io.BytesIO()
-        write_npz(stream, {**arrays, "facts": np.array(text)})
-        self.folder.write(self._name(partial.shard), stream.getvalue())
+        self.folder.write(self._name(partial.shard), packed({**arrays, "facts": np.array(text)}))
 
     def merge(self, shards: Sequence[Shard]) -> Shard | None:
         """Merge the files of shards that follow each other into one, remove those, and return what it holds.

@@ -102,7 +102,7 @@ class RayEngine:
         """Yield the answers to each group of questions about hits, in the order of the groups."""
         tasks = [Task("certify", own) for own in groups]
         done: dict[QuestionGroup, tuple[Answer, ...]] = {}
-        running = self._crew_of(plan).run(deque(tasks)) if tasks else iter(())
+        running = self._done(plan, tasks)
         for task in tasks:
             while task.argument not in done:
                 other, answers = next(running)
@@ -112,15 +112,17 @@ class RayEngine:
     def project(self, plan: Plan, groups: Sequence[Group]) -> Iterator[Sequence[FinishedTile]]:
         """Yield the tiles of the groups, as they are done."""
         self._clear(plan)
-        tasks = deque(Task("project", own) for own in _together(groups))
-        for _, tiles in self._crew_of(plan).run(tasks) if tasks else ():
+        for _, tiles in self._done(plan, [Task("project", own) for own in _together(groups)]):
             yield tiles
 
     def light(self, plan: Plan, groups: Sequence[LightGroup]) -> Iterator[FinishedLight]:
         """Yield what is kept of each group of images, as they are done."""
-        tasks = deque(Task("light", [own]) for own in groups)
-        for _, found in self._crew_of(plan).run(tasks) if tasks else ():
+        for _, found in self._done(plan, [Task("light", [own]) for own in groups]):
             yield from found
+
+    def _done(self, plan: Plan, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+        """Yield each task with its result, as they are done; no station is begun where there is none."""
+        return self._crew_of(plan).run(deque(tasks)) if tasks else iter(())
 
     def _clear(self, plan: Plan) -> None:
         """Remove the scan's files: the atlas has what they hold."""

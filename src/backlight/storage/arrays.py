@@ -63,12 +63,14 @@ def read_npz(file: Path | io.BytesIO) -> dict[str, NDArray[Any]]:
     return found
 
 
-def write_npz(file: io.BytesIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays as an .npz file, compressed as fast as zlib can: a tenth more bytes in half of NumPy's time."""
+def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return arrays as an .npz file, compressed as fast as zlib can: a tenth more bytes in half of NumPy's time."""
+    file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as members:
         for name, array in arrays.items():
             with members.open(f"{name}.npy", "w", force_zip64=True) as stream:
                 npy.write_array(stream, np.asarray(array), allow_pickle=False)
+    return file.getvalue()
 
 
 def read_npy(file: Path) -> NDArray[Any]:
