@@ -21,6 +21,7 @@ from .atlas import Hit as Hit
 from .atlas import Plan as Plan
 from .atlas import build as build
 from .atlas import compare as compare
+from .atlas import extend as extend
 from .atlas import open_atlas as open_atlas
 from .atlas import plan_build as plan_build
 from .errors import BacklightError as BacklightError

@@ -44,6 +44,7 @@ def gated_network() -> Network:
 TABLES = (
     *("meta", "layer", "feature_map", "hit", "image", "skipped", "filters", "scan_state", "evidence"),
     *("field", "band", "picture", "activation", "map_filters", "certainty", "certify_state"),
+    *("rule_set", "rule_layer", "rule_tile"),
 )
 
 
@@ -58,7 +59,19 @@ _NEW_IN_FORMAT_3 = ("field", "band", "band_tile", "picture", "activation")
 
 
 def make_earlier(path: Path, version: int) -> None:
-    """Change an atlas, finished or not, to one that a version of Backlight wrote that knew format 1, 2, 3 or 4."""
+    """Change an atlas, finished or not, to one that a version of Backlight wrote that knew format 1 to 5."""
+    finished = "(SELECT value FROM meta WHERE key = 'phase') != '\"scan\"'"
+    damage(
+        path,
+        *(f"DROP TABLE {table}" for table in ("rule_tile", "rule_layer", "rule_set")),
+        "DELETE FROM checksum WHERE kind IN ('rules', 'rule_tile')",
+        # those kept the state of a scan only while it ran
+        f"DELETE FROM checksum WHERE kind = 'scan' AND {finished}",
+        f"DELETE FROM scan_state WHERE {finished}",
+        "PRAGMA user_version = 5",
+    )
+    if version == 5:
+        return
     damage(
         path,
         "DROP TABLE certainty",

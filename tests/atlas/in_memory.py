@@ -27,6 +27,9 @@ class InMemory:
     def image(self, image_id: int, key: TileKey, kind: str = "tile") -> StoredImage:
         return StoredImage(image_id, f"{image_id}.png", None, (8, 8))
 
+    def tile_place(self, key: TileKey) -> str:
+        return "memory"
+
     def tile(self, key: TileKey) -> StoredTile:
         values = np.zeros((4, 4, 3), np.float32)
         values[1, 2] = 1

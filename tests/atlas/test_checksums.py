@@ -140,6 +140,8 @@ def test_the_groups_of_an_atlas_are_listed_but_for_the_large_ones(opened: sqlite
         ("filters", ()),
         *[(kind, (layer,)) for kind in ("certainty", "evidence") for layer in range(3)],
         ("field", ()),
+        ("scan", ()),
+        ("rules", ()),
         *[("band", (layer, channel)) for layer in range(3) for channel in range(2)],
     ]
     assert sorted(written(opened)) == sorted(maps + others)

@@ -201,8 +201,8 @@ def test_a_query_without_end_is_stopped(tiny: Path) -> None:
 
 
 def test_another_format_is_refused_by_name(tiny: Path) -> None:
-    damage(tiny, "PRAGMA user_version = 7")
-    with pytest.raises(AtlasError, match="has atlas format 7, this Backlight reads 1 to 5"):
+    damage(tiny, "PRAGMA user_version = 9")
+    with pytest.raises(AtlasError, match="has atlas format 9, this Backlight reads 1 to 6"):
         backlight.open_atlas(tiny)
 
 

@@ -156,7 +156,7 @@ def test_a_full_disk_is_said_in_one_line_and_what_was_built_is_kept(
 
     def connect_on_a_small_disk(path: Path) -> sqlite3.Connection:
         connection = connect_for_writing(path)
-        connection.execute("PRAGMA max_page_count = 28")  # SQLite then reports a full disk
+        connection.execute("PRAGMA max_page_count = 32")  # SQLite then reports a full disk
         return connection
 
     monkeypatch.setattr("backlight.atlas.writer.connect_for_writing", connect_on_a_small_disk)

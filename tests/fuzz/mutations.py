@@ -61,6 +61,7 @@ def changes(path: Path) -> Iterator[tuple[str, Change]]:
         for column in ("patch", "projection"):
             yield f"hit.{column} {name}", _set("hit", column, data)
             yield f"band.{column} {name}", _set("band", column, data)
+            yield f"rule_tile.{column} {name}", _set("rule_tile", column, data)
         yield f"picture {name}", _set("picture", "picture", data)
     for name, data in _arrays().items():
         yield f"filters {name}", _set("filters", "weights", data)
@@ -108,6 +109,8 @@ _JSON = (
     ("meta", "value", "key = 'phase'"),
     ("layer", "description", "layer_id = 1"),
     ("evidence", "found", "channel = -1"),
+    ("rule_set", "rules", "rules_id = 0"),
+    ("rule_layer", "description", "rule_layer_id = 1"),
 )
 _SCHEMAS = {
     "one more table": ("CREATE TABLE more (a)",),
@@ -117,7 +120,7 @@ _SCHEMAS = {
     "a column more": ("ALTER TABLE hit ADD COLUMN more",),
     "a generated column": ("ALTER TABLE hit ADD COLUMN more AS (randomblob(1000000000))",),
     "another application": ("PRAGMA application_id = 5",),
-    "a later format": ("PRAGMA user_version = 5",),
+    "a later format": ("PRAGMA user_version = 7",),
     "an earlier format": ("PRAGMA user_version = 1",),
     "the format before": ("PRAGMA user_version = 3",),
     "no view": ("DROP VIEW hits",),
@@ -152,6 +155,7 @@ def _set(table: str, column: str, value: Any, where: str = "1") -> Change:
 _WITH_ROWS = (
     *("layer", "hit", "image", "skipped", "filters", "scan_state", "study"),
     *("field", "band", "picture", "activation", "map_filters", "certify_state"),
+    *("rule_set", "rule_layer", "rule_tile"),
 )
 
 

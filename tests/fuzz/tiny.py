@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from atlas.files import make_earlier
-from backlight import Preprocessing, build, capture
+from backlight import GUIDED, Preprocessing, build, capture, extend
 from backlight.atlas import Evidence, keep_evidence, keep_origin
 from backlight.network import Network
 from backlight.studies.diagnosis import Diagnosis, DiagnosisConfig, Finding
@@ -67,6 +67,7 @@ def _tiny(seed: int = 0) -> bytes:
         path = Path(folder) / "tiny.atlas"
         asked = {"top": 2, "batch_size": 4, "maps": [0, 1], "compile": "off", "bands": True}
         build(net, pictures, path, ["1", "3", "5"], **asked).close()
+        extend(net, pictures, path, rules=GUIDED).close()
         keep_origin(path, {"model": "demo", "images": "pictures", "weights": None})
         found = Evidence({"deconvnet": 0.5, "centre": 0.25, "random": None}, "as good", True, "guided", 2)
         keep_evidence(path, "3", found, {0: found}, _study().to_bytes())

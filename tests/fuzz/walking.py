@@ -94,6 +94,16 @@ def _parts(atlas: Any) -> Iterator[Any]:
 def _of_later_formats(atlas: Any) -> Iterator[Any]:
     for image_id in atlas.images:
         yield (image_id, *_bytes(atlas.images.whole(image_id)), atlas.hits_of(image_id))
+    for rules in atlas.rule_sets[1:]:
+        shown = atlas.under(rules)
+        try:
+            yield rules, shown.rules
+            for layer in shown.layers:
+                for channel in layer.channels:
+                    for hit in layer[channel].hits:
+                        yield hit, hit.patch.tobytes(), hit.projection_values.tobytes()
+        finally:
+            shown.close()
     for layer in atlas.layers:
         filters = layer.map_filters
         yield None if filters is None else (filters.weights.tobytes(), filters.groups)

@@ -1,11 +1,15 @@
 from .advice import rules_by_evidence as rules_by_evidence
 from .building import Estimate as Estimate
+from .building import Growth as Growth
 from .building import Maps as Maps
 from .building import Plan as Plan
 from .building import build as build
 from .building import estimate as estimate
 from .building import execute as execute
+from .building import extend as extend
+from .building import growth as growth
 from .building import plan_build as plan_build
+from .building import plan_extension as plan_extension
 from .comparing import Comparison as Comparison
 from .comparing import LayerChange as LayerChange
 from .comparing import MapChange as MapChange

@@ -37,9 +37,12 @@ class BandReader:
     source: Callable[[], TileSource]
 
     def __call__(self, channel: int) -> tuple[BandExample, ...]:
-        """Return the examples of a map's bands, bin by bin; none in an atlas of an earlier format."""
+        """Return the examples of a map's bands, bin by bin; none in an atlas of an earlier format.
+
+        None under other rules than the atlas's own, which only hits are projected by.
+        """
         file = self.contents.file
-        if not file.has_bands:
+        if not file.has_bands or self.contents.rule_layers is not None:
             return ()
         (rows,) = file.group("band", self.layer_id, channel)
         with reading(file.path, place("band", (self.layer_id, channel))):

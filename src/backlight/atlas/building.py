@@ -6,29 +6,37 @@ set, each projected separately, beside the patches that caused them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
-from backlight.atlas.certifying import certify
+from backlight.atlas.executing import carry_out
+from backlight.atlas.growing import Growth, grow, growth
 from backlight.atlas.reader import Atlas, open_atlas
-from backlight.atlas.writer import AtlasWriter
 from backlight.engines.estimate import Estimate, estimate
 from backlight.engines.local import LocalEngine
-from backlight.engines.plan import Maps, Plan, plan_build
-from backlight.engines.work import Engine, Group, groups_of, light_groups
+from backlight.engines.plan import Maps, MapsOfLayer, Plan, choose_maps, plan_build
+from backlight.engines.work import Engine
+from backlight.errors import BadInputError
 from backlight.images import ImageSource, OneImage
 from backlight.network import Network
-from backlight.network.filters import filters_of
 from backlight.network.layers import Layers
-from backlight.network.precision import full_float32
 from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.progress import Progress, silent
-from backlight.scan import Compile
+from backlight.scan import Compile, choose_layers
 
-__all__ = ["Estimate", "Maps", "Plan", "build", "estimate", "execute", "plan_build"]
+__all__ = [
+    "Estimate",
+    "Growth",
+    "Maps",
+    "Plan",
+    "build",
+    "estimate",
+    "execute",
+    "extend",
+    "growth",
+    "plan_build",
+    "plan_extension",
+]
 
 
 def build(
@@ -54,7 +62,7 @@ def build(
         net: The captured network, with a preprocessing.
         images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures.
         path: The file to write: one SQLite database. If it holds a part of this very atlas, only the rest is
-            done.
+            done, also where it is finished and was built of fewer layers or feature maps.
         layers: Layer names, or one; None takes the network's default layers.
         top: Hits of a feature map.
         rules: How activations are projected back; by layer name if it differs, DECONVNET for layers not named.
@@ -71,8 +79,8 @@ def build(
         wholes: Whether to keep each image of a hit whole, as the network saw it, and the activations of the hit's map
             over it; kept and added like `bands`. Atlases of earlier versions stay without.
         engine: Who does it: None for this process, or a `RayEngine`. It does not show in the atlas.
-        progress: Called with `compile`, `scan`, `certify`, `project`, `band` or `light`, the number done and the number
-            in all.
+        progress: Called with `compile`, `scan`, `certify`, `project`, `band`, `light` or `join`, the number done and
+            the number in all.
 
     Returns:
         The finished atlas, opened for reading.
@@ -106,7 +114,12 @@ def build(
 
 
 def execute(
-    plan: Plan, path: Path | str, engine: Engine | None = None, *, progress: Progress | None = None
+    plan: Plan,
+    path: Path | str,
+    engine: Engine | None = None,
+    *,
+    rules: RuleSet | Mapping[str, RuleSet] | None = None,
+    progress: Progress | None = None,
 ) -> Atlas:
     """Build the atlas of a plan, or resume it, and return it.
 
@@ -114,6 +127,7 @@ def execute(
         plan: What to do (`plan_build`).
         path: The file to write; as for `build`.
         engine: Who does it; None for this process. It does not show in the atlas.
+        rules: By which rules hits are projected beside those of the plan; by layer name if it differs.
         progress: As for `build`.
 
     Returns:
@@ -121,98 +135,120 @@ def execute(
 
     Raises:
         AtlasError: The file is not an atlas, or was begun under another plan.
+        BadInputError: The atlas has other rules of that name.
         ActivationError: An activation is not finite; names the layer and the image.
         CompileError: The network could not be compiled, and the plan does not fall back.
         StorageError: The file cannot be written, or another run is writing it.
     """
     path, worker, say = Path(path), engine or LocalEngine(), progress or silent
-    writer = AtlasWriter(path, plan)
-    try:
-        with _torch_threads(writer.plan.settings.threads):
-            with full_float32():
-                if writer.phase == "scan":
-                    _scan(writer, worker, say)
-                if writer.phase == "certify":
-                    certify(writer, worker, say)
-            if writer.phase == "project":
-                _write_filters(writer)
-                _project(writer, worker, say, "project")
-                writer.finish("project")
-            if writer.phase == "band":
-                _project(writer, worker, say, "band")
-                writer.finish("band")
-            if writer.phase == "light":
-                _light(writer, worker, say)
-                writer.finish("light")
-    finally:
-        writer.close()
+    found = growth(plan, path, rules)
+    if found is None:
+        carry_out(plan, path, worker, say)
+        # What is added to an atlas that there was not needs the atlas first.
+        found = None if rules is None else growth(plan, path, rules)
+    if found is not None:
+        grow(plan, path, found, worker, say)
     return open_atlas(path)
 
 
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """Run a block on so many of torch's threads: how sums are split among them decides their last bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def extend(
+    net: Network,
+    images: ImageSource | Sequence[OneImage] | Path | str,
+    path: Path | str,
+    layers: Layers | None = None,
+    rules: RuleSet | Mapping[str, RuleSet] | None = None,
+    *,
+    maps: Maps = 0,
+    seed: int = 0,
+    bands: bool = False,
+    wholes: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> Atlas:
+    """Add feature maps, layers, rule sets or examples of bands to an atlas, and return it; nothing is computed again.
+
+    Args:
+        net: The network that it was built with.
+        images: The images that it was built over.
+        path: The atlas, finished or not. An interrupted extension resumes when the same is asked for again.
+        layers: The layers that get feature maps, or one; None takes the atlas's own. New ones are scanned.
+        rules: By which rules the hits of all maps are projected too, beside those of the atlas; by layer name if it
+            differs, DECONVNET for layers not named. `Atlas.under` shows them.
+        maps: Feature maps that the layers shall show, beside those that they show already: as for `build`, but that
+            layers that a mapping does not name keep theirs, and that all do unless something is given.
+        seed: Random seed of a sample. That of `build`, 0, so that its sample is a part of a larger one.
+        bands: Whether to add examples of the bands of all maps.
+        wholes: Whether to add the images of hits, whole.
+        engine: Who does it; as for `build`.
+        progress: As for `build`.
+
+    Raises:
+        BadInputError: An unknown layer, a channel out of range, new layers without maps.
+        AtlasError: The file is not an atlas, or is one of another network, other images or another preprocessing.
+        ActivationError: An activation is not finite; names the layer and the image.
+        StorageError: The file cannot be written, or another run is writing it.
+
+    *Convention*: the atlas stays as it was, and can be read, until all that is added is there.
+
+    Example:
+        >>> import torch, backlight, numpy as np, tempfile
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+        >>> net = backlight.capture(model, (3, 8, 8), backlight.Preprocessing.default(3, 8))
+        >>> images = [np.random.default_rng(i).integers(0, 256, (9, 9, 3), np.uint8) for i in range(4)]
+        >>> path = tempfile.mkdtemp() + "/small.atlas"
+        >>> backlight.build(net, images, path, maps=[0])["1"].channels
+        (0,)
+        >>> backlight.extend(net, images, path, maps=[0, 3])["1"].channels
+        (0, 3)
+        >>> backlight.extend(net, images, path, rules=backlight.GUIDED).under("guided").rules.name
+        'guided'
+    """
+    plan = plan_extension(net, images, path, layers, maps=maps, seed=seed, bands=bands, wholes=wholes)
+    return execute(plan, path, engine, rules=rules, progress=progress)
+
+
+def plan_extension(
+    net: Network,
+    images: ImageSource | Sequence[OneImage] | Path | str,
+    path: Path | str,
+    layers: Layers | None = None,
+    *,
+    maps: Maps = 0,
+    seed: int = 0,
+    bands: bool = False,
+    wholes: bool = False,
+) -> Plan:
+    """Return the plan of an atlas with what `extend` would add; arguments and errors as there."""
+    atlas = open_atlas(path)
     try:
-        yield
+        known, own_rules = atlas.selection.channels, atlas.rules
+        chosen = choose_layers(net, list(known) if layers is None else layers)
+        asked: dict[str, MapsOfLayer] = {layer.name: 0 for layer in chosen}
+        named = maps.items() if isinstance(maps, Mapping) else [(layer.name, maps) for layer in chosen]
+        asked |= {net.layer(name).name: own for name, own in named}
+        new = [name for name, own in asked.items() if own == 0 and name not in known]
+        if new:
+            raise BadInputError(
+                f"{atlas.path.name} does not have the layer {', '.join(new)} yet, so it must be said how many "
+                "feature maps of it are added",
+                python="give maps=16, or None for all",
+                command="give --maps 16, or all",
+            )
+        channels = {name: list(found) for name, found in known.items()}
+        for layer in chosen:
+            own = asked[layer.name]
+            added = () if own == 0 else choose_maps(layer, own, seed)
+            channels[layer.name] = sorted({*known.get(layer.name, ()), *added})
+        by_layer = {name: own_rules.of(name) for name in known}
+        return plan_build(
+            net,
+            images,
+            [layer.name for layer in net.layers if layer.name in channels],
+            atlas.selection.top,
+            by_layer if own_rules.everywhere is None else own_rules.everywhere,
+            maps=channels,
+            bands=bands,
+            wholes=wholes,
+        )
     finally:
-        torch.set_num_threads(before)
-
-
-def _scan(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
-    """Scan what is left of the images; every shard is kept as it comes."""
-    plan = writer.plan
-    state, n_done = writer.load_scan()
-    for partial in engine.scan(plan, plan.shards(n_done), progress):
-        _check_count(partial.shard.start, n_done)
-        state, n_done = state.merge(partial.scan), partial.shard.stop
-        writer.save_scan(state, n_done, partial)
-    _check_count(plan.n_images, n_done)
-    writer.finish_scan(state)
-
-
-def _check_count(given: int, expected: int) -> None:
-    """Refuse what an engine gives back that leaves something out, or counts it twice."""
-    if given != expected:
-        raise RuntimeError(f"the engine is at {given} where {expected} was expected")
-
-
-def _write_filters(writer: AtlasWriter) -> None:
-    for index, layer in enumerate(writer.plan.layers):
-        found = filters_of(writer.plan.net, layer)
-        if found is not None:
-            weights = found.weights.float().cpu().numpy()
-            writer.write_filters(index, weights, found.groups, found.reads_pixels)
-
-
-def _project(writer: AtlasWriter, engine: Engine, progress: Progress, phase: str) -> None:
-    """Project the groups of hits, or of examples, that have not all their tiles; every group is kept as it comes."""
-    pending = [writer.pending(i, phase) for i in range(len(writer.plan.layers))]
-    finished = {(i, *place) for i in range(len(pending)) for place in writer.finished(i, phase)}
-
-    def is_left(group: Group) -> bool:
-        return any((hit.layer_index, hit.channel, hit.rank) not in finished for hit in group.hits)
-
-    # A group is projected whole or not at all: how hits are batched can decide the last bit of a value.
-    left = [group for group in groups_of(writer.plan, pending) if is_left(group)]
-    n_all = sum(map(len, pending))
-    n_done = n_all - sum(len(group.hits) for group in left)
-    for tiles in engine.project(writer.plan, left):
-        writer.write_tiles(tiles, phase)
-        n_done += len(tiles)
-        progress(phase, n_done, n_all)
-    _check_count(n_done, n_all)
-
-
-def _light(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
-    """Keep the images of hits whole, and then those of examples; every group is kept as it comes."""
-    groups, kept = light_groups(*writer.to_light()), writer.lit()
-    left = [group for group in groups if not kept.issuperset(group.image_ids)]
-    n_all = sum(len(group.image_ids) for group in groups)
-    n_done = n_all - sum(len(group.image_ids) for group in left)
-    for found in engine.light(writer.plan, left):
-        writer.write_light(found)
-        n_done += len(found.pictures)
-        progress("light", n_done, n_all)
-    _check_count(n_done, n_all)
+        atlas.close()

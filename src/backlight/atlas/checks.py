@@ -11,14 +11,14 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backlight.atlas.descriptions import LayerDescription
-from backlight.engines.identity import LONGEST_NAME, MOST_HITS, AtlasIdentity, check_pixels
+from backlight.engines.identity import LONGEST_NAME, MOST_HITS, AtlasIdentity, RulesIdentity, check_pixels
 from backlight.images import Preprocessing
 
 LONGEST_PATH = 10_000
@@ -109,11 +109,17 @@ def identity(text: Any) -> AtlasIdentity:
     whole(plan["top"], "top", 1, MOST_HITS)
     for layer, channels in table(plan["layers"], "layers").items():
         wholes(channels, f"channels of {_short(layer)}")
-    name(table(found["rules"], "rules")["name"], "rules")
+    rules(found["rules"], plan["layers"])
     # All kinds and ranges are checked: making the records cannot turn a wrong value into a right one.
-    typed = AtlasIdentity.from_dict(found)
-    for layer in plan["layers"]:
-        name(typed.rules.of(layer).name, "rule set")
+    return AtlasIdentity.from_dict(found)
+
+
+def rules(found: Any, layers: Iterable[str]) -> RulesIdentity:
+    """Return by which rules the hits of an atlas, or of some of its layers, are projected, from their JSON object."""
+    name(table(found, "rules")["name"], "rules")
+    typed = RulesIdentity.from_dict(found)
+    for layer in layers:
+        name(typed.of(layer).name, "rule set")
     return typed
 
 

@@ -9,7 +9,7 @@ before the step is committed. A group that lost its rows or its checksum counts 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -106,6 +106,20 @@ KINDS = {
     ),
     "certainty": GroupKind(("layer_id",), (Part("certainty", "channel, n_certain", "channel"),), since=5),
     "certify": GroupKind(("step",), (Part("certify_state", "arrays", "step"),), since=5),
+    "rules": GroupKind(
+        (),
+        (
+            Part("rule_set", "rules_id, rules", "rules_id"),
+            Part("rule_layer", "rule_layer_id, rules_id, layer_id, description", "rule_layer_id"),
+        ),
+        since=6,
+    ),
+    "rule_tile": GroupKind(
+        ("rule_layer_id", "channel", "rank"),
+        (Part("rule_tile", "patch, projection, scale", "rank"),),
+        is_large=True,
+        since=6,
+    ),
 }
 _QUERIES = {name: tuple(kind.query(part) for part in kind.parts) for name, kind in KINDS.items()}
 
@@ -143,6 +157,23 @@ def read_group(connection: sqlite3.Connection, kind: str, keys: Sequence[int], c
         if (None if kept is None else kept[0]) != _checksum(kind, keys, found):
             raise ChecksumError("the rows are not what was written (their checksum differs)")
     return found
+
+
+def groups(connection: sqlite3.Connection) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the kinds and keys of all groups that have rows or a checksum."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for name, kind in KINDS.items():
+        if kind.since > version:
+            continue
+        columns = [f"{key} / {kind.block}" for key in kind.keys] or ["0"]
+        parts = [
+            f"SELECT {', '.join(columns)} FROM {part.table}{f' WHERE {part.where}' * bool(part.where)}"
+            for part in kind.parts
+        ]
+        keys = [f"key{i + 1}" for i in range(len(columns))]
+        parts.append(f"SELECT {', '.join(keys)} FROM checksum WHERE kind = '{name}'")
+        for found in connection.execute(" UNION ".join(parts)).fetchall():
+            yield name, tuple(found[: len(kind.keys)])
 
 
 def written(connection: sqlite3.Connection) -> list[tuple[str, tuple[int, ...]]]:

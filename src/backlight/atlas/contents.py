@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,20 @@ class Contents:
         file: The file.
         identity: What the atlas is of.
         images: The images that it lists.
+        rule_layers: By layer id, what stands for a layer under other rules than the atlas's own, where its hits are
+            shown as those project them; None for the atlas's own.
     """
 
     file: AtlasFile
     identity: AtlasIdentity
     images: AtlasImages
+    rule_layers: Mapping[int, int] | None = None
+
+    def tile_group(self, key: TileKey) -> tuple[str, TileKey]:
+        """Return the kind and the key of the rows that keep the tile of a hit."""
+        if self.rule_layers is None:
+            return "tile", key
+        return "rule_tile", (self.rule_layers[key[0]], *key[1:])
 
 
 class LayerTiles:
@@ -122,6 +131,10 @@ class LayerTiles:
                 raise damaged(self.path, place(kind, key), missing)
         return rows
 
+    def tile_place(self, key: TileKey) -> str:
+        """Return where the tile of a hit is kept, in words."""
+        return place(*self._contents.tile_group(key))
+
     def tile(self, key: TileKey) -> StoredTile:
         """Return the stored tile of a hit.
 
@@ -129,15 +142,15 @@ class LayerTiles:
             AtlasError: The build has not made it yet.
             DamagedAtlasError: It is missing, or not what was written.
         """
-        file = self._contents.file
-        (rows,) = file.group("tile", *key)
+        file, (kind, own) = self._contents.file, self._contents.tile_group(key)
+        (rows,) = file.group(kind, *own)
         if not rows:
             if file.phase != "done":
                 raise AtlasError(
                     f"hit {key[2]} of channel {key[1]} is not projected yet", **how_to_finish(self.path)
                 )
-            (rows,) = file.group("tile", *key)  # a build may just have written it
+            (rows,) = file.group(kind, *own)  # a build may just have written it
         if not rows:
-            raise damaged(self.path, place("tile", key), "the projection is missing")
-        with reading(self.path, place("tile", key)):
+            raise damaged(self.path, place(kind, own), "the projection is missing")
+        with reading(self.path, place(kind, own)):
             return checks.tile(*rows[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from threading import RLock
 from typing import Any
 
 from backlight.atlas import checks
-from backlight.atlas.checksums import RowGroup, place, read_group
+from backlight.atlas.checksums import RowGroup, groups, place, read_group
 from backlight.atlas.damage import reading
 from backlight.atlas.opening import RESUME
 from backlight.atlas.schema import (
@@ -19,8 +20,10 @@ from backlight.atlas.schema import (
     has_certainty,
     has_checksums,
     has_map_filters,
+    has_other_rules,
     limit_steps,
 )
+from backlight.engines.identity import AtlasIdentity
 from backlight.errors import AtlasError
 from backlight.text import visible
 
@@ -39,6 +42,7 @@ class AtlasFile:
         has_bands: Whether it has tables for examples of bands, whole images and activations (since format 3).
         has_map_filters: Whether it has a table for the filters of the maps that it shows (since format 4).
         has_certainty: Whether it says how many hits of a map are certain (since format 5).
+        has_other_rules: Whether it has tables for projections by other rule sets (since format 6).
 
     Raises:
         AtlasError: There is no such file, or it is not an atlas.
@@ -53,6 +57,7 @@ class AtlasFile:
                 self.has_bands = has_bands(self.connection)
                 self.has_map_filters = has_map_filters(self.connection)
                 self.has_certainty = has_certainty(self.connection)
+                self.has_other_rules = has_other_rules(self.connection)
         except BaseException:
             self.close()
             raise
@@ -72,6 +77,16 @@ class AtlasFile:
             if name == key:
                 return value
         raise AtlasError(f"{str(self.path)!r} holds nothing yet", **RESUME)
+
+    def identity(self) -> AtlasIdentity:
+        """Return what the atlas is of.
+
+        Raises:
+            AtlasError: The build has only just begun, or the file is damaged.
+        """
+        text = self.meta("identity")
+        with reading(self.path, f"{place('meta')} (identity)"):
+            return checks.identity(text)
 
     @property
     def phase(self) -> str:
@@ -114,6 +129,25 @@ class AtlasFile:
                 return read_group(self.connection, kind, keys, self.has_checksums)
             finally:
                 self.connection.execute("ROLLBACK")
+
+    def groups(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Return the kinds and keys of all groups of rows; none in an atlas without checksums."""
+        with self._lock, reading(self.path, "its checksums"):
+            self._limit()
+            return list(groups(self.connection)) if self.has_checksums else []
+
+    def stream(self, table: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a table, none where a file of its format has no such table; not compared with checksums."""
+        with self._lock, reading(self.path, f"table {table}"):
+            self._limit()
+            names = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master")}
+            found = self.connection.execute(f"SELECT * FROM {table}") if table in names else iter(())
+        while True:
+            with self._lock, reading(self.path, f"table {table}"):
+                row = next(found, None)
+            if row is None:
+                return
+            yield row
 
     def rows(self, where: str, query: str) -> list[Any]:
         """Return the rows of a query, which are not compared with any checksum; `where` says in words what is read."""

@@ -40,10 +40,11 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         receptive_field: What a unit sees; None for the whole image.
         sources: The layers of the atlas that feed it directly, an empty name for the image; None in an atlas of an
             earlier version.
+        description: All of this, as the atlas keeps it.
     """
 
     def __init__(self, contents: Contents, layer_id: int, name: str, description: LayerDescription) -> None:
-        self._contents, self._id, self.name = contents, layer_id, name
+        self._contents, self._id, self.name, self.description = contents, layer_id, name, description
         self.operator, self.shape = description.operator, description.shape
         self.rectified, self.receptive_field = description.rectified, description.receptive_field
         self.sources = description.sources
@@ -79,11 +80,18 @@ class AtlasLayer(Mapping[int, FeatureMap]):
     @property
     def studies(self) -> dict[str, bytes]:
         """The whole results of the studies kept of the layer, by study: for `Faithfulness.from_bytes` and the like."""
-        return read_studies(self._file, self._id)
+        return {} if self._is_under_others else read_studies(self._file, self._id)
 
     @cached_property
     def _found(self) -> tuple[Found, dict[int, Found]]:
-        return read_evidence(self._file, self._id)
+        layer, maps = read_evidence(self._file, self._id)
+        if self._is_under_others:  # studies are of the atlas's own projections; stability is one of hits
+            return Found(), {channel: Found(stability=own.stability) for channel, own in maps.items()}
+        return layer, maps
+
+    @property
+    def _is_under_others(self) -> bool:
+        return self._contents.rule_layers is not None
 
     @cached_property
     def filters(self) -> NDArray[np.float32] | None:
@@ -200,7 +208,10 @@ class AtlasLayer(Mapping[int, FeatureMap]):
             if self._file.phase in ("scan", "certify"):
                 raise AtlasError("the scan of this atlas is not finished", **how_to_finish(self._file.path))
             (rows,) = self._file.group("certainty", self._id)
-            self._certain = dict(rows)
+            # A map that an earlier version has built has no row, also where others were added to the atlas since.
+            self._certain = dict.fromkeys(self._shown) | dict(rows)
+        if self._certain[channel] is None:
+            return None
         with reading(self._file.path, place("certainty", (self._id,))):
             return checks.whole(self._certain[channel], "n_certain", 0, self._contents.identity.selection.top)
 

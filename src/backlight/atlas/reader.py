@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
@@ -12,20 +14,21 @@ from backlight.atlas.cards import layer_table
 from backlight.atlas.checksums import place
 from backlight.atlas.contents import Contents
 from backlight.atlas.damage import damaged, reading
+from backlight.atlas.descriptions import LayerDescription
 from backlight.atlas.drawing import FigureLook, draw
 from backlight.atlas.file import AtlasFile
 from backlight.atlas.layers import AtlasLayer
 from backlight.atlas.listed import AtlasImages
 from backlight.atlas.origin import KEY as ORIGIN
+from backlight.atlas.other_rules import OtherRules, read_other_rules
 from backlight.atlas.records import UnitHit
 from backlight.engines.identity import (
-    AtlasIdentity,
     ImageSetIdentity,
     ModelIdentity,
     RulesIdentity,
     Selection,
 )
-from backlight.errors import UnknownLayerError
+from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import Preprocessing
 from backlight.images.skipped import Skipped
 from backlight.render import DEFAULT_SCALING, Scaling
@@ -42,34 +45,71 @@ class Atlas(Mapping[str, AtlasLayer]):
         images: The images that were read, by id.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rules: str | None = None) -> None:
         self.file = AtlasFile(path)
         try:
-            self.identity = self._read_identity()
+            self.identity = self.file.identity()
             self.images = AtlasImages(self.file, self.image_set.n_images, self.preprocessing.crop)
-            self._layers = self._read_layers()
+            known, keys = self._read_descriptions(), None
+            self._own_rules, self._own_layers = self.identity.rules, tuple(known.values())
+            if rules is not None and rules != self.rules.name:
+                shown = self._others_by_name(rules)
+                self.identity, keys = replace(self.identity, rules=shown.rules), shown.keys
+                known = {name: shown.descriptions[i] for i, name in enumerate(known)}
+            contents = Contents(self.file, self.identity, self.images, keys)
+            self._layers = {
+                name: AtlasLayer(contents, i, name, about) for i, (name, about) in enumerate(known.items())
+            }
         except BaseException:
             self.close()
             raise
 
-    def _read_identity(self) -> AtlasIdentity:
-        text = self.file.meta("identity")
-        with reading(self.path, f"{place('meta')} (identity)"):
-            return checks.identity(text)
-
-    def _read_layers(self) -> dict[str, AtlasLayer]:
-        contents = Contents(self.file, self.identity, self.images)
-        selected, found = self.selection.channels, dict[str, AtlasLayer]()
+    def _read_descriptions(self) -> dict[str, LayerDescription]:
+        """Return what each layer is, in the order of the graph, which is that of the layers' ids."""
+        selected, found = self.selection.channels, dict[str, LayerDescription]()
         (rows,) = self.file.group("layer")
         for layer_id, name, text in rows:
             with reading(self.path, f"{place('layer')} (layer_id {layer_id})"):
-                checks.whole(layer_id, "layer_id")
+                checks.whole(layer_id, "layer_id", len(found), len(found))
                 channels = selected[checks.name(name, "layer name")]
-                description = checks.description(text, channels, found)
-                found[name] = AtlasLayer(contents, layer_id, name, description)
+                found[name] = checks.description(text, channels, found)
         if list(found) != list(selected):
             raise damaged(self.path, place("layer"), "the layers are not those of the plan")
         return found
+
+    @cached_property
+    def other_rules(self) -> tuple[OtherRules, ...]:
+        """The rule sets that were added to those that it was built with (`extend`)."""
+        return read_other_rules(self.file, self.selection.channels, self._own_layers)
+
+    @property
+    def rule_sets(self) -> tuple[str, ...]:
+        """By which rules its hits are projected, by name: those that it was built with first."""
+        return (self._own_rules.name, *(other.rules.name for other in self.other_rules))
+
+    def _others_by_name(self, rules: str) -> OtherRules:
+        found = next((own for own in self.other_rules if own.rules.name == rules), None)
+        if found is None:
+            raise BadInputError(
+                f"{self.path.name} has no projections by {rules}; it has those by {', '.join(self.rule_sets)}",
+                python="extend(net, images, path, rules=...) adds some",
+                command=f"`backlight extend {self.path.name} --rules {rules}` adds them",
+            )
+        return found
+
+    def under(self, rules: str) -> Atlas:
+        """Return the atlas with its hits as another of its rule sets projects them, opened once more.
+
+        It has the same hits, and what is known of them; neither evidence, which studies find out about the atlas's own
+        projections, nor examples of bands.
+
+        Args:
+            rules: One of `rule_sets`.
+
+        Raises:
+            BadInputError: The atlas has no projections by these rules; says how to add them.
+        """
+        return Atlas(self.path, rules)
 
     @property
     def path(self) -> Path:

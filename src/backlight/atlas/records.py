@@ -168,14 +168,14 @@ class Hit:
     @property
     def patch(self) -> Image.Image:
         """The part of the preprocessed image inside the box (RGB)."""
-        with reading(self._source.path, place("tile", self._key)):
+        with reading(self._source.path, self._source.tile_place(self._key)):
             return decode_picture(self._stored[0], self._size)
 
     @property
     def projection_values(self) -> NDArray[np.float32]:
         """The projection inside the box, (h, w, c), in the scale of the network's input."""
         _, codes, scale = self._stored
-        with reading(self._source.path, place("tile", self._key)):
+        with reading(self._source.path, self._source.tile_place(self._key)):
             return decode_projection(codes, scale, self._source.n_channels, self._size)
 
     @property

@@ -6,8 +6,8 @@ rolls back the step that was under way when a process was killed.
 A file may come from anybody: before anything is read from it, its schema must be exactly these tables and this view, so
 that no trigger or view of its own can run; and no query may take more steps than a file of its size can need.
 Format 2 added checksums (`backlight.atlas.checksums`), format 3 examples of bands, whole pictures, activation maps and
-the view, format 4 the filters of the maps that are shown, format 5 how many hits of each map are certain; an atlas of
-an earlier format is read, and written, without.
+the view, format 4 the filters of the maps that are shown, format 5 how many hits of each map are certain, format 6 the
+projections by other rule sets; an atlas of an earlier format is read, and written, without.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from backlight.errors import AtlasError
 from backlight.storage import check_place, locked
 
 APPLICATION_ID = 0x424B4C54
-FORMAT_VERSION = 5
-_WITH_CHECKSUMS, _WITH_BANDS, _WITH_MAP_FILTERS, _WITH_CERTAINTY = 2, 3, 4, 5
+FORMAT_VERSION = 6
+_WITH_CHECKSUMS, _WITH_BANDS, _WITH_MAP_FILTERS, _WITH_CERTAINTY, _WITH_OTHER_RULES = 2, 3, 4, 5, 6
 _SMALL_BYTES = 4_000_000
 _STEPS_OF_A_CHECK, _STEPS_PER_BYTE = 1_000_000, 10
 _LONGEST_VALUE = 2**26
@@ -85,6 +85,18 @@ CREATE TABLE certainty (layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, n_c
 PRIMARY KEY (layer_id, channel)) WITHOUT ROWID;
 CREATE TABLE certify_state (step INTEGER PRIMARY KEY, arrays BLOB NOT NULL);
 """
+# A rule set beside the one that the atlas was built with; what each layer is under it, whose key stands for both; and
+# the tiles of its hits.
+_TABLES_OF_FORMAT_6 = """
+CREATE TABLE rule_set (rules_id INTEGER PRIMARY KEY, rules TEXT NOT NULL);
+CREATE TABLE rule_layer (
+    rule_layer_id INTEGER PRIMARY KEY, rules_id INTEGER NOT NULL REFERENCES rule_set,
+    layer_id INTEGER NOT NULL REFERENCES layer, description TEXT NOT NULL);
+CREATE TABLE rule_tile (
+    rule_layer_id INTEGER NOT NULL, channel INTEGER NOT NULL, rank INTEGER NOT NULL,
+    patch BLOB NOT NULL, projection BLOB NOT NULL, scale REAL NOT NULL,
+    UNIQUE (rule_layer_id, channel, rank));
+"""
 
 # For people who open the file with other programs; Backlight itself never reads it, nor the table `field` that it takes
 # boxes from: JSON functions are not allowed in a view where a schema is not trusted. A box is that of `Axis.span`, from
@@ -107,7 +119,8 @@ _ALL_OF_FORMAT_2 = _TABLES + _STUDY_TABLES + checksums.CHECKSUM_TABLE
 # leaves out the pages that no table uses (3.40).
 _ALL_OF_FORMAT_3 = _VIEW + _ALL_OF_FORMAT_2 + _TABLES_OF_FORMAT_3
 _ALL_OF_FORMAT_4 = _ALL_OF_FORMAT_3 + _TABLES_OF_FORMAT_4
-_ALL = _ALL_OF_FORMAT_4 + _TABLES_OF_FORMAT_5
+_ALL_OF_FORMAT_5 = _ALL_OF_FORMAT_4 + _TABLES_OF_FORMAT_5
+_ALL = _ALL_OF_FORMAT_5 + _TABLES_OF_FORMAT_6
 
 
 class _Locked(sqlite3.Connection):
@@ -230,6 +243,11 @@ def has_certainty(connection: sqlite3.Connection) -> bool:
     return _version(connection) >= _WITH_CERTAINTY
 
 
+def has_other_rules(connection: sqlite3.Connection) -> bool:
+    """Return whether an atlas has tables for the projections of its hits by other rule sets."""
+    return _version(connection) >= _WITH_OTHER_RULES
+
+
 def _version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
@@ -297,7 +315,8 @@ def _schemas(version: int) -> tuple[frozenset[tuple[str, ...]], ...]:
     if version < _WITH_CHECKSUMS:  # its tables for studies were made with the first study
         wanted = [_TABLES, _TABLES + _STUDY_TABLES]
     else:
-        wanted = [{2: _ALL_OF_FORMAT_2, 3: _ALL_OF_FORMAT_3, 4: _ALL_OF_FORMAT_4}.get(version, _ALL)]
+        earlier = {2: _ALL_OF_FORMAT_2, 3: _ALL_OF_FORMAT_3, 4: _ALL_OF_FORMAT_4, 5: _ALL_OF_FORMAT_5}
+        wanted = [earlier.get(version, _ALL)]
     found = []
     for tables in wanted:
         connection = sqlite3.connect(":memory:")

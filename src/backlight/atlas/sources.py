@@ -67,6 +67,9 @@ class TileSource(Protocol):
         None where the atlas does not keep it.
         """
 
+    def tile_place(self, key: TileKey) -> str:
+        """Return where the tile of a hit is kept, in words, for errors."""
+
     def tile(self, key: TileKey) -> StoredTile:
         """Return the stored tile of a hit.
 

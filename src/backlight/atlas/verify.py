@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +125,20 @@ class _Walk:
                 with self.noting():
                     self._map(layer[channel])
                 progress("check", self.counts["feature maps"], n_all)
+
+        with self.noting():
+            for name in atlas.rule_sets[1:]:
+                with self.noting(), closing(atlas.under(name)) as shown:
+                    self._under(shown)
+
+    def _under(self, atlas: Atlas) -> None:
+        """Read the tiles of hits that another rule set projects."""
+        for layer in atlas.layers:
+            for channel in layer.channels:
+                for hit in layer[channel].hits:
+                    with self.noting():
+                        _ = hit.tile
+                        self.counts["tiles by other rules"] += 1
 
     def _format_3(self, atlas: Atlas) -> None:
         """Read what no feature map leads to: the whole pictures, and the fields of the view `hits`."""

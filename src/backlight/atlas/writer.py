@@ -201,6 +201,8 @@ class AtlasWriter:
     def finish_scan(self, scan: Scan) -> None:
         """Keep what was found of every feature map, and of the chosen ones the candidates for hits; begin to certify.
 
+        The state of the scan stays, for feature maps that are added later (`backlight.atlas.growing`).
+
         In an atlas of an earlier format the hits are those that the scan found, and the projections begin.
         """
         with self._step() as connection:
@@ -221,7 +223,6 @@ class AtlasWriter:
                 stability = result.halves.stability(self.plan.top)
                 if stability is not None:
                     keep_stability(connection, i, *stability)
-            connection.execute("DELETE FROM scan_state")
             if has_certainty(connection):
                 connection.execute("INSERT INTO certify_state VALUES (?, ?)", candidate_row(self.plan, scan))
             self._set_phase(connection, "certify" if has_certainty(connection) else "project")

@@ -72,6 +72,15 @@ class RulesIdentity:
         """Return the rule set of a layer."""
         return self.by_layer[layer] if self.everywhere is None else self.everywhere
 
+    def to_json(self) -> str:
+        """Return the rules as `from_dict` reads them, and as they stand in the JSON of an identity."""
+        return json.dumps(_CONVERTER.unstructure(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RulesIdentity:
+        """Return the rules from the object in their JSON; `backlight.atlas.checks` has checked its values."""
+        return _CONVERTER.structure(values, cls)
+
 
 @dataclass(frozen=True)
 class Selection:
