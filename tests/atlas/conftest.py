@@ -60,3 +60,25 @@ def unchecked() -> Iterator[None]:
 
     with without_type_checks():
         yield
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Return a folder of 20 pictures and one that cannot be read."""
+    from conftest import make_pictures
+
+    folder = make_pictures(tmp_path / "pictures", 20)
+    (folder / "a" / "bad.jpg").write_bytes(b"\xff\xd8\xff cut off")
+    return folder
+
+
+@pytest.fixture
+def path(tmp_path: Path, pictures: Path) -> Path:
+    """Return the file of an atlas of three maps of each of two layers, with examples of bands."""
+    from atlas.files import make_network
+    from atlas.grown import ASKED
+    from backlight import build
+
+    found = tmp_path / "small.atlas"
+    build(make_network(), pictures, found, ["relu1", "relu2"], maps=3, bands=True, **ASKED).close()
+    return found

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +12,9 @@ from torch import nn
 
 import backlight
 from atlas.files import GATES_DIFFERENTIATED, gated_network, make_earlier, make_network, rows
-from backlight import DECONVNET, GRADIENT, Preprocessing, build, capture, open_atlas, plan_build, project
+from atlas.grown import SMALL, phases_of
+from backlight import DECONVNET, GRADIENT, Preprocessing, build, capture, open_atlas, project
 from backlight.atlas import Stability
-from backlight.atlas.building import execute
-from backlight.atlas.schema import writing
-from backlight.engines.local import LocalEngine
 from backlight.errors import AtlasError, BadInputError, UnsupportedOperatorError
 from backlight.images import open_images
 from backlight.operators.ruleset import RuleSet
@@ -143,56 +139,6 @@ def test_a_moved_image_set_may_go_on(atlas: backlight.Atlas, picture_folder: Pat
     assert build(make_network(), moved, atlas.path, ["relu1", "relu2", "fc"], top=4).phase == "done"
 
 
-def test_a_resumed_scan_runs_compiled_or_not_as_it_was_begun(
-    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(import_module("backlight.engines.plan"), "SCAN_STEP_IMAGES", 16)
-    path, phases = tmp_path / "a.atlas", set()
-
-    def stop(phase: str, done: int, _: int) -> None:
-        if done >= 32:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        build(make_network(), picture_folder, path, batch_size=16, compile="off", progress=stop)
-    build(make_network(), picture_folder, path, compile="on", progress=lambda phase, *_: phases.add(phase))
-    assert phases == {"scan", "certify", "project", "light"}
-    assert ("compiled", "false") in rows(path)["meta"]
-
-
-def test_a_resumed_build_runs_on_as_many_threads_as_it_was_begun_and_gives_them_back(
-    tmp_path: Path, picture_folder: Path
-) -> None:
-    path, options = tmp_path / "a.atlas", {"layers": ["relu1"], "top": 1, "batch_size": 16}
-    seen: list[int] = []
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    def watch(*_: object) -> None:
-        seen.append(torch.get_num_threads())
-
-    torch.set_num_threads(2)
-    with pytest.raises(KeyboardInterrupt):
-        build(make_network(), picture_folder, path, progress=stop, **options)
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(1)
-    build(make_network(), picture_folder, path, progress=watch, **options)
-    assert set(seen) == {2}
-    assert torch.get_num_threads() == 1
-    assert ("threads", "2") in rows(path)["meta"]
-
-
-def test_an_atlas_that_knows_no_number_of_threads_takes_todays(
-    atlas: backlight.Atlas, picture_folder: Path
-) -> None:
-    with writing(atlas.path) as connection:
-        connection.execute("DELETE FROM meta WHERE key = 'threads'")
-        connection.execute("UPDATE meta SET value = '\"project\"' WHERE key = 'phase'")
-    built = build(make_network(), picture_folder, atlas.path, ["relu1", "relu2", "fc"], top=4)
-    assert built.phase == "done"
-
-
 def test_a_second_build_of_a_file_is_refused_before_any_work(
     tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,39 +216,6 @@ def test_what_cannot_be_projected_is_refused_before_the_scan(tmp_path: Path, pic
     assert not (tmp_path / "a.atlas").exists()
 
 
-class Idle(LocalEngine):
-    """An engine that gives nothing back for one of its tasks."""
-
-    def __init__(self, task: str) -> None:
-        setattr(self, task, lambda *_: iter(()))
-
-
-@pytest.mark.parametrize(
-    ("task", "found"), [("scan", "40 where 0"), ("project", "0 where"), ("light", "0 where")]
-)
-def test_an_engine_that_gives_back_too_little_is_not_believed(
-    tmp_path: Path, picture_folder: Path, task: str, found: str
-) -> None:
-    plan, path = plan_build(make_network(), picture_folder, ["relu1"], top=9), tmp_path / "a.atlas"
-    with pytest.raises(RuntimeError, match=f"the engine is at {found}"):
-        execute(plan, path, Idle(task))
-    assert execute(plan, path).phase == "done"
-
-
-# --- bands and whole pictures ---------------------------------------------------------------------------------
-
-SMALL = {"layers": ["relu1", "relu2", "fc"], "top": 2, "maps": 3, "batch_size": 4, "compile": "off"}
-
-
-def phases_of(path: Path, folder: Path, **options: bool) -> list[str]:
-    """Build an atlas and return the phases that it went through."""
-    phases: dict[str, None] = {}
-    build(
-        make_network(), folder, path, **SMALL, **options, progress=lambda phase, *_: phases.setdefault(phase)
-    )
-    return list(phases)
-
-
 def test_parts_that_are_added_later_are_as_if_asked_for_at_once(tmp_path: Path, picture_folder: Path) -> None:
     whole, path = tmp_path / "whole.atlas", tmp_path / "a.atlas"
     assert phases_of(whole, picture_folder, bands=True) == ["scan", "certify", "project", "band", "light"]
@@ -323,41 +236,6 @@ def test_parts_that_are_added_later_are_as_if_asked_for_at_once(tmp_path: Path, 
     assert backlight.atlas.verify(other).is_sound
 
 
-@pytest.mark.parametrize("stopped", [("band", 1), ("light", 1), ("light", 5)])
-def test_a_build_stopped_in_a_later_phase_resumes_to_the_same_rows(
-    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch, stopped: tuple[str, int]
-) -> None:
-    monkeypatch.setattr(import_module("backlight.engines.work"), "LIGHT_IMAGES", 4)
-    whole, path = tmp_path / "whole.atlas", tmp_path / "a.atlas"
-    phases_of(whole, picture_folder, bands=True)
-
-    def stop(phase: str, done: int, _: int) -> None:
-        if phase == stopped[0] and done >= stopped[1]:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        build(make_network(), picture_folder, path, **SMALL, bands=True, progress=stop)
-    part = open_atlas(path)
-    assert part.phase == stopped[0]
-    shown = [hit for layer in part.layers for channel in layer.channels for hit in layer[channel].hits]
-    assert all(hit.projection_values.any() for hit in shown)
-    assert None in [hit.whole for hit in shown]  # not made yet, which is no damage
-    assert backlight.atlas.verify(path).is_sound
-    steps: list[tuple[str, int]] = []
-    # The parts that it was begun with are kept, whatever is asked for now.
-    build(
-        make_network(),
-        picture_folder,
-        path,
-        **SMALL,
-        wholes=False,
-        progress=lambda *step: steps.append(step[:2]),
-    )
-    assert steps[0][0] == stopped[0]
-    assert steps[0][1] > stopped[1]
-    assert rows(path) == rows(whole)
-
-
 @pytest.mark.parametrize("version", [1, 2])
 def test_an_atlas_of_an_earlier_version_stays_as_it_is(
     tmp_path: Path, picture_folder: Path, version: int
@@ -373,19 +251,3 @@ def test_an_atlas_of_an_earlier_version_stays_as_it_is(
         build(make_network(), picture_folder, path, **SMALL, bands=True)
     assert path.read_bytes() == before
     assert backlight.atlas.verify(path).is_sound
-
-
-@pytest.mark.usefixtures("no_waiting")
-def test_batches_shards_and_threads_do_not_show_in_whole_pictures(
-    tmp_path: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = []
-    for batch_size, step in ((4, 256), (16, 16)):
-        monkeypatch.setattr(import_module("backlight.engines.plan"), "SCAN_STEP_IMAGES", step)
-        path = tmp_path / f"{batch_size}.atlas"
-        build(make_network(), picture_folder, path, **SMALL | {"batch_size": batch_size}, bands=True)
-        found.append(rows(path, ("picture", "activation", "field")))
-        with sqlite3.connect(path) as connection:
-            query = "SELECT layer_id, channel, bin, value, image_id, row, col FROM band ORDER BY 1, 2, 3"
-            found[-1]["band"] = connection.execute(query).fetchall()
-    assert found[0] == found[1]

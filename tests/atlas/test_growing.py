@@ -2,69 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import backlight
 from atlas.files import (
-    EVIDENCE,
-    GATES_DIFFERENTIATED,
-    damage,
-    gated_network,
     make_earlier,
     make_network,
     rows,
 )
-from backlight import GRADIENT, GUIDED, Atlas, build, extend, open_atlas
-from backlight.atlas import growth, keep_evidence, keep_origin, plan_build, verify
+from atlas.grown import ASKED, assert_same_pictures, phases
+from backlight import GUIDED, Atlas, build, extend, open_atlas
+from backlight.atlas import growth, plan_build, verify
 from backlight.atlas.building import execute, plan_extension
 from backlight.engines.local import LocalEngine
 from backlight.errors import AtlasError, BadInputError, DamagedAtlasError
 from conftest import captured_small_net, make_pictures
-
-ASKED = {"top": 4, "batch_size": 8, "compile": "off"}
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = make_pictures(tmp_path / "pictures", 20)
-    (folder / "a" / "bad.jpg").write_bytes(b"\xff\xd8\xff cut off")
-    return folder
-
-
-@pytest.fixture
-def path(tmp_path: Path, pictures: Path) -> Path:
-    """Return the file of an atlas of some of the maps of two layers."""
-    found = tmp_path / "small.atlas"
-    build(make_network(), pictures, found, ["relu1", "relu2"], maps=3, bands=True, **ASKED).close()
-    return found
-
-
-def phases(do: Callable[..., Atlas]) -> set[str]:
-    found = set[str]()
-    do(progress=lambda phase, *_: found.add(phase)).close()
-    return found
-
-
-def assert_same_pictures(one: Atlas, other: Atlas) -> None:
-    """Hold two atlases equal in their hits, and in what is shown of each."""
-    n_compared = 0
-    for layer in other.layers:
-        assert one[layer.name].receptive_field == layer.receptive_field
-        assert one[layer.name].channels == layer.channels
-        for channel in layer.channels:
-            hits = one[layer.name][channel].hits
-            assert hits == layer[channel].hits
-            for hit, expected in zip(hits, layer[channel].hits, strict=True):
-                np.testing.assert_array_equal(hit.projection_values, expected.projection_values)
-                np.testing.assert_array_equal(np.asarray(hit.patch), np.asarray(expected.patch))
-                n_compared += 1
-    assert n_compared > 8
 
 
 def test_an_atlas_that_has_grown_has_the_rows_of_one_that_was_built_at_once(
@@ -190,17 +146,6 @@ def build_of_three(net: backlight.Network, pictures: Path, folder: Path) -> Atla
     return build(net, pictures, folder / "three.atlas", "relu2", maps=3, **ASKED)
 
 
-def test_evidence_and_origin_stay(path: Path, pictures: Path) -> None:
-    keep_evidence(path, "relu2", EVIDENCE, {0: EVIDENCE})
-    keep_origin(path, {"model": "m.py:make", "weights": None, "images": "pictures"})
-    grown = extend(make_network(), pictures, path, ["relu1", "relu2", "fc"], maps=8)
-    assert grown["relu2"].evidence == EVIDENCE
-    assert grown["relu2"][0].evidence == EVIDENCE
-    assert grown["fc"].evidence is None
-    assert [own.stability for own in grown["fc"].values() if not own.dead] != []
-    assert grown.origin["model"] == "m.py:make"
-
-
 def test_another_network_or_other_images_are_refused(path: Path, tmp_path: Path, pictures: Path) -> None:
     torch.manual_seed(3)
     other = backlight.capture(
@@ -220,14 +165,6 @@ def test_new_layers_need_a_number_of_maps(path: Path, pictures: Path) -> None:
 def test_layers_that_a_mapping_does_not_name_keep_their_maps(path: Path, pictures: Path) -> None:
     grown = extend(make_network(), pictures, path, maps={"relu2": None})
     assert [len(layer.channels) for layer in grown.layers] == [3, 12]
-
-
-def test_a_damaged_atlas_does_not_grow(path: Path, pictures: Path) -> None:
-    damage(path, "UPDATE hit SET patch = x'00' WHERE layer_id = 1 AND rank = 0")
-    before = path.read_bytes()
-    with pytest.raises(DamagedAtlasError, match="table hit"):
-        extend(make_network(), pictures, path, maps=5)
-    assert path.read_bytes() == before
 
 
 def test_a_scan_that_is_not_of_the_layers_is_refused(path: Path, pictures: Path) -> None:
@@ -251,103 +188,6 @@ def test_what_is_added_is_said_in_words(path: Path, pictures: Path) -> None:
     assert str(found) == ("6 feature maps there, 7 added, 1 layer to scan, 13 to project by guided")
     assert growth(plan_extension(net, pictures, path), path) is None
     assert growth(plan_build(net, pictures, ["relu1"]), path.with_name("none.atlas")) is None
-
-
-# Under `gates=vjp` a projection leaves the field that it has with gates held fixed.
-@pytest.mark.parametrize("rules", [GUIDED, GRADIENT, GATES_DIFFERENTIATED], ids=lambda own: own.name)
-def test_other_rules_show_what_an_atlas_built_with_them_shows(
-    rules: backlight.RuleSet, tmp_path: Path
-) -> None:
-    net, pictures, path = gated_network(), make_pictures(tmp_path / "pictures", 6), tmp_path / "a.atlas"
-    build(net, pictures, path, ["conv", "act"], **ASKED).close()
-    before = rows(path)
-    steps = phases(lambda **own: extend(net, pictures, path, rules=rules, **own))
-    assert steps == {"project", "join"}
-    grown = open_atlas(path)
-    assert grown.rule_sets == ("deconvnet", rules.name)
-    after = rows(path)
-    ours = {"rule_set", "rule_layer", "rule_tile"}
-    assert {table for table in before if before[table] != after[table]} == ours
-    alone = build(net, pictures, tmp_path / "alone.atlas", ["conv", "act"], rules=rules, **ASKED)
-    assert_same_pictures(grown.under(rules.name), alone)
-    assert grown.under(rules.name)["act"].rules == rules
-    assert grown.under("deconvnet")["act"].rules == backlight.DECONVNET
-
-
-def test_rules_by_layer_are_kept_so(path: Path, tmp_path: Path, pictures: Path) -> None:
-    by_layer = {"relu2": GUIDED}
-    shown = extend(make_network(), pictures, path, rules=by_layer).under("deconvnet and guided")
-    assert [layer.rules.name for layer in shown.layers] == ["deconvnet", "guided"]
-    assert shown["relu2"].heading().is_chosen
-    alone = build(
-        make_network(),
-        pictures,
-        tmp_path / "alone.atlas",
-        ["relu1", "relu2"],
-        rules=by_layer,
-        maps=3,
-        **ASKED,
-    )
-    assert_same_pictures(shown, alone)
-
-
-def test_maps_that_are_added_are_projected_by_all_rules(path: Path, tmp_path: Path, pictures: Path) -> None:
-    net = make_network()
-    extend(net, pictures, path, rules=GUIDED).close()
-    extend(net, pictures, path, ["relu2", "fc"], GRADIENT, maps=5).close()
-    grown = open_atlas(path)
-    assert grown.rule_sets == ("deconvnet", "guided", "gradient")
-    maps = {"relu1": 3, "relu2": 5, "fc": 5}
-    for rules in (GUIDED, GRADIENT):
-        alone = build(
-            net, pictures, tmp_path / f"{rules.name}.atlas", list(maps), rules=rules, maps=maps, **ASKED
-        )
-        assert_same_pictures(grown.under(rules.name), alone)
-    found = verify(path)
-    assert found.is_sound
-    assert found.counts["tiles by other rules"] == 2 * found.counts["tiles"]
-
-
-def test_rules_that_are_there_are_not_projected_again(path: Path, pictures: Path) -> None:
-    net = make_network()
-    extend(net, pictures, path, rules=GUIDED).close()
-    for rules in (GUIDED, backlight.DECONVNET):
-        assert phases(lambda rules=rules, **own: extend(net, pictures, path, rules=rules, **own)) == set()
-
-
-def test_two_rule_sets_of_one_name_are_refused(path: Path, pictures: Path) -> None:
-    named_alike = backlight.RuleSet("deconvnet", average_pool="transpose")
-    with pytest.raises(BadInputError, match="has other rules by the name 'deconvnet'; give these another"):
-        extend(make_network(), pictures, path, rules=named_alike)
-
-
-def test_rules_that_an_atlas_does_not_have_are_refused_with_the_way_to_add_them(path: Path) -> None:
-    with pytest.raises(
-        BadInputError, match="has no projections by guided; it has those by deconvnet"
-    ) as raised:
-        open_atlas(path).under("guided")
-    assert "extend(net, images, path, rules=...)" in str(raised.value)
-    assert "--rules guided" in raised.value.for_command_line
-
-
-def test_under_other_rules_there_is_stability_and_no_evidence(path: Path, pictures: Path) -> None:
-    keep_evidence(path, "relu2", EVIDENCE, {0: EVIDENCE})
-    shown = extend(make_network(), pictures, path, rules=GUIDED).under("guided")["relu2"]
-    assert shown.evidence is None
-    assert shown.studies == {}
-    channel = shown.channels[0]
-    assert shown[channel].evidence is None
-    assert shown[channel].stability is not None
-    assert shown[channel].bands == ()
-
-
-def test_a_damaged_tile_of_other_rules_is_named(path: Path, pictures: Path) -> None:
-    extend(make_network(), pictures, path, rules=GUIDED).close()
-    damage(path, "UPDATE rule_tile SET projection = x'00' WHERE rule_layer_id = 1 AND rank = 0")
-    shown = open_atlas(path).under("guided")["relu2"]
-    with pytest.raises(DamagedAtlasError, match=r"table rule_tile \(rule_layer_id 1, channel \d+, rank 0\)"):
-        _ = shown[shown.channels[0]].hits[0].projection_values
-    assert len(verify(path).damaged) == len([c for c in shown.channels if shown[c].hits]) > 1
 
 
 def test_execute_builds_what_is_not_there_and_projects_it_by_further_rules(

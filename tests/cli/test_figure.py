@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from backlight import open_atlas
 from cli.running import check_refused, run
 from fuzz.tiny import make_tiny_atlas
 
@@ -26,7 +27,22 @@ def test_the_size_of_the_picture_is_said_and_columns_are_kept(
     assert high > low
 
 
+def test_other_rules_are_drawn_as_they_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_tiny_atlas(Path("t.atlas"))
+    drawn = {}
+    for rules in ("deconvnet", "guided"):
+        assert run("figure", "t.atlas", "3", "-o", f"{rules}.png", "--rules", rules) == 0
+        drawn[rules] = open_atlas("t.atlas", rules).figure("3").tobytes()
+        assert Image.open(f"{rules}.png").tobytes() == drawn[rules]
+    assert drawn["deconvnet"] != drawn["guided"]
+
+
 BAD = [
+    (("figure", "t.atlas", "3", "-o", "f.png", "--rules", "gradient"),
+     "t.atlas has no projections by gradient; it has those by deconvnet, guided; `backlight extend t.atlas"),
     (("figure", "gone.atlas", "relu1", "-o", "f.png"), "no atlas at 'gone.atlas'; `backlight build"),
     (("figure", "mine.py", "relu1", "-o", "f.png"), "'mine.py' exists and is not an atlas"),
     (("figure", "t.atlas", "3", "-o", "f.png", "--channels", "x"),

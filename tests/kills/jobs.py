@@ -1,4 +1,4 @@
-"""What is killed: three commands, the folders that they start from, and what must come out of them."""
+"""What is killed: four commands, the folders that they start from, and what must come out of them."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ _BUILD = (
     "build model pictures -o a.atlas --layers relu1,pool,relu2,fc --maps 3 --top 2 --batch-size 4 --compile off "
     "--bands"
 )
+_EXTEND = "extend a.atlas model pictures --layers relu2,fc --maps 5 --rules guided"
 _STUDY = "faithfulness a.atlas --maps 2 --hits 1 --shares 20 --fills mean"
 _FIT = "adaptive fit pictures -o m.adn --preset small --epochs 4 --batch 6"
 
@@ -156,6 +157,7 @@ JOBS = {
     job.name: job
     for job in (
         Job("build", _BUILD, None, _tables, _read_atlas),
+        Job("extend", _EXTEND, _BUILD, _tables, _read_atlas),
         Job("faithfulness", _STUDY, _BUILD, _tables, _read_atlas),
         Job("adaptive fit", _FIT, None, _network, _read_network),
     )

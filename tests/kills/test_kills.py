@@ -19,6 +19,7 @@ def test_killed_commands_go_on_to_the_same_end_and_readers_are_told_the_truth(tm
     ]
     assert [(own["job"], own["kills"], own["wrong"]) for own in found] == [
         ("build", 5, {}),
+        ("extend", 5, {}),
         ("faithfulness", 5, {}),
         ("adaptive fit", 5, {}),
     ]

@@ -181,8 +181,8 @@ def state(page: sync_api.Page) -> str:
 
 
 def addresses(page: sync_api.Page) -> set[str]:
-    """Return the sheets of the projections of the map that is shown, but for examples of bands and steps."""
-    pictures = page.locator(".map.on .projection image:not(.bands image, .evolved image)")
+    """Return the sheets of the projections of the map that is shown, but for bands, steps and other rules."""
+    pictures = page.locator(".map.on .projection image:not(.bands image, .evolved image, .by-rules image)")
     return set(
         pictures.evaluate_all(
             "all => all.map(own => (own.getAttribute('href') || own.dataset.href).replace(/[?]v=\\w+$/, ''))"

@@ -23,6 +23,7 @@ from backlight.network.layers import Layers
 from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.progress import Progress, silent
 from backlight.scan import Compile, choose_layers
+from backlight.storage import check_place, locked
 
 __all__ = [
     "Estimate",
@@ -141,13 +142,15 @@ def execute(
         StorageError: The file cannot be written, or another run is writing it.
     """
     path, worker, say = Path(path), engine or LocalEngine(), progress or silent
-    found = growth(plan, path, rules)
-    if found is None:
-        carry_out(plan, path, worker, say)
-        # What is added to an atlas that there was not needs the atlas first.
-        found = None if rules is None else growth(plan, path, rules)
-    if found is not None:
-        grow(plan, path, found, worker, say)
+    check_place(path, "atlas")
+    with locked(path):  # so that nobody else adds something between looking and adding
+        found = growth(plan, path, rules)
+        if found is None:
+            carry_out(plan, path, worker, say)
+            # What is added to an atlas that there was not needs the atlas first.
+            found = None if rules is None else growth(plan, path, rules)
+        if found is not None:
+            grow(plan, path, found, worker, say)
     return open_atlas(path)
 
 

@@ -30,7 +30,6 @@ from backlight.progress import Progress
 from backlight.projection import check_rules
 from backlight.projection.reach import under_rules
 from backlight.scan import Scan
-from backlight.storage import locked
 from backlight.text import counted
 
 Channels = dict[str, tuple[int, ...]]
@@ -128,35 +127,34 @@ def grow(plan: Plan, path: Path, found: Growth, engine: Engine, progress: Progre
 
     Args:
         plan: What the atlas shall hold.
-        path: The atlas, finished or not.
+        path: The atlas, finished or not; locked.
         found: What is added.
         engine: Who does it.
         progress: As for `execute`; `join` while all is put together.
     """
-    with locked(path):
-        # What was begun is finished first; a plan of it with the atlas's settings and parts comes back.
-        own = carry_out(_of(plan, found.known), path, engine, progress)
-        settled = replace(plan, settings=own.settings, bands=own.bands, wholes=own.wholes)
-        sides = []
-        for channels, ending in ((found.more, "more"), (found.scanned, "layers")):
-            if channels:
-                sides.append(_beside(path, ending))
-                with _begun(_of(settled, channels), sides[-1], path) as writer:
-                    if ending == "more":
-                        _take_scan(writer, path)
-                carry_out(_of(settled, channels), sides[-1], engine, progress)
-        others = []
-        for i, (rules, channels) in enumerate(found.rules):
-            if channels:
-                part = _under(_of(settled, channels), rules)
-                others.append(_beside(path, f"rules{i}"))
-                with _begun(part, others[-1], path) as writer:
-                    take_hits(writer, [path, *sides])
-                carry_out(part, others[-1], engine, progress)
-        join(settled, path, sides, others, progress)
-        for side in (*sides, *others):
-            with suppress(OSError):
-                side.unlink()
+    # What was begun is finished first; a plan of it with the atlas's settings and parts comes back.
+    own = carry_out(_of(plan, found.known), path, engine, progress)
+    settled = replace(plan, settings=own.settings, bands=own.bands, wholes=own.wholes)
+    sides = []
+    for channels, ending in ((found.more, "more"), (found.scanned, "layers")):
+        if channels:
+            sides.append(_beside(path, ending))
+            with _begun(_of(settled, channels), sides[-1], path) as writer:
+                if ending == "more":
+                    _take_scan(writer, path)
+            carry_out(_of(settled, channels), sides[-1], engine, progress)
+    others = []
+    for i, (rules, channels) in enumerate(found.rules):
+        if channels:
+            part = _under(_of(settled, channels), rules)
+            others.append(_beside(path, f"rules{i}"))
+            with _begun(part, others[-1], path) as writer:
+                take_hits(writer, [path, *sides])
+            carry_out(part, others[-1], engine, progress)
+    join(settled, path, sides, others, progress)
+    for side in (*sides, *others):
+        with suppress(OSError):
+            side.unlink()
 
 
 def _is_part(stored: AtlasIdentity, plan: Plan) -> bool:

@@ -20,7 +20,7 @@ from backlight.engines.identity import RulesIdentity
 from backlight.engines.plan import Plan
 from backlight.progress import Progress
 from backlight.scan import LayerScan, Scan
-from backlight.storage import replacing
+from backlight.storage import replacing, sweep
 from backlight.storage.arrays import packed
 
 _OF_MAPS = ("hit", "band", "activation", "certainty")
@@ -50,7 +50,11 @@ def join(
         DamagedAtlasError: One of them is damaged: what is copied would look sound.
         StorageError: The fresh file cannot be written.
     """
-    with replacing(path) as (fresh,), ExitStack() as opened:
+    fresh = path.with_name(f"{path.name}.joined")
+    sweep(path)
+    for left in (fresh, fresh.with_name(f"{fresh.name}-journal")):  # of a run that was killed
+        left.unlink(missing_ok=True)
+    with ExitStack() as opened:
         first, *more = (opened.enter_context(closing(Atlas(own))) for own in (path, *others))
         under = [opened.enter_context(closing(Atlas(own))) for own in by_rules]
         writer = opened.enter_context(closing(AtlasWriter(fresh, plan)))
@@ -69,7 +73,10 @@ def join(
         write_filters(writer)
         with writer.step("project", then="done"):
             pass
-        progress("join", len(steps) + 1, len(steps) + 1)
+    with replacing(path) as (place,):
+        fresh.chmod(place.stat().st_mode)
+        fresh.replace(place)
+    progress("join", len(steps) + 1, len(steps) + 1)
 
 
 def take_hits(writer: AtlasWriter, paths: Sequence[Path]) -> None:

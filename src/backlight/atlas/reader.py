@@ -288,10 +288,15 @@ class Atlas(Mapping[str, AtlasLayer]):
         self.file.close()
 
 
-def open_atlas(path: Path | str) -> Atlas:
+def open_atlas(path: Path | str, rules: str | None = None) -> Atlas:
     """Return the atlas in a file, opened read-only.
+
+    Args:
+        path: The file.
+        rules: By which of the atlas's rule sets hits are shown (`Atlas.under`); None for those that it was built with.
 
     Raises:
         AtlasError: There is no such file, or it is not an atlas.
+        BadInputError: The atlas has no projections by these rules.
     """
-    return Atlas(Path(path))
+    return Atlas(Path(path), rules)

@@ -172,11 +172,14 @@ def carry_out(made: Planned, chosen: EngineOptions) -> None:
 
     _print_plan(made)
     options, output = made.options, Path(made.options.output)
+    found = atlas.growth(made.plan, output)
+    if found is not None:
+        say("{} goes on from what it is: {}", output, found)
     with progress_bars() as progress, chosen.started(options.default_ledger, progress) as engine:
         result = atlas.execute(made.plan, output, engine, progress=progress)
     origin = {"model": options.model, "weights": options.weights, "images": without_secrets(options.images)}
     atlas.keep_origin(output, origin)
-    _print_summary(result)
+    print_summary(result)
 
 
 def _print_plan(made: Planned) -> None:
@@ -217,7 +220,8 @@ def _print_estimate(found: Estimate) -> None:
     )
 
 
-def _print_summary(result: Atlas) -> None:
+def print_summary(result: Atlas) -> None:
+    """Say what an atlas holds, and what is not as one would expect."""
     dead = sum(result[name][c].dead for name in result for c in result[name].channels)
     size = size_in_words(result.path.stat().st_size)
     say("{} ({}): {}", result.path, size, counted(result.n_scanned, "image"))

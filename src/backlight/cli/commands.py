@@ -63,6 +63,10 @@ class Commands(LazyGroup):
             "build:build",
             "Build an atlas: the strongest activations of every feature map, each projected back to pixels.",
         ),
+        "extend": Command(
+            "extend:extend",
+            "Add feature maps, layers, rule sets or examples of bands to an atlas; nothing is computed again.",
+        ),
         "scan-shard": Command(
             "scan_shard:scan_shard",
             "Scan one of N parts of the images of a plan; what is there already is not scanned again.",

@@ -15,6 +15,7 @@ from backlight.cli.sites import opened_diagnosis, opened_evolution
 def export(
     atlas: flags.AtlasArgument,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write into.")],
+    rules: flags.ShownRules = None,
     beside: flags.Beside = None,
     evolution: flags.Evolution = None,
     diagnosis: flags.Diagnosis = None,
@@ -23,7 +24,7 @@ def export(
     from backlight.atlas import open_atlas
     from backlight.web import export as write
 
-    opened, other = open_atlas(atlas), None if beside is None else open_atlas(beside)
+    opened, other = open_atlas(atlas, rules), None if beside is None else open_atlas(beside)
     steps, found_wrong = opened_evolution(evolution), opened_diagnosis(diagnosis)
     with progress_bars(resumes=False) as progress:
         found = write(opened, folder, beside=other, evolution=steps, diagnosis=found_wrong, progress=progress)

@@ -18,6 +18,7 @@ def figure(
     layer: Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the atlas.")],
     output: flags.Output,
     channels: flags.Channels = None,
+    rules: flags.ShownRules = None,
     columns: Annotated[int | None, typer.Option("--columns", help="Feature maps side by side.")] = None,
     scaling: flags.ScalingName = DEFAULT_SCALING,
     full_field: flags.FullField = False,
@@ -36,7 +37,7 @@ def figure(
     from backlight.atlas import open_atlas
 
     check_output(output)
-    opened = open_atlas(atlas)
+    opened = open_atlas(atlas, rules)
     if filters:
         picture = opened.filters_figure(layer, columns)
     else:

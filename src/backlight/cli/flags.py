@@ -47,6 +47,14 @@ Weights = Annotated[
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
 RULES_HELP = "deconvnet, guided, gradient or masked; with options such as deconvnet,unpool=assign-largest."
 Rules = Annotated[str, typer.Option("--rules", help=RULES_HELP)]
+ShownRules = Annotated[
+    str | None,
+    typer.Option(
+        "--rules",
+        metavar="RULES",
+        help="Show projections by another rule set of the atlas, which `extend --rules` has added.",
+    ),
+]
 SeedValue = Annotated[
     str,
     typer.Option(

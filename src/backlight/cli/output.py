@@ -112,6 +112,7 @@ _PHASES = {
     "project": ("projecting", "hits"),
     "band": ("bands", "examples"),
     "light": ("keeping", "whole images"),
+    "join": ("joining", ""),
     "check": ("checking", "feature maps"),
     "faithfulness": ("covering", "hits"),
     "foretelling": ("covering", "hits"),

@@ -17,6 +17,7 @@ def serve(
     port: Annotated[
         int | None, typer.Option("--port", help="Defaults to the first free one from 8123 on.")
     ] = None,
+    rules: flags.ShownRules = None,
     beside: flags.Beside = None,
     evolution: flags.Evolution = None,
     diagnosis: flags.Diagnosis = None,
@@ -53,7 +54,7 @@ def serve(
 
             webbrowser.open(address)
 
-    opened, net = open_atlas(atlas), None
+    opened, net = open_atlas(atlas, rules), None
     if model is not None:
         from backlight.cli.models import load_network_for
 

@@ -44,7 +44,13 @@ def superpose(
     ] = None,
     full_field: flags.FullField = False,
     weights: flags.Weights = None,
-    rules: flags.Rules = "deconvnet",
+    rules: Annotated[
+        str | None,
+        typer.Option(
+            "--rules",
+            help=f"{flags.RULES_HELP} Defaults to deconvnet; of an atlas, one of its rule sets, by default its own.",
+        ),
+    ] = None,
     seed_value: flags.SeedValue = "activation",
     scaling: flags.ScalingName = DEFAULT_SCALING,
     device: flags.Device = "cpu",
@@ -66,7 +72,7 @@ def superpose(
             )
         from backlight.atlas import open_atlas
 
-        picture = open_atlas(source).superposed(target, chosen, top, scaling, full_field)
+        picture = open_atlas(source, rules).superposed(target, chosen, top, scaling, full_field)
     else:
         if layer is None:
             raise BadInputError("with a model, --layer names the layer whose units are superposed")
@@ -76,7 +82,9 @@ def superpose(
         from backlight.operators.ruleset import parse_rules
 
         channel, count = chosen[0] if chosen else None, _UNITS_OF_AN_IMAGE if top is None else top
-        request = _Request(layer, channel, count, parse_rules(rules), parse_seed_value(seed_value), scaling)
+        request = _Request(
+            layer, channel, count, parse_rules(rules or "deconvnet"), parse_seed_value(seed_value), scaling
+        )
         net = load_network(source, weights, device, Overrides(size, resize, mean, std, value_range))
         picture = _superposed_units(net, Path(target), request)
     write_picture(picture, output)

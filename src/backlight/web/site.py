@@ -117,6 +117,8 @@ class Site:
                 own = channels[(page - 1) * links.PER_PAGE : page * links.PER_PAGE]
                 for kind in self._kinds(name) if own else ():
                     found[links.sheet(slug, page, kind)] = partial(self._sheet, name, own, kind)
+                for kind in views.by_rules.kinds if own else ():
+                    found[links.sheet(slug, page, kind)] = partial(views.by_rules.sheet, name, own, kind)
                 if views.evolved is not None and views.evolved.followed(name, own):
                     steps = partial(views.evolved.sheet, name, own)
                     found[links.sheet(slug, page, links.EVOLUTION)] = steps

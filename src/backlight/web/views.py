@@ -15,6 +15,7 @@ from backlight.atlas import Atlas, AtlasLayer, Evidence, FeatureMap, Hit, pair
 from backlight.render.tiles import is_small
 from backlight.scan.statistics import HISTOGRAM_EDGES
 from backlight.web import links
+from backlight.web.by_rules import ByRules
 from backlight.web.contexts import (
     Bar,
     BoxView,
@@ -90,7 +91,7 @@ class Views:
         has_probe: bool = False,
     ) -> None:
         self.atlas, self.beside, self.has_probe = atlas, beside, has_probe
-        self.evolved, self.diagnosis = evolved, diagnosis
+        self.evolved, self.diagnosis, self.by_rules = evolved, diagnosis, ByRules(atlas)
         self.pairing = None if beside is None else pair(atlas, beside)
         self.slugs = links.slugs(atlas)
         self._cards: dict[str, dict[int, Card]] = {}
@@ -123,7 +124,10 @@ class Views:
     def version(self) -> str:
         """What changes when the pictures do: a hash of what the atlases are of, and of how they are drawn."""
         atlases = [own for own in (self.atlas, self.beside) if own is not None]
-        known = [(own.model, own.preprocessing, own.image_set, own.rules, own.selection) for own in atlases]
+        known = [
+            (own.model, own.preprocessing, own.image_set, own.rules, own.selection, own.rule_sets)
+            for own in atlases
+        ]
         steps = None if self.evolved is None else self.evolved.identity
         whole = repr((__version__, known, self.has_wholes, steps)).encode()
         return hashlib.blake2b(whole, digest_size=5).hexdigest()
@@ -209,6 +213,7 @@ class Views:
             mean=own.mean,
             n_active=round(own.active_share * self.atlas.n_scanned),
             hits=tuple(self.hit(layer, own, hit) for hit in shown_hits(own)),
+            by_rules=self.by_rules.views(*self.sheet(layer, channel)) if own.hits else (),
             histogram=bars,
             n_inactive=n_inactive,
             foretelling="" if own.foretelling is None else own.foretelling.text,

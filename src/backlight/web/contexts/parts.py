@@ -63,6 +63,19 @@ class EvidenceView:
 
 
 @dataclass(frozen=True)
+class RulesView:
+    """A feature map by another rule set.
+
+    Attributes:
+        rules: What the rules are called.
+        projections: The projections of its hits by these rules, three by three.
+    """
+
+    rules: str
+    projections: Sprite
+
+
+@dataclass(frozen=True)
 class LabelCount:
     """How often a label is there.
 
@@ -264,6 +277,7 @@ class MapView:
         mean: Mean activation over all positions of all images.
         n_active: Number of images in which it is active.
         hits: Its hits, strongest first.
+        by_rules: Its hits by the other rule sets that the atlas has; none for a map without hits.
         histogram: Images by the map's strongest activation, from the lowest bin that is not empty; without those in
             which it is not active.
         n_inactive: Number of images in which it is not active.
@@ -281,6 +295,7 @@ class MapView:
     mean: float
     n_active: int
     hits: tuple[HitView, ...] = ()
+    by_rules: tuple[RulesView, ...] = ()
     histogram: tuple[Bar, ...]
     n_inactive: int
     foretelling: str
