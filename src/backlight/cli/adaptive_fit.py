@@ -53,9 +53,10 @@ def fit(
         typer.Option("--memory", help="GB of memory for images and codes before they are kept in files."),
     ] = 4.0,
 ) -> None:
-    """Learn a network from images, without labels: each layer learns to reconstruct the images themselves.
+    """Learn a network from images, without labels.
 
-    An interrupted training resumes after its last epoch when you rerun the command.
+    Each layer learns to reconstruct the images themselves. An interrupted training resumes after its last epoch when
+    you rerun the command.
 
     Until it is done, it is kept beside the network in a file that ends in .part.
     """

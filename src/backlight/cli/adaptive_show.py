@@ -84,7 +84,10 @@ def show(
     ] = 0,
     device: flags.Device = "cpu",
 ) -> None:
-    """Draw a network: its filters, what its feature maps stand for, and how it represents pictures."""
+    """Draw a learned network: filters, feature maps, pictures.
+
+    What its feature maps stand for, and how it represents pictures.
+    """
     if min(parts, branching) < 1:
         raise BadInputError(f"--parts and --branching must be at least 1, got {parts} and {branching}")
     check_folder(output)

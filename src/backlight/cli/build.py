@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from backlight.cli import flags
+from backlight.cli.completing import complete_rules
 from backlight.cli.engines import EngineOptions
 from backlight.cli.output import (
     console,
@@ -46,7 +47,9 @@ def build(
     rules: Annotated[
         str,
         typer.Option(
-            "--rules", help=f"{flags.RULES_HELP} best: for each layer the rules with the strongest evidence."
+            "--rules",
+            help=f"{flags.RULES_HELP} best: for each layer the rules with the strongest evidence.",
+            autocompletion=complete_rules,
         ),
     ] = "deconvnet",
     evidence: Annotated[
@@ -112,9 +115,10 @@ def build(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Build an atlas: the strongest activations of every feature map, each projected back to pixels.
+    """Build an atlas: find and project every map's strongest hits.
 
-    An interrupted build resumes when you rerun the command.
+    For every feature map, the strongest activations over all images are projected back to pixels. An interrupted build
+    resumes when you rerun the command.
     """
     check_place(output, "atlas")
     if (rules == "best") != (evidence is not None):

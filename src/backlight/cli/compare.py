@@ -39,10 +39,10 @@ def compare(
         Path | None, typer.Option("--save", help="Also write all feature maps: to a .csv or a .json file.")
     ] = None,
 ) -> None:
-    """Compare two atlases of one architecture: which feature maps have other strongest images and filters?
+    """Compare two atlases: which feature maps have changed?
 
-    A map has changed by the share of its strongest images that are not the same in both. `serve` and `export` show the
-    maps side by side with --beside OTHER.
+    Both are of one architecture. A map has changed by the share of its strongest images that are not the same in both.
+    `serve` and `export` show the maps side by side with --beside OTHER.
     """
     if save is not None:
         _check_save(save)

@@ -49,9 +49,10 @@ def correspond(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Mask the same part in several images: does it change a layer in the same way, more than random masks do?
+    """Mask the same part in several images: does a layer know it?
 
-    Small differences mean that the layer knows the part in all images. Boxes are in pixels of the image files.
+    Does masking change the layer in the same way in all images, more than random masks do? Small differences mean that
+    the layer knows the part. Boxes are in pixels of the image files.
     """
     check_plot(output, save)
     from backlight.cli.models import Overrides, chosen_layers, load_network

@@ -50,7 +50,10 @@ def demo(
     ),
     opens: flags.Opens = True,
 ) -> None:
-    """Build an atlas of the embedded model and photographs, and draw figures and a web site from it."""
+    """Build an atlas, figures and a site from the embedded model.
+
+    Nothing is downloaded: the weights and the photographs come with the package backlight-demo.
+    """
     check_folder(output)
     from backlight import atlas
     from backlight.cli.models import load_network

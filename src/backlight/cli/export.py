@@ -19,7 +19,10 @@ def export(
     evolution: flags.Evolution = None,
     diagnosis: flags.Diagnosis = None,
 ) -> None:
-    """Write an atlas as a web site of plain files, which opens by double click."""
+    """Write an atlas as a web site of plain files.
+
+    The site opens by double click.
+    """
     from backlight.atlas import open_atlas
     from backlight.web import export as write
 

@@ -39,10 +39,10 @@ def faithfulness(
     weights: flags.Weights = None,
     device: flags.Device = "cpu",
 ) -> None:
-    """Cover what the projections of an atlas show: does the activation fall more than for controls?
+    """Cover what projections show: do the activations fall?
 
-    The answer is kept in the atlas, one layer at a time, and shown by `backlight figure`. Layers that were already
-    studied in the same way are skipped.
+    Do they fall more than where controls are covered? The answer is kept in the atlas, one layer at a time, and shown
+    by `backlight figure`. Layers that were already studied in the same way are skipped.
     """
     check_plot(output, save)
     from backlight.atlas import open_atlas

@@ -15,7 +15,7 @@ from backlight.render.scaling import DEFAULT_SCALING
 
 def figure(
     atlas: flags.AtlasArgument,
-    layer: Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the atlas.")],
+    layer: flags.LayerArgument,
     output: flags.Output,
     channels: flags.Channels = None,
     columns: Annotated[int | None, typer.Option("--columns", help="Feature maps side by side.")] = None,
@@ -32,7 +32,7 @@ def figure(
         bool, typer.Option("--filters", help="Show the first layer's filters themselves.")
     ] = False,
 ) -> None:
-    """Draw a layer: for each feature map its strongest hits projected back to pixels, beside their patches."""
+    """Draw a layer: its maps' hits, projected, beside the patches."""
     from backlight.atlas import open_atlas
 
     check_output(output)

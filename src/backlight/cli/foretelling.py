@@ -40,10 +40,10 @@ def foretelling(
     weights: flags.Weights = None,
     device: flags.Device = "cpu",
 ) -> None:
-    """Slide a square over what units see: does the activation fall where their projections have energy?
+    """Slide a square: do activations fall where projections say?
 
-    The answer is kept in the atlas, one layer at a time, and shown by `backlight figure`. Layers that were already
-    studied in the same way are skipped.
+    Do they fall where the projections have their energy? The answer is kept in the atlas, one layer at a time, and
+    shown by `backlight figure`. Layers that were already studied in the same way are skipped.
     """
     check_plot(output, save)
     from backlight.atlas import open_atlas

@@ -89,7 +89,10 @@ def invert(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Reconstruct an image from a layer's activations; differences show what the layer discards."""
+    """Reconstruct an image from a layer's activations.
+
+    Differences from the image show what the layer discards.
+    """
     check_output(output)
     _check_animation(animation)
     check_plot(None, save)

@@ -27,7 +27,10 @@ def layers(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """List a model's layers, with their receptive fields, and what its operators are."""
+    """List the layers of a model or an atlas, and what a unit sees.
+
+    Of a model, also whether every operator has a rule. Of an atlas, without the model: it is only read.
+    """
     from backlight.cli.models import Overrides, load_network, print_left_out
 
     net = load_network(model, weights, "cpu", Overrides(size, resize, mean, std, value_range))

@@ -70,6 +70,8 @@ def styled(template: str, *values: object) -> Text:
 
 console = _PlainConsole()
 errors = _PlainConsole(stderr=True)
+notes = _PlainConsole(stderr=True)
+"""Where notes and progress go: with `--quiet` it is quiet, and errors are not."""
 
 
 def has_browser() -> bool:
@@ -87,7 +89,7 @@ def say(template: str, *values: object) -> None:
 
 def note(text: str) -> None:
     """Print beside the output what the user should know."""
-    errors.print(styled("[yellow]note:[/] {}", text), soft_wrap=True)
+    notes.print(styled("[yellow]note:[/] {}", text), soft_wrap=True)
 
 
 def new_table(title: str | Text, **options: Any) -> Table:

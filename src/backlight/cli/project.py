@@ -39,7 +39,10 @@ def project(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Project one unit of each image back to pixels: its activation is kept, all others are set to zero."""
+    """Project one unit of each image back to pixels.
+
+    Its activation is kept, all others are set to zero.
+    """
     check_output(output)
     if (row is None) != (col is None) or (row is not None and channel is None):
         raise BadInputError("a unit is given by --channel, --row and --col together, or by --channel alone")

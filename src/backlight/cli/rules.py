@@ -35,7 +35,7 @@ def rules(
     weights: flags.Weights = None,
     device: flags.Device = "cpu",
 ) -> None:
-    """Draw a layer with its hits projected by other rules too, side by side."""
+    """Draw a layer as several rule sets project it, side by side."""
     check_output(output)
     chosen = parse_channels(channels) if channels is not None else None
     from backlight.atlas import open_atlas

@@ -54,7 +54,11 @@ def superpose(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Superpose projections, each made by itself: of a feature map's hits, or of an image's strongest units."""
+    """Add up projections: of a map's hits, or of an image's units.
+
+    Each projection is made by itself: with an atlas, of the hits of feature maps; with a model, of the strongest units
+    of an image.
+    """
     check_output(output)
     chosen = parse_channels(channels) if channels is not None else None
     if _is_atlas(source):
