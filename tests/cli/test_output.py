@@ -86,6 +86,7 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 
 def test_sizes_and_numbers_of_things_in_words() -> None:
     assert [size_in_words(n) for n in (40e6, 1e9 - 1, 1.25e9)] == ["40 MB", "1000 MB", "1.2 GB"]
+    assert [size_in_words(n) for n in (0, 999_999, 1e6)] == ["less than 1 MB", "less than 1 MB", "1 MB"]
     assert [counted(n, "layer") for n in (0, 1, 2)] == ["0 layers", "1 layer", "2 layers"]
 
 

@@ -93,6 +93,7 @@ class Commands(LazyGroup):
             "build:build",
             "Build an atlas: find and project every map's strongest hits.",
         ),
+        "info": Command("info:info", "Say what an atlas holds, and whether it is finished."),
         "scan-shard": Command(
             "scan_shard:scan_shard",
             "Scan one of N parts of a plan, as a job of a queue does.",
@@ -119,7 +120,7 @@ class Commands(LazyGroup):
         ),
         "export": Command(
             "export:export",
-            "Write an atlas as a web site of plain files.",
+            "Write an atlas as a web site, or its hits as a table.",
         ),
         "compare": Command(
             "compare:compare",

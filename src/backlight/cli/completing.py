@@ -25,11 +25,8 @@ _REGISTERED = {
 def complete_model(incomplete: str) -> list[str]:
     """Return what a model's name can go on with: the zoos, then the names of the zoo that is typed."""
     zoo, colon, _ = incomplete.partition(":")
-    if colon:
-        found = [f"{zoo}:{name}" for name in zoo_names(zoo)]
-    else:
-        found = [*(f"{zoo}:" for zoo in _REGISTERED), "demo"]
-    return _shown(found, incomplete)
+    zoos = [f"{known}:" for known in _REGISTERED]
+    return _shown([f"{zoo}:{name}" for name in zoo_names(zoo)] if colon else [*zoos, "demo"], incomplete)
 
 
 def complete_rules(incomplete: str) -> list[str]:
@@ -69,7 +66,7 @@ def zoo_names(zoo: str) -> list[str]:
 
 @contextmanager
 def whole_words(environ: MutableMapping[str, str]) -> Iterator[None]:
-    """Let bash complete words with a colon: it splits them there, and replaces only what stands after the last colon."""
+    """Let bash complete words with a colon: it splits them there, and replaces what stands after the last one."""
     before = join_at_colons(environ)
     if not before:
         yield

@@ -228,4 +228,6 @@ def in_words(seconds: float) -> str:
 
 def size_in_words(n_bytes: int | float) -> str:
     """Return a file size in words: `40 MB`."""
+    if n_bytes < 1e6:
+        return "less than 1 MB"
     return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from backlight.cli import flags
+from backlight.cli.atlas_files import is_atlas
 from backlight.cli.output import say
 from backlight.cli.parsing import parse_channels, parse_seed_value
 from backlight.cli.writing import check_output, write_picture
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from backlight.network import Network
     from backlight.operators.ruleset import RuleSet
 
-_SQLITE = b"SQLite format 3\0"
 _UNITS_OF_AN_IMAGE = 3
 
 
@@ -61,7 +61,7 @@ def superpose(
     """
     check_output(output)
     chosen = parse_channels(channels) if channels is not None else None
-    if _is_atlas(source):
+    if is_atlas(source):
         if layer is not None:
             raise BadInputError("--layer is for a model; with an atlas, give the layer after it: ATLAS LAYER")
         if seed_value != "activation":
@@ -97,15 +97,6 @@ class _Request:
     rules: RuleSet
     seed: float | Literal["activation"]
     scaling: Scaling
-
-
-def _is_atlas(source: str) -> bool:
-    """Return whether a file is an atlas, or is called one: `open_atlas` says what is wrong with it then."""
-    try:
-        with Path(source).open("rb") as file:
-            return file.read(len(_SQLITE)) == _SQLITE or source.endswith(".atlas")
-    except (OSError, ValueError):  # no such file, a folder; a null byte in its name
-        return source.endswith(".atlas")
 
 
 def _superposed_units(net: Network, path: Path, request: _Request) -> Image.Image:
