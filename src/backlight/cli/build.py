@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from backlight.cli import flags
+from backlight.cli.amounts import in_words, size_in_words
 from backlight.cli.completing import complete_rules
 from backlight.cli.engines import EngineOptions
 from backlight.cli.output import (
     console,
-    in_words,
     print_command,
     progress_bars,
     say,
-    size_in_words,
 )
 from backlight.cli.planning import BuildOptions, Planned, make_plan, write_plan
 from backlight.errors import BadInputError

@@ -22,6 +22,7 @@ from backlight.cli.helping import (
     write_list,
     write_paragraphs,
 )
+from backlight.cli.output import is_read_no_longer, stop_printing
 
 ATLAS, ONE_IMAGE, STUDIES, ADAPTIVE = "Atlas", "One image", "Studies", "Adaptive networks"
 
@@ -219,3 +220,7 @@ def _uninterrupted() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise StoppedByUser from None
+    except BrokenPipeError:  # before Click, which would exit with 1
+        if is_read_no_longer():
+            stop_printing()
+        raise

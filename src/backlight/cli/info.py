@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backlight.cli import flags
-from backlight.cli.output import console, say, size_in_words
+from backlight.cli.amounts import size_in_words
+from backlight.cli.output import console, say
 from backlight.text import counted
 
 if TYPE_CHECKING:
