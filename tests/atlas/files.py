@@ -55,7 +55,9 @@ def stop_build_in(path: Path, folder: Path, phase: str) -> None:
 
     asked = {"top": 4, "batch_size": 4, "maps": [0, 1], "bands": True, "shard_images": 8}
     with suppress(_StoppedError):
-        execute(backlight.plan_build(make_network(), folder, ["relu1", "relu2"], **asked), path, progress=stop)
+        execute(
+            backlight.plan_build(make_network(), folder, ["relu1", "relu2"], **asked), path, progress=stop
+        )
 
 
 TABLES = (

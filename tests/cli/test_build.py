@@ -21,7 +21,7 @@ def test_build_figure_superpose_from_start_to_end(
     assert run(*BUILD, "--maps", "3", "--top", "4") == 0
     printed = capsys.readouterr()
     assert "12 images, 2 layers, 6 feature maps, 24 projections by deconvnet" in printed.out
-    assert "backlight figure a.atlas relu2 -o figure.png" in printed.out
+    assert "backlight figure a.atlas relu2\n" in printed.out
     assert run("figure", "a.atlas", "relu2", "-o", "fig.png") == 0
     assert run("figure", "a.atlas", "relu1", "-o", "filters.png", "--filters") == 0
     assert run("superpose", "a.atlas", "relu2", "-o", "sum.png", "--top", "2") == 0

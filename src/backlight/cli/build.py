@@ -241,4 +241,4 @@ def _print_summary(result: Atlas) -> None:
             n_more = len(result.skipped) - _SHOWN
             console.print(f"  … and {n_more} more; `open_atlas(...).skipped` lists all")
     console.print()
-    print_command("backlight", "figure", result.path, result.layers[-1].name, "-o", "figure.png")
+    print_command("backlight", "figure", result.path, result.layers[-1].name)

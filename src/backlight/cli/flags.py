@@ -202,9 +202,17 @@ Diagnosis = Annotated[
     ),
 ]
 Opens = Annotated[bool, typer.Option("--open/--no-open", help="Open the result in the browser.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The figure to write (.png, .webp, .pdf, .svg, .jpg); defaults to a new .png named by what it shows.",
+    ),
+]
 PlotOutput = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The figure to write (.png, .pdf, .svg).")
+    Path | None,
+    typer.Option("--output", "-o", help="The figure to write (.png, .webp, .pdf, .svg, .jpg)."),
 ]
 SaveStem = Annotated[
     Path | None, typer.Option("--save", help="Also write the numbers: to SAVE.json and SAVE.npz.")

@@ -12,7 +12,7 @@ from backlight.cli import flags
 from backlight.cli.atlas_files import is_atlas
 from backlight.cli.output import say
 from backlight.cli.parsing import parse_channels, parse_seed_value
-from backlight.cli.writing import check_output, write_picture
+from backlight.cli.writing import figure_path, write_figure
 from backlight.errors import BadInputError
 from backlight.render.scaling import DEFAULT_SCALING, Scaling
 
@@ -30,7 +30,7 @@ def superpose(
         str, typer.Argument(metavar="ATLAS|MODEL", help="An atlas, or a model as for `build`.")
     ],
     target: Annotated[str, typer.Argument(metavar="LAYER|IMAGE", help="A layer of the atlas, or a picture.")],
-    output: flags.Output,
+    output: flags.Output = None,
     layer: Annotated[str | None, typer.Option("--layer", help="With a model: the layer.")] = None,
     channels: Annotated[
         str | None,
@@ -59,7 +59,8 @@ def superpose(
     Each projection is made by itself: with an atlas, of the hits of feature maps; with a model, of the strongest units
     of an image.
     """
-    check_output(output)
+    shown = (source, target) if is_atlas(source) else (target, layer or "")
+    output = figure_path(output, Path(shown[0]).stem, shown[1], "superposed")
     chosen = parse_channels(channels) if channels is not None else None
     if is_atlas(source):
         if layer is not None:
@@ -83,7 +84,7 @@ def superpose(
         request = _Request(layer, channel, count, parse_rules(rules), parse_seed_value(seed_value), scaling)
         net = load_network(source, weights, device, Overrides(size, resize, mean, std, value_range))
         picture = _superposed_units(net, Path(target), request)
-    write_picture(picture, output)
+    write_figure(picture, output)
     say("{} ({}x{})", output, picture.width, picture.height)
 
 
