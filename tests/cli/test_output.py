@@ -36,6 +36,7 @@ from fuzz.tiny import make_tiny_atlas
 
 CLI = Path(output.__file__).parent
 
+RUN = "from backlight_program import main; main()"
 TAG = re.compile(r"\[/?(?:[a-z]+(?: [a-z]+)*)?\]")
 
 
@@ -159,7 +160,7 @@ def in_a_child(
 ) -> subprocess.CompletedProcess[str]:
     """Run the program on its own, piped, and return what came out."""
     make_tiny_atlas(folder / "t.atlas")
-    program = f"{sys.executable} -c 'from backlight_program import main; main()' {' '.join(words)}"
+    program = f"{sys.executable} -c '{RUN}' {' '.join(words)}"
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", program + pipe],
         capture_output=True, text=True, cwd=folder, env={**os.environ, **environment}, check=False,
@@ -196,11 +197,11 @@ def test_a_terminal_gets_bars_and_a_file_gets_lines(tmp_path: Path) -> None:
     assert "7/7" in shown
 
 
-def on_a_terminal(folder: Path, *words: str) -> str:
-    """Return what the program writes to a terminal."""
+def on_a_terminal(folder: Path, *words: str, code: str = RUN) -> str:
+    """Return what the program, or other code, writes to a terminal of 80 columns."""
     pty = pytest.importorskip("pty", reason="a terminal of Unix")
     ours, theirs = pty.openpty()
-    program = [sys.executable, "-c", "from backlight_program import main; main()", *words]
+    program = [sys.executable, "-c", code, *words]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
     with subprocess.Popen(program, stdout=theirs, stderr=theirs, cwd=folder, env=environment):
         os.close(theirs)
@@ -210,3 +211,31 @@ def on_a_terminal(folder: Path, *words: str) -> str:
                 found += part
     os.close(ours)
     return found.decode()
+
+
+def test_on_a_narrow_terminal_no_column_is_left_out(tmp_path: Path) -> None:
+    name = "encoder.block." * 9
+    code = f"""
+from backlight.cli.output import console, new_table
+table = new_table('layers')
+table.add_column('layer', no_wrap=True)
+table.add_column('what it is')
+table.add_row('{name}', 'three short words')
+console.print(table)
+console.print('word ' * 30)
+"""
+    plain = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal(tmp_path, code=code))
+    title, *rows = [line.rstrip() for line in plain.splitlines()]
+    assert title == "layers"
+    assert " ".join(" ".join(rows[:-2]).split()) == f"what layer it is {name} three short words"
+    assert max(map(len, rows[-2:])) <= 80  # plain lines are broken at words as before
+
+
+def test_a_terminal_is_told_what_takes_long_and_a_file_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "from backlight.cli.output import doing\nwith doing('capturing [red]net'): pass"
+    assert "capturing [red]net …" in on_a_terminal(tmp_path, code=code)
+    with doing("capturing net"):
+        pass
+    assert capsys.readouterr().err == ""

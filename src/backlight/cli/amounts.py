@@ -12,6 +12,15 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def range_in_words(low: float, high: float) -> str:
+    """Return a range of durations in words: `2 to 4 min`, `50 s to 3 min`; one where both read the same."""
+    first, last = in_words(low), in_words(high)
+    if first == last:
+        return f"about {first}"
+    (number, unit), other = first.split(), last.split()[1]
+    return f"{number} to {last}" if unit == other else f"{first} to {last}"
+
+
 def size_in_words(n_bytes: int | float) -> str:
     """Return a file size in words: `40 MB`."""
     if n_bytes < 1e6:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from backlight.cli import flags
-from backlight.cli.amounts import in_words, size_in_words
+from backlight.cli.amounts import range_in_words, size_in_words
 from backlight.cli.completing import complete_rules
 from backlight.cli.engines import EngineOptions
 from backlight.cli.output import (
@@ -206,18 +206,19 @@ def _print_rules(plan: Plan, known: Mapping[str, RuleSet]) -> None:
 
 
 def _print_estimate(found: Estimate) -> None:
-    parts = [
-        f", {in_words(seconds)} {what}"
-        for seconds, what in (
-            (found.band_seconds, "more for examples of bands"),
-            (found.light_seconds, "to keep images whole"),
-        )
-        if seconds
-    ]
-    console.print(
-        f"about {in_words(found.scan_seconds)} to scan and {in_words(found.projection_seconds)} to project on this "
-        f"machine{''.join(parts)}, and a file of about {size_in_words(found.file_bytes)}; nothing was written"
+    phases = (
+        (found.scan, "to scan"),
+        (found.certify, "to certify"),
+        (found.project, "to project"),
+        (found.band, "for examples of bands"),
+        (found.light, "to keep images whole"),
     )
+    parts = [f"{range_in_words(own.low, own.high)} {what}" for own, what in phases if own.high]
+    say("{} on this machine, as busy as it is now:", range_in_words(found.total.low, found.total.high))
+    for part in parts:
+        say("  {}", part)
+    size = size_in_words(found.file_bytes)
+    say("and a file of {}; nothing was written", size if size.startswith("less") else f"about {size}")
 
 
 def _print_summary(result: Atlas) -> None:

@@ -12,6 +12,7 @@ from backlight.cli import flags
 from backlight.cli.output import console, new_table, progress_bars, say, styled
 from backlight.cli.parsing import parse_fill
 from backlight.cli.writing import check_plot, write_result
+from backlight.text import counted
 
 if TYPE_CHECKING:
     from backlight.studies.correspondence import Correspondence
@@ -68,9 +69,9 @@ def correspond(
         console.print(_part_table(result, layer))
         console.print()
     say(
-        "{} images. Share of entries whose sign differs between two images, ± over pairs of images; "
+        "{}. Share of entries whose sign differs between two images, ± over pairs of images; "
         "small: corresponding. p: share of random masks of the control whose difference is as small as the part's.",
-        len(result.images),
+        counted(len(result.images), "image"),
     )
     write_result(result, output, save)
 

@@ -12,6 +12,7 @@ from backlight.cli.output import console, new_table, progress_bars, say
 from backlight.cli.parsing import parse_fills, parse_layers, parse_percents, parse_sample
 from backlight.cli.writing import check_plot, write_result
 from backlight.storage import locked
+from backlight.text import counted
 
 if TYPE_CHECKING:
     from backlight.studies.faithfulness import Faithfulness
@@ -62,8 +63,9 @@ def faithfulness(
     chosen = parse_layers(layers)
     ways = len(config.shares) * len(config.fills)
     say(
-        "{} hits of {} layers, each covered in {} ways by three rule sets, these turned, and {} more controls",
-        *(count_hits(opened, chosen, config), len(chosen or opened), ways, len(CONTROLS) - 1),
+        "{} of {}, each covered in {} ways by three rule sets, these turned, and {} more controls",
+        *(counted(count_hits(opened, chosen, config), "hit"), counted(len(chosen or opened), "layer")),
+        *(ways, len(CONTROLS) - 1),
     )
     found: list[Faithfulness] = []
     with locked(atlas), progress_bars() as progress:

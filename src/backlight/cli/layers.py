@@ -19,7 +19,7 @@ from backlight.text import counted
 if TYPE_CHECKING:
     from backlight.network import Layer, Network
 
-_SHOWN = ("shown", "rules")
+_SHOWN, _NUMBERS = ("shown", "rules"), ("maps", "size", "shown")
 
 
 def layers(
@@ -87,12 +87,8 @@ def _of_atlas(path: Path, as_json: bool) -> None:
 def _new_table(title: str, *more: str) -> Table:
     table = new_table(title)
     table.add_column("layer", no_wrap=True, style="bold")
-    table.add_column("operator")
-    table.add_column("maps", justify="right")
-    table.add_column("size", justify="right")
-    table.add_column("a unit sees")
-    for name in more:
-        table.add_column(name, justify="right" if name == "shown" else "left")
+    for name in ("operator", "maps", "size", "a unit sees", *more):
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
     return table
 
 

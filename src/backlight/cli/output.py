@@ -20,6 +20,7 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 import typer
 from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -49,7 +50,28 @@ class _PlainConsole(Console):
     """
 
     def __init__(self, **options: Any) -> None:
+        self._needed = 0
         super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; a table with longer names than a line has room for gets longer lines, which the terminal breaks.
+
+        Rich would leave out whole columns.
+        """
+        self._needed = max((self._least(own) for own in objects if isinstance(own, Table)), default=0)
+        try:
+            super().print(*objects, **options)
+        finally:
+            self._needed = 0
+
+    def _least(self, table: Table) -> int:
+        """Return the least width of a table, whose columns that are not to be broken take what they need."""
+        wide = self.options.update(max_width=_WIDEST)
+        for column in table.columns:
+            if column.no_wrap:
+                cells = (Measurement.get(self, wide, cell).maximum for cell in (column.header, *column.cells))
+                column.min_width = max(cells)
+        return Measurement.get(self, wide, table).minimum
 
     @property
     def is_live(self) -> bool:
@@ -60,7 +82,10 @@ class _PlainConsole(Console):
     @property
     def size(self) -> ConsoleDimensions:
         """The size of the terminal, or as much as there may be."""
-        return super().size if self.is_live else ConsoleDimensions(_WIDEST, 25)
+        if not self.is_live:
+            return ConsoleDimensions(_WIDEST, 25)
+        width, height = super().size
+        return ConsoleDimensions(max(width, self._needed), height)
 
     @size.setter
     def size(self, new_size: tuple[int, int]) -> None:
@@ -160,13 +185,12 @@ _said: set[str] = set()
 
 
 class _Rate(ProgressColumn):
-    """Things per second, or seconds per thing where that is below one."""
+    """Things per second, or seconds per thing where that is below one; what they are, a narrow line has no room for."""
 
     def render(self, task: Task) -> Text:
-        unit = task.fields.get("unit", "")
-        if not task.speed or not unit:
+        if not task.speed or not task.fields["unit"]:
             return Text("")
-        return Text(f"{task.speed:.1f} {unit}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
+        return Text(f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
 
 
 @runtime_checkable
