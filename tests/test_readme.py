@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from replicas.commands import command_helps
+from replicas.commands import command_helps, program_help
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -28,7 +28,7 @@ def test_every_command_is_in_the_table_and_every_one_in_the_table_exists() -> No
 
 
 def test_every_flag_that_the_readme_names_exists() -> None:
-    help_texts = "".join(command_helps().values())
+    help_texts = "".join([program_help(), *command_helps().values()])
     flags = set(re.findall(r"(--[a-z][a-z-]+)", TEXT))
     assert flags
     assert {flag for flag in flags if flag not in help_texts} == set()

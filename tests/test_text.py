@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backlight.text import one_line, shortened, visible
+from backlight.text import closest, one_line, shortened, visible
 
 
 def test_text_that_fits_is_left_alone() -> None:
@@ -25,3 +25,10 @@ def test_an_error_is_one_short_line() -> None:
     assert one_line(ValueError("no\n  such\tthing")) == "no such thing"
     assert one_line(KeyError()) == "KeyError"
     assert len(one_line(ValueError("x" * 500))) == 200
+
+
+def test_the_closest_name_is_that_of_a_slip_and_of_nothing_else() -> None:
+    names = ["layer1.0.relu", "layer2.0.relu_2", "fc"]
+    assert closest("layer2.0.relu2", names) == "layer2.0.relu_2"
+    assert closest("conv", names) is None
+    assert closest("fc", []) is None

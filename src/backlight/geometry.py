@@ -88,6 +88,10 @@ class Axis:
         return start, start + self.size
 
 
+WHOLE_IMAGE = "whole image"
+"""What a unit sees, in words, that has no smaller receptive field."""
+
+
 @dataclass(frozen=True)
 class ReceptiveField:
     """The input pixels that a unit of a layer can see.
@@ -117,6 +121,14 @@ class ReceptiveField:
     def is_whole(self) -> bool:
         """Whether every unit sees the whole image."""
         return not any(self.stride)
+
+    @property
+    def in_words(self) -> str:
+        """What a unit sees, in words: `51x51 every 8`, or `whole image`."""
+        if self.is_whole:
+            return WHOLE_IMAGE
+        gates = ", gates ignored" if self.gates_ignored else ""
+        return f"{self.size[0]}x{self.size[1]} every {self.stride[0]}{gates}"
 
     def box(self, row: int, col: int) -> Box:
         """Return the box of the unit at (row, col); it extends beyond the image if the unit sees padding."""

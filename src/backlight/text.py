@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 from unicodedata import category
 
@@ -48,6 +49,18 @@ def counted(n: int, what: str, several: str | None = None) -> str:
         ('1 map', '2 maps', '0 remedies')
     """
     return f"{n} {what if n == 1 else several or what + 's'}"
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that is most like one that was mistyped; None where none is alike.
+
+    Example:
+        >>> closest("layer2.0.relu2", ["layer1.0.relu", "layer2.0.relu_2"]), closest("x", ["relu"])
+        ('layer2.0.relu_2', None)
+    """
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, list(names), 1)), None)
 
 
 def one_line(error: BaseException, most: int = 200) -> str:

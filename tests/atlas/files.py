@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 import backlight
 from backlight import Network, Preprocessing, capture
-from backlight.atlas import Evidence
+from backlight.atlas import Evidence, execute
 from backlight.atlas.records import Hit
 from backlight.atlas.schema import writing
 from backlight.operators.ruleset import parse_rules
@@ -39,6 +40,24 @@ class Gated(nn.Module):
 def gated_network() -> Network:
     torch.manual_seed(0)
     return capture(Gated().eval(), (3, 16, 16), Preprocessing.default(3, 16))
+
+
+class _StoppedError(Exception):
+    pass
+
+
+def stop_build_in(path: Path, folder: Path, phase: str) -> None:
+    """Begin a build, and stop it in a phase: in the scan after the first eight images."""
+
+    def stop(now: str, done: int, total: int) -> None:
+        if now == phase and (phase != "scan" or done > 8):
+            raise _StoppedError
+
+    asked = {"top": 4, "batch_size": 4, "maps": [0, 1], "bands": True, "shard_images": 8}
+    with suppress(_StoppedError):
+        execute(
+            backlight.plan_build(make_network(), folder, ["relu1", "relu2"], **asked), path, progress=stop
+        )
 
 
 TABLES = (

@@ -179,3 +179,11 @@ def test_the_view_of_hits_says_what_the_reader_says_boxes_included(
         key=repr,
     )  # fmt: skip
     assert {row[0] for row in rows} == set(layers)
+
+
+def test_a_layer_that_is_not_there_gets_the_nearest_name(atlas: backlight.Atlas) -> None:
+    known = r"^small\.atlas has no layer 'relu_2'; it has relu1, relu2, fc"
+    with pytest.raises(UnknownLayerError, match=rf"{known}; did you mean 'relu2'\?$"):
+        atlas["relu_2"]
+    with pytest.raises(UnknownLayerError, match=r"has no layer 'zzz'; it has relu1, relu2, fc$"):
+        atlas["zzz"]

@@ -42,7 +42,7 @@ BAD = [
     (("correspond", "mine.py:make", "mine.py"), "'mine.py'"),
     ((*MASK, "--random", "0"), "n_random must be at least 1, got 0"),
     ((*MASK, "--fill", "black"), "a fill is mean, blur, noise, got 'black'"),
-    ((*MASK, "-o", "c.jpg"), "a figure is written as .png, .pdf or .svg, got 'c.jpg'"),
+    ((*MASK, "-o", "c.gif"), "a figure is written as .png, .webp, .pdf, .svg or .jpg, got 'c.gif'"),
     ((*MASK, "--save", "no/c"), "no such folder: 'no'; make it first"),
 ]
 

@@ -45,7 +45,7 @@ def test_faithfulness_needs_no_more_than_the_atlas_and_its_model(
         (("--fills", "pink"), "a fill is mean, blur, noise, got 'pink'"),
         (("--shares", "many"), "--shares is a list of percentages such as 5,20, got 'many'"),
         (("--maps", "some"), "--maps is a number or all, got 'some'"),
-        (("-o", "f.gif"), "a figure is written as .png, .pdf or .svg, got 'f.gif'"),
+        (("-o", "f.gif"), "a figure is written as .png, .webp, .pdf, .svg or .jpg, got 'f.gif'"),
         (("--save", "nowhere/f"), "no such folder: 'nowhere'; make it first"),
         (("--layers", "relu9"), "a.atlas has no layer 'relu9'; it has relu1, relu2"),
     ],

@@ -49,7 +49,7 @@ BAD = [
      "--channels is a list such as 3,17,40 or 0-31, got 'x'"),
     (("figure", "t.atlas", "3", "-o", "f.png", "--low-pass"),
      "half a stride of layer '3' is less than 2 pixels, over which nothing is averaged; draw it without --low-pass"),
-    (("figure", "mine.py", "relu1", "-o", "f.tga"), "a picture is written as .png, .jpg or .webp"),
+    (("figure", "mine.py", "relu1", "-o", "f.tga"), "a figure is written as .png, .webp, .pdf, .svg or .jpg"),
 ]  # fmt: skip
 
 

@@ -31,7 +31,7 @@ BAD = [
     (("homogeneity", "mine.py"), "'mine.py' exists and is not an atlas"),
     ((*COMPARE, "--layers", "relu9"), "t.atlas has no layer 'relu9'; it has 1, 3, 5"),
     ((*COMPARE, "--draws", "0"), "n_draws must be at least 1"),
-    ((*COMPARE, "-o", "h.gif"), "a figure is written as .png, .pdf or .svg, got 'h.gif'"),
+    ((*COMPARE, "-o", "h.gif"), "a figure is written as .png, .webp, .pdf, .svg or .jpg, got 'h.gif'"),
 ]
 
 

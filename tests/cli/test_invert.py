@@ -95,7 +95,7 @@ def test_maps_are_maximised_and_an_image_caricatured(
             "no recipe 'best'; known are default, wide, cvpr2015, ijcv2016",
         ),
         (("IMAGE", "-o", "f.png", "--animation", "way.mp4"), "as .webp or .gif"),
-        (("IMAGE", "-o", "f.pdf"), "written as .png, .jpg or .webp"),
+        (("IMAGE", "-o", "f.gif"), "written as .png, .webp, .pdf, .svg or .jpg"),
         (("bad.npy", "-o", "f.png", "--layers", "relu1"), "'bad.npy' is not a NumPy array"),
         (("code.npy", "-o", "f.png"), "activations belong to one layer; name it with --layers"),
         (

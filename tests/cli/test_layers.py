@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.running import check_refused, run
+from fuzz.tiny import make_tiny_atlas
 
 
 def test_layers_prints_a_table_and_json(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,8 +23,25 @@ def test_layers_prints_a_table_and_json(workplace: Path, capsys: pytest.CaptureF
     assert names == ["conv1", "relu1", "pool", "conv2", "relu2", "mean", "fc"]
 
 
+def test_layers_of_an_atlas_are_those_that_it_has(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_tiny_atlas(Path("t.atlas"))
+    assert run("layers", "t.atlas") == 0
+    title, heads, *lines = capsys.readouterr().out.splitlines()
+    assert title.strip() == "t.atlas: Sequential, input 3x12x12"
+    assert heads.split() == ["layer", "operator", "maps", "size", "a", "unit", "sees", "shown", "rules"]
+    assert lines[0].split() == ["1", "relu", "2", "12x12", "3x3", "every", "1", "2", "deconvnet"]
+    assert lines[2].split() == ["5", "linear", "2", "-", "whole", "image", "2", "deconvnet"]
+    assert run("layers", "t.atlas", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(own["name"], own["shown"]) for own in found] == [("1", [0, 1]), ("3", [0, 1]), ("5", [0, 1])]
+    check_refused(capsys, ("layers", "t.atlas", "--size", "32"), "are for a model; an atlas has its own")
+
+
 MISSING = "'w.pt' does not fit torchvision:alexnet: 16 tensors (first 'features.0.weight') are missing"
 BAD = [
+    (("layers", "gone.atlas"), "no atlas at 'gone.atlas'"),
     (("layers", "torchvision:resnet19"), "torchvision has no model 'resnet19'; did you mean resnet"),
     (("layers", "timm:resnet19"), "timm has no model 'resnet19'"),
     (("layers", "resnet18"), "'resnet18' is not a model; a model is torchvision:NAME"),

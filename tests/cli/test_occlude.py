@@ -48,7 +48,7 @@ def test_a_picture_given_beside_the_command_is_studied_with_its_projections(work
 
 BAD = [
     ((*OCCLUDE, "--atlas", "a.atlas", "--other", "mine.py"), "--atlas or by --other; choose one of them"),
-    ((*OCCLUDE, "-o", "f.gif"), "a figure is written as .png, .pdf or .svg, got 'f.gif'"),
+    ((*OCCLUDE, "-o", "f.gif"), "a figure is written as .png, .webp, .pdf, .svg or .jpg, got 'f.gif'"),
     ((*OCCLUDE, "--fill", "pink"), "a fill is mean, blur, noise, got 'pink'"),
     ((*OCCLUDE, "--labels", "w.pt"), "cannot read the labels 'w.pt' (it is not text)"),
     ((*OCCLUDE, "--square", "40"), "the side of the square must be 1 to 32 pixels"),

@@ -24,7 +24,7 @@ def test_an_atlas_is_compared_with_other_rules(built: Path, capsys: pytest.Captu
 
 BAD = [
     (("rules", "gone.atlas", "-o", "f.png"), "no atlas at 'gone.atlas'; `backlight build"),
-    (("rules", "a.atlas", MODEL, "-o", "f.tga"), "a picture is written as .png, .jpg or .webp"),
+    (("rules", "a.atlas", MODEL, "-o", "f.tga"), "a figure is written as .png, .webp, .pdf, .svg or .jpg"),
     (("rules", "a.atlas", MODEL, "-o", "f.png", "--channels", "x"),
      "--channels is a list such as 3,17,40 or 0-31, got 'x'"),
     (("rules", "a.atlas", MODEL, "-o", "f.png", "--rules", "deconvnet"), "name another rule set"),

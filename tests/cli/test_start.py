@@ -109,6 +109,10 @@ def test_pages_of_an_atlas_are_made_without_pytorch(tmp_path: Path) -> None:
         ["export", own, str(tmp_path / "site")],
         ["export", own, str(tmp_path / "two"), "--beside", other, "--evolution", steps, "--diagnosis", found],
         ["compare", own, other],
+        ["info", own],
+        ["layers", own],
+        ["export", own, str(tmp_path / "hits.csv")],
+        ["check", own],
     ]
     assert answers(asked) == [f"{' '.join(words)} 0 []" for words in asked]
     serving = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from backlight.cli.writing import check_output, check_plot, write_picture, write_result
+from backlight.cli.writing import check_output, check_plot, figure_path, write_figure, write_result
 from backlight.errors import BadInputError, StorageError
 from backlight.render.plots import Plot
 from backlight.studies.results import Result
@@ -65,7 +65,7 @@ def test_where_nothing_can_be_written_no_work_is_done(
 @pytest.mark.parametrize("name", ["p.PNG", "p.jpeg", "p.webp"])
 def test_a_picture_is_written_in_the_form_of_its_suffix(tmp_path: Path, name: str) -> None:
     path = check_output(tmp_path / name)
-    write_picture(Image.new("RGB", (4, 3)), path)
+    write_figure(Image.new("RGB", (4, 3)), path)
     assert Image.open(path).size == (4, 3)
     assert [own.name for own in tmp_path.iterdir()] == [name]
 
@@ -81,17 +81,38 @@ def test_a_picture_that_cannot_be_written_leaves_the_older_one(
     path.write_bytes(b"older")
     monkeypatch.setattr(Image.Image, "save", half)
     with pytest.raises(StorageError, match=r"cannot write '.*p\.png' \(No space left on device\)"):
-        write_picture(Image.new("RGB", (4, 3)), path)
+        write_figure(Image.new("RGB", (4, 3)), path)
     assert path.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        BadInputError, match=r"a picture is written as \.png, \.jpg or \.webp, got '.*p\.pdf'"
-    ):
-        check_output(tmp_path / "p.pdf")
-    with pytest.raises(BadInputError, match=r"a figure is written as \.png, \.pdf or \.svg, got '.*f\.jpg'"):
-        check_plot(tmp_path / "f.jpg", None)
+    known = r"a figure is written as \.png, \.webp, \.pdf, \.svg or \.jpg, got '.*f\.gif'"
+    with pytest.raises(BadInputError, match=known):
+        check_output(tmp_path / "f.gif")
+    with pytest.raises(BadInputError, match=known):
+        check_plot(tmp_path / "f.gif", None)
     check_plot(None, None)
     check_plot(tmp_path / "f.SVG", tmp_path / "numbers")
+
+
+@pytest.mark.parametrize("name", ["p.pdf", "p.svg", "p.webp", "p.jpg", "p.png"])
+def test_pictures_and_plots_are_written_in_every_form(tmp_path: Path, name: str) -> None:
+    for figure in (Image.new("RGB", (40, 30)), Plot()):
+        path = check_output(tmp_path / name)
+        write_figure(figure, path)
+        assert path.stat().st_size > 0
+        path.unlink()
+
+
+def test_a_figure_without_a_name_gets_a_new_one_by_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert figure_path(Path("own.pdf"), "a", "b") == Path("own.pdf")
+    for name in ("photos-relu1.png", "photos-relu1-2.png", "photos-relu1-3.png"):
+        assert figure_path(None, "photos", "relu1", "") == Path(name)
+        Path(name).touch()
+    assert figure_path(None, "../a b", "mixed/5b[x]\n", ".hidden") == Path("a-b-mixed-5b-x-hidden.png")
+    assert figure_path(None, "..") == Path("figure.png")
+    assert len(figure_path(None, "x" * 300).name) == 104

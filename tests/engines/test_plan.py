@@ -147,6 +147,21 @@ def test_compiling_is_decided_by_the_plan(
     assert (settings.compiled, settings.falls_back) == (compiled, falls_back)
 
 
+def test_hits_fall_on_images_as_if_at_random(tmp_path: Path) -> None:
+    plan = plan_build(make_network(), make_pictures(tmp_path / "p", 12), ["relu1"], maps=2, top=4)
+    # Of twelve images, eight hits miss one with a probability of (11 / 12) ** 8, half.
+    assert (plan.n_projections, plan.n_hit_images) == (8, 6)
+
+
+def test_tiles_that_are_packed_better_make_a_smaller_file(tmp_path: Path) -> None:
+    plan = plan_build(make_network(), make_pictures(tmp_path / "p", 3), ["relu1", "relu2"], maps=2)
+    assert plan.file_bytes_of({}) == plan.file_bytes
+    assert plan.file_bytes_of({0: 0.5, 1: 1.0}) < plan.file_bytes < plan.file_bytes_of({1: 2.0})
+    area = plan.tile_area(plan.layers[1])
+    grown = plan.file_bytes_of({0: 1.0, 1: 2.0}) - plan.file_bytes
+    assert grown == pytest.approx(plan.n_hits[1] * area)
+
+
 def test_a_plan_counts_examples_of_bands_and_whole_images(tmp_path: Path) -> None:
     source = open_images(make_pictures(tmp_path / "p", 3))
     net, layers = make_network(), ["relu1", "relu2"]
@@ -154,7 +169,8 @@ def test_a_plan_counts_examples_of_bands_and_whole_images(tmp_path: Path) -> Non
     assert str(plan) == (
         "3 images, 2 layers, 8 feature maps, 24 projections by deconvnet, and examples of the maps' bands"
     )
-    assert (plan.n_bands, plan.n_wholes) == (24, 3)
+    assert (plan.n_bands, plan.n_hit_images) == (24, 3)
     plain = plan_build(net, source, layers, maps=4, wholes=False)
-    assert (plain.n_bands, plain.n_wholes) == (0, 0)
+    assert plain.n_bands == 0
+    assert plain.file_bytes < plan.file_bytes
     assert plain.identity == plan.identity  # so that either can be added to an atlas of the other

@@ -13,3 +13,8 @@ def command_helps() -> dict[str, str]:
     runner = CliRunner(env={"COLUMNS": "200"})
     names = [*Commands.known, *(f"adaptive {name}" for name in AdaptiveCommands.known)]
     return {name: runner.invoke(app, [*name.split(), "--help"]).output for name in names}
+
+
+def program_help() -> str:
+    """Return the help of the program itself: what it takes without a command is only there."""
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["--help"]).output

@@ -561,7 +561,7 @@ def test_the_command_prints_a_table_and_writes_figure_and_numbers(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-o", "c.jpg"), "a figure is written as .png, .pdf or .svg"),
+        (("-o", "c.gif"), "a figure is written as .png, .webp, .pdf, .svg or .jpg"),
         (("--random", "0"), "n_random must be at least 1"),
         (("--fill", "black"), "a fill is mean, blur, noise"),
         ((), "the box of 'eye' in b.png must be four whole numbers"),

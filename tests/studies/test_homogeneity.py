@@ -549,7 +549,7 @@ def test_the_command_prints_a_table_and_writes_figure_and_numbers(
     [
         (("--layers", "relu9"), "a.atlas has no layer 'relu9'; it has relu_1"),
         (("--draws", "0"), "n_draws must be at least 1"),
-        (("-o", "h.gif"), "a figure is written as .png, .pdf or .svg, got 'h.gif'"),
+        (("-o", "h.gif"), "a figure is written as .png, .webp, .pdf, .svg or .jpg, got 'h.gif'"),
         (("--save", "nowhere/h"), "no such folder: 'nowhere'; make it first"),
     ],
 )

@@ -610,7 +610,7 @@ def test_the_command_draws_what_is_asked_for(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-o", "c.jpg"), "a figure is written as .png, .pdf or .svg"),
+        (("-o", "c.gif"), "a figure is written as .png, .webp, .pdf, .svg or .jpg"),
         (("--class", "1"), "each image has one class, got 1 for 2 images"),
         (("--class", "1,9"), "class 9 is out of range: SmallNet has 5 classes"),
         (("--class", "1,a"), "--class is a list of numbers"),

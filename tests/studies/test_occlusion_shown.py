@@ -219,7 +219,7 @@ def test_the_command_writes_the_figure_and_the_numbers_and_says_what_it_found(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-o", "f.gif"), "a figure is written as .png, .pdf or .svg, got 'f.gif'"),
+        (("-o", "f.gif"), "a figure is written as .png, .webp, .pdf, .svg or .jpg, got 'f.gif'"),
         (("--save", "nowhere/f"), "no such folder: 'nowhere'; make it first"),
         (("--fill", "pink"), "a fill is mean, blur, noise, got 'pink'"),
         (("--class", "5"), "class 5 is out of range: SmallNet has 5 classes, 0 to 4"),

@@ -31,5 +31,10 @@ from .records import Hit as Hit
 from .records import Stability as Stability
 from .records import StoredImage as StoredImage
 from .records import UnitHit as UnitHit
+from .summary import AtlasSummary as AtlasSummary
+from .summary import layer_summary as layer_summary
+from .summary import summarise as summarise
+from .table import HitRow as HitRow
+from .table import hit_table as hit_table
 from .verify import Verified as Verified
 from .verify import verify as verify

@@ -27,8 +27,8 @@ from backlight.scan.halves import MOST_RANKS
 from backlight.storage.arrays import BROKEN, read_npz
 
 _WHOLE_LAYER = -1
-_FAITHFULNESS, _FORETELLING, _STABILITY = "faithfulness", "foretelling", "stability"
-STUDIES: dict[type, str] = {Evidence: _FAITHFULNESS, Foretold: _FORETELLING}
+FAITHFULNESS, FORETELLING, _STABILITY = "faithfulness", "foretelling", "stability"
+STUDIES: dict[type, str] = {Evidence: FAITHFULNESS, Foretold: FORETELLING}
 """The study that finds each kind of evidence."""
 _Kind = TypeVar("_Kind", Evidence, Foretold)
 _TABLES = (  # for atlases of format 1: they got these tables with their first study
@@ -101,19 +101,19 @@ def _merged(
     rows: dict[int, dict[str, Any]] = {
         c: json.loads(found) for c, found in connection.execute(query, (layer_id,))
     }
-    names = {field.name for field in fields(Evidence)} if kind is Evidence else {_FORETELLING}
+    names = {field.name for field in fields(Evidence)} if kind is Evidence else {FORETELLING}
     rows = {channel: {k: v for k, v in row.items() if k not in names} for channel, row in rows.items()}
     for channel, own in fresh.items():
         found = asdict(own)
-        rows.setdefault(channel, {}).update(found if kind is Evidence else {_FORETELLING: found})
+        rows.setdefault(channel, {}).update(found if kind is Evidence else {FORETELLING: found})
     return [(layer_id, c, json.dumps(row, allow_nan=False)) for c, row in rows.items() if row]
 
 
 def packed(results: Mapping[str, bytes]) -> bytes:
     """Return the results of several studies as the bytes of one npz; that of faithfulness alone stays as it is."""
     kept = {name: data for name, data in results.items() if data}
-    if set(kept) <= {_FAITHFULNESS}:
-        return kept.get(_FAITHFULNESS, b"")
+    if set(kept) <= {FAITHFULNESS}:
+        return kept.get(FAITHFULNESS, b"")
     buffer = io.BytesIO()
     np.savez(buffer, **{name: np.frombuffer(data, np.uint8) for name, data in kept.items()})  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -127,7 +127,7 @@ def unpacked(data: bytes) -> dict[str, bytes]:
         arrays = {}
     if arrays and set(arrays) <= set(STUDIES.values()):
         return {name: own.tobytes() for name, own in arrays.items()}
-    return {_FAITHFULNESS: data} if data else {}
+    return {FAITHFULNESS: data} if data else {}
 
 
 def parse_evidence(text: Any) -> Evidence:
@@ -160,7 +160,7 @@ def parse_foretelling(found: Any) -> Foretold:
         ValueError: They hold something else.
         KeyError: They lack something.
     """
-    own = checks.table(found, _FORETELLING)
+    own = checks.table(found, FORETELLING)
     parts = []
     for key in ("correlations", "partial"):
         values = checks.table(own[key], key)
@@ -212,10 +212,10 @@ def read_evidence(file: AtlasFile, layer_id: int) -> tuple[Found, dict[int, Foun
 
 def _parse(text: Any) -> Found:
     row = checks.table(json.loads(text), "evidence")
-    foretelling = parse_foretelling(row[_FORETELLING]) if _FORETELLING in row else None
+    foretelling = parse_foretelling(row[FORETELLING]) if FORETELLING in row else None
     stability = parse_stability(row[_STABILITY]) if _STABILITY in row else None
     # A row of nothing, which nobody writes, is refused as evidence.
-    is_without = row and set(row) <= {_FORETELLING, _STABILITY}
+    is_without = row and set(row) <= {FORETELLING, _STABILITY}
     return Found(None if is_without else parse_evidence(text), foretelling, stability)
 
 

@@ -95,6 +95,12 @@ class AtlasFile:
         with reading(self.path, f"{place('meta')} (phase)"):
             return checks.one_of(json.loads(text), "phase", PHASES)
 
+    @property
+    def format_version(self) -> int:
+        """Which format the file has, from 1 (`backlight.atlas.schema`)."""
+        ((version,),) = self.rows("its header", "PRAGMA user_version")
+        return int(version)
+
     def has_all(self, part: str) -> bool:
         """Return whether a finished build has made a part: `bands`, the projections of examples, or `wholes`."""
         if not self.has_bands or self.phase != "done":

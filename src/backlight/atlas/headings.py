@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backlight.geometry import ReceptiveField
+from backlight.text import counted
 
 _EMPTY_PLACES = 64
 
@@ -57,7 +58,7 @@ class Heading:
         gates = " (gates held fixed)" if field is not None and field.gates_ignored else ""
         chosen = " (rules chosen layer by layer)" if self.is_chosen else ""
         rules = f"{' and '.join((self.rules, *others))} projections{chosen}{gates}"
-        facts = [f"{self.n_maps} feature maps", f"{self.n_images} images", rules, shown]
+        facts = [counted(self.n_maps, "feature map"), counted(self.n_images, "image"), rules, shown]
         return "; ".join(fact for fact in (*facts, self.evidence) if fact)
 
     @staticmethod

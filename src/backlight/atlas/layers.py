@@ -25,6 +25,7 @@ from backlight.errors import AtlasError, BadInputError
 from backlight.operators.ruleset import RuleSet
 from backlight.scan.statistics import N_BINS
 from backlight.storage.tiles import tile_box
+from backlight.text import counted
 
 _MAPS_OF_A_FIGURE = 16
 
@@ -165,7 +166,7 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         """Return a feature map; statistics are there for all, hits for the chosen ones."""
         if not 0 <= channel < self.n_maps:
             raise BadInputError(
-                f"channel {channel} is out of range for layer {self.name!r} ({self.n_maps} feature maps)"
+                f"channel {channel} is out of range for layer {self.name!r} ({counted(self.n_maps, 'feature map')})"
             )
         path, where = self._file.path, place("map", (self._id, channel))
         # Before the hits: where it is there, they are too.

@@ -32,6 +32,7 @@ from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import Preprocessing
 from backlight.images.skipped import Skipped
 from backlight.render import DEFAULT_SCALING, Scaling
+from backlight.text import closest
 
 
 class Atlas(Mapping[str, AtlasLayer]):
@@ -202,7 +203,11 @@ class Atlas(Mapping[str, AtlasLayer]):
         if layer not in self._layers:
             names = list(self._layers)
             known = names if len(names) <= 8 else [*names[:4], f"… {names[-2]}", names[-1]]
-            raise UnknownLayerError(f"{self.path.name} has no layer {layer!r}; it has {', '.join(known)}")
+            close = closest(layer, names)
+            meant = "" if close is None else f"; did you mean {close!r}?"
+            raise UnknownLayerError(
+                f"{self.path.name} has no layer {layer!r}; it has {', '.join(known)}{meant}"
+            )
         return self._layers[layer]
 
     def __len__(self) -> int:

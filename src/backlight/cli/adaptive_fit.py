@@ -16,6 +16,7 @@ from backlight.cli.output import Report, console, note, print_command, print_ski
 from backlight.cli.parsing import parse_size
 from backlight.errors import BadInputError
 from backlight.storage import check_place, locked, sweep
+from backlight.text import counted
 
 if TYPE_CHECKING:
     from backlight.adaptive import AdaptiveConfig, AdaptiveDeconvNet, EpochMeasure, Learning, TrainingImages
@@ -53,9 +54,10 @@ def fit(
         typer.Option("--memory", help="GB of memory for images and codes before they are kept in files."),
     ] = 4.0,
 ) -> None:
-    """Learn a network from images, without labels: each layer learns to reconstruct the images themselves.
+    """Learn a network from images, without labels.
 
-    An interrupted training resumes after its last epoch when you rerun the command.
+    Each layer learns to reconstruct the images themselves. An interrupted training resumes after its last epoch when
+    you rerun the command.
 
     Until it is done, it is kept beside the network in a file that ends in .part.
     """
@@ -161,8 +163,9 @@ def _announce(config: AdaptiveConfig, learning: Learning, n_images: int, is_larg
     maps = ", ".join(str(layer.maps) for layer in config.layers)
     height, width = config.size
     say(
-        "{} images of {}x{}, {} layers of {} feature maps, {} epochs each with {} steps on the filters",
-        *(n_images, height, width, len(config.layers), maps, learning.epochs, learning.cg_steps),
+        "{} of {}x{}, {} of {} feature maps, {} each with {} on the filters",
+        *(counted(n_images, "image"), height, width, counted(len(config.layers), "layer"), maps),
+        *(counted(learning.epochs, "epoch"), counted(learning.cg_steps, "step")),
     )
     if is_large:
         console.print("images and codes are larger than --memory, so they are kept in temporary files")

@@ -13,7 +13,7 @@ import typer
 from backlight.cli import flags
 from backlight.cli.output import print_skipped, progress_bars, say
 from backlight.cli.parsing import parse_maps
-from backlight.cli.writing import write_picture
+from backlight.cli.writing import write_figure
 from backlight.errors import BadInputError
 from backlight.storage import check_folder, make_folder
 
@@ -84,7 +84,10 @@ def show(
     ] = 0,
     device: flags.Device = "cpu",
 ) -> None:
-    """Draw a network: its filters, what its feature maps stand for, and how it represents pictures."""
+    """Draw a learned network: filters, feature maps, pictures.
+
+    What its feature maps stand for, and how it represents pictures.
+    """
     if min(parts, branching) < 1:
         raise BadInputError(f"--parts and --branching must be at least 1, got {parts} and {branching}")
     check_folder(output)
@@ -140,7 +143,7 @@ def _examples(
 
 
 def _write(picture: Image.Image, path: Path, what: str) -> None:
-    write_picture(picture, path)
+    write_figure(picture, path)
     say("{}: {}", path, what)
 
 

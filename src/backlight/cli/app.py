@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 
@@ -9,7 +10,8 @@ import typer
 
 from backlight import __version__
 from backlight.cli.commands import AdaptiveCommands, Commands, StoppedByUser
-from backlight.cli.output import EXIT_STOPPED, errors, show_warning, styled
+from backlight.cli.completing import whole_words
+from backlight.cli.output import EXIT_STOPPED, errors, notes, show_warning, styled
 from backlight.errors import (
     BacklightError,
     BacklightWarning,
@@ -27,14 +29,14 @@ app = typer.Typer(
     cls=Commands,
     help="See what the hidden layers of a trained convolutional network respond to.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
 )
 app.add_typer(
     typer.Typer(
         cls=AdaptiveCommands,
         no_args_is_help=True,
+        rich_markup_mode=None,
         help="Learn networks, without labels, that reconstruct images from few activations, and draw them.",
     ),
     name="adaptive",
@@ -43,8 +45,9 @@ app.add_typer(
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
-    debug: bool = typer.Option(False, "--debug", help="Show the whole traceback of an error."),
+    version: bool = typer.Option(False, "--version"),
+    debug: bool = typer.Option(False, "--debug"),
+    quiet: bool = typer.Option(False, "--quiet", "-q"),
 ) -> None:
     if version:
         typer.echo(f"backlight {__version__}")
@@ -53,17 +56,24 @@ def _root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the program and exit: 0 done, 2 bad input, 1 failed work, 130 stopped by Ctrl-C."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
-    arguments = ["--debug"] * debug + [a for a in arguments if a != "--debug"]
+    arguments, debug = _taken_out(sys.argv[1:] if arguments is None else arguments, "--debug")
+    arguments, notes.quiet = _taken_out(arguments, "--quiet", "-q")
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", BacklightWarning)
     warnings.showwarning = show_warning
     try:
-        _run(arguments, debug)
+        with whole_words(os.environ):
+            _run(arguments, debug)
     except (StoppedByUser, KeyboardInterrupt):
         errors.print("stopped", soft_wrap=True)
         sys.exit(EXIT_STOPPED)
+
+
+def _taken_out(arguments: list[str], *names: str) -> tuple[list[str], bool]:
+    """Return the command line without an option of the program, which may stand anywhere, and whether it was there."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    rest = [own for own in arguments[:end] if own not in names]
+    return rest + arguments[end:], len(rest) < end
 
 
 def _run(arguments: list[str], debug: bool) -> None:

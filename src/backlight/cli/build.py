@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from backlight.cli import flags
+from backlight.cli.amounts import range_in_words, size_in_words
+from backlight.cli.completing import complete_rules
 from backlight.cli.engines import EngineOptions
 from backlight.cli.output import (
     console,
-    in_words,
     print_command,
     progress_bars,
     say,
-    size_in_words,
 )
 from backlight.cli.planning import BuildOptions, Planned, make_plan, write_plan
 from backlight.errors import BadInputError
@@ -46,7 +46,9 @@ def build(
     rules: Annotated[
         str,
         typer.Option(
-            "--rules", help=f"{flags.RULES_HELP} best: for each layer the rules with the strongest evidence."
+            "--rules",
+            help=f"{flags.RULES_HELP} best: for each layer the rules with the strongest evidence.",
+            autocompletion=complete_rules,
         ),
     ] = "deconvnet",
     evidence: Annotated[
@@ -112,9 +114,10 @@ def build(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Build an atlas: the strongest activations of every feature map, each projected back to pixels.
+    """Build an atlas: find and project every map's strongest hits.
 
-    An interrupted build resumes when you rerun the command.
+    For every feature map, the strongest activations over all images are projected back to pixels. An interrupted build
+    resumes when you rerun the command.
     """
     check_place(output, "atlas")
     if (rules == "best") != (evidence is not None):
@@ -206,18 +209,19 @@ def _print_rules(plan: Plan, known: Mapping[str, RuleSet]) -> None:
 
 
 def _print_estimate(found: Estimate) -> None:
-    parts = [
-        f", {in_words(seconds)} {what}"
-        for seconds, what in (
-            (found.band_seconds, "more for examples of bands"),
-            (found.light_seconds, "to keep images whole"),
-        )
-        if seconds
-    ]
-    console.print(
-        f"about {in_words(found.scan_seconds)} to scan and {in_words(found.projection_seconds)} to project on this "
-        f"machine{''.join(parts)}, and a file of about {size_in_words(found.file_bytes)}; nothing was written"
+    phases = (
+        (found.scan, "to scan"),
+        (found.certify, "to certify"),
+        (found.project, "to project"),
+        (found.band, "for examples of bands"),
+        (found.light, "to keep images whole"),
     )
+    parts = [f"{range_in_words(own.low, own.high)} {what}" for own, what in phases if own.high]
+    say("{} on this machine, as busy as it is now:", range_in_words(found.total.low, found.total.high))
+    for part in parts:
+        say("  {}", part)
+    size = size_in_words(found.file_bytes)
+    say("and a file of {}; nothing was written", size if size.startswith("less") else f"about {size}")
 
 
 def print_summary(result: Atlas) -> None:
@@ -242,4 +246,4 @@ def print_summary(result: Atlas) -> None:
             n_more = len(result.skipped) - _SHOWN
             console.print(f"  … and {n_more} more; `open_atlas(...).skipped` lists all")
     console.print()
-    print_command("backlight", "figure", result.path, result.layers[-1].name, "-o", "figure.png")
+    print_command("backlight", "figure", result.path, result.layers[-1].name)

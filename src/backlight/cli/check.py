@@ -22,7 +22,10 @@ _OF_ONE = {
 
 
 def check(atlas: flags.AtlasArgument) -> None:
-    """Read all of an atlas and compare it with its checksums; exits with 1 if anything is damaged."""
+    """Compare all of an atlas with its checksums.
+
+    Exits with 1 if anything is damaged.
+    """
     from backlight.atlas import verify
 
     with progress_bars(resumes=False) as progress:

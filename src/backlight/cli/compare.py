@@ -13,6 +13,7 @@ from rich.table import Table
 from backlight.cli import flags
 from backlight.cli.output import console, new_table, note, say
 from backlight.cli.parsing import parse_layers
+from backlight.cli.tables import as_text
 from backlight.errors import BadInputError
 from backlight.storage import check_place, replacing
 from backlight.text import counted
@@ -39,10 +40,10 @@ def compare(
         Path | None, typer.Option("--save", help="Also write all feature maps: to a .csv or a .json file.")
     ] = None,
 ) -> None:
-    """Compare two atlases of one architecture: which feature maps have other strongest images and filters?
+    """Compare two atlases: which feature maps have changed?
 
-    A map has changed by the share of its strongest images that are not the same in both. `serve` and `export` show the
-    maps side by side with --beside OTHER.
+    Both are of one architecture. A map has changed by the share of its strongest images that are not the same in both.
+    `serve` and `export` show the maps side by side with --beside OTHER.
     """
     if save is not None:
         _check_save(save)
@@ -143,7 +144,7 @@ def _write(found: Comparison, path: Path) -> None:
         with fresh.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
-            writer.writerows({**row, "layer": _as_text(row["layer"])} for row in rows)
+            writer.writerows({**row, "layer": as_text(row["layer"])} for row in rows)
 
 
 def _row(own: MapChange) -> dict[str, Any]:
@@ -160,8 +161,3 @@ def _row(own: MapChange) -> dict[str, Any]:
         "dead_a": dead_a,
         "dead_b": dead_b,
     }
-
-
-def _as_text(name: str) -> str:
-    """Return a layer's name so that no spreadsheet takes it for a formula: an atlas may come from anybody."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name

@@ -12,6 +12,7 @@ from backlight.cli import flags
 from backlight.cli.output import console, new_table, progress_bars, say, styled
 from backlight.cli.parsing import parse_fill
 from backlight.cli.writing import check_plot, write_result
+from backlight.text import counted
 
 if TYPE_CHECKING:
     from backlight.studies.correspondence import Correspondence
@@ -49,9 +50,10 @@ def correspond(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Mask the same part in several images: does it change a layer in the same way, more than random masks do?
+    """Mask the same part in several images: does a layer know it?
 
-    Small differences mean that the layer knows the part in all images. Boxes are in pixels of the image files.
+    Does masking change the layer in the same way in all images, more than random masks do? Small differences mean that
+    the layer knows the part. Boxes are in pixels of the image files.
     """
     check_plot(output, save)
     from backlight.cli.models import Overrides, chosen_layers, load_network
@@ -67,9 +69,9 @@ def correspond(
         console.print(_part_table(result, layer))
         console.print()
     say(
-        "{} images. Share of entries whose sign differs between two images, ± over pairs of images; "
+        "{}. Share of entries whose sign differs between two images, ± over pairs of images; "
         "small: corresponding. p: share of random masks of the control whose difference is as small as the part's.",
-        len(result.images),
+        counted(len(result.images), "image"),
     )
     write_result(result, output, save)
 

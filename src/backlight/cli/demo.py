@@ -10,7 +10,7 @@ import typer
 
 from backlight.cli import flags
 from backlight.cli.output import console, has_browser, progress_bars, say
-from backlight.cli.writing import write_picture
+from backlight.cli.writing import write_figure
 from backlight.storage import check_folder, make_folder
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ def demo(
     ),
     opens: flags.Opens = True,
 ) -> None:
-    """Build an atlas of the embedded model and photographs, and draw figures and a web site from it."""
+    """Build an atlas, figures and a site from the embedded model.
+
+    Nothing is downloaded: the weights and the photographs come with the package backlight-demo.
+    """
     check_folder(output)
     from backlight import atlas
     from backlight.cli.models import load_network
@@ -80,7 +83,7 @@ def demo(
     middle = list(SHOWN)[2]
     figures |= {"filters": built.filters_figure("relu0"), f"{middle}-superposed": built.superposed(middle)}
     for name, picture in figures.items():
-        write_picture(picture, output / f"{name}.png")
+        write_figure(picture, output / f"{name}.png")
     with progress_bars(resumes=False) as progress:
         site = export(built, output / "site", progress=progress)
     console.print()

@@ -86,7 +86,10 @@ def diagnose(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Find out what is wrong with a network: dead and duplicate maps, aliasing, padding, each with what to try."""
+    """Find out what is wrong with a network, and what to try.
+
+    Dead and duplicate feature maps, aliasing, padding, and more.
+    """
     check_plot(output, save)
     from backlight.storage import check_place, replacing
     from backlight.studies.diagnosis import DiagnosisConfig

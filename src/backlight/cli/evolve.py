@@ -60,10 +60,10 @@ def evolve(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Follow feature maps through a training, checkpoint by checkpoint: what changes, and when does it settle?
+    """Follow feature maps through a training, by its checkpoints.
 
-    One checkpoint is in memory at a time; one that cannot be used is left out. An interrupted command resumes when you
-    rerun it, and new checkpoints are added to a finished file.
+    What changes, and when does it settle? One checkpoint is in memory at a time; one that cannot be used is left out.
+    An interrupted command resumes when you rerun it, and new checkpoints are added to a finished file.
     """
     if output.suffix != _SUFFIX:
         raise BadInputError(f"an evolution is written as {_SUFFIX}, got {str(output)!r}")

@@ -53,9 +53,9 @@ def extend(
     weights: flags.Weights = None,
     device: flags.Device = "cpu",
 ) -> None:
-    """Add feature maps, layers, rule sets or examples of bands to an atlas; nothing is computed again.
+    """Add feature maps, layers or rule sets to a finished atlas.
 
-    An interrupted extension resumes when you rerun the command, and until it is done the atlas stays as it was.
+    Nothing that it holds is computed again, and more feature maps need no new scan. An interrupted extension resumes when you rerun the command, and until it is done the atlas stays as it was.
     """
     if not (maps or layers or rules or bands or wholes):
         raise BadInputError(

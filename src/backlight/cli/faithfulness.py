@@ -12,6 +12,7 @@ from backlight.cli.output import console, new_table, progress_bars, say
 from backlight.cli.parsing import parse_fills, parse_layers, parse_percents, parse_sample
 from backlight.cli.writing import check_plot, write_result
 from backlight.storage import locked
+from backlight.text import counted
 
 if TYPE_CHECKING:
     from backlight.studies.faithfulness import Faithfulness
@@ -39,10 +40,10 @@ def faithfulness(
     weights: flags.Weights = None,
     device: flags.Device = "cpu",
 ) -> None:
-    """Cover what the projections of an atlas show: does the activation fall more than for controls?
+    """Cover what projections show: do the activations fall?
 
-    The answer is kept in the atlas, one layer at a time, and shown by `backlight figure`. Layers that were already
-    studied in the same way are skipped.
+    Do they fall more than where controls are covered? The answer is kept in the atlas, one layer at a time, and shown
+    by `backlight figure`. Layers that were already studied in the same way are skipped.
     """
     check_plot(output, save)
     from backlight.atlas import open_atlas
@@ -62,8 +63,9 @@ def faithfulness(
     chosen = parse_layers(layers)
     ways = len(config.shares) * len(config.fills)
     say(
-        "{} hits of {} layers, each covered in {} ways by three rule sets, these turned, and {} more controls",
-        *(count_hits(opened, chosen, config), len(chosen or opened), ways, len(CONTROLS) - 1),
+        "{} of {}, each covered in {} ways by three rule sets, these turned, and {} more controls",
+        *(counted(count_hits(opened, chosen, config), "hit"), counted(len(chosen or opened), "layer")),
+        *(ways, len(CONTROLS) - 1),
     )
     found: list[Faithfulness] = []
     with locked(atlas), progress_bars() as progress:

@@ -9,14 +9,14 @@ import typer
 from backlight.cli import flags
 from backlight.cli.output import say
 from backlight.cli.parsing import parse_channels
-from backlight.cli.writing import check_output, write_picture
+from backlight.cli.writing import figure_path, write_figure
 from backlight.render.scaling import DEFAULT_SCALING
 
 
 def figure(
     atlas: flags.AtlasArgument,
-    layer: Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the atlas.")],
-    output: flags.Output,
+    layer: flags.LayerArgument,
+    output: flags.Output = None,
     channels: flags.Channels = None,
     rules: flags.ShownRules = None,
     columns: Annotated[int | None, typer.Option("--columns", help="Feature maps side by side.")] = None,
@@ -33,15 +33,15 @@ def figure(
         bool, typer.Option("--filters", help="Show the first layer's filters themselves.")
     ] = False,
 ) -> None:
-    """Draw a layer: for each feature map its strongest hits projected back to pixels, beside their patches."""
+    """Draw a layer: its maps' hits, projected, beside the patches."""
     from backlight.atlas import open_atlas
 
-    check_output(output)
+    output = figure_path(output, atlas.stem, layer, "filters" if filters else "")
     opened = open_atlas(atlas, rules)
     if filters:
         picture = opened.filters_figure(layer, columns)
     else:
         chosen = parse_channels(channels) if channels is not None else None
         picture = opened.figure(layer, chosen, scaling, columns, full_field, low_pass=low_pass)
-    write_picture(picture, output)
+    write_figure(picture, output)
     say("{} ({}x{})", output, picture.width, picture.height)

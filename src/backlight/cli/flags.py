@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from backlight.cli.completing import complete_layer, complete_model, complete_rules
 from backlight.render.scaling import Scaling
 
 _PREPROCESSING = "Preprocessing (overrides the model's defaults)"
@@ -16,7 +17,9 @@ MODEL_FORMS = (
     "torchvision:NAME, timm:NAME, package.module:callable, path/file.py:callable, a .pt2 file, or demo; "
     "MODEL#backbone selects a part of it"
 )
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"The model: {MODEL_FORMS}.")]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help=f"The model: {MODEL_FORMS}.", autocompletion=complete_model)
+]
 ImagesArgument = Annotated[
     str, typer.Argument(metavar="IMAGES", help="A folder, a list file, tar shards, a saved dataset.")
 ]
@@ -24,10 +27,15 @@ PicturesArgument = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help
 AtlasArgument = Annotated[
     Path, typer.Argument(metavar="ATLAS", help="An atlas that `backlight build` wrote.")
 ]
+LayerArgument = Annotated[
+    str, typer.Argument(metavar="LAYER", help="A layer of the atlas.", autocompletion=complete_layer)
+]
 OwnModel = Annotated[
     str | None,
     typer.Argument(
-        metavar="MODEL", help="As for `build`; defaults to the model that the atlas was built with."
+        metavar="MODEL",
+        help="As for `build`; defaults to the model that the atlas was built with.",
+        autocompletion=complete_model,
     ),
 ]
 OwnImages = Annotated[
@@ -46,7 +54,6 @@ Weights = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.")]
 RULES_HELP = "deconvnet, guided, gradient or masked; with options such as deconvnet,unpool=assign-largest."
-Rules = Annotated[str, typer.Option("--rules", help=RULES_HELP)]
 ShownRules = Annotated[
     str | None,
     typer.Option(
@@ -55,6 +62,7 @@ ShownRules = Annotated[
         help="Show projections by another rule set of the atlas, which `extend --rules` has added.",
     ),
 ]
+Rules = Annotated[str, typer.Option("--rules", help=RULES_HELP, autocompletion=complete_rules)]
 SeedValue = Annotated[
     str,
     typer.Option(
@@ -202,9 +210,17 @@ Diagnosis = Annotated[
     ),
 ]
 Opens = Annotated[bool, typer.Option("--open/--no-open", help="Open the result in the browser.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, .webp).")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The figure to write (.png, .webp, .pdf, .svg, .jpg); defaults to a new .png named by what it shows.",
+    ),
+]
 PlotOutput = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The figure to write (.png, .pdf, .svg).")
+    Path | None,
+    typer.Option("--output", "-o", help="The figure to write (.png, .webp, .pdf, .svg, .jpg)."),
 ]
 SaveStem = Annotated[
     Path | None, typer.Option("--save", help="Also write the numbers: to SAVE.json and SAVE.npz.")

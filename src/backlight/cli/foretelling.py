@@ -12,6 +12,7 @@ from backlight.cli.output import console, new_table, progress_bars, say
 from backlight.cli.parsing import parse_layers, parse_sample
 from backlight.cli.writing import check_plot, write_result
 from backlight.storage import locked
+from backlight.text import counted
 
 if TYPE_CHECKING:
     from backlight.studies.foretelling import Foretelling
@@ -40,10 +41,10 @@ def foretelling(
     weights: flags.Weights = None,
     device: flags.Device = "cpu",
 ) -> None:
-    """Slide a square over what units see: does the activation fall where their projections have energy?
+    """Slide a square: do activations fall where projections say?
 
-    The answer is kept in the atlas, one layer at a time, and shown by `backlight figure`. Layers that were already
-    studied in the same way are skipped.
+    Do they fall where the projections have their energy? The answer is kept in the atlas, one layer at a time, and
+    shown by `backlight figure`. Layers that were already studied in the same way are skipped.
     """
     check_plot(output, save)
     from backlight.atlas import open_atlas
@@ -55,8 +56,8 @@ def foretelling(
     net, source = load_network_of(opened, model, images, weights, device, "foretelling")
     chosen = parse_layers(layers)
     say(
-        "{} hits of {} layers, each covered by a square at many places",
-        *(count_hits(opened, chosen, config), len(chosen or opened)),
+        "{} of {}, each covered by a square at many places",
+        *(counted(count_hits(opened, chosen, config), "hit"), counted(len(chosen or opened), "layer")),
     )
     found: list[Foretelling] = []
     with locked(atlas), progress_bars() as progress:

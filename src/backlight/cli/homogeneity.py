@@ -30,9 +30,10 @@ def homogeneity(
     ] = 999,
     seed: flags.RandomSeed = 0,
 ) -> None:
-    """Compare the hits of each feature map with each other: are they more alike than hits of different maps?
+    """Compare the hits of each feature map: how alike are they?
 
-    By their projections, their patches, their colours, and their labels where there are any.
+    More alike than hits of different maps? By their projections, their patches, their colours, and their labels where
+    there are any.
     """
     check_plot(output, save)
     from backlight.atlas import open_atlas

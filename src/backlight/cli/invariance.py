@@ -68,7 +68,10 @@ def invariance(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Shift, magnify and turn pictures: how far do layers move, how far does the class's probability fall?"""
+    """Shift, scale and turn images: how much do layers change?
+
+    How far do layers move, and how far does the probability of the class fall?
+    """
     check_plot(output, save)
     from backlight.cli.models import Overrides, chosen_layers, load_network, say_class_output
     from backlight.studies.invariance import InvarianceConfig, run

@@ -10,7 +10,7 @@ import typer
 from backlight.cli import flags
 from backlight.cli.output import EXIT_STOPPED, errors, progress_bars
 from backlight.cli.parsing import parse_channels
-from backlight.cli.writing import check_output, check_plot
+from backlight.cli.writing import check_plot, figure_path
 from backlight.errors import BadInputError
 from backlight.storage import check_place
 
@@ -27,7 +27,7 @@ def invert(
         typer.Argument(metavar="IMAGE", help="A picture, or activations as .npy; none for --goal maximise."),
     ] = None,
     *,
-    output: flags.Output,
+    output: flags.Output = None,
     layers: Annotated[
         str,
         typer.Option(
@@ -89,8 +89,11 @@ def invert(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Reconstruct an image from a layer's activations; differences show what the layer discards."""
-    check_output(output)
+    """Reconstruct an image from a layer's activations.
+
+    Differences from the image show what the layer discards.
+    """
+    output = figure_path(output, image.stem if image is not None else model, goal)
     _check_animation(animation)
     check_plot(None, save)
     maps = tuple(parse_channels(channels)) if channels is not None else None

@@ -23,7 +23,7 @@ def merge(
     gpus: flags.StationGpus = 0.0,
     keep_ledger: flags.KeepLedger = False,
 ) -> None:
-    """Merge the parts of a plan that `scan-shard` has scanned, and build the atlas from there.
+    """Merge the scanned parts of a plan, and build the atlas.
 
     An interrupted run resumes when you rerun the command.
     """

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from backlight.atlas import Atlas
-from backlight.cli.output import note, say
+from backlight.cli.output import doing, note, say
 from backlight.cli.parsing import parse_layers, parse_numbers, parse_range, parse_size
 from backlight.errors import BacklightWarning, BadInputError, first_line, tell
 from backlight.images import ImageSource, Preprocessing, is_address, open_images
@@ -233,8 +233,9 @@ def _print_notes(loaded: LoadedModel) -> None:
 
 
 def _captured(loaded: LoadedModel, preprocessing: Preprocessing, device: str) -> Network:
-    on_device(loaded.model, device)
-    return capture(loaded.model, (preprocessing.channels, *preprocessing.crop), preprocessing)
+    with doing(f"capturing {loaded.spec}"):
+        on_device(loaded.model, device)
+        return capture(loaded.model, (preprocessing.channels, *preprocessing.crop), preprocessing)
 
 
 def _preprocessing(loaded: LoadedModel, given: Overrides) -> Preprocessing:

@@ -60,7 +60,10 @@ def occlude(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Slide a square over a picture: where does a feature map fall, the class's probability, the answer?"""
+    """Slide a square over an image: what falls, and where?
+
+    At each position a feature map, the probability of the class, and the answer are measured.
+    """
     check_plot(output, save)
     if atlas is not None and others:
         raise BadInputError("other images are given by --atlas or by --other; choose one of them")

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from shlex import join
 from string import Formatter
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -32,16 +35,65 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from backlight.cli.lines import PlainLines, described_phase
 from backlight.errors import BacklightWarning
 from backlight.images import Skipped
-from backlight.text import counted, shortened, visible
+from backlight.text import counted, visible
+
+_WIDEST = 10_000
 
 
 class _PlainConsole(Console):
-    """A console to which strings, cells of tables among them, are text and nothing else."""
+    """A console to which strings, cells of tables among them, are text and nothing else.
+
+    Where no terminal shows them, lines and tables are as wide as they need: a file or a program reads them.
+    """
 
     def __init__(self, **options: Any) -> None:
+        self._needed = 0
         super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; a table with longer names than a line has room for gets longer lines, which the terminal breaks.
+
+        Rich would leave out whole columns.
+        """
+        self._needed = max((self._least(own) for own in objects if isinstance(own, Table)), default=0)
+        try:
+            super().print(*objects, **options)
+        finally:
+            self._needed = 0
+
+    def _least(self, table: Table) -> int:
+        """Return the least width of a table, whose columns that are not to be broken take what they need."""
+        wide = self.options.update(max_width=_WIDEST)
+        for column in table.columns:
+            if column.no_wrap:
+                cells = (Measurement.get(self, wide, cell).maximum for cell in (column.header, *column.cells))
+                column.min_width = max(cells)
+        return Measurement.get(self, wide, table).minimum
+
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody looks: a terminal that can move its cursor, whatever colours are forced."""
+        isatty = getattr(self.file, "isatty", None)
+        return isatty is not None and isatty() and not self.is_dumb_terminal
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """The size of the terminal, or as much as there may be."""
+        if not self.is_live:
+            return ConsoleDimensions(_WIDEST, 25)
+        width, height = super().size
+        return ConsoleDimensions(max(width, self._needed), height)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
+    def on_broken_pipe(self) -> None:
+        """End quietly: whoever read the output, such as `head`, has what it wants."""
+        stop_printing()
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **options)
@@ -70,6 +122,23 @@ def styled(template: str, *values: object) -> Text:
 
 console = _PlainConsole()
 errors = _PlainConsole(stderr=True)
+notes = _PlainConsole(stderr=True)
+"""Where notes and progress go: with `--quiet` it is quiet, and errors are not."""
+
+
+def stop_printing() -> NoReturn:
+    """End the program, with nothing more printed: its output is read no longer."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains of the rest when it ends
+    raise SystemExit(0)
+
+
+def is_read_no_longer() -> bool:
+    """Return whether what reads the output has ended, and not something else that is written to."""
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    poll = select.poll()
+    poll.register(1, 0)  # errors are told always
+    return bool(poll.poll(0))
 
 
 def has_browser() -> bool:
@@ -87,12 +156,23 @@ def say(template: str, *values: object) -> None:
 
 def note(text: str) -> None:
     """Print beside the output what the user should know."""
-    errors.print(styled("[yellow]note:[/] {}", text), soft_wrap=True)
+    notes.print(styled("[yellow]note:[/] {}", text), soft_wrap=True)
+
+
+class _TitledTable(Table):
+    """A table below its title, which may be wider: Rich would break it at the width of the table."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        title, self.title = self.title, None
+        if title is not None:
+            yield Text(title, "table.title") if isinstance(title, str) else title
+        yield from super().__rich_console__(console, options)
+        self.title = title
 
 
 def new_table(title: str | Text, **options: Any) -> Table:
     """Return a table without a frame, its title at the left; the options are Rich's."""
-    return Table(title=title, title_justify="left", box=None, pad_edge=False, **options)
+    return _TitledTable(title=title, box=None, pad_edge=False, **options)
 
 
 def print_command(*words: object) -> None:
@@ -101,44 +181,16 @@ def print_command(*words: object) -> None:
 
 
 EXIT_STOPPED = 130
-_NAME_LENGTH = 24
 _said: set[str] = set()
-
-_PHASES = {
-    "compile": ("compiling", ""),
-    "cluster": ("starting", ""),
-    "scan": ("scanning", "images"),
-    "certify": ("certifying", "images"),
-    "project": ("projecting", "hits"),
-    "band": ("bands", "examples"),
-    "light": ("keeping", "whole images"),
-    "join": ("joining", ""),
-    "check": ("checking", "feature maps"),
-    "faithfulness": ("covering", "hits"),
-    "foretelling": ("covering", "hits"),
-    "invariance": ("moving", "pictures"),
-    "correspondence": ("masking", "masks"),
-    "homogeneity": ("comparing", "hits"),
-    "evolution": ("observing", "steps"),
-    "occlusion": ("covering", "squares"),
-    "sanity": ("replacing", "networks"),
-    "diagnosis": ("looking", "images"),
-    "remedies": ("trying", "networks"),
-    "side by side": ("comparing", "feature maps"),
-    "export": ("exporting", "files"),
-    "prepare": ("preparing", ""),
-    "search": ("searching", "images"),
-}
 
 
 class _Rate(ProgressColumn):
-    """Things per second, or seconds per thing where that is below one."""
+    """Things per second, or seconds per thing where that is below one; what they are, a narrow line has no room for."""
 
     def render(self, task: Task) -> Text:
-        unit = task.fields.get("unit", "")
-        if not task.speed or not unit:
+        if not task.speed or not task.fields["unit"]:
             return Text("")
-        return Text(f"{task.speed:.1f} {unit}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
+        return Text(f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
 
 
 @runtime_checkable
@@ -151,23 +203,55 @@ class Report(Protocol):
 
 @contextmanager
 def progress_bars(resumes: bool = True) -> Iterator[Report]:
-    """Show a bar for each phase of the work; hands out the callback that the library calls.
+    """Show how far each phase of the work is; hands out the callback that the library calls.
 
     Ctrl-C inside is said to have lost nothing, and ends the program with exit code 130.
 
     Args:
         resumes: Whether the same command resumes where this one was stopped.
     """
+    with _shown() as report:
+        try:
+            yield report
+        except KeyboardInterrupt:
+            stopped = True
+        else:
+            stopped = False
+    if stopped:
+        kept = "what is finished is kept, and the same command resumes from there"
+        errors.print(f"stopped; {kept if resumes else 'nothing was written'}", soft_wrap=True)
+        raise typer.Exit(EXIT_STOPPED)
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Say on a terminal what is being done in the block, for as long as it takes."""
+    if not notes.is_live or notes.quiet:
+        yield
+        return
+    with notes.status(styled("{} …", what)):
+        yield
+
+
+@contextmanager
+def _shown() -> Iterator[Report]:
+    """Hand out what shows progress: bars on a terminal, else lines; nothing with `--quiet`."""
+    if notes.quiet:
+        yield _unheard
+        return
+    if not notes.is_live:
+        yield PlainLines(partial(notes.print, soft_wrap=True))
+        return
     bars = Progress(
         TextColumn("{task.description:<11}", markup=False),
-        BarColumn(bar_width=32),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         _Rate(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
-        console=errors,
+        console=notes,
     )
     tasks: dict[str, TaskID] = {}
 
@@ -175,26 +259,20 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
         if not tasks:
             bars.start()
         if phase not in tasks:
-            description, unit = _PHASES.get(phase, (shortened(visible(phase), _NAME_LENGTH, keep="end"), ""))
+            description, unit = described_phase(phase)
             tasks[phase] = bars.add_task(description, total=total, unit=unit, note=note, completed=0)
-        bars.update(
-            tasks[phase], completed=done, total=total, note=note or bars.tasks[tasks[phase]].fields["note"]
-        )
+        shown = note or bars.tasks[tasks[phase]].fields["note"]
+        bars.update(tasks[phase], completed=done, total=total, note=shown)
 
     try:
         yield report
-    except KeyboardInterrupt:
-        bars.stop()
-        kept = (
-            "what is finished is kept, and the same command resumes from there"
-            if resumes
-            else "nothing was written"
-        )
-        errors.print(f"stopped; {kept}", soft_wrap=True)
-        raise typer.Exit(EXIT_STOPPED) from None
     finally:
         if tasks:
             bars.stop()
+
+
+def _unheard(phase: str, done: int, total: int, note: str = "") -> None:
+    """Show nothing."""
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -214,17 +292,3 @@ def print_skipped(skipped: Sequence[Skipped]) -> None:
     if skipped:
         say("[yellow]{} could not be read[/], the first:", counted(len(skipped), "picture"))
         say("  {}: {}", skipped[0].path, skipped[0].reason)
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration in words: `40 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def size_in_words(n_bytes: int | float) -> str:
-    """Return a file size in words: `40 MB`."""
-    return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"

@@ -9,7 +9,7 @@ import typer
 from backlight.cli import flags
 from backlight.cli.output import say
 from backlight.cli.parsing import parse_seed_value
-from backlight.cli.writing import check_output, write_picture
+from backlight.cli.writing import figure_path, write_figure
 from backlight.errors import BadInputError
 from backlight.render.scaling import DEFAULT_SCALING
 
@@ -24,7 +24,7 @@ def project(
     model: flags.ModelArgument,
     images: flags.PicturesArgument,
     layer: Annotated[str, typer.Option("--layer", help="The layer of the unit.")],
-    output: flags.Output,
+    output: flags.Output = None,
     channel: flags.Channel = None,
     row: flags.Row = None,
     col: flags.Col = None,
@@ -39,8 +39,11 @@ def project(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Project one unit of each image back to pixels: its activation is kept, all others are set to zero."""
-    check_output(output)
+    """Project one unit of each image back to pixels.
+
+    Its activation is kept, all others are set to zero.
+    """
+    output = figure_path(output, images[0].stem, layer)
     if (row is None) != (col is None) or (row is not None and channel is None):
         raise BadInputError("a unit is given by --channel, --row and --col together, or by --channel alone")
     from backlight import projection
@@ -62,7 +65,7 @@ def project(
         views += three_views(path.name, picture, signal, scaling, f"channel {unit.channel}")
     title = f"{net.name} · {units[0].layer}, {chosen_rules.name} projection"
     legend = f"Each projection is scaled {scaling.caption}. {describe_seed(seed, values)}".strip()
-    write_picture(strip(views, title, legend), output)
+    write_figure(strip(views, title, legend), output)
     say("{}", output)
 
 

@@ -9,13 +9,13 @@ import typer
 from backlight.cli import flags
 from backlight.cli.output import progress_bars, say
 from backlight.cli.parsing import parse_channels
-from backlight.cli.writing import check_output, write_picture
+from backlight.cli.writing import figure_path, write_figure
 from backlight.render.scaling import DEFAULT_SCALING
 
 
 def rules(
     atlas: flags.AtlasArgument,
-    output: flags.Output,
+    output: flags.Output = None,
     model: flags.OwnModel = None,
     images: flags.OwnImages = None,
     layer: Annotated[
@@ -35,8 +35,8 @@ def rules(
     weights: flags.Weights = None,
     device: flags.Device = "cpu",
 ) -> None:
-    """Draw a layer with its hits projected by other rules too, side by side."""
-    check_output(output)
+    """Draw a layer as several rule sets project it, side by side."""
+    output = figure_path(output, atlas.stem, layer or "", "rules")
     chosen = parse_channels(channels) if channels is not None else None
     from backlight.atlas import open_atlas
     from backlight.cli.models import load_network_of
@@ -57,5 +57,5 @@ def rules(
             full_field=full_field,
             progress=progress,
         )
-    write_picture(picture, output)
+    write_figure(picture, output)
     say("{} ({}x{})", output, picture.width, picture.height)

@@ -33,7 +33,10 @@ def sanity(
     weights: flags.Weights = None,
     device: flags.Device = "cpu",
 ) -> None:
-    """Replace weights by random ones, and switches by others: how alike do the projections stay?"""
+    """Randomise weights and switches: do the projections change?
+
+    Weights are replaced by random ones, and switches by those of other images: how alike do the projections stay?
+    """
     check_plot(output, save)
     from backlight.atlas import open_atlas
     from backlight.cli.models import load_network_of

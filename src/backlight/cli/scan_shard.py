@@ -18,9 +18,10 @@ def scan_shard(
     part: Annotated[str, typer.Argument(metavar="I/N", help="Which of how many parts, from 1/N to N/N.")],
     ledger: flags.LedgerAddress = None,
 ) -> None:
-    """Scan one of N parts of the images of a plan; what is there already is not scanned again.
+    """Scan one of N parts of a plan, as a job of a queue does.
 
-    For job arrays and plain processes: run all parts, in any order and on any machine, then `backlight merge`.
+    What is there already is not scanned again. For job arrays and plain processes: run all parts, in any order and on
+    any machine, then `backlight merge`.
     """
     at, n_parts = _part(part)
     from backlight.cli.planning import read_planned

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from backlight.cli.flags import Goal
 from backlight.cli.output import Report, console, print_skipped, say, styled
-from backlight.cli.writing import write_picture
+from backlight.cli.writing import write_figure
 from backlight.errors import BadInputError
 from backlight.images import Skipped, load_batches, load_numbers, open_images
 from backlight.inversion import (
@@ -107,7 +107,7 @@ def write_inversions(results: list[Inversion], output: Path, animation: Path | N
     for result in results:
         console.print(_summary(result), soft_wrap=True)
     picture = figure(results)
-    write_picture(picture, output)
+    write_figure(picture, output)
     say("{} ({}x{})", output, picture.width, picture.height)
     if animation is not None:
         animate(results, animation)

@@ -39,7 +39,10 @@ def serve(
     ] = None,
     device: flags.Device = "cpu",
 ) -> None:
-    """Show an atlas in the browser: every layer, feature map and image has a page."""
+    """Show an atlas in the browser.
+
+    Every layer, feature map and image has a page.
+    """
     if model is None and (weights is not None or images is not None):
         raise BadInputError(
             "--weights and --images are for the page that probes; name the model with --model"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from backlight.cli import flags
+from backlight.cli.atlas_files import is_atlas
 from backlight.cli.output import say
 from backlight.cli.parsing import parse_channels, parse_seed_value
-from backlight.cli.writing import check_output, write_picture
+from backlight.cli.writing import figure_path, write_figure
 from backlight.errors import BadInputError
 from backlight.render.scaling import DEFAULT_SCALING, Scaling
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from backlight.network import Network
     from backlight.operators.ruleset import RuleSet
 
-_SQLITE = b"SQLite format 3\0"
 _UNITS_OF_AN_IMAGE = 3
 
 
@@ -30,7 +30,7 @@ def superpose(
         str, typer.Argument(metavar="ATLAS|MODEL", help="An atlas, or a model as for `build`.")
     ],
     target: Annotated[str, typer.Argument(metavar="LAYER|IMAGE", help="A layer of the atlas, or a picture.")],
-    output: flags.Output,
+    output: flags.Output = None,
     layer: Annotated[str | None, typer.Option("--layer", help="With a model: the layer.")] = None,
     channels: Annotated[
         str | None,
@@ -60,10 +60,15 @@ def superpose(
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
 ) -> None:
-    """Superpose projections, each made by itself: of a feature map's hits, or of an image's strongest units."""
-    check_output(output)
+    """Add up projections: of a map's hits, or of an image's units.
+
+    Each projection is made by itself: with an atlas, of the hits of feature maps; with a model, of the strongest units
+    of an image.
+    """
+    shown = (source, target) if is_atlas(source) else (target, layer or "")
+    output = figure_path(output, Path(shown[0]).stem, shown[1], "superposed")
     chosen = parse_channels(channels) if channels is not None else None
-    if _is_atlas(source):
+    if is_atlas(source):
         if layer is not None:
             raise BadInputError("--layer is for a model; with an atlas, give the layer after it: ATLAS LAYER")
         if seed_value != "activation":
@@ -87,7 +92,7 @@ def superpose(
         )
         net = load_network(source, weights, device, Overrides(size, resize, mean, std, value_range))
         picture = _superposed_units(net, Path(target), request)
-    write_picture(picture, output)
+    write_figure(picture, output)
     say("{} ({}x{})", output, picture.width, picture.height)
 
 
@@ -101,15 +106,6 @@ class _Request:
     rules: RuleSet
     seed: float | Literal["activation"]
     scaling: Scaling
-
-
-def _is_atlas(source: str) -> bool:
-    """Return whether a file is an atlas, or is called one: `open_atlas` says what is wrong with it then."""
-    try:
-        with Path(source).open("rb") as file:
-            return file.read(len(_SQLITE)) == _SQLITE or source.endswith(".atlas")
-    except (OSError, ValueError):  # no such file, a folder; a null byte in its name
-        return source.endswith(".atlas")
 
 
 def _superposed_units(net: Network, path: Path, request: _Request) -> Image.Image:

@@ -151,27 +151,41 @@ class Plan:
         return self.n_maps * min(_BINS_OF_A_MAP, self.n_images) * self.bands
 
     @property
-    def n_wholes(self) -> int:
-        """Number of images that are kept whole, at most."""
-        return min(self.n_projections + self.n_bands, self.n_images) * self.wholes
-
-    @property
     def rules_name(self) -> str:
         """What the rules are called: their name, or their names where they were chosen layer by layer."""
         return " and ".join(dict.fromkeys(rules.name for rules in self.rules))
 
     @property
+    def n_hit_images(self) -> int:
+        """Number of images with a hit or an example, roughly: as many as if each fell on an image at random."""
+        return round(self.n_images * -math.expm1(-(self.n_projections + self.n_bands) / self.n_images))
+
+    @property
     def file_bytes(self) -> float:
-        """Size of the finished atlas, roughly."""
+        """Size of the finished atlas, roughly; `backlight.atlas.estimate` tries how tiles are packed."""
+        return self.file_bytes_of({})
+
+    def file_bytes_of(self, tile_bytes: Mapping[int, float]) -> float:
+        """Return the size of the finished atlas, roughly.
+
+        Args:
+            tile_bytes: Bytes of a pixel of a tile, of some layers, by their places in the plan; others are taken to be
+                as the nearest of them.
+        """
+
+        def packed(index: int) -> float:
+            known = min(tile_bytes, key=lambda own: abs(own - index), default=None)
+            return _BYTES_PER_PIXEL if known is None else tile_bytes[known]
+
         hits = list(zip(self.n_hits, self.layers, strict=True))
-        tiles = sum(n * (self.tile_area(layer) * _BYTES_PER_PIXEL + _BYTES_PER_HIT) for n, layer in hits) * (
-            1 + self.n_bands / self.n_projections
-        )
+        tiles = sum(
+            n * (self.tile_area(layer) * packed(i) + _BYTES_PER_HIT) for i, (n, layer) in enumerate(hits)
+        ) * (1 + self.n_bands / self.n_projections)
         positions = sum(n * math.prod(layer.shape[1:]) for n, layer in hits if layer.is_spatial) * self.wholes
         return (
             tiles
             + _BYTES_PER_MAP * sum(layer.n_maps for layer in self.layers)
-            + self.n_wholes * math.prod(self.preprocessing.crop) * _BYTES_PER_WHOLE_PIXEL
+            + self.n_hit_images * self.wholes * math.prod(self.preprocessing.crop) * _BYTES_PER_WHOLE_PIXEL
             + positions * _BYTES_PER_POSITION
         )
 

@@ -17,6 +17,7 @@ from backlight.inversion.waking import wake_rectifiers
 from backlight.network import Images, Layer, Network
 from backlight.network.fast import FastNetwork, step_images
 from backlight.network.stem import speed_up_stem
+from backlight.text import counted
 
 
 class Coder:
@@ -113,7 +114,7 @@ class Coder:
         if wrong or not chosen:
             raise BadInputError(
                 f"channel {wrong[0] if wrong else 'list ()'} is out of range for layer {self.layer.name!r} "
-                f"({self.layer.n_maps} feature maps)",
+                f"({counted(self.layer.n_maps, 'feature map')})",
                 python="net.layers lists them",
                 command="`backlight layers MODEL` lists them",
             )

@@ -9,6 +9,7 @@ from html import escape
 import torch
 from torch import fx
 
+from backlight.geometry import WHOLE_IMAGE
 from backlight.network.layers import Layer
 
 
@@ -26,11 +27,7 @@ def fingerprint_of(module: fx.GraphModule) -> str:
 
 def describe_field(layer: Layer) -> str:
     """Return a layer's receptive field in words: `51x51 every 8`, or `whole image`."""
-    field = layer.receptive_field
-    if field is None or field.is_whole:
-        return "whole image"
-    gates = ", gates ignored" if field.gates_ignored else ""
-    return f"{field.size[0]}x{field.size[1]} every {field.stride[0]}{gates}"
+    return WHOLE_IMAGE if layer.receptive_field is None else layer.receptive_field.in_words
 
 
 def table_of_layers(title: str, layers: Sequence[Layer]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,7 @@ from backlight.network.wrappers import unwrap
 from backlight.operators.operator import OperatorClass
 from backlight.operators.paths import PathAnalysis
 from backlight.operators.reading import operator_name
+from backlight.text import closest
 
 Images = Tensor | Sequence[OneImage] | OneImage
 
@@ -144,7 +145,7 @@ class Network:
                     python="net.layers lists what can",
                     command="`backlight layers MODEL --all` lists what can",
                 )
-            close = _closest(key, self._by_name)
+            close = closest(key, self._by_name)
             raise UnknownLayerError(
                 f"{self.name} has no layer {key!r}{f'; did you mean {close!r}?' if close else ''}",
                 python="net.layers lists them",
@@ -303,9 +304,3 @@ def _example_batch(model: nn.Module, example: Tensor | tuple[int, int, int]) -> 
         given = tuple(example.shape) if isinstance(example, Tensor) else tuple(example)
         raise BadInputError(f"an example is (n, c, h, w) or (c, h, w), got {given}; give one image")
     return batch
-
-
-def _closest(name: str, names: Iterable[str]) -> str | None:
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(name, list(names), 1)), None)

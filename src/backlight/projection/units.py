@@ -10,6 +10,7 @@ from torch import Tensor
 
 from backlight.errors import BadInputError
 from backlight.network import Images, Layer, Network
+from backlight.text import counted
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def check_channel(layer: Layer, channel: int) -> None:
     """Raise BadInputError unless the layer has that feature map."""
     if not 0 <= channel < layer.n_maps:
         raise BadInputError(
-            f"channel {channel} is out of range for layer {layer.name!r} ({layer.n_maps} feature maps)",
+            f"channel {channel} is out of range for layer {layer.name!r} ({counted(layer.n_maps, 'feature map')})",
             python="net.layers lists them",
             command="`backlight layers MODEL` lists them",
         )

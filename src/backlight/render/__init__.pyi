@@ -12,6 +12,7 @@ from .overlay import mean_patch as mean_patch
 from .overlay import overlay_figure as overlay_figure
 from .overlay import strip as strip
 from .overlay import superpose_tiles as superpose_tiles
+from .saving import save_figure as save_figure
 from .scaling import DEFAULT_SCALING as DEFAULT_SCALING
 from .scaling import Scaling as Scaling
 from .scaling import parse_scaling as parse_scaling

@@ -1,0 +1,28 @@
+"""Amounts in words: durations and file sizes."""
+
+from __future__ import annotations
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration in words: `40 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def range_in_words(low: float, high: float) -> str:
+    """Return a range of durations in words: `2 to 4 min`, `50 s to 3 min`; one where both read the same."""
+    first, last = in_words(low), in_words(high)
+    if first == last:
+        return f"about {first}"
+    (number, unit), other = first.split(), last.split()[1]
+    return f"{number} to {last}" if unit == other else f"{first} to {last}"
+
+
+def size_in_words(n_bytes: int | float) -> str:
+    """Return a file size in words: `40 MB`."""
+    if n_bytes < 1e6:
+        return "less than 1 MB"
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"

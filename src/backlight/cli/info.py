@@ -1,0 +1,93 @@
+"""`backlight info`: what an atlas is, what it holds, and whether it is finished."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from shlex import join
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from backlight.cli import flags
+from backlight.cli.amounts import size_in_words
+from backlight.cli.output import console, say
+from backlight.text import counted
+
+if TYPE_CHECKING:
+    from backlight.atlas import Atlas, AtlasSummary
+
+
+def info(
+    atlas: flags.AtlasArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all layers.")] = False,
+) -> None:
+    """Say what an atlas holds, and whether it is finished.
+
+    Its pictures are not read; `backlight check` reads all of it, `backlight layers` lists its layers.
+    """
+    from backlight.atlas import open_atlas, summarise
+
+    opened = open_atlas(atlas)
+    found = summarise(opened)
+    if as_json:
+        console.print_json(json.dumps(_as_dict(opened, found)))
+        return
+    state = "finished" if found.is_done else "unfinished"
+    say("[bold]{}[/]: an atlas of {}, {}", atlas, found.network, state)
+    for what, text in _facts(opened, found).items():
+        if text:
+            say("  [dim]{:<11}[/]{}", what, text)
+
+
+def _facts(atlas: Atlas, found: AtlasSummary) -> dict[str, str]:
+    """Return what is said of an atlas by what it is about; empty where there is nothing to say."""
+    n_shown = f"{found.n_shown:,} of {counted(found.n_maps, 'feature map')} shown"
+    kept = ["whole images"] * found.wholes + ["examples of bands"] * found.bands
+    return {
+        "missing": found.missing or "",
+        "": _how_to_finish(found),
+        "input": "x".join(map(str, found.input_shape)),
+        "images": f"{counted(found.n_read, 'image')} of {found.images}{_left_out(found)}",
+        "layers": f"{counted(found.n_layers, 'layer')}, {atlas.layers[0].name} to {atlas.layers[-1].name}",
+        "maps": f"{n_shown}, up to {counted(found.top, 'hit')} each",
+        "rules": found.rules,
+        "studies": ", ".join(f"{name} ({counted(n, 'layer')})" for name, n in found.studies.items()),
+        "keeps": " and ".join(kept),
+        "built by": _command(atlas.path, found),
+        "file": f"{size_in_words(found.n_bytes)}, format {found.format_version}"
+        + ("" if found.has_checksums else ", without checksums"),
+    }
+
+
+def _how_to_finish(found: AtlasSummary) -> str:
+    if found.is_done:
+        return ""
+    if found.holder:
+        return f"a build of it is running ({found.holder})"
+    return "rerun the original `backlight build` to resume it"
+
+
+def _left_out(found: AtlasSummary) -> str:
+    return f" ({counted(found.n_skipped, 'picture')} could not be read)" if found.n_skipped else ""
+
+
+def _command(path: Path, found: AtlasSummary) -> str:
+    """Return the command that it was built by, without its options; nothing for a build from Python."""
+    model, images, weights = (found.built_from.get(key) for key in ("model", "images", "weights"))
+    if model is None or images is None:
+        return ""
+    given = ["--weights", weights] if weights else []
+    return join(["backlight", "build", model, images, "-o", path.name, *given])
+
+
+def _as_dict(atlas: Atlas, found: AtlasSummary) -> dict[str, object]:
+    from backlight.atlas import layer_summary
+
+    return {
+        "path": str(atlas.path),
+        "done": found.is_done,
+        **asdict(found),
+        "layers": [layer_summary(layer) for layer in atlas.layers],
+    }
