@@ -6,7 +6,7 @@ set, each projected separately, beside the patches that caused them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from backlight.engines.estimate import Estimate, estimate
 from backlight.engines.local import LocalEngine
 from backlight.engines.plan import Maps, Plan, plan_build
 from backlight.engines.work import Engine, Group, groups_of, light_groups
-from backlight.images import ImageSource, OneImage
+from backlight.images import ImageSource, Items, OneImage
 from backlight.network import Network
 from backlight.network.filters import filters_of
 from backlight.network.layers import Layers
@@ -33,7 +33,7 @@ __all__ = ["Estimate", "Maps", "Plan", "build", "estimate", "execute", "plan_bui
 
 def build(
     net: Network,
-    images: ImageSource | Sequence[OneImage] | Path | str,
+    images: ImageSource | OneImage | Items,
     path: Path | str,
     layers: Layers | None = None,
     top: int = 9,
@@ -52,7 +52,7 @@ def build(
 
     Args:
         net: The captured network, with a preprocessing.
-        images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures.
+        images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures, a Dataset.
         path: The file to write: one SQLite database. If it holds a part of this very atlas, only the rest is
             done.
         layers: Layer names, or one; None takes the network's default layers.

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ from backlight.engines.identity import (
     check_pixels,
 )
 from backlight.errors import BadInputError
-from backlight.images import ImageSource, OneImage, Preprocessing, open_images
+from backlight.images import ImageSource, Items, OneImage, Preprocessing, open_images
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
 from backlight.operators.ruleset import DECONVNET, RuleSet
@@ -216,7 +215,7 @@ class Plan:
 
 def plan_build(
     net: Network,
-    images: ImageSource | Sequence[OneImage] | Path | str,
+    images: ImageSource | OneImage | Items,
     layers: Layers | None = None,
     top: int = 9,
     rules: RuleSet | Mapping[str, RuleSet] = DECONVNET,
@@ -233,7 +232,7 @@ def plan_build(
 
     Args:
         net: The captured network; needs a preprocessing.
-        images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures.
+        images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures, a Dataset.
         layers: Layer names, or one; None takes the network's default layers.
         top: Hits of a feature map, at least 1.
         rules: How activations are projected back; by layer name if it differs, DECONVNET for layers not named.

@@ -9,8 +9,11 @@ from .deep import DeepPicture as DeepPicture
 from .deep import Picture as Picture
 from .files import folder_source as folder_source
 from .files import list_source as list_source
+from .held import Items as Items
 from .loading import Batch as Batch
 from .loading import load_batches as load_batches
+from .map_datasets import MapSource as MapSource
+from .memory import listed_images as listed_images
 from .opening import open_images as open_images
 from .parquet import ParquetSource as ParquetSource
 from .preprocessing import Preprocessing as Preprocessing

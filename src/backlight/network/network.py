@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from backlight.errors import BadInputError, CaptureWarning, UnknownLayerError, tell
-from backlight.images import OneImage, Preprocessing, is_one_image
+from backlight.images import ImageSource, Items, OneImage, Preprocessing, listed_images
 from backlight.network.capture import export_graph
 from backlight.network.class_output import (
     ClassOutput,
@@ -36,7 +36,7 @@ from backlight.operators.operator import OperatorClass
 from backlight.operators.paths import PathAnalysis
 from backlight.operators.reading import operator_name
 
-Images = Tensor | Sequence[OneImage] | OneImage
+Images = Tensor | OneImage | Items | ImageSource
 
 
 class Network:
@@ -186,17 +186,22 @@ class Network:
         entries = tuple(CoverageEntry(op, kind, tuple(at)) for (op, kind), at in found.items())
         return Coverage(entries, find_left_out(self._path, self.analysis, self.spreads, self.where))
 
+    def takes_as_inputs(self, images: object) -> TypeGuard[Tensor]:
+        """Return whether images are inputs already: a tensor, but for one of whole numbers where pictures are taken."""
+        return isinstance(images, Tensor) and (images.is_floating_point() or self.preprocessing is None)
+
     def prepare(self, images: Images) -> Float[Tensor, "n c h w"]:
         """Return images as a batch of inputs on the network's device.
 
         Args:
-            images: A batch of inputs (n, c, h, w) or one (c, h, w), already normalised; or pictures (PIL images,
-                arrays or paths), which need the network's preprocessing.
+            images: A batch of inputs (n, c, h, w) or one (c, h, w), already normalised, as a tensor of floats; or
+                pictures, which need the network's preprocessing: whatever `open_images` takes in memory (a tensor of
+                uint8, or a list of tensors, is pictures too), or a path.
 
         Raises:
             BadInputError: The shape does not fit, or pictures are given to a network without preprocessing.
         """
-        if isinstance(images, Tensor):
+        if self.takes_as_inputs(images):
             batch = images[None] if images.dim() == 3 else images
         elif self.preprocessing is None:
             raise BadInputError(
@@ -204,8 +209,7 @@ class Network:
                 "pass capture(model, example, preprocessing=Preprocessing(...))"
             )
         else:
-            single = is_one_image(images)
-            batch = self.preprocessing.batch([images] if single else list(images))  # type: ignore[list-item, arg-type]
+            batch = self.preprocessing.batch(listed_images(images))
         if batch.dim() != 4 or tuple(batch.shape[1:]) != self.input_shape:
             raise BadInputError(
                 f"{self.name} was captured for inputs of {'x'.join(map(str, self.input_shape))}, "

@@ -35,7 +35,7 @@ class Inputs:
 
     def __init__(self, net: Network, images: Any, n_images: int, seed: int) -> None:
         self._net = net
-        self._tensor = net.prepare(images) if isinstance(images, Tensor) else None
+        self._tensor = net.prepare(images) if net.takes_as_inputs(images) else None
         self._source: ImageSource | None = None
         if self._tensor is None:
             self._source = images if isinstance(images, ImageSource) else open_images(images)
