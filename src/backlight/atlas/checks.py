@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from backlight.atlas.descriptions import LayerDescription
 from backlight.engines.identity import LONGEST_NAME, MOST_HITS, AtlasIdentity, check_pixels
-from backlight.images import Preprocessing
+from backlight.images import preprocessing_from_dict
 
 LONGEST_PATH = 10_000
 _LARGEST_FIELD, _LARGEST_SHAPE, _LARGEST = 1_000_000, 2**31, 2**53
@@ -100,7 +100,7 @@ def identity(text: Any) -> AtlasIdentity:
     words(images["name"], "image set", LONGEST_PATH)
     name(images["fingerprint"], "image fingerprint")
     whole(images["n"], "number of images")
-    preprocessing = Preprocessing.from_dict(table(found["preprocessing"], "preprocessing"))
+    preprocessing = preprocessing_from_dict(table(found["preprocessing"], "preprocessing"))
     check_pixels(preprocessing.crop)
     shape = wholes(model["input_shape"], "input_shape", 1)
     if shape != (preprocessing.channels, *preprocessing.crop):

@@ -14,7 +14,7 @@ from backlight.atlas import Atlas
 from backlight.cli.output import note, say
 from backlight.cli.parsing import parse_layers, parse_numbers, parse_range, parse_size
 from backlight.errors import BacklightWarning, BadInputError, first_line, tell
-from backlight.images import ImageSource, Preprocessing, is_address, open_images
+from backlight.images import FunctionPreprocessing, ImageSource, Preprocessing, is_address, open_images
 from backlight.models import LoadedModel, input_channels, is_code, load_model
 from backlight.network import Network, capture
 from backlight.text import visible
@@ -233,6 +233,8 @@ def _print_notes(loaded: LoadedModel) -> None:
 
 
 def _captured(loaded: LoadedModel, preprocessing: Preprocessing, device: str) -> Network:
+    if isinstance(preprocessing, FunctionPreprocessing):
+        preprocessing.check_usable()
     on_device(loaded.model, device)
     return capture(loaded.model, (preprocessing.channels, *preprocessing.crop), preprocessing)
 
@@ -245,9 +247,7 @@ def _preprocessing(loaded: LoadedModel, given: Overrides) -> Preprocessing:
     if given.resize is not None:
         resize = given.resize
     elif given.size is not None:
-        # The margin around the crop stays in proportion: 256 around 224 becomes 128 around 112.
-        scaled = known.resize if isinstance(known.resize, int) else None
-        resize = round(scaled * min(crop) / min(known.crop)) if scaled else None
+        resize = known.with_size(crop).resize
     channels = _channels(loaded, crop)
     same = loaded.preprocessing is not None and channels == known.channels
     return Preprocessing(

@@ -9,6 +9,9 @@ from .deep import DeepPicture as DeepPicture
 from .deep import Picture as Picture
 from .files import folder_source as folder_source
 from .files import list_source as list_source
+from .functions import FunctionPreprocessing as FunctionPreprocessing
+from .functions import preprocessing_from_dict as preprocessing_from_dict
+from .functions import preprocessing_of as preprocessing_of
 from .held import Items as Items
 from .loading import Batch as Batch
 from .loading import load_batches as load_batches

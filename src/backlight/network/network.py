@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, TypeGuard
 
@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from backlight.errors import BadInputError, CaptureWarning, UnknownLayerError, tell
-from backlight.images import ImageSource, Items, OneImage, Preprocessing, listed_images
+from backlight.images import ImageSource, Items, OneImage, Preprocessing, listed_images, preprocessing_of
 from backlight.network.capture import export_graph
 from backlight.network.class_output import (
     ClassOutput,
@@ -25,6 +25,7 @@ from backlight.network.class_output import (
 from backlight.network.coverage import Coverage, CoverageEntry
 from backlight.network.cut import ancestors, cut
 from backlight.network.describing import fingerprint_of, table_of_layers
+from backlight.network.inputs import input_of
 from backlight.network.layers import Layer, Layers, find_layers, layer_names
 from backlight.network.left_out import find_left_out, why_not
 from backlight.network.names import module_outputs, name_nodes, under_other_paths
@@ -256,8 +257,8 @@ def _from_data(data: NetworkData) -> Network:
 
 def capture(
     model: nn.Module,
-    example: Tensor | tuple[int, int, int],
-    preprocessing: Preprocessing | None = None,
+    example: Tensor | tuple[int, int, int] | None = None,
+    preprocessing: Preprocessing | Callable[[Any], Any] | None = None,
 ) -> Network:
     """Return the model as a Network; the model itself is left exactly as it was.
 
@@ -265,18 +266,23 @@ def capture(
         model: A PyTorch model that takes one batch of images. Training mode is no obstacle: what is captured
             is its inference mode. Of DataParallel, torch.compile and other wrappers it is the model inside.
         example: An input (n, c, h, w) or (c, h, w), or just its size (c, h, w). The values do not matter; its
-            numbers get the floating type of the model's weights.
-        preprocessing: How pictures become inputs, if pictures or paths are to be given later.
+            numbers get the floating type of the model's weights. None takes the size of the preprocessing, or what
+            the model says itself: models of timm (whose preprocessing is then taken too) and of transformers do.
+        preprocessing: How pictures become inputs, if pictures or paths are to be given later: a `Preprocessing`; the
+            transforms of torchvision's weights; an image processor of transformers; or any function from a Pillow
+            image to a tensor (c, h, w), as `FunctionPreprocessing` has it.
 
     Returns:
         A Network that shares the model's weights.
 
     Raises:
         CaptureError: torch.export cannot take the model; the message names the line of its forward.
-        BadInputError: The example is no image batch.
+        BadInputError: The example is no image batch, nothing says the size of the input, or the preprocessing cannot
+            be one.
 
     Warns:
-        CaptureWarning: The model's inference draws random numbers, or dropout was left on and is switched off.
+        CaptureWarning: The model's inference draws random numbers, or dropout was left on and is switched off; or the
+            preprocessing is taken from the model.
 
     Example:
         >>> import torchvision, backlight
@@ -284,12 +290,15 @@ def capture(
         >>> net.layer("features.3.cat").shape
         (128, 55, 55)
     """
+    known = None if preprocessing is None else preprocessing_of(preprocessing)
+    if example is None:
+        example, known = input_of(model, known)
     batch = _example_batch(model, example)
     model = unwrap(model, batch)
     graph = export_graph(model, batch)
     for remark in graph.meta["remarks"]:
         tell(CaptureWarning(f"{type(model).__name__}: {remark}"))
-    return Network(graph, type(model).__name__, tuple(batch.shape[1:]), preprocessing)
+    return Network(graph, type(model).__name__, tuple(batch.shape[1:]), known)
 
 
 def _example_batch(model: nn.Module, example: Tensor | tuple[int, int, int]) -> Float[Tensor, "1 c h w"]:
