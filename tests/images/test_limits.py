@@ -5,6 +5,7 @@ from backlight.errors import BadInputError, ImageError
 from backlight.images.limits import check_resized, check_size, checked_range
 
 
+@pytest.mark.usefixtures("untyped")
 def test_sizes_and_ranges():
     check_size("crop", (1, 2))
     assert checked_range((0, 4095)) == (0.0, 4095.0)
@@ -21,5 +22,5 @@ def test_sizes_and_ranges():
 def test_a_picture_that_would_become_too_large(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     check_resized(Image.new("L", (1, 1)), (10, 10))
-    with pytest.raises(ImageError, match="^too narrow: 1 x 9, resized to a short side of 5, has 200 pixels"):
+    with pytest.raises(ImageError, match=r"^too narrow: 1 x 9, resized to a short side of 5, has 200 pixels"):
         check_resized(Image.new("L", (9, 1)), (5, 40))

@@ -13,7 +13,8 @@ _PREPROCESSING = "Preprocessing (overrides the model's defaults)"
 
 # A test holds this equal to `backlight.models.FORMS`, which cannot be imported without PyTorch.
 MODEL_FORMS = (
-    "torchvision:NAME, timm:NAME, package.module:callable, path/file.py:callable, a .pt2 file, or demo; "
+    "torchvision:NAME, timm:NAME, hf:FOLDER or hf:NAME (transformers), package.module:callable, "
+    "path/file.py:callable, a .pt2 file, or demo; "
     "MODEL#backbone selects a part of it"
 )
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"The model: {MODEL_FORMS}.")]

@@ -212,9 +212,11 @@ def why_no_store_is_asked(atlas: Atlas, images: str) -> str:
 
 def _why_code_is_not_run(atlas: Atlas, model: str, images: str, weights: str | None, command: str) -> str:
     """Return in one line why a model that an atlas names is not run, and what to type to run it."""
+    is_folder = model.startswith("hf:")
+    what, does = ("a folder or download of somebody's", "open") if is_folder else ("code", "start")
     return (
-        f"{visible(atlas.path.name)} names {visible(repr(model))} as its model, and that is code, which a file "
-        "cannot start by itself; if you trust it, name it on the command line: "
+        f"{visible(atlas.path.name)} names {visible(repr(model))} as its model, and that is {what}, which a file "
+        f"cannot {does} by itself; if you trust it, name it on the command line: "
         f"{_typed(atlas, model, images, weights, command)}"
     )
 

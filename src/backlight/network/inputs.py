@@ -31,10 +31,9 @@ def input_of(
     if isinstance(cfg, Mapping) and cfg.get("input_size"):
         return _of_timm(model, cfg)
     config = getattr(model, "config", None)
-    side = getattr(config, "image_size", None)
-    sides = (side, side) if isinstance(side, int) else tuple(side) if isinstance(side, list | tuple) else ()
-    if len(sides) == 2 and all(isinstance(own, int) and own > 0 for own in sides):
-        return (int(getattr(config, "num_channels", None) or 3), sides[0], sides[1]), None
+    size = size_said(config)
+    if size is not None:
+        return (int(getattr(config, "num_channels", None) or 3), *size), None
     raise BadInputError(
         f"{type(model).__name__} does not say the size of its input; give it, capture(model, (3, 224, 224)), or an "
         "input, or a preprocessing, as Preprocessing.imagenet() is one"
@@ -58,3 +57,11 @@ def _of_timm(model: nn.Module, cfg: Mapping[str, Any]) -> tuple[tuple[int, int, 
         )
     )
     return (channels, height, width), preprocessing
+
+
+def size_said(config: Any) -> tuple[int, int] | None:
+    """Return the size (h, w) of images that a configuration of transformers says; None where it says none."""
+    side = getattr(config, "image_size", None)
+    sides = (side, side) if isinstance(side, int) else tuple(side) if isinstance(side, list | tuple) else ()
+    is_size = len(sides) == 2 and all(isinstance(own, int) and own > 0 for own in sides)
+    return (sides[0], sides[1]) if is_size else None
