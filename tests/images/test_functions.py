@@ -209,7 +209,5 @@ def test_a_site_takes_pictures_by_the_function_of_its_network(built):
 
 
 def test_boxes_cannot_be_followed_through_a_function():
-    with pytest.raises(
-        BadInputError, match=r"boxes of a picture cannot be followed.* as a Preprocessing\("
-    ):
+    with pytest.raises(BadInputError, match=r"boxes of a picture cannot be followed.* as a Preprocessing\("):
         seen_box(FunctionPreprocessing.of(steps()), (9, 9), backlight.Box(0, 0, 2, 2))

@@ -19,7 +19,7 @@ from backlight.engines.estimate import Estimate, estimate
 from backlight.engines.local import LocalEngine
 from backlight.engines.plan import Maps, Plan, plan_build
 from backlight.engines.work import Engine, Group, groups_of, light_groups
-from backlight.images import ImageSource, Items, OneImage
+from backlight.images import ClassNames, ImageSource, Items, OneImage
 from backlight.network import Network
 from backlight.network.filters import filters_of
 from backlight.network.layers import Layers
@@ -47,6 +47,7 @@ def build(
     wholes: bool = True,
     engine: Engine | None = None,
     progress: Progress | None = None,
+    labels: ClassNames | None = None,
 ) -> Atlas:
     """Build an atlas, or resume one whose build was interrupted, and return it.
 
@@ -73,6 +74,8 @@ def build(
         engine: Who does it: None for this process, or a `RayEngine`. It does not show in the atlas.
         progress: Called with `compile`, `scan`, `certify`, `project`, `band` or `light`, the number done and the number
             in all.
+        labels: Names of the classes, which are kept in the place of their numbers: in their order, by label, `imagenet`
+            for torchvision's, or a file of them (a name on each line, or JSON).
 
     Returns:
         The finished atlas, opened for reading.
@@ -101,6 +104,7 @@ def build(
         compile=compile,
         bands=bands,
         wholes=wholes,
+        labels=labels,
     )
     return execute(plan, path, engine, progress=progress)
 

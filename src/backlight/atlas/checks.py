@@ -123,6 +123,14 @@ def origin(text: Any) -> dict[str, str | None]:
     return {key: None if value is None else words(value, key, LONGEST_PATH) for key, value in found.items()}
 
 
+def classes(text: Any) -> tuple[str, ...]:
+    """Return the names of classes, from their JSON."""
+    found = json.loads(text)
+    if not isinstance(found, list):
+        raise ValueError(f"classes must be a list, got {_short(found)}")
+    return tuple(words(own, "class", LONGEST_PATH) for own in found)
+
+
 def description(text: Any, channels: Sequence[int], earlier: Collection[str] = ()) -> LayerDescription:
     """Return the description of a layer from its JSON (`LayerDescription.to_json`).
 

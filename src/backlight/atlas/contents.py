@@ -29,11 +29,13 @@ class Contents:
         file: The file.
         identity: What the atlas is of.
         images: The images that it lists.
+        classes: The names of the classes, in their order; none where none were given.
     """
 
     file: AtlasFile
     identity: AtlasIdentity
     images: AtlasImages
+    classes: tuple[str, ...] = ()
 
 
 class LayerTiles:

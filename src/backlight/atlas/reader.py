@@ -16,6 +16,7 @@ from backlight.atlas.drawing import FigureLook, draw
 from backlight.atlas.file import AtlasFile
 from backlight.atlas.layers import AtlasLayer
 from backlight.atlas.listed import AtlasImages
+from backlight.atlas.origin import CLASSES
 from backlight.atlas.origin import KEY as ORIGIN
 from backlight.atlas.records import UnitHit
 from backlight.engines.identity import (
@@ -58,7 +59,7 @@ class Atlas(Mapping[str, AtlasLayer]):
             return checks.identity(text)
 
     def _read_layers(self) -> dict[str, AtlasLayer]:
-        contents = Contents(self.file, self.identity, self.images)
+        contents = Contents(self.file, self.identity, self.images, self.classes)
         selected, found = self.selection.channels, dict[str, AtlasLayer]()
         (rows,) = self.file.group("layer")
         for layer_id, name, text in rows:
@@ -117,6 +118,13 @@ class Atlas(Mapping[str, AtlasLayer]):
         (rows,) = self.file.group("meta")
         with reading(self.path, f"{place('meta')} (origin)"):
             return next((checks.origin(value) for key, value in rows if key == ORIGIN), {})
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that `build` was given, in their order; none where none were given."""
+        (rows,) = self.file.group("meta")
+        with reading(self.path, f"{place('meta')} ({CLASSES})"):
+            return next((checks.classes(value) for key, value in rows if key == CLASSES), ())
 
     @property
     def n_channels(self) -> int:
@@ -182,6 +190,7 @@ class Atlas(Mapping[str, AtlasLayer]):
         full_field: bool = False,
         *,
         low_pass: bool = False,
+        names: bool = False,
     ) -> Image.Image:
         """Return the paper's Fig. 2 for a layer: the projections of each map's hits beside their patches.
 
@@ -193,13 +202,14 @@ class Atlas(Mapping[str, AtlasLayer]):
             full_field: Draw whole receptive fields, even where the projections fill only their centre.
             low_pass: Average the projections over half a stride of the layer, which removes checkerboards; the figure
                 says so.
+            names: Say below each map the labels of its hits and the names of their files.
 
         Raises:
             UnknownLayerError: The atlas has no such layer.
             BadInputError: A channel that was not projected; a low-pass where half a stride is less than 2 pixels.
             AtlasError: The build is not finished.
         """
-        look = FigureLook(scaling, columns, full_field, low_pass)
+        look = FigureLook(scaling, columns, full_field, low_pass, names)
         own = self[layer]
         return draw("map_figure", own.heading(), own.projected(channels), look)
 

@@ -111,6 +111,7 @@ def build(
     mean: flags.Mean = None,
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
+    labels: flags.Labels = None,
 ) -> None:
     """Build an atlas: the strongest activations of every feature map, each projected back to pixels.
 
@@ -147,6 +148,7 @@ def build(
         mean,
         std,
         value_range,
+        None if labels is None else str(labels),
     )
     made = make_plan(options)
     if dry_run:

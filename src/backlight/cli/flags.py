@@ -161,7 +161,11 @@ FullField = Annotated[
     typer.Option("--full-field", help="Draw whole receptive fields, not only where the projections are."),
 ]
 Labels = Annotated[
-    Path | None, typer.Option("--labels", help="A text file with the name of a class on each line.")
+    Path | None,
+    typer.Option(
+        "--labels",
+        help="Names of the classes: a file with one on each line, JSON (a list, or names by label), or imagenet.",
+    ),
 ]
 ClassOutput = Annotated[
     str | None,

@@ -2,6 +2,10 @@
 
 from .addresses import is_address as is_address
 from .arrays import load_numbers as load_numbers
+from .class_names import ClassNames as ClassNames
+from .class_names import NamedSource as NamedSource
+from .class_names import class_names as class_names
+from .class_names import in_order as in_order
 from .crops import CropSource as CropSource
 from .decode import ImageLike as ImageLike
 from .decode import decode as decode

@@ -30,12 +30,13 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 class _Known:
     """What a Dataset says of its items without reading one: their files and labels, each None where it does not.
 
-    And the folder that all of its files are in.
+    And the folder that all of its files are in, and the names of its classes in their order.
     """
 
     files: Sequence[str] | None = None
     labels: Sequence[str | None] | None = None
     root: str | None = None
+    classes: tuple[str, ...] = ()
 
     def at(self, places: Sequence[int]) -> _Known:
         """Return what is known of a part of the items."""
@@ -43,7 +44,7 @@ class _Known:
         def chosen(given: Sequence[Any] | None) -> list[Any] | None:
             return None if given is None else [given[i] for i in places]
 
-        return _Known(chosen(self.files), chosen(self.labels), self.root)
+        return _Known(chosen(self.files), chosen(self.labels), self.root, self.classes)
 
 
 @final
@@ -76,6 +77,7 @@ class MapSource:
             )
         self._dataset, self._lock = dataset, threading.Lock()
         self._known = _known(dataset)
+        self.class_names = self._known.classes
         self.name = self._known.root or type(dataset).__name__
         self._check()
         paths = _below(self._known) or [f"image {i}" for i in range(len(dataset))]
@@ -185,7 +187,9 @@ def _known(dataset: Any) -> _Known:
         every = [_known(part) for part in parts]
         roots = {os.path.abspath(own.root) for own in every if own.root is not None}  # noqa: PTH100  (as commonpath)
         root = os.path.commonpath(roots) if roots else None
-        return _Known(_joined([own.files for own in every]), _joined([own.labels for own in every]), root)
+        files, labels = _joined([own.files for own in every]), _joined([own.labels for own in every])
+        same = every[0].classes if len({own.classes for own in every}) == 1 else ()
+        return _Known(files, labels, root, same)
     if hasattr(dataset, "dataset") and hasattr(dataset, "indices"):  # a Subset
         return _known(dataset.dataset).at([int(i) for i in dataset.indices])
     n = len(dataset)
@@ -193,17 +197,27 @@ def _known(dataset: Any) -> _Known:
     is_listed = isinstance(pairs, Sequence) and len(pairs) == n and _is_file_pair(pairs[0])
     files = [str(pair[0]) for pair in pairs] if is_listed else None
     root = getattr(dataset, "root", None)
-    return _Known(files, _labels(dataset, n), str(root) if files and isinstance(root, str | Path) else None)
+    top = str(root) if files and isinstance(root, str | Path) else None
+    classes = _classes(dataset)
+    return _Known(files, _labels(dataset, n, classes), top, classes)
 
 
-def _labels(dataset: Any, n: int) -> list[str | None] | None:
+def _classes(dataset: Any) -> tuple[str, ...]:
+    """Return the names of a Dataset's classes, in the order of their numbers; none where it does not say them."""
+    features = getattr(dataset, "features", None)
+    if isinstance(features, dict) and "label" in features:  # a table of Hugging Face
+        return tuple(getattr(features["label"], "names", None) or ())
+    found = getattr(dataset, "classes", None)
+    return tuple(map(str, found)) if isinstance(found, Sequence) and not isinstance(found, str) else ()
+
+
+def _labels(dataset: Any, n: int, classes: Sequence[str]) -> list[str | None] | None:
     tensors = getattr(dataset, "tensors", None)
     given: Any = [getattr(dataset, key, None) for key in ("targets", "labels", "_labels")]
     given += [tensors[1]] if isinstance(tensors, tuple) and len(tensors) > 1 else []
     features = getattr(dataset, "features", None)
-    classes = getattr(dataset, "classes", None)
-    if isinstance(features, dict) and "label" in features:  # a table of Hugging Face
-        given, classes = [dataset["label"]], getattr(features["label"], "names", None)
+    if isinstance(features, dict) and "label" in features:
+        given = [dataset["label"]]
     found = next(
         (own for own in given if own is not None and hasattr(own, "__len__") and len(own) == n), None
     )

@@ -78,6 +78,11 @@ class Inputs:
         found.ids = tuple(sorted(int(i) for i in drawn))
         return found
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes in their order, where the set of images says them."""
+        return getattr(self._source, "class_names", ())
+
     def labels_in_set(self) -> list[str | None]:
         """Return the labels of all images of the set; None for those that have none."""
         records = [] if self._source is None else self._source.records
