@@ -13,7 +13,7 @@ from torch import nn
 from backlight.atlas import Atlas
 from backlight.cli.output import note, say
 from backlight.cli.parsing import parse_layers, parse_numbers, parse_range, parse_size
-from backlight.errors import BacklightWarning, BadInputError, first_line, tell
+from backlight.errors import BacklightWarning, BadInputError, CaptureError, first_line, tell
 from backlight.images import FunctionPreprocessing, ImageSource, Preprocessing, is_address, open_images
 from backlight.models import LoadedModel, input_channels, is_code, load_model
 from backlight.network import Network, capture
@@ -238,7 +238,12 @@ def _captured(loaded: LoadedModel, preprocessing: Preprocessing, device: str) ->
     if isinstance(preprocessing, FunctionPreprocessing):
         preprocessing.check_usable()
     on_device(loaded.model, device)
-    return capture(loaded.model, (preprocessing.channels, *preprocessing.crop), preprocessing)
+    try:
+        return capture(loaded.model, (preprocessing.channels, *preprocessing.crop), preprocessing)
+    except CaptureError as error:
+        # the part that the error suggests, in the words in which this model was named
+        own = f"{loaded.spec}{'.' if '#' in loaded.spec else '#'}"
+        raise CaptureError(error.for_command_line.replace("MODEL#", own)) from error
 
 
 def _preprocessing(loaded: LoadedModel, given: Overrides) -> Preprocessing:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
-from backlight.errors import BadInputError, CaptureWarning, UnknownLayerError, tell
+from backlight.errors import BadInputError, CaptureError, CaptureWarning, UnknownLayerError, tell
 from backlight.images import ImageSource, Items, OneImage, Preprocessing, listed_images, preprocessing_of
 from backlight.network.capture import export_graph
 from backlight.network.class_output import (
@@ -30,6 +30,7 @@ from backlight.network.layers import Layer, Layers, find_layers, layer_names
 from backlight.network.left_out import find_left_out, why_not
 from backlight.network.names import module_outputs, name_nodes, under_other_paths
 from backlight.network.outputs import output_names
+from backlight.network.parts import part_that_can_be_captured
 from backlight.network.receptive import trace_spreads
 from backlight.network.sending import NetworkData, as_data, as_graph
 from backlight.network.wrappers import unwrap
@@ -295,7 +296,17 @@ def capture(
         example, known = input_of(model, known)
     batch = _example_batch(model, example)
     model = unwrap(model, batch)
-    graph = export_graph(model, batch)
+    try:
+        graph = export_graph(model, batch)
+    except CaptureError as error:
+        part = part_that_can_be_captured(model, batch)
+        if part is None:
+            raise
+        raise CaptureError(
+            str(error),
+            python=f"its part {part!r} can be captured: capture(model.{part}, ...)",
+            command=f"its part {part!r} can be captured: MODEL#{part}",
+        ) from error
     for remark in graph.meta["remarks"]:
         tell(CaptureWarning(f"{type(model).__name__}: {remark}"))
     return Network(graph, type(model).__name__, tuple(batch.shape[1:]), known)
