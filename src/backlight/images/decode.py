@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from backlight.errors import BadInputError, ImageError
 from backlight.images.arrays import FLOAT_LIMITS, INTEGER_LIMITS, NPY_MAGIC, array_picture, read_npy
 from backlight.images.deep import DeepPicture, Picture
+from backlight.images.dicom import N_START, dicom_picture, is_dicom
 from backlight.images.held import TensorLike, is_tensor, tensor_array
 from backlight.images.quiet import quiet_pillow
 from backlight.text import one_line
@@ -66,10 +67,10 @@ def decode(source: ImageLike, channels: int = 3) -> Picture:
         Transparent pixels (alpha, or a palette entry or colour declared transparent) lie over white; of more than 8
         bits, transparency is ignored. Of an animation the first frame is read. The EXIF (or XMP) orientation is
         applied; one that cannot be read counts as upright. Where no range is given, integers are black at 0 and white
-        at 65535, floats at 0 and 1. 16-bit colour keeps its high byte, as Pillow reads it, and a warning says so when
-        it becomes a tensor; as an array it keeps all. Colour profiles are not applied. Arrays of objects are never
-        unpickled. EPS, which would start a program, is refused, and so is a picture of more than
-        `PIL.Image.MAX_IMAGE_PIXELS` pixels.
+        at 65535, floats at 0 and 1, and DICOM files (which need `backlight[dicom]`) at the ends of their own window.
+        16-bit colour keeps its high byte, as Pillow reads it, and a warning says so when it becomes a tensor; as an
+        array it keeps all. Colour profiles are not applied. Arrays of objects are never unpickled. EPS, which would
+        start a program, is refused, and so is a picture of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels.
 
     Example:
         >>> decode(Image.new("LA", (4, 2), (0, 0))).convert("RGB").getpixel((0, 0))
@@ -125,9 +126,11 @@ def _decoded(source: ImageLike, channels: int) -> Picture:
             _orientation(source)
         return _picture(source, channels)
     with _open(source) as stream:
-        start = stream.read(len(NPY_MAGIC))
+        start = stream.read(N_START)
         stream.seek(0)
-        if start == NPY_MAGIC:
+        if is_dicom(start):
+            return _flat(dicom_picture(stream), channels)
+        if start.startswith(NPY_MAGIC):
             return _flat(array_picture(read_npy(stream, _n_bytes(stream))), channels)
         if start.startswith(_ZIP_MAGIC):
             raise ImageError("a .zip or .npz archive, not an image; save each picture as its own .npy file")

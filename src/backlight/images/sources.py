@@ -21,7 +21,7 @@ from backlight.images.held import TensorLike, is_picture, is_tensor
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff",
-    ".ppm", ".pgm", ".pbm", ".pnm",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".dcm", ".dicom",
 })
 # fmt: on
 ARRAY_SUFFIX = ".npy"
