@@ -137,11 +137,16 @@ def images(part: str) -> ImageSource:
     )
 
 
+def _class(label: str | None, source: ImageSource) -> int:
+    names = getattr(source, "class_names", ())  # of the file classes.txt beside the shards
+    return names.index(label) if label in names else int(label or 0)
+
+
 def tensors(part: str) -> tuple[Tensor, Tensor]:
     """Return the images of a part, normalised (n, 3, 32, 32), and their classes."""
     source = images(part)
     pictures = np.stack([np.asarray(source.load(i)) for i in range(len(source))])
-    labels = torch.tensor([int(record.label or 0) for record in source.records])
+    labels = torch.tensor([_class(record.label, source) for record in source.records])
     mean, std = (torch.tensor(own)[:, None, None] for own in (MEAN, STD))
     return (torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255 - mean) / std, labels
 

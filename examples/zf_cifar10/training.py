@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backlight import Preprocessing, renormalise_filters_
-from backlight.images import open_images
+from backlight.images import ImageSource, open_images
 from backlight.storage import replacing
 
 FOLDER = Path(__file__).parents[2] / "build" / "zf_cifar10"
@@ -106,6 +106,12 @@ class Run:
         return model.eval()
 
 
+def _class(label: str | None, source: ImageSource) -> int:
+    """Return the number of a class: a shard's own, or the place of its name in the file `classes.txt` beside it."""
+    names = getattr(source, "class_names", ())
+    return names.index(label) if label in names else int(label or 0)
+
+
 def load_images(data: Path, part: str) -> tuple[Tensor, Tensor]:
     """Return the images of `train` or `test` as the networks see them (n, 3, 32, 32), and their classes (n,)."""
     shards = sorted(data.glob(f"cifar10-{part}-*.tar"))
@@ -113,7 +119,7 @@ def load_images(data: Path, part: str) -> tuple[Tensor, Tensor]:
         raise SystemExit(f"no shards cifar10-{part}-*.tar in {str(data)!r}; give their folder with --data")
     sources = [open_images(str(shard)) for shard in shards]
     pictures = [np.asarray(source.load(i)) for source in sources for i in range(len(source))]
-    labels = [int(record.label or 0) for source in sources for record in source.records]
+    labels = [_class(record.label, source) for source in sources for record in source.records]
     x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()
     return x - 255 * torch.tensor(MEAN)[:, None, None], torch.tensor(labels)
 

@@ -27,6 +27,7 @@ from .atlas import plan_build as plan_build
 from .errors import BacklightError as BacklightError
 from .geometry import Box as Box
 from .geometry import ReceptiveField as ReceptiveField
+from .images import FunctionPreprocessing as FunctionPreprocessing
 from .images import Preprocessing as Preprocessing
 from .images import open_images as open_images
 from .inversion import Inversion as Inversion

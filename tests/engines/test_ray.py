@@ -7,10 +7,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from atlas.files import make_network, rows
 from backlight import Plan, Preprocessing, capture
@@ -176,6 +179,27 @@ def test_a_task_that_kills_every_station_is_not_tried_for_ever(
         pytest.raises(MachineError, match=r"died while it started.*, 1 time over .*what is done is kept"),
     ):
         list(engine.scan(deadly, deadly.shards()))
+
+
+@pytest.mark.usefixtures("nodes")
+def test_a_function_is_sent_unless_it_holds_what_stays_here(built: CONTENT, tmp_path: Path) -> None:
+    lock = Lock()
+
+    def flat(picture: Image.Image) -> torch.Tensor:
+        return torch.full((3, 32, 32), float(np.asarray(picture).mean()) / 255)
+
+    def locked(picture: Image.Image) -> torch.Tensor:
+        with lock:
+            return flat(picture)
+
+    for function, is_sent in ((flat, True), (locked, False)):
+        plan = replace(built[0], net=capture(SmallNet(), preprocessing=function))
+        with RayEngine(tmp_path / "ledger", RayConfig(stations=1)) as engine:
+            if is_sent:
+                assert sum(len(own.sizes) for own in engine.scan(plan, plan.shards())) == 59
+                continue
+            with pytest.raises(BadInputError, match=r"or the images cannot be sent to other processes \("):
+                list(engine.scan(plan, plan.shards()))
 
 
 @pytest.mark.parametrize("config", [RayConfig(stations=0), RayConfig(cpus=0), RayConfig(gpus=-1.0)])

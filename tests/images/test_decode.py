@@ -84,7 +84,7 @@ def test_no_file_stays_open(tmp_path):
 @pytest.mark.usefixtures("untyped")
 def test_something_else_is_refused():
     with pytest.raises(
-        BadInputError, match="a path, bytes, a binary stream, an array or a Pillow image, not dict"
+        BadInputError, match="a path, bytes, a binary stream, an array, a tensor or a Pillow image, not dict"
     ):
         decode({})
 

@@ -207,3 +207,20 @@ def test_a_thousand_photographs(shared):
     assert source.records[0] == ImageRecord(0, "n00007846_147031_person.jpg", None)
     assert min(source.load(999).size) == 256
     assert source.fingerprint() == folder_source(shared / "images" / "imagen").fingerprint()
+
+
+def test_formats_that_are_not_read_are_named(tmp_path):
+    for i in range(3):
+        (tmp_path / f"{i}.HEIC").write_bytes(b"x")
+    (tmp_path / "a.svg").write_text("<svg/>")
+    (tmp_path / "notes.txt").write_text("none of them")
+    with pytest.raises(
+        BadInputError, match=r"; it has 4 files of formats that are not read: 3 \.heic, 1 \.svg$"
+    ):
+        folder_source(tmp_path)
+    save(tmp_path / "b.png")
+    with pytest.warns(
+        BacklightWarning, match=r"has 4 files of formats that are not read: 3 \.heic, 1 \.svg$"
+    ):
+        source = folder_source(tmp_path)
+    assert names(source) == ["b.png"]

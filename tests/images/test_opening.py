@@ -169,9 +169,11 @@ def test_images_with_labels(place):
 
 
 @pytest.mark.usefixtures("untyped")
-@pytest.mark.parametrize("spec", [3, {"a": 1}, b"ab", np.float32(3), iter([])])
+@pytest.mark.parametrize("spec", [3, {"a": 1}, b"ab", np.float32(3)])
 def test_what_is_no_set_of_images(spec):
-    with pytest.raises(BadInputError, match=r"images are a path, a picture, an array, or a list of these"):
+    with pytest.raises(
+        BadInputError, match=r"images are a path, a picture, an array, a tensor, a list or generator"
+    ):
         open_images(spec)
 
 

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -186,3 +187,27 @@ def test_pictures_not_made_for_the_network_are_refused():
         WHOLE.normalise([DeepPicture(TWELVE, (0, 65535))])
     with pytest.raises(ImageError, match="NaN"):
         ranged(0, 1).tensor(np.full((20, 30), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("resize", "size", "expected"),
+    [
+        (256, 112, (128, (112, 112))),
+        (256, (112, 448), (128, (112, 448))),
+        ((256, 320), (112, 112), ((128, 160), (112, 112))),
+        (None, 300, (None, (300, 300))),
+        (3, 1, (1, (1, 1))),
+    ],
+)
+def test_with_another_size_the_margin_stays_in_proportion(resize, size, expected):
+    made = Preprocessing(resize, (224, 224), (0.4,), (0.5,), "bicubic", (0, 9)).with_size(size)
+    assert made == Preprocessing(*expected, (0.4,), (0.5,), "bicubic", (0, 9))
+
+
+def test_imagenet_is_what_torchvisions_classifiers_take():
+    assert Preprocessing.imagenet() == Preprocessing.from_torchvision(
+        torchvision.models.ResNet18_Weights.IMAGENET1K_V1
+    )
+    assert Preprocessing.imagenet((160, 320)).crop == (160, 320)
+    with pytest.raises(BadInputError, match=r"size must be \(h, w\) of at least 1 x 1 pixel, not \(0, 0\)"):
+        Preprocessing.imagenet(0)

@@ -142,5 +142,6 @@ def test_cifar10(shared):
     source = TarSource("cifar10", [shared / "cifar10" / "cifar10-test-000.tar"])
     assert len(source) == 5000
     assert source.records[0].path == "cifar10-test-000.tar/test_000000.jpg"
-    assert {record.label for record in source.records} == set("0123456789")
+    assert {record.label for record in source.records} == set(source.class_names)
+    assert source.class_names[:3] == ("airplane", "automobile", "bird")
     assert source.load(4999).size == (32, 32)

@@ -91,7 +91,7 @@ def test_sequence_errors():
 @pytest.mark.usefixtures("untyped")
 def test_a_sequence_of_something_else():
     with pytest.raises(
-        BadInputError, match="image 1 of the sequence is a int; give Pillow images, arrays or paths"
+        BadInputError, match="image 1 of the sequence is a int; give Pillow images, arrays, tensors"
     ):
         SequenceSource(["a.png", 3])
 

@@ -5,13 +5,13 @@ import pytest
 from backlight.errors import BacklightWarning, BadInputError, ImageError
 from backlight.images import TarSource
 from backlight.images.byte_files import LocalFile
-from backlight.images.tar_index import members_of
+from backlight.images.tar_index import index_of
 from images.archives import png, write_tar
 
 
 def test_members_lie_where_the_headers_say(tmp_path):
     shard = write_tar(tmp_path / "s.tar", [("b.png", b"one"), ("b.cls", b" 7 "), ("./a.png", b"three")])
-    found = members_of(3, LocalFile(shard))
+    found = index_of(3, LocalFile(shard)).members
     with tarfile.open(shard) as tar:
         offsets = [tar.getmember(name).offset_data for name in ("b.png", "./a.png")]
     assert [(own.shard, own.name, own.n_bytes, own.label) for own in found] == [

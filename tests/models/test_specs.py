@@ -43,7 +43,7 @@ def test_a_part_of_a_model_is_a_model(mine: Path) -> None:
 BAD = [
     ("mine.py:make#fc.x", r"mine.py:make has no submodule 'fc.x'; it has "),
     ("w.pth", "'w.pth' is a weights file, not a model; name the model that it belongs to, and the file"),
-    ("resnet18", r"'resnet18' is not a model; a model is torchvision:NAME.*; did you mean torchvision:resnet18\?$"),
+    ("resnet18", r"^'resnet18' is not a model; a model is .*; did you mean torchvision:resnet18 or timm:resnet18\?$"),
     ("resnet", "'resnet' is not a model; a model is torchvision:NAME"),
 ]  # fmt: skip
 

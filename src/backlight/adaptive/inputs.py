@@ -21,18 +21,19 @@ from backlight.errors import BadInputError, ImageError
 from backlight.images import (
     DeepPicture,
     ImageSource,
+    Items,
     OneImage,
     Picture,
     RangeWatch,
     Skipped,
     decode,
-    is_one_image,
+    listed_images,
 )
 from backlight.scan import Progress
 
 _WHITE = 255.0
 
-Pictures = Tensor | OneImage | Sequence[OneImage]
+Pictures = Tensor | OneImage | Items | ImageSource
 
 
 def prepare(config: AdaptiveConfig, images: Pictures) -> Float[Tensor, "n c h w"]:
@@ -40,7 +41,8 @@ def prepare(config: AdaptiveConfig, images: Pictures) -> Float[Tensor, "n c h w"
 
     Args:
         config: The network.
-        images: Pictures or their paths; or a tensor (c, h, w) or (n, c, h, w), taken as prepared already.
+        images: Pictures, as `open_images` takes them, or their paths; or a tensor of floats (c, h, w) or (n, c, h, w),
+            taken as prepared already.
 
     Returns:
         (n, c, h, w) float32. A picture keeps its proportions: it is resized to fit the configured size, its contrast is
@@ -50,13 +52,12 @@ def prepare(config: AdaptiveConfig, images: Pictures) -> Float[Tensor, "n c h w"
         BadInputError: No image; a tensor of other channels, smaller than a filter, or with values that are not finite.
         ImageError: A picture cannot be read.
     """
-    if isinstance(images, Tensor):
+    if isinstance(images, Tensor) and images.is_floating_point():
         return _checked(config, images)
-    if is_one_image(images):
-        images = [images]  # type: ignore[list-item]
-    if not len(images):  # type: ignore[arg-type]
+    given = listed_images(images)
+    if not given:
         raise BadInputError("an adaptive network needs at least 1 image, got none")
-    pictures = [_resized(config, decode(image, config.channels)) for image in images]  # type: ignore[union-attr]
+    pictures = [_resized(config, decode(image, config.channels)) for image in given]
     RangeWatch(advises=False).see(pictures)
     return torch.stack([_prepared(config, picture) for picture in pictures])
 

@@ -6,7 +6,7 @@ set, each projected separately, beside the patches that caused them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from backlight.atlas.executing import carry_out
@@ -17,7 +17,7 @@ from backlight.engines.local import LocalEngine
 from backlight.engines.plan import Maps, MapsOfLayer, Plan, choose_maps, plan_build
 from backlight.engines.work import Engine
 from backlight.errors import BadInputError
-from backlight.images import ImageSource, OneImage
+from backlight.images import ClassNames, ImageSource, Items, OneImage
 from backlight.network import Network
 from backlight.network.layers import Layers
 from backlight.operators.ruleset import DECONVNET, RuleSet
@@ -42,7 +42,7 @@ __all__ = [
 
 def build(
     net: Network,
-    images: ImageSource | Sequence[OneImage] | Path | str,
+    images: ImageSource | OneImage | Items,
     path: Path | str,
     layers: Layers | None = None,
     top: int = 9,
@@ -56,12 +56,13 @@ def build(
     wholes: bool = True,
     engine: Engine | None = None,
     progress: Progress | None = None,
+    labels: ClassNames | None = None,
 ) -> Atlas:
     """Build an atlas, or resume one whose build was interrupted, and return it.
 
     Args:
         net: The captured network, with a preprocessing.
-        images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures.
+        images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures, a Dataset.
         path: The file to write: one SQLite database. If it holds a part of this very atlas, only the rest is
             done, also where it is finished and was built of fewer layers or feature maps.
         layers: Layer names, or one; None takes the network's default layers.
@@ -82,6 +83,8 @@ def build(
         engine: Who does it: None for this process, or a `RayEngine`. It does not show in the atlas.
         progress: Called with `compile`, `scan`, `certify`, `project`, `band`, `light` or `join`, the number done and
             the number in all.
+        labels: Names of the classes, which are kept in the place of their numbers: in their order, by label, `imagenet`
+            for torchvision's, or a file of them (a name on each line, or JSON).
 
     Returns:
         The finished atlas, opened for reading.
@@ -110,6 +113,7 @@ def build(
         compile=compile,
         bands=bands,
         wholes=wholes,
+        labels=labels,
     )
     return execute(plan, path, engine, progress=progress)
 
@@ -156,7 +160,7 @@ def execute(
 
 def extend(
     net: Network,
-    images: ImageSource | Sequence[OneImage] | Path | str,
+    images: ImageSource | Items | OneImage,
     path: Path | str,
     layers: Layers | None = None,
     rules: RuleSet | Mapping[str, RuleSet] | None = None,
@@ -212,7 +216,7 @@ def extend(
 
 def plan_extension(
     net: Network,
-    images: ImageSource | Sequence[OneImage] | Path | str,
+    images: ImageSource | Items | OneImage,
     path: Path | str,
     layers: Layers | None = None,
     *,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from backlight.atlas.descriptions import LayerDescription
 from backlight.engines.identity import LONGEST_NAME, MOST_HITS, AtlasIdentity, RulesIdentity, check_pixels
-from backlight.images import Preprocessing
+from backlight.images import preprocessing_from_dict
 
 LONGEST_PATH = 10_000
 _LARGEST_FIELD, _LARGEST_SHAPE, _LARGEST = 1_000_000, 2**31, 2**53
@@ -100,7 +100,7 @@ def identity(text: Any) -> AtlasIdentity:
     words(images["name"], "image set", LONGEST_PATH)
     name(images["fingerprint"], "image fingerprint")
     whole(images["n"], "number of images")
-    preprocessing = Preprocessing.from_dict(table(found["preprocessing"], "preprocessing"))
+    preprocessing = preprocessing_from_dict(table(found["preprocessing"], "preprocessing"))
     check_pixels(preprocessing.crop)
     shape = wholes(model["input_shape"], "input_shape", 1)
     if shape != (preprocessing.channels, *preprocessing.crop):
@@ -127,6 +127,14 @@ def origin(text: Any) -> dict[str, str | None]:
     """Return what a build was given, from its JSON: texts, or None."""
     found = table(json.loads(text), "origin")
     return {key: None if value is None else words(value, key, LONGEST_PATH) for key, value in found.items()}
+
+
+def classes(text: Any) -> tuple[str, ...]:
+    """Return the names of classes, from their JSON."""
+    found = json.loads(text)
+    if not isinstance(found, list):
+        raise ValueError(f"classes must be a list, got {_short(found)}")
+    return tuple(words(own, "class", LONGEST_PATH) for own in found)
 
 
 def description(text: Any, channels: Sequence[int], earlier: Collection[str] = ()) -> LayerDescription:

@@ -31,11 +31,13 @@ class Contents:
         images: The images that it lists.
         rule_layers: By layer id, what stands for a layer under other rules than the atlas's own, where its hits are
             shown as those project them; None for the atlas's own.
+        classes: The names of the classes, in their order; none where none were given.
     """
 
     file: AtlasFile
     identity: AtlasIdentity
     images: AtlasImages
+    classes: tuple[str, ...] = ()
     rule_layers: Mapping[int, int] | None = None
 
     def tile_group(self, key: TileKey) -> tuple[str, TileKey]:

@@ -25,12 +25,14 @@ class FigureLook:
         columns: Maps side by side; None chooses.
         full_field: Draw whole receptive fields, even where the projections fill only their centre.
         low_pass: Average the projections over half a stride of the layer; the figure says so.
+        names: Say below each map the labels of its hits and the names of their files.
     """
 
     scaling: Scaling | str = DEFAULT_SCALING
     columns: int | None = None
     full_field: bool = False
     low_pass: bool = False
+    names: bool = False
 
 
 def draw(figure: str, *arguments: object) -> Image.Image:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +32,11 @@ from backlight.render import (
     strip,
     zoom,
 )
+from backlight.text import visible
 
 _LARGEST_SUM = 2**24
 _CARD_PIXELS = 224
+_FEW_LABELS = 5
 
 
 def map_figure(
@@ -152,7 +156,9 @@ def _panels(
                 [inside(hit, tile) for hit, tile in zip(feature_map.hits, own, strict=False)]
                 for own in shown_tiles
             ]
-        panels.append(_panel(feature_map, shown_tiles[0], shown_tiles[1:], top))
+        panel = _panel(feature_map, shown_tiles[0], shown_tiles[1:], top)
+        names = _names(feature_map, top) if look.names else ""
+        panels.append(replace(panel, label=heading.of_map(feature_map.channel), names=names))
     return panels, "; ".join(filter(None, facts))
 
 
@@ -207,6 +213,17 @@ def _panel(
     found = [own.text for own in (evidence, feature_map.foretelling) if own is not None]
     words, is_weak = "; ".join(found), evidence is not None and not evidence.is_strong
     return MapPanel(f"channel {feature_map.channel}", tiles, caption, top, words, is_weak, others)
+
+
+def _names(feature_map: FeatureMap, top: int) -> str:
+    """Return where the hits of a map are from: their labels, most frequent first, and the names of their files."""
+    hits = feature_map.hits[:top]
+    counts = Counter(own.label for own in hits if own.label)
+    labels = ", ".join(
+        f"{visible(label)} ×{n}" if n > 1 else visible(label) for label, n in counts.most_common(_FEW_LABELS)
+    )
+    files = ", ".join(visible(PurePosixPath(own.image.path).name) for own in hits)
+    return " · ".join(filter(None, (labels, files)))
 
 
 def _has_stability(maps: Sequence[FeatureMap]) -> bool:

@@ -25,6 +25,7 @@ class Heading:
         top: Hits of a feature map, at most.
         evidence: What a study found out about the layer's projections, in words; empty before.
         is_chosen: Whether the rules were chosen for this layer, rather than for the whole atlas.
+        class_names: The names of the maps, where they are classes and have names.
     """
 
     network: str
@@ -36,6 +37,7 @@ class Heading:
     top: int
     evidence: str = ""
     is_chosen: bool = False
+    class_names: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -60,6 +62,11 @@ class Heading:
         rules = f"{' and '.join((self.rules, *others))} projections{chosen}{gates}"
         facts = [counted(self.n_maps, "feature map"), counted(self.n_images, "image"), rules, shown]
         return "; ".join(fact for fact in (*facts, self.evidence) if fact)
+
+    def of_map(self, channel: int) -> str:
+        """Return how a feature map is called: by its channel, and by its class where it is one with a name."""
+        name = self.class_names[channel] if self.class_names else ""
+        return f"channel {channel}: {name}" if name else f"channel {channel}"
 
     @staticmethod
     def terms(has_stability: bool = False) -> str:

@@ -64,6 +64,12 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         return self._contents.identity.selection.channels[self.name]
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of its maps, where they are the classes: a layer without places, of as many maps as names."""
+        names = self._contents.classes
+        return names if len(self.shape) == 1 and self.n_maps == len(names) else ()
+
+    @property
     def rules(self) -> RuleSet:
         """By which rules the layer's activations were projected back."""
         return self._contents.identity.rules.of(self.name)
@@ -137,6 +143,7 @@ class AtlasLayer(Mapping[int, FeatureMap]):
             receptive_field=self.receptive_field,
             top=identity.selection.top,
             evidence=_in_words(self._found[0]),
+            class_names=self.class_names,
             is_chosen=identity.rules.everywhere is None,
         )
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from backlight.atlas.schema import writing
 
 KEY = "origin"
+CLASSES = "classes"
+"""The key of the table `meta` under which names of classes are kept, where some were given."""
 
 
 def keep_origin(path: Path, origin: Mapping[str, str | None]) -> None:

@@ -19,6 +19,7 @@ from backlight.atlas.drawing import FigureLook, draw
 from backlight.atlas.file import AtlasFile
 from backlight.atlas.layers import AtlasLayer
 from backlight.atlas.listed import AtlasImages
+from backlight.atlas.origin import CLASSES
 from backlight.atlas.origin import KEY as ORIGIN
 from backlight.atlas.other_rules import OtherRules, read_other_rules
 from backlight.atlas.records import UnitHit
@@ -57,7 +58,7 @@ class Atlas(Mapping[str, AtlasLayer]):
                 shown = self._others_by_name(rules)
                 self.identity, keys = replace(self.identity, rules=shown.rules), shown.keys
                 known = {name: shown.descriptions[i] for i, name in enumerate(known)}
-            contents = Contents(self.file, self.identity, self.images, keys)
+            contents = Contents(self.file, self.identity, self.images, self.classes, keys)
             self._layers = {
                 name: AtlasLayer(contents, i, name, about) for i, (name, about) in enumerate(known.items())
             }
@@ -160,6 +161,13 @@ class Atlas(Mapping[str, AtlasLayer]):
             return next((checks.origin(value) for key, value in rows if key == ORIGIN), {})
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that `build` was given, in their order; none where none were given."""
+        (rows,) = self.file.group("meta")
+        with reading(self.path, f"{place('meta')} ({CLASSES})"):
+            return next((checks.classes(value) for key, value in rows if key == CLASSES), ())
+
+    @property
     def n_channels(self) -> int:
         """Channels of the network's input, 1 or 3."""
         return self.model.input_shape[0]
@@ -227,6 +235,7 @@ class Atlas(Mapping[str, AtlasLayer]):
         full_field: bool = False,
         *,
         low_pass: bool = False,
+        names: bool = False,
     ) -> Image.Image:
         """Return the paper's Fig. 2 for a layer: the projections of each map's hits beside their patches.
 
@@ -238,13 +247,14 @@ class Atlas(Mapping[str, AtlasLayer]):
             full_field: Draw whole receptive fields, even where the projections fill only their centre.
             low_pass: Average the projections over half a stride of the layer, which removes checkerboards; the figure
                 says so.
+            names: Say below each map the labels of its hits and the names of their files.
 
         Raises:
             UnknownLayerError: The atlas has no such layer.
             BadInputError: A channel that was not projected; a low-pass where half a stride is less than 2 pixels.
             AtlasError: The build is not finished.
         """
-        look = FigureLook(scaling, columns, full_field, low_pass)
+        look = FigureLook(scaling, columns, full_field, low_pass, names)
         own = self[layer]
         return draw("map_figure", own.heading(), own.projected(channels), look)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from backlight.atlas.descriptions import LayerDescription, field_row
+from backlight.atlas.origin import CLASSES
 from backlight.engines.plan import Plan
 from backlight.network.exact import coarsest_eps
 from backlight.network.sources import direct_sources
@@ -31,6 +32,8 @@ def meta_rows(plan: Plan) -> Iterable[Row]:
     yield "threads", json.dumps(plan.settings.threads)
     for name in PARTS:
         yield name, json.dumps(getattr(plan, name))
+    if plan.class_names:
+        yield CLASSES, json.dumps(plan.class_names)
     yield "phase", json.dumps("scan")
 
 

@@ -113,6 +113,7 @@ def build(
     mean: flags.Mean = None,
     std: flags.Std = None,
     value_range: flags.ValueRange = None,
+    labels: flags.Labels = None,
 ) -> None:
     """Build an atlas: find and project every map's strongest hits.
 
@@ -150,6 +151,7 @@ def build(
         mean,
         std,
         value_range,
+        None if labels is None else str(labels),
     )
     made = make_plan(options)
     if dry_run:

@@ -55,7 +55,8 @@ def extend(
 ) -> None:
     """Add feature maps, layers or rule sets to a finished atlas.
 
-    Nothing that it holds is computed again, and more feature maps need no new scan. An interrupted extension resumes when you rerun the command, and until it is done the atlas stays as it was.
+    Nothing that it holds is computed again, and more feature maps need no new scan. An interrupted extension resumes
+    when you rerun the command, and until it is done the atlas stays as it was.
     """
     if not (maps or layers or rules or bands or wholes):
         raise BadInputError(

@@ -29,6 +29,12 @@ def figure(
             help="Average projections over half a stride of the layer, against checkerboards; the figure says so.",
         ),
     ] = False,
+    names: Annotated[
+        bool,
+        typer.Option(
+            "--names", help="Say below each map the labels of its hits and the names of their files."
+        ),
+    ] = False,
     filters: Annotated[
         bool, typer.Option("--filters", help="Show the first layer's filters themselves.")
     ] = False,
@@ -42,6 +48,6 @@ def figure(
         picture = opened.filters_figure(layer, columns)
     else:
         chosen = parse_channels(channels) if channels is not None else None
-        picture = opened.figure(layer, chosen, scaling, columns, full_field, low_pass=low_pass)
+        picture = opened.figure(layer, chosen, scaling, columns, full_field, low_pass=low_pass, names=names)
     write_figure(picture, output)
     say("{} ({}x{})", output, picture.width, picture.height)

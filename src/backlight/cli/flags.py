@@ -14,7 +14,8 @@ _PREPROCESSING = "Preprocessing (overrides the model's defaults)"
 
 # A test holds this equal to `backlight.models.FORMS`, which cannot be imported without PyTorch.
 MODEL_FORMS = (
-    "torchvision:NAME, timm:NAME, package.module:callable, path/file.py:callable, a .pt2 file, or demo; "
+    "torchvision:NAME, timm:NAME, hf:FOLDER or hf:NAME (transformers), package.module:callable, "
+    "path/file.py:callable, a .pt2 file, or demo; "
     "MODEL#backbone selects a part of it"
 )
 ModelArgument = Annotated[
@@ -176,7 +177,11 @@ FullField = Annotated[
     typer.Option("--full-field", help="Draw whole receptive fields, not only where the projections are."),
 ]
 Labels = Annotated[
-    Path | None, typer.Option("--labels", help="A text file with the name of a class on each line.")
+    Path | None,
+    typer.Option(
+        "--labels",
+        help="Names of the classes: a file with one on each line, JSON (a list, or names by label), or imagenet.",
+    ),
 ]
 ClassOutput = Annotated[
     str | None,

@@ -13,8 +13,8 @@ from torch import nn
 from backlight.atlas import Atlas
 from backlight.cli.output import doing, note, say
 from backlight.cli.parsing import parse_layers, parse_numbers, parse_range, parse_size
-from backlight.errors import BacklightWarning, BadInputError, first_line, tell
-from backlight.images import ImageSource, Preprocessing, is_address, open_images
+from backlight.errors import BacklightWarning, BadInputError, CaptureError, first_line, tell
+from backlight.images import FunctionPreprocessing, ImageSource, Preprocessing, is_address, open_images
 from backlight.models import LoadedModel, input_channels, is_code, load_model
 from backlight.network import Network, capture
 from backlight.text import visible
@@ -212,9 +212,11 @@ def why_no_store_is_asked(atlas: Atlas, images: str) -> str:
 
 def _why_code_is_not_run(atlas: Atlas, model: str, images: str, weights: str | None, command: str) -> str:
     """Return in one line why a model that an atlas names is not run, and what to type to run it."""
+    is_folder = model.startswith("hf:")
+    what, does = ("a folder or download of somebody's", "open") if is_folder else ("code", "start")
     return (
-        f"{visible(atlas.path.name)} names {visible(repr(model))} as its model, and that is code, which a file "
-        "cannot start by itself; if you trust it, name it on the command line: "
+        f"{visible(atlas.path.name)} names {visible(repr(model))} as its model, and that is {what}, which a file "
+        f"cannot {does} by itself; if you trust it, name it on the command line: "
         f"{_typed(atlas, model, images, weights, command)}"
     )
 
@@ -233,9 +235,16 @@ def _print_notes(loaded: LoadedModel) -> None:
 
 
 def _captured(loaded: LoadedModel, preprocessing: Preprocessing, device: str) -> Network:
-    with doing(f"capturing {loaded.spec}"):
-        on_device(loaded.model, device)
-        return capture(loaded.model, (preprocessing.channels, *preprocessing.crop), preprocessing)
+    if isinstance(preprocessing, FunctionPreprocessing):
+        preprocessing.check_usable()
+    try:
+        with doing(f"capturing {loaded.spec}"):
+            on_device(loaded.model, device)
+            return capture(loaded.model, (preprocessing.channels, *preprocessing.crop), preprocessing)
+    except CaptureError as error:
+        # the part that the error suggests, in the words in which this model was named
+        own = f"{loaded.spec}{'.' if '#' in loaded.spec else '#'}"
+        raise CaptureError(error.for_command_line.replace("MODEL#", own)) from error
 
 
 def _preprocessing(loaded: LoadedModel, given: Overrides) -> Preprocessing:
@@ -246,9 +255,7 @@ def _preprocessing(loaded: LoadedModel, given: Overrides) -> Preprocessing:
     if given.resize is not None:
         resize = given.resize
     elif given.size is not None:
-        # The margin around the crop stays in proportion: 256 around 224 becomes 128 around 112.
-        scaled = known.resize if isinstance(known.resize, int) else None
-        resize = round(scaled * min(crop) / min(known.crop)) if scaled else None
+        resize = known.with_size(crop).resize
     channels = _channels(loaded, crop)
     same = loaded.preprocessing is not None and channels == known.channels
     return Preprocessing(

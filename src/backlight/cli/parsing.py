@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from backlight.errors import BadInputError
+from backlight.images import class_names, in_order
 
 if TYPE_CHECKING:
     from backlight.studies.covering import Fill
@@ -150,10 +151,10 @@ def parse_whole(flag: str, text: str) -> tuple[int, ...]:
 
 
 def read_labels(path: Path | None) -> tuple[str, ...]:
-    """Return the lines of a text file, the names of classes in their order; of None nothing.
+    """Return the names of classes that `--labels` gives, in the order of the classes; of None nothing.
 
     Raises:
-        BadInputError: It cannot be read, or is not text.
+        BadInputError: They cannot be read, or are not those of classes 0, 1, 2 and so on.
 
     Example:
         >>> read_labels(None)
@@ -161,13 +162,10 @@ def read_labels(path: Path | None) -> tuple[str, ...]:
     """
     if path is None:
         return ()
-    try:
-        return tuple(line.strip() for line in path.read_text("utf-8").rstrip().splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise BadInputError(
-            f"cannot read the labels {str(path)!r} ({reason}); give a text file with one name per line"
-        ) from error
+    found = in_order(class_names(path))
+    if not found:
+        raise BadInputError(f"the labels {str(path)!r} must name the classes 0, 1, 2 and so on, each once")
+    return found
 
 
 def _indices(text: str) -> list[int]:

@@ -45,6 +45,7 @@ class BuildOptions:
     mean: str | None
     std: str | None
     value_range: str | None
+    labels: str | None = None
 
     @property
     def default_ledger(self) -> str:
@@ -99,6 +100,7 @@ def make_plan(options: BuildOptions) -> Planned:
         bands=options.bands,
         wholes=options.wholes,
         shard_images=options.shard_images,
+        labels=options.labels,
     )
     return Planned(options, net, plan, by_evidence)
 

@@ -17,7 +17,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from PIL import Image
 
 from backlight.errors import BadInputError
-from backlight.images import Preprocessing
+from backlight.images import Preprocessing, preprocessing_from_dict
 from backlight.operators.ruleset import RuleSet
 
 LONGEST_NAME, MOST_HITS = 1_000, 100_000
@@ -164,8 +164,8 @@ def _make_converter() -> cattrs.Converter:
         (Selection, {"channels": "layers"}),
         (AtlasIdentity, {"image_set": "images", "selection": "plan"}),
     )
-    converter.register_unstructure_hook(Preprocessing, Preprocessing.to_dict)
-    converter.register_structure_hook(Preprocessing, lambda values, _: Preprocessing.from_dict(values))
+    converter.register_unstructure_hook(Preprocessing, lambda own: own.to_dict())
+    converter.register_structure_hook(Preprocessing, lambda values, _: preprocessing_from_dict(values))
     converter.register_unstructure_hook(RulesIdentity, _rules_to_dict)
     converter.register_structure_hook(RulesIdentity, _rules_from_dict)
     for kind, keys in renamed:

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,7 +26,16 @@ from backlight.engines.identity import (
     check_pixels,
 )
 from backlight.errors import BadInputError
-from backlight.images import ImageSource, OneImage, Preprocessing, open_images
+from backlight.images import (
+    ClassNames,
+    ImageSource,
+    Items,
+    NamedSource,
+    OneImage,
+    Preprocessing,
+    class_names,
+    open_images,
+)
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
 from backlight.operators.ruleset import DECONVNET, RuleSet
@@ -119,6 +127,11 @@ class Plan:
         if self.net.preprocessing is None:
             raise _no_preprocessing(self.net)
         return self.net.preprocessing
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names that were given to the classes, in their order; none where none were given."""
+        return self.images.class_names if isinstance(self.images, NamedSource) else ()
 
     @property
     def n_candidates(self) -> int:
@@ -230,7 +243,7 @@ class Plan:
 
 def plan_build(
     net: Network,
-    images: ImageSource | Sequence[OneImage] | Path | str,
+    images: ImageSource | OneImage | Items,
     layers: Layers | None = None,
     top: int = 9,
     rules: RuleSet | Mapping[str, RuleSet] = DECONVNET,
@@ -242,12 +255,13 @@ def plan_build(
     bands: bool = False,
     wholes: bool = True,
     shard_images: int | None = None,
+    labels: ClassNames | None = None,
 ) -> Plan:
     """Return the plan of a build: what `backlight.build` would do with the same arguments. Nothing is run or written.
 
     Args:
         net: The captured network; needs a preprocessing.
-        images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures.
+        images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures, a Dataset.
         layers: Layer names, or one; None takes the network's default layers.
         top: Hits of a feature map, at least 1.
         rules: How activations are projected back; by layer name if it differs, DECONVNET for layers not named.
@@ -260,6 +274,7 @@ def plan_build(
         bands: Whether to project an example of each bin of every map's histogram, beside the hits.
         wholes: Whether to keep each image of a hit whole, and the activations of the hit's map over it.
         shard_images: Images that are scanned and kept at a time, rounded up to whole batches; None for 256.
+        labels: Names of the classes, as `build` takes them.
 
     Raises:
         BadInputError: An unknown layer, a channel out of range, a number below 1, no image, no preprocessing.
@@ -274,6 +289,8 @@ def plan_build(
         20 images, 1 layer, 2 feature maps, 18 projections by deconvnet
     """
     source = open_images(images)
+    if labels is not None:
+        source = NamedSource(source, class_names(labels))
     if net.preprocessing is None:
         raise _no_preprocessing(net)
     if top < 1 or batch_size < 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from backlight.engines.work import FinishedLight, FinishedTile, Group, LightGrou
 from backlight.errors import BacklightError, BacklightWarning, BadInputError, MachineError, first_line, tell
 from backlight.progress import Progress, silent
 from backlight.scan.certain import Answer, QuestionGroup
-from backlight.text import counted
+from backlight.text import counted, one_line
 
 IN_FLIGHT = 2
 """Tasks of a station at a time: while it does one, the next is on its way."""
@@ -187,7 +188,14 @@ class _Stations:
         """Return the stations, made anew where some are missing."""
         if self._sent is None:
             # Once for all of them. Sent inside a list: Ray would send what it stands for with each call.
-            self._sent = self._ray.put((self.plan, self.ledger))
+            try:
+                self._sent = self._ray.put((self.plan, self.ledger))
+            # A function as the preprocessing, or a Dataset, may hold anything.
+            except (TypeError, pickle.PicklingError, AttributeError) as error:
+                raise BadInputError(
+                    "the network's preprocessing or the images cannot be sent to other processes "
+                    f"({one_line(error, 120)}); give a function and a Dataset without open files or locks"
+                ) from error
         remote = self._ray.remote(
             num_cpus=self._config.cpus,
             num_gpus=self._config.gpus,

@@ -2,6 +2,10 @@
 
 from .addresses import is_address as is_address
 from .arrays import load_numbers as load_numbers
+from .class_names import ClassNames as ClassNames
+from .class_names import NamedSource as NamedSource
+from .class_names import class_names as class_names
+from .class_names import in_order as in_order
 from .crops import CropSource as CropSource
 from .decode import ImageLike as ImageLike
 from .decode import decode as decode
@@ -9,8 +13,14 @@ from .deep import DeepPicture as DeepPicture
 from .deep import Picture as Picture
 from .files import folder_source as folder_source
 from .files import list_source as list_source
+from .functions import FunctionPreprocessing as FunctionPreprocessing
+from .functions import preprocessing_from_dict as preprocessing_from_dict
+from .functions import preprocessing_of as preprocessing_of
+from .held import Items as Items
 from .loading import Batch as Batch
 from .loading import load_batches as load_batches
+from .map_datasets import MapSource as MapSource
+from .memory import listed_images as listed_images
 from .opening import open_images as open_images
 from .parquet import ParquetSource as ParquetSource
 from .preprocessing import Preprocessing as Preprocessing

@@ -17,11 +17,13 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from backlight.errors import BadInputError, ImageError
 from backlight.images.arrays import FLOAT_LIMITS, INTEGER_LIMITS, NPY_MAGIC, array_picture, read_npy
 from backlight.images.deep import DeepPicture, Picture
+from backlight.images.dicom import N_START, dicom_picture, is_dicom
+from backlight.images.held import TensorLike, is_tensor, tensor_array
 from backlight.images.quiet import quiet_pillow
 from backlight.text import one_line
 
 ImageLike: TypeAlias = (
-    Path | str | bytes | BinaryIO | BufferedIOBase | Image.Image | DeepPicture | NDArray[Any]
+    Path | str | bytes | BinaryIO | BufferedIOBase | Image.Image | DeepPicture | NDArray[Any] | TensorLike
 )
 
 CUT = "backlight: 16-bit colour"
@@ -48,7 +50,8 @@ def decode(source: ImageLike, channels: int = 3) -> Picture:
 
     Args:
         source: A path (`Path` or `str`), an encoded image (`bytes`, or a binary stream, read to its end), a Pillow
-            image or an array (h, w) or (h, w, c), which are left as they were.
+            image, an array (h, w) or (h, w, c), or a tensor (c, h, w) of uint8 or of floats in 0..1, which are left as
+            they were.
         channels: 3 gives "RGB", 1 gives "L" (ITU-R 601 luma).
 
     Returns:
@@ -64,10 +67,10 @@ def decode(source: ImageLike, channels: int = 3) -> Picture:
         Transparent pixels (alpha, or a palette entry or colour declared transparent) lie over white; of more than 8
         bits, transparency is ignored. Of an animation the first frame is read. The EXIF (or XMP) orientation is
         applied; one that cannot be read counts as upright. Where no range is given, integers are black at 0 and white
-        at 65535, floats at 0 and 1. 16-bit colour keeps its high byte, as Pillow reads it, and a warning says so when
-        it becomes a tensor; as an array it keeps all. Colour profiles are not applied. Arrays of objects are never
-        unpickled. EPS, which would start a program, is refused, and so is a picture of more than
-        `PIL.Image.MAX_IMAGE_PIXELS` pixels.
+        at 65535, floats at 0 and 1, and DICOM files (which need `backlight[dicom]`) at the ends of their own window.
+        16-bit colour keeps its high byte, as Pillow reads it, and a warning says so when it becomes a tensor; as an
+        array it keeps all. Colour profiles are not applied. Arrays of objects are never unpickled. EPS, which would
+        start a program, is refused, and so is a picture of more than `PIL.Image.MAX_IMAGE_PIXELS` pixels.
 
     Example:
         >>> decode(Image.new("LA", (4, 2), (0, 0))).convert("RGB").getpixel((0, 0))
@@ -112,6 +115,8 @@ def _decoded(source: ImageLike, channels: int) -> Picture:
         return source.with_channels(channels)
     if isinstance(source, np.ndarray):
         return _flat(array_picture(source), channels)
+    if is_tensor(source):
+        return _flat(array_picture(tensor_array(source)), channels)
     if isinstance(source, Image.Image):
         # Pillow reads pixels and EXIF on first use, and two threads may hold the same image.
         with _first_use:
@@ -121,9 +126,11 @@ def _decoded(source: ImageLike, channels: int) -> Picture:
             _orientation(source)
         return _picture(source, channels)
     with _open(source) as stream:
-        start = stream.read(len(NPY_MAGIC))
+        start = stream.read(N_START)
         stream.seek(0)
-        if start == NPY_MAGIC:
+        if is_dicom(start):
+            return _flat(dicom_picture(stream), channels)
+        if start.startswith(NPY_MAGIC):
             return _flat(array_picture(read_npy(stream, _n_bytes(stream))), channels)
         if start.startswith(_ZIP_MAGIC):
             raise ImageError("a .zip or .npz archive, not an image; save each picture as its own .npy file")
@@ -143,7 +150,7 @@ def _n_bytes(stream: BinaryIO | BytesIO) -> int:
     return stream.getbuffer().nbytes if isinstance(stream, BytesIO) else os.fstat(stream.fileno()).st_size
 
 
-def _open(source: Path | str | bytes | BinaryIO | BufferedIOBase) -> BinaryIO | BytesIO:
+def _open(source: Any) -> BinaryIO | BytesIO:
     """Return a binary stream over the encoded image, or say in an `ImageError` why there is none."""
     if isinstance(source, str | Path):
         try:
@@ -161,7 +168,8 @@ def _open(source: Path | str | bytes | BinaryIO | BufferedIOBase) -> BinaryIO | 
             raise ImageError(f"cannot be opened: {error.strerror}") from error
     if not isinstance(source, bytes) and not hasattr(source, "read"):
         raise BadInputError(
-            f"an image is a path, bytes, a binary stream, an array or a Pillow image, not {type(source).__name__}"
+            "an image is a path, bytes, a binary stream, an array, a tensor or a Pillow image, not "
+            f"{type(source).__name__}"
         )
     data = source if isinstance(source, bytes) else source.read()
     if not data:

@@ -51,6 +51,7 @@ class DeepPicture:
         values: (h, w) grey or (h, w, 3) colour; integers or floats.
         limits: The values taken for black and white where no range is given.
         observed: The values before `ranged` scaled them to 0..1; None until then.
+        clips: Whether what lies outside of `limits` is meant to be clipped, as outside of a window of DICOM.
 
     Example:
         >>> DeepPicture(np.array([[0, 4095]], np.uint16), (0, 65535)).ranged((0, 4095)).values
@@ -60,6 +61,7 @@ class DeepPicture:
     values: NDArray[np.generic]
     limits: ValueRange
     observed: Observed | None = None
+    clips: bool = False
 
     @property
     def height(self) -> int:
@@ -98,19 +100,22 @@ class DeepPicture:
                 None takes `limits`.
 
         Raises:
-            ImageError: A value is not finite, or, where no range is given, lies outside of `limits`.
+            ImageError: A value is not finite, or, where no range is given, lies outside of `limits` and must not.
         """
         low, high = value_range or self.limits
         lowest, highest = float(self.values.min()), float(self.values.max())
         if not (np.isfinite(lowest) and np.isfinite(highest)):
             raise ImageError("the picture holds NaN or infinite values; replace them by numbers")
+        values = self.values.astype(np.float64)
+        if self.clips and value_range is None:
+            values = np.clip(values, low, high)
+            lowest, highest = float(values.min()), float(values.max())
         if value_range is None and (lowest < low or highest > high):
             kind = "integers" if self.values.dtype.kind in "iu" else "floats"
             raise ImageError(
                 f"{kind} from {lowest:g} to {highest:g}: without a range, grey must lie in {low:g}..{high:g}; say "
                 "which values are black and white (--range LOW,HIGH; in Python Preprocessing(range=(LOW, HIGH)))"
             )
-        values = self.values.astype(np.float64)
         # a picture that is scaled again, after a resize for example, keeps what was seen of the stored values
         observed = self.observed or _observe(values, (low, high), (lowest, highest))
         scaled = np.clip((values - low) / (high - low), 0, 1).astype(np.float32)

@@ -6,11 +6,12 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from backlight.errors import BadInputError
+from backlight.errors import BacklightWarning, BadInputError, tell
 from backlight.images.addresses import is_address
+from backlight.images.dicom import DICOM_INSTALL, DICOM_SUFFIXES, has_pydicom
 from backlight.images.remote_files import AddressSource
 from backlight.images.sources import (
     ARRAY_SUFFIX,
@@ -20,9 +21,18 @@ from backlight.images.sources import (
     is_array_name,
     is_image_name,
 )
-from backlight.text import shortened
+from backlight.text import counted, shortened
 
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv"})
+
+# fmt: off
+OTHER_SUFFIXES = frozenset({
+    ".heic", ".heif", ".svg", ".psd", ".exr", ".hdr", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw",
+    ".nii", ".mha", ".mhd", ".nrrd", ".fits", ".fit", ".czi", ".lif", ".nd2", ".svs", ".ndpi", ".npz", ".mat", ".h5",
+    ".mp4", ".mov", ".avi", ".mkv", ".webm", ".eps", ".pdf",
+})
+"""Files of pictures in formats that are not read: those in a folder are counted, and told."""
+# fmt: on
 
 _HEADERS = frozenset({"path", "file", "filename", "file_name", "image", "image_path"})
 _SUFFIX = "|".join(map(re.escape, sorted({*IMAGE_SUFFIXES, ARRAY_SUFFIX}, key=len, reverse=True)))
@@ -50,10 +60,18 @@ def folder_source(folder: Path) -> FileSource:
     """
     if not folder.is_dir():
         raise BadInputError(f"no such folder: '{folder}'")
-    found = sorted(_walk(folder))
+    found, others = [], Counter[str]()
+    for _, prefix, entries in _folders(folder):
+        found += [prefix + entry.name for entry in entries if _is_picture(entry)]
+        others.update(filter(None, map(_other_format, entries)))
+    unread = _in_words(others, found)
     if not found:
         looked_for = ", ".join(sorted({*IMAGE_SUFFIXES, ARRAY_SUFFIX}))
-        raise BadInputError(f"no image in folder '{folder}'; looked for {looked_for}")
+        beside = f"; it has {unread}" if unread else ""
+        raise BadInputError(f"no image in folder '{folder}'; looked for {looked_for}{beside}")
+    if unread:
+        tell(BacklightWarning(f"folder '{folder}' has {unread}"))
+    found.sort()
     files = [found[i] for i in choose_pictures(found, str(folder))]
     labels = [file.split("/", 1)[0] if "/" in file else None for file in files]
     return FileSource(str(folder), folder, files, labels)
@@ -101,6 +119,26 @@ def _folders(top: Path) -> Iterator[tuple[Path, str, list[os.DirEntry[str]]]]:
 def _is_picture(entry: os.DirEntry[str]) -> bool:
     has_name = is_image_name(entry.name) or is_array_name(entry.name)
     return has_name and (entry.is_file() or entry.is_symlink())
+
+
+def _other_format(entry: os.DirEntry[str]) -> str | None:
+    """Return how the name of a picture ends whose format is not read; None for all else."""
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  (100,000 Paths are slow)
+    return suffix if suffix in OTHER_SUFFIXES else None
+
+
+def _in_words(others: Counter[str], found: Sequence[str]) -> str:
+    """Return how many pictures a folder has that are not read; empty for none."""
+    counts = Counter(others)
+    if not has_pydicom():  # they are listed, and skipped one by one with this reason
+        endings = (os.path.splitext(name)[1].lower() for name in found)  # noqa: PTH122
+        counts.update(ending for ending in endings if ending in DICOM_SUFFIXES)
+    if not counts:
+        return ""
+    several = ", ".join(f"{n} {suffix}" for suffix, n in counts.most_common())
+    hint = f"; {DICOM_INSTALL} reads .dcm" if DICOM_SUFFIXES & set(counts) else ""
+    total = sum(counts.values())
+    return f"{counted(total, 'file')} of formats that are not read: {several}{hint}"
 
 
 def _entries(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:

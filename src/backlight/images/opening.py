@@ -6,15 +6,13 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from backlight.errors import BadInputError
 from backlight.images.addresses import is_address, local_path
 from backlight.images.files import LIST_SUFFIXES, folder_source, holds_image, list_source
+from backlight.images.held import Items
+from backlight.images.memory import memory_source
 from backlight.images.mixtures import (
     kind_of_all,
     mixed_with_images,
@@ -29,10 +27,8 @@ from backlight.images.sources import (
     FileSource,
     ImageSource,
     OneImage,
-    SequenceSource,
     is_array_name,
     is_image_name,
-    is_one_image,
 )
 from backlight.text import shortened
 
@@ -43,9 +39,9 @@ _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 
 
 def open_images(
-    spec: str | Path | Sequence[OneImage | tuple[OneImage, object]] | OneImage | ImageSource,
+    spec: str | Path | OneImage | Items | ImageSource,
 ) -> ImageSource:
-    """Return the source that reads what `spec` names. No image is decoded yet.
+    """Return the source that reads what `spec` names. No image is decoded yet, but a few of a Dataset.
 
     Args:
         spec: One of
@@ -57,13 +53,16 @@ def open_images(
             one image file or .npy array: a set of one;
             the address of any of these but of a dataset that was saved, as a string: "s3://bucket/train-{000..012}.tar",
             "https://host/list.txt", or whatever else fsspec knows (needs `backlight[remote]`);
-            a sequence of Pillow images, arrays (h, w) or (h, w, c), or paths, or of such with a label, as tuples;
-            one Pillow image, one array, or an array (n, h, w, c) of several;
+            a sequence of Pillow images, arrays (h, w) or (h, w, c), tensors (c, h, w) or paths, or of such with a
+            label, as tuples; a generator of these, which is read to its end and kept in memory (8 GB at most);
+            one of these, an array (n, h, w, c) or a tensor (n, c, h, w) of several;
+            a torch Dataset, or what else is read by index: its items are read when they are needed;
             a source, which is returned as it is.
+            Tensors are uint8, or floats in 0..1 that are not normalised yet.
 
     Raises:
         BadInputError: There is nothing of that name, no image in it, or no telling what is meant, or a store does not
-            answer.
+            answer. Or images in memory are normalised already, or come as a DataLoader.
 
     Example:
         >>> from PIL import Image
@@ -76,7 +75,7 @@ def open_images(
     if isinstance(spec, ImageSource):
         return spec
     if not isinstance(spec, str | Path):
-        return _open_memory(spec)
+        return memory_source(spec)
     if isinstance(spec, str) and is_address(spec):
         if not spec.startswith(_LOCAL):
             return open_address(spec)
@@ -119,26 +118,6 @@ def _open_path(path: Path) -> ImageSource:
     if stat.S_ISREG(mode):
         return _open_file(path)
     raise BadInputError(f"'{path}' is neither a file nor a folder; give images as one of these")
-
-
-def _open_memory(spec: Any) -> SequenceSource:
-    """Return the source of images in memory, or of a sequence of paths."""
-    if is_one_image(spec):
-        return SequenceSource([spec])
-    if (
-        not isinstance(spec, Sequence | np.ndarray)
-        or isinstance(spec, bytes)
-        or getattr(spec, "ndim", 1) == 0
-    ):
-        raise BadInputError(
-            "images are a path, a picture, an array, or a list of these (or of pairs with a label), "
-            f"got {type(spec).__name__}; of a torch Dataset, give [dataset[i] for i in range(len(dataset))]"
-        )
-    images = list(spec)
-    if images and all(isinstance(own, tuple) and len(own) == 2 for own in images):
-        labels = [None if label is None else str(label) for _, label in images]
-        return SequenceSource([own for own, _ in images], labels)
-    return SequenceSource(images)
 
 
 def _open_folder(folder: Path) -> ImageSource:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import floor, isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from backlight.errors import BadInputError, ImageError
+from backlight.errors import BadInputError
 from backlight.images.decode import ImageLike, decode
 from backlight.images.deep import DeepPicture, Picture, ValueRange
 from backlight.images.framing import INTERPOLATIONS, Resize, centre_box, resized, resized_size
+from backlight.images.limits import check_resized, check_size, checked_range
 from backlight.images.ranges import RangeWatch
-from backlight.images.recipes import timm_recipe, torchvision_recipe
+from backlight.images.recipes import HF_TOLERANCE, hf_difference, hf_recipe, timm_recipe, torchvision_recipe
 
 # PyTorch takes seconds to import, and an atlas describes its preprocessing to readers without it.
 if TYPE_CHECKING:
@@ -65,10 +66,10 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.resize is not None and not isinstance(self.resize, int):
-            _check_size("resize", self.resize)
+            check_size("resize", self.resize)
         elif self.resize is not None and self.resize < 1:
             raise BadInputError(f"resize must be at least 1 pixel, (h, w) or None, not {self.resize!r}")
-        _check_size("crop", self.crop)
+        check_size("crop", self.crop)
         if not len(self.mean) == len(self.std) in (1, 3):
             raise BadInputError(
                 f"mean and std need one number for each channel, 1 (grey) or 3 (RGB): "
@@ -83,7 +84,7 @@ class Preprocessing:
             raise BadInputError(f"unknown interpolation {self.interpolation!r}; known are {known}")
         if self.range is not None:
             # As floats, so that (0, 4095) and (0.0, 4095.0) are one preprocessing in an atlas.
-            object.__setattr__(self, "range", _checked_range(self.range))
+            object.__setattr__(self, "range", checked_range(self.range))
 
     @property
     def channels(self) -> int:
@@ -107,7 +108,7 @@ class Preprocessing:
         picture = decode(image, self.channels)
         size = resized_size((picture.height, picture.width), self.resize)
         if self.resize is not None:
-            _check_resized(picture, size)
+            check_resized(picture, size)
         if isinstance(picture, Image.Image) and self.range in (None, _OF_8_BITS):
             shown = resized(picture, size, self.interpolation)
             top, left = centre_box(size, self.crop)
@@ -227,17 +228,82 @@ class Preprocessing:
         return cls(*torchvision_recipe(weights))
 
     @classmethod
-    def from_timm(cls, cfg: Mapping[str, Any]) -> Preprocessing:
-        """Return what timm's evaluation transform does to a Pillow image for this configuration, bit for bit.
+    def from_timm(cls, model_or_cfg: Any) -> Preprocessing:
+        """Return what timm's evaluation transform does to a Pillow image for this model, bit for bit.
 
         Args:
-            cfg: A model's `pretrained_cfg`; what is missing or None takes timm's own default.
+            model_or_cfg: A model of timm, its `pretrained_cfg`, or what `timm.data.resolve_model_data_config` gives;
+                what is missing or None takes timm's own default.
 
         Raises:
             BadInputError: A crop mode other than "center" and "squash", or "center" with an input that is not
                 square: timm's resize is then not one of the short side.
         """
-        return cls(*timm_recipe(cfg))
+        return cls(*timm_recipe(model_or_cfg))
+
+    @classmethod
+    def from_hf(cls, processor: Any) -> Preprocessing:
+        """Return what an image processor of transformers does to a picture.
+
+        Args:
+            processor: An image processor, as `AutoImageProcessor.from_pretrained` gives it.
+
+        Raises:
+            BadInputError: It does something that a `Preprocessing` cannot: pads, scales to other values than 0..1,
+                gives pictures of several sizes. The result is compared with the processor's own on a picture.
+
+        Convention:
+            Pillow resizes, as the processors of the backend "pil" do; those of torchvision differ from it by rounding,
+            by a level or two of 255. Of an odd margin around the crop, a processor rounds half down: its crop may lie a
+            row or a column further up or left.
+        """
+        made = cls(*hf_recipe(processor))
+        found = hf_difference(processor, made.tensor, made.std)
+        if found > HF_TOLERANCE:
+            raise BadInputError(
+                f"{type(processor).__name__} does more to a picture than resize, crop and normalise: on a test picture "
+                f"the result differs by {found * 255:.0f} of 255 levels; give it as a function, "
+                'preprocessing=lambda image: processor(image, return_tensors="pt")["pixel_values"][0]'
+            )
+        return made
+
+    @classmethod
+    def imagenet(cls, size: int | tuple[int, int] = 224) -> Preprocessing:
+        """Return what most networks for ImageNet were trained with: 224 cut from 256, ImageNet's mean and deviation.
+
+        Args:
+            size: Input of the network in pixels: an int for a square, or (h, w); the margin stays in proportion.
+
+        Example:
+            >>> Preprocessing.imagenet(112).resize
+            128
+        """
+        return cls(256, (224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).with_size(size)
+
+    def with_size(self, size: int | tuple[int, int]) -> Preprocessing:
+        """Return the same for another size of the input: what the crop leaves out stays in proportion.
+
+        Args:
+            size: An int for a square, or (h, w).
+
+        Convention:
+            The new resize is rounded; that of the short side is in proportion to the shorter sides of the crops.
+
+        Example:
+            >>> Preprocessing(256, (224, 224), (0.5,), (0.25,)).with_size(112).resize
+            128
+        """
+        crop = (size, size) if isinstance(size, int) else size
+        check_size("size", crop)
+        resize = self.resize
+        if isinstance(resize, int):
+            resize = max(1, round(resize * min(crop) / min(self.crop)))
+        elif resize is not None:
+            high, wide = (
+                max(1, round(old * new / own)) for old, new, own in zip(resize, crop, self.crop, strict=True)
+            )
+            resize = high, wide
+        return replace(self, resize=resize, crop=crop)
 
     @classmethod
     def default(cls, channels: int, size: int | tuple[int, int]) -> Preprocessing:
@@ -258,33 +324,5 @@ class Preprocessing:
             256
         """
         crop = (size, size) if isinstance(size, int) else size
-        _check_size("size", crop)
+        check_size("size", crop)
         return cls(floor(max(crop) / 0.875), crop, (0.0,) * channels, (1.0,) * channels)
-
-
-def _check_size(name: str, size: tuple[int, int]) -> None:
-    if (
-        not isinstance(size, tuple)
-        or len(size) != 2
-        or not all(isinstance(side, int) and side >= 1 for side in size)
-    ):
-        raise BadInputError(f"{name} must be (h, w) of at least 1 x 1 pixel, not {size!r}")
-
-
-def _checked_range(value_range: ValueRange) -> tuple[float, float]:
-    is_pair = isinstance(value_range, tuple) and len(value_range) == 2
-    if not is_pair or not all(isinstance(value, int | float) and isfinite(value) for value in value_range):
-        raise BadInputError(f"range must be two numbers (LOW, HIGH), got {value_range!r}")
-    low, high = map(float, value_range)
-    if not (low < high and isfinite(high - low)):
-        raise BadInputError(f"range must have its LOW below its HIGH, got ({low:g}, {high:g})")
-    return low, high
-
-
-def _check_resized(picture: Picture, size: tuple[int, int]) -> None:
-    n_pixels = size[0] * size[1]
-    if Image.MAX_IMAGE_PIXELS is not None and n_pixels > Image.MAX_IMAGE_PIXELS:
-        raise ImageError(
-            f"too narrow: {picture.height} x {picture.width}, resized to a short side of {min(size)}, has "
-            f"{n_pixels} pixels, the limit is {Image.MAX_IMAGE_PIXELS} (PIL.Image.MAX_IMAGE_PIXELS)"
-        )

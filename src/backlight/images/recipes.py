@@ -1,11 +1,14 @@
-"""What torchvision and timm say that they do to a picture, read from what they publish beside their weights."""
+"""What torchvision, timm and transformers say that they do to a picture, beside their weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import floor
 from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
 
 from backlight.errors import BadInputError
 from backlight.images.framing import Resize
@@ -18,6 +21,9 @@ _TIMM_DEFAULTS: dict[str, Any] = {
     "mean": (0.485, 0.456, 0.406),
     "std": (0.229, 0.224, 0.225),
 }
+HF_TOLERANCE = 4 / 255
+"""By how much a processor may differ from Pillow's resizing."""
+
 _INSTEAD = "describe the steps as a Preprocessing(resize, crop, mean, std)"
 
 
@@ -49,12 +55,17 @@ def torchvision_recipe(weights: Any) -> ZooRecipe:
     return ZooRecipe(resize, (crop, crop), tuple(mean), tuple(std), interpolation.value)
 
 
-def timm_recipe(cfg: Mapping[str, Any]) -> ZooRecipe:
+def timm_recipe(model_or_cfg: Any) -> ZooRecipe:
     """Return the steps of timm's evaluation transform; see `Preprocessing.from_timm`.
 
     Raises:
         BadInputError: A crop mode, or numbers of channels, that a `Preprocessing` cannot describe.
     """
+    cfg = getattr(model_or_cfg, "pretrained_cfg", None) or getattr(model_or_cfg, "default_cfg", model_or_cfg)
+    if not isinstance(cfg, Mapping):
+        raise BadInputError(
+            f"{type(model_or_cfg).__name__} is neither a model of timm nor its pretrained_cfg; {_INSTEAD}"
+        )
     given = {**_TIMM_DEFAULTS, **{key: value for key, value in cfg.items() if value}}
     channels, height, width = given["input_size"]
     mode, share = given["crop_mode"], given["crop_pct"]
@@ -76,3 +87,83 @@ def timm_recipe(cfg: Mapping[str, Any]) -> ZooRecipe:
             f"mean has {len(mean)} and std {len(std)}; give one number for each channel"
         )
     return ZooRecipe(resize, (height, width), mean, std, given["interpolation"])
+
+
+def hf_recipe(processor: Any) -> ZooRecipe:
+    """Return the steps of an image processor of transformers; see `Preprocessing.from_hf`.
+
+    Raises:
+        BadInputError: It says that it does something that a `Preprocessing` cannot describe.
+    """
+    resize, crop = _hf_sizes(processor)
+    if not getattr(processor, "do_rescale", True) or abs(processor.rescale_factor * 255 - 1) > 1e-6:
+        factor = getattr(processor, "rescale_factor", None) if getattr(processor, "do_rescale", True) else 1
+        raise _not_said(processor, f"scales values by {factor:.4g} instead of 1/255")
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    if getattr(processor, "do_normalize", True):
+        mean, std = tuple(map(float, processor.image_mean)), tuple(map(float, processor.image_std))
+    return ZooRecipe(resize, crop, mean, std, _interpolation(getattr(processor, "resample", 2)))
+
+
+def hf_difference(processor: Any, tensor_of: Callable[[Any], Any], std: tuple[float, ...]) -> float:
+    """Return by how much a processor and a function differ on a picture, as a share of black to white.
+
+    Args:
+        processor: The processor.
+        tensor_of: Gives the tensor (c, h, w) of a picture.
+        std: What both have divided the channels by.
+    """
+    # waves that become shorter downwards: what resizes or crops otherwise, differs
+    down, across = np.mgrid[0:300, 0:420] / 300
+    waves = [np.sin(40 * down**2 + shift) * np.cos(9 * across + shift) for shift in range(3)]
+    picture = Image.fromarray(np.uint8(127.5 + 100 * np.stack(waves, 2)))
+    own = np.asarray(processor(picture, return_tensors="np")["pixel_values"][0], np.float64)
+    ours = np.asarray(tensor_of(picture), np.float64)
+    if own.shape != ours.shape:
+        return 1.0
+    return float(np.abs((own - ours) * np.reshape(std, (-1, 1, 1))).max())
+
+
+def _hf_sizes(processor: Any) -> tuple[Resize, tuple[int, int]]:
+    """Return the resize and the crop of a processor."""
+    resize = _hf_resize(processor) if getattr(processor, "do_resize", False) else None
+    kind, share = type(processor).__name__.lower(), getattr(processor, "crop_pct", None)
+    if "convnext" in kind and isinstance(resize, int) and share:
+        side = resize  # below 384 it is cut from a larger one, from 384 both sides are resized to it
+        return (int(side / share) if side < 384 else (side, side)), (side, side)
+    if isinstance(resize, int) and "levit" in kind:
+        resize = int(256 / 224 * resize)
+    if getattr(processor, "do_center_crop", None):
+        sizes = _hf_size(processor.crop_size, "height"), _hf_size(processor.crop_size, "width")
+        if None in sizes:
+            raise _not_said(processor, f"crops to {processor.crop_size}")
+        return resize, (int(sizes[0] or 0), int(sizes[1] or 0))
+    if not isinstance(resize, tuple):
+        raise _not_said(processor, "gives pictures of several sizes")
+    return resize, resize
+
+
+def _hf_resize(processor: Any) -> int | tuple[int, int]:
+    size = processor.size
+    height, width, short = (_hf_size(size, key) for key in ("height", "width", "shortest_edge"))
+    if height and width:
+        return height, width
+    if short and not _hf_size(size, "longest_edge"):
+        return short
+    raise _not_said(processor, f"resizes to {size}")
+
+
+def _hf_size(size: Any, key: str) -> int | None:
+    found = size.get(key) if isinstance(size, Mapping) else getattr(size, key, None)
+    return None if found is None else int(found)
+
+
+def _interpolation(resample: Any) -> str:
+    """Return the name of one of Pillow's filters, given by its number or its name."""
+    value = getattr(resample, "value", resample)
+    return Image.Resampling(value).name.lower() if isinstance(value, int) else str(value)
+
+
+def _not_said(processor: Any, what: str) -> BadInputError:
+    return BadInputError(f"{type(processor).__name__} {what}, which is not supported; {_INSTEAD}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
 from backlight.errors import BadInputError, ImageError
-from backlight.images.byte_files import ByteFile, as_byte_files, below_shared_folder, of_each
+from backlight.images.byte_files import ByteFile, LocalFile, as_byte_files, below_shared_folder, of_each
+from backlight.images.class_names import CLASSES_FILE, class_names, lines_of, named
 from backlight.images.decode import decode_unnamed
 from backlight.images.deep import Picture
 from backlight.images.sources import (
@@ -18,7 +20,7 @@ from backlight.images.sources import (
     digest,
     storable,
 )
-from backlight.images.tar_index import members_of
+from backlight.images.tar_index import index_of
 
 
 @final
@@ -36,7 +38,8 @@ class TarSource:
         Args:
             name: Shown to the user.
             shards: Uncompressed .tar files, on this machine or remote. `key.cls`, where there is one, is the label of
-                `key.jpg`; the key of a member is its name up to the first dot of the last part.
+                `key.jpg`; the key of a member is its name up to the first dot of the last part. Labels that are
+                numbers are named by the lines of `classes.txt`, in a shard or beside the shards on this machine.
 
         Raises:
             BadInputError: No shards, one that is missing, compressed or damaged or that a store does not give, or no
@@ -45,7 +48,8 @@ class TarSource:
         if not shards:
             raise BadInputError(f"no tar shards in {name!r}; give a .tar file, a pattern or a folder of them")
         self._shards = as_byte_files(shards)
-        found = [member for own in of_each(self._shards, members_of) for member in own]
+        indexes = of_each(self._shards, index_of)
+        found = [member for own in indexes for member in own.members]
         self._members = tuple(found[i] for i in choose_pictures([member.name for member in found], name))
         if not self._members:
             raise BadInputError(
@@ -53,8 +57,10 @@ class TarSource:
             )
         prefixes = below_shared_folder(self._shards)
         self.name = name
+        self.class_names = next((own.classes for own in indexes if own.classes), ()) or _beside(self._shards)
+        names = class_names(self.class_names) if self.class_names else {}
         self.records = tuple(
-            ImageRecord(i, storable(f"{prefixes[m.shard]}/{m.name}"), m.label)
+            ImageRecord(i, storable(f"{prefixes[m.shard]}/{m.name}"), named(m.label, names))
             for i, m in enumerate(self._members)
         )
 
@@ -79,3 +85,12 @@ class TarSource:
         return digest(
             (record.path, member.n_bytes) for record, member in zip(self.records, self._members, strict=True)
         )
+
+
+def _beside(shards: Sequence[ByteFile]) -> tuple[str, ...]:
+    """Return the names in the file of classes in the folder of shards; none where there is none, or no text."""
+    for shard in shards:
+        if isinstance(shard, LocalFile):
+            with suppress(OSError, UnicodeDecodeError):
+                return lines_of((shard.path.parent / CLASSES_FILE).read_bytes())
+    return ()

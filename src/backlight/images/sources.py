@@ -16,18 +16,19 @@ from PIL import Image
 from backlight.errors import BacklightWarning, BadInputError, ImageError, tell
 from backlight.images.decode import decode_unnamed
 from backlight.images.deep import DeepPicture, Picture
+from backlight.images.held import TensorLike, is_picture, is_tensor
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff",
-    ".ppm", ".pgm", ".pbm", ".pnm",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".dcm", ".dicom",
 })
 # fmt: on
 ARRAY_SUFFIX = ".npy"
 
 
-OneImage: TypeAlias = Image.Image | DeepPicture | NDArray[Any] | Path | str
-"""What people call one image: a picture in memory, an array (h, w) or (h, w, c), or a path."""
+OneImage: TypeAlias = Image.Image | DeepPicture | NDArray[Any] | TensorLike | Path | str
+"""What people call one image: a picture in memory, an array (h, w) or (h, w, c), a tensor (c, h, w), or a path."""
 
 
 def is_one_image(given: object) -> bool:
@@ -37,9 +38,7 @@ def is_one_image(given: object) -> bool:
         >>> is_one_image(np.zeros((8, 8, 3))), is_one_image(np.zeros((2, 8, 8, 3))), is_one_image(["a.png"])
         (True, False, False)
     """
-    if isinstance(given, np.ndarray):
-        return given.ndim in (2, 3)
-    return isinstance(given, Image.Image | DeepPicture | Path | str)
+    return is_picture(given) or isinstance(given, Path | str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +203,7 @@ class FileSource:
 
 @final
 class SequenceSource:
-    """Images from a Python sequence: Pillow images, arrays, or paths relative to the current folder.
+    """Images from a Python sequence: Pillow images, arrays, tensors, or paths relative to the current folder.
 
     Example:
         >>> source = SequenceSource([Image.new("L", (2, 2), 255)], labels=["white"])
@@ -236,7 +235,8 @@ class SequenceSource:
         for i, image in enumerate(images):
             if not is_one_image(image):
                 raise BadInputError(
-                    f"image {i} of the sequence is a {type(image).__name__}; give Pillow images, arrays or paths"
+                    f"image {i} of the sequence is a {type(image).__name__}; give Pillow images, arrays, "
+                    "tensors (c, h, w) or paths"
                 )
         self._images = tuple(images)
         self.name = name
@@ -268,12 +268,18 @@ class SequenceSource:
                 return str(image), Path(image).stat().st_size
             except (OSError, ValueError):
                 return str(image), -1
-        height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
-        return f"{height} x {width}: {_hash(image)}", 0
+        return f"{_size(image)}: {pixel_hash(image)}", 0
 
 
-def _hash(image: Image.Image | DeepPicture | NDArray[Any]) -> str:
-    """Return a hash of the pixels of an image in memory, or why there are none."""
+def _size(image: Any) -> str:
+    if is_tensor(image):
+        return " x ".join(map(str, image.shape[-2:]))
+    height, width = image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width)
+    return f"{height} x {width}"
+
+
+def pixel_hash(image: OneImage) -> str:
+    """Return a hash of the pixels of an image, or why there are none."""
     try:
         picture = decode_unnamed(image)
     except ImageError as error:

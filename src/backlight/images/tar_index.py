@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from backlight.errors import BacklightWarning, BadInputError, ImageError, tell
 from backlight.images.byte_files import ByteFile, Stream
+from backlight.images.class_names import CLASSES_FILE, MOST_BYTES, lines_of
 from backlight.images.sources import is_array_name, is_image_name
 from backlight.text import one_line
 
@@ -44,8 +46,21 @@ class _Bounded:
         return self._stream.read(max(0, min(n, self._n_bytes - self._stream.tell()))) or b""
 
 
-def members_of(shard_index: int, shard: ByteFile) -> list[Member]:
-    """Return the images of a shard, in the order in which they lie in it.
+@dataclass(frozen=True)
+class Index:
+    """What is known of a shard.
+
+    Attributes:
+        members: Its images, in the order in which they lie in it.
+        classes: The names of the classes, where a file `classes.txt` lies in it.
+    """
+
+    members: list[Member]
+    classes: tuple[str, ...]
+
+
+def index_of(shard_index: int, shard: ByteFile) -> Index:
+    """Return what is known of a shard from its headers and its small files.
 
     Args:
         shard_index: Its position in the set.
@@ -56,6 +71,7 @@ def members_of(shard_index: int, shard: ByteFile) -> list[Member]:
     """
     images: list[tarfile.TarInfo] = []
     labels: dict[str, str] = {}
+    classes: tuple[str, ...] = ()
     try:
         n_bytes = shard.size()
         with shard.open() as stream:
@@ -65,7 +81,9 @@ def members_of(shard_index: int, shard: ByteFile) -> list[Member]:
                     key, kind = _key(info)
                     if not info.isreg() or key.endswith("/"):  # a hidden file: nothing before its first dot
                         continue
-                    if kind == "cls":
+                    if info.name.rpartition("/")[2] == CLASSES_FILE:
+                        classes = _classes(tar, info)
+                    elif kind == "cls":
                         labels[key] = _label(tar, info)
                     elif is_image_name(info.name) or is_array_name(info.name):
                         images.append(info)
@@ -78,7 +96,7 @@ def members_of(shard_index: int, shard: ByteFile) -> list[Member]:
         raise BadInputError(
             f"cannot read tar shard '{shard.name}': {reason}; shards must be whole and uncompressed"
         ) from error
-    return [
+    members = [
         Member(
             shard_index,
             info.name.removeprefix("./"),
@@ -89,6 +107,7 @@ def members_of(shard_index: int, shard: ByteFile) -> list[Member]:
         )
         for info in images
     ]
+    return Index(members, classes)
 
 
 def _members(tar: tarfile.TarFile, n_bytes: int) -> Iterator[tarfile.TarInfo]:
@@ -131,6 +150,14 @@ def _key(info: tarfile.TarInfo) -> tuple[str, str]:
     folder, _, base = info.name.rpartition("/")
     key, _, kind = base.partition(".")
     return f"{folder}/{key}", kind.lower()
+
+
+def _classes(tar: tarfile.TarFile, info: tarfile.TarInfo) -> tuple[str, ...]:
+    """Return the names in a file of classes; none where it is too long or is not text."""
+    stream = tar.extractfile(info) if info.size <= MOST_BYTES else None
+    with suppress(UnicodeDecodeError):
+        return lines_of(stream.read(MOST_BYTES)) if stream else ()
+    return ()
 
 
 def _label(tar: tarfile.TarFile, info: tarfile.TarInfo) -> str:

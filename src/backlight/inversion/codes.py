@@ -159,12 +159,14 @@ def central_box(layer: Layer, size: int) -> Box:
 def is_layer_code(net: Network, given: object) -> bool:
     """Return whether what was given is a code rather than an image.
 
-    *Convention*: arrays are codes, pictures and paths are images; a tensor is an image where it has the shape of the
-    network's input (one image, or a batch of one), else a code.
+    *Convention*: arrays are codes, but for those of uint8, which are images, as pictures and paths are. A tensor is an
+    image where it is of uint8, or has the shape of the network's input (one image, or a batch of one), else a code.
     """
     if isinstance(given, np.ndarray):
-        return True
-    return isinstance(given, Tensor) and tuple(given.shape[-3:]) != net.input_shape
+        return bool(given.dtype != np.uint8)
+    if not isinstance(given, Tensor) or given.dtype == torch.uint8:
+        return False
+    return bool(tuple(given.shape[-3:]) != net.input_shape)
 
 
 def one_image(net: Network, image: Images) -> Float[Tensor, "1 c h w"]:

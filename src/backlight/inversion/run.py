@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backlight.errors import BadInputError
-from backlight.images import is_one_image
+from backlight.images import listed_images
 from backlight.inversion.codes import Coder, is_layer_code, one_image
 from backlight.inversion.descent import central
 from backlight.inversion.measures import CodeSpread, spread
@@ -199,8 +199,8 @@ def _spread(
     """Return how far the codes of the first photographs lie apart, unless that is known already."""
     if photographs is None or isinstance(photographs, CodeSpread):
         return photographs
-    if not isinstance(photographs, Tensor) and not is_one_image(photographs):
-        photographs = list(photographs)[:MOST_PHOTOGRAPHS]  # type: ignore[arg-type]
+    if not isinstance(photographs, Tensor):
+        photographs = listed_images(photographs, MOST_PHOTOGRAPHS)
     codes = coder.of_inputs(coder.net.prepare(photographs)[:MOST_PHOTOGRAPHS])
     mask = Task(coder, "invert", config).mask
     return spread(codes if mask is None else codes * mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,13 +13,15 @@ from torch import nn
 from backlight.errors import BadInputError
 from backlight.images import Preprocessing
 from backlight.models.callables import from_callable
+from backlight.models.huggingface import from_hugging_face
 from backlight.models.loaded import LoadedModel
 from backlight.models.loading import load_weights
 from backlight.models.programs import from_program
 from backlight.models.zoos import from_zoo
 
 FORMS = (
-    "torchvision:NAME, timm:NAME, package.module:callable, path/file.py:callable, a .pt2 file, or demo; "
+    "torchvision:NAME, timm:NAME, hf:FOLDER or hf:NAME (transformers), package.module:callable, "
+    "path/file.py:callable, a .pt2 file, or demo; "
     "MODEL#backbone selects a part of it"
 )
 
@@ -31,11 +34,12 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
     """Return the model that a spec names, with its weights.
 
     Args:
-        spec: One of torchvision:NAME, timm:NAME, package.module:callable, path/file.py:callable, a .pt2 file, or
-            demo. A callable takes no arguments and returns the model, or is the model itself. With #PATH, the
-            submodule at that path, as in mine.py:make#backbone.layer1.
+        spec: One of torchvision:NAME, timm:NAME, hf:FOLDER or hf:NAME, package.module:callable, path/file.py:callable,
+            a .pt2 file, or demo. A callable takes no arguments and returns the model, or is the model itself. With
+            #PATH, the submodule at that path, as in mine.py:make#backbone.layer1.
         weights: A file with weights for the whole model, .safetensors or written by torch.save; no code from it is
-            run. DEFAULT downloads the zoo's own weights; None keeps those that the spec gives.
+            run. DEFAULT downloads the zoo's own weights; None keeps those that the spec gives (of hf, those in the
+            folder, or downloaded before).
 
     Raises:
         BadInputError: There is no such model.
@@ -47,6 +51,8 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
         model = _submodule(whole.model, part["path"], part["spec"])
         return replace(whole, model=model, spec=spec, channels=None, size=None)
     kind, _, name = spec.partition(":")
+    if kind == "hf" and name:
+        return from_hugging_face(name, weights)
     if kind in ("torchvision", "timm") and name:
         return from_zoo(kind, name, weights)
     loaded = _outside_the_zoos(spec)
@@ -59,9 +65,10 @@ def load_model(spec: str, weights: str | None = None) -> LoadedModel:
 
 
 def is_code(spec: str) -> bool:
-    """Return whether loading a model by this spec runs code written by its author.
+    """Return whether a model must be named by the user himself: loading it runs its author's code, or reads his files.
 
-    False only for zoo names and the demo; only those may be taken from someone else's file.
+    False only for names of torchvision and timm and the demo; only those may be taken from someone else's file. What
+    hf: names is no code, but a folder or a download chosen by whoever wrote the file.
 
     Example:
         >>> is_code("torchvision:resnet50"), is_code("mine.py:make")
@@ -91,10 +98,17 @@ def _outside_the_zoos(spec: str) -> LoadedModel:
 
 
 def _zoo_suggestion(name: str) -> str:
-    """Return a question that suggests the zoo if the name is that of a torchvision model."""
+    """Return a question that suggests the zoos that have a model of this name, or the folder of one of transformers."""
     from torchvision.models import list_models
 
-    return f"; did you mean torchvision:{name}?" if name in list_models() else ""
+    found = [f"torchvision:{name}"] if name in list_models() else []
+    with suppress(ImportError):
+        import timm
+
+        found += [f"timm:{name}"] if name in timm.list_models() else []
+    if (Path(name) / "config.json").is_file():
+        found.append(f"hf:{name}")
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def _demo() -> LoadedModel:

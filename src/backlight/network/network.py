@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
-from backlight.errors import BadInputError, CaptureWarning, UnknownLayerError, tell
-from backlight.images import OneImage, Preprocessing, is_one_image
+from backlight.errors import BadInputError, CaptureError, CaptureWarning, UnknownLayerError, tell
+from backlight.images import ImageSource, Items, OneImage, Preprocessing, listed_images, preprocessing_of
 from backlight.network.capture import export_graph
 from backlight.network.class_output import (
     ClassOutput,
@@ -25,10 +25,12 @@ from backlight.network.class_output import (
 from backlight.network.coverage import Coverage, CoverageEntry
 from backlight.network.cut import ancestors, cut
 from backlight.network.describing import fingerprint_of, table_of_layers
+from backlight.network.inputs import input_of
 from backlight.network.layers import Layer, Layers, find_layers, layer_names
 from backlight.network.left_out import find_left_out, why_not
 from backlight.network.names import module_outputs, name_nodes, under_other_paths
 from backlight.network.outputs import output_names
+from backlight.network.parts import part_that_can_be_captured
 from backlight.network.receptive import trace_spreads
 from backlight.network.sending import NetworkData, as_data, as_graph
 from backlight.network.wrappers import unwrap
@@ -37,7 +39,7 @@ from backlight.operators.paths import PathAnalysis
 from backlight.operators.reading import operator_name
 from backlight.text import closest
 
-Images = Tensor | Sequence[OneImage] | OneImage
+Images = Tensor | OneImage | Items | ImageSource
 
 
 class Network:
@@ -187,17 +189,22 @@ class Network:
         entries = tuple(CoverageEntry(op, kind, tuple(at)) for (op, kind), at in found.items())
         return Coverage(entries, find_left_out(self._path, self.analysis, self.spreads, self.where))
 
+    def takes_as_inputs(self, images: object) -> TypeGuard[Tensor]:
+        """Return whether images are inputs already: a tensor, but for one of whole numbers where pictures are taken."""
+        return isinstance(images, Tensor) and (images.is_floating_point() or self.preprocessing is None)
+
     def prepare(self, images: Images) -> Float[Tensor, "n c h w"]:
         """Return images as a batch of inputs on the network's device.
 
         Args:
-            images: A batch of inputs (n, c, h, w) or one (c, h, w), already normalised; or pictures (PIL images,
-                arrays or paths), which need the network's preprocessing.
+            images: A batch of inputs (n, c, h, w) or one (c, h, w), already normalised, as a tensor of floats; or
+                pictures, which need the network's preprocessing: whatever `open_images` takes in memory (a tensor of
+                uint8, or a list of tensors, is pictures too), or a path.
 
         Raises:
             BadInputError: The shape does not fit, or pictures are given to a network without preprocessing.
         """
-        if isinstance(images, Tensor):
+        if self.takes_as_inputs(images):
             batch = images[None] if images.dim() == 3 else images
         elif self.preprocessing is None:
             raise BadInputError(
@@ -205,8 +212,7 @@ class Network:
                 "pass capture(model, example, preprocessing=Preprocessing(...))"
             )
         else:
-            single = is_one_image(images)
-            batch = self.preprocessing.batch([images] if single else list(images))  # type: ignore[list-item, arg-type]
+            batch = self.preprocessing.batch(listed_images(images))
         if batch.dim() != 4 or tuple(batch.shape[1:]) != self.input_shape:
             raise BadInputError(
                 f"{self.name} was captured for inputs of {'x'.join(map(str, self.input_shape))}, "
@@ -253,8 +259,8 @@ def _from_data(data: NetworkData) -> Network:
 
 def capture(
     model: nn.Module,
-    example: Tensor | tuple[int, int, int],
-    preprocessing: Preprocessing | None = None,
+    example: Tensor | tuple[int, int, int] | None = None,
+    preprocessing: Preprocessing | Callable[[Any], Any] | None = None,
 ) -> Network:
     """Return the model as a Network; the model itself is left exactly as it was.
 
@@ -262,18 +268,23 @@ def capture(
         model: A PyTorch model that takes one batch of images. Training mode is no obstacle: what is captured
             is its inference mode. Of DataParallel, torch.compile and other wrappers it is the model inside.
         example: An input (n, c, h, w) or (c, h, w), or just its size (c, h, w). The values do not matter; its
-            numbers get the floating type of the model's weights.
-        preprocessing: How pictures become inputs, if pictures or paths are to be given later.
+            numbers get the floating type of the model's weights. None takes the size of the preprocessing, or what
+            the model says itself: models of timm (whose preprocessing is then taken too) and of transformers do.
+        preprocessing: How pictures become inputs, if pictures or paths are to be given later: a `Preprocessing`; the
+            transforms of torchvision's weights; an image processor of transformers; or any function from a Pillow
+            image to a tensor (c, h, w), as `FunctionPreprocessing` has it.
 
     Returns:
         A Network that shares the model's weights.
 
     Raises:
         CaptureError: torch.export cannot take the model; the message names the line of its forward.
-        BadInputError: The example is no image batch.
+        BadInputError: The example is no image batch, nothing says the size of the input, or the preprocessing cannot
+            be one.
 
     Warns:
-        CaptureWarning: The model's inference draws random numbers, or dropout was left on and is switched off.
+        CaptureWarning: The model's inference draws random numbers, or dropout was left on and is switched off; or the
+            preprocessing is taken from the model.
 
     Example:
         >>> import torchvision, backlight
@@ -281,12 +292,25 @@ def capture(
         >>> net.layer("features.3.cat").shape
         (128, 55, 55)
     """
+    known = None if preprocessing is None else preprocessing_of(preprocessing)
+    if example is None:
+        example, known = input_of(model, known)
     batch = _example_batch(model, example)
     model = unwrap(model, batch)
-    graph = export_graph(model, batch)
+    try:
+        graph = export_graph(model, batch)
+    except CaptureError as error:
+        part = part_that_can_be_captured(model, batch)
+        if part is None:
+            raise
+        raise CaptureError(
+            str(error),
+            python=f"its part {part!r} can be captured: capture(model.{part}, ...)",
+            command=f"its part {part!r} can be captured: MODEL#{part}",
+        ) from error
     for remark in graph.meta["remarks"]:
         tell(CaptureWarning(f"{type(model).__name__}: {remark}"))
-    return Network(graph, type(model).__name__, tuple(batch.shape[1:]), preprocessing)
+    return Network(graph, type(model).__name__, tuple(batch.shape[1:]), known)
 
 
 def _example_batch(model: nn.Module, example: Tensor | tuple[int, int, int]) -> Float[Tensor, "1 c h w"]:

@@ -44,6 +44,7 @@ class MapPanel:
         evidence: What is known of how far the projections can be trusted, below the tiles; empty for nothing.
         is_weak: Whether the evidence is weak, and stands out.
         others: The same hits projected by other rules, for each rule set as many tiles as hits.
+        names: Where the hits are from, below the evidence; empty for nothing.
     """
 
     label: str
@@ -53,6 +54,7 @@ class MapPanel:
     evidence: str = ""
     is_weak: bool = False
     others: Sequence[Sequence[Tile]] = ()
+    names: str = ""
 
     @property
     def note(self) -> str:
@@ -154,17 +156,21 @@ def never_active(height: int, width: int) -> Image.Image:
 
 
 def with_evidence(blocks: Sequence[Image.Image], panels: Sequence[MapPanel]) -> list[Image.Image]:
-    """Return the blocks with the evidence of their panels below, all of one size."""
-    lines = [wrap(p.evidence, NOTE_SIZE, b.width) for b, p in zip(blocks, panels, strict=True)]
+    """Return the blocks with the evidence and the names of their panels below, all of one size."""
+    lines = [
+        [(line, WARNING if p.is_weak else MUTED) for line in wrap(p.evidence, NOTE_SIZE, b.width)]
+        + [(line, MUTED) for line in wrap(p.names, NOTE_SIZE, b.width)]
+        for b, p in zip(blocks, panels, strict=True)
+    ]
     # room for the longest under every block: a page wants blocks of one size
     below = max(map(len, lines), default=0) * line_height(NOTE_SIZE)
     found = []
-    for block, own, panel in zip(blocks, lines, panels, strict=True):
+    for block, own in zip(blocks, lines, strict=True):
         result = Image.new("RGB", (block.width, block.height + below), WHITE)
         result.paste(block, (0, 0))
-        for i, line in enumerate(own):
+        for i, (line, colour) in enumerate(own):
             top = block.height + i * line_height(NOTE_SIZE)
-            draw_text(result, top, 0, line, NOTE_SIZE, WARNING if panel.is_weak else MUTED)
+            draw_text(result, top, 0, line, NOTE_SIZE, colour)
         found.append(result)
     return found
 

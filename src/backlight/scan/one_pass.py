@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from backlight.errors import BadInputError
-from backlight.images import ImageSource, Skipped, load_batches, open_images
+from backlight.images import ImageSource, Items, OneImage, Skipped, load_batches, open_images
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers, layer_names
 from backlight.progress import Progress as Progress
@@ -27,7 +27,7 @@ def choose_layers(net: Network, layers: Layers | None) -> tuple[Layer, ...]:
 
 def scan(
     net: Network,
-    images: ImageSource | Tensor | Sequence[object] | str,
+    images: Tensor | ImageSource | OneImage | Items,
     layers: Layers | None = None,
     top: int = 9,
     *,
@@ -39,7 +39,8 @@ def scan(
 
     Args:
         net: The captured network.
-        images: Inputs (n, c, h, w), or whatever `open_images` takes: a folder, a list file, tar shards, pictures.
+        images: Inputs (n, c, h, w), or whatever `open_images` takes: a folder, a list file, tar shards, pictures, a
+            Dataset. A tensor of floats is inputs, normalised already; one of uint8 is pictures.
         layers: Layer names, or one; None takes the network's default layers.
         top: Hits to keep of each feature map, one an image.
         batch_size: Images that are read and added at a time; does not show in the results.
@@ -76,17 +77,17 @@ _Batch = tuple[Tensor, Sequence[int], Sequence[str], Sequence[Skipped]]
 
 
 def _batches(
-    net: Network, images: ImageSource | Tensor | Sequence[object] | str, batch_size: int
+    net: Network, images: Tensor | ImageSource | OneImage | Items, batch_size: int
 ) -> tuple[int, Iterator[_Batch]]:
     """Return the number of images, and their batches."""
-    if isinstance(images, Tensor):
+    if net.takes_as_inputs(images):
         whole = net.prepare(images)
         # Views (b, c, h, w) of the one tensor; an image's id is its place in it. None can be skipped.
         parts = [range(i, min(i + batch_size, len(whole))) for i in range(0, len(whole), batch_size)]
         return len(whole), (
             (whole[ids.start : ids.stop], ids, [f"number {i}" for i in ids], ()) for ids in parts
         )
-    source = images if isinstance(images, ImageSource) else open_images(images)  # type: ignore[arg-type]
+    source = images if isinstance(images, ImageSource) else open_images(images)
     if net.preprocessing is None:
         raise BadInputError(
             f"{net.name} was captured without preprocessing and takes tensors only; "

@@ -45,18 +45,31 @@ def class_name(index: int, names: Sequence[str]) -> str:
     return names[index] if names else f"class {index}"
 
 
-def classes_of_labels(labels: Sequence[str | None], n_classes: int) -> list[int | None] | None:
+def classes_of_labels(
+    labels: Sequence[str | None], n_classes: int, known: Sequence[str] = ()
+) -> list[int | None] | None:
     """Return the class of each image by its label; None where labels do not tell classes.
 
     Numbers are classes themselves. Names are those of folders, as torchvision's `ImageFolder` numbers them: in the
     order of the alphabet, if there are as many as there are classes.
+
+    Args:
+        labels: Of each image; None where it has none.
+        n_classes: How many classes the network has.
+        known: The names of the classes in their order, where the set of images says them.
 
     Example:
         >>> classes_of_labels(["cat", "dog", "cat", None], 2), classes_of_labels(["7", "0"], 10)
         ([0, 1, 0, None], [7, 0])
         >>> classes_of_labels(["cat", "dog"], 1000), classes_of_labels([None], 2), classes_of_labels(["12"], 10)
         (None, None, None)
+        >>> classes_of_labels(["trouser", "bag"], 2, ["trouser", "bag"])
+        [0, 1]
     """
+    if known and len(set(known)) == len(known) == n_classes:
+        numbered = {own: i for i, own in enumerate(known)}
+        if all(own is None or own in numbered for own in labels):
+            return [None if own is None else numbered[own] for own in labels]
     names = sorted({own for own in labels if own is not None})
     if not names or not n_classes:
         return None

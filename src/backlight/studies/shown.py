@@ -14,7 +14,7 @@ from torch import Tensor
 from backlight.atlas import Atlas
 from backlight.errors import BadInputError
 from backlight.geometry import Box
-from backlight.images import is_one_image
+from backlight.images import listed_images
 from backlight.network import Images, Layer, Network
 from backlight.operators.ruleset import RuleSet
 from backlight.projection import Unit, project, strongest
@@ -79,10 +79,10 @@ def inputs_of(net: Network, images: Images) -> tuple[Tensor, list[UInt8[np.ndarr
         >>> inputs_of(net, torch.tensor([[[-3.0, 5.0]]]))[1][0][..., 0]
         array([[  0, 255]], dtype=uint8)
     """
-    if isinstance(images, Tensor) or net.preprocessing is None:
+    if net.takes_as_inputs(images) or net.preprocessing is None:
         batch = net.prepare(images)
         return batch, [_drawn(one) for one in batch]
-    pictures = net.preprocessing.pictures([images] if is_one_image(images) else list(images))  # type: ignore[list-item, arg-type]
+    pictures = net.preprocessing.pictures(listed_images(images))
     batch = net.prepare(net.preprocessing.normalise(pictures))
     return batch, [np.array(picture.convert("RGB")) for picture in pictures]
 

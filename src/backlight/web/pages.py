@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from backlight.atlas import AtlasLayer
+from backlight.images import FunctionPreprocessing
 from backlight.render import DEFAULT_SCALING
 from backlight.web import blocks, lanes, links
 from backlight.web.contexts import (
@@ -164,8 +165,12 @@ def about(views: Views) -> AboutPage:
     """Return the context of the page on what the atlas is of."""
     atlas = views.atlas
     known, skipped = atlas.preprocessing, atlas.skipped
+    if isinstance(known, FunctionPreprocessing):
+        first = {"Python function": known.description}
+    else:
+        first = {"resize": "none" if known.resize is None else str(known.resize)}
     preprocessing = {
-        "resize": "none" if known.resize is None else str(known.resize),
+        **first,
         "crop": " x ".join(map(str, known.crop)),
         "mean": ", ".join(f"{value:.3g}" for value in known.mean),
         "standard deviation": ", ".join(f"{value:.3g}" for value in known.std),

@@ -10,7 +10,7 @@ from typing import Any
 
 from backlight.errors import BadInputError
 from backlight.geometry import Box
-from backlight.images import ImageLike, Preprocessing
+from backlight.images import FunctionPreprocessing, ImageLike, Preprocessing
 from backlight.images.framing import resized_size
 
 _FORM = '{"images": {"dog1.jpg": {"left eye": [top, left, bottom, right]}}}'
@@ -77,12 +77,20 @@ def seen_box(preprocessing: Preprocessing, size: tuple[int, int], box: Box) -> B
         size: Height and width of the picture before these.
         box: The box, in pixels of that picture.
 
+    Raises:
+        BadInputError: The preprocessing is a function.
+
     *Convention*: the smallest box of whole pixels that contains the resized box, then clipped to the crop.
 
     Example:
         >>> seen_box(Preprocessing(256, (224, 224), (0.5,), (0.25,)), (512, 768), Box(100, 200, 140, 260))
         Box(top=34, left=20, bottom=54, right=50)
     """
+    if isinstance(preprocessing, FunctionPreprocessing):
+        raise BadInputError(
+            "the boxes of a picture cannot be followed through a preprocessing that is a Python function; describe its "
+            "steps as a Preprocessing(resize, crop, mean, std)"
+        )
     top, bottom = _along(
         size[0], resized_size(size, preprocessing.resize)[0], preprocessing.crop[0], box.top, box.bottom
     )

@@ -35,7 +35,7 @@ class Inputs:
 
     def __init__(self, net: Network, images: Any, n_images: int, seed: int) -> None:
         self._net = net
-        self._tensor = net.prepare(images) if isinstance(images, Tensor) else None
+        self._tensor = net.prepare(images) if net.takes_as_inputs(images) else None
         self._source: ImageSource | None = None
         if self._tensor is None:
             self._source = images if isinstance(images, ImageSource) else open_images(images)
@@ -77,6 +77,11 @@ class Inputs:
         found, drawn = copy(self), np.random.default_rng(self.n_in_set).permutation(left)[:count]
         found.ids = tuple(sorted(int(i) for i in drawn))
         return found
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes in their order, where the set of images says them."""
+        return getattr(self._source, "class_names", ())
 
     def labels_in_set(self) -> list[str | None]:
         """Return the labels of all images of the set; None for those that have none."""

@@ -42,7 +42,7 @@ class FixedImages:
         self.skipped: tuple[Skipped, ...] = ()
         self._inputs: Tensor | None = None
         self._source: ImageSource | None = None
-        if isinstance(images, Tensor):
+        if isinstance(images, Tensor) and (images.is_floating_point() or preprocessing is None):
             if images.dim() != 4 or not len(images):
                 raise BadInputError(f"inputs are (n, c, h, w), at least one, got {tuple(images.shape)}")
             # a copy: what is followed stays the same, whatever is done to the batch later

@@ -62,7 +62,8 @@ class Prober:
         if source is not None:
             check_belongs(atlas, net, source)
         self._views, self._net, self._lock = views, net, lock
-        self.shelf = Shelf(atlas, source, lock)
+        is_same = net.preprocessing == atlas.preprocessing
+        self.shelf = Shelf(atlas, source, lock, net.preprocessing if is_same else None)
         self._projectors: dict[str, HitProjector] = {}
         self._seen: tuple[str, str, NDArray[np.float32]] | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from threading import Lock
 
@@ -47,10 +47,14 @@ class Shelf:
         atlas: The atlas, whose preprocessing they get.
         source: Its images, to take the originals; None takes those that the atlas keeps, which are compressed.
         lock: Held while the atlas is read.
+        preprocessing: That of the network, where it is a function, which the atlas cannot hold; None takes the atlas's.
     """
 
-    def __init__(self, atlas: Atlas, source: ImageSource | None, lock: Lock) -> None:
+    def __init__(
+        self, atlas: Atlas, source: ImageSource | None, lock: Lock, preprocessing: Preprocessing | None = None
+    ) -> None:
         self._atlas, self._source, self._lock = atlas, source, lock
+        self._preprocessing = atlas.preprocessing if preprocessing is None else preprocessing
         self._held: OrderedDict[str, Held] = OrderedDict()
         self._own = Lock()
 
@@ -61,7 +65,7 @@ class Shelf:
             ImageError: It cannot be read as an image, or has too many pixels.
         """
         own = hashlib.blake2b(content, digest_size=8).hexdigest()
-        return self._keep(own, content, self._atlas.preprocessing, PurePosixPath(name).name, "")
+        return self._keep(own, content, self._preprocessing, PurePosixPath(name).name, "")
 
     def get(self, image_id: str) -> Held:
         """Return an image of the shelf, or of the atlas by `atlas-ID`.
@@ -79,7 +83,7 @@ class Shelf:
         raise BadInputError("this image is no longer kept here; choose it again")
 
     def _of_atlas(self, image_id: str, number: int) -> Held:
-        atlas, known = self._atlas, self._atlas.preprocessing
+        atlas, known = self._atlas, self._preprocessing
         with self._lock:
             name = PurePosixPath(atlas.images[number].path).name if number in atlas.images else None
             whole = atlas.images.whole(number) if name is not None and self._source is None else None
@@ -92,7 +96,8 @@ class Shelf:
                 f"the atlas does not keep {name}; serve it with its images, or choose a picture of your own"
             )
         note = "as the atlas keeps it, compressed: values differ a little from the build's"
-        return self._keep(image_id, whole, replace(known, resize=None, range=None), name, note)
+        as_it_is = Preprocessing(None, known.crop, known.mean, known.std)
+        return self._keep(image_id, whole, as_it_is, name, note)
 
     def _keep(
         self, image_id: str, image: ImageLike, preprocessing: Preprocessing, name: str, note: str

@@ -126,5 +126,8 @@ def test_names_of_files_are_plain_and_differ() -> None:
 def test_labels_are_classes_only_where_they_fit() -> None:
     assert classes_of_labels(["b", "a", None, "b"], 2) == [1, 0, None, 1]
     assert classes_of_labels(["3", "0", "3"], 4) == [3, 0, 3]
+    # the order of a set's own names, which need not be that of the alphabet
+    assert classes_of_labels(["tench", "cat", None], 2, ["tench", "cat"]) == [0, 1, None]
+    assert classes_of_labels(["b", "a"], 2, ["x", "y"]) == [1, 0]
     for labels, n_classes in ((["a", "b", "c"], 2), (["9"], 4), ([None, None], 2), (["a"], 0), ([], 3)):
         assert classes_of_labels(labels, n_classes) is None

@@ -64,7 +64,8 @@ def try_found(
         return None, {}
     tried_on = made_on.others(n_images) or made_on.some(n_images)
     ids, batch = tried_on.all()
-    classes = classes_of_labels(tried_on.labels_in_set(), net.class_output().n_classes)
+    n_classes = net.class_output().n_classes
+    classes = classes_of_labels(tried_on.labels_in_set(), n_classes, tried_on.class_names)
     labels = None if classes is None else [own for i in ids if (own := classes[i]) is not None]
     if labels is not None and len(labels) < len(ids):  # some image has no label
         labels = None
