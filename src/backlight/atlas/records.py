@@ -19,10 +19,13 @@ from backlight.atlas.sources import StoredTile as StoredTile
 from backlight.atlas.sources import TileKey as TileKey
 from backlight.atlas.sources import TileSource as TileSource
 from backlight.atlas.sources import patch_only, projection_only
-from backlight.errors import AtlasError
+from backlight.errors import AtlasError, BadInputError
 from backlight.geometry import Box
 from backlight.render import DEFAULT_SCALING, Scaling, Tile, scale
 from backlight.storage.tiles import decode_activation, decode_picture, decode_projection
+from backlight.text import counted
+
+_NOT_PROJECTED = "it was not projected; build an atlas with maps=None to project all"
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,11 @@ class Hit:
             return str(error)
         return None
 
+    def __repr__(self) -> str:
+        """Return the rank, the activation and where it is: `Hit(0: 24.13 in image 12 at row 13, column 0)`."""
+        where = "" if self.row is None else f" at row {self.row}, column {self.col}"
+        return f"Hit({self.rank}: {self.value:.4g} in image {self.image_id}{where})"
+
     def _repr_html_(self) -> str | None:
         return self._reason and card(f"activation {self.value:.4g} of image {self.image_id}", self._reason)
 
@@ -278,28 +286,61 @@ class FeatureMap:
         """
         return self._source.bands(self.channel)
 
-    def figure(self, scaling: Scaling | str = DEFAULT_SCALING, full_field: bool = False) -> Image.Image:
+    def figure(
+        self, scaling: Scaling | str = DEFAULT_SCALING, full_field: bool = False, *, low_pass: bool = False
+    ) -> Image.Image:
         """Return the projections of its hits beside their patches.
 
         Args:
             scaling: How values become colours.
             full_field: Draw whole receptive fields, even where the projections fill only their centre.
+            low_pass: Average the projections over half a stride of the layer, as for `Atlas.figure`.
 
         Raises:
+            BadInputError: It was not projected; a low-pass where half a stride is less than 2 pixels.
             AtlasError: The build is not finished.
         """
-        look = FigureLook(scaling, full_field=full_field)
-        return draw("map_figure", self._source.heading(), [self], look)
+        look = FigureLook(scaling, full_field=full_field, low_pass=low_pass)
+        return self._drawn("map_figure", look)
+
+    def superposed(
+        self, top: int | None = None, scaling: Scaling | str = DEFAULT_SCALING, full_field: bool = False
+    ) -> Image.Image:
+        """Return the projections of its hits superposed: aligned on the unit and added, beside the mean of the patches.
+
+        Args:
+            top: How many hits, the strongest ones; None takes all.
+            scaling: How values become colours.
+            full_field: Draw whole receptive fields, even where the projections fill only their centre.
+
+        Raises:
+            BadInputError: It was not projected, a top below 1, or receptive fields too large to be added up.
+            AtlasError: The build is not finished.
+        """
+        return self._drawn("superposed_figure", FigureLook(scaling, full_field=full_field), top)
+
+    def _drawn(self, figure: str, look: FigureLook, *options: object) -> Image.Image:
+        if not self.is_projected:
+            raise BadInputError(
+                f"feature map {self.channel} of {self.layer!r} has no hits to draw: {_NOT_PROJECTED}"
+            )
+        return draw(figure, self._source.heading(), [self], look, *options)
 
     @property
     def _reason(self) -> str | None:
         """Why there is no picture of it; None where there is."""
         if not self.is_projected:
-            return "it was not projected; build an atlas with maps=None to project all"
+            return _NOT_PROJECTED
         return next((reason for hit in self.hits if (reason := hit._reason) is not None), None)
 
     def _repr_png_(self) -> bytes | None:
         return None if self._reason else as_png(self.figure())
+
+    def __repr__(self) -> str:
+        """Return it in short: `FeatureMap('relu2', 60: 9 hits, max 24.1, active in 81% of images)`."""
+        known = f"max {self.max:.4g}, active in {self.active_share:.0%} of images"
+        hits = counted(len(self.hits), "hit") if self.is_projected else "not projected"
+        return f"FeatureMap({self.layer!r}, {self.channel}: {'dead' if self.dead else f'{hits}, {known}'})"
 
     def _repr_html_(self) -> str | None:
         facts = f"mean activation {self.mean:.4g}, largest {self.max:.4g}, active in {self.active_share:.1%} of images"

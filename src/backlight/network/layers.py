@@ -14,6 +14,7 @@ from backlight.operators.operator import OperatorClass
 from backlight.operators.paths import PathAnalysis
 from backlight.operators.reading import operator_name, shape_of
 from backlight.operators.table import is_convolution
+from backlight.text import counted
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,23 @@ class Layer:
     def is_spatial(self) -> bool:
         """Whether units have a row and a column."""
         return len(self.shape) == 3
+
+    def __repr__(self) -> str:
+        """Return its name, size and field: `Layer('features.3', 128 maps 27x27, sees 19x19 every 4)`."""
+        size = counted(self.n_maps, "unit")
+        if self.is_spatial:
+            size = f"{counted(self.n_maps, 'map')} {'x'.join(map(str, self.shape[1:]))}"
+        field = describe_field(self)
+        return f"Layer({self.name!r}, {size}, sees {'the ' * field.startswith('whole')}{field})"
+
+
+def describe_field(layer: Layer) -> str:
+    """Return a layer's receptive field in words: `51x51 every 8`, or `whole image`."""
+    field = layer.receptive_field
+    if field is None or field.is_whole:
+        return "whole image"
+    gates = ", gates ignored" if field.gates_ignored else ""
+    return f"{field.size[0]}x{field.size[1]} every {field.stride[0]}{gates}"
 
 
 Layers = str | Layer | Sequence[str | Layer]

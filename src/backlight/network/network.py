@@ -24,7 +24,7 @@ from backlight.network.class_output import (
 )
 from backlight.network.coverage import Coverage, CoverageEntry
 from backlight.network.cut import ancestors, cut
-from backlight.network.describing import fingerprint_of, table_of_layers
+from backlight.network.describing import LayerTable, fingerprint_of, table_of_layers
 from backlight.network.layers import Layer, Layers, find_layers, layer_names
 from backlight.network.left_out import find_left_out, why_not
 from backlight.network.names import module_outputs, name_nodes, under_other_paths
@@ -89,7 +89,7 @@ class Network:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Every nameable layer, in the order of the graph."""
-        return find_layers(self._nodes, self.analysis, self.spreads, self._path)
+        return LayerTable(find_layers(self._nodes, self.analysis, self.spreads, self._path))
 
     @cached_property
     def outputs(self) -> tuple[Output, ...]:
@@ -119,7 +119,7 @@ class Network:
     @property
     def default_layers(self) -> tuple[Layer, ...]:
         """The layers that an atlas shows by default: rectified feature maps, else convolution outputs."""
-        return tuple(layer for layer in self.layers if layer.is_default)
+        return LayerTable(layer for layer in self.layers if layer.is_default)
 
     @cached_property
     def _by_name(self) -> dict[str, Layer]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.storage import replacing
 from backlight.storage.arrays import BROKEN, checksum, read_npz
+from backlight.text import counted
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from backlight.render.plots import Plot
@@ -58,6 +59,23 @@ class Result(ABC):
         package = type(self).__module__.rpartition(".")[0]
         figure: Plot = import_module(f"{package}.plot").draw(self, *args, **options)
         return figure
+
+    def __repr__(self) -> str:
+        """Return what it was found of, on one line and without arrays: `Inversion(SqueezeNet, 'features.3')`."""
+        return f"{type(self).__name__}({', '.join(self._facts())})"
+
+    def _facts(self) -> list[str]:
+        """Return of what it was found: the network, its layers and the images, as far as the result knows them."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        facts = [str(own[name]) for name in ("model", "network") if name in own]
+        layers = own.get("layers", (own["layer"],) if "layer" in own else ())
+        if len(layers) == 1:
+            facts.append(repr(getattr(layers[0], "name", layers[0])))
+        elif layers:
+            facts.append(counted(len(layers), "layer"))
+        images = own.get("images")
+        n_images = len(images) if isinstance(images, tuple) else own.get("n_images")
+        return facts if n_images is None else [*facts, counted(n_images, "image")]
 
     def save(self, path: Path | str) -> None:
         """Write `path`.json (summary, configuration, values) and `path`.npz (arrays).

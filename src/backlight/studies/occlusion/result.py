@@ -100,7 +100,7 @@ class Watched:
     stronger_channel: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Occlusion(Result):
     """What covering each place of an image changes.
 
@@ -141,6 +141,9 @@ class Occlusion(Result):
     other_boxes: NDArray[np.int64]
     other_patches: NDArray[np.uint8]
     other_projections: NDArray[np.float32]
+
+    def _facts(self) -> list[str]:
+        return [self.model, str(self.watched.unit), f"{self.map_sums.size} positions"]
 
     @property
     def others(self) -> Others:
