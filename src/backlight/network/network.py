@@ -19,6 +19,7 @@ from backlight.network.class_output import (
     Output,
     Wanted,
     class_output,
+    describe_outputs,
     list_outputs,
     output_values,
 )
@@ -35,6 +36,7 @@ from backlight.network.wrappers import unwrap
 from backlight.operators.operator import OperatorClass
 from backlight.operators.paths import PathAnalysis
 from backlight.operators.reading import operator_name
+from backlight.text import counted
 
 Images = Tensor | Sequence[OneImage] | OneImage
 
@@ -107,6 +109,25 @@ class Network:
             BadInputError: There is no such output, or it is not one number for each of several classes.
         """
         return class_output(self.name, self.outputs, wanted, n_labels)
+
+    @property
+    def output(self) -> Layer:
+        """The layer of the class scores: what the class is read from (`class_output`), or the only output.
+
+        Its units are the classes: `Unit(net.output.name, 281)`, or `strongest(net, images, net.output)`.
+
+        Raises:
+            BadInputError: There are several outputs of which none gives the class, or it has no layer's form.
+        """
+        chosen = self.class_output().output or (self.outputs[0] if len(self.outputs) == 1 else None)
+        value = None if chosen is None else output_values(self.module.graph)[chosen.index]
+        found = next((layer for layer in self.layers if self.node(layer) is value), None)
+        if found is None:
+            raise BadInputError(
+                f"{self.name} has no layer that is its output: it returns {describe_outputs(self.outputs)}; "
+                "choose a layer by its name, net.layers lists them"
+            )
+        return found
 
     def leading_to(self, output: Output | None) -> tuple[Layer, ...]:
         """Return the layers that an output is computed from, itself included; all for None or the only output."""
@@ -240,7 +261,8 @@ class Network:
         """Return the name, the input's size and how many layers there are."""
         size = "x".join(map(str, self.input_shape))
         maps = sum(layer.n_maps for layer in self.default_layers)
-        return f"Network({self.name}, input {size}, {len(self.default_layers)} layers, {maps} feature maps)"
+        layers, shown = counted(len(self.default_layers), "layer"), counted(maps, "feature map")
+        return f"Network({self.name}, input {size}, {layers}, {shown})"
 
     def _repr_html_(self) -> str:
         return table_of_layers(repr(self), self.default_layers)

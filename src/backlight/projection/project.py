@@ -15,7 +15,7 @@ from torch import Tensor
 
 from backlight.errors import BadInputError
 from backlight.geometry import Box
-from backlight.network import Images, Network
+from backlight.network import Images, Layer, Network
 from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.projection.crops import paying_crops
 from backlight.projection.picture import Made, Projection
@@ -193,7 +193,7 @@ def _seeds(seed: Seed, n_units: int) -> Tensor | None:
 def superpose(
     net: Network,
     image: Images,
-    layer: str,
+    layer: str | Layer,
     top: int = 3,
     channel: int | None = None,
     rules: RuleSet = DECONVNET,
@@ -205,7 +205,7 @@ def superpose(
     Args:
         net: The captured network.
         image: One image, as `Network.prepare` takes it.
-        layer: The layer's name.
+        layer: The layer's name, or itself.
         top: How many units.
         channel: Take the strongest positions of this feature map only; None takes the strongest maps of the
             layer, each by its strongest unit.

@@ -122,13 +122,13 @@ def check_unit(layer: Layer, unit: Unit) -> None:
         )
 
 
-def strongest(net: Network, images: Images, layer: str, channel: int | None = None) -> list[Unit]:
+def strongest(net: Network, images: Images, layer: str | Layer, channel: int | None = None) -> list[Unit]:
     """Return the strongest unit of a feature map, or of the whole layer, in each image.
 
     Args:
         net: The captured network.
         images: A batch of inputs (n, c, h, w), or pictures as `Network.prepare` takes them.
-        layer: The layer's name.
+        layer: The layer's name, or itself; `net.output` for the classes.
         channel: The feature map; None takes the layer's strongest unit, whatever its map.
 
     Returns:
@@ -157,7 +157,7 @@ def strongest(net: Network, images: Images, layer: str, channel: int | None = No
 
 
 def strongest_units(
-    net: Network, image: Images, layer: str, top: int, channel: int | None = None
+    net: Network, image: Images, layer: str | Layer, top: int, channel: int | None = None
 ) -> list[Unit]:
     """Return the strongest units of one image in a layer, strongest first.
 
