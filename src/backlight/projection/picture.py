@@ -17,7 +17,7 @@ from torch import Tensor
 from backlight.errors import BadInputError
 from backlight.images import Preprocessing
 from backlight.projection.units import Unit, Units
-from backlight.render import DEFAULT_SCALING, Scaling, parse_scaling, scale
+from backlight.render import DEFAULT_SCALING, Scaling, draw_input, parse_scaling, scale
 from backlight.render.page import LINE, Frame, beside, grid, grid_columns, headed, page
 from backlight.render.tiles import fit, is_small, resize
 
@@ -216,14 +216,8 @@ def _as_colours(values: Float[np.ndarray, "c h w"]) -> Float[np.ndarray, "h w co
 
 def _photograph(image: Tensor, preprocessing: Preprocessing | None) -> Image.Image:
     """Return an input (c, h, w) as the picture that it was made of."""
-    values = _as_colours(image.detach().double().cpu().numpy())
-    if preprocessing is not None:
-        values = values * preprocessing.std + preprocessing.mean
-    else:
-        low, high = values.min(), values.max()
-        values = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
-    shown = np.rint(255 * values.clip(0, 1)).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(np.broadcast_to(shown, (*shown.shape[:2], 3))))
+    normalised = None if preprocessing is None else (preprocessing.mean, preprocessing.std)
+    return Image.fromarray(draw_input(image.detach().float().cpu().numpy(), None, normalised))
 
 
 def _shown(own: Image.Image) -> Image.Image:

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 import cattrs
 import numpy as np
@@ -35,6 +36,24 @@ _CONVERTER = cattrs.Converter()
 configure_union_passthrough(
     str | int | float | bool | None, _CONVERTER
 )  # JSON keeps these types apart itself
+
+
+def _has_numbers(kind: Any) -> bool:
+    """Return whether a type is one value or a tuple of numbers, such as `int | tuple[int, int]`."""
+    return get_origin(kind) is UnionType and any(get_origin(part) is tuple for part in get_args(kind))
+
+
+def _value_or_numbers(value: Any, kind: Any) -> Any:
+    given = value if isinstance(value, list) else [value]
+    kinds = (
+        (int, float) if isinstance(value, list) else tuple(k for k in get_args(kind) if isinstance(k, type))
+    )
+    if not all(isinstance(own, (*kinds, int)) and not isinstance(own, bool) for own in given):
+        raise ValueError(f"expected {kind}, got {value!r}")
+    return tuple(value) if isinstance(value, list) else value
+
+
+_CONVERTER.register_structure_hook_func(_has_numbers, _value_or_numbers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -28,7 +28,8 @@ from backlight.render.plots import (
     width_of,
     without_axes,
 )
-from backlight.studies.covering import FILLS_IN_WORDS, filled
+from backlight.studies.covering import Fill, along_both, filled
+from backlight.studies.occlusion.covers import in_words
 from backlight.studies.occlusion.result import Occlusion
 from backlight.studies.plots import outline
 from backlight.studies.shown import tile_of
@@ -89,9 +90,10 @@ def _panels(result: Occlusion) -> list[_Panel]:
     rows, cols = result.image.shape[:2]
     width = max(_SIDE * cols / rows, _NARROWEST)
     unit, n_others = result.watched.unit, len(result.other_names)
+    left = f"map {unit.channel},\n    summed" if unit.row is not None else f"unit {unit.channel}"
     panels = [
         _Panel(width, _BETWEEN, "a  the image, covered\n    where b is lowest", _image),
-        _Panel(width, _BAR, f"b  what is left of map {unit.channel},\n    summed", _map),
+        _Panel(width, _BAR, f"b  what is left of {left}", _map),
     ]
     if result.config.row is not None:
         panels.append(_Panel(width, _BAR, f"b′  its unit at row {unit.row},\n     column {unit.col}", _unit))
@@ -109,24 +111,40 @@ def _panels(result: Occlusion) -> list[_Panel]:
 
 
 def _title(result: Occlusion) -> str:
-    config, unit = result.config, result.watched.unit
-    square = f"a square of {config.size}×{config.size} pixels slid in steps of {config.stride}"
-    return f"{result.model} · {unit.layer}, map {unit.channel}: {square}"
+    unit, (height, width), steps = result.watched.unit, result.config.window, along_both(result.config.stride)
+    step = "×".join(map(str, steps[: len(set(steps))]))
+    what = "square" if height == width else "window"
+    slid = f"a {what} of {height}×{width} pixels slid in steps of {step}"
+    return f"{result.model} · {unit.layer}, {_kind(result)} {unit.channel}: {slid}"
+
+
+def _kind(result: Occlusion) -> str:
+    return "unit" if result.watched.unit.row is None else "map"
 
 
 def _note(result: Occlusion) -> str:
-    fill = FILLS_IN_WORDS[result.config.fill]
+    fill, own = in_words(result.config.fill, _by_image(result)), result.watched
     kind = "strongest" if result.config.row is None else "chosen"
-    others = ", then of its strongest unit in other images" if result.other_names else ""
+    unit = (
+        f"map's {kind} unit (row {own.unit.row}, column {own.unit.col})"
+        if own.unit.row is not None
+        else "unit"
+    )
+    others = f", then of {'its strongest unit' if own.unit.row is not None else 'it'} in other images"
     return (
         f"Each cell of a heat map stands at the middle of the square that is covered (by {fill}). White: the value of "
         "the uncovered image (the line in the colour bar). Blue: less. Red: more.\n"
-        f"c: {result.rules.name} projection of the map's {kind} unit (row {result.watched.unit.row}, "
-        f"column {result.watched.unit.col}) above what it sees{others}; grey is zero."
-        + ("" if result.watched.output is None else f" d, e: by the output {result.watched.output!r}.")
+        f"c: {result.rules.name} projection of the {unit} above what it sees{others if result.other_names else ''}; "
+        "grey is zero."
+        + ("" if own.output is None else f" d, e: by the output {own.output!r}.")
         + _agreement(result)
         + _stronger(result)
     )
+
+
+def _by_image(result: Occlusion) -> bool:
+    """Return whether an image was given to cover with."""
+    return bool(result.cover.size) and result.config.fill in get_args(Fill)
 
 
 def _agreement(result: Occlusion) -> str:
@@ -163,14 +181,19 @@ def _image(axes: Axes, result: Occlusion) -> None:
 
 def _covered(result: Occlusion, box: Box) -> NDArray[np.uint8]:
     """Return the picture with a box covered by the input's fill; the input is a linear function of the picture."""
+    if result.cover.size:
+        shown = result.image.copy()
+        shown[box.slices()] = result.cover[box.slices()]
+        return shown
     picture = torch.from_numpy(result.image.astype(np.float32)).permute(2, 0, 1)
-    fill = filled(picture, result.config.fill, np.random.default_rng(result.config.seed))
+    fill = filled(picture, result.config.fill, np.random.default_rng(result.config.seed))  # type: ignore[arg-type]
     picture[:, *box.slices()] = fill[:, *box.slices()]
     return picture.permute(1, 2, 0).clamp(0, 255).round().numpy().astype(np.uint8)
 
 
 def _map(axes: Axes, result: Occlusion) -> None:
-    _heat(axes, result, result.map_sums, result.watched.map_sum, "sum of positive activations")
+    label = "activation" if result.watched.unit.row is None else "sum of positive activations"
+    _heat(axes, result, result.map_sums, result.watched.map_sum, label)
 
 
 def _unit(axes: Axes, result: Occlusion) -> None:
@@ -265,8 +288,8 @@ def _beside(axes: Axes, result: Occlusion) -> Axes:
 
 def _edges(result: Occlusion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the edges of the cells of a heat map, columns first: halfway between the centres of the squares."""
-    size = result.config.size
-    return _axis_edges(result.cols, size), _axis_edges(result.rows, size)
+    height, width = result.config.window
+    return _axis_edges(result.cols, width), _axis_edges(result.rows, height)
 
 
 def _axis_edges(starts: NDArray[np.int64], size: int) -> NDArray[np.float64]:
