@@ -111,7 +111,8 @@ def _constant(net: Network, image: Tensor, shows: Shows) -> Tensor:
         colour = rgb if len(means) == 3 else (sum(rgb) / 3,)
         values = tuple((c / 255 - m) / s for c, m, s in zip(colour, means, stds, strict=True))
     else:
-        values = shows if isinstance(shows, tuple) else (shows,) * len(image)
+        given = shows if isinstance(shows, tuple) else (shows,)
+        values = given * len(image) if len(given) == 1 else given
     if len(values) != len(image):
         raise BadInputError(
             f"a constant fill is one number or one for each of the {len(image)} channels, got {len(values)}"
