@@ -114,6 +114,22 @@ def test_pixels_that_no_window_covers_have_no_average(net: Network) -> None:
     assert covered.sum() == 9 * 16
 
 
+def test_heat_maps_are_drawn_by_pixel_where_that_is_asked_for(net: Network) -> None:
+    for stride in (5, 14):
+        found = run(net, IMAGES[0], "relu2", OcclusionConfig(size=8, stride=stride, channel=2, row=1, col=3))
+        figure = found.plot(by_pixel=True)
+        expected = (found.map_sums, found.unit_values, found.probabilities)
+        heats = [axes.collections[0] for axes in figure.axes if axes.get_title("left")[:1] in ("b", "d")]
+        assert len(heats) == 3
+        for heat, values in zip(heats, expected, strict=True):
+            np.testing.assert_array_equal(np.ma.filled(heat.get_array(), np.nan), found.by_pixel(values))
+            assert heat.get_coordinates()[0, [0, -1], 0].tolist() == [-0.5, WIDTH - 0.5]
+        assert (
+            "Each pixel of a heat map is the mean over the squares that cover it (by"
+            in figure.get_supxlabel()
+        )
+
+
 # --- fully connected units ------------------------------------------------------------------------------------------
 
 

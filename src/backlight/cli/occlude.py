@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,12 @@ def occlude(
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="A picture to cover with, in the place of --fill.")
     ] = None,
+    by_pixel: Annotated[
+        bool,
+        typer.Option(
+            "--by-pixel", help="Draw the heat maps by pixel: the mean over the squares that cover it."
+        ),
+    ] = False,
     channel: flags.Channel = None,
     row: flags.Row = None,
     col: flags.Col = None,
@@ -113,7 +120,7 @@ def occlude(
         if len(images) > 1:
             say("{}:", path)
         _print_falls(result)
-        write_result(result, *place)
+        write_result(result, *place, partial(result.plot, by_pixel=by_pixel))
 
 
 def _places(output: Path | None, save: Path | None, count: int) -> list[tuple[Path | None, Path | None]]:

@@ -195,6 +195,7 @@ def drawn_as(
             image's smallest value is black and its largest white.
 
     Example:
+        >>> import torch
         >>> drawn_as(torch.ones(1, 1, 1), torch.tensor([[[-3.0, 5.0]]]), None)[0, 0].tolist()
         [128, 128, 128]
     """
