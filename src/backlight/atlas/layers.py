@@ -19,9 +19,10 @@ from backlight.atlas.descriptions import LayerDescription
 from backlight.atlas.drawing import FigureLook, draw, show
 from backlight.atlas.evidence import Found, read_evidence, read_studies
 from backlight.atlas.filters import MapFilters
+from backlight.atlas.findings import Evidence, Foretold
 from backlight.atlas.headings import Heading
 from backlight.atlas.opening import how_to_finish
-from backlight.atlas.records import Evidence, FeatureMap, Foretold, Hit
+from backlight.atlas.records import FeatureMap, Hit
 from backlight.errors import AtlasError, BadInputError
 from backlight.operators.ruleset import RuleSet
 from backlight.render import DEFAULT_SCALING, Scaling
