@@ -69,6 +69,11 @@ class LayerScan:
             None if self.bands is None else self.bands.add(maxima, bins, image_ids, places),
         )
 
+    def __repr__(self) -> str:
+        """Return how much was scanned, without the arrays."""
+        n_maps = counted(len(self.statistics.maxima), "map")
+        return f"LayerScan({n_maps}, {counted(self.statistics.n_images, 'image')})"
+
     def merge(self, other: LayerScan) -> LayerScan:
         """Return the result for both sets of images, which have no image in common."""
         both = None if self.bands is None or other.bands is None else self.bands.merge(other.bands)
