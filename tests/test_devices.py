@@ -48,6 +48,8 @@ def test_a_network_on_another_device_projects_there(rules: RuleSet) -> None:
     signal = project(net, torch.zeros(2, 3, 20, 20), [Unit(last.name, 0)] * 2, rules)
     assert signal.device.type == "meta"
     assert signal.shape == (2, 3, 20, 20)
+    together = Unit("gelu", 0, 1, 1) + Unit("gelu", 2, 3, 1) + Unit("conv", 1, 9, 9)
+    assert project(net, torch.zeros(2, 3, 20, 20), together, rules, seed=1).device.type == "meta"
 
 
 def test_the_seed_is_put_in_on_the_networks_device() -> None:
@@ -60,7 +62,8 @@ def test_the_seed_is_put_in_on_the_networks_device() -> None:
 def test_the_gpu_gives_what_the_cpu_gives() -> None:
     torch.manual_seed(0)
     model, images = _AllKinds(), torch.randn(2, 3, 20, 20)
-    units = [Unit("gelu", 3, 2, 2), Unit("gelu", 5, 0, 8)]
+    units = [Unit("gelu", 3, 2, 2), Unit("gelu", 5, 0, 8) + Unit("gelu", 1, 4, 4)]
     on_cpu = project(capture(model, (3, 20, 20)), images, units)
     on_gpu = project(capture(model.cuda(), (3, 20, 20)), images, units)
-    torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu + 0, rtol=1e-3, atol=1e-5)
+    assert on_gpu.figure().size == on_cpu.figure().size

@@ -44,7 +44,10 @@ from .operators.ruleset import GUIDED as GUIDED
 from .operators.ruleset import MASKED as MASKED
 from .operators.ruleset import RuleSet as RuleSet
 from .operators.ruleset import parse_rules as parse_rules
+from .projection import Projection as Projection
 from .projection import Unit as Unit
+from .projection import Units as Units
+from .projection import picture as picture
 from .projection import project as project
 from .projection import strongest as strongest
 from .projection import superpose as superpose

@@ -66,6 +66,7 @@ def test_images_that_are_hits_of_both_are_counted_whatever_their_rank(tmp_path: 
     (layer,) = backlight.compare(a, b, "1").layers
     assert (layer.name, layer.changed, layer.n_died, layer.n_revived) == ("1", 0.25, 0, 0)
     assert [own.channel for own in layer.maps] == [0, 1]
+    assert repr(backlight.compare(a, b, "1")) == "Comparison('a.atlas', 'b.atlas': 1 layer, 2 maps)"
 
 
 def test_the_smaller_number_of_hits_is_what_they_are_shares_of(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,20 @@ def test_a_map_not_projected_is_refused_in_a_figure(tmp_path: Path, picture_fold
     built = build(make_network(), picture_folder, tmp_path / "few.atlas", ["relu2"], maps=[2, 5])
     with pytest.raises(BadInputError, match="channel 3 of layer 'relu2' was not projected, only 2, 5"):
         built.figure("relu2", [3])
+    for draw in (built["relu2"][3].figure, built["relu2"][3].superposed):
+        with pytest.raises(
+            BadInputError, match=r"^feature map 3 of 'relu2' has no hits to draw: it was not projected"
+        ):
+            draw()
+    assert repr(built["relu2"][3]).startswith("FeatureMap('relu2', 3: not projected, max ")
+    assert repr(replace(built["relu2"][3], active_share=0.0)) == "FeatureMap('relu2', 3: dead)"
 
 
 def test_a_layer_maps_its_channels_to_feature_maps(tiny: Path) -> None:
     layer = backlight.open_atlas(tiny)["3"]
     assert (len(layer), list(layer), layer.n_maps, layer.channels) == (3, [0, 1, 2], 3, (0, 1))
     assert (layer.shape, layer.operator, layer.rectified) == ((3, 5, 5), "relu", True)
-    assert repr(layer) == "AtlasLayer('3', 3x5x5)"
+    assert repr(layer) == "AtlasLayer('3', 2 of 3 maps 5x5)"
     assert [own.channel for own in layer.projected([1, 0])] == [1, 0]
     assert [own.channel for own in layer.projected(1)] == [1]
     assert [own.channel for own in layer.projected()] == [0, 1]

@@ -31,12 +31,35 @@ def test_unknown_layers_and_channels_are_named(atlas: backlight.Atlas) -> None:
 
 def test_figures_of_an_atlas(atlas: backlight.Atlas) -> None:
     assert atlas.figure("relu2", [0, 1]).mode == "RGB"
-    assert atlas["relu2"][1].figure() == atlas.figure("relu2", 1)
+    assert atlas["relu2"].figure(1) == atlas["relu2"][1].figure() == atlas.figure("relu2", 1)
+    assert atlas["relu2"].superposed([1, 0], top=2) == atlas.superposed("relu2", [1, 0], top=2)
+    assert atlas["relu2"][1].superposed(2) == atlas.superposed("relu2", 1, top=2)
+    assert atlas["relu2"][1].superposed(2) != atlas["relu2"][1].superposed()
+    with pytest.raises(BadInputError, match=r"^top is the number of hits to superpose, at least 1, got 0$"):
+        atlas["relu2"][1].superposed(0)
+    looks = {"scaling": "root", "full_field": True}
+    assert atlas["relu2"][1].superposed(**looks) == atlas.superposed("relu2", 1, **looks)
+    assert atlas["relu2"][1].figure(low_pass=True) == atlas.figure("relu2", 1, low_pass=True)
+    assert atlas["relu2"].figure([0, 1], columns=1, **looks) == atlas.figure(
+        "relu2", [0, 1], columns=1, **looks
+    )
     assert atlas.superposed("relu2", [0], top=2).mode == "RGB"
     assert atlas.filters_figure("relu1").mode == "RGB"
     with pytest.raises(BadInputError, match="does not read the pixels directly"):
         atlas.filters_figure("relu2")
     np.testing.assert_array_equal(atlas["relu1"].filters, make_network().module.get_buffer("conv1_weight"))
+
+
+def test_lines_of_a_notebook_are_short(atlas: backlight.Atlas, tiny: Path) -> None:
+    assert repr(atlas) == "Atlas('small.atlas': 3 layers, 25 of 25 maps, 40 images)"
+    assert repr(atlas.images) == "AtlasImages(40 images)"
+    assert repr(backlight.open_atlas(tiny)) == "Atlas('tiny.atlas': 3 layers, 6 of 7 maps, 6 images)"
+    own = atlas["relu2"][1]
+    assert repr(own) == (
+        f"FeatureMap('relu2', 1: {len(own.hits)} hits, max {own.max:.4g}, active in {own.active_share:.0%} of images)"
+    )
+    hit = own.hits[0]
+    assert repr(hit) == f"Hit(0: {hit.value:.4g} in image {hit.image_id} at row {hit.row}, column {hit.col})"
 
 
 def test_notebooks_show_an_atlas_a_map_and_a_hit(atlas: backlight.Atlas) -> None:

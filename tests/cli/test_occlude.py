@@ -46,10 +46,57 @@ def test_a_picture_given_beside_the_command_is_studied_with_its_projections(work
     assert Occlusion.load("n").other_names == (picture(), "pictures/b/001.png")
 
 
+def test_a_window_a_constant_and_class_scores(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    to_fc = (*OCCLUDE[:3], "--layer", "fc", *OCCLUDE[5:], "--weights", "w.safetensors")
+    window = ("--square", "16x8", "--stride", "16x12", "--save", "n")
+    assert run(*to_fc, *window, "--fill", "0", "--channel", "2") == 0
+    found = Occlusion.load("n")
+    assert (found.config.size, found.config.stride, found.config.fill) == ((16, 8), (16, 12), (0.0,))
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[0]
+        .startswith(f"fc, unit 2: {found.watched.unit_value:.4g}, down to ")
+    )
+    assert run(*to_fc, *window, "--fill", "#102030", "--channel", "2") == 0
+    assert (Occlusion.load("n").cover == (0x10, 0x20, 0x30)).all()
+    assert run(*to_fc, *window, "--baseline", "pictures/b/001.png") == 0
+    assert len(set(Occlusion.load("n").cover.ravel().tolist())) > 20
+
+
+def test_of_several_pictures_each_has_its_figure_and_numbers(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = ("pictures/a/000.png", "pictures/b/001.png")
+    squares = ("--square", "16", "--stride", "16", "--weights", "w.safetensors")
+    assert (
+        run("occlude", "mine.py:make", *two, *OCCLUDE[3:], *squares, "-o", "f.svg", "--save", "v1.2.npz") == 0
+    )
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line[:-1] in two] == [f"{path}:" for path in two]
+    assert printed.count("f-1.svg") == printed.count("f-2.svg") == 1
+    for i, path in enumerate(two, 1):
+        assert run("occlude", "mine.py:make", path, *OCCLUDE[3:], *squares, "--save", "one") == 0
+        assert Occlusion.load(f"v1.2-{i}").summary() == Occlusion.load("one").summary()
+    capsys.readouterr()
+    (workplace / "f-2.svg").unlink()
+    (workplace / "f-2.svg").mkdir()
+    check_refused(capsys, ("occlude", "mine.py:make", *two, *OCCLUDE[3:], "-o", "f.svg"), "f-2.svg")
+
+
 BAD = [
+    ((*OCCLUDE, "--square", "8x"), "--square is a number of pixels or HxW, such as 32 or 32x16, got '8x'"),
+    ((*OCCLUDE, "--stride", "8.5"), "--stride is a number of pixels or HxW, such as 32 or 32x16, got '8.5'"),
+    (
+        (*OCCLUDE, "--square", "8x33"),
+        "the window must be at most 32x32 pixels, as the network sees images, got 8x33",
+    ),
+    ((*OCCLUDE, "--fill", "0,1"), "one number or one for each of the 3 channels, got 2"),
     ((*OCCLUDE, "--atlas", "a.atlas", "--other", "mine.py"), "--atlas or by --other; choose one of them"),
     ((*OCCLUDE, "-o", "f.gif"), "a figure is written as .png, .webp, .pdf, .svg or .jpg, got 'f.gif'"),
-    ((*OCCLUDE, "--fill", "pink"), "a fill is mean, blur, noise, got 'pink'"),
+    (
+        (*OCCLUDE, "--fill", "pinkish"),
+        "a fill is mean, blur, noise, a number, or a colour such as 'black' or '#808080', got",
+    ),
     ((*OCCLUDE, "--labels", "w.pt"), "cannot read the labels 'w.pt' (it is not text)"),
     ((*OCCLUDE, "--square", "40"), "the side of the square must be 1 to 32 pixels"),
 ]

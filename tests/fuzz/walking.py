@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 from types import FrameType
@@ -86,9 +87,9 @@ def _parts(atlas: Any) -> Iterator[Any]:
         yield None if layer.filters is None else layer.filters.tobytes()
         for channel in layer:
             own = layer[channel]
-            yield own, own.histogram.tobytes(), own.evidence, own.foretelling
+            yield *_fields(own), own.histogram.tobytes(), own.evidence, own.foretelling
             for hit in own.hits:
-                yield hit.image, hit.patch.tobytes(), hit.projection_values.tobytes()
+                yield *_fields(hit), hit.image, hit.patch.tobytes(), hit.projection_values.tobytes()
 
 
 def _of_later_formats(atlas: Any) -> Iterator[Any]:
@@ -115,6 +116,11 @@ def _of_later_formats(atlas: Any) -> Iterator[Any]:
                 yield from (
                     () if own.tile is None else (own.tile.patch.tobytes(), own.tile.projection.tobytes())
                 )
+
+
+def _fields(record: Any) -> Iterator[Any]:
+    """Yield the values of a record that are compared: its own line in a notebook leaves some out."""
+    return (getattr(record, own.name) for own in fields(record) if own.compare)
 
 
 def _bytes(thing: Any) -> Iterator[bytes]:

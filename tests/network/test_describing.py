@@ -10,7 +10,7 @@ from torch import nn
 from backlight import capture
 from backlight.geometry import Axis, ReceptiveField
 from backlight.network import Layer, describe_field
-from backlight.network.describing import table_of_layers
+from backlight.network.describing import LayerTable, table_of_layers
 from small_zoo import captured_squeezenet
 
 
@@ -47,3 +47,23 @@ def test_a_table_of_layers_holds_names_and_title_as_text_not_as_tags() -> None:
     assert html.startswith("<p>Net&lt;x&gt;</p><table>")
     row = "<td style='text-align:left'><code>a&lt;b</code></td><td>4</td><td>6×5</td><td>whole image</td>"
     assert html.count(f"<tr>{row}</tr>") == 2
+
+
+def test_a_layer_is_one_short_line() -> None:
+    rows, cols = Axis(7, Fraction(2), -3), Axis(5, Fraction(2), -2)
+    assert repr(layer(ReceptiveField(rows, cols))) == "Layer('a<b', 4 maps 6x5, sees 7x5 every 2)"
+    assert repr(layer(None)) == "Layer('a<b', 4 maps 6x5, sees the whole image)"
+    vector = Layer("fc", "linear", (1,), None, rectified=False, is_default=False, order=(0, 1))
+    assert repr(vector) == "Layer('fc', 1 unit, sees the whole image)"
+
+
+def test_layers_are_a_tuple_and_a_table() -> None:
+    net = captured_squeezenet()
+    for layers in (net.layers, net.default_layers):
+        assert isinstance(layers, tuple)
+        assert layers == tuple(layers)
+        assert layers[1:3] == (layers[1], layers[2])
+        assert repr(layers).count("\n") == len(layers) - 1
+        assert layers._repr_html_() == table_of_layers(f"{len(layers)} layers", layers)
+    assert repr(LayerTable([layer(None)])) == "(Layer('a<b', 4 maps 6x5, sees the whole image),)"
+    assert LayerTable([layer(None)])._repr_html_().startswith("<p>1 layer</p><table>")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from backlight import capture, project, strongest
+from backlight import GRADIENT, Unit, capture, project, strongest
 from backlight.errors import BadInputError, UnknownLayerError
 from conftest import captured_small_net
 from small_zoo import captured_squeezenet
@@ -71,10 +74,77 @@ def test_the_layers_that_lead_to_an_output_are_those_that_it_is_computed_from() 
     assert [layer.name for layer in net.leading_to(left)] == ["stem", "relu", "left", "mean"]
 
 
+class _Returns(nn.Module):
+    """Five scores, and what a function makes of them."""
+
+    def __init__(self, returned: Callable[[Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head, self.returned = nn.Conv2d(3, 4, 3), nn.Linear(4, 5), returned
+
+    def forward(self, x: Tensor) -> Any:
+        maps = self.conv(x).relu()
+        return self.returned(maps, self.head(maps.mean((2, 3))))
+
+
+@pytest.mark.parametrize(
+    ("returned", "name"),
+    [
+        (lambda maps, scores: scores, "head"),
+        (lambda maps, scores: scores.log_softmax(1), "log_softmax"),
+        (lambda maps, scores: {"logits": scores, "maps": maps}, "head"),
+        (lambda maps, scores: (scores, scores.tanh()[:, :3], scores.sum(1)), "getitem"),
+        (lambda maps, scores: maps, "relu"),
+    ],
+)
+def test_the_output_is_a_layer_whose_units_are_the_classes(
+    returned: Callable[[Tensor, Tensor], Any], name: str
+) -> None:
+    net = capture(_Returns(returned), (3, 8, 8))
+    assert net.output in net.layers
+    assert net.output.name.strip("_") == name
+    images = torch.rand(3, 3, 8, 8)
+    answer = net(images)
+    chosen = (
+        answer["logits"] if isinstance(answer, dict) else answer[1] if isinstance(answer, tuple) else answer
+    )
+    assert torch.equal(net.features([net.output])(images)[0], chosen)
+    if not net.output.is_spatial:
+        units = strongest(net, images, net.output)
+        assert [unit.channel for unit in units] == chosen.argmax(1).tolist()
+        values = project(net, images, units, GRADIENT, return_activations=True)[1]
+        torch.testing.assert_close(values, chosen.amax(1))
+        assert (
+            project(net, images, Unit(net.output.name, 2), GRADIENT).units == (Unit(net.output.name, 2),) * 3
+        )
+
+
+@pytest.mark.parametrize(
+    ("returned", "what"),
+    [
+        (lambda maps, scores: scores[:, 0], "one output \\(one number\\)"),
+        (lambda maps, scores: (maps, maps.tanh()), "'0' \\(4x6x6\\) and '1' \\(4x6x6\\)"),
+    ],
+)
+def test_an_output_that_is_no_layer_or_none_of_several_is_refused(
+    returned: Callable[[Tensor, Tensor], Any], what: str
+) -> None:
+    net = capture(_Returns(returned), (3, 8, 8))
+    with pytest.raises(
+        BadInputError,
+        match=f"^_Returns has no layer that is its output: it returns {what}; choose a layer by",
+    ):
+        _ = net.output
+
+
 def test_a_network_says_its_input_and_how_much_it_shows() -> None:
     net = captured_small_net()
     assert repr(net) == "Network(SmallNet, input 3x32x32, 2 layers, 20 feature maps)"
     assert net.where(net.node("relu1")) == "relu1"
+    assert (
+        repr(capture(nn.Conv2d(3, 4, 3), (3, 8, 8)))
+        == "Network(Conv2d, input 3x8x8, 1 layer, 4 feature maps)"
+    )
 
 
 def test_inputs_are_made_a_batch_of_the_networks_type_and_those_of_another_size_are_refused() -> None:

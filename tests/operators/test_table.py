@@ -19,7 +19,7 @@ from backlight.network.fast import FastNetwork
 from backlight.operators.operator import Example, Operator, OperatorClass
 from backlight.operators.reading import packet, sizes_of
 from backlight.operators.table import FAMILIES, TABLE, collect, operator_of
-from backlight.projection.backward import Backward
+from backlight.projection.backward import Backward, Part
 from backlight.projection.crops import crops_of
 from backlight.projection.rewrite import rewrite
 
@@ -137,7 +137,7 @@ def projected(net: Network, image: Tensor, rules: RuleSet, unit: tuple[int, ...]
     """Return the projection (c, h, w) of a unit of the head, by the walk on windows."""
     walk = Backward(rewrite(net, [(head(net), None)], rules))
     owners = torch.zeros(1, dtype=torch.long) if walk.shares else None
-    ((_, _, signal),) = walk.descend(walk.forward(image), 0, [unit], owners)
+    ((_, _, signal),) = walk.descend(walk.forward(image), [Part(0, [unit])], owners)
     return signal.whole((1, *net.input_shape)).data[0]
 
 

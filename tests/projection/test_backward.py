@@ -15,7 +15,7 @@ from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.network.fold import fold_batch_norms
 from backlight.projection import Projector, backward
-from backlight.projection.backward import Backward
+from backlight.projection.backward import Backward, Part
 from backlight.projection.rewrite import apply_rules
 from small_zoo import SMALL_ZOO, small_swin
 
@@ -92,7 +92,7 @@ def _compare(net: Network, layer: Layer, rules: RuleSet, images: Tensor) -> None
     (expected,) = torch.autograd.grad(out, x, seed)
     walk = Backward(fold_batch_norms(module))
     record, own = (walk.forward(images), owners) if walk.shares else (walk.forward(images[owners]), None)
-    at, values, signals = zip(*walk.descend(record, 0, units, own), strict=True)
+    at, values, signals = zip(*walk.descend(record, [Part(0, units)], own), strict=True)
     back = torch.tensor([place for part in at for place in part]).argsort()
     found = torch.cat([s.whole(expected.shape).data for s in signals])[back]
     torch.testing.assert_close(torch.cat(values)[back], out.detach()[index], rtol=1e-9, atol=1e-12)
@@ -120,7 +120,7 @@ def test_one_forward_pass_serves_all_units_of_an_image() -> None:
     )
     walk = Backward(apply_rules(net, [net.layer("3")], DECONVNET))
     record = walk.forward(torch.rand(1, 3, 20, 20))
-    ((at, values, signals),) = walk.descend(record, 0, [(0, 1, 2), (3, 4, 4)], torch.tensor([0, 0]))
+    ((at, values, signals),) = walk.descend(record, [Part(0, [(0, 1, 2), (3, 4, 4)])], torch.tensor([0, 0]))
     assert values.shape == (2,)
     assert list(at) == [0, 1]
     assert signals.data.shape == (2, 3, 8, 8)  # the cone: 3 cells, 6 before the pool, 8 at the pixels
@@ -160,11 +160,11 @@ def test_units_alike_to_the_edges_go_down_together_on_windows_cut_at_the_edges()
     record = walk.forward(torch.rand(1, 2, 30, 40))
     corners = [(0, 0, 0), (0, 29, 0), (1, 0, 39), (0, 29, 39)]
     inner = [(0, 14, 20), (1, 15, 19)]
-    ((_, _, cut),) = walk.descend(record, 0, corners, torch.tensor([0] * 4))
+    ((_, _, cut),) = walk.descend(record, [Part(0, corners)], torch.tensor([0] * 4))
     assert cut.data.shape == (4, 2, 9, 9)  # of 17 cells, those inside
     assert [starts.tolist() for _, starts in cut.axes] == [[0, 21, 0, 21], [0, 0, 31, 31]]
     mixed = [corners[0], inner[0], corners[3], inner[1]]
-    ((at, _, whole),) = walk.descend(record, 0, mixed, torch.tensor([0] * 4))
+    ((at, _, whole),) = walk.descend(record, [Part(0, mixed)], torch.tensor([0] * 4))
     assert list(at) == [0, 2, 1, 3]
     assert whole.data.shape == (4, 2, 17, 17)
 

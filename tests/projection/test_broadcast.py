@@ -12,7 +12,7 @@ from torch import nn
 
 from backlight import DECONVNET, GRADIENT, GUIDED, RuleSet, capture
 from backlight.network.fold import fold_batch_norms
-from backlight.projection.backward import Backward
+from backlight.projection.backward import Backward, Part
 from backlight.projection.rewrite import apply_rules
 
 OPERATORS = {
@@ -83,6 +83,6 @@ def test_windows_give_the_gradient_of_the_whole_graph(net, case, rules, units):
     walk = Backward(fold_batch_norms(module))
     record, own = (walk.forward(IMAGES), owners) if walk.shares else (walk.forward(IMAGES[owners]), None)
     found = torch.zeros_like(expected)
-    for at, _, windows in walk.descend(record, 0, units, own, torch.tensor([1.0, -2.0, 3.0])):
+    for at, _, windows in walk.descend(record, [Part(0, units)], own, torch.tensor([1.0, -2.0, 3.0])):
         found[list(at)] = windows.whole(expected.shape).data
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10 * float(expected.abs().max()))

@@ -210,10 +210,16 @@ class Deconvnet:
 
     def down(self, step, place, rules):
         """Return the projection of the activation at `place` of a step's output, all others zero."""
-        seed = zeros(self.values[step].shape)
-        seed[place] = self.values[step][place]
-        signals = {step: seed}
-        for at in range(step, 0, -1):  # at a fan-out the signals are summed before they go further down
+        return self.down_together([(step, place)], rules)
+
+    def down_together(self, units, rules):
+        """Return the projection of several activations at once, given as (step, place): all others zero."""
+        signals = {step: zeros(self.values[step].shape) for step, _ in units}
+        for step, place in units:
+            signals[step][place] += self.values[step][place]
+        for at in range(
+            max(signals), 0, -1
+        ):  # at a fan-out the signals are summed before they go further down
             layer, inputs = self.steps[at - 1]
             if at in signals:
                 for below, signal in zip(inputs, layer.down(signals[at], rules), strict=True):

@@ -26,6 +26,8 @@ def test_a_scan_survives_a_round_trip_through_arrays(small_net: nn.Module) -> No
     found = scan(net, images, top=3)
     again = Scan.from_arrays(list(found.layers), found.to_arrays())
     assert again.n_images == 9
+    assert repr(found) == repr(again) == "Scan(2 layers, 20 maps, 9 images)"
+    assert repr(found.layers["relu1"]) == "LayerScan(8 maps, 9 images)"
     other = scan(net, images, top=3)
     for name in found.layers:
         np.testing.assert_array_equal(again.layers[name].hits.values, other.layers[name].hits.values)

@@ -258,9 +258,14 @@ def test_a_layer_that_is_the_output_itself_can_be_watched() -> None:
             "row 28, column 0 is out of range for layer 'relu'",
         ),
         (
-            OcclusionConfig(size=4),
+            OcclusionConfig(size=4, channel=4),
             "stack",
-            r"needs a layer with rows and columns, but 'stack' has none \(4 units\)",
+            r"channel 4 is out of range for layer 'stack' \(4 feature maps\)",
+        ),
+        (
+            OcclusionConfig(size=4, channel=1, row=0, col=0),
+            "stack",
+            "layer 'stack' has no rows and columns; leave row and col out",
         ),
         (OcclusionConfig(size=4), "relu9", "Finder has no layer 'relu9'; did you mean 'relu'"),
     ],

@@ -221,7 +221,10 @@ def test_the_command_writes_the_figure_and_the_numbers_and_says_what_it_found(
     [
         (("-o", "f.gif"), "a figure is written as .png, .webp, .pdf, .svg or .jpg, got 'f.gif'"),
         (("--save", "nowhere/f"), "no such folder: 'nowhere'; make it first"),
-        (("--fill", "pink"), "a fill is mean, blur, noise, got 'pink'"),
+        (
+            ("--fill", "pinkish"),
+            "a fill is mean, blur, noise, a number, or a colour such as 'black' or '#808080', got",
+        ),
         (("--class", "5"), "class 5 is out of range: SmallNet has 5 classes, 0 to 4"),
         (("--labels", "none.txt"), r"cannot read the labels 'none.txt' \(No such file or directory\)"),
         (("--labels", "w.pt"), r"cannot read the labels 'w.pt' \(it is not text\)"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import backlight
 from backlight.errors import BadInputError, StorageError
 from backlight.render.plots import Plot, new_plot
 from backlight.studies.homogeneity import Homogeneity
@@ -25,7 +26,7 @@ class Config:
     fill: str = "mean"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Found(Result):
     study: ClassVar[str] = "found"
 
@@ -57,6 +58,36 @@ def test_a_result_comes_back(tmp_path: Path, ending: str) -> None:
     back = Found.load(tmp_path / f"v1.2 result{ending}")
     assert (back.config, back.names, back.best) == (FOUND.config, FOUND.names, None)
     np.testing.assert_array_equal(back.values, FOUND.values)
+
+
+def test_the_line_of_a_notebook_is_short() -> None:
+    @dataclass(frozen=True, eq=False, repr=False)
+    class Told(Found):
+        network: str
+        layers: tuple[str, ...]
+        images: tuple[str, ...]
+
+    told = Told(*vars(FOUND).values(), "SmallNet", ("relu1",), ("a.png", "b.png"))
+    assert repr(told) == "Told(SmallNet, 'relu1', 2 images)"
+    assert (
+        repr(replace(told, layers=("relu1", "relu2"), images=("a.png",)))
+        == "Told(SmallNet, 2 layers, 1 image)"
+    )
+
+
+def test_no_result_dumps_its_arrays() -> None:
+    modules = sorted((Path(backlight.__file__).parent).glob("*/**/result.py"))
+    assert len(modules) > 8
+    for path in modules:
+        import_module(
+            f"backlight.{'.'.join(path.relative_to(Path(backlight.__file__).parent).parts[:-1])}.result"
+        )
+    todo, found = [Result], []
+    while todo:
+        own = [kind for kind in todo.pop().__subclasses__() if kind.__module__.startswith("backlight.")]
+        todo, found = todo + own, found + own
+    assert len(found) > 10
+    assert [kind for kind in found if "__repr__" in vars(kind)] == []
 
 
 def test_a_notebook_shows_it() -> None:

@@ -11,6 +11,7 @@ from backlight.atlas.layers import AtlasLayer
 from backlight.atlas.reader import Atlas
 from backlight.atlas.records import FeatureMap
 from backlight.errors import BadInputError
+from backlight.text import counted
 
 _NAMED = 3
 
@@ -136,6 +137,12 @@ class Comparison:
 
     pairing: Pairing
     layers: tuple[LayerChange, ...]
+
+    def __repr__(self) -> str:
+        """Return what was compared in short: `Comparison('a.atlas', 'b.atlas': 26 layers, 416 maps)`."""
+        n_maps = sum(len(layer.maps) for layer in self.layers)
+        sizes = f"{counted(len(self.layers), 'layer')}, {counted(n_maps, 'map')}"
+        return f"Comparison({', '.join(map(repr, self.pairing.names))}: {sizes})"
 
     @cached_property
     def maps(self) -> tuple[MapChange, ...]:

@@ -20,7 +20,7 @@ from backlight.atlas import checks
 from backlight.atlas.checksums import place
 from backlight.atlas.damage import reading
 from backlight.atlas.file import AtlasFile
-from backlight.atlas.records import Evidence, Foretold, Stability
+from backlight.atlas.findings import Evidence, Foretold, Stability
 from backlight.atlas.schema import writing
 from backlight.errors import UnknownLayerError
 from backlight.scan.halves import MOST_RANKS

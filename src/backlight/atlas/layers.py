@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from backlight.atlas import checks
 from backlight.atlas.bands import BandReader
@@ -15,14 +16,16 @@ from backlight.atlas.checksums import place
 from backlight.atlas.contents import Contents, LayerTiles
 from backlight.atlas.damage import damaged, reading
 from backlight.atlas.descriptions import LayerDescription
-from backlight.atlas.drawing import show
+from backlight.atlas.drawing import FigureLook, draw, show
 from backlight.atlas.evidence import Found, read_evidence, read_studies
 from backlight.atlas.filters import MapFilters
+from backlight.atlas.findings import Evidence, Foretold
 from backlight.atlas.headings import Heading
 from backlight.atlas.opening import how_to_finish
-from backlight.atlas.records import Evidence, FeatureMap, Foretold, Hit
+from backlight.atlas.records import FeatureMap, Hit
 from backlight.errors import AtlasError, BadInputError
 from backlight.operators.ruleset import RuleSet
+from backlight.render import DEFAULT_SCALING, Scaling
 from backlight.scan.statistics import N_BINS
 from backlight.storage.tiles import tile_box
 from backlight.text import counted
@@ -169,6 +172,31 @@ class AtlasLayer(Mapping[int, FeatureMap]):
                 )
         return [self[channel] for channel in channels]
 
+    def figure(
+        self,
+        channels: Sequence[int] | int | None = None,
+        scaling: Scaling | str = DEFAULT_SCALING,
+        columns: int | None = None,
+        full_field: bool = False,
+        *,
+        low_pass: bool = False,
+        names: bool = False,
+    ) -> Image.Image:
+        """Return the paper's Fig. 2 for the layer: the same as `Atlas.figure` gives for its name."""
+        look = FigureLook(scaling, columns, full_field, low_pass, names)
+        return draw("map_figure", self.heading(), self.projected(channels), look)
+
+    def superposed(
+        self,
+        channels: Sequence[int] | int | None = None,
+        top: int | None = None,
+        scaling: Scaling | str = DEFAULT_SCALING,
+        full_field: bool = False,
+    ) -> Image.Image:
+        """Return a figure of the top hits of each map superposed: the same as `Atlas.superposed` gives for its name."""
+        look = FigureLook(scaling, full_field=full_field)
+        return draw("superposed_figure", self.heading(), self.projected(channels), look, top)
+
     def __getitem__(self, channel: int) -> FeatureMap:
         """Return a feature map; statistics are there for all, hits for the chosen ones."""
         if not 0 <= channel < self.n_maps:
@@ -254,8 +282,10 @@ class AtlasLayer(Mapping[int, FeatureMap]):
         return iter(range(self.n_maps))
 
     def __repr__(self) -> str:
-        """Return the name and the shape."""
-        return f"AtlasLayer({self.name!r}, {'x'.join(map(str, self.shape))})"
+        """Return the name, the size and what was projected: `AtlasLayer('relu2', 16 of 128 maps 27x27)`."""
+        size = f" {'x'.join(map(str, self.shape[1:]))}" if len(self.shape) > 1 else ""
+        what = "map" if size else "unit"
+        return f"AtlasLayer({self.name!r}, {len(self.channels)} of {counted(self.n_maps, what)}{size})"
 
 
 def _in_words(found: Found) -> str:

@@ -15,6 +15,7 @@ from backlight.atlas.file import AtlasFile
 from backlight.atlas.sources import StoredImage
 from backlight.images.skipped import Skipped
 from backlight.storage.tiles import decode_picture
+from backlight.text import counted
 
 BLOCKS_KEPT, KEPT_BYTES = 64, 64_000_000
 """What is kept of the latest that was read: blocks of the list, and bytes of the pixels of whole images."""
@@ -47,6 +48,10 @@ class AtlasImages(Mapping[int, StoredImage]):
     def __len__(self) -> int:
         """Return the number of images that were read."""
         return self.n_listed[0]
+
+    def __repr__(self) -> str:
+        """Return how many images the set has."""
+        return f"AtlasImages({counted(self._n_images, 'image')})"
 
     def __iter__(self) -> Iterator[int]:
         """Yield the ids."""

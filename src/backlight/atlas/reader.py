@@ -15,7 +15,7 @@ from backlight.atlas.checksums import place
 from backlight.atlas.contents import Contents
 from backlight.atlas.damage import damaged, reading
 from backlight.atlas.descriptions import LayerDescription
-from backlight.atlas.drawing import FigureLook, draw
+from backlight.atlas.drawing import draw
 from backlight.atlas.file import AtlasFile
 from backlight.atlas.layers import AtlasLayer
 from backlight.atlas.listed import AtlasImages
@@ -33,7 +33,7 @@ from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import Preprocessing
 from backlight.images.skipped import Skipped
 from backlight.render import DEFAULT_SCALING, Scaling
-from backlight.text import closest
+from backlight.text import closest, counted
 
 
 class Atlas(Mapping[str, AtlasLayer]):
@@ -254,9 +254,7 @@ class Atlas(Mapping[str, AtlasLayer]):
             BadInputError: A channel that was not projected; a low-pass where half a stride is less than 2 pixels.
             AtlasError: The build is not finished.
         """
-        look = FigureLook(scaling, columns, full_field, low_pass, names)
-        own = self[layer]
-        return draw("map_figure", own.heading(), own.projected(channels), look)
+        return self[layer].figure(channels, scaling, columns, full_field, low_pass=low_pass, names=names)
 
     def superposed(
         self,
@@ -280,8 +278,7 @@ class Atlas(Mapping[str, AtlasLayer]):
             BadInputError: A channel that was not projected, a top below 1.
             AtlasError: The build is not finished.
         """
-        own, look = self[layer], FigureLook(scaling, full_field=full_field)
-        return draw("superposed_figure", own.heading(), own.projected(channels), look, top)
+        return self[layer].superposed(channels, top, scaling, full_field)
 
     def filters_figure(self, layer: str, columns: int | None = None) -> Image.Image:
         """Return the filters of a layer that reads the pixels directly, as a figure.
@@ -292,6 +289,13 @@ class Atlas(Mapping[str, AtlasLayer]):
         """
         own = self[layer]
         return draw("filters_figure", own.heading(), own.filters, columns)
+
+    def __repr__(self) -> str:
+        """Return what it holds in short: `Atlas('s.atlas': 26 layers, 416 of 3976 maps, 1000 images)`."""
+        shown = sum(len(layer.channels) for layer in self.layers)
+        every = sum(layer.n_maps for layer in self.layers)
+        maps = f"{shown} of {counted(every, 'map')}, {counted(self.image_set.n_images, 'image')}"
+        return f"Atlas({self.path.name!r}: {counted(len(self), 'layer')}, {maps})"
 
     def _repr_html_(self) -> str:
         about = f"{self.path.name}: {self.model.name} over {self.n_scanned} images of {self.image_set.name}"

@@ -13,105 +13,20 @@ from backlight.atlas.cards import as_png, card
 from backlight.atlas.checksums import place
 from backlight.atlas.damage import reading
 from backlight.atlas.drawing import FigureLook, draw, show
+from backlight.atlas.findings import Evidence, Foretold, Stability
 from backlight.atlas.sources import BandExample as BandExample
 from backlight.atlas.sources import StoredImage as StoredImage
 from backlight.atlas.sources import StoredTile as StoredTile
 from backlight.atlas.sources import TileKey as TileKey
 from backlight.atlas.sources import TileSource as TileSource
 from backlight.atlas.sources import patch_only, projection_only
-from backlight.errors import AtlasError
+from backlight.errors import AtlasError, BadInputError
 from backlight.geometry import Box
 from backlight.render import DEFAULT_SCALING, Scaling, Tile, scale
 from backlight.storage.tiles import decode_activation, decode_picture, decode_projection
+from backlight.text import counted
 
-
-@dataclass(frozen=True)
-class Evidence:
-    """Whether covering what the projections show makes the activation fall, for a feature map or a layer.
-
-    Attributes:
-        falls: Mean share of the activation that is lost, by what chose the covered pixels: the atlas's rule set first,
-            then the other rule sets and the controls. None where a control is missing.
-        verdict: In words.
-        is_strong: Whether the projection surely tells more than its position does: covering what it shows costs more
-            than covering the same pixels turned about the unit.
-        best_rules: The rule set with the best evidence.
-        n: Number of hits of the map, or of maps of the layer.
-    """
-
-    falls: dict[str, float | None]
-    verdict: str
-    is_strong: bool
-    best_rules: str
-    n: int
-
-    @property
-    def gain(self) -> float | None:
-        """How much more is lost than by the same pixels turned about the unit; None where that is not known."""
-        own, turned = next(iter(self.falls.values())), self.falls.get("turned")
-        return None if own is None or turned is None else own - turned
-
-    @property
-    def text(self) -> str:
-        """The evidence in a few words, for captions."""
-        name, *_ = self.falls
-        parts = [
-            f"{key} {self.falls[key]:.0%}" for key in ("turned", "centre") if self.falls.get(key) is not None
-        ]
-        own = self.falls[name]
-        lost = "" if own is None else f"{own:.0%} lost when covered ({', '.join(parts)}): "
-        return f"{lost}{self.verdict}"
-
-
-@dataclass(frozen=True)
-class Foretold:
-    """How well a projection foretells where an image must be covered to make the activation fall.
-
-    Attributes:
-        correlations: By rule set, the atlas's own first, the mean rank correlation between the projection's energy
-            under a square and the fall that covering the square causes; then that of being near to the unit (`centre`).
-            None where there is nothing to correlate.
-        partial: The same given the distance from the unit: what the projection tells beyond its position.
-        interval: 95 % interval of the own rule set's partial correlation; None of fewer than two samples.
-        n: Number of hits of the map, or of maps of the layer.
-    """
-
-    correlations: dict[str, float | None]
-    partial: dict[str, float | None]
-    interval: tuple[float, float] | None
-    n: int
-
-    @property
-    def text(self) -> str:
-        """The finding in a few words, for captions."""
-        name, *_ = self.partial
-        whole, beyond = self.correlations.get(name), self.partial[name]
-        if whole is None or beyond is None:
-            return "foretells nothing that can be measured"
-        near = self.correlations.get("centre")
-        beside = "" if near is None else f", a disc {near:.2f}"
-        ends = "" if self.interval is None else " [{:.2f}, {:.2f}]".format(*self.interval)
-        return f"foretells falls by {whole:.2f}{beside}; beyond distance {beyond:.2f}{ends} (n = {self.n})"
-
-
-@dataclass(frozen=True)
-class Stability:
-    """At how many ranks another set of images would show a feature map's hits as strong as this set does.
-
-    An estimate for two sets of half the size (`backlight.scan.HalvedHits.stability` says how, and what its limits are).
-
-    Attributes:
-        n: Number of ranks at which their hits differ by at most 10 % in strength.
-        of: Number of ranks that were compared: nine, or fewer where half of the images have fewer hits.
-    """
-
-    n: int
-    of: int
-
-    @property
-    def text(self) -> str:
-        """The number in a few words, for captions."""
-        return f"{self.n} of {self.of} stable"
+_NOT_PROJECTED = "it was not projected; build an atlas with maps=None to project all"
 
 
 @dataclass(frozen=True)
@@ -217,6 +132,11 @@ class Hit:
             return str(error)
         return None
 
+    def __repr__(self) -> str:
+        """Return the rank, the activation and where it is: `Hit(0: 24.13 in image 12 at row 13, column 0)`."""
+        where = "" if self.row is None else f" at row {self.row}, column {self.col}"
+        return f"Hit({self.rank}: {self.value:.4g} in image {self.image_id}{where})"
+
     def _repr_html_(self) -> str | None:
         return self._reason and card(f"activation {self.value:.4g} of image {self.image_id}", self._reason)
 
@@ -278,28 +198,61 @@ class FeatureMap:
         """
         return self._source.bands(self.channel)
 
-    def figure(self, scaling: Scaling | str = DEFAULT_SCALING, full_field: bool = False) -> Image.Image:
+    def figure(
+        self, scaling: Scaling | str = DEFAULT_SCALING, full_field: bool = False, *, low_pass: bool = False
+    ) -> Image.Image:
         """Return the projections of its hits beside their patches.
 
         Args:
             scaling: How values become colours.
             full_field: Draw whole receptive fields, even where the projections fill only their centre.
+            low_pass: Average the projections over half a stride of the layer, as for `Atlas.figure`.
 
         Raises:
+            BadInputError: It was not projected; a low-pass where half a stride is less than 2 pixels.
             AtlasError: The build is not finished.
         """
-        look = FigureLook(scaling, full_field=full_field)
-        return draw("map_figure", self._source.heading(), [self], look)
+        look = FigureLook(scaling, full_field=full_field, low_pass=low_pass)
+        return self._drawn("map_figure", look)
+
+    def superposed(
+        self, top: int | None = None, scaling: Scaling | str = DEFAULT_SCALING, full_field: bool = False
+    ) -> Image.Image:
+        """Return the projections of its hits superposed: aligned on the unit and added, beside the mean of the patches.
+
+        Args:
+            top: How many hits, the strongest ones; None takes all.
+            scaling: How values become colours.
+            full_field: Draw whole receptive fields, even where the projections fill only their centre.
+
+        Raises:
+            BadInputError: It was not projected, a top below 1, or receptive fields too large to be added up.
+            AtlasError: The build is not finished.
+        """
+        return self._drawn("superposed_figure", FigureLook(scaling, full_field=full_field), top)
+
+    def _drawn(self, figure: str, look: FigureLook, *options: object) -> Image.Image:
+        if not self.is_projected:
+            raise BadInputError(
+                f"feature map {self.channel} of {self.layer!r} has no hits to draw: {_NOT_PROJECTED}"
+            )
+        return draw(figure, self._source.heading(), [self], look, *options)
 
     @property
     def _reason(self) -> str | None:
         """Why there is no picture of it; None where there is."""
         if not self.is_projected:
-            return "it was not projected; build an atlas with maps=None to project all"
+            return _NOT_PROJECTED
         return next((reason for hit in self.hits if (reason := hit._reason) is not None), None)
 
     def _repr_png_(self) -> bytes | None:
         return None if self._reason else as_png(self.figure())
+
+    def __repr__(self) -> str:
+        """Return it in short: `FeatureMap('relu2', 60: 9 hits, max 24.1, active in 81% of images)`."""
+        known = f"max {self.max:.4g}, active in {self.active_share:.0%} of images"
+        hits = counted(len(self.hits), "hit") if self.is_projected else "not projected"
+        return f"FeatureMap({self.layer!r}, {self.channel}: {'dead' if self.dead else f'{hits}, {known}'})"
 
     def _repr_html_(self) -> str | None:
         facts = f"mean activation {self.mean:.4g}, largest {self.max:.4g}, active in {self.active_share:.1%} of images"

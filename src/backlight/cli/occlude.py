@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from backlight.cli import flags
 from backlight.cli.output import progress_bars, say
-from backlight.cli.parsing import parse_fill, read_labels
+from backlight.cli.parsing import parse_cover, parse_sides, read_labels
 from backlight.cli.writing import check_plot, write_result
 from backlight.errors import BadInputError
 
@@ -21,13 +22,36 @@ _N_ANSWERS = 6
 
 def occlude(
     model: flags.ModelArgument,
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One picture.")],
-    layer: Annotated[str, typer.Option("--layer", help="The layer whose strongest feature map is watched.")],
+    images: flags.PicturesArgument,
+    layer: Annotated[
+        str,
+        typer.Option("--layer", help="The layer whose strongest feature map, or class score, is watched."),
+    ],
     output: flags.PlotOutput = None,
     save: flags.SaveStem = None,
-    square: Annotated[int, typer.Option("--square", help="Side of the square, in pixels of the input.")] = 32,
-    stride: Annotated[int, typer.Option("--stride", help="Pixels from one position to the next.")] = 8,
-    fill: Annotated[str, typer.Option("--fill", help="What covers: mean, blur or noise.")] = "mean",
+    square: Annotated[
+        str, typer.Option("--square", help="Side of the square in pixels of the input, or HxW of a window.")
+    ] = "32",
+    stride: Annotated[
+        str, typer.Option("--stride", help="Pixels from one position to the next, or DOWNxRIGHT.")
+    ] = "8",
+    fill: Annotated[
+        str,
+        typer.Option(
+            "--fill",
+            help="What covers: mean, blur or noise of the image, a colour such as black or '#808080', or a number "
+            "of the input after normalisation (0 or 0,0,0).",
+        ),
+    ] = "mean",
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="A picture to cover with, in the place of --fill.")
+    ] = None,
+    by_pixel: Annotated[
+        bool,
+        typer.Option(
+            "--by-pixel", help="Draw the heat maps by pixel: the mean over the squares that cover it."
+        ),
+    ] = False,
     channel: flags.Channel = None,
     row: flags.Row = None,
     col: flags.Col = None,
@@ -62,20 +86,23 @@ def occlude(
 ) -> None:
     """Slide a square over an image: what falls, and where?
 
-    At each position a feature map, the probability of the class, and the answer are measured.
+    At each position a feature map or a class score, the probability of the class, and the answer are measured. Of
+    several pictures each has its own figure and numbers: fig-1.png, fig-2.png and so on.
     """
-    check_plot(output, save)
+    places = _places(output, save, len(images))
+    for figure, numbers in places:
+        check_plot(figure, numbers)
     if atlas is not None and others:
         raise BadInputError("other images are given by --atlas or by --other; choose one of them")
     from backlight.atlas import open_atlas
     from backlight.cli.models import Overrides, load_network, say_class_output
     from backlight.operators.ruleset import parse_rules
-    from backlight.studies.occlusion import OcclusionConfig, run
+    from backlight.studies.occlusion import OcclusionConfig, run_all
 
     config = OcclusionConfig(
-        size=square,
-        stride=stride,
-        fill=parse_fill(fill),
+        size=parse_sides("--square", square),
+        stride=parse_sides("--stride", stride),
+        fill=parse_cover(fill),
         channel=channel,
         row=row,
         col=col,
@@ -89,9 +116,25 @@ def occlude(
     net = load_network(model, weights, device, Overrides(size, resize, mean, std, value_range))
     say_class_output(net, class_output, len(config.class_names))
     with progress_bars(resumes=False) as progress:
-        result = run(net, image, layer, config, others=beside, progress=progress)
-    _print_falls(result)
-    write_result(result, output, save)
+        results = run_all(net, images, layer, config, others=beside, baseline=baseline, progress=progress)
+    for path, result, place in zip(images, results, places, strict=True):
+        if len(images) > 1:
+            say("{}:", path)
+        _print_falls(result)
+        write_result(result, *place, partial(result.plot, by_pixel=by_pixel))
+
+
+def _places(output: Path | None, save: Path | None, count: int) -> list[tuple[Path | None, Path | None]]:
+    """Return where the figure and the numbers of each picture go: of several they are numbered from 1."""
+    if count == 1:
+        return [(output, save)]
+    return [
+        (
+            output and output.with_stem(f"{output.stem}-{i}"),
+            save and save.with_name(f"{save.stem if save.suffix in ('.json', '.npz') else save.name}-{i}"),
+        )
+        for i in range(1, count + 1)
+    ]
 
 
 def _print_falls(result: Occlusion) -> None:
@@ -103,8 +146,11 @@ def _print_falls(result: Occlusion) -> None:
             "that it has",
             *(found["stronger_channel"], unit.channel),
         )
-    say("[bold]{}, map {}[/], summed: {}", unit.layer, unit.channel, _fall(found["map_sum"]))
-    say("its unit at {}: {}", place, _fall(found["unit_value"]))
+    if unit.row is None:
+        say("[bold]{}, unit {}[/]: {}", unit.layer, unit.channel, _fall(found["unit_value"]))
+    else:
+        say("[bold]{}, map {}[/], summed: {}", unit.layer, unit.channel, _fall(found["map_sum"]))
+        say("its unit at {}: {}", place, _fall(found["unit_value"]))
     own = found["class"]
     if own is not None:
         kind = "class given" if own["is_given"] else "the network's own answer"

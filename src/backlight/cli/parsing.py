@@ -37,6 +37,32 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[-1])
 
 
+def parse_sides(flag: str, text: str) -> int | tuple[int, int]:
+    """Return the side of `32`, or (h, w) of `32x16`.
+
+    Example:
+        >>> parse_sides("--square", "32"), parse_sides("--stride", "8x4")
+        (32, (8, 4))
+    """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
+        raise BadInputError(f"{flag} is a number of pixels or HxW, such as 32 or 32x16, got {text!r}")
+    return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
+
+
+def parse_cover(text: str) -> str | tuple[float, ...]:
+    """Return the fill or colour of that name, or the numbers of `0` and `0.5,0,-0.5`.
+
+    Example:
+        >>> parse_cover("blur"), parse_cover("#808080"), parse_cover("0")
+        ('blur', '#808080', (0.0,))
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return text
+
+
 def parse_range(text: str) -> tuple[float, float]:
     """Return (LOW, HIGH) of `0,4095`.
 

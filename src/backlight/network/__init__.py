@@ -1,8 +1,7 @@
 """Network: capture, node names, operator classes and receptive fields over the graph."""
 
 from backlight.network.coverage import Coverage, CoverageEntry
-from backlight.network.describing import describe_field
-from backlight.network.layers import Layer
+from backlight.network.layers import Layer, describe_field
 from backlight.network.network import Images, Network, capture
 from backlight.operators.operator import OperatorClass
 

@@ -9,8 +9,8 @@ from html import escape
 import torch
 from torch import fx
 
-from backlight.geometry import WHOLE_IMAGE
-from backlight.network.layers import Layer
+from backlight.network.layers import Layer, describe_field
+from backlight.text import counted
 
 
 def fingerprint_of(module: fx.GraphModule) -> str:
@@ -25,9 +25,15 @@ def fingerprint_of(module: fx.GraphModule) -> str:
     return digest.hexdigest()
 
 
-def describe_field(layer: Layer) -> str:
-    """Return a layer's receptive field in words: `51x51 every 8`, or `whole image`."""
-    return WHOLE_IMAGE if layer.receptive_field is None else layer.receptive_field.in_words
+class LayerTable(tuple[Layer, ...]):
+    """Layers, in the order of the graph: a tuple that a notebook shows as a table, and a terminal one on each line."""
+
+    def __repr__(self) -> str:
+        """Return a layer on each line."""
+        return "(" + ",\n ".join(map(repr, self)) + ("," if len(self) == 1 else "") + ")"
+
+    def _repr_html_(self) -> str:
+        return table_of_layers(counted(len(self), "layer"), self)
 
 
 def table_of_layers(title: str, layers: Sequence[Layer]) -> str:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from backlight.geometry import ReceptiveField
+from backlight.geometry import WHOLE_IMAGE, ReceptiveField
 from backlight.network.receptive import Spread, receptive_field
 from backlight.operators.operator import OperatorClass
 from backlight.operators.paths import PathAnalysis
 from backlight.operators.reading import operator_name, shape_of
 from backlight.operators.table import is_convolution
+from backlight.text import counted
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,19 @@ class Layer:
     def is_spatial(self) -> bool:
         """Whether units have a row and a column."""
         return len(self.shape) == 3
+
+    def __repr__(self) -> str:
+        """Return its name, size and field: `Layer('features.3', 128 maps 27x27, sees 19x19 every 4)`."""
+        size = counted(self.n_maps, "unit")
+        if self.is_spatial:
+            size = f"{counted(self.n_maps, 'map')} {'x'.join(map(str, self.shape[1:]))}"
+        field = describe_field(self)
+        return f"Layer({self.name!r}, {size}, sees {'the ' * field.startswith('whole')}{field})"
+
+
+def describe_field(layer: Layer) -> str:
+    """Return a layer's receptive field in words: `51x51 every 8`, or `whole image`."""
+    return WHOLE_IMAGE if layer.receptive_field is None else layer.receptive_field.in_words
 
 
 Layers = str | Layer | Sequence[str | Layer]

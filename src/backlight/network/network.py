@@ -19,12 +19,13 @@ from backlight.network.class_output import (
     Output,
     Wanted,
     class_output,
+    describe_outputs,
     list_outputs,
     output_values,
 )
 from backlight.network.coverage import Coverage, CoverageEntry
 from backlight.network.cut import ancestors, cut
-from backlight.network.describing import fingerprint_of, table_of_layers
+from backlight.network.describing import LayerTable, fingerprint_of, table_of_layers
 from backlight.network.inputs import input_of
 from backlight.network.layers import Layer, Layers, find_layers, layer_names
 from backlight.network.left_out import find_left_out, why_not
@@ -37,7 +38,7 @@ from backlight.network.wrappers import unwrap
 from backlight.operators.operator import OperatorClass
 from backlight.operators.paths import PathAnalysis
 from backlight.operators.reading import operator_name
-from backlight.text import closest
+from backlight.text import closest, counted
 
 Images = Tensor | OneImage | Items | ImageSource
 
@@ -92,7 +93,7 @@ class Network:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Every nameable layer, in the order of the graph."""
-        return find_layers(self._nodes, self.analysis, self.spreads, self._path)
+        return LayerTable(find_layers(self._nodes, self.analysis, self.spreads, self._path))
 
     @cached_property
     def outputs(self) -> tuple[Output, ...]:
@@ -111,6 +112,25 @@ class Network:
         """
         return class_output(self.name, self.outputs, wanted, n_labels)
 
+    @property
+    def output(self) -> Layer:
+        """The layer of the class scores: what the class is read from (`class_output`), or the only output.
+
+        Its units are the classes: `Unit(net.output.name, 281)`, or `strongest(net, images, net.output)`.
+
+        Raises:
+            BadInputError: There are several outputs of which none gives the class, or it has no layer's form.
+        """
+        chosen = self.class_output().output or (self.outputs[0] if len(self.outputs) == 1 else None)
+        value = None if chosen is None else output_values(self.module.graph)[chosen.index]
+        found = next((layer for layer in self.layers if self.node(layer) is value), None)
+        if found is None:
+            raise BadInputError(
+                f"{self.name} has no layer that is its output: it returns {describe_outputs(self.outputs)}; "
+                "choose a layer by its name, net.layers lists them"
+            )
+        return found
+
     def leading_to(self, output: Output | None) -> tuple[Layer, ...]:
         """Return the layers that an output is computed from, itself included; all for None or the only output."""
         if output is None or len(self.outputs) < 2:
@@ -122,7 +142,7 @@ class Network:
     @property
     def default_layers(self) -> tuple[Layer, ...]:
         """The layers that an atlas shows by default: rectified feature maps, else convolution outputs."""
-        return tuple(layer for layer in self.layers if layer.is_default)
+        return LayerTable(layer for layer in self.layers if layer.is_default)
 
     @cached_property
     def _by_name(self) -> dict[str, Layer]:
@@ -247,7 +267,8 @@ class Network:
         """Return the name, the input's size and how many layers there are."""
         size = "x".join(map(str, self.input_shape))
         maps = sum(layer.n_maps for layer in self.default_layers)
-        return f"Network({self.name}, input {size}, {len(self.default_layers)} layers, {maps} feature maps)"
+        layers, shown = counted(len(self.default_layers), "layer"), counted(maps, "feature map")
+        return f"Network({self.name}, input {size}, {layers}, {shown})"
 
     def _repr_html_(self) -> str:
         return table_of_layers(repr(self), self.default_layers)

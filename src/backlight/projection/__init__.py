@@ -2,10 +2,12 @@
 
 from backlight.projection.check import check_rules
 from backlight.projection.crops import Crops, crops_of, group_layers, paying_crops
+from backlight.projection.picture import Projection, picture
 from backlight.projection.project import Seed, project, superpose
 from backlight.projection.projector import MOST_IMAGES, MOST_UNITS, Projections, Projector, inputs_at_once
 from backlight.projection.units import (
     Unit,
+    Units,
     activations,
     check_channel,
     check_unit,
@@ -17,10 +19,12 @@ __all__ = [
     "MOST_IMAGES",
     "MOST_UNITS",
     "Crops",
+    "Projection",
     "Projections",
     "Projector",
     "Seed",
     "Unit",
+    "Units",
     "activations",
     "check_channel",
     "check_rules",
@@ -29,6 +33,7 @@ __all__ = [
     "group_layers",
     "inputs_at_once",
     "paying_crops",
+    "picture",
     "project",
     "strongest",
     "strongest_units",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -26,6 +26,18 @@ from backlight.operators.windows import Windows
 MOST_CELLS = 1 << 21
 """The most cells of one operator's signals that are held at a time: 8 MB in float32. Fewer units at a time stay in the
 processor's cache, and their windows meet the edges more alike."""
+
+
+class Part(NamedTuple):
+    """One unit of each of n signals, all at one layer.
+
+    Attributes:
+        head: Which of the heads.
+        units: (channel, row, col) of each, or (channel,).
+    """
+
+    head: int
+    units: Sequence[tuple[int, ...]]
 
 
 class Backward:
@@ -96,45 +108,49 @@ class Backward:
     def descend(
         self,
         record: Record,
-        head: int,
-        units: Sequence[tuple[int, ...]],
+        parts: Sequence[Part],
         image_of: Tensor | None,
         seed: Tensor | float | None = None,
     ) -> Iterator[tuple[Sequence[int], Tensor, Windows]]:
-        """Yield some units at a time: their places among the units, their activations and their signals at the pixels.
+        """Yield some signals at a time: their places among all, the units' activations and what reaches the pixels.
 
-        Units at similar distances from the map's edges are passed back together, as their windows can be cut alike.
+        A signal starts at one unit, or at several that are projected together. Units at similar distances from the
+        map's edges are passed back together, as their windows can be cut alike.
 
         Args:
             record: The forward pass.
-            head: Which of the heads.
-            units: (channel, row, col) of each unit, or (channel,).
-            image_of: (n,) which image of the record each belongs to; None if each has its own.
-            seed: What to send back in the place of each unit's own activation: one value, or (n,) of them.
+            parts: One for the first unit of every signal, one for the second, and so on.
+            image_of: (n,) which image of the record each signal belongs to; None if each has its own.
+            seed: What to send back in the place of each unit's own activation: one value, or one for each signal (n,).
         """
-        node = self.heads[head]
-        out = record.values[node]
-        order = list(range(len(units)))
+        order = list(range(len(parts[0].units)))
         if image_of is not None:
             # Sorted by distance from the edges; `order` leads back to the caller's places.
-            order.sort(key=lambda i: _from_the_edge(units[i], out.shape))
-            units, image_of = [units[i] for i in order], image_of[order]
-        images = torch.arange(len(units)) if image_of is None else image_of
-        # out is (m, c, h, w) or (m, c); indexed by image and by the columns of (n, 3) or (n, 1): (n,) activations.
-        values = out[(images, *torch.tensor(units).unbind(1))]
-        seeds = (
-            values
-            if seed is None
-            else torch.as_tensor(seed, dtype=values.dtype).to(values.device).expand_as(values)[order]
-        )
+            shape = record.values[self.heads[parts[0].head]].shape
+            order.sort(key=lambda i: _from_the_edge(parts[0].units[i], shape))
+            image_of = image_of[order]
+        images = torch.arange(len(order)) if image_of is None else image_of
+        arrived: dict[fx.Node, Any] = {}
+        total: Tensor | None = None  # (n,) of each signal the sum of its units' activations
+        for part in parts:
+            node = self.heads[part.head]
+            out, units = record.values[node], [part.units[i] for i in order]
+            # out is (m, c, h, w) or (m, c); indexed by image and by the columns of (n, 3) or (n, 1): (n,) activations.
+            values = out[(images, *torch.tensor(units).unbind(1))]
+            seeds = (
+                values
+                if seed is None
+                else torch.as_tensor(seed, dtype=values.dtype).to(values.device).expand_as(values)[order]
+            )
+            signal = Windows.at(units, seeds, out.shape[1])
+            arrived[node] = signal if node not in arrived else arrived[node].plus(signal, out.shape)
+            total = values if total is None else total + values
+        assert total is not None  # a signal has at least one unit
         first = 0
-        for found in self._walk(
-            {node: Windows.at(units, seeds, out.shape[1])},
-            Walk(record, image_of, self._below, self._by_image),
-        ):
-            part = slice(first, first + len(found.data))  # halves arrive in order
-            yield order[part], values[part], found
-            first = part.stop
+        for found in self._walk(arrived, Walk(record, image_of, self._below, self._by_image)):
+            at = slice(first, first + len(found.data))  # halves arrive in order
+            yield order[at], total[at], found
+            first = at.stop
 
     def rehearse(self, image: Tensor) -> None:
         """Run everything once, for two units of every head, whose signals are added where they meet.

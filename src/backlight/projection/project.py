@@ -15,66 +15,75 @@ from torch import Tensor
 
 from backlight.errors import BadInputError
 from backlight.geometry import Box
-from backlight.network import Images, Network
+from backlight.network import Images, Layer, Network
 from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.projection.crops import paying_crops
+from backlight.projection.picture import Made, Projection
 from backlight.projection.projector import Projector
-from backlight.projection.units import Unit, check_unit, strongest_units
+from backlight.projection.units import Unit, Units, check_unit, strongest_units
 
 Seed = int | float | Tensor | Literal["activation"]
 """What is sent back from a unit: its own activation, a number, or (n,) a number for each unit."""
+
+Together = Unit | Units
+"""What one picture is the projection of: a unit, or a sum of units."""
 
 
 @overload
 def project(
     net: Network,
     images: Images,
-    units: Unit | Sequence[Unit],
+    units: Together | Sequence[Together | Sequence[Unit]],
     rules: RuleSet = DECONVNET,
     batch_size: int = 32,
     *,
     seed: Seed = "activation",
     return_activations: Literal[False] = False,
-) -> Float[Tensor, "n c h w"]: ...
+) -> Projection: ...
 
 
 @overload
 def project(
     net: Network,
     images: Images,
-    units: Unit | Sequence[Unit],
+    units: Together | Sequence[Together | Sequence[Unit]],
     rules: RuleSet = DECONVNET,
     batch_size: int = 32,
     *,
     seed: Seed = "activation",
     return_activations: Literal[True],
-) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, " n"]]: ...
+) -> tuple[Projection, Float[Tensor, " n"]]: ...
 
 
 def project(
     net: Network,
     images: Images,
-    units: Unit | Sequence[Unit],
+    units: Together | Sequence[Together | Sequence[Unit]],
     rules: RuleSet = DECONVNET,
     batch_size: int = 32,
     *,
     seed: Seed = "activation",
     return_activations: bool = False,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Projection | tuple[Projection, Tensor]:
     """Return the projection of one unit in each image: its activation, all others zero, run back to the pixels.
+
+    Or of several units at once, which send their seeds back together: a sum `a + b`, or a list of lists.
 
     Args:
         net: The captured network.
         images: Inputs (n, c, h, w), or pictures as `Network.prepare` takes them. One image serves all units.
-        units: One unit an image; or a single `Unit`, which is projected in every image.
+        units: One unit an image; or a single `Unit`, which is projected in every image. In the place of a unit stands a
+            sum of units (`Units`), or a list of them, of one layer or of several, for one picture of all.
         rules: How a signal is passed back; DECONVNET, GUIDED, GRADIENT or your own.
         batch_size: How many units are projected at once.
-        seed: What is sent back from each unit: `"activation"`, its own in its image; a number; or (n,) numbers.
+        seed: What is sent back from each unit: `"activation"`, its own in its image; a number; or (n,) numbers, of
+            which every unit of a sum gets its picture's.
         return_activations: Whether to return the units' activations as well.
 
     Returns:
-        (n, c, h, w) in the scale of the network's input: signed, zero where nothing arrives. With
-        `return_activations` a tuple of that and the activations, (n,).
+        (n, c, h, w) in the scale of the network's input: signed, zero where nothing arrives. A tensor to torch, a
+        picture to a notebook (`Projection`). With `return_activations` a tuple of that and the activations, (n,), of
+        units together their sum.
 
     Raises:
         BadInputError: An unknown layer, a unit out of range, numbers of images and units that differ, a
@@ -87,6 +96,9 @@ def project(
     *Convention*: a negative activation is sent back with its sign, so that the picture shows what lowers the unit;
     `seed=1` shows what raises it, whatever its activation. Without a seed, the picture of a unit at zero is empty.
 
+    *Convention*: the picture of several units is not the sum of their own. Signals are added where they meet, and
+    rectified afterwards, so that one may cancel the other; under the gradient, which rectifies nothing, it is the sum.
+
     Example:
         >>> import torch, torchvision, backlight
         >>> net = backlight.capture(torchvision.models.squeezenet1_1(), (3, 64, 64))
@@ -98,38 +110,64 @@ def project(
         >>> pictures, values = backlight.project(net, images, one, seed=1, return_activations=True)
         >>> values.shape
         torch.Size([2])
+        >>> both = one + backlight.Unit("features.3.cat", 7, 2, 4)
+        >>> backlight.project(net, images, both).units == (both, both)
+        True
     """
     if batch_size < 1:
         raise BadInputError(f"batch_size is a number of images, at least 1, got {batch_size}")
     batch = net.prepare(images)
-    units = [units] * len(batch) if isinstance(units, Unit) else list(units)
-    is_one = len(batch) == 1 and len(units) > 1
-    if len(batch) != len(units) and not is_one:
+    groups = [units] * len(batch) if isinstance(units, Unit | Units) else [_together(own) for own in units]
+    is_one = len(batch) == 1 and len(groups) > 1
+    if len(batch) != len(groups) and not is_one:
         raise BadInputError(
-            f"one unit is projected in each image, got {len(batch)} images and {len(units)} units; "
+            f"one unit is projected in each image, got {len(batch)} images and {len(groups)} units; "
             "give as many of both, one image, or a single Unit"
         )
-    layers = [net.layer(unit.layer) for unit in units]
-    for layer, unit in zip(layers, units, strict=True):
-        check_unit(layer, unit)
-    units = [replace(unit, layer=layer.name) for layer, unit in zip(layers, units, strict=True)]
-    seeds = _seeds(seed, len(units))
-    result = torch.zeros(len(units), *net.input_shape, device=net.device, dtype=net.dtype)
-    values = torch.zeros(len(units), device=net.device, dtype=net.dtype)
+    groups = [_checked(net, own) for own in groups]
+    seeds = _seeds(seed, len(groups))
+    result = torch.zeros(len(groups), *net.input_shape, device=net.device, dtype=net.dtype)
+    values = torch.zeros(len(groups), device=net.device, dtype=net.dtype)
     box = Box(0, 0, *net.input_shape[1:])
-    for layer in dict.fromkeys(layers):
-        members = [i for i, own in enumerate(layers) if own == layer]
+    kinds = [_kind(own) for own in groups]
+    for kind in dict.fromkeys(kinds):
+        members = [i for i, own in enumerate(kinds) if own == kind]
+        layers, at_one_place = [net.layer(name) for name in kind[0]], kind[1]
         n_images = 1 if is_one else len(members)
-        projector = Projector(net, [layer], rules, paying_crops(net, layer, rules, len(members), n_images))
+        crops = paying_crops(net, layers[0], rules, len(members), n_images) if at_one_place else None
+        projector = Projector(net, layers, rules, crops)
         for start in range(0, len(members), batch_size):
             chosen = members[start : start + batch_size]
             owners = [0 if is_one else i for i in chosen]
             own = None if seeds is None else seeds[chosen]
-            found = projector(batch, [units[i] for i in chosen], owners, own)
+            found = projector(batch, [groups[i] for i in chosen], owners, own)
             values[chosen] = found.values.to(values)
             for at, i in enumerate(chosen):
                 result[i] = found.on(at, box)
-    return (result, values) if return_activations else result
+    made = Made(net.name, rules.name, tuple(groups), values, batch, net.preprocessing)
+    pictures = Projection.of(result, made)
+    return (pictures, values) if return_activations else pictures
+
+
+def _together(units: Together | Sequence[Unit]) -> Together:
+    """Return what one picture shows, of a list the sum."""
+    return units if isinstance(units, Unit | Units) else Units(tuple(units))
+
+
+def _checked(net: Network, units: Together) -> Together:
+    """Return units with the names that their layers have; raise BadInputError unless the network has them."""
+    found = []
+    for unit in units.members:
+        layer = net.layer(unit.layer)
+        check_unit(layer, unit)
+        found.append(replace(unit, layer=layer.name))
+    return found[0] if isinstance(units, Unit) else Units(tuple(found))
+
+
+def _kind(units: Together) -> tuple[tuple[str, ...], bool]:
+    """Return the layers of units, and whether they lie at one place of one, so that a crop can hold all of them."""
+    layers = tuple(dict.fromkeys(unit.layer for unit in units.members))
+    return layers, len({(unit.layer, unit.row, unit.col) for unit in units.members}) == 1
 
 
 def _seeds(seed: Seed, n_units: int) -> Tensor | None:
@@ -155,19 +193,19 @@ def _seeds(seed: Seed, n_units: int) -> Tensor | None:
 def superpose(
     net: Network,
     image: Images,
-    layer: str,
+    layer: str | Layer,
     top: int = 3,
     channel: int | None = None,
     rules: RuleSet = DECONVNET,
     *,
     seed: Seed = "activation",
-) -> Float[Tensor, "c h w"]:
+) -> Projection:
     """Return the sum of the projections of the strongest units of one image, each projected by itself.
 
     Args:
         net: The captured network.
         image: One image, as `Network.prepare` takes it.
-        layer: The layer's name.
+        layer: The layer's name, or itself.
         top: How many units.
         channel: Take the strongest positions of this feature map only; None takes the strongest maps of the
             layer, each by its strongest unit.
@@ -175,7 +213,7 @@ def superpose(
         seed: What is sent back from each unit, as for `project`; several numbers go to the units strongest first.
 
     Returns:
-        (c, h, w) in the scale of the network's input.
+        (c, h, w) in the scale of the network's input; a tensor to torch, a picture to a notebook (`Projection`).
 
     Raises:
         BadInputError: An unknown layer, a channel out of range, several images, a seed as for `project`.
@@ -195,4 +233,5 @@ def superpose(
             f"units of one image are superposed, got {len(batch)} images; superpose them one by one"
         )
     units = strongest_units(net, batch, layer, top, channel)
-    return project(net, batch, units, rules, seed=seed).sum(0)
+    found = project(net, batch, units, rules, seed=seed)
+    return Projection.of(found.sum(0), found.made)

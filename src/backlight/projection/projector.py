@@ -17,11 +17,11 @@ from backlight.network import Layer, Network
 from backlight.network.fold import fold_batch_norms
 from backlight.operators.adjoint import Record
 from backlight.operators.ruleset import DECONVNET, RuleSet
-from backlight.projection.backward import Backward
+from backlight.projection.backward import Backward, Part
 from backlight.projection.controls import Control
 from backlight.projection.crops import Crops
 from backlight.projection.rewrite import apply_rules
-from backlight.projection.units import Unit
+from backlight.projection.units import Unit, Units
 
 MOST_IMAGES = 16
 """How many images are worth running at once."""
@@ -104,15 +104,15 @@ class Projector:
     def __call__(
         self,
         images: Sequence[Float[Tensor, "c h w"]] | Tensor,
-        units: Sequence[Unit],
+        units: Sequence[Unit | Units],
         image_of: Sequence[int] | None = None,
         seeds: Tensor | None = None,
     ) -> Projections:
-        """Return the activation and the projection of each unit.
+        """Return the activation and the projection of each unit, or of units together.
 
         Args:
             images: Inputs (c, h, w), on any device; only what is run is moved to the network's.
-            units: Units of the layers.
+            units: Units of the layers; with crops, those that are projected together lie at one place.
             image_of: The place of each unit's image among the images; None if each has its own, in their order.
             seeds: (n,) what to send back from each unit; None for what the control says, else its own activation.
         """
@@ -122,26 +122,31 @@ class Projector:
     def _project(
         self,
         images: Sequence[Tensor] | Tensor,
-        units: Sequence[Unit],
+        units: Sequence[Unit | Units],
         image_of: Sequence[int] | None,
         seeds: Tensor | None,
     ) -> Projections:
         # By place among the units: batches, layers and the walk all bring them in orders of their own.
         found: dict[int, tuple[Tensor, Tensor, tuple[int, int]]] = {}
+        heads = self._heads(units)
         for batch in self._batches(images, units, image_of):
             # (m, c, h, w); one forward pass serves the units of all layers.
             record = self._backward.forward(torch.stack(batch.inputs).to(*self._home))
             self._control.alter(record)
-            for head, layer in enumerate(self.layers):
-                members = [i for i in batch.members if units[i].layer == layer.name]
-                if members:
-                    own = self._control.seed if seeds is None else seeds[members]
-                    found |= self._descend((record, head, own), units, members, batch)
+            for own in sorted({heads[i] for i in batch.members}):
+                members = [i for i in batch.members if heads[i] == own]
+                chosen = self._control.seed if seeds is None else seeds[members]
+                found |= self._descend((record, own, chosen), units, members, batch)
         values, signals, corners = zip(*(found[i] for i in range(len(units))), strict=True)
         return Projections(torch.stack(values), signals, corners)
 
+    def _heads(self, units: Sequence[Unit | Units]) -> list[tuple[int, ...]]:
+        """Return the places among the layers of each unit's: what is alike is passed back at once."""
+        places = {layer.name: i for i, layer in enumerate(self.layers)}
+        return [tuple(places[own.layer] for own in unit.members) for unit in units]
+
     def _batches(
-        self, images: Sequence[Tensor] | Tensor, units: Sequence[Unit], image_of: Sequence[int] | None
+        self, images: Sequence[Tensor] | Tensor, units: Sequence[Unit | Units], image_of: Sequence[int] | None
     ) -> Iterator[_Batch]:
         """Yield batches: images with all of their units, or one input for each unit of one layer."""
         own = list(range(len(units)) if image_of is None else image_of)
@@ -153,34 +158,37 @@ class Projector:
                 members = [i for i, image in enumerate(own) if image in place]
                 yield _Batch([images[i] for i in ids], members, {i: place[own[i]] for i in members}, {})
             return
-        for layer in self.layers:  # one by one: every unit needs an input of its own
-            mine = [i for i, unit in enumerate(units) if unit.layer == layer.name]
+        heads = self._heads(units)
+        for kind in sorted(set(heads)):  # one by one: every unit needs an input of its own
+            mine = [i for i, those in enumerate(heads) if those == kind]
             for start in range(0, len(mine), self.batch_size):
                 members = mine[start : start + self.batch_size]
-                corners = {i: self._corner(units[i]) for i in members}
+                corners = {i: self._corner(units[i].members[0]) for i in members}
                 yield _Batch([self._cut(images[own[i]], corners[i]) for i in members], members, None, corners)
 
     def _descend(
         self,
-        source: tuple[Record, int, Tensor | float | None],
-        units: Sequence[Unit],
+        source: tuple[Record, tuple[int, ...], Tensor | float | None],
+        units: Sequence[Unit | Units],
         members: list[int],
         batch: _Batch,
     ) -> dict[int, tuple[Tensor, Tensor, tuple[int, int]]]:
-        """Return the activation, the signal and its corner of units of one layer.
+        """Return the activation, the signal and its corner of units of one layer, or of units together of the same.
 
         Args:
-            source: The forward pass, the place of the layer among the projector's, and the seeds of the units.
+            source: The forward pass, the places of the layers among the projector's, and the seeds of the units.
             units: The units of all layers.
             members: Which of them to project.
             batch: What was run for them.
         """
-        record, head, seeds = source
+        record, heads, seeds = source
         # (n,) units of one layer, in what was run: (channel, row, col), and the input of each.
-        places = [self._place(units[i]) for i in members]
+        parts = [
+            Part(head, [self._place(units[i].members[k]) for i in members]) for k, head in enumerate(heads)
+        ]
         owners = None if batch.owners is None else torch.tensor([batch.owners[i] for i in members])
         found = {}
-        for at, values, windows in self._backward.descend(record, head, places, owners, seeds):
+        for at, values, windows in self._backward.descend(record, parts, owners, seeds):
             # Windows hold (n, c, h, w) with (n,) first rows and columns; a crop's corner is added to get image pixels.
             # A signal without windows is the whole input, from its first pixel.
             starts = [s.tolist() for _, s in windows.axes] or [[0] * len(values)] * 2

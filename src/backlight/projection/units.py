@@ -29,6 +29,65 @@ class Unit:
     row: int | None = None
     col: int | None = None
 
+    def __repr__(self) -> str:
+        """Return it as it is written: `Unit('relu2', 3, 1, 2)`."""
+        place = "" if self.row is None else f", {self.row}, {self.col}"
+        return f"Unit({self.layer!r}, {self.channel}{place})"
+
+    @property
+    def members(self) -> tuple[Unit, ...]:
+        """The unit itself, as `Units.members` gives those of a sum."""
+        return (self,)
+
+    def __add__(self, other: Unit | Units) -> Units:
+        """Return the units that are projected together: `Unit("relu2", 3, 1, 1) + Unit("relu2", 7, 1, 2)`."""
+        return Units((*self.members, *other.members))
+
+    def __str__(self) -> str:
+        """Return it in words: `relu2 channel 3, row 1, column 2`."""
+        place = "" if self.row is None else f", row {self.row}, column {self.col}"
+        return f"{self.layer} channel {self.channel}{place}"
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units that are projected together, in one picture: each sends its seed back at the same time.
+
+    Up to the first rectifier below them the signals add up; from there on they share what rectifiers let through, so
+    that the picture is not the sum of the units' own (`superpose` gives that).
+
+    Attributes:
+        members: The units, at least one, of one layer or of several.
+
+    Raises:
+        BadInputError: No unit.
+
+    Example:
+        >>> Unit("relu2", 3, 1, 1) + Unit("relu2", 7, 1, 2)
+        Unit('relu2', 3, 1, 1) + Unit('relu2', 7, 1, 2)
+    """
+
+    members: tuple[Unit, ...]
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise BadInputError("units that are projected together are at least one, got none")
+
+    def __add__(self, other: Unit | Units) -> Units:
+        """Return all units of both."""
+        return Units((*self.members, *other.members))
+
+    def __str__(self) -> str:
+        """Return them in words."""
+        if len(self.members) < 3:
+            return " + ".join(map(str, self.members))
+        layers = ", ".join(dict.fromkeys(unit.layer for unit in self.members))
+        return f"{len(self.members)} units of {layers} together"
+
+    def __repr__(self) -> str:
+        """Return the sum as it is written."""
+        return " + ".join(map(repr, self.members))
+
 
 def check_channel(layer: Layer, channel: int) -> None:
     """Raise BadInputError unless the layer has that feature map."""
@@ -64,13 +123,13 @@ def check_unit(layer: Layer, unit: Unit) -> None:
         )
 
 
-def strongest(net: Network, images: Images, layer: str, channel: int | None = None) -> list[Unit]:
+def strongest(net: Network, images: Images, layer: str | Layer, channel: int | None = None) -> list[Unit]:
     """Return the strongest unit of a feature map, or of the whole layer, in each image.
 
     Args:
         net: The captured network.
         images: A batch of inputs (n, c, h, w), or pictures as `Network.prepare` takes them.
-        layer: The layer's name.
+        layer: The layer's name, or itself; `net.output` for the classes.
         channel: The feature map; None takes the layer's strongest unit, whatever its map.
 
     Returns:
@@ -99,7 +158,7 @@ def strongest(net: Network, images: Images, layer: str, channel: int | None = No
 
 
 def strongest_units(
-    net: Network, image: Images, layer: str, top: int, channel: int | None = None
+    net: Network, image: Images, layer: str | Layer, top: int, channel: int | None = None
 ) -> list[Unit]:
     """Return the strongest units of one image in a layer, strongest first.
 

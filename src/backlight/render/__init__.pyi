@@ -5,6 +5,7 @@ from .brightness import stretch as stretch
 from .figure import MapPanel as MapPanel
 from .figure import layer_figure as layer_figure
 from .filters import filter_figure as filter_figure
+from .inputs import draw_input as draw_input
 from .low_pass import box_sides as box_sides
 from .low_pass import low_pass as low_pass
 from .overlay import blend as blend

@@ -20,6 +20,7 @@ from backlight.scan.bands import Bands
 from backlight.scan.halves import HalvedHits
 from backlight.scan.statistics import MapStatistics, bins_of
 from backlight.scan.topk import TopHits
+from backlight.text import counted
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class LayerScan:
             None if self.bands is None else self.bands.add(maxima, bins, image_ids, places),
         )
 
+    def __repr__(self) -> str:
+        """Return how much was scanned, without the arrays."""
+        n_maps = counted(len(self.statistics.maxima), "map")
+        return f"LayerScan({n_maps}, {counted(self.statistics.n_images, 'image')})"
+
     def merge(self, other: LayerScan) -> LayerScan:
         """Return the result for both sets of images, which have no image in common."""
         both = None if self.bands is None or other.bands is None else self.bands.merge(other.bands)
@@ -104,6 +110,12 @@ class Scan:
         """Number of images that were read."""
         # every image is added to all layers, so any of them tells
         return next((s.statistics.n_images for s in self.layers.values()), 0)
+
+    def __repr__(self) -> str:
+        """Return how much was scanned: `Scan(26 layers, 3976 maps, 1000 images)`."""
+        n_maps = sum(len(result.statistics.maxima) for result in self.layers.values())
+        parts = counted(len(self.layers), "layer"), counted(n_maps, "map"), counted(self.n_images, "image")
+        return f"Scan({', '.join(parts)})"
 
     def merge(self, other: Scan) -> Scan:
         """Return the scan of both sets of images, which have no image in common."""

@@ -38,7 +38,7 @@ class HitConfig(Protocol):
         """Random seed for the draw."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HitResult(Result):
     """A result with a row for each of n hits: every array starts with them, (n, …).
 

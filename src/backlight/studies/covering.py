@@ -86,28 +86,57 @@ def largest_shares(
     return np.stack([(ranks < count).reshape(scores.shape) for count in counts])
 
 
-def sliding_squares(height: int, width: int, size: int, stride: int) -> tuple[list[int], list[int]]:
-    """Return the top rows and left columns of a square that slides over an image, the last ones flush with its edges.
+Sides = int | tuple[int, int]
+"""A length along both axes, or (rows, columns)."""
+
+
+def along_both(sides: Sides) -> tuple[int, int]:
+    """Return the length along rows and along columns.
+
+    Example:
+        >>> along_both(8), along_both((8, 4))
+        ((8, 8), (8, 4))
+    """
+    return sides if isinstance(sides, tuple) else (sides, sides)
+
+
+def sliding_squares(height: int, width: int, size: Sides, stride: Sides) -> tuple[list[int], list[int]]:
+    """Return the top rows and left columns of a window that slides over an image, the last ones flush with its edges.
+
+    Args:
+        height: Rows of the image.
+        width: Its columns.
+        size: Side of a square window, or its height and width.
+        stride: Pixels from one position to the next, or (down, right).
 
     Raises:
-        BadInputError: The square does not fit into the image, or the stride is below 1.
+        BadInputError: The window does not fit into the image, or the stride is below 1.
 
-    *Convention*: where the stride does not divide the distance, the last step is shorter, so that whole squares cover
+    *Convention*: where the stride does not divide the distance, the last step is shorter, so that whole windows cover
     every pixel.
 
     Example:
-        >>> sliding_squares(10, 8, 4, 4)
-        ([0, 4, 6], [0, 4])
+        >>> sliding_squares(10, 8, 4, 4), sliding_squares(10, 8, (10, 4), (1, 2))
+        (([0, 4, 6], [0, 4]), ([0], [0, 2, 4]))
     """
-    if not 1 <= size <= min(height, width):
+    sides, steps = along_both(size), along_both(stride)
+    if isinstance(size, int) and not 1 <= size <= min(height, width):
         raise BadInputError(
             f"the side of the square must be 1 to {min(height, width)} pixels, as the network sees images of "
             f"{height}x{width}, got {size}; choose a smaller one"
         )
-    if stride < 1:
-        raise BadInputError(f"the stride of the square must be at least 1 pixel, got {stride}")
-    # range ends before the last place, side - size, which is added whether or not the stride leads there
-    rows, cols = ([*range(0, side - size, stride), side - size] for side in (height, width))
+    if not (1 <= sides[0] <= height and 1 <= sides[1] <= width):
+        raise BadInputError(
+            f"the window must be at most {height}x{width} pixels, as the network sees images, got "
+            f"{sides[0]}x{sides[1]}; choose a smaller one"
+        )
+    if min(steps) < 1:
+        raise BadInputError(f"the stride of the square must be at least 1 pixel, got {min(steps)}")
+    # range ends before the last place, length - side, which is added whether or not the stride leads there
+    rows, cols = (
+        [*range(0, length - side, step), length - side]
+        for length, side, step in zip((height, width), sides, steps, strict=True)
+    )
     return rows, cols
 
 

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 import cattrs
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.storage import replacing
 from backlight.storage.arrays import BROKEN, checksum, read_npz
+from backlight.text import counted
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from backlight.render.plots import Plot
@@ -34,6 +36,24 @@ _CONVERTER = cattrs.Converter()
 configure_union_passthrough(
     str | int | float | bool | None, _CONVERTER
 )  # JSON keeps these types apart itself
+
+
+def _has_numbers(kind: Any) -> bool:
+    """Return whether a type is one value or a tuple of numbers, such as `int | tuple[int, int]`."""
+    return get_origin(kind) is UnionType and any(get_origin(part) is tuple for part in get_args(kind))
+
+
+def _value_or_numbers(value: Any, kind: Any) -> Any:
+    given = value if isinstance(value, list) else [value]
+    kinds = (
+        (int, float) if isinstance(value, list) else tuple(k for k in get_args(kind) if isinstance(k, type))
+    )
+    if not all(isinstance(own, (*kinds, int)) and not isinstance(own, bool) for own in given):
+        raise ValueError(f"expected {kind}, got {value!r}")
+    return tuple(value) if isinstance(value, list) else value
+
+
+_CONVERTER.register_structure_hook_func(_has_numbers, _value_or_numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +78,23 @@ class Result(ABC):
         package = type(self).__module__.rpartition(".")[0]
         figure: Plot = import_module(f"{package}.plot").draw(self, *args, **options)
         return figure
+
+    def __repr__(self) -> str:
+        """Return what it was found of, on one line and without arrays: `Inversion(SqueezeNet, 'features.3')`."""
+        return f"{type(self).__name__}({', '.join(self._facts())})"
+
+    def _facts(self) -> list[str]:
+        """Return of what it was found: the network, its layers and the images, as far as the result knows them."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        facts = [str(own[name]) for name in ("model", "network") if name in own]
+        layers = own.get("layers", (own["layer"],) if "layer" in own else ())
+        if len(layers) == 1:
+            facts.append(repr(getattr(layers[0], "name", layers[0])))
+        elif layers:
+            facts.append(counted(len(layers), "layer"))
+        images = own.get("images")
+        n_images = len(images) if isinstance(images, tuple) else own.get("n_images")
+        return facts if n_images is None else [*facts, counted(n_images, "image")]
 
     def save(self, path: Path | str) -> None:
         """Write `path`.json (summary, configuration, values) and `path`.npz (arrays).

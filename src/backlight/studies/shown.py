@@ -14,12 +14,12 @@ from torch import Tensor
 from backlight.atlas import Atlas
 from backlight.errors import BadInputError
 from backlight.geometry import Box
-from backlight.images import listed_images
+from backlight.images import Preprocessing, listed_images
 from backlight.network import Images, Layer, Network
 from backlight.operators.ruleset import RuleSet
 from backlight.projection import Unit, project, strongest
 from backlight.projection.reach import under_rules
-from backlight.render import Tile, pad
+from backlight.render import Tile, draw_input, pad
 from backlight.storage.tiles import tile_box
 
 _SAME = 1e-4
@@ -81,7 +81,7 @@ def inputs_of(net: Network, images: Images) -> tuple[Tensor, list[UInt8[np.ndarr
     """
     if net.takes_as_inputs(images) or net.preprocessing is None:
         batch = net.prepare(images)
-        return batch, [_drawn(one) for one in batch]
+        return batch, [drawn_as(one, one, None) for one in batch]
     pictures = net.preprocessing.pictures(listed_images(images))
     batch = net.prepare(net.preprocessing.normalise(pictures))
     return batch, [np.array(picture.convert("RGB")) for picture in pictures]
@@ -183,12 +183,21 @@ def image_names(images: Images, count: int) -> list[str]:
     return [str(own) if isinstance(own, (str, Path)) else f"image {i}" for i, own in enumerate(given)]
 
 
-def _drawn(image: Tensor) -> UInt8[np.ndarray, "h w 3"]:
-    """Return an input (c, h, w) as a picture, its range stretched to black and white."""
-    values = image.permute(1, 2, 0).float().cpu().numpy()
-    if values.shape[2] != 3:
-        values = np.repeat(values.mean(2, keepdims=True), 3, axis=2)
-    low, high = values.min(), values.max()
-    scaled = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
-    drawn: NDArray[np.uint8] = np.rint(255 * scaled).astype(np.uint8)
-    return drawn
+def drawn_as(
+    values: Tensor, image: Tensor, preprocessing: Preprocessing | None
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Return values (c, h, w) of a network's input as a picture, as the picture of an image (c, h, w) is drawn.
+
+    Args:
+        values: What is drawn.
+        image: The input beside which it is drawn.
+        preprocessing: How the image was made of a picture, which is undone; None where that is not known: then the
+            image's smallest value is black and its largest white.
+
+    Example:
+        >>> import torch
+        >>> drawn_as(torch.ones(1, 1, 1), torch.tensor([[[-3.0, 5.0]]]), None)[0, 0].tolist()
+        [128, 128, 128]
+    """
+    shown, like = (own.detach().float().cpu().numpy() for own in (values, image))
+    return draw_input(shown, like, None if preprocessing is None else (preprocessing.mean, preprocessing.std))

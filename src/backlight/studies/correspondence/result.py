@@ -41,7 +41,7 @@ class CorrespondenceConfig:
         check_at_least(0, seed=self.seed)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Correspondence(Result):
     """Delta of every part and of its controls: small where masks change a layer in the same way in all images.
 

@@ -150,7 +150,7 @@ class LookedFor:
     n_found: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis(Result):
     """What is wrong with a network.
 

@@ -31,7 +31,7 @@ SETTLED_SHARE = 0.1
 """A layer is settled at the first step after which this share of its total change, or less, comes."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EvolutionResult(Result):
     """The strongest units of sampled feature maps over fixed images, and their projections, step by step.
 

@@ -49,7 +49,7 @@ class FaithfulnessConfig:
             raise BadInputError(f"shares lie between 0 and 1, such as 0.05 and 0.2, got {self.shares}")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Faithfulness(HitResult):
     """How far activations fall when the pixels that a method chose are covered.
 

@@ -58,7 +58,7 @@ class ForetellingConfig:
             )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Foretelling(HitResult):
     """How well projections tell where covering an image makes an activation fall.
 

@@ -42,7 +42,7 @@ class HomogeneityConfig:
         check_at_least(0, seed=self.seed)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Homogeneity(Result):
     """How alike the hits of every map are.
 

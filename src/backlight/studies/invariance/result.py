@@ -96,7 +96,7 @@ class InvarianceConfig:
         return {transform: sorted({float(amount) for amount in own[transform]}) for transform in TRANSFORMS}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Invariance(Result):
     """How far layers and feature maps move under every amount of every transformation.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -21,29 +21,26 @@ from backlight.render.plots import (
     NOTE_POINTS,
     TITLE_POINTS,
     Plot,
-    hold_all,
     line_height,
     new_plot,
     shortened_end,
     width_of,
     without_axes,
 )
-from backlight.studies.covering import FILLS_IN_WORDS, filled
+from backlight.studies.covering import Fill, along_both, filled
+from backlight.studies.occlusion.covers import in_words
+from backlight.studies.occlusion.heat import SIDE, Heat, beside, draw_heat, edges_of, in_pixels
 from backlight.studies.occlusion.result import Occlusion
 from backlight.studies.plots import outline
 from backlight.studies.shown import tile_of
 
 _N_LABELS = 6
-_OTHER, _NOWHERE = "#c4c4ca", "#d8d8dc"
+_OTHER = "#c4c4ca"
 _TILE, _GAP = 200, 8
-_NARROW = 0.01
-"""The least range of a heat map, as a share of the uncovered value: smaller changes are hardly coloured."""
-
-_SIDE, _NARROWEST = 2.5, 0.5
+_NARROWEST = 0.5
 _LEFT, _ABOVE, _BELOW = 0.7, 1.0, 0.82
 _BETWEEN, _BAR, _KEY = 0.25, 1.05, 0.35
-"""Inches: height and least width of the pictures; the margins; the space right of a picture, a colour bar and a key."""
-_BAR_GAP, _BAR_WIDTH = 0.1, 0.11
+"""Inches: the least width of the pictures; the margins; the space right of a picture, a colour bar and a key."""
 _TITLE, _LABEL, _NAME = 12.0, 9.0, 1.9
 """Points of a panel's title and of the names in a key, and the largest width of a class name in inches."""
 
@@ -62,22 +59,26 @@ class _Panel(NamedTuple):
         return max(self.width + self.right, width_of(self.title, _TITLE) + _BETWEEN)
 
 
-def draw(result: Occlusion) -> Plot:
+def draw(result: Occlusion, by_pixel: bool = False) -> Plot:
     """Return the image, the feature map's sum, its projections, the class's probability and the labels, side by side.
 
     A unit that was asked for has its own heat map; the last two are left out where the network does not classify.
+
+    Args:
+        result: What the study found.
+        by_pixel: Draw the heat maps by pixel, each the mean over the squares that cover it, not by square.
     """
-    panels = _panels(result)
+    panels = _panels(result, by_pixel)
     width = _LEFT + sum(panel.step for panel in panels)
-    figure, (axes,) = new_plot(1, len(panels), (width, _SIDE), _title(result), _note(result))
+    figure, (axes,) = new_plot(1, len(panels), (width, SIDE), _title(result), _note(result, by_pixel))
     figure.set_layout_engine("none")  # so that all pictures keep one height
     above = _ABOVE + line_height(TITLE_POINTS) * figure.get_suptitle().count("\n")
     below = _BELOW + line_height(NOTE_POINTS) * figure.get_supxlabel().count("\n")
-    height = above + _SIDE + below
+    height = above + SIDE + below
     figure.set_size_inches(width, height)
     left = _LEFT
     for one, panel in zip(axes, panels, strict=True):
-        one.set_position((left / width, below / height, panel.width / width, _SIDE / height))
+        one.set_position((left / width, below / height, panel.width / width, SIDE / height))
         one.set_anchor("W")  # where a picture is narrower than its panel
         panel.draw(one, result)
         one.set_title(panel.title, loc="left", fontsize=_TITLE)
@@ -85,23 +86,33 @@ def draw(result: Occlusion) -> Plot:
     return figure
 
 
-def _panels(result: Occlusion) -> list[_Panel]:
+def _panels(result: Occlusion, by_pixel: bool) -> list[_Panel]:
     rows, cols = result.image.shape[:2]
-    width = max(_SIDE * cols / rows, _NARROWEST)
+    width = max(SIDE * cols / rows, _NARROWEST)
     unit, n_others = result.watched.unit, len(result.other_names)
+    left = f"map {unit.channel},\n    summed" if unit.row is not None else f"unit {unit.channel}"
     panels = [
         _Panel(width, _BETWEEN, "a  the image, covered\n    where b is lowest", _image),
-        _Panel(width, _BAR, f"b  what is left of map {unit.channel},\n    summed", _map),
+        _Panel(width, _BAR, f"b  what is left of {left}", partial(_map, by_pixel)),
     ]
     if result.config.row is not None:
-        panels.append(_Panel(width, _BAR, f"b′  its unit at row {unit.row},\n     column {unit.col}", _unit))
+        panels.append(
+            _Panel(
+                width,
+                _BAR,
+                f"b′  its unit at row {unit.row},\n     column {unit.col}",
+                partial(_unit, by_pixel),
+            )
+        )
     others = ", in other images" if n_others else ""
     title = f"c  its projection here{others},\n    above what is seen"
-    panels.append(_Panel((1 + n_others) * _SIDE / 2, _BETWEEN, title, _projections))
+    panels.append(_Panel((1 + n_others) * SIDE / 2, _BETWEEN, title, _projections))
     if result.watched.class_index is not None:
         kind = "class given" if result.config.class_index is not None else "the network's own answer"
         name = shortened_end(result.class_name(result.watched.class_index), _NAME, _TITLE)
-        panels.append(_Panel(width, _BAR, f"d  probability of {name}\n    ({kind})", _probability))
+        panels.append(
+            _Panel(width, _BAR, f"d  probability of {name}\n    ({kind})", partial(_probability, by_pixel))
+        )
         longest = max(width_of(name, _LABEL) for _, name, _ in legend_entries(result))
         title = "e  most probable class,\n    share of the positions"
         panels.append(_Panel(width, _KEY + longest, title, _labels))
@@ -109,24 +120,45 @@ def _panels(result: Occlusion) -> list[_Panel]:
 
 
 def _title(result: Occlusion) -> str:
-    config, unit = result.config, result.watched.unit
-    square = f"a square of {config.size}×{config.size} pixels slid in steps of {config.stride}"
-    return f"{result.model} · {unit.layer}, map {unit.channel}: {square}"
+    unit, (height, width), steps = result.watched.unit, result.config.window, along_both(result.config.stride)
+    step = "×".join(map(str, steps[: len(set(steps))]))
+    what = "square" if height == width else "window"
+    slid = f"a {what} of {height}×{width} pixels slid in steps of {step}"
+    return f"{result.model} · {unit.layer}, {_kind(result)} {unit.channel}: {slid}"
 
 
-def _note(result: Occlusion) -> str:
-    fill = FILLS_IN_WORDS[result.config.fill]
+def _kind(result: Occlusion) -> str:
+    return "unit" if result.watched.unit.row is None else "map"
+
+
+def _note(result: Occlusion, by_pixel: bool) -> str:
+    fill, own = in_words(result.config.fill, _by_image(result)), result.watched
     kind = "strongest" if result.config.row is None else "chosen"
-    others = ", then of its strongest unit in other images" if result.other_names else ""
+    unit = (
+        f"map's {kind} unit (row {own.unit.row}, column {own.unit.col})"
+        if own.unit.row is not None
+        else "unit"
+    )
+    others = f", then of {'its strongest unit' if own.unit.row is not None else 'it'} in other images"
+    where = (
+        "Each pixel of a heat map is the mean over the squares that cover it"
+        if by_pixel
+        else "Each cell of a heat map stands at the middle of the square that is covered"
+    )
     return (
-        f"Each cell of a heat map stands at the middle of the square that is covered (by {fill}). White: the value of "
+        f"{where} (by {fill}). White: the value of "
         "the uncovered image (the line in the colour bar). Blue: less. Red: more.\n"
-        f"c: {result.rules.name} projection of the map's {kind} unit (row {result.watched.unit.row}, "
-        f"column {result.watched.unit.col}) above what it sees{others}; grey is zero."
-        + ("" if result.watched.output is None else f" d, e: by the output {result.watched.output!r}.")
+        f"c: {result.rules.name} projection of the {unit} above what it sees{others if result.other_names else ''}; "
+        "grey is zero."
+        + ("" if own.output is None else f" d, e: by the output {own.output!r}.")
         + _agreement(result)
         + _stronger(result)
     )
+
+
+def _by_image(result: Occlusion) -> bool:
+    """Return whether an image was given to cover with."""
+    return bool(result.cover.size) and result.config.fill in get_args(Fill)
 
 
 def _agreement(result: Occlusion) -> str:
@@ -156,25 +188,34 @@ def _image(axes: Axes, result: Occlusion) -> None:
     box = result.square(result.map_sums)
     axes.imshow(_covered(result, box))
     outline(axes, box, ("white", 2.2), ("black", 0.8))
-    _pixels(axes, result)
+    in_pixels(axes, result)
     axes.tick_params(labelleft=True)
     axes.set_ylabel("row, pixels")
 
 
 def _covered(result: Occlusion, box: Box) -> NDArray[np.uint8]:
     """Return the picture with a box covered by the input's fill; the input is a linear function of the picture."""
+    if result.cover.size:
+        shown = result.image.copy()
+        shown[box.slices()] = result.cover[box.slices()]
+        return shown
     picture = torch.from_numpy(result.image.astype(np.float32)).permute(2, 0, 1)
-    fill = filled(picture, result.config.fill, np.random.default_rng(result.config.seed))
+    fill = filled(picture, result.config.fill, np.random.default_rng(result.config.seed))  # type: ignore[arg-type]
     picture[:, *box.slices()] = fill[:, *box.slices()]
     return picture.permute(1, 2, 0).clamp(0, 255).round().numpy().astype(np.uint8)
 
 
-def _map(axes: Axes, result: Occlusion) -> None:
-    _heat(axes, result, result.map_sums, result.watched.map_sum, "sum of positive activations")
+def _map(by_pixel: bool, axes: Axes, result: Occlusion) -> None:
+    label = "activation" if result.watched.unit.row is None else "sum of positive activations"
+    draw_heat(axes, result, Heat(result.map_sums, result.watched.map_sum, label, by_pixel))
 
 
-def _unit(axes: Axes, result: Occlusion) -> None:
-    _heat(axes, result, result.unit_values, result.watched.unit_value, "activation of the unit")
+def _unit(by_pixel: bool, axes: Axes, result: Occlusion) -> None:
+    draw_heat(
+        axes,
+        result,
+        Heat(result.unit_values, result.watched.unit_value, "activation of the unit", by_pixel),
+    )
 
 
 def _projections(axes: Axes, result: Occlusion) -> None:
@@ -201,10 +242,10 @@ def _projections(axes: Axes, result: Occlusion) -> None:
     without_axes(axes)
 
 
-def _probability(axes: Axes, result: Occlusion) -> None:
+def _probability(by_pixel: bool, axes: Axes, result: Occlusion) -> None:
     uncovered = result.watched.probability
     assert uncovered is not None
-    _heat(axes, result, result.probabilities, uncovered, "probability")
+    draw_heat(axes, result, Heat(result.probabilities, uncovered, "probability", by_pixel))
 
 
 def _labels(axes: Axes, result: Occlusion) -> None:
@@ -216,13 +257,13 @@ def _labels(axes: Axes, result: Occlusion) -> None:
             codes[result.labels == index] = code
     colours = [colour for _, _, colour in legend]
     mesh = axes.pcolormesh(
-        *_edges(result), codes, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5
+        *edges_of(result), codes, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5
     )
-    bar = axes.figure.colorbar(mesh, cax=_beside(axes, result), ticks=range(len(colours)))
+    bar = axes.figure.colorbar(mesh, cax=beside(axes, result), ticks=range(len(colours)))
     bar.ax.set_yticklabels([name for _, name, _ in legend])
     bar.ax.invert_yaxis()
     bar.ax.tick_params(length=0, labelsize=9)
-    _pixels(axes, result)
+    in_pixels(axes, result)
 
 
 def legend_entries(result: Occlusion) -> list[tuple[int | None, str, str]]:
@@ -236,53 +277,3 @@ def legend_entries(result: Occlusion) -> list[tuple[int | None, str, str]]:
         rest = sum(count for _, count in counts[_N_LABELS:])
         found.append((None, f"{len(counts) - _N_LABELS} other {rest / n:.0%}", _OTHER))
     return found
-
-
-def _heat(axes: Axes, result: Occlusion, values: NDArray[np.floating], uncovered: float, label: str) -> None:
-    # as far on both sides of the uncovered value, so that a fall and a rise of one size are coloured equally strongly
-    low, high = min(float(values.min()), uncovered), max(float(values.max()), uncovered)
-    least = _NARROW * (abs(uncovered) or 1)
-    reach = max(high - uncovered, uncovered - low, least / 2)
-    mesh = axes.pcolormesh(
-        *_edges(result), values, cmap="RdBu_r", vmin=uncovered - reach, vmax=uncovered + reach
-    )
-    # five digits tell values apart that differ by a thousandth, and no factor of all stands above the bar
-    bar = axes.figure.colorbar(mesh, cax=_beside(axes, result), format=lambda value, _: f"{value:.5g}")
-    bar.set_label(label, fontsize=8)
-    bar.ax.axhline(uncovered, color="black", linewidth=1.2)
-    if high - low >= least:
-        bar.ax.set_ylim(low, high)  # the colours that occur
-    bar.ax.tick_params(labelsize=8)
-    bar.ax.grid(False)
-    _pixels(axes, result)
-
-
-def _beside(axes: Axes, result: Occlusion) -> Axes:
-    """Return the place of a colour bar right of a picture, of one width for pictures of any shape."""
-    width = _SIDE * result.image.shape[1] / result.image.shape[0]
-    return axes.inset_axes((1 + _BAR_GAP / width, 0, _BAR_WIDTH / width, 1))
-
-
-def _edges(result: Occlusion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the edges of the cells of a heat map, columns first: halfway between the centres of the squares."""
-    size = result.config.size
-    return _axis_edges(result.cols, size), _axis_edges(result.rows, size)
-
-
-def _axis_edges(starts: NDArray[np.int64], size: int) -> NDArray[np.float64]:
-    middles = (starts + (size - 1) / 2).tolist()
-    if len(middles) == 1:
-        return np.array([middles[0] - size / 2, middles[0] + size / 2])
-    between = [(low + high) / 2 for low, high in pairwise(middles)]
-    return np.array([2 * middles[0] - between[0], *between, 2 * middles[-1] - between[-1]])
-
-
-def _pixels(axes: Axes, result: Occlusion) -> None:
-    height, width = result.image.shape[:2]
-    # outer cells reach beyond the image where the square moves by more than its side
-    hold_all([axes], (-0.5, width - 0.5), (height - 0.5, -0.5), room=0.0)
-    axes.set_aspect("equal")
-    axes.set_facecolor(_NOWHERE)
-    axes.grid(False)
-    axes.tick_params(labelleft=False)
-    axes.set_xlabel("column, pixels")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,8 @@ from backlight.operators.ruleset import RuleSet
 from backlight.projection import Unit
 from backlight.studies.checks import check_at_least
 from backlight.studies.classes import class_name
-from backlight.studies.covering import Fill, check_fills
+from backlight.studies.covering import Sides, along_both
+from backlight.studies.occlusion.covers import Shows, check_shows
 from backlight.studies.results import Result
 from backlight.studies.shown import Others
 
@@ -31,11 +32,12 @@ class OcclusionConfig:
     """What slides over the image, and what is watched.
 
     Attributes:
-        size: Side of the square in pixels of the network's input.
-        stride: Pixels from one position to the next.
-        fill: What a covered pixel shows.
-        channel: The feature map; None takes the one with the strongest single activation in the uncovered image, of
-            those projected in the atlas where there is one.
+        size: Side of the square in pixels of the network's input, or (h, w) of a window.
+        stride: Pixels from one position to the next, or (down, right).
+        fill: What a covered pixel shows: a fill made of the image (`Fill`), a colour as Pillow spells it ("#808080"),
+            a number of the network's input or one for each channel (Captum's baselines). `run` takes an image, too.
+        channel: The feature map, or the fully connected unit; None takes the one with the strongest single activation
+            in the uncovered image, of those projected in the atlas where there is one.
         row: Row of the unit; None takes the map's strongest in the uncovered image.
         col: Column of the unit.
         class_index: The true class; None takes the most probable one of the uncovered image.
@@ -48,9 +50,9 @@ class OcclusionConfig:
         seed: Random seed for the noise.
     """
 
-    size: int = 32
-    stride: int = 8
-    fill: Fill = "mean"
+    size: Sides = 32
+    stride: Sides = 8
+    fill: Shows = "mean"
     channel: int | None = None
     row: int | None = None
     col: int | None = None
@@ -64,11 +66,17 @@ class OcclusionConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        check_fills([self.fill])
-        check_at_least(1, size=self.size, stride=self.stride, batch_size=self.batch_size)
+        check_shows(self.fill)
+        window, steps = min(self.window), min(along_both(self.stride))
+        check_at_least(1, size=window, stride=steps, batch_size=self.batch_size)
         check_at_least(0, n_others=self.n_others)
         if (self.row is None) != (self.col is None) or (self.row is not None and self.channel is None):
             raise BadInputError("a unit is given by channel, row and col together, a map by channel alone")
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of what slides over the image."""
+        return along_both(self.size)
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Watched:
     Attributes:
         unit: The unit that is projected; its feature map is summed.
         box: What the unit sees; may reach outside the image.
-        map_sum: The sum of the feature map's positive activations.
+        map_sum: The sum of the feature map's positive activations; of a fully connected unit its activation.
         unit_value: The unit's activation.
         class_index: The class whose probability is followed; None, like the next two, where the network does not
             classify.
@@ -100,7 +108,7 @@ class Watched:
     stronger_channel: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Occlusion(Result):
     """What covering each place of an image changes.
 
@@ -121,6 +129,7 @@ class Occlusion(Result):
         other_boxes: (k, 4) what the map's unit sees in each other image: top, left, bottom, right.
         other_patches: (k, bh, bw, 3) uint8, the other images there, black outside; (0,) for none.
         other_projections: (k, bh, bw, c), the projections there; (0,) for none.
+        cover: (h, w, 3) uint8, what covered pixels show, as the image is drawn; (0,) where it is made of the image.
     """
 
     study: ClassVar[str] = "occlusion"
@@ -141,6 +150,10 @@ class Occlusion(Result):
     other_boxes: NDArray[np.int64]
     other_patches: NDArray[np.uint8]
     other_projections: NDArray[np.float32]
+    cover: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+
+    def _facts(self) -> list[str]:
+        return [self.model, str(self.watched.unit), f"{self.map_sums.size} positions"]
 
     @property
     def others(self) -> Others:
@@ -150,8 +163,23 @@ class Occlusion(Result):
     def square(self, values: NDArray[np.floating]) -> Box:
         """Return the square at which values (r, s) are smallest; of equal ones the first in raster order."""
         row, col = np.unravel_index(int(values.argmin()), values.shape)
-        top, left, size = int(self.rows[row]), int(self.cols[col]), self.config.size
-        return Box(top, left, top + size, left + size)
+        top, left, (height, width) = int(self.rows[row]), int(self.cols[col]), self.config.window
+        return Box(top, left, top + height, left + width)
+
+    def by_pixel(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return (h, w) the mean of values (r, s) over the squares that cover each pixel; NaN where none does.
+
+        Of falls it is Captum's attribution: `found.by_pixel(found.watched.unit_value - found.unit_values)`; of
+        probabilities MONAI's sensitivity.
+        """
+        shape, (height, width) = self.image.shape[:2], self.config.window
+        total, count = np.zeros(shape), np.zeros(shape)
+        for i, top in enumerate(self.rows.tolist()):
+            for j, left in enumerate(self.cols.tolist()):
+                total[top : top + height, left : left + width] += values[i, j]
+                count[top : top + height, left : left + width] += 1
+        mean: NDArray[np.float64] = np.divide(total, count, out=np.full(shape, np.nan), where=count > 0)
+        return mean
 
     def class_name(self, index: int) -> str:
         """Return the name of a class; its number where it has none."""
@@ -160,17 +188,18 @@ class Occlusion(Result):
     def shown(self) -> NDArray[np.float64]:
         """Return (r, s) how much of the projection lies in each square: the sum of its magnitudes."""
         # the sum over channels (h, w), then over each square
-        magnitude, size = np.abs(self.projection).sum(2, dtype=np.float64), self.config.size
+        magnitude, (height, width) = np.abs(self.projection).sum(2, dtype=np.float64), self.config.window
         return np.array(
-            [[magnitude[r : r + size, c : c + size].sum() for c in self.cols] for r in self.rows], np.float64
+            [[magnitude[r : r + height, c : c + width].sum() for c in self.cols] for r in self.rows],
+            np.float64,
         )
 
     def in_field(self) -> NDArray[np.bool_]:
         """Return (r, s) whether each square touches what the unit sees."""
-        box, size = self.watched.box, self.config.size
+        box, (height, width) = self.watched.box, self.config.window
         # half-open intervals overlap where each begins before the other ends
-        rows = (self.rows < box.bottom) & (self.rows + size > box.top)
-        cols = (self.cols < box.right) & (self.cols + size > box.left)
+        rows = (self.rows < box.bottom) & (self.rows + height > box.top)
+        cols = (self.cols < box.right) & (self.cols + width > box.left)
         touching: NDArray[np.bool_] = rows[:, None] & cols
         return touching
 

@@ -13,11 +13,9 @@ from torch import Tensor
 
 from backlight.errors import ActivationError
 from backlight.geometry import Box
-from backlight.network import Layer, Network
-from backlight.network.class_output import Output
+from backlight.network import Layer
 from backlight.network.fast import FastNetwork, step_images
 from backlight.projection import Unit
-from backlight.scan import Progress
 from backlight.studies.classes import probabilities
 from backlight.studies.covering import covered
 from backlight.studies.progress import Count
@@ -28,7 +26,8 @@ class SweptValues:
     """What a network gives for n covered copies of an image.
 
     Attributes:
-        map_sums: (n,) the sum of a feature map's positive activations, by `map_sum`.
+        map_sums: (n,) the sum of a feature map's positive activations, by `map_sum`; of a fully connected unit its
+            activation.
         unit_values: (n,) the activation of one unit.
         probabilities: (n,) the probability of one class; (0,) where the network does not classify.
         labels: (n,) the most probable class; (0,) where the network does not classify.
@@ -44,14 +43,13 @@ class SquareSweep:
     """Runs an image, then its covered copies, up to a layer and, where the network classifies, to its output.
 
     Args:
-        net: The captured network.
-        layer: A layer with rows and columns.
+        forward: Runs the network up to a layer, and to the output that the class is read from where it classifies.
+        layer: The layer.
         image: An input (c, h, w).
-        output: The output that the class is read from; None where the network does not classify.
         batch_size: How many copies run at once; None chooses by the device.
 
     Attributes:
-        maps: (c, h, w) the layer's activations of the uncovered image.
+        maps: (c, h, w) the layer's activations of the uncovered image; (c,) of a fully connected layer.
         probabilities: (classes,) the probabilities of the uncovered image; None where the network does not classify.
 
     Raises:
@@ -63,15 +61,13 @@ class SquareSweep:
 
     def __init__(
         self,
-        net: Network,
+        forward: FastNetwork,
         layer: Layer,
         image: Float[Tensor, "c h w"],
-        output: Output | None = None,
         batch_size: int | None = None,
     ) -> None:
-        self._layer, self._image = layer, image
-        self._run = FastNetwork(net, [layer], output)
-        self._batch_size = batch_size or step_images(net.device)
+        self._run, self._layer, self._image = forward, layer, image
+        self._batch_size = batch_size or step_images(image.device)
         maps, *scores = self._run(image[None])  # (1, c, h, w), then (1, classes) where the network classifies
         self.maps = _as_array(maps[0])
         self.probabilities: NDArray[np.float64] | None = None
@@ -86,7 +82,7 @@ class SquareSweep:
         class_index: int | None,
         fill: Float[Tensor, "c h w"],
         boxes: Sequence[Box],
-        progress: Progress | None = None,
+        count: Count,
     ) -> SweptValues:
         """Return what the network gives for the image with each box covered.
 
@@ -95,12 +91,12 @@ class SquareSweep:
             class_index: The class; None where the network does not classify.
             fill: What a box shows, (c, h, w).
             boxes: The boxes, each covered in a copy of its own.
-            progress: Called with `occlusion`, the number of boxes done and the number in all.
+            count: Counts the boxes that are done.
 
         Raises:
             ActivationError: An activation for a copy is not finite.
         """
-        parts, count = [], Count(progress, "occlusion", len(boxes))
+        parts = []
         for start in range(0, len(boxes), self._batch_size):
             part = boxes[start : start + self._batch_size]
             copies = covered(self._image, fill, part)  # (boxes, c, h, w)
@@ -114,8 +110,9 @@ class SquareSweep:
         self, outputs: tuple[Tensor, ...], unit: Unit, class_index: int | None
     ) -> tuple[NDArray[np.generic], ...]:
         """Return the fields of `SweptValues` for one batch: the layer's maps first, then the class scores if any."""
-        own = _as_array(outputs[0][:, unit.channel])  # (n, h, w), the unit's feature map
-        sums, values = map_sum(own), own[:, unit.row, unit.col]
+        own = _as_array(outputs[0][:, unit.channel])  # (n, h, w), the unit's feature map; or (n,), the unit
+        is_map = unit.row is not None
+        sums, values = (map_sum(own), own[:, unit.row, unit.col]) if is_map else (own, own.copy())
         if class_index is None:
             return sums, values, np.zeros(0), np.zeros(0, np.int64)
         found = self._probabilities(outputs[1])  # (n, classes)

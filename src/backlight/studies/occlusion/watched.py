@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from backlight.errors import BadInputError
 from backlight.network import Layer, Network
 from backlight.network.class_output import ClassOutput
 from backlight.projection import Unit
@@ -19,13 +18,7 @@ from backlight.studies.shown import view
 
 
 def check_watched(layer: Layer, config: OcclusionConfig) -> None:
-    """Raise BadInputError unless the layer has rows and columns, and the map or unit asked for."""
-    if not layer.is_spatial:
-        raise BadInputError(
-            f"occlusion needs a layer with rows and columns, but {layer.name!r} has none ({layer.n_maps} units)",
-            python="choose another; net.layers lists them",
-            command="choose another; `backlight layers MODEL` lists them",
-        )
+    """Raise BadInputError unless the layer has the map or unit asked for."""
     if config.channel is not None:
         check_channel(layer, config.channel)
         if config.row is not None:
@@ -57,15 +50,16 @@ def choose_watched(
     """
     maps, channel, stronger = sweep.maps, config.channel, None
     if channel is None:
-        peaks = maps.max((1, 2))  # (c,) the strongest unit of each map
+        peaks = maps.reshape(len(maps), -1).max(1)  # (c,) the strongest unit of each map
         first = int(peaks.argmax())
         channel = first if first in among else max(sorted(among), key=lambda own: peaks[own])
         stronger = None if channel == first else first
-    row, col = config.row, config.col
-    if row is None or col is None:
-        row, col = divmod(int(maps[channel].argmax()), maps.shape[2])
-    unit = Unit(layer.name, channel, row, col)
-    total, value = float(map_sum(maps[channel])), float(maps[channel, row, col])
+    unit = Unit(layer.name, channel, config.row, config.col)
+    if layer.is_spatial and config.row is None:
+        unit = Unit(layer.name, channel, *divmod(int(maps[channel].argmax()), maps.shape[2]))
+    place = () if unit.row is None else (unit.row, unit.col)
+    value = float(maps[channel, *place])
+    total = float(map_sum(maps[channel])) if place else value
     given = None if config.class_index is None else [config.class_index]
     check_classes(net.name, chosen, 1, given, config.class_names)
     found = _class(sweep.probabilities, config.class_index)

@@ -38,7 +38,7 @@ class SanityConfig:
             raise BadInputError("at least two hits are needed, got 1 map of 1 hit; take more")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sanity(Result):
     """How similar projections stay when weights or switches are replaced.
 

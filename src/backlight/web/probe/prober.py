@@ -22,7 +22,7 @@ from backlight.projection import Unit, activations, check_unit, superpose
 from backlight.render import Tile, blend, draw_patch, draw_projection, into_image, trimmed
 from backlight.scan.statistics import bins_of
 from backlight.studies.checks import check_belongs, check_finished, check_network
-from backlight.studies.occlusion import Occlusion, OcclusionConfig
+from backlight.studies.occlusion import OcclusionConfig
 from backlight.studies.occlusion import run as occlude
 from backlight.studies.projected import HitProjector
 from backlight.studies.shown import tile_of, view
@@ -152,7 +152,7 @@ class Prober:
         falls = 1 - found.unit_values / whole
         square = found.square(found.unit_values)
         return Occluded(
-            picture=_picture(_lit(held.picture, _by_pixel(found, falls))),
+            picture=_picture(_lit(held.picture, found.by_pixel(np.clip(falls, 0, 1)))),
             size=size,
             largest=float(falls.max()),
             box=(square.top, square.left, square.height, square.width),
@@ -259,17 +259,6 @@ def _levels(active: NDArray[np.float32]) -> NDArray[np.uint8]:
 def _active(active: NDArray[np.float32]) -> str:
     """Return where a map is active as a picture of a pixel for each unit, white for the strongest."""
     return links.inside(as_png(Image.fromarray(_levels(np.atleast_2d(active)))))
-
-
-def _by_pixel(found: Occlusion, falls: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return for each pixel (h, w) the mean of what is lost with each square that covers it, 0 to 1."""
-    total, count = np.zeros(found.image.shape[:2]), np.zeros(found.image.shape[:2])
-    size = found.config.size
-    for i, top in enumerate(found.rows):
-        for j, left in enumerate(found.cols):
-            total[top : top + size, left : left + size] += np.clip(falls[i, j], 0, 1)
-            count[top : top + size, left : left + size] += 1
-    return total / np.maximum(count, 1)
 
 
 def _lit(picture: NDArray[np.uint8], light: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -70,7 +70,7 @@ class Tried:
     measure: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trial(Result):
     """What remedies changed.
 
