@@ -6,6 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+from sphinx.domains.python import PyObject
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
@@ -49,15 +51,32 @@ linkcheck_anchors = False
 
 reference_pages.write_all(HERE / "reference" / "generated")
 
+_COLON = "\ue000"  # of Unicode's private use: in no text
 
-def _escape_bars(_app, _what, _name, _object, _options, lines):
+
+def _keep_colons(_app, what, _name, _object, _options, lines):
+    """Keep colons of sentences where napoleon would take what is before them for a type: in what is returned."""
+    is_kept = what in ("attribute", "data", "property")
+    for i, line in enumerate(lines):
+        if line and not line.startswith(" "):
+            is_kept = is_kept and i == 0
+        if is_kept:
+            lines[i] = line.replace(":", _COLON)
+        is_kept = is_kept or line == "Returns:"
+
+
+def _finish(_app, _what, _name, _object, _options, lines):
     """Leave |x|, a magnitude, as it is outside of code: reStructuredText would look for a substitution."""
     lines[:] = [
         line if ">>>" in line else re.sub(r"(``.*?``|`[^`]*`)|\|", lambda found: found[1] or r"\|", line)
-        for line in lines
+        for line in (line.replace(_COLON, ":") for line in lines)
     ]
 
 
 def setup(app):
-    """Change docstrings on their way into pages."""
-    app.connect("autodoc-process-docstring", _escape_bars, priority=900)
+    """Change docstrings on their way into pages: before napoleon has read them (at 500), and after."""
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"
+    app.connect("autodoc-process-docstring", _keep_colons, priority=400)
+    app.connect("autodoc-process-docstring", _finish, priority=900)

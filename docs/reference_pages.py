@@ -117,7 +117,7 @@ def _entry(module: str, name: str) -> Iterator[str]:
         yield from (f".. autofunction:: {full}", "")
     else:
         said = _documented_data(origin(module, name)).get(name, "")
-        yield from (f".. py:data:: {full}", "", *(f"   {line}".rstrip() for line in said.splitlines()), "")
+        yield from (f".. py:data:: {name}", "", *(f"   {line}".rstrip() for line in said.splitlines()), "")
 
 
 def origin(module: str, name: str) -> str:

@@ -95,7 +95,7 @@ def test_every_page_is_in_the_menu_once() -> None:
         (page.parent / entry).resolve()
         for page in PAGES
         for tree in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(), re.DOTALL)
-        for entry in re.findall(r"^(?!:)(\S+)$", tree, re.MULTILINE)
+        for entry in re.findall(r"^(?!:)(?:.+ <)?([^\s>]+)>?$", tree, re.MULTILINE)
         if "generated" not in entry
     ]
     assert sorted(str(entry) for entry in menus) == sorted(

@@ -34,7 +34,7 @@ def pages(script: ModuleType) -> dict[str, str]:
 
 
 def entries(page: str) -> set[str]:
-    return set(re.findall(r"^\.\. (?:auto\w+|py:data):: backlight(?:[\w.]*)\.(\w+)$", page, re.MULTILINE))
+    return set(re.findall(r"^\.\. (?:auto\w+|py:data):: (?:[\w.]+\.)?(\w+)$", page, re.MULTILINE))
 
 
 def test_every_door_has_one_entry(pages: dict[str, str]) -> None:
