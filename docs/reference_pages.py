@@ -9,14 +9,15 @@ import ast
 import inspect
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from backlight import __all__ as DOORS
 from backlight.atlas import checksums, schema
+from backlight.cli.described import OPTIONS, Parameter
+from backlight.cli.reference import global_options, reference
 
 # The rooms that have a page, in the order of the menu; what `backlight` itself gives is on the first page only.
 ROOMS = {
@@ -155,57 +156,41 @@ def _documented_data(module: str) -> dict[str, str]:
 
 
 def commands_page() -> str:
-    """Return the page of the command line: every command with its arguments and options."""
-    from backlight.cli.commands import AdaptiveCommands, Commands, loaded
-
+    """Return the page of the command line: every command with its arguments and options, by groups."""
     parts = [
         "# The command line",
         "",
-        "What `backlight COMMAND --help` prints, of every command. `--debug` before any command shows the whole "
-        "traceback of an error. Exit codes: 0 done, 2 bad input, 1 failed work, 130 stopped by Ctrl-C.",
+        "What `backlight COMMAND --help` says, of every command. Exit codes: 0 done, 2 bad input, 1 failed work, 130 "
+        "stopped by Ctrl-C.",
         "",
+        "With every command, or without one:",
+        "",
+        *_listed(global_options()),
     ]
-    groups = {"": Commands.known, "adaptive ": AdaptiveCommands.known}
-    for prefix, known in groups.items():
-        for name, command in known.items():
-            parts += [f"## backlight {prefix}{name}", "", *_command(loaded(name, command), prefix), ""]
+    group = ""
+    for command in reference():
+        parts += [f"## {command.group}", ""] * (command.group != group)
+        group = command.group
+        parts += [f"### backlight {command.name}", ""]
+        for text in (command.summary, *command.details):
+            parts += [_markdown(text), ""]
+        parts += ["```text", " ".join(["backlight", command.name, *command.usage]), "```", ""]
+        parts += _listed(command.arguments)
+        for title, options in command.panels.items():
+            parts += [f"**{title}**", ""] if title != OPTIONS else []
+            parts += _listed(options)
     return "\n".join(parts)
 
 
-def _command(command: Any, prefix: str) -> Iterator[str]:
-    arguments = [own for own in command.params if own.param_type_name == "argument"]
-    options = [own for own in command.params if own.param_type_name == "option" and not own.hidden]
-    words = [_metavar(own) if own.required else f"[{_metavar(own)}]" for own in arguments]
-    yield from (_markdown(command.help), "", "```text")
-    yield from (
-        " ".join([f"backlight {prefix}{command.name}", *words, *["[OPTIONS]"][: len(options)]]),
-        "```",
-        "",
-    )
-    for own in arguments:
-        yield from (f"`{_metavar(own)}`", f": {_markdown(own.help)}", "")
-    for own in options:
-        names = ", ".join(f"`{name}`" for name in [*own.opts, *own.secondary_opts])
-        yield from (names, f": {_markdown(own.help)}{_default(own)}", "")
+def _listed(parameters: Iterable[Parameter]) -> Iterator[str]:
+    for own in parameters:
+        default = f" Default: `{own.default}`." if own.default is not None else ""
+        required = " *Required.*" if own.is_required and own.is_option else ""
+        yield from (f"`{own.typed}`", f": {_markdown(own.help)}{required}{default}", "")
 
 
-def _metavar(argument: Any) -> str:
-    return (argument.metavar or argument.name).upper() + ("…" if argument.nargs == -1 else "")
-
-
-def _default(option: Any) -> str:
-    if option.required:
-        return " *Required.*"
-    value = option.default() if callable(option.default) else option.default
-    if option.is_bool_flag or value is None or value == () or not option.show_default:
-        return ""
-    shown = option.show_default if isinstance(option.show_default, str) else value
-    return f" Default: `{shown}`."
-
-
-def _markdown(text: str | None) -> str:
+def _markdown(text: str) -> str:
     """Return a help text with what Markdown would read as its own signs left as they are."""
-    text = " ".join(re.sub(r"\[/?[a-z ]*\]", "", text or "").split("\n"))
     return re.sub(r"([*_<>#|\[\]])", r"\\\1", text)
 
 
