@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-oldest newcomer docs linkcheck same fuzz faults check bench evidence coverage clean
+.PHONY: demo test test-all test-oldest newcomer docs linkcheck same fuzz faults check changelog bench evidence coverage clean
 
 $(VENV)/.installed: pyproject.toml demo/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -93,6 +93,11 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
+	$(BIN)/towncrier build --draft --version next > /dev/null
+
+# The fragments in changes/ become the next release's part of CHANGELOG.md, and are removed.
+changelog: $(VENV)/.installed
+	$(BIN)/towncrier build --yes
 
 # Hours, with the machine to itself; BENCH_ARGS=--quick takes minutes and shows that all parts run.
 BENCHMARKS := projection scan decoding memory full_build growth occlusion inversion inversion_errors inversion_rivals adaptive \
