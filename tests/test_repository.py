@@ -126,3 +126,14 @@ def test_targets_that_the_pages_name_exist() -> None:
 
 def test_an_installed_copy_says_the_same_version() -> None:
     assert version("backlight") == backlight.__version__
+
+
+def test_the_page_on_dependencies_has_each_of_them() -> None:
+    """Those that are always needed, and the extras of users."""
+    page = (ROOT / "docs" / "dependencies.md").read_text("utf-8").lower()
+    names = [re.split(">=", own)[0] for own in PROJECT["dependencies"]]
+    called = {"torch": "pytorch"}
+    rows = re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE)
+    first = {name.strip(" `") for row in rows for name in re.split(", with |, ", row)}
+    assert {called.get(name, name) for name in names} <= first
+    assert set(EXTRAS) - OURS <= first
