@@ -36,6 +36,8 @@ python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 add_module_names = False
 
+smartquotes = False  # it would make dashes of the options of commands
+
 html_theme = "furo"
 html_title = f"Backlight {version}"
 html_static_path = ["static"]

@@ -28,7 +28,9 @@ ROOMS = {
     "operators.ruleset": "Rule sets",
     "scan": "Scans",
     "atlas": "Atlases",
+    "engines.ray": "Many processes, by Ray",
     "render": "Pictures",
+    "web": "The atlas in the browser",
     "inversion": "Inversion",
     "adaptive": "Adaptive networks",
     "geometry": "Boxes and fields",
@@ -190,8 +192,9 @@ def _listed(parameters: Iterable[Parameter]) -> Iterator[str]:
 
 
 def _markdown(text: str) -> str:
-    """Return a help text with what Markdown would read as its own signs left as they are."""
-    return re.sub(r"([*_<>#|\[\]])", r"\\\1", text)
+    """Return a help text with options as code, and what Markdown would read as its own signs left as they are."""
+    escaped = re.sub(r"([*_<>#|\[\]])", r"\\\1", text)
+    return re.sub(r"(?<![`\w-])(--[a-z][a-z-]*)", r"`\1`", escaped)
 
 
 # --- the atlas file ---------------------------------------------------------------------------------------------

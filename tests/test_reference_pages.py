@@ -73,6 +73,7 @@ def test_every_command_and_every_option_is_there(pages: dict[str, str]) -> None:
             assert f"`{own.typed}`\n" in sections[command.name]
     assert "`-o, --output PATH`\n: The atlas to write, or to resume. *Required.*" in sections["build"]
     assert "Default: `16`" in sections["build"]
+    assert "For `--rules` best" in sections["build"]
     assert "MODEL\\#backbone" in sections["build"]
 
 
