@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-oldest same fuzz faults check bench evidence coverage clean
+.PHONY: demo test test-all test-oldest newcomer docs linkcheck same fuzz faults check changelog bench evidence coverage clean
 
 $(VENV)/.installed: pyproject.toml demo/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +47,24 @@ test-oldest: $(OLDEST)/.installed
 		tests/web/test_site.py tests/web/test_serving.py tests/web/test_exporting.py \
 		$(PYTEST_ARGS)
 
+# The tutorial, walked from the wheel in a fresh environment; NEWCOMER_ARGS='--libraries .venv' borrows PyTorch and the
+# other libraries instead of installing them, which takes half the time and does not see a dependency that is missing.
+newcomer: $(VENV)/.installed
+	$(BIN)/python tests/newcomer/walk.py $(NEWCOMER_ARGS)
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+# The site, in build/docs; a warning is an error.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs build/docs
+	@echo build/docs/index.html
+
+# Links to other sites too: needs the internet, so it is no part of the checks.
+linkcheck: $(VENV)/.docs
+	$(BIN)/python -m sphinx --quiet -b linkcheck -d build/doctrees docs build/linkcheck
+
 # Whether a change of the code changes any number: `make same BEFORE=main`, SAME_ARGS="--only 'small/*'" for some of it.
 same: $(VENV)/.installed
 	$(BIN)/python tests/same_numbers --before $(BEFORE) $(SAME_ARGS)
@@ -75,6 +93,11 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
+	$(BIN)/towncrier build --draft --version next > /dev/null
+
+# The fragments in changes/ become the next release's part of CHANGELOG.md, and are removed.
+changelog: $(VENV)/.installed
+	$(BIN)/towncrier build --yes
 
 # Hours, with the machine to itself; BENCH_ARGS=--quick takes minutes and shows that all parts run.
 BENCHMARKS := projection scan decoding memory full_build growth occlusion inversion inversion_errors inversion_rivals adaptive \
