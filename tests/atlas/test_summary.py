@@ -20,7 +20,8 @@ def test_a_finished_atlas(tiny: Path) -> None:
     assert (found.network, found.input_shape) == (atlas.model.name, (3, 12, 12))
     assert (found.n_images, found.n_read, found.n_skipped) == (6, 5, 1)
     assert (found.n_layers, found.n_maps, found.n_shown, found.top) == (3, 7, 6, 2)
-    assert (found.rules, found.wholes, found.bands) == ("deconvnet", True, True)
+    assert (found.rules, found.other_rules) == ("deconvnet", ("guided",))
+    assert (found.wholes, found.bands) == (True, True)
     assert found.studies == {"faithfulness": 1}
     assert (found.phase, found.is_done, found.missing, found.holder) == ("done", True, None, None)
     assert (found.format_version, found.has_checksums, found.n_bytes) == (5, True, tiny.stat().st_size)

@@ -33,6 +33,7 @@ class AtlasSummary:
         n_shown: How many of them were chosen for projection.
         top: Hits of a feature map, at most.
         rules: What the rules are called by which hits were projected.
+        other_rules: The rule sets that were added, by which they were projected too.
         wholes: Whether the images of hits are kept whole.
         bands: Whether there are examples of the bands of histograms.
         studies: How many layers each study has an answer for, by its name.
@@ -56,6 +57,7 @@ class AtlasSummary:
     n_shown: int
     top: int
     rules: str
+    other_rules: tuple[str, ...]
     wholes: bool
     bands: bool
     studies: dict[str, int]
@@ -93,6 +95,7 @@ def summarise(atlas: Atlas) -> AtlasSummary:
         n_shown=sum(len(layer.channels) for layer in layers),
         top=atlas.selection.top,
         rules=atlas.rules.name,
+        other_rules=tuple(name for name in atlas.rule_sets if name != atlas.rules.name),
         wholes=file.has_all("wholes"),
         bands=file.has_all("bands"),
         studies=_studies(layers),

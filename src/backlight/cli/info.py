@@ -52,7 +52,7 @@ def _facts(atlas: Atlas, found: AtlasSummary) -> dict[str, str]:
         "images": f"{counted(found.n_read, 'image')} of {found.images}{_left_out(found)}",
         "layers": f"{counted(found.n_layers, 'layer')}, {atlas.layers[0].name} to {atlas.layers[-1].name}",
         "maps": f"{n_shown}, up to {counted(found.top, 'hit')} each",
-        "rules": found.rules,
+        "rules": ", ".join((found.rules, *found.other_rules)),
         "studies": ", ".join(f"{name} ({counted(n, 'layer')})" for name, n in found.studies.items()),
         "keeps": " and ".join(kept),
         "built by": _command(atlas.path, found),
