@@ -42,7 +42,8 @@ test-oldest: $(OLDEST)/.installed
 		tests/operators/test_rectifiers.py tests/operators/test_resizing.py tests/operators/test_slicing.py \
 		tests/operators/test_spectral.py tests/operators/test_views.py tests/projection/test_algebra.py \
 		tests/projection/test_project.py tests/projection/test_untouched.py tests/scan/test_one_pass.py \
-		tests/scan/test_scanner.py tests/scan/test_state.py tests/atlas/test_building.py tests/atlas/test_writer.py \
+		tests/scan/test_scanner.py tests/scan/test_state.py tests/atlas/test_building.py tests/atlas/test_executing.py tests/atlas/test_growing.py \
+		tests/atlas/test_writer.py \
 		tests/atlas/test_reader.py tests/atlas/test_contents.py tests/atlas/test_file.py tests/atlas/test_layers.py \
 		tests/web/test_site.py tests/web/test_serving.py tests/web/test_exporting.py \
 		$(PYTEST_ARGS)
