@@ -36,7 +36,7 @@ def test_the_quickest_of_several_calls_counts(taken: list[float], found: Span) -
 
 
 def test_spans_add_and_grow_and_never_fall_below_nothing() -> None:
-    assert Span(1, 2) + Span(3, 5) * 2 == Span(7, 12)
-    assert Span(3, 5).without(Span(1, 2)) == Span(2, 3)
-    assert Span(1, 2).without(Span(3, 1)) == Span(0, 1)
-    assert Span() + Span(1, 2) == Span(1, 2)
+    assert Span(1.0, 2.0) + Span(3.0, 5.0) * 2 == Span(7.0, 12.0)
+    assert Span(3.0, 5.0).without(Span(1.0, 2.0)) == Span(2.0, 3.0)
+    assert Span(1.0, 2.0).without(Span(3.0, 1.0)) == Span(0.0, 1.0)
+    assert Span() + Span(1.0, 2.0) == Span(1.0, 2.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def in_words(seconds: float) -> str:
+def in_words(seconds: int | float) -> str:
     """Return a duration in words: `40 s`, `3 min`, `2.5 h`."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
@@ -12,7 +12,7 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def range_in_words(low: float, high: float) -> str:
+def range_in_words(low: int | float, high: int | float) -> str:
     """Return a range of durations in words: `2 to 4 min`, `50 s to 3 min`; one where both read the same."""
     first, last = in_words(low), in_words(high)
     if first == last:

@@ -14,6 +14,7 @@ from backlight.cli.completing import complete_rules
 from backlight.cli.engines import EngineOptions
 from backlight.cli.output import (
     console,
+    doing,
     print_command,
     progress_bars,
     say,
@@ -158,7 +159,9 @@ def build(
         from backlight import atlas
 
         _print_plan(made)
-        _print_estimate(atlas.estimate(made.plan))
+        with doing("timing a few passes"):
+            found = atlas.estimate(made.plan)
+        _print_estimate(found)
     elif plan_file is not None:
         write_plan(check_place(plan_file, "plan"), made)
         _print_plan(made)

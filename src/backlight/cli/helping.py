@@ -15,7 +15,7 @@ from backlight.cli.described import Described, Parameter
 from backlight.cli.output import console
 
 GLOBAL_OPTIONS = (
-    Parameter(("-q", "--quiet"), "", "Print no progress and no notes: only results and errors."),
+    Parameter(("-q", "--quiet"), "", "Print only results and errors: no progress, no notes."),
     Parameter(("--debug",), "", "Show the whole traceback of an error."),
     Parameter(("--help",), "", "Show this message and exit."),
 )
@@ -24,7 +24,7 @@ GLOBAL_OPTIONS = (
 COMPLETION_OPTIONS = (
     Parameter(("--version",), "", "Print the version and stop."),
     Parameter(("--install-completion",), "", "Install completion for the current shell."),
-    Parameter(("--show-completion",), "", "Print the script that completes, to install it otherwise."),
+    Parameter(("--show-completion",), "", "Print the script that completes, to adapt it."),
 )
 """What only the program takes, without a command."""
 

@@ -28,7 +28,7 @@ class Span:
         """Return the seconds of both, one after the other."""
         return Span(self.low + other.low, self.high + other.high)
 
-    def __mul__(self, times: float) -> Span:
+    def __mul__(self, times: int | float) -> Span:
         """Return the seconds of so many times."""
         return Span(self.low * times, self.high * times)
 
