@@ -16,7 +16,7 @@ from torch import Tensor
 
 from backlight.errors import BadInputError
 from backlight.images import Preprocessing
-from backlight.projection.units import Seed, Together
+from backlight.projection.units import Seed, Together, Unit
 from backlight.render import DEFAULT_SCALING, Scaling, draw_input, parse_scaling, scale
 from backlight.render.page import LINE, Frame, beside, grid, grid_columns, headed, page
 from backlight.render.tiles import fit, is_small, resize
@@ -120,16 +120,15 @@ class Projection(Tensor):
         blocks = []
         for i, (signal, those) in enumerate(zip(own, units, strict=True)):
             image = _photograph(made.images[min(i, len(made.images) - 1)], made.preprocessing)
-            value = f"activation {values[i]:.4g}" if len(those) == 1 else "added"
             body = beside([_shown(image), _shown(picture(signal, chosen))], _GAP)
-            blocks.append(headed(body, _named(those), value))
-        seeded = describe_seed(
-            made.seed, [v for v, one in zip(values, made.units, strict=True) if one.members == (one,)]
-        )
-        legend = [f"Left: the image. Right: the projection, scaled {chosen.caption}.", seeded]
-        legend += (
-            [f"The first {len(own)} of {len(self)}."] if self.dim() == 4 and len(own) < len(self) else []
-        )
+            blocks.append(headed(body, _named(those), _strength(those, values[i])))
+        alone = [value for value, one in zip(values, made.units, strict=True) if isinstance(one, Unit)]
+        legend = [
+            f"Left: the image. Right: the projection, scaled {chosen.caption}.",
+            describe_seed(made.seed, alone),
+        ]
+        if self.dim() == 4 and len(own) < len(self):
+            legend.append(f"The first {len(own)} of {len(self)}.")
         title = f"{made.network} · {made.rules} projection"
         return page(blocks, Frame(title, "", " ".join(filter(None, legend))))
 
@@ -253,6 +252,13 @@ def _shown(own: Image.Image) -> Image.Image:
     framed = Image.new("RGB", (width + 2, height + 2), LINE)
     framed.paste(drawn, (1, 1))
     return framed
+
+
+def _strength(units: Sequence[Together], value: float) -> str:
+    """Return what stands beside the name of units: the activation of one."""
+    if len(units) > 1:
+        return "each projected, then added"
+    return f"activation {value:.4g}" if isinstance(units[0], Unit) else f"activations {value:.4g} in all"
 
 
 def _named(units: Sequence[Together]) -> str:
