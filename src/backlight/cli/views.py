@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from backlight.images import Picture
+from backlight.projection.pictures import describe_seed as describe_seed
 from backlight.render import Scaling, blend, scale
 
 if TYPE_CHECKING:
@@ -33,15 +34,3 @@ def three_views(name: str, picture: Picture, signal: Tensor, scaling: Scaling, w
     values = signal.permute(1, 2, 0).cpu().numpy()  # to (h, w, c), as pictures are
     over = blend(np.asarray(shown), values, scaling)
     return [(name, shown), (what, scale(values, scaling)), ("both", over)]
-
-
-def describe_seed(seed: float | Literal["activation"], values: Sequence[float]) -> str:
-    """Return what a reader must know of what was projected back from units of these activations, if it is unusual."""
-    if seed != "activation":
-        return f"Every unit was seeded with {seed:g} instead of its activation."
-    said = []
-    if any(value < 0 for value in values):
-        said.append("A negative unit was seeded with its own value: its picture shows what lowers it.")
-    if any(value == 0 for value in values):
-        said.append("A unit at zero has an empty picture.")
-    return " ".join(said)

@@ -2,10 +2,11 @@
 
 from backlight.projection.check import check_rules
 from backlight.projection.crops import Crops, crops_of, group_layers, paying_crops
-from backlight.projection.picture import Projection, picture
-from backlight.projection.project import Seed, project, superpose
+from backlight.projection.pictures import Projection, picture
+from backlight.projection.project import project, superpose
 from backlight.projection.projector import MOST_IMAGES, MOST_UNITS, Projections, Projector, inputs_at_once
 from backlight.projection.units import (
+    Seed,
     Unit,
     Units,
     activations,

@@ -18,15 +18,9 @@ from backlight.geometry import Box
 from backlight.network import Images, Layer, Network
 from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.projection.crops import paying_crops
-from backlight.projection.picture import Made, Projection
+from backlight.projection.pictures import Made, Projection
 from backlight.projection.projector import Projector
-from backlight.projection.units import Unit, Units, check_unit, strongest_units
-
-Seed = int | float | Tensor | Literal["activation"]
-"""What is sent back from a unit: its own activation, a number, or (n,) a number for each unit."""
-
-Together = Unit | Units
-"""What one picture is the projection of: a unit, or a sum of units."""
+from backlight.projection.units import Seed, Together, Unit, Units, check_unit, strongest_units
 
 
 @overload
@@ -144,7 +138,7 @@ def project(
             values[chosen] = found.values.to(values)
             for at, i in enumerate(chosen):
                 result[i] = found.on(at, box)
-    made = Made(net.name, rules.name, tuple(groups), values, batch, net.preprocessing)
+    made = Made(net.name, rules.name, tuple(groups), values, batch, net.preprocessing, seed)
     pictures = Projection.of(result, made)
     return (pictures, values) if return_activations else pictures
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -87,6 +88,13 @@ class Units:
     def __repr__(self) -> str:
         """Return the sum as it is written."""
         return " + ".join(map(repr, self.members))
+
+
+Together = Unit | Units
+"""What one picture is the projection of: a unit, or a sum of units."""
+
+Seed = int | float | Tensor | Literal["activation"]
+"""What is sent back from a unit: its own activation, a number, or (n,) a number for each unit."""
 
 
 def check_channel(layer: Layer, channel: int) -> None:

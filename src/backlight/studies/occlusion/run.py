@@ -187,7 +187,7 @@ class _Study:
 
 def _preprocessing(net: Network, images: Images) -> Preprocessing | None:
     """Return how inputs were made of the pictures that are drawn; None of tensors, which are drawn stretched."""
-    return None if isinstance(images, Tensor) else net.preprocessing
+    return None if net.takes_as_inputs(images) else net.preprocessing
 
 
 def _maps_among(others: Atlas | Images | None, net: Network, layer: Layer) -> Sequence[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from backlight.errors import BadInputError
 from backlight.images import Preprocessing
-from backlight.projection.units import Unit, Units
+from backlight.projection.units import Seed, Together, Unit
 from backlight.render import DEFAULT_SCALING, Scaling, draw_input, parse_scaling, scale
 from backlight.render.page import LINE, Frame, beside, grid, grid_columns, headed, page
 from backlight.render.tiles import fit, is_small, resize
@@ -36,24 +36,24 @@ class Made:
         rules: The rule set's name.
         units: What each of them is the projection of.
         activations: (n,) the activation of each; of units together their sum.
-        images: The inputs, one for each or one for all, (n, c, h, w).
+        images: The inputs, one for each or one for all, (n, c, h, w); they are not copied.
         preprocessing: How pictures became inputs; None where that is not known.
+        seed: What was sent back from each unit.
     """
 
     network: str
     rules: str
-    units: tuple[Unit | Units, ...]
+    units: tuple[Together, ...]
     activations: Tensor
     images: Tensor
     preprocessing: Preprocessing | None
+    seed: Seed = "activation"
 
     def at(self, index: int | slice) -> Made:
         """Return the same of some of the projections."""
         part = slice(index, index + 1 or None) if isinstance(index, int) else index
         images = self.images if len(self.images) < len(self.units) else self.images[part]
-        return Made(
-            self.network, self.rules, self.units[part], self.activations[part], images, self.preprocessing
-        )
+        return replace(self, units=self.units[part], activations=self.activations[part], images=images)
 
 
 class Projection(Tensor):
@@ -88,7 +88,7 @@ class Projection(Tensor):
         return own
 
     @property
-    def units(self) -> tuple[Unit | Units, ...]:
+    def units(self) -> tuple[Together, ...]:
         """What is projected, one entry for each picture; of a sum (c, h, w) the units that were added."""
         return self.made.units
 
@@ -112,20 +112,25 @@ class Projection(Tensor):
         """
         if most is not None and most < 1:
             raise BadInputError(f"most is a number of projections to draw, at least 1, got {most}")
-        chosen = parse_scaling(scaling)
-        pictures = self[None] if self.dim() == 3 else self[:most]
-        made = self.made
+        chosen, made = parse_scaling(scaling), self.made
+        own = self[None] if self.dim() == 3 else self[:most]
+        # of a sum (c, h, w) all units belong to its one picture
+        units = [made.units] if self.dim() == 3 else [(one,) for one in made.units[: len(own)]]
+        values = made.activations.tolist()
         blocks = []
-        for i in range(len(pictures)):
+        for i, (signal, those) in enumerate(zip(own, units, strict=True)):
             image = _photograph(made.images[min(i, len(made.images) - 1)], made.preprocessing)
-            drawn = [_shown(own) for own in (image, picture(pictures[i], chosen))]
-            units = made.units if self.dim() == 3 else made.units[i : i + 1]
-            value = f"activation {float(made.activations[i]):.4g}" if len(units) == 1 else "added"
-            blocks.append(headed(beside(drawn, _GAP), _named(units), value))
-        left = len(self) - len(pictures) if self.dim() == 4 else 0
-        legend = f"Left: the image. Right: the projection, scaled {chosen.caption}."
-        legend += f" The first {len(pictures)} of {len(self)}." if left else ""
-        return page(blocks, Frame(f"{made.network} · {made.rules} projection", "", legend))
+            body = beside([_shown(image), _shown(picture(signal, chosen))], _GAP)
+            blocks.append(headed(body, _named(those), _strength(those, values[i])))
+        alone = [value for value, one in zip(values, made.units, strict=True) if isinstance(one, Unit)]
+        legend = [
+            f"Left: the image. Right: the projection, scaled {chosen.caption}.",
+            describe_seed(made.seed, alone),
+        ]
+        if self.dim() == 4 and len(own) < len(self):
+            legend.append(f"The first {len(own)} of {len(self)}.")
+        title = f"{made.network} · {made.rules} projection"
+        return page(blocks, Frame(title, "", " ".join(filter(None, legend))))
 
     @overload
     def __getitem__(self, index: int | slice) -> Projection: ...
@@ -156,7 +161,8 @@ class Projection(Tensor):
         return f"Projection({count}{size}, {_named(self.made.units)}, {self.made.rules})"
 
     def _repr_png_(self) -> bytes | None:
-        if not self.numel():
+        # A notebook shows the line instead where there is no picture: nothing, values that are not finite.
+        if self.dim() not in (3, 4) or not self.numel() or not self.isfinite().all():
             return None
         buffer = io.BytesIO()
         self.figure(most=_MOST).save(buffer, "PNG")
@@ -195,6 +201,25 @@ def picture(
     return grid(pictures, columns, _GAP, (255, 255, 255))
 
 
+def describe_seed(seed: Seed, values: Sequence[float]) -> str:
+    """Return what a reader must know of what was projected back from units of these activations, if it is unusual.
+
+    Example:
+        >>> describe_seed("activation", [2.0]), describe_seed(1, [2.0])
+        ('', 'Every unit was seeded with 1 instead of its activation.')
+    """
+    if isinstance(seed, Tensor) and seed.dim():
+        return "Every unit was seeded with a number that was given for it instead of its activation."
+    if seed != "activation":
+        return f"Every unit was seeded with {float(seed):g} instead of its activation."
+    said = []
+    if any(value < 0 for value in values):
+        said.append("A negative unit was seeded with its own value: its picture shows what lowers it.")
+    if any(value == 0 for value in values):
+        said.append("A unit at zero has an empty picture.")
+    return " ".join(said)
+
+
 def _as_array(projection: Any) -> Float[np.ndarray, "n c h w"]:
     if isinstance(projection, Tensor):
         if projection.is_complex():
@@ -229,7 +254,14 @@ def _shown(own: Image.Image) -> Image.Image:
     return framed
 
 
-def _named(units: Sequence[Unit | Units]) -> str:
+def _strength(units: Sequence[Together], value: float) -> str:
+    """Return what stands beside the name of units: the activation of one."""
+    if len(units) > 1:
+        return "each projected, then added"
+    return f"activation {value:.4g}" if isinstance(units[0], Unit) else f"activations {value:.4g} in all"
+
+
+def _named(units: Sequence[Together]) -> str:
     """Return units in words: one by itself, of several the layer and how many."""
     if len(set(units)) == 1:
         return str(units[0])

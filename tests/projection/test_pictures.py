@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 
 from backlight import BacklightError, Preprocessing, Projection, Unit, picture, project, strongest, superpose
 from backlight.errors import BadInputError
+from backlight.projection import pictures
 from backlight.render import scale
 from conftest import captured_small_net
 from replicas.compare import same_bits
@@ -131,6 +132,35 @@ def test_of_many_the_first_are_shown_and_that_is_said(found):
     assert many[:0]._repr_png_() is None
     with pytest.raises(BadInputError, match=r"^most is a number of projections to draw, at least 1, got 0$"):
         many.figure(most=0)
+
+
+def test_a_figure_says_what_was_sent_back(monkeypatch):
+    legends = []
+    draw = pictures.page
+    monkeypatch.setattr(pictures, "page", lambda blocks, frame: legends.append(frame) or draw(blocks, frame))
+    net = captured_small_net(SEEN)
+    a, b = Unit("conv2", 0, 1, 1), Unit("conv2", 1, 2, 2)
+    values = project(net, IMAGES[0], [a, b], return_activations=True)[1]
+    assert (values < 0).any()
+    for units, seed, said in (
+        ([a, b], "activation", "A negative unit was seeded with its own value"),
+        ([a, b], 2, "Every unit was seeded with 2 instead of its activation."),
+        ([a, b], torch.tensor([1.0, 2.0]), "seeded with a number that was given for it"),
+        (a + b, "activation", "grey is zero."),
+    ):
+        project(net, IMAGES[0], units, seed=seed).figure()
+        assert said in legends[-1].legend
+    assert legends[-1].legend.endswith("grey is zero.")
+    assert legends[-1].title == "SmallNet · deconvnet projection"
+
+
+def test_what_has_no_picture_is_a_line_in_a_notebook(found):
+    broken = copy.deepcopy(found)
+    broken[0, 0, 0, 0] = torch.nan
+    assert broken._repr_png_() is None
+    with pytest.raises(BadInputError, match=r"^a value to draw is not finite"):
+        broken.figure()
+    assert copy.deepcopy(found).unsqueeze_(0)._repr_png_() is None
 
 
 def test_superposed_units_are_a_projection_too():
