@@ -1,4 +1,6 @@
 import pickle
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -97,6 +99,25 @@ def test_items_are_read_one_by_one_when_they_are_needed():
     before = dataset.n_read
     source.load(999)
     assert dataset.n_read == before + 1
+
+
+class Counting(Plain):
+    """Knows how many threads read it at a time."""
+
+    def __getitem__(self, index):
+        self.within = getattr(self, "within", 0) + 1
+        self.most = max(getattr(self, "most", 0), self.within)
+        zlib.crc32(bytes(10**6))  # lets other threads run
+        self.within -= 1
+        return super().__getitem__(index)
+
+
+def test_one_thread_at_a_time_reads_a_dataset_of_ones_own():
+    dataset = Counting([PICTURES[0]] * 60)
+    source = MapSource(dataset)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(source.load, range(60)))) == 60
+    assert dataset.most == 1
 
 
 def test_a_fingerprint_is_of_pixels_where_there_are_no_files():

@@ -23,6 +23,7 @@ N_HASHED = 256
 """How many images of a Dataset without files are hashed to know it again; all, where it has no more."""
 
 _N_TRIED = 8
+_SHAREABLE = ("torch.utils.data.", "torchvision.datasets.")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -55,7 +56,7 @@ class MapSource:
     Dataset lists: `samples` and `targets`, as torchvision's do, of a Subset or ConcatDataset those of its parts. A
     number is named by `classes`.
 
-    *Convention*: one thread at a time reads, for few Datasets are made for several.
+    *Convention*: one thread at a time reads, for few Datasets are made for several; those of torch and torchvision are.
 
     Example:
         >>> from torch.utils.data import TensorDataset
@@ -77,6 +78,7 @@ class MapSource:
             )
         self._dataset, self._lock = dataset, threading.Lock()
         self._known = _known(dataset)
+        self._is_shareable = all(type(own).__module__.startswith(_SHAREABLE) for own in _within(dataset))
         self.class_names = self._known.classes
         self.name = self._known.root or type(dataset).__name__
         self._check()
@@ -120,6 +122,8 @@ class MapSource:
 
     def _item(self, index: int) -> Any:
         try:
+            if self._is_shareable:
+                return self._dataset[index]
             with self._lock:
                 return self._dataset[index]
         except MemoryError:
