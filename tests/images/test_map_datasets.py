@@ -11,7 +11,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from backlight.errors import BacklightWarning, BadInputError, ImageError
-from backlight.images import MapSource, open_images
+from backlight.images import MapSource, map_datasets, open_images
 from conftest import make_pictures
 from images.pictures import PICTURES, names
 
@@ -73,12 +73,17 @@ def test_labels_are_those_listed_named_by_their_classes():
     assert labels(MapSource(TensorDataset(torch.rand(2, 3, 4, 4), torch.tensor([7, 8])))) == ["7", "8"]
 
 
-def test_labels_that_are_not_listed_are_missed_aloud():
-    given = Plain([(picture, 1) for picture in PICTURES], targets=[1])  # one for three: something else
+def test_labels_that_are_not_listed_are_read_of_a_small_set_and_missed_aloud_of_a_large_one(monkeypatch):
+    items = [(picture, i) for i, picture in enumerate(PICTURES)]
+    given = Plain(
+        [*items, OSError("gone")], targets=[1], classes=["x", "y", "z"]
+    )  # one for four: something else
+    assert labels(MapSource(given)) == ["x", "y", "z", None]
+    monkeypatch.setattr(map_datasets, "N_READ_FOR_LABELS", 3)
     with pytest.warns(
-        BacklightWarning, match=r"gives labels but does not list them.* as its attribute `targets`$"
+        BacklightWarning, match=r"does not list its labels, and reading all 4 items .* `targets`$"
     ):
-        assert labels(MapSource(given)) == [None, None, None]
+        assert labels(MapSource(given)) == [None] * 4
 
 
 def test_a_table_of_hugging_face():
