@@ -162,3 +162,10 @@ def test_a_histogram_has_its_bins_and_counts() -> None:
         checks.histogram(counts[:2].tobytes(), 3)
     with pytest.raises(ValueError, match="a histogram counts images, got a negative number"):
         checks.histogram((-counts).tobytes(), 3)
+
+
+def test_names_of_classes_are_a_list_of_printable_texts() -> None:
+    assert checks.classes('["cat", ""]') == ("cat", "")
+    for wrong in ('{"0": "cat"}', "[1]", '["a' + chr(92) + 'u0007"]', '["' + "a" * 10**6 + '"]'):
+        with pytest.raises(ValueError, match="class"):
+            checks.classes(wrong)

@@ -53,6 +53,8 @@ def test_imagenet_has_a_thousand(tmp_path, monkeypatch):
         ("a.json", b"[1]", r"a list of texts, or a mapping from labels to texts"),
         ("a.txt", b"\xff\xfe", r"\(it is not text\)"),
         ("a.txt", b"", r"a list of texts, or a mapping"),
+        ("a.txt", b"a" * 201, r"has at most 200 printable characters, got 'aaaa"),
+        ("a.txt", b"a\x1bb", r"has at most 200 printable characters, got 'a"),
         ("a.txt", b"x" * (MOST_BYTES + 1), r"are longer than 1048576 bytes"),
         ("a.txt", None, r"\(No such file or directory\)"),
     ],

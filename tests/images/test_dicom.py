@@ -131,6 +131,19 @@ def test_what_cannot_be_read(data, message):
         decode(data)
 
 
+def test_a_compression_that_nothing_here_reads():
+    packed = pydicom.encaps.encapsulate([b"no such picture"])
+    data = pydicom.dcmread(BytesIO(make()))
+    data.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
+    data.PixelData = packed
+    stream = BytesIO()
+    pydicom.dcmwrite(stream, data, enforce_file_format=True)
+    with pytest.raises(
+        ImageError, match=r"^a DICOM file whose compression cannot be read \(.*\); pydicom reads more"
+    ):
+        decode(stream.getvalue())
+
+
 def test_a_file_without_pixels():
     data = pydicom.dcmread(BytesIO(make()))
     del data.PixelData

@@ -1,4 +1,6 @@
 import pickle
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from backlight.errors import BacklightWarning, BadInputError, ImageError
-from backlight.images import MapSource, open_images
+from backlight.images import MapSource, map_datasets, open_images
 from conftest import make_pictures
 from images.pictures import PICTURES, names
 
@@ -71,12 +73,17 @@ def test_labels_are_those_listed_named_by_their_classes():
     assert labels(MapSource(TensorDataset(torch.rand(2, 3, 4, 4), torch.tensor([7, 8])))) == ["7", "8"]
 
 
-def test_labels_that_are_not_listed_are_missed_aloud():
-    given = Plain([(picture, 1) for picture in PICTURES], targets=[1])  # one for three: something else
+def test_labels_that_are_not_listed_are_read_of_a_small_set_and_missed_aloud_of_a_large_one(monkeypatch):
+    items = [(picture, i) for i, picture in enumerate(PICTURES)]
+    given = Plain(
+        [*items, OSError("gone")], targets=[1], classes=["x", "y", "z"]
+    )  # one for four: something else
+    assert labels(MapSource(given)) == ["x", "y", "z", None]
+    monkeypatch.setattr(map_datasets, "N_READ_FOR_LABELS", 3)
     with pytest.warns(
-        BacklightWarning, match=r"gives labels but does not list them.* as its attribute `targets`$"
+        BacklightWarning, match=r"does not list its labels, and reading all 4 items .* `targets`$"
     ):
-        assert labels(MapSource(given)) == [None, None, None]
+        assert labels(MapSource(given)) == [None] * 4
 
 
 def test_a_table_of_hugging_face():
@@ -97,6 +104,25 @@ def test_items_are_read_one_by_one_when_they_are_needed():
     before = dataset.n_read
     source.load(999)
     assert dataset.n_read == before + 1
+
+
+class Counting(Plain):
+    """Knows how many threads read it at a time."""
+
+    def __getitem__(self, index):
+        self.within = getattr(self, "within", 0) + 1
+        self.most = max(getattr(self, "most", 0), self.within)
+        zlib.crc32(bytes(10**6))  # lets other threads run
+        self.within -= 1
+        return super().__getitem__(index)
+
+
+def test_one_thread_at_a_time_reads_a_dataset_of_ones_own():
+    dataset = Counting([PICTURES[0]] * 60)
+    source = MapSource(dataset)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(source.load, range(60)))) == 60
+    assert dataset.most == 1
 
 
 def test_a_fingerprint_is_of_pixels_where_there_are_no_files():

@@ -60,6 +60,7 @@ def test_a_folder_gives_the_model_its_weights_and_its_preprocessing(saved: Path)
     expected = loaded.model(**processor(picture, return_tensors="pt")).logits
     assert torch.allclose(net(net.prepare(picture)).logits, expected, atol=1e-5)
     assert len(net.default_layers) > 3
+    assert capture(loaded.model, preprocessing=processor).preprocessing == loaded.preprocessing
 
 
 def test_a_backbone_is_taken_where_it_is_no_classifier(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from atlas.files import make_network
+from backlight import build
 from backlight.atlas import Atlas, open_atlas
 from backlight.atlas.schema import writing
 from backlight.web import links, pages
@@ -115,3 +117,17 @@ def test_images_come_in_pages(atlas: Atlas, monkeypatch: pytest.MonkeyPatch) -> 
     n = links.n_pages(len(views.units))
     found = [image.id for page in range(1, n + 1) for image in pages.images(views, page).images]
     assert found == list(views.units)
+
+
+def test_maps_that_are_classes_have_their_names(tmp_path: Path, picture_folder: Path) -> None:
+    names = ["ant", "bee", "cow", "<doe>", "elk"]
+    atlas = build(
+        make_network(), picture_folder, tmp_path / "a.atlas", ["relu2", "fc"], compile="off", labels=names
+    )
+    views = Views(atlas)
+    assert [card.name for card in views.cards("fc").values()] == names
+    assert {card.name for card in views.cards("relu2").values()} == {""}
+    site = Site(atlas)
+    answer = site.answer(links.feature_map(views.slugs["fc"], 3, 3).partition("#")[0])
+    assert answer is not None
+    assert b"Map 3: &lt;doe&gt; <small>of 5 in" in answer.content

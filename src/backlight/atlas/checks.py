@@ -134,7 +134,7 @@ def classes(text: Any) -> tuple[str, ...]:
     found = json.loads(text)
     if not isinstance(found, list):
         raise ValueError(f"classes must be a list, got {_short(found)}")
-    return tuple(words(own, "class", LONGEST_PATH) for own in found)
+    return tuple(name(own, "class") for own in found)
 
 
 def description(text: Any, channels: Sequence[int], earlier: Collection[str] = ()) -> LayerDescription:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from backlight.errors import BadInputError
-from backlight.images import class_names, in_order
 
 if TYPE_CHECKING:
     from backlight.studies.covering import Fill
@@ -186,6 +185,8 @@ def read_labels(path: Path | None) -> tuple[str, ...]:
         >>> read_labels(None)
         ()
     """
+    from backlight.images import class_names, in_order
+
     if path is None:
         return ()
     found = in_order(class_names(path))

@@ -11,11 +11,13 @@ from typing import Any, TypeAlias, final
 from backlight.errors import BadInputError
 from backlight.images.deep import Picture
 from backlight.images.sources import ImageRecord, ImageSource
+from backlight.text import shortened
 
 IMAGENET = "imagenet"
 CLASSES_FILE = "classes.txt"
 MOST_BYTES = 2**20
 """Size of a file of names, at most."""
+_LONGEST = 200
 
 
 ClassNames: TypeAlias = str | Path | Sequence[str] | Mapping[Any, str]
@@ -47,6 +49,11 @@ def class_names(given: ClassNames | None) -> dict[str, str]:
     if not found or not all(isinstance(name, str) for name in found.values()):
         raise BadInputError(
             "names of classes are a list of texts, or a mapping from labels to texts; got others"
+        )
+    wrong = next((name for name in found.values() if len(name) > _LONGEST or not name.isprintable()), None)
+    if wrong is not None:
+        raise BadInputError(
+            f"the name of a class has at most {_LONGEST} printable characters, got {shortened(repr(wrong), 80)}"
         )
     return found
 

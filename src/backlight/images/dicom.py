@@ -13,6 +13,7 @@ from PIL import Image
 
 from backlight.errors import ImageError
 from backlight.images.deep import DeepPicture, Picture
+from backlight.text import one_line
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 DICOM_INSTALL = "pip install 'backlight[dicom]'"
@@ -62,7 +63,13 @@ def dicom_picture(stream: BinaryIO | BytesIO) -> Picture:
     stream.seek(0)
     data = pydicom.dcmread(stream)
     _check(data)
-    values: NDArray[Any] = data.pixel_array
+    try:
+        values: NDArray[Any] = data.pixel_array
+    except RuntimeError as error:  # no plugin of pydicom decodes it
+        raise ImageError(
+            f"a DICOM file whose compression cannot be read ({one_line(error, 80)}); pydicom reads more kinds with the "
+            "package pylibjpeg"
+        ) from error
     kind = str(data.PhotometricInterpretation)
     if kind == "PALETTE COLOR":
         values = pydicom.pixels.apply_color_lut(values, data)

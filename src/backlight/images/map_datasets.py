@@ -22,7 +22,11 @@ from backlight.text import one_line
 N_HASHED = 256
 """How many images of a Dataset without files are hashed to know it again; all, where it has no more."""
 
+N_READ_FOR_LABELS = 1000
+"""Up to how many items a Dataset that does not list its labels is read once for them."""
+
 _N_TRIED = 8
+_SHAREABLE = ("torch.utils.data.", "torchvision.datasets.")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -52,10 +56,10 @@ class MapSource:
     """The images of a Dataset, in its order: each is read when it is asked for.
 
     An item is an image, (image, label), or a mapping with `image` and `label`. Files and labels are those that the
-    Dataset lists: `samples` and `targets`, as torchvision's do, of a Subset or ConcatDataset those of its parts. A
-    number is named by `classes`.
+    Dataset lists: `samples` and `targets`, as torchvision's do, of a Subset or ConcatDataset those of its parts. One of
+    up to 1000 items that does not list its labels is read once for them. A number is named by `classes`.
 
-    *Convention*: one thread at a time reads, for few Datasets are made for several.
+    *Convention*: one thread at a time reads, for few Datasets are made for several; those of torch and torchvision are.
 
     Example:
         >>> from torch.utils.data import TensorDataset
@@ -77,11 +81,12 @@ class MapSource:
             )
         self._dataset, self._lock = dataset, threading.Lock()
         self._known = _known(dataset)
+        self._is_shareable = all(type(own).__module__.startswith(_SHAREABLE) for own in _within(dataset))
         self.class_names = self._known.classes
         self.name = self._known.root or type(dataset).__name__
         self._check()
         paths = _below(self._known) or [f"image {i}" for i in range(len(dataset))]
-        labels = self._known.labels or [None] * len(dataset)
+        labels = self._labels()
         self.records = tuple(
             ImageRecord(i, storable(path), label)
             for i, (path, label) in enumerate(zip(paths, labels, strict=True))
@@ -120,6 +125,8 @@ class MapSource:
 
     def _item(self, index: int) -> Any:
         try:
+            if self._is_shareable:
+                return self._dataset[index]
             with self._lock:
                 return self._dataset[index]
         except MemoryError:
@@ -162,13 +169,30 @@ class MapSource:
                 raise BadInputError(
                     f"{what} gives another picture each time it is read; leave random transforms out of it"
                 )
-        if self._known.labels is None and item_of(self._item(0)).label is not None:
-            tell(
-                BacklightWarning(
-                    f"{what} gives labels but does not list them, so they are not kept; give it a list of them, one "
-                    "for each item, as its attribute `targets`"
-                )
+
+    def _labels(self) -> Sequence[str | None]:
+        """Return the label of each item: as the Dataset lists them, else, of a small one, as its items have them."""
+        n = len(self._dataset)
+        if self._known.labels is not None:
+            return self._known.labels
+        if self._label(0) is None:
+            return [None] * n
+        if n <= N_READ_FOR_LABELS:
+            return [self._label(i) for i in range(n)]
+        tell(
+            BacklightWarning(
+                f"the {type(self._dataset).__name__} given as images does not list its labels, and reading all {n} "
+                "items for them would take long, so they are not kept; give it a list of them, one for each item, as "
+                "its attribute `targets`"
             )
+        )
+        return [None] * n
+
+    def _label(self, index: int) -> str | None:
+        try:
+            return label_text(item_of(self._item(index)).label, self.class_names)
+        except ImageError:
+            return None
 
 
 def refuse_normalised(image: Any, what: str) -> None:

@@ -9,7 +9,7 @@ from typing import final
 
 from backlight.errors import BadInputError, ImageError
 from backlight.images.byte_files import ByteFile, LocalFile, as_byte_files, below_shared_folder, of_each
-from backlight.images.class_names import CLASSES_FILE, class_names, lines_of, named
+from backlight.images.class_names import CLASSES_FILE, MOST_BYTES, lines_of, named
 from backlight.images.decode import decode_unnamed
 from backlight.images.deep import Picture
 from backlight.images.sources import (
@@ -58,7 +58,7 @@ class TarSource:
         prefixes = below_shared_folder(self._shards)
         self.name = name
         self.class_names = next((own.classes for own in indexes if own.classes), ()) or _beside(self._shards)
-        names = class_names(self.class_names) if self.class_names else {}
+        names = {str(i): own for i, own in enumerate(self.class_names)}
         self.records = tuple(
             ImageRecord(i, storable(f"{prefixes[m.shard]}/{m.name}"), named(m.label, names))
             for i, m in enumerate(self._members)
@@ -91,6 +91,7 @@ def _beside(shards: Sequence[ByteFile]) -> tuple[str, ...]:
     """Return the names in the file of classes in the folder of shards; none where there is none, or no text."""
     for shard in shards:
         if isinstance(shard, LocalFile):
-            with suppress(OSError, UnicodeDecodeError):
-                return lines_of((shard.path.parent / CLASSES_FILE).read_bytes())
+            path = shard.path.parent / CLASSES_FILE
+            with suppress(OSError, UnicodeDecodeError), path.open("rb") as stream:
+                return lines_of(stream.read(MOST_BYTES))
     return ()

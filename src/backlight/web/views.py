@@ -302,13 +302,14 @@ class Views:
     def _card(self, layer: AtlasLayer, own: FeatureMap) -> Card:
         sheet, place = self.sheet(layer, own.channel)
         slug, at = self.slugs[layer.name], layer.channels.index(own.channel)
-        return card_of(
+        made = card_of(
             own,
             f"{slug}:{own.channel}",
             links.feature_map(slug, at, own.channel),
             (sheet.block("projections", place), sheet.block("patches", place)) if own.hits else (None, None),
             self.label_href,
         )
+        return replace(made, name=layer.class_names[own.channel]) if layer.class_names else made
 
     def _examples(self, layer: AtlasLayer, own: FeatureMap) -> dict[int, Example]:
         """Return the examples of a map's bands, by bin."""

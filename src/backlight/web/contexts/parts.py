@@ -113,6 +113,7 @@ class Card:
         purity: Share of its hits with their most frequent label.
         selectivity: How many times stronger the weakest of its hits shown is than its mean activation; 0 where it has
             none, or its mean is not above zero.
+        name: The name of its class, where it is one with a name; else empty.
     """
 
     id: str
@@ -132,6 +133,7 @@ class Card:
     evidence: EvidenceView | None
     purity: float
     selectivity: float
+    name: str = ""
 
 
 @dataclass(frozen=True)
