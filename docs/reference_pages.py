@@ -228,7 +228,7 @@ TABLES = {
     "rule_layer": "A layer under another rule set than the atlas was built with; `description` as in `layer`.",
     "rule_set": "The other rule sets, as JSON.",
     "rule_tile": "The tiles of hits by another rule set, as in `hit`.",
-    "scan_state": "The state of the scan while it runs; empty afterwards.",
+    "scan_state": "The state of the scan for all maps of the layers, kept for maps that are added later.",
     "skipped": "Images that could not be read, each with the reason.",
     "study": "The results of studies in full, as `.npz`, by layer.",
 }
