@@ -11,6 +11,7 @@ from sphinx.domains.python import PyObject
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import notebook_pages  # noqa: E402
 import reference_pages  # noqa: E402
 
 import backlight  # noqa: E402
@@ -53,6 +54,7 @@ linkcheck_timeout = 20
 linkcheck_anchors = False
 
 reference_pages.write_all(HERE / "reference" / "generated")
+notebook_pages.write_all(HERE.parent / "examples", HERE / "notebooks")
 
 _COLON = "\ue000"  # of Unicode's private use: in no text
 

@@ -20,7 +20,9 @@ notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.ste
 def test_there_are_notebooks() -> None:
     assert [path.stem for path in NOTEBOOKS] == ["comparing_checkpoints", "evidence", "first_look"]
     page = (ROOT / "docs" / "notebooks.md").read_text("utf-8")
-    assert re.findall(r"examples/(\w+)\.ipynb\)", page) == ["first_look", "evidence", "comparing_checkpoints"]
+    in_order = ["first_look", "evidence", "comparing_checkpoints"]
+    assert re.findall(r"examples/(\w+)\.ipynb\)", page) == in_order
+    assert re.findall(r"^notebooks/(\w+)$", page, re.MULTILINE) == in_order
 
 
 @notebooks
