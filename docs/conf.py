@@ -47,6 +47,7 @@ html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
 html_theme_options = {"top_of_page_buttons": []}
+highlight_language = "text"
 pygments_style, pygments_dark_style = "friendly", "native"
 
 # Links to other sites are looked at by `make linkcheck` only: the site itself is built without a network.
