@@ -11,6 +11,7 @@ from sphinx.domains.python import PyObject
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import notebook_pages  # noqa: E402
 import reference_pages  # noqa: E402
 
 import backlight  # noqa: E402
@@ -46,6 +47,7 @@ html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
 html_theme_options = {"top_of_page_buttons": []}
+highlight_language = "text"
 pygments_style, pygments_dark_style = "friendly", "native"
 
 # Links to other sites are looked at by `make linkcheck` only: the site itself is built without a network.
@@ -53,6 +55,7 @@ linkcheck_timeout = 20
 linkcheck_anchors = False
 
 reference_pages.write_all(HERE / "reference" / "generated")
+notebook_pages.write_all(HERE.parent / "examples", HERE / "notebooks")
 
 _COLON = "\ue000"  # of Unicode's private use: in no text
 

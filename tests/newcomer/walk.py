@@ -30,7 +30,7 @@ PHOTOGRAPHS = ROOT / "demo" / "src" / "backlight_demo" / "photographs"
 OWN_ENVIRONMENT = ("python -m venv ", "source ")
 INSTALL = "pip install backlight"
 PYTORCH = "install PyTorch"
-MAKES = ("upright.pt", "upright.atlas", "figure.png", "site", "from-python.png", "projection.png")
+MAKES = ("upright.pt", "upright.atlas", "figure.png", "site", "from-python.png", "projection.png", "unit.png")
 # Every module of the package that needs no extra can be imported, and nothing comes from a working tree.
 LOOK = """
 import importlib, pkgutil, sys
