@@ -24,7 +24,7 @@ def test_a_finished_atlas(tiny: Path) -> None:
     assert (found.wholes, found.bands) == (True, True)
     assert found.studies == {"faithfulness": 1}
     assert (found.phase, found.is_done, found.missing, found.holder) == ("done", True, None, None)
-    assert (found.format_version, found.has_checksums, found.n_bytes) == (5, True, tiny.stat().st_size)
+    assert (found.format_version, found.has_checksums, found.n_bytes) == (6, True, tiny.stat().st_size)
     assert found.built_from == {"model": "demo", "images": "pictures", "weights": None}
 
 

@@ -38,10 +38,11 @@ def test_a_finished_atlas_in_words(
     assert said["images"].endswith(" (1 picture could not be read)")
     assert said["layers"] == "3 layers, 1 to 5"
     assert said["maps"] == "6 of 7 feature maps shown, up to 2 hits each"
+    assert said["rules"] == "deconvnet, guided"
     assert said["studies"] == "faithfulness (1 layer)"
     assert said["keeps"] == "whole images and examples of bands"
     assert said["built by"] == "backlight build demo pictures -o t.atlas"
-    assert said["file"] == "less than 1 MB, format 5"
+    assert said["file"] == "less than 1 MB, format 6"
 
 
 def test_an_older_and_an_unfinished_atlas_in_words(built: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from string import Formatter
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import typer
-from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleDimensions, ConsoleOptions
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import (
@@ -162,7 +162,7 @@ def note(text: str) -> None:
 class _TitledTable(Table):
     """A table below its title, which may be wider: Rich would break it at the width of the table."""
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
         title, self.title = self.title, None
         if title is not None:
             yield Text(title, "table.title") if isinstance(title, str) else title
