@@ -60,7 +60,7 @@ def test_a_map_that_was_not_projected_is_a_card(atlas: backlight.Atlas) -> None:
     card = other._repr_html_()
     assert card is not None
     assert "relu1, feature map 0: mean activation" in card
-    assert "it was not projected; build an atlas with maps=None to project all" in card
+    assert "it was not projected; extend(net, images, path, layer, maps=[channel]) adds it" in card
 
 
 def test_hits_that_wait_for_their_projections_are_cards(net: Network, pictures: Path, tmp_path: Path) -> None:

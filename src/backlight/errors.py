@@ -87,6 +87,10 @@ class ImageError(BadInputError):
     """A picture that cannot be read as an image; the reason is short enough to be listed."""
 
 
+class NoImageError(ImageError):
+    """None of the pictures of a set can be read; names the first, and why."""
+
+
 class ActivationError(BacklightError, ArithmeticError):
     """An activation that is not a number or not finite; names the layer and the image."""
 

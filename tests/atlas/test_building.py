@@ -15,7 +15,13 @@ from atlas.files import GATES_DIFFERENTIATED, gated_network, make_earlier, make_
 from atlas.grown import SMALL, phases_of
 from backlight import DECONVNET, GRADIENT, Preprocessing, build, capture, open_atlas, project
 from backlight.atlas import Stability
-from backlight.errors import AtlasError, BadInputError, UnsupportedOperatorError
+from backlight.errors import (
+    AtlasError,
+    BacklightWarning,
+    BadInputError,
+    NoImageError,
+    UnsupportedOperatorError,
+)
 from backlight.images import open_images
 from backlight.operators.ruleset import RuleSet
 from conftest import SmallNet, make_pictures
@@ -103,12 +109,26 @@ def test_maps_are_drawn_by_the_seed_and_know_nothing_of_the_images(
     assert len(drawn[0, "pictures"]) == 5
 
 
-def test_a_bad_picture_never_ends_a_run(tmp_path: Path, picture_folder: Path) -> None:
+def test_a_bad_picture_never_ends_a_run_and_is_said(tmp_path: Path, picture_folder: Path) -> None:
     (picture_folder / "a" / "bad.jpg").write_bytes(b"\xff\xd8\xff truncated")
-    built = build(make_network(), picture_folder, tmp_path / "bad.atlas", ["relu2"])
+    with pytest.warns(BacklightWarning, match=r"1 of 41 pictures could not be read, the first: a/bad\.jpg: "):
+        built = build(make_network(), picture_folder, tmp_path / "bad.atlas", ["relu2"])
+    assert repr(built).endswith("41 images, 1 of them left out)")
     assert built.n_scanned == 40
     assert [s.path for s in built.skipped] == ["a/bad.jpg"]
     assert built.skipped[0].reason
+
+
+def test_a_set_of_which_nothing_can_be_read_leaves_no_atlas(tmp_path: Path) -> None:
+    # values above 1, as somebody gives who forgot to divide by 255
+    images, path = [np.full((40, 40, 3), 200.0)] * 3, tmp_path / "none.atlas"
+    with pytest.raises(
+        NoImageError, match=r"none of the 3 pictures of 'memory' could be read, the first: image 0: "
+    ):
+        build(make_network(), images, path, ["relu2"])
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NoImageError, match="the picture of 'memory' could not be read: image 0: "):
+        build(make_network(), images[:1], path, ["relu2"])
 
 
 # Where rules differentiate through gates, a projection fills the whole image, and so do the tiles.

@@ -34,6 +34,17 @@ def test_an_atlas_that_has_grown_has_the_rows_of_one_that_was_built_at_once(
     assert verify(path).is_sound
 
 
+@pytest.mark.filterwarnings("ignore:1 of 21 pictures could not be read")
+def test_a_picture_that_cannot_be_read_stays_left_out(tmp_path: Path, pictures: Path) -> None:
+    (pictures / "a" / "bad.jpg").write_bytes(b"\xff\xd8\xff cut off")
+    path, whole, net = tmp_path / "a.atlas", tmp_path / "whole.atlas", make_network()
+    build(net, pictures, path, "relu2", maps=3, **ASKED).close()
+    extend(net, pictures, path, ["relu2", "fc"], maps=5).close()
+    build(net, pictures, whole, ["relu2", "fc"], maps=5, **ASKED).close()
+    assert rows(path) == rows(whole)
+    assert [own.path for own in open_atlas(path).skipped] == ["a/bad.jpg"]
+
+
 def test_more_maps_need_no_scan_and_new_layers_do(path: Path, pictures: Path) -> None:
     more = phases(lambda **own: extend(make_network(), pictures, path, maps=5, **own))
     assert more == {"certify", "project", "band", "light", "join"}
@@ -53,7 +64,6 @@ def test_a_build_of_more_goes_on_from_a_finished_atlas(path: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("asked", "what"),
     [
-        ({"maps": 2}, "choice of layers, maps or top"),
         ({"layers": ["relu1"], "maps": 5}, "choice of layers, maps or top"),
         ({"maps": 5, "top": 3}, "choice of layers, maps or top"),
         ({"maps": 5, "rules": GUIDED}, "rule set"),
@@ -73,6 +83,25 @@ def test_what_is_there_already_is_not_touched(path: Path, pictures: Path) -> Non
     before = path.read_bytes()
     assert phases(lambda **own: extend(make_network(), pictures, path, maps=2, **own)) == set()
     assert path.read_bytes() == before
+
+
+def test_a_build_of_less_finds_all_that_it_asks_for(path: Path, tmp_path: Path, pictures: Path) -> None:
+    before, net = path.read_bytes(), make_network()
+    for asked in ({"layers": "relu2", "maps": 3}, {"layers": ["relu1", "relu2"], "maps": 2}):
+        assert phases(lambda asked=asked, **own: build(net, pictures, path, **asked, **ASKED, **own)) == set()
+        assert path.read_bytes() == before
+    part = tmp_path / "part.atlas"
+
+    def stop(phase: str, *_: int) -> None:
+        if phase == "project":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(net, pictures, part, ["relu1", "relu2"], maps=3, **ASKED, progress=stop)
+    build(net, pictures, part, "relu2", maps=2, **ASKED).close()  # which finishes what was begun
+    whole = build(net, pictures, tmp_path / "whole.atlas", ["relu1", "relu2"], maps=3, **ASKED)
+    whole.close()
+    assert rows(part) == rows(tmp_path / "whole.atlas")
 
 
 def test_an_unfinished_atlas_is_finished_first(tmp_path: Path, pictures: Path) -> None:

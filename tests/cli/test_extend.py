@@ -65,7 +65,7 @@ def test_all_layers_are_the_default_ones(place: Path) -> None:
 def test_code_that_an_atlas_names_is_not_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keep_origin(Path("t.atlas"), {"model": "mine.py:make", "images": "pictures", "weights": None})
     assert run("extend", "t.atlas", "--maps", "3") == 2
-    assert "backlight extend t.atlas mine.py:make pictures" in capsys.readouterr().err
+    assert "backlight extend t.atlas mine.py:make pictures --maps 3\n" in capsys.readouterr().err
 
 
 BAD = [

@@ -31,8 +31,8 @@ def test_layers_of_an_atlas_are_those_that_it_has(
     title, heads, *lines = capsys.readouterr().out.splitlines()
     assert title.strip() == "t.atlas: Sequential, input 3x12x12"
     assert heads.split() == ["layer", "operator", "maps", "size", "a", "unit", "sees", "shown", "rules"]
-    assert lines[0].split() == ["1", "relu", "2", "12x12", "3x3", "every", "1", "2", "deconvnet"]
-    assert lines[2].split() == ["5", "linear", "2", "-", "whole", "image", "2", "deconvnet"]
+    assert lines[0].split() == ["1", "relu", "2", "12x12", "3x3", "every", "1", "2", "deconvnet,", "guided"]
+    assert lines[2].split() == ["5", "linear", "2", "-", "whole", "image", "2", "deconvnet,", "guided"]
     assert run("layers", "t.atlas", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [(own["name"], own["shown"]) for own in found] == [("1", [0, 1]), ("3", [0, 1]), ("5", [0, 1])]

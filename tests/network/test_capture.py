@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 
 import backlight
-from backlight import Network, Unit, capture, project
-from backlight.errors import CaptureError
+from backlight import Network, Preprocessing, Unit, capture, project
+from backlight.errors import BadInputError, CaptureError
 from backlight.models.zfnet import alexnet_lrn, zfnet
+from conftest import SmallNet
 from small_zoo import SMALL_ZOO
 
 
@@ -224,3 +225,16 @@ def test_a_size_that_depends_on_a_mask_is_refused() -> None:
     stopped = r"stopped at .*x\[:, :, mask\].* make that line independent of the values"
     with pytest.raises(CaptureError, match=f"{refused}|{stopped}"):
         capture(Picks(), (3, 8, 8))
+
+
+def test_a_preprocessing_of_another_size_is_refused_with_the_way_to_change_it() -> None:
+    preprocessing = Preprocessing.default(3, 40)
+    with pytest.raises(
+        BadInputError, match=r"gives inputs of 3x40x40, and the network is captured for 3x32x32; "
+    ):
+        capture(SmallNet(), (3, 32, 32), preprocessing)
+    assert capture(SmallNet(), (3, 32, 32), preprocessing.with_size((32, 32))).preprocessing.crop == (32, 32)
+    with pytest.raises(
+        BadInputError, match=r"gives inputs of 1x32x32, and the network is captured for 3x32x32$"
+    ):
+        capture(SmallNet(), (3, 32, 32), Preprocessing.default(1, 32))

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from backlight.atlas.executing import carry_out
-from backlight.atlas.growing import Growth, grow, growth
+from backlight.atlas.growing import Growth, grow, growth, widened
 from backlight.atlas.reader import Atlas, open_atlas
 from backlight.engines.estimate import Estimate, estimate
 from backlight.engines.local import LocalEngine
 from backlight.engines.plan import Maps, MapsOfLayer, Plan, choose_maps, plan_build
 from backlight.engines.work import Engine
-from backlight.errors import BadInputError
+from backlight.errors import BacklightWarning, BadInputError, tell
 from backlight.images import ClassNames, ImageSource, Items, OneImage
 from backlight.network import Network
 from backlight.network.layers import Layers
@@ -24,6 +24,7 @@ from backlight.operators.ruleset import DECONVNET, RuleSet
 from backlight.progress import Progress, silent
 from backlight.scan import Compile, choose_layers
 from backlight.storage import check_place, locked
+from backlight.text import counted
 
 __all__ = [
     "Estimate",
@@ -115,7 +116,7 @@ def build(
         wholes=wholes,
         labels=labels,
     )
-    return execute(plan, path, engine, progress=progress)
+    return _said(execute(plan, path, engine, progress=progress))
 
 
 def execute(
@@ -148,6 +149,7 @@ def execute(
     path, worker, say = Path(path), engine or LocalEngine(), progress or silent
     check_place(path, "atlas")
     with locked(path):  # so that nobody else adds something between looking and adding
+        plan = widened(plan, path)
         found = growth(plan, path, rules)
         if found is None:
             carry_out(plan, path, worker, say)
@@ -211,7 +213,7 @@ def extend(
         'guided'
     """
     plan = plan_extension(net, images, path, layers, maps=maps, seed=seed, bands=bands, wholes=wholes)
-    return execute(plan, path, engine, rules=rules, progress=progress)
+    return _said(execute(plan, path, engine, rules=rules, progress=progress))
 
 
 def plan_extension(
@@ -259,3 +261,16 @@ def plan_extension(
         )
     finally:
         atlas.close()
+
+
+def _said(atlas: Atlas) -> Atlas:
+    """Return an atlas, having said what was left out of it."""
+    skipped = atlas.skipped
+    if skipped:
+        tell(
+            BacklightWarning(
+                f"{len(skipped)} of {counted(atlas.image_set.n_images, 'picture')} could not be read, the first: "
+                f"{skipped[0].path}: {skipped[0].reason}; `skipped` of the atlas lists all"
+            )
+        )
+    return atlas

@@ -12,9 +12,11 @@ from backlight.atlas.certifying import certify
 from backlight.atlas.writer import AtlasWriter
 from backlight.engines.plan import Plan
 from backlight.engines.work import Engine, Group, groups_of, light_groups
+from backlight.errors import NoImageError
 from backlight.network.filters import filters_of
 from backlight.network.precision import full_float32
 from backlight.progress import Progress
+from backlight.scan import Scan
 
 
 def carry_out(plan: Plan, path: Path, engine: Engine, progress: Progress) -> Plan:
@@ -41,6 +43,10 @@ def carry_out(plan: Plan, path: Path, engine: Engine, progress: Progress) -> Pla
                 _light(writer, engine, progress)
                 writer.finish("light")
         return writer.plan
+    except NoImageError:
+        writer.close()
+        path.unlink(missing_ok=True)  # an atlas of nothing, which would be in the way of the next try
+        raise
     finally:
         writer.close()
 
@@ -65,7 +71,16 @@ def _scan(writer: AtlasWriter, engine: Engine, progress: Progress) -> None:
         state, n_done = state.merge(partial.scan), partial.shard.stop
         writer.save_scan(state, n_done, partial)
     _check_count(plan.n_images, n_done)
+    if not state.n_images:
+        raise _nothing_read(plan, state)
     writer.finish_scan(state)
+
+
+def _nothing_read(plan: Plan, scan: Scan) -> NoImageError:
+    first = min(scan.skipped, key=lambda own: own.id)
+    what = "the picture" if plan.n_images == 1 else f"none of the {plan.n_images} pictures"
+    verb = "could not be read" if plan.n_images == 1 else "could be read, the first"
+    return NoImageError(f"{what} of {plan.images.name!r} {verb}: {first.path}: {first.reason}")
 
 
 def _check_count(given: int, expected: int) -> None:

@@ -84,15 +84,10 @@ def growth(
         BadInputError: The rules have the name of others that the atlas has.
         UnsupportedOperatorError: An operator has no rule under these rules.
     """
-    try:
-        file = AtlasFile(Path(path))
-    except AtlasError:  # there is none, it has only just begun, or the writer will say what is wrong
+    file, identity = _opened(Path(path))
+    if file is None or identity is None:
         return None
     with closing(file):
-        try:
-            identity = file.identity()
-        except AtlasError:
-            return None
         if not _is_part(identity, plan):
             return None
         known = dict(identity.selection.channels)
@@ -120,6 +115,25 @@ def growth(
         kept.append((wanted, every))
     found = Growth(known, more, scanned, tuple(kept))
     return None if found.is_empty else found
+
+
+def widened(plan: Plan, path: Path) -> Plan:
+    """Return a plan with everything that an atlas has, where that is all of the plan and more; as it is elsewhere."""
+    file, identity = _opened(path)
+    if file is None or identity is None:
+        return plan
+    file.close()
+    known, rules = identity.selection.channels, identity.rules
+    asked = zip(plan.layers, plan.channels, strict=True)
+    if any(not set(channels) <= set(known.get(layer.name, ())) for layer, channels in asked):
+        return plan
+    chosen = tuple(layer for layer in plan.net.layers if layer.name in known)
+    if len(chosen) != len(known):
+        return plan
+    own = tuple(rules.of(layer.name) for layer in chosen)
+    layers = tuple(under_rules(layer, rule) for layer, rule in zip(chosen, own, strict=True))
+    whole = replace(plan, layers=layers, channels=tuple(known[layer.name] for layer in chosen), rules=own)
+    return whole if _is_part(identity, whole) else plan
 
 
 def grow(plan: Plan, path: Path, found: Growth, engine: Engine, progress: Progress) -> None:
@@ -155,6 +169,19 @@ def grow(plan: Plan, path: Path, found: Growth, engine: Engine, progress: Progre
     for side in (*sides, *others):
         with suppress(OSError):
             side.unlink()
+
+
+def _opened(path: Path) -> tuple[AtlasFile | None, AtlasIdentity | None]:
+    """Return the atlas in a file and what it is of; None where there is none, or the writer will say what is wrong."""
+    try:
+        file = AtlasFile(path)
+    except AtlasError:
+        return None, None
+    try:
+        return file, file.identity()
+    except AtlasError:
+        file.close()
+        return None, None
 
 
 def _is_part(stored: AtlasIdentity, plan: Plan) -> bool:

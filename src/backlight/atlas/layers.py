@@ -167,8 +167,8 @@ class AtlasLayer(Mapping[int, FeatureMap]):
             if channel not in known and 0 <= channel < self.n_maps:
                 raise BadInputError(
                     f"channel {channel} of layer {self.name!r} was not projected, only {_listed(self.channels)}",
-                    python="build an atlas with maps=None to project all",
-                    command="build an atlas with --maps all",
+                    python=f"extend(net, images, path, {self.name!r}, maps=[{channel}]) adds it to the atlas",
+                    command=f"`backlight extend {self._file.path.name} --layers {self.name} --maps {channel},` adds it",
                 )
         return [self[channel] for channel in channels]
 

@@ -295,6 +295,8 @@ class Atlas(Mapping[str, AtlasLayer]):
         shown = sum(len(layer.channels) for layer in self.layers)
         every = sum(layer.n_maps for layer in self.layers)
         maps = f"{shown} of {counted(every, 'map')}, {counted(self.image_set.n_images, 'image')}"
+        n_left_out = self.images.n_listed[1]
+        maps += f", {n_left_out} of them left out" if n_left_out else ""
         return f"Atlas({self.path.name!r}: {counted(len(self), 'layer')}, {maps})"
 
     def _repr_html_(self) -> str:

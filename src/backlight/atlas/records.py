@@ -26,7 +26,7 @@ from backlight.render import DEFAULT_SCALING, Scaling, Tile, scale
 from backlight.storage.tiles import decode_activation, decode_picture, decode_projection
 from backlight.text import counted
 
-_NOT_PROJECTED = "it was not projected; build an atlas with maps=None to project all"
+_NOT_PROJECTED = "it was not projected; extend(net, images, path, layer, maps=[channel]) adds it to the atlas"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from backlight.atlas import checks
 from backlight.atlas.damage import reading
 from backlight.atlas.evidence import FAITHFULNESS, FORETELLING
 from backlight.atlas.layers import AtlasLayer
+from backlight.atlas.other_rules import OtherRules
 from backlight.atlas.reader import Atlas
 from backlight.geometry import WHOLE_IMAGE
 from backlight.storage import holder
@@ -108,8 +110,13 @@ def summarise(atlas: Atlas) -> AtlasSummary:
     )
 
 
-def layer_summary(layer: AtlasLayer) -> dict[str, Any]:
-    """Return what an atlas says of a layer, for a table or JSON: its shape, field, rules, maps shown, and studies."""
+def layer_summary(layer: AtlasLayer, others: Iterable[OtherRules] = ()) -> dict[str, Any]:
+    """Return what an atlas says of a layer, for a table or JSON: its shape, field, rules, maps shown, and studies.
+
+    Args:
+        layer: The layer.
+        others: The other rule sets of the atlas.
+    """
     field = layer.receptive_field
     return {
         "name": layer.name,
@@ -119,6 +126,7 @@ def layer_summary(layer: AtlasLayer) -> dict[str, Any]:
         "receptive_field": WHOLE_IMAGE if field is None else field.in_words,
         "shown": layer.channels,
         "rules": layer.rules.name,
+        "other_rules": [own.rules.of(layer.name).name for own in others],
         "studies": sorted(_studies([layer])),
     }
 

@@ -12,6 +12,7 @@ from backlight import __version__
 from backlight.cli.commands import AdaptiveCommands, Commands, StoppedByUser
 from backlight.cli.completing import whole_words
 from backlight.cli.output import EXIT_STOPPED, errors, notes, show_warning, styled
+from backlight.cli.typed import remember
 from backlight.errors import (
     BacklightError,
     BacklightWarning,
@@ -58,6 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the program and exit: 0 done, 2 bad input, 1 failed work, 130 stopped by Ctrl-C."""
     arguments, debug = _taken_out(sys.argv[1:] if arguments is None else arguments, "--debug")
     arguments, notes.quiet = _taken_out(arguments, "--quiet", "-q")
+    remember(arguments)
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", BacklightWarning)
     warnings.showwarning = show_warning

@@ -20,6 +20,7 @@ from backlight.cli.output import (
     say,
 )
 from backlight.cli.planning import BuildOptions, Planned, make_plan, write_plan
+from backlight.cli.writing import changed_at
 from backlight.errors import BadInputError
 from backlight.storage import check_place
 from backlight.text import counted
@@ -180,11 +181,15 @@ def carry_out(made: Planned, chosen: EngineOptions) -> None:
 
     _print_plan(made)
     options, output = made.options, Path(made.options.output)
+    before = changed_at(output)
     found = atlas.growth(made.plan, output)
     if found is not None:
         say("{} goes on from what it is: {}", output, found)
     with progress_bars() as progress, chosen.started(options.default_ledger, progress) as engine:
         result = atlas.execute(made.plan, output, engine, progress=progress)
+    if changed_at(output) == before and result.origin:
+        say("{} has all of that already", output)
+        return
     origin = {"model": options.model, "weights": options.weights, "images": without_secrets(options.images)}
     atlas.keep_origin(output, origin)
     print_summary(result)

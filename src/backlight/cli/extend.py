@@ -9,6 +9,7 @@ import typer
 from backlight.cli import flags
 from backlight.cli.output import console, progress_bars, say
 from backlight.cli.parsing import parse_layers, parse_maps
+from backlight.cli.writing import changed_at
 from backlight.errors import BadInputError
 
 
@@ -78,11 +79,11 @@ def extend(
     found = growth(plan, atlas, other_rules)
     if found is not None:
         console.print(str(found))
-    before = opened.path.stat().st_mtime_ns
     opened.close()
+    before = changed_at(atlas)
     with progress_bars() as progress:
         result = execute(plan, atlas, rules=other_rules, progress=progress)
-    if result.path.stat().st_mtime_ns == before:
+    if changed_at(atlas) == before:
         say("{} has all of that already", atlas)
         return
     print_summary(result)

@@ -89,5 +89,5 @@ def _as_dict(atlas: Atlas, found: AtlasSummary) -> dict[str, object]:
         "path": str(atlas.path),
         "done": found.is_done,
         **asdict(found),
-        "layers": [layer_summary(layer) for layer in atlas.layers],
+        "layers": [layer_summary(layer, atlas.other_rules) for layer in atlas.layers],
     }

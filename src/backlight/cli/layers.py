@@ -72,7 +72,7 @@ def _of_atlas(path: Path, as_json: bool) -> None:
     from backlight.atlas import layer_summary, open_atlas
 
     opened = open_atlas(path)
-    found = [layer_summary(layer) for layer in opened.layers]
+    found = [layer_summary(layer, opened.other_rules) for layer in opened.layers]
     if as_json:
         console.print_json(json.dumps(found))
         return
@@ -80,7 +80,7 @@ def _of_atlas(path: Path, as_json: bool) -> None:
     table = _new_table(f"{path.name}: {opened.model.name}, input {size}", *_SHOWN)
     for own, layer in zip(found, opened.layers, strict=True):
         cells = _cells(layer.name, layer.operator, layer.shape, own["receptive_field"])
-        table.add_row(*cells, str(len(layer.channels)), own["rules"])
+        table.add_row(*cells, str(len(layer.channels)), ", ".join((own["rules"], *own["other_rules"])))
     console.print(table)
 
 

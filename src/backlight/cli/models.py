@@ -13,6 +13,7 @@ from torch import nn
 from backlight.atlas import Atlas
 from backlight.cli.output import doing, note, say
 from backlight.cli.parsing import parse_layers, parse_numbers, parse_range, parse_size
+from backlight.cli.typed import others
 from backlight.errors import BacklightWarning, BadInputError, CaptureError, first_line, tell
 from backlight.images import FunctionPreprocessing, ImageSource, Preprocessing, is_address, open_images
 from backlight.models import LoadedModel, input_channels, is_code, load_model
@@ -222,9 +223,10 @@ def _why_code_is_not_run(atlas: Atlas, model: str, images: str, weights: str | N
 
 
 def _typed(atlas: Atlas, model: str, images: str, weights: str | None, command: str) -> str:
-    """Return the command line that names a model and images which an atlas names."""
+    """Return the command line that names a model and images which an atlas names, with all else that was typed."""
     weights = weights or atlas.origin.get("weights")
-    parts = ["backlight", command, str(atlas.path), model, images]
+    own = (str(atlas.path), model, images)
+    parts = ["backlight", command, *own, *others(*command.split(), *own, "--weights", weights)]
     return " ".join(visible(quote(part)) for part in parts + (["--weights", weights] if weights else []))
 
 

@@ -89,3 +89,8 @@ def write_figure(figure: Image.Image | Plot, path: Path) -> None:
     """
     with replacing(path) as (fresh,):
         save_figure(figure, fresh)
+
+
+def changed_at(path: Path) -> int | None:
+    """Return when a file was changed last, as the system counts; None where there is none."""
+    return path.stat().st_mtime_ns if path.exists() else None

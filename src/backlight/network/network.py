@@ -317,6 +317,7 @@ def capture(
     if example is None:
         example, known = input_of(model, known)
     batch = _example_batch(model, example)
+    _check_sizes(known, tuple(batch.shape[1:]))
     model = unwrap(model, batch)
     try:
         graph = export_graph(model, batch)
@@ -332,6 +333,18 @@ def capture(
     for remark in graph.meta["remarks"]:
         tell(CaptureWarning(f"{type(model).__name__}: {remark}"))
     return Network(graph, type(model).__name__, tuple(batch.shape[1:]), known)
+
+
+def _check_sizes(preprocessing: Preprocessing | None, size: tuple[int, ...]) -> None:
+    """Raise BadInputError where a preprocessing does not give inputs of the size that a network is captured for."""
+    if preprocessing is None or (preprocessing.channels, *preprocessing.crop) == size:
+        return
+    given = "x".join(map(str, (preprocessing.channels, *preprocessing.crop)))
+    is_other_size = preprocessing.channels == size[0] and len(size) == 3
+    hint = f"; preprocessing.with_size(({size[1]}, {size[2]})) gives that size" if is_other_size else ""
+    raise BadInputError(
+        f"the preprocessing gives inputs of {given}, and the network is captured for {'x'.join(map(str, size))}{hint}"
+    )
 
 
 def _example_batch(model: nn.Module, example: Tensor | tuple[int, int, int]) -> Float[Tensor, "1 c h w"]:

@@ -59,7 +59,7 @@ class Evolved:
             raise BadInputError(
                 "the evolution follows no feature map that the atlas shows",
                 python="build the atlas with maps=None, which shows all",
-                command="build the atlas with --maps all, or follow more maps",
+                command="add the others with `backlight extend --maps all`, or follow more maps",
             )
         # the atlas is of the network as it was at this step
         self._own = {
