@@ -32,6 +32,7 @@ from backlight.engines.identity import (
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import Preprocessing
 from backlight.images.skipped import Skipped
+from backlight.operators.ruleset import RuleSet
 from backlight.render import DEFAULT_SCALING, Scaling
 from backlight.text import closest, counted
 
@@ -99,18 +100,21 @@ class Atlas(Mapping[str, AtlasLayer]):
             )
         return found
 
-    def under(self, rules: str) -> Atlas:
+    def under(self, rules: str | RuleSet) -> Atlas:
         """Return the atlas with its hits as another of its rule sets projects them, opened once more.
 
         It has the same hits, and what is known of them; neither evidence, which studies find out about the atlas's own
         projections, nor examples of bands.
 
         Args:
-            rules: One of `rule_sets`.
+            rules: One of `rule_sets`, or the rule set itself, whatever it is called there.
 
         Raises:
             BadInputError: The atlas has no projections by these rules; says how to add them.
         """
+        if isinstance(rules, RuleSet):
+            own = (self._own_rules, *(other.rules for other in self.other_rules))
+            rules = next((known.name for known in own if known.everywhere == rules), rules.name)
         return Atlas(self.path, rules)
 
     @property
