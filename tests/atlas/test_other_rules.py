@@ -89,6 +89,7 @@ def test_rules_are_added_by_a_text_and_shown_by_the_rule_set(path: Path, picture
     assert extend(make_network(), pictures, path, rules="guided").rule_sets == ("deconvnet", "guided")
     for rules in (GUIDED, "guided", replace(GUIDED, name="springenberg")):
         assert open_atlas(path).under(rules).rules.name == "guided"
+        assert open_atlas(path, rules).rules.name == "guided"
     with pytest.raises(BadInputError, match="has no projections by gradient"):
         open_atlas(path).under(GRADIENT)
 

@@ -48,13 +48,15 @@ class Atlas(Mapping[str, AtlasLayer]):
         images: The images that were read, by id.
     """
 
-    def __init__(self, path: Path, rules: str | None = None) -> None:
+    def __init__(self, path: Path, rules: str | RuleSet | None = None) -> None:
         self.file = AtlasFile(path)
         try:
             self.identity = self.file.identity()
             self.images = AtlasImages(self.file, self.image_set.n_images, self.preprocessing.crop)
             known, keys = self._read_descriptions(), None
             self._own_rules, self._own_layers = self.identity.rules, tuple(known.values())
+            if isinstance(rules, RuleSet):
+                rules = self._name_of(rules)
             if rules is not None and rules != self.rules.name:
                 shown = self._others_by_name(rules)
                 self.identity, keys = replace(self.identity, rules=shown.rules), shown.keys
@@ -90,6 +92,11 @@ class Atlas(Mapping[str, AtlasLayer]):
         """By which rules its hits are projected, by name: those that it was built with first."""
         return (self._own_rules.name, *(other.rules.name for other in self.other_rules))
 
+    def _name_of(self, rules: RuleSet) -> str:
+        """Return what a rule set is called in the atlas; its own name where the atlas does not have it."""
+        known = (self._own_rules, *(other.rules for other in self.other_rules))
+        return next((own.name for own in known if own.everywhere == rules), rules.name)
+
     def _others_by_name(self, rules: str) -> OtherRules:
         found = next((own for own in self.other_rules if own.rules.name == rules), None)
         if found is None:
@@ -112,9 +119,6 @@ class Atlas(Mapping[str, AtlasLayer]):
         Raises:
             BadInputError: The atlas has no projections by these rules; says how to add them.
         """
-        if isinstance(rules, RuleSet):
-            own = (self._own_rules, *(other.rules for other in self.other_rules))
-            rules = next((known.name for known in own if known.everywhere == rules), rules.name)
         return Atlas(self.path, rules)
 
     @property
@@ -311,7 +315,7 @@ class Atlas(Mapping[str, AtlasLayer]):
         self.file.close()
 
 
-def open_atlas(path: Path | str, rules: str | None = None) -> Atlas:
+def open_atlas(path: Path | str, rules: str | RuleSet | None = None) -> Atlas:
     """Return the atlas in a file, opened read-only.
 
     Args:
