@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,15 @@ def test_rules_that_are_there_are_not_projected_again(path: Path, pictures: Path
     extend(net, pictures, path, rules=GUIDED).close()
     for rules in (GUIDED, backlight.DECONVNET):
         assert phases(lambda rules=rules, **own: extend(net, pictures, path, rules=rules, **own)) == set()
+
+
+def test_rules_are_added_by_a_text_and_shown_by_the_rule_set(path: Path, pictures: Path) -> None:
+    assert extend(make_network(), pictures, path, rules="guided").rule_sets == ("deconvnet", "guided")
+    for rules in (GUIDED, "guided", replace(GUIDED, name="springenberg")):
+        assert open_atlas(path).under(rules).rules.name == "guided"
+        assert open_atlas(path, rules).rules.name == "guided"
+    with pytest.raises(BadInputError, match="has no projections by gradient"):
+        open_atlas(path).under(GRADIENT)
 
 
 def test_two_rule_sets_of_one_name_are_refused(path: Path, pictures: Path) -> None:

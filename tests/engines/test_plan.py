@@ -127,6 +127,27 @@ def test_layers_that_are_not_named_keep_the_deconvnet(picture_folder: Path) -> N
     assert everywhere.identity.rules.everywhere == GUIDED
 
 
+def test_rules_and_maps_may_be_given_in_the_words_of_the_command_line(picture_folder: Path) -> None:
+    net, by_layer = make_network(), {"relu1": "guided", "relu2": GUIDED}
+    for rules in ("guided", by_layer):
+        plan = plan_build(net, picture_folder, ["relu1", "relu2"], rules=rules, maps="all")
+        expected = plan_build(
+            net,
+            picture_folder,
+            ["relu1", "relu2"],
+            rules=GUIDED if rules == "guided" else dict.fromkeys(by_layer, GUIDED),
+        )
+        assert plan.identity == expected.identity
+        assert plan.channels == expected.channels
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize("maps", ["most", "16", [1.5], {"relu1": "most"}])
+def test_maps_that_are_no_numbers_are_refused_with_what_they_are(picture_folder: Path, maps: object) -> None:
+    with pytest.raises(BadInputError, match=r"^maps is a number, a list of channels, or None for all, got "):
+        plan_build(make_network(), picture_folder, ["relu1"], maps=maps)
+
+
 def test_a_network_that_shows_nothing_by_default_is_refused_with_advice(picture_folder: Path) -> None:
     torch.manual_seed(0)
     net = capture(nn.Sequential(nn.Flatten()), (3, 8, 8), Preprocessing.default(3, 8))

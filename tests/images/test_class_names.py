@@ -1,6 +1,7 @@
 import io
 import json
 import tarfile
+import warnings
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 import backlight
 from atlas.files import make_network
-from backlight.errors import BadInputError
+from backlight.errors import BacklightWarning, BadInputError
 from backlight.images import NamedSource, class_names, in_order, open_images
 from backlight.images.class_names import MOST_BYTES
 from conftest import make_pictures
@@ -117,3 +118,26 @@ def test_names_are_kept_in_an_atlas_and_drawn(tmp_path):
     assert named.width == plain.width
     other = backlight.build(net, folder, tmp_path / "b.atlas", ["fc"], compile="off")
     assert (other.classes, other["fc"].class_names) == ((), ())
+
+
+def test_names_that_match_no_label_are_told(tmp_path):
+    pixels = np.zeros((2, 2), np.uint8)
+    plain = open_images([(pixels, "sick"), (pixels, "well")])
+    with pytest.warns(
+        BacklightWarning, match=r"they are 'sick', 'well', and names are given for '0', '1', '2';"
+    ):
+        named = NamedSource(plain, class_names(["a", "b", "c"]))
+    assert [record.label for record in named.records] == ["sick", "well"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        NamedSource(plain, class_names(["sick", "well"]))
+        NamedSource(plain, {"sick": "krank"})
+        NamedSource(open_images([pixels]), class_names(["a"]))
+
+
+def test_names_in_the_place_of_their_file_are_refused_with_the_way_to_write_them():
+    with pytest.raises(
+        BadInputError, match=r"labels are a file of names.* give a list.*\['normal', 'nodule'\]"
+    ) as raised:
+        class_names("normal,nodule")
+    assert "write the names into a text file, one on each line" in raised.value.for_command_line

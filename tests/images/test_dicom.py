@@ -167,7 +167,7 @@ def test_without_pydicom_it_is_said_what_to_install(tmp_path, monkeypatch):
         "backlight.images.dicom.find_spec", lambda name: None if name == "pydicom" else find(name)
     )
     (tmp_path / "a.dcm").write_bytes(make())
-    said = r"has 1 file of formats that are not read: 1 \.dcm; pip install 'backlight\[dicom\]' reads \.dcm$"
+    said = r"has 1 file of formats that are not read: 1 \.dcm; pip install 'backlight\[dicom\]' reads DICOM$"
     with pytest.warns(UserWarning, match=said):
         source = open_images(tmp_path)
     with pytest.raises(

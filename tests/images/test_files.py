@@ -1,5 +1,6 @@
 """Folders of images, and lists of them."""
 
+import importlib.util
 import os
 import subprocess
 from pathlib import Path
@@ -224,3 +225,29 @@ def test_formats_that_are_not_read_are_named(tmp_path):
     ):
         source = folder_source(tmp_path)
     assert names(source) == ["b.png"]
+
+
+def as_dicom(path):
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(128) + b"DICM" + bytes(40))
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("pydicom") is None, reason="a warning tells that pydicom is missing"
+)
+def test_dicom_files_are_found_whose_names_have_no_suffix(tmp_path):
+    for name in ["IM0001", "a/1.2.840.113619.7", "a/IM0002", "DICOMDIR", "dicomdir", "b.bin"]:
+        as_dicom(tmp_path / name)
+    (tmp_path / "README").write_text("x" * 200)
+    (tmp_path / "short").write_bytes(b"DICM")
+    save(tmp_path / "c.png")
+    source = folder_source(tmp_path)
+    assert names(source) == ["IM0001", "a/1.2.840.113619.7", "a/IM0002", "c.png"]
+    assert source.records[1].label == "a"
+
+
+def test_dicom_files_without_a_suffix_are_told_where_nothing_reads_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("backlight.images.files.has_pydicom", lambda: False)
+    as_dicom(tmp_path / "IM0001")
+    with pytest.warns(BacklightWarning, match=r"1 DICOM without a suffix; pip install .* reads DICOM$"):
+        folder_source(tmp_path)

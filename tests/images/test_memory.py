@@ -206,7 +206,7 @@ def test_sources():
     ("given", "message"),
     [
         (DataLoader(TensorDataset(torch.rand(2, 3, 4, 4))), r"got a DataLoader; give its Dataset instead: loader"),
-        (iter([]), "got 0 images and 0 labels; give at least one"),
+        (iter([]), "^got no images; give at least one$"),
         (torch.full((2, 3, 4, 4), 3.0), "the images given: a tensor with values from 3 to 3.* before Normalize"),
         ([(torch.full((3, 4, 4), -1.0), 0)], "the images given: a tensor with values from -1 to -1"),
         ({"a": 1}, "or a torch Dataset, got dict$"),
@@ -220,3 +220,36 @@ def test_what_is_refused(given, message):
             continue
         with pytest.raises(BadInputError, match=message):
             take(given)
+
+
+@pytest.mark.parametrize("n", [1, 9, 100])
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
+def test_a_stack_of_grey_pictures_is_as_many_as_its_first_axis(n, make):
+    stack = np.random.default_rng(0).integers(0, 256, (n, 12, 10), np.uint8)
+    source = open_images(make(stack))
+    assert len(source) == n == len(listed_images(make(stack)))
+    for i in {0, n - 1}:
+        assert np.array_equal(np.asarray(source.load(i).convert("L")), stack[i])
+    assert len(listed_images(make(stack), most=5)) == min(n, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "way_out"),
+    [
+        (np.zeros((3, 12, 10)), r"3 grey ones; numpy\.moveaxis\(array, 0, -1\).*array\[\.\.\., None\]"),
+        (torch.zeros(9, 12, 3), r"9 grey ones; tensor\.permute\(2, 0, 1\).*tensor\[:, None\]"),
+    ],
+    ids=["array", "tensor"],
+)
+def test_what_may_be_one_colour_picture_or_several_grey_ones_is_refused_with_the_ways_to_write_it(
+    given, way_out
+):
+    for take in (open_images, listed_images):
+        with pytest.raises(BadInputError, match=way_out):
+            take(given)
+
+
+def test_the_ways_to_write_it_are_understood():
+    array, tensor = np.zeros((3, 12, 10), np.uint8), torch.zeros(9, 12, 3)
+    ways = [np.moveaxis(array, 0, -1), array[..., None], tensor.permute(2, 0, 1), tensor[:, None]]
+    assert [len(open_images(own)) for own in ways] == [1, 3, 1, 9]

@@ -127,7 +127,7 @@ def test_what_is_nearly_an_address(spec):
 
 
 def test_empty_sequence():
-    with pytest.raises(BadInputError, match="got 0 images"):
+    with pytest.raises(BadInputError, match="got no images"):
         open_images([])
 
 

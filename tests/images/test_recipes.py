@@ -179,3 +179,19 @@ def test_from_hf_reads_attributes_and_compares():
 def test_what_a_preprocessing_cannot_do_is_refused(changes, message):
     with pytest.raises(BadInputError, match=message):
         Preprocessing.from_hf(ConvNextLike(**changes))
+
+
+@pytest.mark.parametrize(
+    ("read", "instead"),
+    [
+        (Preprocessing.from_hf, r"AutoImageProcessor\.from_pretrained"),
+        (Preprocessing.from_timm, r"timm\.create_model"),
+        (Preprocessing.from_torchvision, r"ResNet18_Weights\.DEFAULT"),
+    ],
+    ids=["transformers", "timm", "torchvision"],
+)
+def test_a_name_is_refused_with_what_to_give_instead(read, instead):
+    with pytest.raises(
+        BadInputError, match=rf"^a preprocessing cannot be read from a name, got 'some'; .*{instead}"
+    ):
+        read("some")

@@ -80,7 +80,7 @@ def test_images_in_memory_are_told_apart_by_their_pixels(tmp_path):
 
 
 def test_sequence_errors():
-    with pytest.raises(BadInputError, match="got 0 images and 0 labels"):
+    with pytest.raises(BadInputError, match="got no images; give at least one"):
         SequenceSource([])
     with pytest.raises(BadInputError, match="got 1 images and 2 labels"):
         SequenceSource(["a.png"], ["x", "y"])

@@ -75,6 +75,52 @@ def test_a_backbone_is_taken_where_it_is_no_classifier(tmp_path: Path) -> None:
     assert load_model(f"hf:{tmp_path}#embedder").model is not None
 
 
+def _segformer() -> Any:
+    sizes = {
+        "depths": [1, 1],
+        "hidden_sizes": [8, 12],
+        "patch_sizes": [3, 3],
+        "strides": [2, 2],
+        "sr_ratios": [2, 1],
+    }
+    sizes |= {"num_attention_heads": [1, 2], "mlp_ratios": [2, 2]}
+    config = transformers.SegformerConfig(num_encoder_blocks=2, decoder_hidden_size=8, **sizes)
+    return transformers.SegformerForSemanticSegmentation(config)
+
+
+def _vision_transformer() -> Any:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    return transformers.ViTModel(transformers.ViTConfig(**sizes, image_size=32, patch_size=8))
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "said"),
+    [
+        (
+            _segformer,
+            "SegformerModel",
+            "saved as SegformerForSemanticSegmentation, which is no image classifier",
+        ),
+        (_vision_transformer, "ViTModel", None),
+    ],
+    ids=["segmentation", "no head"],
+)
+def test_a_model_of_another_task_gets_no_random_head(
+    make: Any, kind: str, said: str | None, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    whole = make()
+    whole.save_pretrained(tmp_path)
+    loaded = load_model(f"hf:{tmp_path}")
+    assert type(loaded.model).__name__ == kind
+    assert not loaded.is_random
+    assert [note for note in loaded.notes if "random" in note] == []
+    assert said is None or loaded.notes[0].startswith(said)
+    part = getattr(whole, "segformer", whole).state_dict()
+    assert all(torch.equal(value, part[name]) for name, value in loaded.model.state_dict().items())
+    assert capture(loaded.model, (3, 32, 32)).default_layers
+
+
 def test_a_configuration_alone_makes_random_weights_and_a_file_gives_others(
     saved: Path, tmp_path: Path
 ) -> None:

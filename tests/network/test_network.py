@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from backlight import GRADIENT, Unit, capture, project, strongest
+from backlight import GRADIENT, Preprocessing, Unit, capture, project, strongest
 from backlight.errors import BadInputError, UnknownLayerError
 from conftest import captured_small_net
 from small_zoo import captured_squeezenet
@@ -18,6 +18,29 @@ from small_zoo import captured_squeezenet
 def test_an_example_that_is_not_an_image_is_refused() -> None:
     with pytest.raises(BadInputError, match="an example is"):
         capture(nn.Identity(), torch.zeros(3, 5))
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        (64, r"got 64; give \(3, 64, 64\), or \(1, 64, 64\) for grey"),
+        ("64", r"got str; give what else .* capture\(model, preprocessing=\.\.\.\)"),
+        (lambda image: image, r"got function; give what else .* capture\(model, preprocessing=\.\.\.\)"),
+    ],
+    ids=["a side", "a text", "a function"],
+)
+def test_what_is_no_size_is_refused_with_the_way_to_write_it(example: Any, message: str) -> None:
+    with pytest.raises(BadInputError, match=message):
+        capture(nn.Conv2d(3, 2, 1), example)
+
+
+def test_a_preprocessing_in_the_place_of_the_example_is_the_preprocessing() -> None:
+    own = Preprocessing.imagenet(32)
+    net = capture(nn.Conv2d(3, 2, 1), own)
+    assert (net.input_shape, net.preprocessing) == ((3, 32, 32), own)
+    with pytest.raises(BadInputError, match="two preprocessings were given"):
+        capture(nn.Conv2d(3, 2, 1), own, own)
 
 
 def test_an_unknown_layer_is_named_with_the_closest_one() -> None:

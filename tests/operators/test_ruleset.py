@@ -3,20 +3,19 @@
 import re
 from dataclasses import fields, replace
 
-import jaxtyping
 import pytest
 
 from backlight.errors import BadInputError
-from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, MASKED, RULE_SETS, RuleSet, parse_rules
-
-
-@pytest.fixture
-def untyped():
-    """Turn the type checker off: it would refuse before the rule set does."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
+from backlight.operators.ruleset import (
+    DECONVNET,
+    GRADIENT,
+    GUIDED,
+    MASKED,
+    RULE_SETS,
+    RuleSet,
+    as_rules,
+    parse_rules,
+)
 
 
 def test_the_rule_sets():
@@ -136,3 +135,19 @@ def test_what_does_not_exist_is_refused_with_what_does(text, message):
 def test_a_value_that_an_option_does_not_have_is_refused(option):
     with pytest.raises(BadInputError, match=f"^rule option {option}='never' does not exist; choose one of "):
         RuleSet("mine", **{option: "never"})
+
+
+def test_rules_are_taken_as_they_are_as_a_text_or_by_layer():
+    text = "guided,average_pool=transpose"
+    assert as_rules(GUIDED) is GUIDED
+    assert as_rules(text) == parse_rules(text)
+    assert as_rules({"relu1": text, "relu2": MASKED}) == {"relu1": parse_rules(text), "relu2": MASKED}
+
+
+@pytest.mark.usefixtures("untyped")
+@pytest.mark.parametrize("given", [3, None, ["guided"], {"relu1": 3}])
+def test_what_is_no_rule_set_is_refused_with_what_is(given):
+    with pytest.raises(
+        BadInputError, match=r"^rules are a RuleSet .*, a text such as 'guided', or one of these"
+    ):
+        as_rules(given)

@@ -281,3 +281,12 @@ def test_pictures_are_prepared_by_the_networks_own_preprocessing(tmp_path):
     expected = project(capture(model, (3, 17, 15)), preprocessing.batch([picture]), UNITS[2:3])
     for images in (picture, [picture], tmp_path / "noise.png", str(tmp_path / "noise.png")):
         same_bits(project(net, images, UNITS[2:3]), expected)
+
+
+def test_rules_may_be_given_as_a_text(net):
+    text = "guided,unpool=assign-last"
+    same_bits(project(net, IMAGES, UNITS, "guided"), project(net, IMAGES, UNITS, GUIDED))
+    assert project(net, IMAGES[:1], UNITS[0], text).made.rules == text
+    same_bits(
+        superpose(net, IMAGES[0], "relu2", rules="guided"), superpose(net, IMAGES[0], "relu2", rules=GUIDED)
+    )

@@ -161,3 +161,12 @@ def test_a_comparison_has_no_strongest_unit():
         BadInputError, match=r"^layer 'gt' holds true and false, not activations; choose the layer below"
     ):
         strongest(net, torch.rand(2, 3, 4, 5), "gt", channel=0)
+
+
+def test_units_can_be_summed():
+    one, other = Unit("relu", 0, 1, 1), Unit("relu", 1, 2, 2)
+    assert sum([one, other]) == one + other
+    assert sum([one + other, one]) == one + other + one
+    assert sum([one]) == one
+    with pytest.raises(TypeError):
+        3 + one

@@ -47,7 +47,7 @@ def build(
     path: Path | str,
     layers: Layers | None = None,
     top: int = 9,
-    rules: RuleSet | Mapping[str, RuleSet] = DECONVNET,
+    rules: RuleSet | str | Mapping[str, RuleSet | str] = DECONVNET,
     *,
     maps: Maps = None,
     seed: int = 0,
@@ -68,9 +68,10 @@ def build(
             done, also where it is finished and was built of fewer layers or feature maps.
         layers: Layer names, or one; None takes the network's default layers.
         top: Hits of a feature map.
-        rules: How activations are projected back; by layer name if it differs, DECONVNET for layers not named.
-        maps: Feature maps of each layer to project: a random sample of so many, a list of channels, None for
-            all; by layer name if it differs, all of layers not named. Statistics are kept of all of them.
+        rules: How activations are projected back, a `RuleSet` or a text such as "guided"; by layer name if it differs,
+            DECONVNET for layers not named.
+        maps: Feature maps of each layer to project: a random sample of so many, a list of channels, None or "all"
+            for all; by layer name if it differs, all of layers not named. Statistics are kept of all of them.
         seed: Random seed of that sample.
         batch_size: Images that are read together, and projected in one forward pass at most; a resumed build
             keeps the one that it was begun with.
@@ -124,7 +125,7 @@ def execute(
     path: Path | str,
     engine: Engine | None = None,
     *,
-    rules: RuleSet | Mapping[str, RuleSet] | None = None,
+    rules: RuleSet | str | Mapping[str, RuleSet | str] | None = None,
     progress: Progress | None = None,
 ) -> Atlas:
     """Build the atlas of a plan, or resume it, and return it.
@@ -165,7 +166,7 @@ def extend(
     images: ImageSource | Items | OneImage,
     path: Path | str,
     layers: Layers | None = None,
-    rules: RuleSet | Mapping[str, RuleSet] | None = None,
+    rules: RuleSet | str | Mapping[str, RuleSet | str] | None = None,
     *,
     maps: Maps = 0,
     seed: int = 0,

@@ -25,7 +25,7 @@ from backlight.engines.identity import AtlasIdentity, RulesIdentity
 from backlight.engines.plan import Plan, Shard
 from backlight.engines.work import Engine, Partial
 from backlight.errors import AtlasError, BadInputError
-from backlight.operators.ruleset import DECONVNET, RuleSet
+from backlight.operators.ruleset import DECONVNET, RuleSet, as_rules
 from backlight.progress import Progress
 from backlight.projection import check_rules
 from backlight.projection.reach import under_rules
@@ -70,7 +70,7 @@ class Growth:
 
 
 def growth(
-    plan: Plan, path: Path | str, rules: RuleSet | Mapping[str, RuleSet] | None = None
+    plan: Plan, path: Path | str, rules: RuleSet | str | Mapping[str, RuleSet | str] | None = None
 ) -> Growth | None:
     """Return what a plan adds to the atlas in a file; None where it is not one that holds a part of the plan.
 
@@ -100,7 +100,7 @@ def growth(
         more = {name: channels for name, channels in lacking.items() if name in known and has_scan}
         scanned = {name: own for name, own in lacking.items() if name not in more}
         its = rules_of(file, list(known))
-    wanted = None if rules is None else _named(plan, rules)
+    wanted = None if rules is None else _named(plan, as_rules(rules))
     kept = [(own, lacking) for own in its]
     if wanted is not None and not any(_is_same(own, wanted, known) for own in (identity.rules, *its)):
         if wanted.name in {own.name for own in (identity.rules, *its)}:

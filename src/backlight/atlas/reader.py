@@ -32,6 +32,7 @@ from backlight.engines.identity import (
 from backlight.errors import BadInputError, UnknownLayerError
 from backlight.images import Preprocessing
 from backlight.images.skipped import Skipped
+from backlight.operators.ruleset import RuleSet
 from backlight.render import DEFAULT_SCALING, Scaling
 from backlight.text import closest, counted
 
@@ -47,13 +48,15 @@ class Atlas(Mapping[str, AtlasLayer]):
         images: The images that were read, by id.
     """
 
-    def __init__(self, path: Path, rules: str | None = None) -> None:
+    def __init__(self, path: Path, rules: str | RuleSet | None = None) -> None:
         self.file = AtlasFile(path)
         try:
             self.identity = self.file.identity()
             self.images = AtlasImages(self.file, self.image_set.n_images, self.preprocessing.crop)
             known, keys = self._read_descriptions(), None
             self._own_rules, self._own_layers = self.identity.rules, tuple(known.values())
+            if isinstance(rules, RuleSet):
+                rules = self._name_of(rules)
             if rules is not None and rules != self.rules.name:
                 shown = self._others_by_name(rules)
                 self.identity, keys = replace(self.identity, rules=shown.rules), shown.keys
@@ -89,6 +92,11 @@ class Atlas(Mapping[str, AtlasLayer]):
         """By which rules its hits are projected, by name: those that it was built with first."""
         return (self._own_rules.name, *(other.rules.name for other in self.other_rules))
 
+    def _name_of(self, rules: RuleSet) -> str:
+        """Return what a rule set is called in the atlas; its own name where the atlas does not have it."""
+        known = (self._own_rules, *(other.rules for other in self.other_rules))
+        return next((own.name for own in known if own.everywhere == rules), rules.name)
+
     def _others_by_name(self, rules: str) -> OtherRules:
         found = next((own for own in self.other_rules if own.rules.name == rules), None)
         if found is None:
@@ -99,14 +107,14 @@ class Atlas(Mapping[str, AtlasLayer]):
             )
         return found
 
-    def under(self, rules: str) -> Atlas:
+    def under(self, rules: str | RuleSet) -> Atlas:
         """Return the atlas with its hits as another of its rule sets projects them, opened once more.
 
         It has the same hits, and what is known of them; neither evidence, which studies find out about the atlas's own
         projections, nor examples of bands.
 
         Args:
-            rules: One of `rule_sets`.
+            rules: One of `rule_sets`, or the rule set itself, whatever it is called there.
 
         Raises:
             BadInputError: The atlas has no projections by these rules; says how to add them.
@@ -309,7 +317,7 @@ class Atlas(Mapping[str, AtlasLayer]):
         self.file.close()
 
 
-def open_atlas(path: Path | str, rules: str | None = None) -> Atlas:
+def open_atlas(path: Path | str, rules: str | RuleSet | None = None) -> Atlas:
     """Return the atlas in a file, opened read-only.
 
     Args:

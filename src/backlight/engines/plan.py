@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ from backlight.images import (
 )
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
-from backlight.operators.ruleset import DECONVNET, RuleSet
+from backlight.operators.ruleset import DECONVNET, RuleSet, as_rules
 from backlight.projection import check_channel, check_rules
 from backlight.projection.reach import under_rules
 from backlight.scan import Compile, choose_layers, should_compile
@@ -51,7 +52,7 @@ _BYTES_PER_PIXEL, _BYTES_PER_HIT, _BYTES_PER_MAP = 1.0, 700, 1000
 _BYTES_PER_WHOLE_PIXEL, _BYTES_PER_POSITION = 0.3, 0.6
 _BINS_OF_A_MAP = 17
 
-MapsOfLayer = int | Sequence[int] | None
+MapsOfLayer = int | Sequence[int] | Literal["all"] | None
 Maps = MapsOfLayer | Mapping[str, MapsOfLayer]
 """Which feature maps of a layer: a random sample of so many, their channels, or None for all."""
 
@@ -246,7 +247,7 @@ def plan_build(
     images: ImageSource | OneImage | Items,
     layers: Layers | None = None,
     top: int = 9,
-    rules: RuleSet | Mapping[str, RuleSet] = DECONVNET,
+    rules: RuleSet | str | Mapping[str, RuleSet | str] = DECONVNET,
     *,
     maps: Maps = None,
     seed: int = 0,
@@ -264,9 +265,9 @@ def plan_build(
         images: Whatever `open_images` takes: a folder, a list file, tar shards, pictures, a Dataset.
         layers: Layer names, or one; None takes the network's default layers.
         top: Hits of a feature map, at least 1.
-        rules: How activations are projected back; by layer name if it differs, DECONVNET for layers not named.
-        maps: Feature maps of each layer to project: a random sample of so many, a list of channels, None for all; by
-            layer name if it differs, all of layers not named.
+        rules: How activations are projected back, as `build` takes them.
+        maps: Feature maps of each layer to project: a random sample of so many, a list of channels, None or "all" for
+            all; by layer name if it differs, all of layers not named.
         seed: Random seed of that sample, which does not depend on the images.
         batch_size: Images that are read together, and projected in one forward pass at most.
         compile: Whether to compile the network for the scan: `on`, `off`, or `auto`, by the rule of
@@ -288,6 +289,7 @@ def plan_build(
         >>> print(plan_build(net, [np.zeros((9, 9, 3), np.uint8)] * 20, maps=2))
         20 images, 1 layer, 2 feature maps, 18 projections by deconvnet
     """
+    rules = as_rules(rules)
     source = open_images(images)
     if labels is not None:
         source = NamedSource(source, class_names(labels))
@@ -331,7 +333,7 @@ def _choose_layers(net: Network, layers: Layers | None) -> tuple[Layer, ...]:
 
 def choose_maps(layer: Layer, maps: MapsOfLayer, seed: int) -> tuple[int, ...]:
     """Return the feature maps of a layer that are projected; a sample depends on the seed and the layer's name only."""
-    if maps is None:
+    if maps is None or maps == "all":
         return tuple(range(layer.n_maps))
     if isinstance(maps, int):
         if maps < 1:
@@ -339,6 +341,8 @@ def choose_maps(layer: Layer, maps: MapsOfLayer, seed: int) -> tuple[int, ...]:
         key = int.from_bytes(hashlib.sha256(layer.name.encode()).digest()[:8], "big")
         drawn = np.random.default_rng([seed, key]).permutation(layer.n_maps)[:maps]
         return tuple(sorted(int(c) for c in drawn))
+    if isinstance(maps, str) or not all(isinstance(own, int | np.integer) for own in maps):
+        raise BadInputError(f"maps is a number, a list of channels, or None for all, got {maps!r}")
     for channel in maps:
         check_channel(layer, channel)
     return tuple(sorted(set(maps)))

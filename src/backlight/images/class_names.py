@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
-from backlight.errors import BadInputError
+from backlight.errors import BacklightWarning, BadInputError, tell
 from backlight.images.deep import Picture
 from backlight.images.sources import ImageRecord, ImageSource
 from backlight.text import shortened
@@ -106,6 +106,7 @@ class NamedSource:
         self.records: Sequence[ImageRecord] = tuple(
             replace(record, label=named(record.label, names)) for record in source.records
         )
+        _tell_if_none_is_named(source, names)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -120,6 +121,23 @@ class NamedSource:
         return self.source.fingerprint()
 
 
+def _tell_if_none_is_named(source: ImageSource, names: Mapping[str, str]) -> None:
+    """Warn where images have labels, and all of them are neither among the names' keys nor names already."""
+    labels = {record.label for record in source.records if record.label is not None}
+    if labels and labels.isdisjoint({*names, *names.values()}):
+        tell(
+            BacklightWarning(
+                f"no label of {shortened(source.name, 80)!r} was renamed: they are {_few(sorted(labels))}, and names "
+                f"are given for {_few(list(names))}; name them in JSON, {{label: name}}"
+            )
+        )
+
+
+def _few(texts: Sequence[str]) -> str:
+    shown = ", ".join(repr(shortened(text, 40)) for text in texts[:3])
+    return shown if len(texts) < 4 else f"{shown}, ..."
+
+
 def _read(path: Path) -> Any:
     advice = "give a text file with one name per line, or JSON"
     try:
@@ -131,6 +149,12 @@ def _read(path: Path) -> Any:
             return lines_of(data)
         found = json.loads(data)
     except OSError as error:
+        if "," in str(path):
+            raise BadInputError(
+                f"labels are a file of names, and there is none called {str(path)!r}",
+                python=f"give a list of names: {[name.strip() for name in str(path).split(',')][:3]}",
+                command="write the names into a text file, one on each line, and give that",
+            ) from error
         raise BadInputError(f"cannot read the labels {str(path)!r} ({error.strerror}); {advice}") from error
     except UnicodeDecodeError as error:
         raise BadInputError(f"cannot read the labels {str(path)!r} (it is not text); {advice}") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from backlight.errors import BacklightWarning, BadInputError, tell
 from backlight.images.addresses import is_address
-from backlight.images.dicom import DICOM_INSTALL, DICOM_SUFFIXES, has_pydicom
+from backlight.images.dicom import DICOM_INSTALL, DICOM_SUFFIXES, N_START, has_pydicom, is_dicom
 from backlight.images.remote_files import AddressSource
 from backlight.images.sources import (
     ARRAY_SUFFIX,
@@ -37,6 +37,9 @@ OTHER_SUFFIXES = frozenset({
 _HEADERS = frozenset({"path", "file", "filename", "file_name", "image", "image_path"})
 _SUFFIX = "|".join(map(re.escape, sorted({*IMAGE_SUFFIXES, ARRAY_SUFFIX}, key=len, reverse=True)))
 _MOST_VISITS = 1000
+_DICOM_INDEX = "DICOMDIR"
+"""A file that lists the DICOM files beside it, and is one without pixels."""
+_UNNAMED = "DICOM without a suffix"
 _MOST_LIST_BYTES = 2**30
 _LABELLED = re.compile(rf"(.*(?:{_SUFFIX}))\s*[,\s]\s*(.*)", re.IGNORECASE)
 
@@ -48,7 +51,8 @@ def folder_source(folder: Path) -> FileSource:
 
     Args:
         folder: The folder. Hidden files and folders (a leading dot) are skipped, and so are files that do not
-            end in one of `IMAGE_SUFFIXES`. Arrays (.npy) are read where there is no image file.
+            end in one of `IMAGE_SUFFIXES`, but for DICOM files whose names have no such end (`IM0001`).
+            Arrays (.npy) are read where there is no image file.
 
     Raises:
         BadInputError: No such folder, no permission to read one, links that lead to one again and again, or no image.
@@ -118,7 +122,25 @@ def _folders(top: Path) -> Iterator[tuple[Path, str, list[os.DirEntry[str]]]]:
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
     has_name = is_image_name(entry.name) or is_array_name(entry.name)
-    return has_name and (entry.is_file() or entry.is_symlink())
+    if has_name:
+        return entry.is_symlink() or entry.is_file()
+    return _has_no_suffix(entry.name) and _starts_as_dicom(entry)
+
+
+def _has_no_suffix(name: str) -> bool:
+    """Return whether nothing in a name says what the file is: `IM0001`, or a number of DICOM such as `1.2.840.7`."""
+    suffix = os.path.splitext(name)[1]  # noqa: PTH122  (100,000 Paths are slow)
+    return (not suffix or suffix[1:].isdecimal()) and name.upper() != _DICOM_INDEX
+
+
+def _starts_as_dicom(entry: os.DirEntry[str]) -> bool:
+    try:
+        if not entry.is_file():  # a pipe would wait for whoever writes it
+            return False
+        with open(entry.path, "rb") as stream:  # noqa: PTH123  (100,000 Paths are slow)
+            return is_dicom(stream.read(N_START))
+    except OSError:  # a link to itself, no permission
+        return False
 
 
 def _other_format(entry: os.DirEntry[str]) -> str | None:
@@ -133,10 +155,12 @@ def _in_words(others: Counter[str], found: Sequence[str]) -> str:
     if not has_pydicom():  # they are listed, and skipped one by one with this reason
         endings = (os.path.splitext(name)[1].lower() for name in found)  # noqa: PTH122
         counts.update(ending for ending in endings if ending in DICOM_SUFFIXES)
+        n_unnamed = sum(map(_has_no_suffix, found))
+        counts.update({_UNNAMED: n_unnamed} if n_unnamed else {})
     if not counts:
         return ""
     several = ", ".join(f"{n} {suffix}" for suffix, n in counts.most_common())
-    hint = f"; {DICOM_INSTALL} reads .dcm" if DICOM_SUFFIXES & set(counts) else ""
+    hint = f"; {DICOM_INSTALL} reads DICOM" if {*DICOM_SUFFIXES, _UNNAMED} & set(counts) else ""
     total = sum(counts.values())
     return f"{counted(total, 'file')} of formats that are not read: {several}{hint}"
 

@@ -79,6 +79,40 @@ def is_picture(given: object) -> bool:
     return isinstance(given, Image.Image | DeepPicture)
 
 
+def is_grey_stack(given: object) -> bool:
+    """Return whether something is a stack of grey pictures, an array or a tensor (n, h, w), and not one picture.
+
+    *Convention*: 1 to 4 are numbers of channels: an array with so many in its last axis is one picture (h, w, c), a
+    tensor with so many in its first one is one picture (c, h, w).
+
+    Raises:
+        BadInputError: It may also be one picture with its channels first (an array) or last (a tensor).
+
+    Example:
+        >>> is_grey_stack(np.zeros((9, 28, 28))), is_grey_stack(np.zeros((28, 28, 3))), is_grey_stack(np.zeros((5, 5)))
+        (True, False, False)
+    """
+    is_array = isinstance(given, np.ndarray)
+    if not (is_array or is_tensor(given)) or len(given.shape) != 3:  # type: ignore[attr-defined]
+        return False
+    shape: tuple[int, ...] = tuple(given.shape)  # type: ignore[attr-defined]
+    first, last = shape[0] in _CHANNELS, shape[2] in _CHANNELS
+    if last if is_array else first:
+        return False
+    if shape[0] == 1 or not (first or last):
+        return True
+    said = "x".join(map(str, shape))
+    if is_array:
+        raise BadInputError(
+            f"an array of shape {said} may be one picture with its channels first, or {shape[0]} grey ones; "
+            "numpy.moveaxis(array, 0, -1) makes it the one, array[..., None] the others"
+        )
+    raise BadInputError(
+        f"a tensor of shape {said} may be one picture with its channels last, or {shape[0]} grey ones; "
+        "tensor.permute(2, 0, 1) makes it the one, tensor[:, None] the others"
+    )
+
+
 def tensor_array(tensor: Any) -> NDArray[Any]:
     """Return a tensor (c, h, w) or (h, w) as an array (h, w, c) or (h, w).
 

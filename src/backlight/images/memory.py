@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from backlight.images.held import (
     Item,
     Items,
     drained,
+    is_grey_stack,
     is_labelled,
     is_map_style,
     is_picture,
@@ -32,6 +33,8 @@ def memory_source(given: Any) -> SequenceSource | MapSource:
         BadInputError: It is no set of images, or a DataLoader; there are none; they are normalised already.
     """
     refuse_loader(given)
+    if is_grey_stack(given):
+        return _sequence(list(given))
     if is_one_image(given):
         return _sequence([given])
     if is_labelled(given):
@@ -57,6 +60,8 @@ def listed_images(given: Items | OneImage | ImageSource, most: int | None = None
     Raises:
         BadInputError: As for `open_images`.
     """
+    if is_grey_stack(given):
+        return list(cast(Sequence[Any], given)[:most])
     if is_one_image(given):
         return [given]
     if isinstance(given, list | tuple) and all(map(is_one_image, given)) and not is_labelled(given):

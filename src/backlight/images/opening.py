@@ -55,7 +55,8 @@ def open_images(
             "https://host/list.txt", or whatever else fsspec knows (needs `backlight[remote]`);
             a sequence of Pillow images, arrays (h, w) or (h, w, c), tensors (c, h, w) or paths, or of such with a
             label, as tuples; a generator of these, which is read to its end and kept in memory (8 GB at most);
-            one of these, an array (n, h, w, c) or a tensor (n, c, h, w) of several;
+            one of these, an array (n, h, w, c) or a tensor (n, c, h, w) of several, or (n, h, w) of grey ones. An array
+            (h, w, c) and a tensor (c, h, w) are one picture where c is 1 to 4, and a stack of grey ones else;
             a torch Dataset, or what else is read by index: its items are read when they are needed;
             a source, which is returned as it is.
             Tensors are uint8, or floats in 0..1 that are not normalised yet.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import floor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ def torchvision_recipe(weights: Any) -> ZooRecipe:
     Raises:
         BadInputError: It is not the preset for image classification.
     """
+    _refuse_name(weights, "the weights themselves, ResNet18_Weights.DEFAULT")
     preset = getattr(weights, "transforms", weights)
     preset = preset() if isinstance(preset, partial) else preset
     try:
@@ -61,6 +63,7 @@ def timm_recipe(model_or_cfg: Any) -> ZooRecipe:
     Raises:
         BadInputError: A crop mode, or numbers of channels, that a `Preprocessing` cannot describe.
     """
+    _refuse_name(model_or_cfg, "the model that timm.create_model makes of it")
     cfg = getattr(model_or_cfg, "pretrained_cfg", None) or getattr(model_or_cfg, "default_cfg", model_or_cfg)
     if not isinstance(cfg, Mapping):
         raise BadInputError(
@@ -95,6 +98,7 @@ def hf_recipe(processor: Any) -> ZooRecipe:
     Raises:
         BadInputError: It says that it does something that a `Preprocessing` cannot describe.
     """
+    _refuse_name(processor, "the processor that AutoImageProcessor.from_pretrained makes of it")
     resize, crop = _hf_sizes(processor)
     if not getattr(processor, "do_rescale", True) or abs(processor.rescale_factor * 255 - 1) > 1e-6:
         factor = getattr(processor, "rescale_factor", None) if getattr(processor, "do_rescale", True) else 1
@@ -163,6 +167,11 @@ def _interpolation(resample: Any) -> str:
     """Return the name of one of Pillow's filters, given by its number or its name."""
     value = getattr(resample, "value", resample)
     return Image.Resampling(value).name.lower() if isinstance(value, int) else str(value)
+
+
+def _refuse_name(given: Any, instead: str) -> None:
+    if isinstance(given, str | Path):
+        raise BadInputError(f"a preprocessing cannot be read from a name, got {str(given)!r}; give {instead}")
 
 
 def _not_said(processor: Any, what: str) -> BadInputError:

@@ -228,10 +228,10 @@ class SequenceSource:
             BadInputError: No images, something other than an image among them, or not one label for each.
         """
         labels = [None] * len(images) if labels is None else labels
-        if len(images) == 0 or len(labels) != len(images):
-            raise BadInputError(
-                f"got {len(images)} images and {len(labels)} labels; give at least one, one label each"
-            )
+        if len(images) == 0:
+            raise BadInputError("got no images; give at least one")
+        if len(labels) != len(images):
+            raise BadInputError(f"got {len(images)} images and {len(labels)} labels; give one label each")
         for i, image in enumerate(images):
             if not is_one_image(image):
                 raise BadInputError(

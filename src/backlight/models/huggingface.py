@@ -44,7 +44,7 @@ def from_hugging_face(place: str, weights: str | None) -> LoadedModel:
     options: dict[str, Any] = {"local_files_only": weights != "DEFAULT", "trust_remote_code": False}
     with _quiet(transformers), _errors(spec, is_here, weights == "DEFAULT"):
         config = transformers.AutoConfig.from_pretrained(place, **options)
-        kind = _kind(transformers, config, spec)
+        kind, headless = _kind(transformers, config, spec)
         # A configuration may name attention kernels to be fetched, which are code: "eager" is transformers' own.
         options["attn_implementation"] = "eager"
         notes: list[str | None] = []
@@ -62,7 +62,7 @@ def from_hugging_face(place: str, weights: str | None) -> LoadedModel:
         preprocessing,
         is_random and weights is None,
         spec,
-        tuple(filter(None, [*notes, remark])),
+        tuple(filter(None, [headless, *notes, remark])),
         getattr(config, "num_channels", None),
         size_said(config),
     )
@@ -76,22 +76,36 @@ def _package() -> Any:
     return transformers
 
 
-def _kind(transformers: Any, config: Any, spec: str) -> Any:
-    """Return the class of transformers that makes the model: of classifiers, or of backbones."""
+def _kind(transformers: Any, config: Any, spec: str) -> tuple[Any, str | None]:
+    """Return the class of transformers that makes the model, and what is said where that leaves out a head.
+
+    It is that of classifiers, where it was saved as one or as nothing; else that of backbones, or what all of its
+    tasks have in common: a classifier of another model's weights would have a random head.
+    """
     made_as = " ".join(getattr(config, "architectures", None) or ())
     auto = transformers.models.auto.modeling_auto
     classifies = type(config) in auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
     if classifies and "ForImageClassification" in made_as:
-        return auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
+        return auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)], None
     if type(config) in auto.MODEL_FOR_BACKBONE_MAPPING:
-        return auto.MODEL_FOR_BACKBONE_MAPPING[type(config)]
+        kind = auto.MODEL_FOR_BACKBONE_MAPPING[type(config)]
+        return kind, _headless(made_as, kind)
+    if classifies and made_as and type(config) in auto.MODEL_MAPPING:
+        kind = auto.MODEL_MAPPING[type(config)]
+        return kind, _headless(made_as, kind)
     if classifies:
-        return auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
+        return auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)], None
     raise BadInputError(
         f"{spec} is a {made_as or config.model_type}, and of transformers image classifiers and backbones can be named",
         python="load it yourself and capture the part that sees the image",
         command="load it in a file of your own, and name that: file.py:callable",
     )
+
+
+def _headless(made_as: str, kind: Any) -> str | None:
+    if "For" not in made_as:
+        return None
+    return f"saved as {made_as}, which is no image classifier: loaded as {kind.__name__}, without its head"
 
 
 def _with_weights(kind: Any, place: str, options: dict[str, Any]) -> tuple[nn.Module, list[str | None]]:

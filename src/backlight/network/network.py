@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, TypeGuard
 
@@ -280,7 +280,7 @@ def _from_data(data: NetworkData) -> Network:
 
 def capture(
     model: nn.Module,
-    example: Tensor | tuple[int, int, int] | None = None,
+    example: Tensor | tuple[int, int, int] | Preprocessing | None = None,
     preprocessing: Preprocessing | Callable[[Any], Any] | None = None,
 ) -> Network:
     """Return the model as a Network; the model itself is left exactly as it was.
@@ -290,7 +290,8 @@ def capture(
             is its inference mode. Of DataParallel, torch.compile and other wrappers it is the model inside.
         example: An input (n, c, h, w) or (c, h, w), or just its size (c, h, w). The values do not matter; its
             numbers get the floating type of the model's weights. None takes the size of the preprocessing, or what
-            the model says itself: models of timm (whose preprocessing is then taken too) and of transformers do.
+            the model says itself: models of timm (whose preprocessing is then taken too) and of transformers do. A
+            `Preprocessing` in its place is the preprocessing.
         preprocessing: How pictures become inputs, if pictures or paths are to be given later: a `Preprocessing`; the
             transforms of torchvision's weights; an image processor of transformers; or any function from a Pillow
             image to a tensor (c, h, w), as `FunctionPreprocessing` has it.
@@ -313,6 +314,12 @@ def capture(
         >>> net.layer("features.3.cat").shape
         (128, 55, 55)
     """
+    if isinstance(example, Preprocessing):
+        if preprocessing is not None:
+            raise BadInputError(
+                "two preprocessings were given; capture(model, example, preprocessing) takes one"
+            )
+        example, preprocessing = None, example
     known = None if preprocessing is None else preprocessing_of(preprocessing)
     if example is None:
         example, known = input_of(model, known)
@@ -349,6 +356,16 @@ def _check_sizes(preprocessing: Preprocessing | None, size: tuple[int, ...]) -> 
 
 def _example_batch(model: nn.Module, example: Tensor | tuple[int, int, int]) -> Float[Tensor, "1 c h w"]:
     """Return one image of the model's device and floating type."""
+    if isinstance(example, int):
+        raise BadInputError(
+            f"the size of an input is (channels, height, width), got {example}; give (3, {example}, {example}), or "
+            f"(1, {example}, {example}) for grey pictures"
+        )
+    if not isinstance(example, Tensor | Sequence) or isinstance(example, str):
+        raise BadInputError(
+            f"an example is an input, its size (c, h, w) or a Preprocessing, got {type(example).__name__}; "
+            "give what else makes pictures inputs by its name, capture(model, preprocessing=...)"
+        )
     weights = [*model.parameters(), *model.buffers()]
     device = weights[0].device if weights else torch.device("cpu")
     dtype = next((w.dtype for w in weights if w.is_floating_point()), None)

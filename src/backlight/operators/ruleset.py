@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Literal, get_args, get_type_hints
+from typing import Literal, TypeVar, get_args, get_type_hints, overload
 
 from backlight.errors import BadInputError
 
@@ -150,3 +151,36 @@ def parse_rules(text: str) -> RuleSet:
         _check_option(key, changes[key])
     found = replace(RULE_SETS[name], **changes)  # type: ignore[arg-type]
     return RULE_SETS[name] if found == RULE_SETS[name] else replace(found, name=found.spelled)
+
+
+_Key = TypeVar("_Key")
+
+
+@overload
+def as_rules(given: RuleSet | str) -> RuleSet: ...
+
+
+@overload
+def as_rules(given: RuleSet | str | Mapping[_Key, RuleSet | str]) -> RuleSet | dict[_Key, RuleSet]: ...
+
+
+def as_rules(given: RuleSet | str | Mapping[_Key, RuleSet | str]) -> RuleSet | dict[_Key, RuleSet]:
+    """Return the rule set that was given, of a text the one that it describes; of a mapping each of its values.
+
+    Raises:
+        BadInputError: An unknown rule set, option or value, or something else.
+
+    Example:
+        >>> as_rules("guided") == as_rules(GUIDED), as_rules({"relu1": "guided"})["relu1"].name
+        (True, 'guided')
+    """
+    if isinstance(given, RuleSet):
+        return given
+    if isinstance(given, str):
+        return parse_rules(given)
+    if isinstance(given, Mapping) and all(isinstance(own, RuleSet | str) for own in given.values()):
+        return {key: as_rules(own) for key, own in given.items()}
+    raise BadInputError(
+        f"rules are a RuleSet (DECONVNET, GUIDED), a text such as 'guided', or one of these by layer, "
+        f"got {type(given).__name__}"
+    )

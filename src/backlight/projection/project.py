@@ -16,7 +16,7 @@ from torch import Tensor
 from backlight.errors import BadInputError
 from backlight.geometry import Box
 from backlight.network import Images, Layer, Network
-from backlight.operators.ruleset import DECONVNET, RuleSet
+from backlight.operators.ruleset import DECONVNET, RuleSet, as_rules
 from backlight.projection.crops import paying_crops
 from backlight.projection.pictures import Made, Projection
 from backlight.projection.projector import Projector
@@ -28,7 +28,7 @@ def project(
     net: Network,
     images: Images,
     units: Together | Sequence[Together | Sequence[Unit]],
-    rules: RuleSet = DECONVNET,
+    rules: RuleSet | str = DECONVNET,
     batch_size: int = 32,
     *,
     seed: Seed = "activation",
@@ -41,7 +41,7 @@ def project(
     net: Network,
     images: Images,
     units: Together | Sequence[Together | Sequence[Unit]],
-    rules: RuleSet = DECONVNET,
+    rules: RuleSet | str = DECONVNET,
     batch_size: int = 32,
     *,
     seed: Seed = "activation",
@@ -53,7 +53,7 @@ def project(
     net: Network,
     images: Images,
     units: Together | Sequence[Together | Sequence[Unit]],
-    rules: RuleSet = DECONVNET,
+    rules: RuleSet | str = DECONVNET,
     batch_size: int = 32,
     *,
     seed: Seed = "activation",
@@ -68,7 +68,7 @@ def project(
         images: Inputs (n, c, h, w), or pictures as `Network.prepare` takes them. One image serves all units.
         units: One unit an image; or a single `Unit`, which is projected in every image. In the place of a unit stands a
             sum of units (`Units`), or a list of them, of one layer or of several, for one picture of all.
-        rules: How a signal is passed back; DECONVNET, GUIDED, GRADIENT or your own.
+        rules: How a signal is passed back; DECONVNET, GUIDED, GRADIENT or your own, or as a text, `"guided"`.
         batch_size: How many units are projected at once.
         seed: What is sent back from each unit: `"activation"`, its own in its image; a number; or (n,) numbers, of
             which every unit of a sum gets its picture's.
@@ -110,6 +110,7 @@ def project(
     """
     if batch_size < 1:
         raise BadInputError(f"batch_size is a number of images, at least 1, got {batch_size}")
+    rules = as_rules(rules)
     batch = net.prepare(images)
     groups = [units] * len(batch) if isinstance(units, Unit | Units) else [_together(own) for own in units]
     is_one = len(batch) == 1 and len(groups) > 1
@@ -190,7 +191,7 @@ def superpose(
     layer: str | Layer,
     top: int = 3,
     channel: int | None = None,
-    rules: RuleSet = DECONVNET,
+    rules: RuleSet | str = DECONVNET,
     *,
     seed: Seed = "activation",
 ) -> Projection:
@@ -203,7 +204,7 @@ def superpose(
         top: How many units.
         channel: Take the strongest positions of this feature map only; None takes the strongest maps of the
             layer, each by its strongest unit.
-        rules: How a signal is passed back.
+        rules: How a signal is passed back, as for `project`.
         seed: What is sent back from each unit, as for `project`; several numbers go to the units strongest first.
 
     Returns:

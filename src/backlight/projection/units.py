@@ -44,6 +44,10 @@ class Unit:
         """Return the units that are projected together: `Unit("relu2", 3, 1, 1) + Unit("relu2", 7, 1, 2)`."""
         return Units((*self.members, *other.members))
 
+    def __radd__(self, other: int) -> Unit:
+        """Return the unit itself: `sum(units)` begins at 0."""
+        return self if other == 0 else NotImplemented
+
     def __str__(self) -> str:
         """Return it in words: `relu2 channel 3, row 1, column 2`."""
         place = "" if self.row is None else f", row {self.row}, column {self.col}"
@@ -77,6 +81,10 @@ class Units:
     def __add__(self, other: Unit | Units) -> Units:
         """Return all units of both."""
         return Units((*self.members, *other.members))
+
+    def __radd__(self, other: int) -> Units:
+        """Return the sum itself: `sum(units)` begins at 0."""
+        return self if other == 0 else NotImplemented
 
     def __str__(self) -> str:
         """Return them in words."""

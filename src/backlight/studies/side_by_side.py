@@ -14,7 +14,7 @@ from backlight.atlas.drawing import FigureLook, draw
 from backlight.errors import BadInputError
 from backlight.images import open_images
 from backlight.network import Network
-from backlight.operators.ruleset import DECONVNET, GUIDED, RuleSet, parse_rules
+from backlight.operators.ruleset import DECONVNET, GUIDED, RuleSet, as_rules
 from backlight.progress import Progress
 from backlight.projection import check_rules
 from backlight.render import DEFAULT_SCALING, Scaling, Tile
@@ -81,8 +81,7 @@ def _others(own: RuleSet, rules: Sequence[RuleSet | str] | None) -> list[RuleSet
     """Return the rule sets to compare with a layer's own, each once."""
     if rules is None:
         rules = [GUIDED if own == DECONVNET else DECONVNET]
-    read = (other if isinstance(other, RuleSet) else parse_rules(other) for other in rules)
-    others = {other.name: other for other in read if other != own}
+    others = {other.name: other for other in map(as_rules, rules) if other != own}
     if not others:
         raise BadInputError(f"the atlas shows this layer by {own.name} already; name another rule set")
     return list(others.values())
