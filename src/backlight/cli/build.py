@@ -105,7 +105,7 @@ def build(
         int | None,
         typer.Option(
             "--shard-images",
-            help="Images that are scanned and kept at a time; 256 unless given.",
+            help="Images that are scanned and kept at a time; a sixteenth of all, at most 256, unless given.",
             rich_help_panel=flags.ENGINES,
         ),
     ] = None,

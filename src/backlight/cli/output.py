@@ -190,7 +190,7 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
         else:
             stopped = False
     if stopped:
-        kept = "what is finished is kept, and the same command resumes from there"
+        kept = "finished steps are kept, and the same command resumes after the last of them"
         errors.print(f"stopped; {kept if resumes else 'nothing was written'}", soft_wrap=True)
         raise typer.Exit(EXIT_STOPPED)
 
