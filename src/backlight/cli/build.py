@@ -19,7 +19,7 @@ from backlight.cli.output import (
     progress_bars,
     say,
 )
-from backlight.cli.planning import BuildOptions, Planned, make_plan, write_plan
+from backlight.cli.planning import BuildOptions, Planned, make_plan, origin_of, write_plan
 from backlight.errors import BadInputError
 from backlight.storage import check_place
 from backlight.text import counted
@@ -176,16 +176,25 @@ def build(
 def carry_out(made: Planned, chosen: EngineOptions) -> None:
     """Build the atlas of a plan, and say what it holds."""
     from backlight import atlas
-    from backlight.images.addresses import without_secrets
 
     _print_plan(made)
     options, output = made.options, Path(made.options.output)
     found = atlas.growth(made.plan, output)
     if found is not None:
         say("{} goes on from what it is: {}", output, found)
+    origin, begun = origin_of(options), set[str]()
     with progress_bars() as progress, chosen.started(options.default_ledger, progress) as engine:
-        result = atlas.execute(made.plan, output, engine, progress=progress)
-    origin = {"model": options.model, "weights": options.weights, "images": without_secrets(options.images)}
+
+        def report(phase: str, done: int, total: int) -> None:
+            begun.add(phase)
+            progress(phase, done, total)
+
+        try:
+            result = atlas.execute(made.plan, output, engine, progress=report)
+        except KeyboardInterrupt:
+            if begun:  # so the atlas is of this plan
+                atlas.keep_origin(output, origin)
+            raise
     atlas.keep_origin(output, origin)
     print_summary(result)
 
