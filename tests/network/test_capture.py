@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import traceback
 from collections.abc import Callable
 
 import pytest
@@ -224,3 +225,18 @@ def test_a_size_that_depends_on_a_mask_is_refused() -> None:
     stopped = r"stopped at .*x\[:, :, mask\].* make that line independent of the values"
     with pytest.raises(CaptureError, match=f"{refused}|{stopped}"):
         capture(Picks(), (3, 8, 8))
+
+
+class _Deciding(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_the_traceback_of_a_model_that_cannot_be_captured_is_that_of_the_refusal() -> None:
+    with pytest.raises(CaptureError) as refused:
+        capture(_Deciding(), (3, 8, 8))
+    lines = traceback.format_exception(refused.value)
+    assert "another exception" not in "".join(lines)
+    assert "direct cause" not in "".join(lines)
+    assert lines[-1].startswith("backlight.errors.CaptureError: ")
+    assert refused.value.__context__ is not None  # for `--debug`
