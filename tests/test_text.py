@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backlight.text import closest, one_line, shortened, visible
+from backlight.text import closest, in_words, one_line, shortened, visible
 
 
 def test_text_that_fits_is_left_alone() -> None:
@@ -32,3 +32,11 @@ def test_the_closest_name_is_that_of_a_slip_and_of_nothing_else() -> None:
     assert closest("layer2.0.relu2", names) == "layer2.0.relu_2"
     assert closest("conv", names) is None
     assert closest("fc", []) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.0, "1 s"), (89.4, "89 s"), (90.0, "2 min"), (5399.0, "90 min"), (5400.0, "1.5 h")],
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words

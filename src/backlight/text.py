@@ -71,3 +71,12 @@ def one_line(error: BaseException, most: int = 200) -> str:
         ('no such thing', 'ValueError')
     """
     return shortened(" ".join(str(error).split()) or type(error).__name__, most)
+
+
+def in_words(seconds: int | float) -> str:
+    """Return a duration in words: `40 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

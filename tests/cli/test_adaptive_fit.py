@@ -90,7 +90,7 @@ def test_fit_goes_on_after_a_kill_to_the_same_file(
     with monkeypatch.context() as patched:
         patched.setattr(Training, "run_epoch", killed)
         assert run(*FIT) == 130
-    assert "the same command resumes from there" in " ".join(capsys.readouterr().err.split())
+    assert "the same command resumes after the last of them" in " ".join(capsys.readouterr().err.split())
     assert Path("m.adn.part").exists()
     assert not Path("m.adn").exists()
     assert run(*FIT, "--seed", "1") == 2

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backlight.cli.amounts import in_words, range_in_words, size_in_words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.0, "1 s"), (89.4, "89 s"), (90.0, "2 min"), (5399.0, "90 min"), (5400.0, "1.5 h")],
-)
-def test_durations_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+from backlight.cli.amounts import range_in_words, size_in_words
 
 
 def test_sizes_in_words() -> None:

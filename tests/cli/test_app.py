@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import traceback
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,18 @@ from conftest import SmallNet
 def test_debug_shows_the_traceback(workplace: Path) -> None:
     with pytest.raises(backlight.BacklightError, match="no such file or folder"):
         main(["build", "mine.py:make", "nowhere", "-o", "a.atlas", "--debug"])
+
+
+def test_debug_shows_what_stopped_a_capture(workplace: Path) -> None:
+    Path("deciding.py").write_text(
+        "import torch\n\n\nclass Model(torch.nn.Module):\n"
+        "    def forward(self, x):\n        return x if x.sum() > 0 else -x\n"
+    )
+    with pytest.raises(backlight.errors.CaptureError) as refused:
+        main(["layers", "deciding.py:Model", "--size", "8", "--debug"])
+    shown = "".join(traceback.format_exception(refused.value))
+    assert "During handling of the above exception" in shown
+    assert "torch/export" in shown
 
 
 def test_failed_work_exits_with_1(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -165,7 +165,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(
     with monkeypatch.context() as patched:
         patched.setattr(Projector, "__call__", interrupted)
         assert run(*BUILD) == 130
-    assert "the same command resumes from there" in capsys.readouterr().err
+    assert "the same command resumes after the last of them" in capsys.readouterr().err
     assert run(*BUILD) == 0
     assert "scanning" not in capsys.readouterr().err  # the scan was kept
 

@@ -117,4 +117,4 @@ def test_a_stopped_command_says_that_it_resumes(
 
     monkeypatch.setattr(evolution, "run", stopped)
     assert run(*EVOLVE, "--checkpoints", "w.pt") == 130
-    assert "the same command resumes from there" in capsys.readouterr().err
+    assert "the same command resumes after the last of them" in capsys.readouterr().err

@@ -54,7 +54,11 @@ def test_hits_are_written_as_a_table(
     ("arguments", "text"),
     [
         (("hits.xlsx",), "a table is written as .csv, .json or .parquet, got 'hits.xlsx'"),
-        (("hits.csv", "--beside", "t.atlas"), "are for a site; name a folder"),
+        (("hits.csv", "--beside", "t.atlas"), "no pictures, so --beside would change nothing in it"),
+        (
+            ("hits.csv", "--rules", "guided"),
+            "no pictures, so --rules would change nothing in it; leave it out",
+        ),
         (("gone/hits.csv",), "gone"),
     ],
 )

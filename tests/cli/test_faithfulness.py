@@ -70,7 +70,7 @@ def test_a_stopped_study_of_faithfulness_keeps_its_layers_and_goes_on(
 
     monkeypatch.setattr(command, "run_by_layer", stopped)
     assert run("faithfulness", "a.atlas", MODEL, *STUDY) == 130
-    assert "stopped; what is finished is kept" in capsys.readouterr().err
+    assert "stopped; finished steps are kept" in capsys.readouterr().err
     kept = backlight.open_atlas("a.atlas")
     assert kept["relu1"].evidence is not None
     assert kept["relu2"].evidence is None

@@ -40,6 +40,19 @@ def test_other_rules_are_drawn_as_they_are_kept(
     assert drawn["deconvnet"] != drawn["guided"]
 
 
+@pytest.mark.parametrize("command", ["figure", "superpose"])
+def test_channels_may_be_called_maps_as_build_calls_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_tiny_atlas(Path("t.atlas"))
+    for flag in ("--channels", "--maps"):
+        assert run(command, "t.atlas", "3", "-o", f"{flag}.png", flag, "1") == 0
+    assert run(command, "t.atlas", "3", "-o", "all.png") == 0
+    assert Path("--maps.png").read_bytes() == Path("--channels.png").read_bytes()
+    assert Path("--maps.png").read_bytes() != Path("all.png").read_bytes()
+
+
 BAD = [
     (("figure", "t.atlas", "3", "-o", "f.png", "--rules", "gradient"),
      "t.atlas has no projections by gradient; it has those by deconvnet, guided; `backlight extend t.atlas"),

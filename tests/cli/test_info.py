@@ -41,7 +41,9 @@ def test_a_finished_atlas_in_words(
     assert said["rules"] == "deconvnet, guided"
     assert said["studies"] == "faithfulness (1 layer)"
     assert said["keeps"] == "whole images and examples of bands"
-    assert said["built by"] == "backlight build demo pictures -o t.atlas"
+    assert said["built by"] == (
+        "backlight build demo pictures -o t.atlas  (options may be missing: it does not keep them)"
+    )
     assert said["file"] == "less than 1 MB, format 6"
 
 

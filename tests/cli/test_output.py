@@ -109,7 +109,7 @@ def test_a_kind_of_warning_is_said_once(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("resumes", "said"), [(True, "what is finished is kept"), (False, "nothing was written")]
+    ("resumes", "said"), [(True, "finished steps are kept"), (False, "nothing was written")]
 )
 def test_ctrl_c_under_progress_bars_says_what_is_lost(
     capsys: pytest.CaptureFixture[str], resumes: bool, said: str

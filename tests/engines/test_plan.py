@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -36,6 +37,22 @@ def test_shards_have_whole_batches_and_all_images_once(picture_folder: Path) -> 
     assert plan.shards(40) == []
     by_five = plan.with_settings(replace(plan.settings, batch_size=5))
     assert [len(shard) for shard in by_five.shards()] == [20, 20]
+
+
+@pytest.mark.parametrize(
+    ("n_images", "batch_size", "longest"),
+    [(960, 32, 64), (40, 32, 32), (40, 1, 3), (3, 8, 3), (100_000, 32, 256), (100_000, 96, 288)],
+)
+def test_a_scan_is_kept_in_at_least_sixteen_steps_of_whole_batches(
+    n_images: int, batch_size: int, longest: int
+) -> None:
+    images = [np.zeros((8, 8, 3), np.uint8)] * n_images
+    plan = plan_build(make_network(), images, ["relu1"], maps=1, batch_size=batch_size)
+    shards = plan.shards()
+    assert len(shards[0]) == longest == max(map(len, shards))
+    assert [own.start for own in shards] == [0, *(own.stop for own in shards[:-1])]
+    assert shards[-1].stop == n_images
+    assert all(own.start % batch_size == 0 for own in shards)
 
 
 def test_a_plan_bounds_each_layer_by_its_own_rules(tmp_path: Path) -> None:

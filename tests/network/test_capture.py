@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import traceback
 from collections.abc import Callable
 
 import pytest
@@ -238,3 +239,18 @@ def test_a_preprocessing_of_another_size_is_refused_with_the_way_to_change_it() 
         BadInputError, match=r"gives inputs of 1x32x32, and the network is captured for 3x32x32$"
     ):
         capture(SmallNet(), (3, 32, 32), Preprocessing.default(1, 32))
+
+
+class _Deciding(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_the_traceback_of_a_model_that_cannot_be_captured_is_that_of_the_refusal() -> None:
+    with pytest.raises(CaptureError) as refused:
+        capture(_Deciding(), (3, 8, 8))
+    lines = traceback.format_exception(refused.value)
+    assert "another exception" not in "".join(lines)
+    assert "direct cause" not in "".join(lines)
+    assert lines[-1].startswith("backlight.errors.CaptureError: ")
+    assert refused.value.__context__ is not None  # for `--debug`

@@ -29,7 +29,7 @@ from backlight.images import (
     decode,
     listed_images,
 )
-from backlight.scan import Progress
+from backlight.progress import Watching, as_progress, shows_progress
 
 _WHITE = 255.0
 
@@ -62,12 +62,13 @@ def prepare(config: AdaptiveConfig, images: Pictures) -> Float[Tensor, "n c h w"
     return torch.stack([_prepared(config, picture) for picture in pictures])
 
 
+@shows_progress
 def prepare_all(
     config: AdaptiveConfig,
     source: ImageSource,
     ids: Sequence[int],
     memory_bytes: int,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> TrainingImages:
     """Return images of a source as one array, in memory up to a limit, beyond it in a file.
 
@@ -76,7 +77,7 @@ def prepare_all(
         source: Where the images are.
         ids: Ids of the images to take.
         memory_bytes: Memory limit of the array.
-        progress: Called after each image.
+        progress: True shows bars; a function is called after each image.
 
     Raises:
         BadInputError: No image can be read.
@@ -95,12 +96,13 @@ def prepare_all(
     return TrainingImages(found[: len(kept)], tuple(kept), tuple(skipped))
 
 
+@shows_progress
 def readable(
     config: AdaptiveConfig,
     source: ImageSource,
     ids: Sequence[int],
     skipped: list[Skipped],
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Iterator[tuple[int, Float[Tensor, "c h w"], Picture]]:
     """Yield the images of a source that can be read: id, prepared, and unchanged.
 
@@ -109,7 +111,7 @@ def readable(
         source: Where the images are.
         ids: Ids of the images to take.
         skipped: Images that cannot be read are appended here.
-        progress: Called after each image.
+        progress: True shows bars; a function is called after each image.
     """
     watch = RangeWatch(advises=False)
     for done, image_id in enumerate(ids, start=1):
@@ -122,8 +124,7 @@ def readable(
             skipped.append(Skipped(image_id, source.records[image_id].path, str(error)))
         else:
             yield image_id, prepared, loaded
-        if progress is not None:
-            progress("prepare", done, len(ids))
+        as_progress(progress)("prepare", done, len(ids))
 
 
 @dataclass(frozen=True, eq=False)

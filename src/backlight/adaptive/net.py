@@ -32,7 +32,7 @@ from backlight.adaptive.operators import Reconstruction
 from backlight.adaptive.pooling import MapBatch, SwitchMode
 from backlight.adaptive.training import Training, TrainingState
 from backlight.errors import BadInputError
-from backlight.scan import Progress
+from backlight.progress import Watching, shows_progress
 
 _BATCH = 4
 """Images at a time in inference: their maps stay in the processor's cache, and layer 1 is twice as fast as with 16."""
@@ -90,11 +90,12 @@ class AdaptiveDeconvNet(nn.Module):
         """
         return prepare(self.config, images).to(self.filters[0])
 
+    @shows_progress
     def fit(
         self,
         images: Pictures | np.ndarray,
         learning: Learning | None = None,
-        progress: Progress | None = None,
+        progress: Watching = None,
         checkpoint: Path | str | None = None,
         fingerprint: str = "",
     ) -> list[EpochMeasure]:
@@ -106,7 +107,8 @@ class AdaptiveDeconvNet(nn.Module):
             images: The training set: pictures, paths or prepared tensors; an array (n, c, h, w), prepared, may lie in
                 a file.
             learning: How to learn; None for the paper's 10 epochs of each layer.
-            progress: Called after each batch; a `LearningProgress` also gets the measure of each epoch.
+            progress: True shows bars; a function is called after each batch; a `LearningProgress` also gets the
+                measure of each epoch.
             checkpoint: A file that is written after each epoch; if it exists, the training resumes from it. It is not
                 removed at the end.
             fingerprint: Of the images, for the checkpoint; "" to compute one from their values.

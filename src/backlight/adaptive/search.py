@@ -23,16 +23,18 @@ from backlight.adaptive.net import AdaptiveDeconvNet
 from backlight.adaptive.operators import Reconstruction
 from backlight.errors import ActivationError, BadInputError
 from backlight.images import ImageSource, Skipped
+from backlight.progress import Watching, as_progress, shows_progress
 from backlight.render import scale
-from backlight.scan import Progress, TopHits
+from backlight.scan import TopHits
 
 
+@shows_progress
 def find_hits(
     net: AdaptiveDeconvNet,
     images: ImageSource | NDArray[np.float32],
     wanted: HitSearch | None = None,
     ids: Sequence[int] | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> FoundHits:
     """Return the strongest activations of feature maps over images, each projected with its own image's switches.
 
@@ -44,7 +46,7 @@ def find_hits(
             prepared images, since there are no others.
         wanted: Layers, maps and number of hits; None for the defaults.
         ids: Ids of the images to search; None for all.
-        progress: Called after each batch.
+        progress: True shows bars; a function is called after each batch.
 
     Raises:
         BadInputError: No readable image, images that do not fit, an unknown layer or map.
@@ -77,8 +79,7 @@ def find_hits(
             for search in searches:
                 search.add(codes, batch)
             n_images, size = n_images + len(batch.ids), batch.pictures[0].shape[:2]
-        if progress is not None:
-            progress("search", start + len(some), len(ids))
+        as_progress(progress)("search", start + len(some), len(ids))
     if not n_images:
         raise BadInputError(f"none of the {len(ids)} images can be read; the first: {skipped[0].reason}")
     maps = tuple(own for search in searches for own in search.found())

@@ -30,7 +30,7 @@ from backlight.adaptive.operators import Reconstruction, filter_gradient
 from backlight.adaptive.pooling import Unpooling
 from backlight.adaptive.shelf import Shelf
 from backlight.errors import BadInputError
-from backlight.scan import Progress
+from backlight.progress import Watching, as_progress, shows_progress
 
 _SAMPLE_POWER_STEPS = 12
 
@@ -46,7 +46,7 @@ class LearningProgress(Protocol):
         """Take the measure of an epoch; of a training that resumes, first that of the last epoch done."""
 
 
-def _tell(progress: Progress | None, measure: EpochMeasure) -> None:
+def _tell(progress: Watching, measure: EpochMeasure) -> None:
     if isinstance(progress, LearningProgress):
         progress.measured(measure)
 
@@ -59,10 +59,8 @@ def _squared_error(images: Tensor, code: LayerCode, whole: Reconstruction) -> fl
 class _EpochCount:
     """Reports the images that one epoch of a layer has gone over."""
 
-    def __init__(
-        self, progress: Progress | None, phase: str, per_epoch: int, epoch: int, epochs: int
-    ) -> None:
-        self._progress, self._phase = progress, phase
+    def __init__(self, progress: Watching, phase: str, per_epoch: int, epoch: int, epochs: int) -> None:
+        self._progress, self._phase = as_progress(progress), phase
         self._done, self._end, self._total = epoch * per_epoch, (epoch + 1) * per_epoch, epochs * per_epoch
 
     def over(self, parts: Iterator[CodedBatch]) -> Iterator[CodedBatch]:
@@ -78,8 +76,7 @@ class _EpochCount:
 
     def _report(self, done: int) -> None:
         self._done = done
-        if self._progress is not None:
-            self._progress(self._phase, done, self._total)
+        self._progress(self._phase, done, self._total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,13 +158,15 @@ class Training:
             filters, norms, history, self.layer, self.epoch, self._pooled, switches, measures
         )
 
+    @shows_progress
     def run(
-        self, progress: Progress | None = None, keep: Callable[[TrainingState], None] | None = None
+        self, progress: Watching = None, keep: Callable[[TrainingState], None] | None = None
     ) -> list[EpochMeasure]:
         """Learn what is left, and return the measures of all epochs.
 
         Args:
-            progress: Called after each batch; a `LearningProgress` also gets the measure of each epoch.
+            progress: True shows bars; a function is called after each batch; a `LearningProgress` also gets the
+                measure of each epoch.
             keep: Called with the state after each epoch and each layer.
         """
         if self.history:
@@ -209,7 +208,7 @@ class Training:
         first = sparse_weight(part.images, whole, own.block, self.learning.first_share)
         return replace(own, weight=growing_weight(first, own.weight, self.epoch, self.learning.epochs))
 
-    def run_epoch(self, progress: Progress | None) -> None:
+    def run_epoch(self, progress: Watching) -> None:
         """Move every code one step, then update the filters."""
         # One pass over the images for the codes, one for each conjugate-gradient step.
         per_epoch = (1 + self.learning.cg_steps) * len(self.images)
@@ -251,7 +250,7 @@ class Training:
     def _error(self, squares: float) -> float:
         return (squares / self._energy) ** 0.5 if self._energy else 0.0
 
-    def end_layer(self, progress: Progress | None) -> None:
+    def end_layer(self, progress: Watching) -> None:
         """Infer the codes again with the final filters, measure them, and move on to the next layer."""
         self.squared_norms[-1] = self._estimate_norm()
         how = steps_of(self.config.layers[self.layer - 1], self.squared_norms[-1])
@@ -266,8 +265,7 @@ class Training:
             squares += _squared_error(part.images, refit(part.images, code, whole), whole)
             shrunk += _squared_error(part.images, code, whole)
             active += float(code.active_share.double().sum())
-            if progress is not None:
-                progress(f"codes {self.layer}", start + len(part.images), len(self.images))
+            as_progress(progress)(f"codes {self.layer}", start + len(part.images), len(self.images))
         errors, active_share = (self._error(squares), self._error(shrunk)), active / len(self.images)
         self.measures.append(LayerMeasure(self.layer, *errors, active_share))
         self.layer, self.epoch = self.layer + 1, 0

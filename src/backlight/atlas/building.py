@@ -21,7 +21,7 @@ from backlight.images import ClassNames, ImageSource, Items, OneImage
 from backlight.network import Network
 from backlight.network.layers import Layers
 from backlight.operators.ruleset import DECONVNET, RuleSet
-from backlight.progress import Progress, silent
+from backlight.progress import Watching, as_progress, shows_progress
 from backlight.scan import Compile, choose_layers
 from backlight.storage import check_place, locked
 from backlight.text import counted
@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 
+@shows_progress
 def build(
     net: Network,
     images: ImageSource | OneImage | Items,
@@ -56,7 +57,7 @@ def build(
     bands: bool = False,
     wholes: bool = True,
     engine: Engine | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
     labels: ClassNames | None = None,
 ) -> Atlas:
     """Build an atlas, or resume one whose build was interrupted, and return it.
@@ -83,8 +84,8 @@ def build(
         wholes: Whether to keep each image of a hit whole, as the network saw it, and the activations of the hit's map
             over it; kept and added like `bands`. Atlases of earlier versions stay without.
         engine: Who does it: None for this process, or a `RayEngine`. It does not show in the atlas.
-        progress: Called with `compile`, `scan`, `certify`, `project`, `band`, `light` or `join`, the number done and
-            the number in all.
+        progress: True shows bars; a function is called with `compile`, `scan`, `certify`, `project`, `band`, `light`
+            or `join`, the number done and the number in all.
         labels: Names of the classes, which are kept in the place of their numbers: in their order, by label, `imagenet`
             for torchvision's, or a file of them (a name on each line, or JSON).
 
@@ -120,13 +121,14 @@ def build(
     return _said(execute(plan, path, engine, progress=progress))
 
 
+@shows_progress
 def execute(
     plan: Plan,
     path: Path | str,
     engine: Engine | None = None,
     *,
     rules: RuleSet | str | Mapping[str, RuleSet | str] | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Atlas:
     """Build the atlas of a plan, or resume it, and return it.
 
@@ -147,7 +149,7 @@ def execute(
         CompileError: The network could not be compiled, and the plan does not fall back.
         StorageError: The file cannot be written, or another run is writing it.
     """
-    path, worker, say = Path(path), engine or LocalEngine(), progress or silent
+    path, worker, say = Path(path), engine or LocalEngine(), as_progress(progress)
     check_place(path, "atlas")
     with locked(path):  # so that nobody else adds something between looking and adding
         plan = widened(plan, path)
@@ -161,6 +163,7 @@ def execute(
     return open_atlas(path)
 
 
+@shows_progress
 def extend(
     net: Network,
     images: ImageSource | Items | OneImage,
@@ -173,7 +176,7 @@ def extend(
     bands: bool = False,
     wholes: bool = False,
     engine: Engine | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Atlas:
     """Add feature maps, layers, rule sets or examples of bands to an atlas, and return it; nothing is computed again.
 

@@ -14,7 +14,7 @@ CLASSES = "classes"
 
 
 def keep_origin(path: Path, origin: Mapping[str, str | None]) -> None:
-    """Keep what an atlas was built from: its model, weights and images, as they were typed, but for passwords.
+    """Keep what an atlas was built from: its model, weights, images and options, as typed, but for passwords.
 
     Raises:
         AtlasError: The file is not an atlas.

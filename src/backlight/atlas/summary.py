@@ -25,7 +25,8 @@ class AtlasSummary:
     Attributes:
         network: What the network is called.
         input_shape: (c, h, w) of one input.
-        built_from: What `backlight build` was given: `model`, `weights`, `images`; empty for a build from Python.
+        built_from: What `backlight build` was given: `model`, `weights`, `images`, and the options that decide, by
+            their names; empty for a build from Python.
         images: Where the images were.
         n_images: How many the set has.
         n_read: How many of them were read.

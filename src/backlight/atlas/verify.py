@@ -15,7 +15,7 @@ from backlight.atlas.descriptions import field_row
 from backlight.atlas.reader import Atlas, open_atlas
 from backlight.atlas.records import BandExample, FeatureMap, Hit
 from backlight.errors import AtlasError, DamagedAtlasError
-from backlight.progress import Progress, silent
+from backlight.progress import Progress, Watching, as_progress, shows_progress
 
 _MOST_FINDINGS = 1000
 
@@ -46,12 +46,13 @@ class _TooMuchError(Exception):
     """So much is damaged that more findings would help nobody."""
 
 
-def verify(path: Path | str, progress: Progress | None = None) -> Verified:
+@shows_progress
+def verify(path: Path | str, progress: Watching = None) -> Verified:
     """Read everything in an atlas and return what is damaged.
 
     Args:
         path: The file.
-        progress: Called with `check`, the number of feature maps done and of all.
+        progress: True shows bars; a function is called with `check`, the number of feature maps done and of all.
 
     Raises:
         AtlasError: There is no such file, it is not an atlas, or it is being written.
@@ -61,7 +62,7 @@ def verify(path: Path | str, progress: Progress | None = None) -> Verified:
         with walk.noting():
             opened = open_atlas(path)
             try:
-                walk.everything(opened, progress or silent)
+                walk.everything(opened, as_progress(progress))
             finally:
                 opened.close()
     except _TooMuchError:

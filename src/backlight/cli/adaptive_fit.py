@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backlight.cli import flags
-from backlight.cli.output import Report, console, note, print_command, print_skipped, progress_bars, say
+from backlight.cli.output import console, note, print_command, print_skipped, progress_bars, say
 from backlight.cli.parsing import parse_size
 from backlight.errors import BadInputError
+from backlight.progress.bars import Report
 from backlight.storage import check_place, locked, sweep
 from backlight.text import counted
 

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-
-def in_words(seconds: int | float) -> str:
-    """Return a duration in words: `40 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+from backlight.text import in_words
 
 
 def range_in_words(low: int | float, high: int | float) -> str:

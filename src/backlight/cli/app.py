@@ -85,6 +85,7 @@ def _run(arguments: list[str], debug: bool) -> None:
         raise
     except BacklightError as error:
         if debug:
+            _show_causes(error)
             raise
         errors.print(styled("[bold red]error:[/] {}", error.for_command_line), soft_wrap=True)
         sys.exit(_EXIT_BAD_INPUT if isinstance(error, _BAD_INPUT) else _EXIT_FAILED)
@@ -94,3 +95,11 @@ def _run(arguments: list[str], debug: bool) -> None:
         text = f"{type(error).__name__}: {first_line(error)}"
         errors.print(styled("[bold red]unexpected error:[/] {}; --debug shows where", text), soft_wrap=True)
         sys.exit(_EXIT_FAILED)
+
+
+def _show_causes(error: BaseException) -> None:
+    """Let a traceback show what an error came from, also where its text says all (`raise … from None`)."""
+    inner: BaseException | None = error
+    while inner is not None:
+        inner.__suppress_context__ = inner.__cause__ is not None
+        inner = inner.__cause__ or inner.__context__

@@ -19,7 +19,7 @@ from backlight.cli.output import (
     progress_bars,
     say,
 )
-from backlight.cli.planning import BuildOptions, Planned, make_plan, write_plan
+from backlight.cli.planning import BuildOptions, Planned, make_plan, origin_of, write_plan
 from backlight.cli.writing import changed_at
 from backlight.errors import BadInputError
 from backlight.storage import check_place
@@ -106,7 +106,7 @@ def build(
         int | None,
         typer.Option(
             "--shard-images",
-            help="Images that are scanned and kept at a time; 256 unless given.",
+            help="Images that are scanned and kept at a time; a sixteenth of all, at most 256, unless given.",
             rich_help_panel=flags.ENGINES,
         ),
     ] = None,
@@ -177,7 +177,6 @@ def build(
 def carry_out(made: Planned, chosen: EngineOptions) -> None:
     """Build the atlas of a plan, and say what it holds."""
     from backlight import atlas
-    from backlight.images.addresses import without_secrets
 
     _print_plan(made)
     options, output = made.options, Path(made.options.output)
@@ -185,12 +184,22 @@ def carry_out(made: Planned, chosen: EngineOptions) -> None:
     found = atlas.growth(made.plan, output)
     if found is not None:
         say("{} goes on from what it is: {}", output, found)
+    origin, begun = origin_of(options), set[str]()
     with progress_bars() as progress, chosen.started(options.default_ledger, progress) as engine:
-        result = atlas.execute(made.plan, output, engine, progress=progress)
+
+        def report(phase: str, done: int, total: int) -> None:
+            begun.add(phase)
+            progress(phase, done, total)
+
+        try:
+            result = atlas.execute(made.plan, output, engine, progress=report)
+        except KeyboardInterrupt:
+            if begun:  # so the atlas is of this plan
+                atlas.keep_origin(output, origin)
+            raise
     if changed_at(output) == before and result.origin:
         say("{} has all of that already", output)
         return
-    origin = {"model": options.model, "weights": options.weights, "images": without_secrets(options.images)}
     atlas.keep_origin(output, origin)
     print_summary(result)
 

@@ -35,9 +35,12 @@ def export(
     value, its image and label, its unit and the box that the unit sees.
     """
     if target.suffix.lower() in (*SUFFIXES, *_OTHER_TABLES) and not target.is_dir():
-        if any(own is not None for own in (rules, beside, evolution, diagnosis)):
+        given = {"--rules": rules, "--beside": beside, "--evolution": evolution, "--diagnosis": diagnosis}
+        named = [flag for flag, own in given.items() if own is not None]
+        if named:
             raise BadInputError(
-                "--rules, --beside, --evolution and --diagnosis are for a site; name a folder"
+                f"a table has no pictures, so {' and '.join(named)} would change nothing in it; leave it out, or name "
+                "a folder, for a site"
             )
         _write_hits(atlas, check_table(target))
         return

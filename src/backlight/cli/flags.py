@@ -162,7 +162,7 @@ Col = Annotated[
     int | None, typer.Option("--col", help="Column of the unit; defaults to that of the strongest unit.")
 ]
 Channels = Annotated[
-    str | None, typer.Option("--channels", help="Feature maps to show, such as 3,17 or 0-31.")
+    str | None, typer.Option("--channels", "--maps", help="Feature maps to show, such as 3,17 or 0-31.")
 ]
 AtlasLayers = Annotated[
     str, typer.Option("--layers", help="Layers of the atlas, separated by commas, or all.")

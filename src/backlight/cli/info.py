@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from shlex import join
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +12,7 @@ import typer
 from backlight.cli import flags
 from backlight.cli.amounts import size_in_words
 from backlight.cli.output import console, say
+from backlight.cli.rebuilding import build_command
 from backlight.text import counted
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _facts(atlas: Atlas, found: AtlasSummary) -> dict[str, str]:
     kept = ["whole images"] * found.wholes + ["examples of bands"] * found.bands
     return {
         "missing": found.missing or "",
-        "": _how_to_finish(found),
+        "": _how_to_finish(atlas, found),
         "input": "x".join(map(str, found.input_shape)),
         "images": f"{counted(found.n_read, 'image')} of {found.images}{_left_out(found)}",
         "layers": f"{counted(found.n_layers, 'layer')}, {atlas.layers[0].name} to {atlas.layers[-1].name}",
@@ -61,12 +61,17 @@ def _facts(atlas: Atlas, found: AtlasSummary) -> dict[str, str]:
     }
 
 
-def _how_to_finish(found: AtlasSummary) -> str:
+def _how_to_finish(atlas: Atlas, found: AtlasSummary) -> str:
     if found.is_done:
         return ""
     if found.holder:
         return f"a build of it is running ({found.holder})"
-    return "rerun the original `backlight build` to resume it"
+    original = (
+        "the command below"
+        if build_command(found.built_from, atlas.path)[1]
+        else "the original `backlight build`"
+    )
+    return f"rerun {original} to resume it"
 
 
 def _left_out(found: AtlasSummary) -> str:
@@ -74,12 +79,11 @@ def _left_out(found: AtlasSummary) -> str:
 
 
 def _command(path: Path, found: AtlasSummary) -> str:
-    """Return the command that it was built by, without its options; nothing for a build from Python."""
-    model, images, weights = (found.built_from.get(key) for key in ("model", "images", "weights"))
-    if model is None or images is None:
-        return ""
-    given = ["--weights", weights] if weights else []
-    return join(["backlight", "build", model, images, "-o", path.name, *given])
+    """Return the command that it was built by; nothing for a build from Python."""
+    command, is_whole = build_command(found.built_from, path)
+    return (
+        command if is_whole or not command else f"{command}  (options may be missing: it does not keep them)"
+    )
 
 
 def _as_dict(atlas: Atlas, found: AtlasSummary) -> dict[str, object]:

@@ -246,7 +246,7 @@ def _captured(loaded: LoadedModel, preprocessing: Preprocessing, device: str) ->
     except CaptureError as error:
         # the part that the error suggests, in the words in which this model was named
         own = f"{loaded.spec}{'.' if '#' in loaded.spec else '#'}"
-        raise CaptureError(error.for_command_line.replace("MODEL#", own)) from error
+        raise CaptureError(error.for_command_line.replace("MODEL#", own)) from None
 
 
 def _preprocessing(loaded: LoadedModel, given: Overrides) -> Preprocessing:

@@ -11,33 +11,22 @@ import re
 import select
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from shlex import join
 from string import Formatter
-from typing import Any, NoReturn, Protocol, runtime_checkable
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console, ConsoleDimensions, ConsoleOptions
 from rich.markup import escape
 from rich.measure import Measurement
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
-from backlight.cli.lines import PlainLines, described_phase
 from backlight.errors import BacklightWarning
 from backlight.images import Skipped
+from backlight.progress.bars import Report, in_lines, on_a_terminal
 from backlight.text import counted, visible
 
 _WIDEST = 10_000
@@ -184,23 +173,6 @@ EXIT_STOPPED = 130
 _said: set[str] = set()
 
 
-class _Rate(ProgressColumn):
-    """Things per second, or seconds per thing where that is below one; what they are, a narrow line has no room for."""
-
-    def render(self, task: Task) -> Text:
-        if not task.speed or not task.fields["unit"]:
-            return Text("")
-        return Text(f"{task.speed:.1f}/s" if task.speed >= 1 else f"{1 / task.speed:.1f} s each")
-
-
-@runtime_checkable
-class Report(Protocol):
-    """What the library calls to say how far it is."""
-
-    def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
-        """Show that so much of a phase is done, and a note beside it."""
-
-
 @contextmanager
 def progress_bars(resumes: bool = True) -> Iterator[Report]:
     """Show how far each phase of the work is; hands out the callback that the library calls.
@@ -218,7 +190,7 @@ def progress_bars(resumes: bool = True) -> Iterator[Report]:
         else:
             stopped = False
     if stopped:
-        kept = "what is finished is kept, and the same command resumes from there"
+        kept = "finished steps are kept, and the same command resumes after the last of them"
         errors.print(f"stopped; {kept if resumes else 'nothing was written'}", soft_wrap=True)
         raise typer.Exit(EXIT_STOPPED)
 
@@ -233,42 +205,11 @@ def doing(what: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _shown() -> Iterator[Report]:
-    """Hand out what shows progress: bars on a terminal, else lines; nothing with `--quiet`."""
+def _shown() -> AbstractContextManager[Report]:
+    """Return what shows progress: bars on a terminal, else lines; nothing with `--quiet`."""
     if notes.quiet:
-        yield _unheard
-        return
-    if not notes.is_live:
-        yield PlainLines(partial(notes.print, soft_wrap=True))
-        return
-    bars = Progress(
-        TextColumn("{task.description:<11}", markup=False),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        console=notes,
-    )
-    tasks: dict[str, TaskID] = {}
-
-    def report(phase: str, done: int, total: int, note: str = "") -> None:
-        if not tasks:
-            bars.start()
-        if phase not in tasks:
-            description, unit = described_phase(phase)
-            tasks[phase] = bars.add_task(description, total=total, unit=unit, note=note, completed=0)
-        shown = note or bars.tasks[tasks[phase]].fields["note"]
-        bars.update(tasks[phase], completed=done, total=total, note=shown)
-
-    try:
-        yield report
-    finally:
-        if tasks:
-            bars.stop()
+        return nullcontext(_unheard)
+    return on_a_terminal(notes) if notes.is_live else in_lines(partial(notes.print, soft_wrap=True))
 
 
 def _unheard(phase: str, done: int, total: int, note: str = "") -> None:

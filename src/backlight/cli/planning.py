@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 
+DECIDING = (
+    "layers", "maps", "top", "rules", "evidence", "seed", "batch_size", "bands", "wholes", "device", "size", "resize",
+    "mean", "std", "value_range", "labels",
+)  # fmt: skip
+"""The options that decide what an atlas holds, to the last bit: those that it keeps with its origin."""
+
 
 @dataclass(frozen=True)
 class BuildOptions:
@@ -51,6 +57,16 @@ class BuildOptions:
     def default_ledger(self) -> str:
         """Where the files of the scan are kept unless another place is named: beside the atlas."""
         return f"{self.output}.ledger"
+
+
+def origin_of(options: BuildOptions) -> dict[str, str | None]:
+    """Return what an atlas keeps of the command that it was built by: its arguments and the options that decide."""
+    from backlight.images.addresses import without_secrets
+
+    given = asdict(options)
+    texts = {name: None if given[name] is None else without_secrets(str(given[name])) for name in DECIDING}
+    images = without_secrets(options.images)
+    return {"model": options.model, "weights": options.weights, "images": images} | texts
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rich.text import Text
 from torch import Tensor
 
 from backlight.cli.flags import Goal
-from backlight.cli.output import Report, console, print_skipped, say, styled
+from backlight.cli.output import console, print_skipped, say, styled
 from backlight.cli.writing import write_figure
 from backlight.errors import BadInputError
 from backlight.images import Skipped, load_batches, load_numbers, open_images
@@ -32,6 +32,7 @@ from backlight.inversion import (
 )
 from backlight.inversion import invert as invert_code
 from backlight.network import Layer, Network
+from backlight.progress.bars import Report
 from backlight.projection import Unit
 from backlight.render.page import evenly_spread
 

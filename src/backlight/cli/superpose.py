@@ -34,7 +34,9 @@ def superpose(
     layer: Annotated[str | None, typer.Option("--layer", help="With a model: the layer.")] = None,
     channels: Annotated[
         str | None,
-        typer.Option("--channels", help="Feature maps, such as 3,17 or 0-31; with a model at most one."),
+        typer.Option(
+            "--channels", "--maps", help="Feature maps, such as 3,17 or 0-31; with a model at most one."
+        ),
     ] = None,
     top: Annotated[
         int | None,

@@ -46,7 +46,10 @@ from backlight.scan import Compile, choose_layers, should_compile
 from backlight.scan.certain import SPARE
 
 SCAN_STEP_IMAGES = 256
-"""A scan is kept after so many images, rounded up to whole batches: what a killed build loses at most."""
+"""A scan is kept after so many images at most, rounded up to whole batches: what a killed build loses at most."""
+
+SCAN_STEPS = 16
+"""A scan of few images is kept in so many steps, of whole batches: one that is stopped often gets on all the same."""
 
 _BYTES_PER_PIXEL, _BYTES_PER_HIT, _BYTES_PER_MAP = 1.0, 700, 1000
 _BYTES_PER_WHOLE_PIXEL, _BYTES_PER_POSITION = 0.3, 0.6
@@ -66,8 +69,9 @@ class Settings:
         threads: torch's number of threads: how sums are split among them.
         compiled: Whether the network is compiled for the scan.
         falls_back: Whether a network that cannot be compiled is scanned as it is.
-        shard_images: Images of a shard, rounded up to whole batches; None for `SCAN_STEP_IMAGES`. It decides nothing:
-            an atlas does not keep it.
+        shard_images: Images of a shard, rounded up to whole batches; None for a
+            sixteenth of the set and at most 256 (`SCAN_STEPS`, `SCAN_STEP_IMAGES`). It decides nothing: an atlas does
+            not keep it.
     """
 
     batch_size: int
@@ -225,7 +229,8 @@ class Plan:
 
     def shards(self, start: int = 0) -> list[Shard]:
         """Return the images from an id on, in shards that are scanned and kept one by one."""
-        batch_size, wanted = self.settings.batch_size, self.settings.shard_images or SCAN_STEP_IMAGES
+        batch_size = self.settings.batch_size
+        wanted = self.settings.shard_images or min(SCAN_STEP_IMAGES, -(-self.n_images // SCAN_STEPS))
         step = -(-wanted // batch_size) * batch_size
         return [Shard(i, min(i + step, self.n_images)) for i in range(start, self.n_images, step)]
 
@@ -274,7 +279,8 @@ def plan_build(
             `backlight.scan.should_compile`.
         bands: Whether to project an example of each bin of every map's histogram, beside the hits.
         wholes: Whether to keep each image of a hit whole, and the activations of the hit's map over it.
-        shard_images: Images that are scanned and kept at a time, rounded up to whole batches; None for 256.
+        shard_images: Images that are scanned and kept at a time, rounded up to whole batches; None for a
+            sixteenth of all, at most 256.
         labels: Names of the classes, as `build` takes them.
 
     Raises:

@@ -21,20 +21,21 @@ from backlight.inversion.measures import CodeSpread, spread
 from backlight.inversion.result import Inversion, InversionConfig
 from backlight.inversion.search import Task, search, starts
 from backlight.network import Images, Layer, Network
+from backlight.progress import Watching, shows_progress
 from backlight.projection import Unit
-from backlight.scan import Progress
 
 MOST_PHOTOGRAPHS = 100
 """At most this many photographs, the first ones, measure how far codes lie apart; as many as in the paper."""
 
 
+@shows_progress
 def invert(
     net: Network,
     image_or_code: Images | NDArray[np.generic],
     layer: str | Layer,
     config: InversionConfig | None = None,
     photographs: Images | CodeSpread | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Inversion:
     """Return a photograph-like image with the same code in a layer as the image given.
 
@@ -46,8 +47,8 @@ def invert(
         config: Recipe, restarts, the part of the code to match; None for the defaults.
         photographs: At least two others, whose distances normalise the error as in the paper (only the first 100 are
             used); or what `spread_of` returned for this layer. None leaves the error relative to the code.
-        progress: Called after each step with the layer, steps done and steps in all; an `ErrorProgress` also gets the
-            error.
+        progress: True shows bars; a function is called after each step with the layer, steps done and steps in all;
+            an `ErrorProgress` also gets the error.
 
     Returns:
         What was found; Ctrl-C ends the search early and returns the best so far.
@@ -74,13 +75,14 @@ def invert(
     return found
 
 
+@shows_progress
 def invert_all(
     net: Network,
     images: Images,
     layer: str | Layer,
     config: InversionConfig | None = None,
     photographs: Images | CodeSpread | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> list[Inversion]:
     """Return an inversion of each of several images, searched for in one batch; otherwise as `invert`.
 
@@ -93,12 +95,13 @@ def invert_all(
     return search(task, coder.of_inputs(batch), batch, titles or ["an image"] * len(batch), progress)
 
 
+@shows_progress
 def caricature(
     net: Network,
     image: Images,
     layer: str | Layer,
     config: InversionConfig | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Inversion:
     """Return the image changed so that what the layer finds in it is exaggerated.
 
@@ -124,12 +127,13 @@ def caricature(
     return found
 
 
+@shows_progress
 def maximise(
     net: Network,
     unit: Unit,
     config: InversionConfig | None = None,
     largest: float | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Inversion:
     """Return an image that excites one unit, as photograph-like as the priors make it.
 

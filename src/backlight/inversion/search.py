@@ -21,7 +21,7 @@ from backlight.inversion.place import Place
 from backlight.inversion.recipes import Recipe, recipe_for
 from backlight.inversion.result import Goal, Inversion, InversionConfig
 from backlight.network.class_output import ClassOutput
-from backlight.scan import Progress
+from backlight.progress import Watching
 
 _MAXIMISED_AREA = 10_000.0
 _USES = ("start", "jitter")
@@ -86,7 +86,7 @@ class Task:
 
 
 def search(
-    task: Task, codes: Tensor, images: Tensor | None, titles: Sequence[str], progress: Progress | None
+    task: Task, codes: Tensor, images: Tensor | None, titles: Sequence[str], progress: Watching
 ) -> list[Inversion]:
     """Search for all restarts of all codes in one batch, and return one result for each code.
 
@@ -192,15 +192,16 @@ def _frame_steps(frames: int, steps: int) -> frozenset[int]:
     return frozenset(int(step) for step in np.geomspace(1, steps, frames).round()) if frames else frozenset()
 
 
-def _reporter(task: Task, recipe: Recipe, progress: Progress | None) -> Callable[[int, float], None] | None:
+def _reporter(task: Task, recipe: Recipe, progress: Watching) -> Callable[[int, float], None] | None:
     """Return what reports the steps of the descent in the caller's terms."""
-    if progress is None:
+    if not callable(progress):
         return None
+    say = progress
 
     def report(done: int, goal: float) -> None:
-        if isinstance(progress, ErrorProgress):
-            progress.error(goal**0.5 if task.goal == "invert" else -goal)
-        progress(task.coder.layer.name, done, recipe.n_steps)
+        if isinstance(say, ErrorProgress):
+            say.error(goal**0.5 if task.goal == "invert" else -goal)
+        say(task.coder.layer.name, done, recipe.n_steps)
 
     return report
 

@@ -80,7 +80,8 @@ def _graph_for_any_number(model: nn.Module, example: Tensor) -> fx.GraphModule:
         except Exception as error:
             found = _trace_of_one(model, example)
             if found is None:
-                raise CaptureError(explain_failed_trace(model, example, error)) from error
+                # its text says all that these hundreds of lines would; `--debug` shows them
+                raise CaptureError(explain_failed_trace(model, example, error)) from None
             traced, n_images = found, 1
         plain = _without_write_backs(traced)
         if _takes_any_number(plain, batch):

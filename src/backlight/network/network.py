@@ -336,7 +336,7 @@ def capture(
             str(error),
             python=f"its part {part!r} can be captured: capture(model.{part}, ...)",
             command=f"its part {part!r} can be captured: MODEL#{part}",
-        ) from error
+        ) from None
     for remark in graph.meta["remarks"]:
         tell(CaptureWarning(f"{type(model).__name__}: {remark}"))
     return Network(graph, type(model).__name__, tuple(batch.shape[1:]), known)

@@ -11,7 +11,7 @@ from backlight.images import ImageSource, Items, OneImage, Skipped, load_batches
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers, layer_names
 from backlight.progress import Progress as Progress
-from backlight.progress import silent
+from backlight.progress import Watching, as_progress, shows_progress
 from backlight.scan.compiling import Compile, should_compile
 from backlight.scan.scanner import make_scanner
 from backlight.scan.state import Scan
@@ -25,6 +25,7 @@ def choose_layers(net: Network, layers: Layers | None) -> tuple[Layer, ...]:
     return tuple(layer for layer in net.layers if layer in wanted)
 
 
+@shows_progress
 def scan(
     net: Network,
     images: Tensor | ImageSource | OneImage | Items,
@@ -33,7 +34,7 @@ def scan(
     *,
     batch_size: int = 32,
     compile: Compile = "auto",
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Scan:
     """Return the top hits and statistics of every feature map, in one pass over the images.
 
@@ -45,7 +46,8 @@ def scan(
         top: Hits to keep of each feature map, one an image.
         batch_size: Images that are read and added at a time; does not show in the results.
         compile: Whether to compile the network first: `on`, `off`, or `auto`, by the rule of `should_compile`.
-        progress: Called with `compile` or `scan`, the number of images done, and the number in all.
+        progress: True shows bars; a function is called with `compile` or `scan`, the number of images done, and the
+            number in all.
 
     Raises:
         BadInputError: An unknown layer, or images that do not fit.
@@ -59,7 +61,7 @@ def scan(
         >>> found.layers["features.3.cat"].hits.values.shape
         (128, 9)
     """
-    chosen, say = choose_layers(net, layers), progress or silent
+    chosen, say = choose_layers(net, layers), as_progress(progress)
     state = Scan.empty(chosen, top)
     n_images, batches = _batches(net, images, batch_size)
     compiled = should_compile(compile, net.device, n_images)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from backlight.atlas import Atlas
 from backlight.errors import BadInputError
 from backlight.network.layers import Layers, layer_names
-from backlight.progress import Progress
+from backlight.progress import Watching
 from backlight.studies.numbers import nanmean
 from backlight.studies.progress import Count
 from backlight.studies.results import Result
@@ -115,7 +115,7 @@ def count_subjects(chosen: dict[str, list[list[Subject]]]) -> int:
     return sum(len(own) for maps in chosen.values() for own in maps)
 
 
-def count_of(chosen: dict[str, list[list[Subject]]], study: str, progress: Progress | None) -> Count:
+def count_of(chosen: dict[str, list[list[Subject]]], study: str, progress: Watching) -> Count:
     """Return what counts the hits of a study, for its progress.
 
     Raises:

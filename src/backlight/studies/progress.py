@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backlight.scan import Progress
+from backlight.progress import Watching, as_progress
 
 
 class Count:
@@ -19,12 +19,11 @@ class Count:
         sanity 2 3
     """
 
-    def __init__(self, progress: Progress | None, phase: str, n_all: int) -> None:
-        self._progress, self._phase, self._n_all = progress, phase, n_all
+    def __init__(self, progress: Watching, phase: str, n_all: int) -> None:
+        self._progress, self._phase, self._n_all = as_progress(progress), phase, n_all
         self._n_done = 0
 
     def add(self, n: int = 1) -> None:
         """Report that n more are done."""
         self._n_done += n
-        if self._progress is not None:
-            self._progress(self._phase, self._n_done, self._n_all)
+        self._progress(self._phase, self._n_done, self._n_all)

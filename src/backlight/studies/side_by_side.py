@@ -15,7 +15,7 @@ from backlight.errors import BadInputError
 from backlight.images import open_images
 from backlight.network import Network
 from backlight.operators.ruleset import DECONVNET, GUIDED, RuleSet, as_rules
-from backlight.progress import Progress
+from backlight.progress import Watching, shows_progress
 from backlight.projection import check_rules
 from backlight.render import DEFAULT_SCALING, Scaling, Tile
 from backlight.studies.checks import check_belongs
@@ -24,6 +24,7 @@ from backlight.studies.projected import HitProjector, inputs_of_hits
 from backlight.studies.subjects import Subject, subjects_in
 
 
+@shows_progress
 def side_by_side(
     atlas: Atlas,
     net: Network,
@@ -35,7 +36,7 @@ def side_by_side(
     scaling: Scaling | str = DEFAULT_SCALING,
     columns: int | None = None,
     full_field: bool = False,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Image.Image:
     """Return the figure of a layer with the same hits projected by other rule sets beside the atlas's own.
 
@@ -49,7 +50,8 @@ def side_by_side(
         scaling: How values become colours; every projection is scaled by itself.
         columns: Maps side by side; None chooses.
         full_field: Draw whole receptive fields, even where the projections fill only their centre.
-        progress: Called with `side by side`, the number of maps done and the number in all.
+        progress: True shows bars; a function is called with `side by side`, the number of maps done and the number in
+            all.
 
     Raises:
         BadInputError: The network or the images are not the atlas's, it is not finished, a channel was not projected,

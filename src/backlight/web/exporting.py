@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from backlight import __version__
 from backlight.atlas import Atlas, open_atlas
 from backlight.errors import BadInputError
-from backlight.progress import Progress, silent
+from backlight.progress import Watching, as_progress, shows_progress
 from backlight.storage import make_folder, unwritable
 from backlight.web import links
 from backlight.web.site import Site
@@ -47,6 +47,7 @@ class Exported:
     n_bytes: int
 
 
+@shows_progress
 def export(
     atlas: Atlas,
     folder: Path | str,
@@ -54,7 +55,7 @@ def export(
     beside: Atlas | None = None,
     evolution: EvolutionResult | None = None,
     diagnosis: Diagnosis | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Exported:
     """Write the site of an atlas as plain files.
 
@@ -64,14 +65,15 @@ def export(
         beside: Another atlas, whose maps are shown beside those of the same name (`backlight.compare`).
         evolution: The evolution of its feature maps in a training, which their pages show.
         diagnosis: What is wrong with its network, which has a page of its own.
-        progress: Called with `export`, the number of files written and the number in all.
+        progress: True shows bars; a function is called with `export`, the number of files written and the number in
+            all.
 
     Raises:
         BadInputError: The folder holds something else, the atlas is not finished, the two cannot be compared, or the
             evolution is of other feature maps.
         StorageError: It cannot be written.
     """
-    folder, report = Path(folder), progress or silent
+    folder, report = Path(folder), as_progress(progress)
     site = Site(atlas, beside, evolution, diagnosis)
     earlier = _earlier(folder)
     make_folder(folder)

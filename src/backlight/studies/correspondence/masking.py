@@ -17,8 +17,8 @@ from backlight.geometry import Box
 from backlight.images import decode
 from backlight.network import Layer, Network
 from backlight.network.fast import FastNetwork
+from backlight.progress import Watching
 from backlight.projection import MOST_IMAGES
-from backlight.scan import Progress
 from backlight.studies.correspondence.parts import MarkedImage, checked_box, part_names
 from backlight.studies.correspondence.placing import random_boxes, shifted_boxes
 from backlight.studies.covering import Fill, covered, filled
@@ -179,7 +179,7 @@ class SignDifferences:
         self._whole = list(self._vectors([(i, None) for i in range(len(scene.boxes))]))
 
     def __call__(
-        self, masks: Sequence[Mask], progress: Progress | None = None
+        self, masks: Sequence[Mask], progress: Watching = None
     ) -> Iterator[tuple[Mask, Float64[np.ndarray, "measures layers pairs"]]]:
         """Yield each mask with its sign differences, and report the number of masked images done."""
         jobs = [job for mask in masks for job in zip(mask.images, mask.boxes, strict=True)]

@@ -15,7 +15,7 @@ import numpy as np
 
 from backlight.network import Network
 from backlight.network.layers import Layers, layer_names
-from backlight.scan import Progress
+from backlight.progress import Watching, shows_progress
 from backlight.studies.correspondence.masking import (
     CONTROL_MASKS,
     ENTRIES,
@@ -28,13 +28,14 @@ from backlight.studies.defaults import late_layers
 from backlight.studies.numbers import mean_and_spread
 
 
+@shows_progress
 def run(
     net: Network,
     parts: Path | str | Sequence[MarkedImage],
     layers: Layers | None = None,
     config: CorrespondenceConfig | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Correspondence:
     """Return for each part and layer how far masking the part changes the layer in the same way in all images.
 
@@ -50,7 +51,8 @@ def run(
         parts: A JSON file (`backlight.studies.correspondence.parts.read_parts`), or the images with their boxes.
         layers: Names of layers; None takes `default_layers`.
         config: How masks are made.
-        progress: Called with `correspondence`, the number of masked images done and the number in all.
+        progress: True shows bars; a function is called with `correspondence`, the number of masked images done and
+            the number in all.
 
     Raises:
         BadInputError: A file or box that cannot be used, fewer than two images, or a network without preprocessing.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from backlight.errors import BadInputError
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
-from backlight.progress import Progress
+from backlight.progress import Watching, shows_progress
 from backlight.scan import choose_layers
 from backlight.studies.diagnosis.aliasing import find_aliasing
 from backlight.studies.diagnosis.borders import find_border_detectors, find_uneven
@@ -44,6 +44,7 @@ _N_TURNED, _N_SPECTRA, _N_BELOW = 250, 64, 4
 """Images that are turned out, whose spectra are taken, and on which filters are shuffled."""
 
 
+@shows_progress
 def run(
     net: Network,
     images: Any,
@@ -52,7 +53,7 @@ def run(
     *,
     objects: Sequence[tuple[float, float]] | None = None,
     n_pictures: int = 24,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Diagnosis:
     """Return what is wrong with a network, as far as its weights and some images tell.
 
@@ -64,7 +65,8 @@ def run(
         config: How much is looked at, and from where on something is a finding.
         objects: Heights and widths of the images' objects, in pixels of the input, to compare receptive fields with.
         n_pictures: How many of the findings, the most serious first, get a picture as evidence.
-        progress: Called with `diagnosis`, the number of images done and the number in all.
+        progress: True shows bars; a function is called with `diagnosis`, the number of images done and the number in
+            all.
 
     Raises:
         BadInputError: No images, or none of the layers has units with a row and a column.

@@ -14,7 +14,7 @@ from torch import Tensor
 from backlight.errors import BadInputError
 from backlight.images import ImageSource, Preprocessing, Skipped, load_batches, open_images
 from backlight.network import Layer, Network
-from backlight.progress import Progress
+from backlight.progress import Watching
 from backlight.scan import Scan, scan
 
 MOST_BYTES = 2**28
@@ -82,7 +82,7 @@ class FixedImages:
         text = f"{self._source.fingerprint()} {json.dumps(self.preprocessing.to_dict(), sort_keys=True)}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def scan(self, net: Network, layers: Sequence[Layer], progress: Progress | None) -> Scan:
+    def scan(self, net: Network, layers: Sequence[Layer], progress: Watching) -> Scan:
         """Return the strongest hit of every map over the images.
 
         Raises:

@@ -14,7 +14,7 @@ from backlight.errors import BadInputError, WeightsError
 from backlight.images import Preprocessing
 from backlight.network import Network
 from backlight.network.layers import Layers
-from backlight.progress import Progress
+from backlight.progress import Watching, shows_progress
 from backlight.render.tiles import display_size, draw_values
 from backlight.storage import check_place
 from backlight.studies.evolution.file import open_evolution, write_evolution
@@ -117,7 +117,8 @@ class Evolution:
         self.keep(model, step)
         return self.pictures(step)
 
-    def keep(self, model: nn.Module, step: int | str, progress: Progress | None = None) -> None:
+    @shows_progress
+    def keep(self, model: nn.Module, step: int | str, progress: Watching = None) -> None:
         """Look at a model and keep what is seen.
 
         A step that is there already with the same weights is not looked at again; with others it is replaced.
@@ -125,7 +126,8 @@ class Evolution:
         Args:
             model: The model as it is now; it is left exactly as it is.
             step: What the step is called, such as the number of the epoch. Steps are kept in their natural order.
-            progress: Called with `scan`, the number of images done and the number in all.
+            progress: True shows bars; a function is called with `scan`, the number of images done and the number in
+                all.
 
         Raises:
             CaptureError: The model cannot be captured.

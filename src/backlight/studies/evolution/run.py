@@ -17,7 +17,7 @@ from backlight.errors import ActivationError, BacklightWarning, BadInputError, W
 from backlight.images import Preprocessing
 from backlight.models import load_weights
 from backlight.network.layers import Layers
-from backlight.progress import Progress
+from backlight.progress import Watching, shows_progress
 from backlight.storage import locked
 from backlight.studies.evolution.followed import EvolutionConfig, SkippedStep
 from backlight.studies.evolution.labels import labels_of, natural_key
@@ -26,6 +26,7 @@ from backlight.studies.evolution.result import EvolutionResult
 from backlight.studies.progress import Count
 
 
+@shows_progress
 def run(
     model: nn.Module | Callable[[Path], nn.Module],
     checkpoints: Sequence[Path | str],
@@ -35,7 +36,7 @@ def run(
     *,
     path: Path | str | None = None,
     preprocessing: Preprocessing | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> EvolutionResult:
     """Return the strongest units of sampled maps over images and their projections, checkpoint by checkpoint.
 
@@ -51,8 +52,8 @@ def run(
         path: A file (.npz) in which every step is kept as soon as it is there. Steps that it holds already with the
             same weights are not done again, so an interrupted run resumes.
         preprocessing: How pictures become inputs.
-        progress: Called with `evolution`, the number of checkpoints done and the number in all; and with `scan` for
-            the images of each.
+        progress: True shows bars; a function is called with `evolution`, the number of checkpoints done and the
+            number in all; and with `scan` for the images of each.
 
     Raises:
         BadInputError: No checkpoint can be used, no image can be read, or the file is of other images, layers or maps.

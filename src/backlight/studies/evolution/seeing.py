@@ -15,7 +15,7 @@ from backlight.geometry import Box
 from backlight.network import Layer, Network
 from backlight.network.filters import FilterPlace, filter_place
 from backlight.network.layers import Layers
-from backlight.progress import Progress
+from backlight.progress import Watching
 from backlight.projection import Projector, Unit, check_rules, group_layers
 from backlight.projection.reach import under_rules
 from backlight.render import window_of
@@ -82,7 +82,7 @@ def choose(net: Network, layers: Layers | None, config: EvolutionConfig) -> Foll
     return Followed(chosen, tuple(records), tuple(places), config)
 
 
-def see(net: Network, followed: Followed, images: FixedImages, progress: Progress | None) -> Step:
+def see(net: Network, followed: Followed, images: FixedImages, progress: Watching) -> Step:
     """Return what a network shows at a step.
 
     Args:

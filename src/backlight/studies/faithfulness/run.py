@@ -15,7 +15,7 @@ from backlight.atlas import Atlas
 from backlight.images import ImageSource, open_images
 from backlight.network import Network
 from backlight.network.layers import Layers
-from backlight.scan import Progress
+from backlight.progress import Watching, shows_progress
 from backlight.studies.by_hit import count_of, count_subjects, layer_by_layer, merged, subjects_of
 from backlight.studies.checks import check_belongs
 from backlight.studies.faithfulness.falls import Falls, Part
@@ -23,6 +23,7 @@ from backlight.studies.faithfulness.result import Faithfulness, FaithfulnessConf
 from backlight.studies.subjects import Subject, rule_sets_of
 
 
+@shows_progress
 def run(
     atlas: Atlas,
     net: Network,
@@ -30,7 +31,7 @@ def run(
     layers: Layers | None = None,
     config: FaithfulnessConfig | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Faithfulness:
     """Return how far the activations of an atlas's hits fall when what their projections show is covered.
 
@@ -40,7 +41,8 @@ def run(
         images: The images that it was built over.
         layers: Layers of the atlas; None takes all.
         config: What is covered, and of how many hits.
-        progress: Called with `faithfulness`, the number of hits done and the number in all.
+        progress: True shows bars; a function is called with `faithfulness`, the number of hits done and the number in
+            all.
 
     Raises:
         BadInputError: The network or the images are not the atlas's, it is not finished, or there is nothing to study.
@@ -52,6 +54,7 @@ def run(
     return merged(list(run_by_layer(atlas, net, images, layers, config, progress=progress)))
 
 
+@shows_progress
 def run_by_layer(
     atlas: Atlas,
     net: Network,
@@ -59,7 +62,7 @@ def run_by_layer(
     layers: Layers | None = None,
     config: FaithfulnessConfig | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Iterator[Faithfulness]:
     """Yield what `run` finds, a layer at a time; layers for which the atlas has kept the same study are not rerun."""
     config = config or FaithfulnessConfig()

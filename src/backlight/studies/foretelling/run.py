@@ -22,8 +22,8 @@ from backlight.images import ImageSource, open_images
 from backlight.network import Layer, Network
 from backlight.network.layers import Layers
 from backlight.operators.ruleset import GRADIENT, RuleSet
+from backlight.progress import Watching, shows_progress
 from backlight.render import box_sides, low_pass
-from backlight.scan import Progress
 from backlight.studies.by_hit import count_of, count_subjects, layer_by_layer, merged, subjects_of
 from backlight.studies.checks import check_belongs
 from backlight.studies.covering import covered, filled
@@ -46,6 +46,7 @@ from backlight.studies.subjects import Subject, applies, rule_sets_of
 _Found = tuple[int, NDArray[np.float64], NDArray[np.float64]]
 
 
+@shows_progress
 def run(
     atlas: Atlas,
     net: Network,
@@ -53,7 +54,7 @@ def run(
     layers: Layers | None = None,
     config: ForetellingConfig | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Foretelling:
     """Return how well an atlas's projections tell where covering an image makes the activations of its hits fall.
 
@@ -63,7 +64,8 @@ def run(
         images: The images that it was built over.
         layers: Layers of the atlas; None takes all.
         config: Which squares cover which hits.
-        progress: Called with `foretelling`, the number of hits done and the number in all.
+        progress: True shows bars; a function is called with `foretelling`, the number of hits done and the number in
+            all.
 
     Raises:
         BadInputError: The network or the images are not the atlas's, it is not finished, or there is nothing to study.
@@ -75,6 +77,7 @@ def run(
     return merged(list(run_by_layer(atlas, net, images, layers, config, progress=progress)))
 
 
+@shows_progress
 def run_by_layer(
     atlas: Atlas,
     net: Network,
@@ -82,7 +85,7 @@ def run_by_layer(
     layers: Layers | None = None,
     config: ForetellingConfig | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Iterator[Foretelling]:
     """Yield what `run` finds, a layer at a time; layers for which the atlas has kept the same study are not rerun."""
     config = config or ForetellingConfig()

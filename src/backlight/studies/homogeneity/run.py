@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from backlight.atlas import Atlas
 from backlight.network.layers import Layers, layer_names
-from backlight.scan import Progress
+from backlight.progress import Watching, shows_progress
 from backlight.studies.checks import check_finished
 from backlight.studies.homogeneity.alike import Judged, purity
 from backlight.studies.homogeneity.likeness import (
@@ -31,12 +31,13 @@ from backlight.studies.progress import Count
 _N_EXAMPLES = 3
 
 
+@shows_progress
 def run(
     atlas: Atlas,
     layers: Layers | None = None,
     config: HomogeneityConfig | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Homogeneity:
     """Return how alike the hits of each feature map of an atlas are, compared with hits of different maps.
 
@@ -53,7 +54,8 @@ def run(
         atlas: A finished atlas.
         layers: Layers of the atlas; None takes all.
         config: How chance is estimated.
-        progress: Called with `homogeneity`, the number of hits done and the number in all.
+        progress: True shows bars; a function is called with `homogeneity`, the number of hits done and the number in
+            all.
 
     Raises:
         BadInputError: The atlas is not finished, or a layer has hits of one map only, or only one hit of each map.

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backlight.scan import Progress
+from backlight.progress import Watching
 from backlight.studies.classes import probabilities
 from backlight.studies.invariance.moves import (
     Activations,
@@ -50,9 +50,7 @@ class TransformSweep:
         self._steps = [(transform, amount) for transform in TRANSFORMS for amount in amounts[transform]]
         self._moving = [i for i, step in enumerate(self._steps) if not is_identity(*step)]
 
-    def __call__(
-        self, classes: Sequence[int] | None, progress: Progress | None = None
-    ) -> dict[str, NDArray[Any]]:
+    def __call__(self, classes: Sequence[int] | None, progress: Watching = None) -> dict[str, NDArray[Any]]:
         """Return the arrays of an `Invariance`, from `amounts` to `other_map_moves`, by their names.
 
         Args:

@@ -14,7 +14,7 @@ import numpy as np
 from backlight.errors import BadInputError
 from backlight.network import Images, Network
 from backlight.network.layers import Layers, layer_names
-from backlight.scan import Progress
+from backlight.progress import Watching, shows_progress
 from backlight.studies.classes import check_classes
 from backlight.studies.defaults import late_layers
 from backlight.studies.invariance.changes import TransformSweep
@@ -23,6 +23,7 @@ from backlight.studies.invariance.result import Invariance, InvarianceConfig
 from backlight.studies.shown import image_names, inputs_of
 
 
+@shows_progress
 def run(
     net: Network,
     images: Images,
@@ -30,7 +31,7 @@ def run(
     config: InvarianceConfig | None = None,
     *,
     classes: Sequence[int] | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Invariance:
     """Return how far layers move, and how probable the class is, when images are shifted, magnified and turned.
 
@@ -44,7 +45,8 @@ def run(
         layers: The layers' names; None takes `default_layers`.
         config: How images are changed.
         classes: The true class of each image; None takes the most probable one of the unchanged image.
-        progress: Called with `invariance`, the number of images run and the number in all.
+        progress: True shows bars; a function is called with `invariance`, the number of images run and the number in
+            all.
 
     Raises:
         BadInputError: No image, shifts that leave nothing of it, too few or unknown classes, too few or too many class

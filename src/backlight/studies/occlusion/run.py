@@ -19,8 +19,8 @@ from backlight.images import Preprocessing
 from backlight.network import Images, Layer, Network
 from backlight.network.fast import FastNetwork
 from backlight.operators.ruleset import DECONVNET, RuleSet
+from backlight.progress import Watching, shows_progress
 from backlight.projection import project
-from backlight.scan import Progress
 from backlight.studies.checks import check_network
 from backlight.studies.covering import sliding_squares
 from backlight.studies.occlusion.covers import Cover, cover_of
@@ -31,6 +31,7 @@ from backlight.studies.progress import Count
 from backlight.studies.shown import Others, inputs_of, others_of_atlas, others_of_images
 
 
+@shows_progress
 def run(
     net: Network,
     image: Images,
@@ -39,7 +40,7 @@ def run(
     *,
     others: Atlas | Images | None = None,
     baseline: Images | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Occlusion:
     """Return how a feature map, a unit and the class change when each place of an image is covered in turn.
 
@@ -52,7 +53,8 @@ def run(
             one is taken unless the configuration asks for another, or further images, in each of which the map's
             strongest unit is projected; None shows none.
         baseline: An image whose pixels are shown where the image is covered, in the place of the configuration's fill.
-        progress: Called with `occlusion`, the number of positions done and the number in all.
+        progress: True shows bars; a function is called with `occlusion`, the number of positions done and the number
+            in all.
 
     Raises:
         BadInputError: None or several images, a square that does not fit, a channel, unit, class or output that the
@@ -83,6 +85,7 @@ def run(
     return found
 
 
+@shows_progress
 def run_all(
     net: Network,
     images: Images,
@@ -91,7 +94,7 @@ def run_all(
     *,
     others: Atlas | Images | None = None,
     baseline: Images | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> tuple[Occlusion, ...]:
     """Return what `run` gives for each of several images, in their order.
 
@@ -102,7 +105,8 @@ def run_all(
         config: As for `run`; what is left open is chosen for each image by itself.
         others: As for `run`.
         baseline: As for `run`, one for all.
-        progress: Called with `occlusion`, the number of positions done and the number in all, of all images.
+        progress: True shows bars; a function is called with `occlusion`, the number of positions done and the number
+            in all, of all images.
 
     Raises:
         BadInputError: No image, or as for `run`.
@@ -150,7 +154,7 @@ class _Study:
         inputs: Tensor,
         pictures: Sequence[UInt8[np.ndarray, "h w 3"]],
         preprocessing: Preprocessing | None,
-        progress: Progress | None,
+        progress: Watching,
     ) -> Iterator[Occlusion]:
         """Yield the result of each input (n, c, h, w), which is drawn as its picture is."""
         count = Count(progress, "occlusion", len(inputs) * len(self._boxes))

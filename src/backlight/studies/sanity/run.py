@@ -24,9 +24,9 @@ from backlight.images import open_images
 from backlight.network import Layer, Network
 from backlight.network.weights import Weighted, random_weights, weighted_below, with_weights
 from backlight.operators.ruleset import DECONVNET, GRADIENT, GUIDED, RuleSet
+from backlight.progress import Watching, shows_progress
 from backlight.projection import Projector
 from backlight.projection.controls import SWITCHES, Control, Switches, replaced_switches
-from backlight.scan import Progress
 from backlight.studies.checks import check_belongs
 from backlight.studies.progress import Count
 from backlight.studies.sanity.result import Sanity, SanityConfig
@@ -36,6 +36,7 @@ from backlight.studies.subjects import Subject, applies, choose_subjects
 COMPARED_RULES = (DECONVNET, GUIDED, GRADIENT)
 
 
+@shows_progress
 def run(
     atlas: Atlas,
     net: Network,
@@ -43,7 +44,7 @@ def run(
     layer: str | None = None,
     config: SanityConfig | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Sanity:
     """Return how alike projections of an atlas's hits stay when weights or switches are replaced.
 
@@ -53,7 +54,8 @@ def run(
         images: The images that it was built over.
         layer: A layer of the atlas; None takes the last.
         config: How many hits are studied.
-        progress: Called with `sanity`, the number of networks done and the number in all.
+        progress: True shows bars; a function is called with `sanity`, the number of networks done and the number in
+            all.
 
     Raises:
         BadInputError: The network or the images are not the atlas's, it is not finished, or it has fewer than two

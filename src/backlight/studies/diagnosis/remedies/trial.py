@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from backlight.errors import BadInputError, RemedyError
 from backlight.network import Network
 from backlight.network.eager import run_eagerly
-from backlight.scan import Progress
+from backlight.progress import Watching, shows_progress
 from backlight.studies.diagnosis.remedies.remedied import Remedied
 from backlight.studies.diagnosis.remedies.result import Cost, Trial, TrialConfig, Tried
 from backlight.studies.diagnosis.remedies.wiring import unwrapped
@@ -40,6 +40,7 @@ class Remedy:
     measure: Callable[[nn.Module], float] | None = None
 
 
+@shows_progress
 def try_remedies(
     model: nn.Module,
     net: Network,
@@ -48,7 +49,7 @@ def try_remedies(
     labels: Sequence[int] | Tensor | None = None,
     config: TrialConfig | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> tuple[Trial, dict[str, nn.Module]]:
     """Return what remedies change, and by name the new models of those that could be applied.
 
@@ -59,7 +60,8 @@ def try_remedies(
         images: (n, c, h, w) inputs, which the choice of what to change should not have been made on.
         labels: Their classes; without them it is measured how often the new network finds what the old one does.
         config: How they are tried.
-        progress: Called with the study's name, how many networks are measured, and how many there are.
+        progress: True shows bars; a function is called with the study's name, how many networks are measured, and how
+            many there are.
 
     Raises:
         BadInputError: There are no images, not as many labels, two remedies of one name, or no output gives a class.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from backlight.errors import BacklightError
 from backlight.network import Network, capture
-from backlight.progress import Progress
+from backlight.progress import Watching, shows_progress
 from backlight.studies.classes import classes_of_labels
 from backlight.studies.diagnosis.inputs import Inputs
 from backlight.studies.diagnosis.kinds import KINDS
@@ -26,6 +26,7 @@ _N_FITTED, _N_MEASURED, _N_CHECKED = 64, 200, 4
 """Images on which multiples are fitted, on which a finding is measured again, and on which copies are checked."""
 
 
+@shows_progress
 def try_found(
     found: Diagnosis,
     model: nn.Module,
@@ -34,7 +35,7 @@ def try_found(
     n_images: int = 1000,
     config: TrialConfig | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> tuple[Trial | None, dict[str, nn.Module]]:
     """Return what the remedies for a diagnosis's findings change, and by name the new models.
 
@@ -48,7 +49,8 @@ def try_found(
         images: What the diagnosis was made on.
         n_images: On how many images answers are counted, at most.
         config: How remedies are tried.
-        progress: Called with the study's name, how many networks are measured, and how many there are.
+        progress: True shows bars; a function is called with the study's name, how many networks are measured, and how
+            many there are.
 
     Returns:
         The trial, None where nothing was found that has a remedy; and the new models of remedies that could be applied.

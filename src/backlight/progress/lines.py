@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-from backlight.cli.amounts import in_words
-from backlight.text import shortened, visible
+from backlight.text import in_words, shortened, visible
 
 PHASES = {
     "compile": ("compiling", ""),

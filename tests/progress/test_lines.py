@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backlight.cli.lines import PHASES, PlainLines
+from backlight.progress.lines import PHASES, PlainLines
 
 
 class Clock:
