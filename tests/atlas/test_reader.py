@@ -53,7 +53,10 @@ def test_figures_of_an_atlas(atlas: backlight.Atlas) -> None:
 def test_lines_of_a_notebook_are_short(atlas: backlight.Atlas, tiny: Path) -> None:
     assert repr(atlas) == "Atlas('small.atlas': 3 layers, 25 of 25 maps, 40 images)"
     assert repr(atlas.images) == "AtlasImages(40 images)"
-    assert repr(backlight.open_atlas(tiny)) == "Atlas('tiny.atlas': 3 layers, 6 of 7 maps, 6 images)"
+    assert (
+        repr(backlight.open_atlas(tiny))
+        == "Atlas('tiny.atlas': 3 layers, 6 of 7 maps, 6 images, 1 of them left out)"
+    )
     own = atlas["relu2"][1]
     assert repr(own) == (
         f"FeatureMap('relu2', 1: {len(own.hits)} hits, max {own.max:.4g}, active in {own.active_share:.0%} of images)"

@@ -62,7 +62,7 @@ def test_what_is_said_of_a_layer(tiny: Path) -> None:
     first, second, last = map(layer_summary, atlas.layers)
     assert first == {
         "name": "1", "operator": "relu", "shape": (2, 12, 12), "rectified": True, "receptive_field": "3x3 every 1",
-        "shown": (0, 1), "rules": "deconvnet", "studies": [],
+        "shown": (0, 1), "rules": "deconvnet", "other_rules": [], "studies": [],
     }  # fmt: skip
     assert second["studies"] == ["faithfulness"]
     assert last["receptive_field"] == "whole image"

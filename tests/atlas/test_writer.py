@@ -86,7 +86,6 @@ def _other_preprocessing() -> Network:
         (_other_preprocessing, {}, "another preprocessing;"),
         (make_network, {"rules": GUIDED}, "another rule set;"),
         (make_network, {"top": 3}, "another choice of layers, maps or top;"),
-        (make_network, {"layers": ["relu1"]}, "another choice of layers, maps or top;"),
         (_other_weights, {"rules": GUIDED}, "another model or weights and another rule set;"),
     ],
 )

@@ -49,7 +49,7 @@ def changes(path: Path) -> Iterator[tuple[str, Change]]:
             f"{table} with a trigger",
             _run(f"CREATE TRIGGER t AFTER INSERT ON {table} BEGIN DELETE FROM hit; END"),
         )
-    for table, column, where in _JSON:
+    for table, column, where in (own for own in _JSON if own[0] in tables):
         (text,) = connection.execute(f"SELECT {column} FROM {table} WHERE {where}").fetchone()
         for place in _places(json.loads(text)):
             way = f"{table}.{column} {'.'.join(map(str, place))}"
@@ -61,7 +61,8 @@ def changes(path: Path) -> Iterator[tuple[str, Change]]:
         for column in ("patch", "projection"):
             yield f"hit.{column} {name}", _set("hit", column, data)
             yield f"band.{column} {name}", _set("band", column, data)
-            yield f"rule_tile.{column} {name}", _set("rule_tile", column, data)
+            if "rule_tile" in tables:
+                yield f"rule_tile.{column} {name}", _set("rule_tile", column, data)
         yield f"picture {name}", _set("picture", "picture", data)
     for name, data in _arrays().items():
         yield f"filters {name}", _set("filters", "weights", data)

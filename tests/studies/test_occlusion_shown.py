@@ -168,7 +168,7 @@ def test_an_unfinished_atlas_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     def stop(*_: object) -> None:
         raise StopError
 
-    monkeypatch.setattr(import_module("backlight.atlas.building"), "groups_of", stop)
+    monkeypatch.setattr(import_module("backlight.atlas.executing"), "groups_of", stop)
     with pytest.raises(StopError):
         backlight.build(net, source, tmp_path / "a.atlas", ["relu"])
     with pytest.raises(AtlasError, match="is not projected yet; call build again as before"):

@@ -124,9 +124,11 @@ def widened(plan: Plan, path: Path) -> Plan:
         return plan
     file.close()
     known, rules = identity.selection.channels, identity.rules
-    asked = zip(plan.layers, plan.channels, strict=True)
-    if any(not set(channels) <= set(known.get(layer.name, ())) for layer, channels in asked):
-        return plan
+    for layer, channels, rule in zip(plan.layers, plan.channels, plan.rules, strict=True):
+        if not set(channels) <= set(known.get(layer.name, ())) or layer.name not in known:
+            return plan
+        if rules.of(layer.name) != rule:
+            return plan
     chosen = tuple(layer for layer in plan.net.layers if layer.name in known)
     if len(chosen) != len(known):
         return plan

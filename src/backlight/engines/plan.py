@@ -51,7 +51,8 @@ SCAN_STEP_IMAGES = 256
 SCAN_STEPS = 16
 """A scan of few images is kept in so many steps, of whole batches: one that is stopped often gets on all the same."""
 
-_BYTES_PER_PIXEL, _BYTES_PER_HIT, _BYTES_PER_MAP = 1.0, 700, 1000
+_BYTES_OF_NONE = 229_376  # a file with empty tables
+_BYTES_PER_PIXEL, _BYTES_PER_HIT, _BYTES_PER_MAP = 1.0, 700, 1300
 _BYTES_PER_WHOLE_PIXEL, _BYTES_PER_POSITION = 0.3, 0.6
 _BINS_OF_A_MAP = 17
 
@@ -201,7 +202,8 @@ class Plan:
         ) * (1 + self.n_bands / self.n_projections)
         positions = sum(n * math.prod(layer.shape[1:]) for n, layer in hits if layer.is_spatial) * self.wholes
         return (
-            tiles
+            _BYTES_OF_NONE
+            + tiles
             + _BYTES_PER_MAP * sum(layer.n_maps for layer in self.layers)
             + self.n_hit_images * self.wholes * math.prod(self.preprocessing.crop) * _BYTES_PER_WHOLE_PIXEL
             + positions * _BYTES_PER_POSITION
