@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 import backlight
+from backlight.atlas import keep_origin
 from backlight.text import visible
 from cli.running import BUILD, run
+from fuzz.tiny import make_tiny_atlas
 
 HOSTILE = ["a[/x]", "[red]b:cat: c", "d\x1b[31m\ne"]
 
@@ -103,3 +105,16 @@ def _texts_for_python(raised: ast.expr) -> list[ast.expr]:
     if not isinstance(raised, ast.Call):
         return [raised]
     return [*raised.args, *(own.value for own in raised.keywords if own.arg != "command")]
+
+
+def test_the_message_in_the_documentation_is_the_one_that_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    make_tiny_atlas(Path("A.atlas"))
+    keep_origin(Path("A.atlas"), {"model": "model.py:make", "images": "photos", "weights": "w.safetensors"})
+    assert run("faithfulness", "A.atlas") == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert printed.startswith("error: A.atlas names 'model.py:make' as its model")
+    assert printed in " ".join(page.split())
