@@ -1,6 +1,7 @@
 """The notebooks of examples/ run from top to bottom, and are kept without their outputs.
 
-Each takes up to twenty seconds: it is the whole of what a reader runs, on the demo's network.
+Each takes up to twenty seconds: it is the whole of what a reader runs, on the demo's network. `make docs` runs them too,
+for their pages, and fails where a cell does; so this is left to `make test-all`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def test_it_is_kept_without_outputs(path: Path) -> None:
             assert (cell.outputs, cell.execution_count) == ([], None)
 
 
+@pytest.mark.slow
 @notebooks
 def test_it_runs(path: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)

@@ -15,11 +15,11 @@ from kills.long import run_killing
 def test_killed_commands_go_on_to_the_same_end_and_readers_are_told_the_truth(tmp_path: Path) -> None:
     found = [
         json.loads(line)
-        for line in run_killing(tmp_path, "--first", "3", "--drawn", "2", "--rivals", "2").splitlines()
+        for line in run_killing(tmp_path, "--first", "2", "--drawn", "1", "--rivals", "2").splitlines()
     ]
     assert [(own["job"], own["kills"], own["wrong"]) for own in found] == [
-        ("build", 5, {}),
-        ("extend", 5, {}),
-        ("faithfulness", 5, {}),
-        ("adaptive fit", 5, {}),
+        ("build", 3, {}),
+        ("extend", 3, {}),
+        ("faithfulness", 3, {}),
+        ("adaptive fit", 3, {}),
     ]
