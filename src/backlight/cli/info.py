@@ -44,13 +44,14 @@ def info(
 def _facts(atlas: Atlas, found: AtlasSummary) -> dict[str, str]:
     """Return what is said of an atlas by what it is about; empty where there is nothing to say."""
     n_shown = f"{found.n_shown:,} of {counted(found.n_maps, 'feature map')} shown"
+    ends = atlas.layers[0].name, atlas.layers[-1].name
     kept = ["whole images"] * found.wholes + ["examples of bands"] * found.bands
     return {
         "missing": found.missing or "",
         "": _how_to_finish(atlas, found),
         "input": "x".join(map(str, found.input_shape)),
         "images": f"{counted(found.n_read, 'image')} of {found.images}{_left_out(found)}",
-        "layers": f"{counted(found.n_layers, 'layer')}, {atlas.layers[0].name} to {atlas.layers[-1].name}",
+        "layers": f"{counted(found.n_layers, 'layer')}, {' to '.join(dict.fromkeys(ends))}",
         "maps": f"{n_shown}, up to {counted(found.top, 'hit')} each",
         "rules": ", ".join((found.rules, *found.other_rules)),
         "studies": ", ".join(f"{name} ({counted(n, 'layer')})" for name, n in found.studies.items()),
