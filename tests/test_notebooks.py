@@ -1,7 +1,7 @@
 """The notebooks of examples/ run from top to bottom, and are kept without their outputs.
 
-Each takes up to twenty seconds: it is the whole of what a reader runs, on the demo's network. `make docs` runs them too,
-for their pages, and fails where a cell does; so this is left to `make test-all`.
+Each takes up to twenty seconds: it is the whole of what a reader runs, on the demo's network. `make docs` runs them for
+their pages, and fails where a cell does, so that this is left to `make test-all`.
 """
 
 from __future__ import annotations
