@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -36,11 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def untyped() -> Iterator[None]:
-    """Turn the type checker off: it would refuse before the code that is tested does."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
+    """Turn the type checker off, for tests that pass what it forbids, or what is damaged: it would refuse first."""
+    from fuzz.walking import without_type_checks
+
+    with without_type_checks():
+        yield
 
 
 @pytest.fixture

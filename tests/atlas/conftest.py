@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,15 +50,6 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "TIMEOUT_S", 0.0)
     monkeypatch.setattr(schema, "TIMEOUT_S", 0.0)
     monkeypatch.setattr(locking, "PATIENCE_S", 0.0)
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Switch off the type checks: they read the first map, or image, of what is passed around, damaged or not."""
-    from fuzz.walking import without_type_checks
-
-    with without_type_checks():
-        yield
 
 
 @pytest.fixture

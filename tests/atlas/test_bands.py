@@ -68,7 +68,7 @@ def test_an_image_of_an_example_that_is_not_projected_need_not_be_whole(tmp_path
     assert any(own is not None for own in wholes)  # it is a hit, too
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize(
     ("statement", "message"),
     [

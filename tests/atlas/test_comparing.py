@@ -307,7 +307,7 @@ def test_what_cannot_be_compared_is_refused_with_what_to_do(variants: dict[str, 
         backlight.compare(base, wide, ["1", "conv"])
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("untyped")
 def test_an_atlas_that_is_still_scanned_is_refused(tmp_path: Path) -> None:
     pictures = make_pictures(tmp_path / "pictures", 4, (12, 12))
     net = backlight.capture(

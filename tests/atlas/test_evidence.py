@@ -158,7 +158,7 @@ def test_stability_that_no_scan_finds_is_refused(found: object, message: str) ->
         parse_stability(found)
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("text", ["{}", '{"stability": 7}', '{"stability": {"of": 9}}', '{"stable": {}}'])
 def test_a_row_of_something_else_is_damage(tiny: Path, text: str) -> None:
     with writing(tiny) as connection:

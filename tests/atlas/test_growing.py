@@ -20,6 +20,7 @@ from backlight.atlas import growth, plan_build, verify
 from backlight.atlas.building import execute, plan_extension
 from backlight.engines.local import LocalEngine
 from backlight.errors import AtlasError, BadInputError, DamagedAtlasError
+from backlight.images.sources import FileSource
 from conftest import captured_small_net, make_pictures
 
 
@@ -230,3 +231,14 @@ def test_execute_builds_what_is_not_there_and_projects_it_by_further_rules(
     found = execute(plan, tmp_path / "a.atlas", rules=GUIDED)
     assert found.rule_sets == ("deconvnet", "guided")
     assert seen == [3]
+
+
+def test_what_an_atlas_is_of_is_read_once_however_much_is_added(
+    path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    for kind in (backlight.Network, FileSource):
+        own = kind.fingerprint
+        monkeypatch.setattr(kind, "fingerprint", lambda self, own=own: read.append(type(self)) or own(self))
+    extend(make_network(), pictures, path, ["relu2", "fc"], GUIDED, maps=5).close()
+    assert sorted(kind.__name__ for kind in read) == ["FileSource", "Network"]

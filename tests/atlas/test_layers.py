@@ -59,7 +59,7 @@ def test_the_heading_of_a_layer_says_what_its_study_found(tiny: Path) -> None:
     assert atlas["1"].heading().evidence == ""
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
@@ -84,7 +84,7 @@ def test_a_map_that_no_build_writes_is_refused(tiny: Path, statement: str, messa
         layer[0]
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("untyped")
 def test_a_hit_of_a_unit_without_a_place_has_none(tiny: Path) -> None:
     with writing(tiny) as connection:
         connection.execute("UPDATE hit SET row = 0 WHERE layer_id = 2")
@@ -94,7 +94,7 @@ def test_a_hit_of_a_unit_without_a_place_has_none(tiny: Path) -> None:
             layer[channel]
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("untyped")
 def test_before_the_scan_is_finished_there_are_no_maps(tiny: Path) -> None:
     with writing(tiny) as connection:
         connection.execute("UPDATE meta SET value = '\"scan\"' WHERE key = 'phase'")

@@ -125,7 +125,7 @@ def test_an_image_that_was_left_out_is_not_listed_but_told_with_its_reason(tiny:
             images[image_id]
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -35,7 +35,7 @@ def test_an_atlas_of_the_first_format(tmp_path: Path) -> None:
     assert found.is_done
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize(
     ("phase", "missing"),
     [

@@ -29,7 +29,7 @@ def test_every_hit_is_a_row_in_the_order_of_the_atlas(atlas: Atlas) -> None:
     assert {row.label for row in rows} == {"a", "b"}
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("untyped")
 def test_a_table_needs_a_finished_scan_and_no_more(tmp_path: Path) -> None:
     pictures = make_pictures(tmp_path / "p", 20)
     stop_build_in(tmp_path / "project.atlas", pictures, "project")

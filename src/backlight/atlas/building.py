@@ -152,7 +152,7 @@ def execute(
     path, worker, say = Path(path), engine or LocalEngine(), as_progress(progress)
     check_place(path, "atlas")
     with locked(path):  # so that nobody else adds something between looking and adding
-        plan = widened(plan, path)
+        plan = widened(plan.known(), path)
         found = growth(plan, path, rules)
         if found is None:
             carry_out(plan, path, worker, say)

@@ -142,12 +142,12 @@ class AtlasFile:
             self._limit()
             return list(groups(self.connection)) if self.has_checksums else []
 
-    def stream(self, table: str) -> Iterator[tuple[Any, ...]]:
+    def stream(self, table: str, columns: str = "*") -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a table, none where a file of its format has no such table; not compared with checksums."""
         with self._lock, reading(self.path, f"table {table}"):
             self._limit()
             names = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master")}
-            found = self.connection.execute(f"SELECT * FROM {table}") if table in names else iter(())
+            found = self.connection.execute(f"SELECT {columns} FROM {table}") if table in names else iter(())
         while True:
             with self._lock, reading(self.path, f"table {table}"):
                 row = next(found, None)

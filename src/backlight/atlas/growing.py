@@ -22,13 +22,11 @@ from backlight.atlas.reader import open_atlas
 from backlight.atlas.scanned import kept_scan
 from backlight.atlas.writer import AtlasWriter
 from backlight.engines.identity import AtlasIdentity, RulesIdentity
-from backlight.engines.plan import Plan, Shard
+from backlight.engines.plan import Plan, Shard, with_rules
 from backlight.engines.work import Engine, Partial
 from backlight.errors import AtlasError, BadInputError
-from backlight.operators.ruleset import DECONVNET, RuleSet, as_rules
+from backlight.operators.ruleset import RuleSet, as_rules
 from backlight.progress import Progress
-from backlight.projection import check_rules
-from backlight.projection.reach import under_rules
 from backlight.scan import Scan
 from backlight.text import counted
 
@@ -100,19 +98,17 @@ def growth(
         more = {name: channels for name, channels in lacking.items() if name in known and has_scan}
         scanned = {name: own for name, own in lacking.items() if name not in more}
         its = rules_of(file, list(known))
-    wanted = None if rules is None else _named(plan, as_rules(rules))
     kept = [(own, lacking) for own in its]
-    if wanted is not None and not any(_is_same(own, wanted, known) for own in (identity.rules, *its)):
-        if wanted.name in {own.name for own in (identity.rules, *its)}:
-            raise BadInputError(
-                f"{Path(path).name} has other rules by the name {wanted.name!r}; give these another"
-            )
-        part = _under(plan, wanted)
-        for rule in dict.fromkeys(part.rules):
-            its_layers = [y for y, own in zip(part.layers, part.rules, strict=True) if own == rule]
-            check_rules(plan.net, its_layers, rule)
-        every = dict(zip((layer.name for layer in plan.layers), plan.channels, strict=True))
-        kept.append((wanted, every))
+    if rules is not None:
+        asked = plan.under(as_rules(rules))
+        wanted = asked.rules_identity
+        if not any(_is_same(own, wanted, known) for own in (identity.rules, *its)):
+            if wanted.name in {own.name for own in (identity.rules, *its)}:
+                raise BadInputError(
+                    f"{Path(path).name} has other rules by the name {wanted.name!r}; give these another"
+                )
+            asked.check_rules()
+            kept.append((wanted, dict(plan.identity.selection.channels)))
     found = Growth(known, more, scanned, tuple(kept))
     return None if found.is_empty else found
 
@@ -132,9 +128,8 @@ def widened(plan: Plan, path: Path) -> Plan:
     chosen = tuple(layer for layer in plan.net.layers if layer.name in known)
     if len(chosen) != len(known):
         return plan
-    own = tuple(rules.of(layer.name) for layer in chosen)
-    layers = tuple(under_rules(layer, rule) for layer, rule in zip(chosen, own, strict=True))
-    whole = replace(plan, layers=layers, channels=tuple(known[layer.name] for layer in chosen), rules=own)
+    layers, own = with_rules(plan.net, chosen, rules.everywhere or rules.by_layer)
+    whole = replace(plan, layers=layers, channels=tuple(known[y.name] for y in layers), rules=own)
     return whole if _is_part(identity, whole) else plan
 
 
@@ -162,7 +157,8 @@ def grow(plan: Plan, path: Path, found: Growth, engine: Engine, progress: Progre
     others = []
     for i, (rules, channels) in enumerate(found.rules):
         if channels:
-            part = _under(_of(settled, channels), rules)
+            by_others = _of(settled, channels).under(rules.everywhere or rules.by_layer)
+            part = replace(by_others, bands=False, wholes=False)  # for the hits alone
             others.append(_beside(path, f"rules{i}"))
             with _begun(part, others[-1], path) as writer:
                 take_hits(writer, [path, *sides])
@@ -205,30 +201,12 @@ def _is_same(one: RulesIdentity, other: RulesIdentity, layers: Iterable[str]) ->
     return all(one.of(layer) == other.of(layer) for layer in layers)
 
 
-def _named(plan: Plan, rules: RuleSet | Mapping[str, RuleSet]) -> RulesIdentity:
-    """Return rules as an atlas of the plan keeps them."""
-    if isinstance(rules, RuleSet):
-        return RulesIdentity(rules.name, rules)
-    by_name = {plan.net.layer(name).name: own for name, own in rules.items()}
-    by_layer = {layer.name: by_name.get(layer.name, DECONVNET) for layer in plan.layers}
-    return RulesIdentity(" and ".join(dict.fromkeys(own.name for own in by_layer.values())), None, by_layer)
-
-
 def _of(plan: Plan, channels: Mapping[str, tuple[int, ...]]) -> Plan:
     """Return the plan of some layers only, with some feature maps of each."""
     at = [i for i, layer in enumerate(plan.layers) if layer.name in channels]
     layers = tuple(plan.layers[i] for i in at)
     chosen = tuple(channels[layer.name] for layer in layers)
     return replace(plan, layers=layers, channels=chosen, rules=tuple(plan.rules[i] for i in at))
-
-
-def _under(plan: Plan, rules: RulesIdentity) -> Plan:
-    """Return the plan by other rules, for its hits alone."""
-    names = [layer.name for layer in plan.layers]
-    own = tuple(rules.everywhere or rules.by_layer.get(name, DECONVNET) for name in names)
-    layers = tuple(under_rules(plan.net.layer(name), rule) for name, rule in zip(names, own, strict=True))
-    by_layer = rules.everywhere is None
-    return replace(plan, layers=layers, rules=own, by_layer=by_layer, bands=False, wholes=False)
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -26,9 +26,11 @@ from backlight.storage.arrays import packed
 _OF_MAPS = ("hit", "band", "activation", "certainty")
 _OF_LAYERS = ("evidence", "study")
 _OF_IMAGES = ("image", "skipped", "picture")
-_INSERT_TILE = "INSERT INTO rule_tile VALUES (?, ?, ?, ?, ?, ?)"
 _OWN_META = ("identity", "phase")
 """What a joined atlas says for itself."""
+
+_HIT_WITHOUT_TILE = "layer_id, channel, rank, value, image_id, row, col"
+_INSERT_TILE = "INSERT INTO rule_tile VALUES (?, ?, ?, ?, ?, ?)"
 
 Row = tuple[Any, ...]
 
@@ -91,9 +93,8 @@ def take_hits(writer: AtlasWriter, paths: Sequence[Path]) -> None:
                 _insert(connection, table, atlas.file.stream(table))
             for table in ("feature_map", "certainty"):
                 _insert(connection, table, _placed(writer.plan, atlas, table))
-            hits = (row for row in _placed(writer.plan, atlas, "hit") if row[:2] in wanted)
-            # layer, channel, rank, value, image, row and column; the tiles are to be made
-            connection.executemany(INSERT_HIT, (row[:7] for row in hits))
+            hits = _placed(writer.plan, atlas, "hit", _HIT_WITHOUT_TILE)  # the tiles are to be made
+            connection.executemany(INSERT_HIT, (row for row in hits if row[:2] in wanted))
 
 
 class _Copy:
@@ -131,11 +132,11 @@ class _Copy:
         _insert(connection, "feature_map", own, "REPLACE")
 
 
-def _placed(plan: Plan, atlas: Atlas, table: str) -> Iterator[Row]:
+def _placed(plan: Plan, atlas: Atlas, table: str, columns: str = "*") -> Iterator[Row]:
     """Yield the rows of a table whose first column is the layer, with the layer's place in a plan; if it is there."""
     place = {layer.name: i for i, layer in enumerate(plan.layers)}
     ids = [place.get(name) for name in atlas]
-    rows = ((ids[layer_id], *others) for layer_id, *others in atlas.file.stream(table))
+    rows = ((ids[layer_id], *others) for layer_id, *others in atlas.file.stream(table, columns))
     return (row for row in rows if row[0] is not None)
 
 

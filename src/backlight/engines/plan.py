@@ -114,6 +114,7 @@ class Plan:
         settings: How it is computed.
         bands: Whether the examples of the histograms' bands are projected too.
         wholes: Whether the images of hits are kept whole, with the activations of the hits' maps.
+        subject: What is known of the network and the images, where it has been read already (`known`).
     """
 
     net: Network
@@ -126,6 +127,7 @@ class Plan:
     settings: Settings
     bands: bool = False
     wholes: bool = True
+    subject: tuple[ModelIdentity, ImageSetIdentity] | None = field(default=None, repr=False)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -219,15 +221,37 @@ class Plan:
     @cached_property
     def identity(self) -> AtlasIdentity:
         """What the atlas is of: an atlas is only resumed under an equal plan. Reads all weights, once."""
-        net, names = self.net, [layer.name for layer in self.layers]
-        by_layer = dict(zip(names, self.rules, strict=True)) if self.by_layer else {}
-        return AtlasIdentity(
-            ModelIdentity(net.name, net.input_shape, net.fingerprint()),
-            self.preprocessing,
+        model, images = self.subject or (
+            ModelIdentity(self.net.name, self.net.input_shape, self.net.fingerprint()),
             ImageSetIdentity(self.images.name, self.n_images, self.images.fingerprint()),
-            RulesIdentity(self.rules_name, None if self.by_layer else self.rules[0], by_layer),
-            Selection(self.top, dict(zip(names, self.channels, strict=True))),
         )
+        channels = {y.name: own for y, own in zip(self.layers, self.channels, strict=True)}
+        return AtlasIdentity(
+            model, self.preprocessing, images, self.rules_identity, Selection(self.top, channels)
+        )
+
+    @property
+    def rules_identity(self) -> RulesIdentity:
+        """By which rules hits are projected, as an atlas keeps it."""
+        by_layer = {y.name: own for y, own in zip(self.layers, self.rules, strict=True)}
+        if self.by_layer:
+            return RulesIdentity(self.rules_name, None, by_layer)
+        return RulesIdentity(self.rules_name, self.rules[0])
+
+    def known(self) -> Plan:
+        """Return the plan with its subject: plans made of it read neither the weights nor the images again."""
+        return replace(self, subject=(self.identity.model, self.identity.image_set))
+
+    def under(self, rules: RuleSet | Mapping[str, RuleSet]) -> Plan:
+        """Return the plan by other rules; by layer name if they differ, DECONVNET for layers not named."""
+        layers, own = with_rules(self.net, self.layers, rules)
+        return replace(self, layers=layers, rules=own, by_layer=not isinstance(rules, RuleSet))
+
+    def check_rules(self) -> None:
+        """Raise UnsupportedOperatorError unless every layer can be projected by its rules."""
+        for rule in dict.fromkeys(self.rules):
+            its = [y for y, own in zip(self.layers, self.rules, strict=True) if own == rule]
+            check_rules(self.net, its, rule)
 
     def shards(self, start: int = 0) -> list[Shard]:
         """Return the images from an id on, in shards that are scanned and kept one by one."""
@@ -313,18 +337,31 @@ def plan_build(
     named, of_others = (maps, None) if isinstance(maps, Mapping) else ({}, maps)
     its_maps = {net.layer(name): found for name, found in named.items()}
     channels = tuple(choose_maps(layer, its_maps.get(layer, of_others), seed) for layer in chosen)
-    own, default = ({}, rules) if isinstance(rules, RuleSet) else (rules, DECONVNET)
-    by_name = {net.layer(name): found for name, found in own.items()}
-    its = tuple(by_name.get(layer, default) for layer in chosen)
-    # Each layer with the field of its rules, so that no tile cuts a projection off.
-    chosen = tuple(under_rules(layer, rule) for layer, rule in zip(chosen, its, strict=True))
+    chosen, its = with_rules(net, chosen, rules)
     _check_limits(net, top, [y.name for y in chosen], [rule.name for rule in its])
-    for rule in dict.fromkeys(its):
-        check_rules(net, [y for y, mine in zip(chosen, its, strict=True) if mine == rule], rule)
     compiled = should_compile(compile, net.device, len(source))
     settings = Settings(batch_size, torch.get_num_threads(), compiled, compile != "on", shard_images)
     by_layer = not isinstance(rules, RuleSet)
-    return Plan(net, source, chosen, channels, top, its, by_layer, settings, bands, wholes)
+    plan = Plan(net, source, chosen, channels, top, its, by_layer, settings, bands, wholes)
+    plan.check_rules()
+    return plan
+
+
+def with_rules(
+    net: Network, layers: Sequence[Layer], rules: RuleSet | Mapping[str, RuleSet]
+) -> tuple[tuple[Layer, ...], tuple[RuleSet, ...]]:
+    """Return layers with the field of their rules, so that no tile cuts a projection off, and the rules of each.
+
+    Args:
+        net: The network.
+        layers: Some of its layers.
+        rules: Their rules; by layer name if they differ, DECONVNET for layers not named.
+    """
+    named, default = ({}, rules) if isinstance(rules, RuleSet) else (rules, DECONVNET)
+    by_name = {net.layer(name).name: found for name, found in named.items()}
+    own = tuple(by_name.get(layer.name, default) for layer in layers)
+    fields = (under_rules(net.layer(y.name), rule) for y, rule in zip(layers, own, strict=True))
+    return tuple(fields), own
 
 
 def _choose_layers(net: Network, layers: Layers | None) -> tuple[Layer, ...]:
