@@ -16,7 +16,7 @@ from backlight.errors import BacklightWarning, BadInputError, ImageError, tell
 from backlight.images.decode import decode_unnamed
 from backlight.images.deep import Picture
 from backlight.images.held import is_picture, item_of, label_text
-from backlight.images.sources import ImageRecord, check_id, digest, pixel_hash, storable
+from backlight.images.sources import ImageRecord, check_id, digest, file_size, pixel_hash, storable
 from backlight.text import one_line
 
 N_HASHED = 256
@@ -118,7 +118,7 @@ class MapSource:
         known = f"{type(self._dataset).__name__} {_transforms(self._dataset)}"
         if self._known.files is not None:
             files = zip(self.records, self._known.files, strict=True)
-            entries = [(record.path, _size(file)) for record, file in files]
+            entries = [(record.path, file_size(Path(file))) for record, file in files]
             return digest(entries if not _transforms(self._dataset) else [(known, -1), *entries])
         hashed = [(self._hash(i), i) for i in self._spread(N_HASHED)]
         return digest([(known, len(self)), *hashed])
@@ -286,10 +286,3 @@ def _below(known: _Known) -> list[str] | None:
         return None
     top = known.root or ""
     return [Path(os.path.relpath(file, top) if top else file).as_posix() for file in known.files]
-
-
-def _size(file: str) -> int:
-    try:
-        return Path(file).stat().st_size
-    except (OSError, ValueError):
-        return -1

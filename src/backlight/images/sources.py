@@ -192,13 +192,7 @@ class FileSource:
 
     def fingerprint(self) -> str:
         """Return the hash of names and sizes; see `ImageSource.fingerprint`. A missing file counts as -1."""
-        return digest((file, self._n_bytes(file)) for file in self._files)
-
-    def _n_bytes(self, file: str) -> int:
-        try:
-            return (self._root / file).stat().st_size
-        except (OSError, ValueError):  # ValueError: a name with a null byte
-            return -1
+        return digest((file, file_size(self._root / file)) for file in self._files)
 
 
 @final
@@ -264,11 +258,16 @@ class SequenceSource:
     @staticmethod
     def _entry(image: OneImage) -> tuple[str, int]:
         if isinstance(image, Path | str):
-            try:
-                return str(image), Path(image).stat().st_size
-            except (OSError, ValueError):
-                return str(image), -1
+            return str(image), file_size(Path(image))
         return f"{_size(image)}: {pixel_hash(image)}", 0
+
+
+def file_size(path: Path) -> int:
+    """Return the size of a file in bytes, for a fingerprint; -1 where there is none."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):  # ValueError: a name with a null byte
+        return -1
 
 
 def _size(image: Any) -> str:
