@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # imported before pytest has hooked types in, the package wou
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
-# Some modules of tests draw their networks on import: the same ones in every run. Fixtures of a module come before those
-# of its tests (`_one_thread`), and run on one thread too: how sums are split among threads decides their last bits.
+# Some modules of tests draw their networks on import: the same ones in every run. Fixtures of a module come before
+# `_one_thread`, and run on one thread too: how sums are split among threads decides their last bits.
 torch.manual_seed(0)
 torch.set_num_threads(1)
 
